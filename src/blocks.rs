@@ -1,0 +1,1 @@
+//! Phrases that two or more families use.

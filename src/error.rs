@@ -1,0 +1,76 @@
+//! Every way this crate fails, as values: what was expected, what came, and where.
+
+use std::io;
+use std::path::PathBuf;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A graph that breaks a rule of `graph::check`.
+    #[error("node `{node}` ({op}): expected {expected}, got {got}")]
+    Graph { node: String, op: &'static str, expected: String, got: String },
+
+    /// A line of a graph's text form that does not parse.
+    #[error("line {line} of a graph's text: expected {expected}, got {got}")]
+    Text { line: usize, expected: String, got: String },
+
+    /// An array whose shape does not fit where it goes.
+    #[error("{at}: expected {expected}, got {got}")]
+    Shape { at: String, expected: String, got: String },
+
+    /// An array whose element type has no defined conversion.
+    #[error("{at}: expected {expected}, got {got}")]
+    ElementType { at: String, expected: String, got: String },
+
+    /// A model name that is in no table.
+    #[error("there is no model `{name}`{}", did_you_mean(closest))]
+    UnknownModel { name: String, closest: Vec<String> },
+
+    /// A known name with a choice that it does not offer (a source, an option, a value).
+    #[error("{at}: expected {expected}, got {got}")]
+    Argument { at: String, expected: String, got: String },
+
+    /// A weights file that could not be opened, read or written.
+    #[error("{}: {source}", path.display())]
+    WeightsFile { path: PathBuf, source: io::Error },
+
+    /// A weights file, or one entry of it, that is not what it has to be.
+    #[error("{}{}: expected {expected}, got {got}", path.display(), entry(key))]
+    Weights { path: PathBuf, key: Option<String>, expected: String, got: String },
+
+    /// Parameters that do not fit the model.
+    #[error("{message}")]
+    StateDict { message: String },
+
+    /// A photograph that could not be opened or read.
+    #[error("{}: {source}", path.display())]
+    PhotoFile { path: PathBuf, source: io::Error },
+
+    /// A photograph that does not decode.
+    #[error("{}: expected {expected}, got {got}", path.display())]
+    Photo { path: PathBuf, expected: String, got: String },
+
+    /// A device that is not there.
+    #[error("device `{device}`: expected {expected}, got {got}")]
+    Device { device: String, expected: String, got: String },
+
+    /// No memory left on a device.
+    #[error("{at}: out of memory: {message}")]
+    OutOfMemory { at: String, message: String },
+
+    /// libtorch refused an operation.
+    #[error("{at}: libtorch: {message}")]
+    Torch { at: String, message: String },
+}
+
+fn did_you_mean(closest: &[String]) -> String {
+    match closest {
+        [] => String::new(),
+        names => format!("; the closest are {}", names.join(", ")),
+    }
+}
+
+fn entry(key: &Option<String>) -> String {
+    key.as_ref().map(|key| format!(": `{key}`")).unwrap_or_default()
+}

@@ -1,0 +1,1 @@
+//! One file per family, and the table of all variants.

@@ -1,0 +1,14 @@
+//! The classic image-classification networks as data, and what reads that data: running, training, counting,
+//! printing. ARCHITECTURE.md says which room holds what and who may import whom.
+
+pub mod bindings;
+pub mod blocks;
+pub mod data;
+pub mod error;
+pub mod families;
+pub mod graph;
+#[cfg(feature = "torch")]
+pub mod torch;
+pub mod weights;
+
+pub use error::{Error, Result};

@@ -1,0 +1,1 @@
+//! The only room that names tch: eager runs and gradients.

@@ -1,0 +1,1 @@
+//! Parameters outside a running model: initialisation, files, names.
