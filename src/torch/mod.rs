@@ -1,1 +1,35 @@
-//! The only room that names tch: eager runs and gradients.
+//! The only room that names tch: parameters as libtorch tensors, eager runs of a graph, and gradients, on CPU or CUDA.
+
+mod device;
+mod run;
+mod store;
+
+pub use device::device;
+pub use run::{Array, Pullback, View, infer, pull_back};
+pub use store::Store;
+
+use std::fmt::Display;
+
+use tch::TchError;
+
+use crate::error::Error;
+
+/// Says where libtorch failed, in the first line of its message; what follows is a C++ backtrace.
+pub(crate) fn failed(at: impl Display) -> impl FnOnce(TchError) -> Error {
+    move |error| {
+        let text = match &error {
+            TchError::Torch(message) => message.clone(),
+            other => other.to_string(),
+        };
+        let message = text.lines().next().unwrap_or_default().trim().to_owned();
+        let at = at.to_string();
+        if message.contains("out of memory")
+            || message.contains("not enough memory")
+            || message.contains("can't allocate memory")
+        {
+            Error::OutOfMemory { at, message }
+        } else {
+            Error::Torch { at, message }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+"""Every exception that cnnzoo raises on purpose. Each is also the builtin that a caller would catch.
+
+The fields of an error (`expected`, `got`, `node`, `path`, ...) are attributes of the exception.
+"""
+
+from __future__ import annotations
+
+
+class CnnzooError(Exception):
+    """The root of all others."""
+
+
+class ArgumentError(CnnzooError, ValueError):
+    """An option that a model does not have, or a value that it cannot take."""
+
+
+class UnknownModelError(CnnzooError, KeyError):
+    """A name that is in no table; `closest` lists the names most like it."""
+
+    def __str__(self) -> str:
+        """The message itself, which KeyError would put in quotes."""
+        return str(self.args[0])
+
+
+class GraphError(CnnzooError, ValueError):
+    """A graph, or its text, that breaks a rule."""
+
+
+class ShapeError(CnnzooError, ValueError):
+    """An array whose shape does not fit where it goes."""
+
+
+class WeightsError(CnnzooError, ValueError):
+    """Weights that are damaged, refused, or of another model."""
+
+
+class WeightsFileError(WeightsError, OSError):
+    """A weights file that cannot be opened, read or written."""
+
+
+class WeightsFileNotFoundError(WeightsFileError, FileNotFoundError):
+    """A weights file that is not there."""
+
+
+class DataError(CnnzooError, ValueError):
+    """A photograph that does not decode."""
+
+
+class PhotoFileError(DataError, OSError):
+    """A photograph that cannot be opened or read."""
+
+
+class PhotoNotFoundError(PhotoFileError, FileNotFoundError):
+    """A photograph that is not there."""
+
+
+class DeviceError(CnnzooError, RuntimeError):
+    """A device that is not there."""
+
+
+class OutOfMemoryError(DeviceError, MemoryError):
+    """A device without enough free memory."""
+
+
+class CheckpointError(CnnzooError, ValueError):
+    """A training checkpoint that is damaged or of another run."""

@@ -1,0 +1,71 @@
+//! NumPy arrays in and out.
+
+use numpy::{
+    PyArray1, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray,
+    PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::error::Error;
+
+/// `x` as a NumPy array, converted by `numpy.asarray` if it is none.
+pub(super) fn untyped<'py>(x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    if let Ok(array) = x.cast::<PyUntypedArray>() {
+        return Ok(array.clone());
+    }
+    Ok(x.py().import("numpy")?.call_method1("asarray", (x,))?.cast_into()?)
+}
+
+/// A batch of floating-point images (N, C, H, W), or any float array where `rank` is none, as contiguous float32.
+///
+/// float32 that is contiguous already is not copied; float64, float16, other byte orders and strides are converted
+/// in one copy. Any other element type is a `TypeError`, any other shape a `ShapeError`.
+pub(super) fn floats<'py>(
+    x: &Bound<'py, PyAny>,
+    at: &str,
+    fits: impl FnOnce(&[usize]) -> Result<(), String>,
+) -> PyResult<PyReadonlyArrayDyn<'py, f32>> {
+    let array = untyped(x)?;
+    let dtype = array.dtype();
+    if dtype.kind() != b'f' || ![2, 4, 8].contains(&dtype.itemsize()) {
+        let hint = if dtype.kind() == b'u' {
+            "; photographs of bytes go through `preprocess` or `predict`"
+        } else {
+            ""
+        };
+        return Err(Error::ElementType {
+            at: at.to_owned(),
+            expected: "an array of float32, float64 or float16".into(),
+            got: format!("{dtype}{hint}"),
+        }
+        .into());
+    }
+    fits(array.shape()).map_err(|expected| Error::Shape {
+        at: at.to_owned(),
+        expected,
+        got: shape_text(array.shape()),
+    })?;
+    let options = PyDict::new(x.py());
+    options.set_item("dtype", "float32")?;
+    let contiguous =
+        x.py().import("numpy")?.call_method("ascontiguousarray", (array,), Some(&options))?;
+    Ok(contiguous.cast_into::<PyArrayDyn<f32>>()?.try_readonly()?)
+}
+
+/// As Python writes a shape: `(2, 3)`, `(2,)`.
+pub(super) fn shape_text(shape: &[usize]) -> String {
+    match shape {
+        [size] => format!("({size},)"),
+        sizes => format!("({})", sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// An array of these values, without a copy.
+pub(super) fn from_values<'py>(
+    py: Python<'py>,
+    shape: &[usize],
+    values: Vec<f32>,
+) -> PyResult<Bound<'py, PyAny>> {
+    Ok(PyArray1::from_vec(py, values).reshape(shape.to_vec())?.into_any())
+}

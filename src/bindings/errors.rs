@@ -1,0 +1,118 @@
+//! Errors of the crate as exceptions of `cnnzoo.errors`, where their fields become attributes.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyType};
+
+use crate::error::{Error, Result};
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        Python::attach(|py| exception(py, &error).unwrap_or_else(|failure| failure))
+    }
+}
+
+fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+    let message = error.to_string();
+    let fields = PyDict::new(py);
+    let class = match error {
+        Error::ElementType { .. } => return Ok(PyTypeError::new_err(message)),
+        Error::Graph { node, op, expected, got } => {
+            set(&fields, &[("node", node), ("op", op), ("expected", expected), ("got", got)])?;
+            "GraphError"
+        }
+        Error::Text { line, expected, got } => {
+            fields.set_item("line", line)?;
+            set(&fields, &[("expected", expected), ("got", got)])?;
+            "GraphError"
+        }
+        Error::Shape { at, expected, got } => {
+            set(&fields, &[("at", at), ("expected", expected), ("got", got)])?;
+            "ShapeError"
+        }
+        Error::UnknownModel { name, closest } => {
+            set(&fields, &[("name", name)])?;
+            fields.set_item("closest", closest)?;
+            "UnknownModelError"
+        }
+        Error::Argument { at, expected, got } => {
+            set(&fields, &[("at", at), ("expected", expected), ("got", got)])?;
+            "ArgumentError"
+        }
+        Error::WeightsFile { path, source } => {
+            fields.set_item("path", path)?;
+            errno(&fields, source)?;
+            file(source, "WeightsFileNotFoundError", "WeightsFileError")
+        }
+        Error::Weights { path, key, expected, got } => {
+            fields.set_item("path", path)?;
+            fields.set_item("key", key)?;
+            set(&fields, &[("expected", expected), ("got", got)])?;
+            "WeightsError"
+        }
+        Error::StateDict { .. } => "WeightsError",
+        Error::PhotoFile { path, source } => {
+            fields.set_item("path", path)?;
+            errno(&fields, source)?;
+            file(source, "PhotoNotFoundError", "PhotoFileError")
+        }
+        Error::Photo { path, expected, got } => {
+            fields.set_item("path", path)?;
+            set(&fields, &[("expected", expected), ("got", got)])?;
+            "DataError"
+        }
+        Error::Device { device, expected, got } => {
+            set(&fields, &[("device", device), ("expected", expected), ("got", got)])?;
+            "DeviceError"
+        }
+        Error::OutOfMemory { at, .. } => {
+            set(&fields, &[("at", at)])?;
+            "OutOfMemoryError"
+        }
+        Error::Torch { at, .. } => {
+            set(&fields, &[("at", at)])?;
+            "CnnzooError"
+        }
+    };
+    let class = py.import("cnnzoo.errors")?.getattr(class)?.cast_into::<PyType>()?;
+    let exception = class.call1((message,))?;
+    for (name, value) in fields {
+        exception.setattr(name.cast_into::<PyString>()?, value)?;
+    }
+    Ok(PyErr::from_value(exception))
+}
+
+fn set(fields: &Bound<'_, PyDict>, values: &[(&str, &str)]) -> PyResult<()> {
+    values.iter().try_for_each(|(name, value)| fields.set_item(name, value))
+}
+
+fn errno(fields: &Bound<'_, PyDict>, source: &io::Error) -> PyResult<()> {
+    fields.set_item("errno", source.raw_os_error())
+}
+
+fn file(source: &io::Error, missing: &'static str, other: &'static str) -> &'static str {
+    if source.kind() == io::ErrorKind::NotFound { missing } else { other }
+}
+
+/// Runs `work` without the GIL. A panic in it is a defect of ours; it becomes an error instead of the end of the
+/// process.
+pub(super) fn detached<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> PyResult<T> {
+    let outcome = py.detach(|| catch_unwind(AssertUnwindSafe(work)));
+    match outcome {
+        Ok(result) => Ok(result?),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let message = text
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("a panic")
+                .to_owned();
+            Err(Error::Torch { at: "a defect in cnnzoo".into(), message }.into())
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `cnnzoo.Graph`: an architecture to read.
+
+use pyo3::prelude::*;
+
+use super::errors::detached;
+use crate::graph::{self, Cost};
+
+/// An architecture as data: named nodes in the order in which they run.
+#[pyclass(frozen, module = "cnnzoo")]
+pub(super) struct Graph(pub(super) graph::Graph);
+
+/// What one node does and costs: name, op, inputs, shape, params, macs, bytes, receptive field and step (or `None`).
+type Row = (
+    String,
+    &'static str,
+    Vec<String>,
+    Vec<usize>,
+    u64,
+    u64,
+    u64,
+    Option<(usize, usize)>,
+    Option<(usize, usize)>,
+);
+
+#[pymethods]
+impl Graph {
+    /// Parses the text form and checks every rule.
+    #[staticmethod]
+    fn parse(py: Python<'_>, text: &str) -> PyResult<Self> {
+        detached(py, || text.parse()).map(Self)
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Graph {}: {} nodes>", self.0.name(), self.0.nodes().len())
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    /// Names of all nodes, in the order in which they run.
+    fn nodes(&self) -> Vec<&str> {
+        self.0.nodes().iter().map(|node| node.name.as_str()).collect()
+    }
+
+    /// (channels, height, width) of the image that the graph is drawn for.
+    #[getter]
+    fn input_shape(&self) -> (usize, usize, usize) {
+        let input = self.0.input();
+        (input.channels, input.height, input.width)
+    }
+
+    /// A row for every node that the logits need, for one image of this size.
+    fn rows(&self, height: usize, width: usize) -> PyResult<Vec<Row>> {
+        let cost: Cost = self.0.cost(height, width)?;
+        let pair = |pair: graph::op::Pair| (pair.height, pair.width);
+        Ok(cost
+            .nodes
+            .iter()
+            .map(|row| {
+                let node = self.0.node(row.node);
+                (
+                    node.name.clone(),
+                    node.op.name(),
+                    node.inputs.iter().map(|&input| self.0.node(input).name.clone()).collect(),
+                    row.shape.sizes(),
+                    row.params,
+                    row.macs,
+                    row.bytes(),
+                    row.receptive.map(|sees| pair(sees.size)),
+                    row.receptive.map(|sees| pair(sees.step)),
+                )
+            })
+            .collect())
+    }
+
+    /// (name, shape, trained) of every array, in the order of a checkpoint.
+    fn parameters(&self) -> PyResult<Vec<(String, Vec<usize>, bool)>> {
+        let parameters = self.0.parameters()?;
+        Ok(parameters.into_iter().map(|p| (p.name, p.shape, p.role.is_trained())).collect())
+    }
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Graph>()
+}

@@ -1,0 +1,78 @@
+//! What a user may choose about a network, and the checks on it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Edition, Settings};
+use crate::error::{Error, Result};
+
+/// Choices about a network; `None` keeps the edition's own. This is also what a saved model remembers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// 0 leaves the classifier off: the network puts out pooled features.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_classes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_channels: Option<usize>,
+    /// Height and width of the image that the network is drawn for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
+    /// Dropout before the classifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_rate: Option<f64>,
+    /// Stochastic depth of the last block; earlier blocks have linearly less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_path_rate: Option<f64>,
+}
+
+/// No more classes, channels or pixels than this: it keeps every size computable, and is far above any real one.
+const MAX_SIZE: usize = 1 << 16;
+
+impl Options {
+    pub(super) fn settle(&self, name: &'static str, edition: &Edition) -> Result<Settings> {
+        for (option, given) in
+            [("drop_rate", self.drop_rate), ("drop_path_rate", self.drop_path_rate)]
+        {
+            if let Some(rate) = given {
+                Self::accepted(name, option, edition)?;
+                check(name, option, (0.0..1.0).contains(&rate), "a rate from 0 to below 1", rate)?;
+            }
+        }
+        let size = |option: &str, given: Option<usize>, default: usize, least: usize| {
+            let size = given.unwrap_or(default);
+            let holds = (least..=MAX_SIZE).contains(&size);
+            check(name, option, holds, &format!("from {least} to {MAX_SIZE}"), size).map(|()| size)
+        };
+        Ok(Settings {
+            name,
+            classes: size("num_classes", self.num_classes, 1000, 0)?,
+            in_channels: size("in_channels", self.in_channels, 3, 1)?,
+            image_size: size("image_size", self.image_size, edition.preprocess.crop as usize, 1)?,
+            drop_rate: self.drop_rate,
+            drop_path_rate: self.drop_path_rate,
+        })
+    }
+
+    fn accepted(name: &str, option: &str, edition: &Edition) -> Result<()> {
+        let listed = || edition.options.join(", ");
+        let expected = format!("one of num_classes, in_channels, image_size, {}", listed());
+        check(name, "options", edition.options.contains(&option), &expected, format!("`{option}`"))
+    }
+}
+
+fn check(
+    name: &str,
+    option: &str,
+    holds: bool,
+    expected: &str,
+    got: impl std::fmt::Display,
+) -> Result<()> {
+    if holds {
+        return Ok(());
+    }
+    Err(Error::Argument {
+        at: format!("`{option}` of {name}"),
+        expected: expected.into(),
+        got: got.to_string(),
+    })
+}

@@ -1,0 +1,188 @@
+//! The rules that every graph keeps, as a table. A broken one names node, op, what was expected and what came.
+
+use std::collections::HashSet;
+
+use super::op::{Op, Padding};
+use super::shape::{Mismatch, Shape, output_shape};
+use super::{Graph, Node, NodeId};
+use crate::error::{Error, Result};
+
+/// What a rule may look at: the node, and what comes before it.
+struct Site<'a> {
+    position: usize,
+    node: &'a Node,
+    names: &'a HashSet<&'a str>,
+    inputs: &'a [Shape],
+}
+
+type Rule = fn(&Site<'_>) -> Result<(), Mismatch>;
+
+const RULES: &[Rule] =
+    &[one_input_node_first, name_is_a_path, name_is_new, sizes_are_positive, rates_and_constants];
+
+pub(super) fn check(graph: &Graph) -> Result<()> {
+    let mut names = HashSet::new();
+    let mut shapes: Vec<Shape> = Vec::new();
+    for (position, node) in graph.nodes.iter().enumerate() {
+        let fail = |mismatch: Mismatch| Error::Graph {
+            node: node.name.clone(),
+            op: node.op.name(),
+            expected: mismatch.expected,
+            got: mismatch.got,
+        };
+        inputs_come_before(position, node).map_err(fail)?;
+        let inputs: Vec<Shape> = node.inputs.iter().map(|input| shapes[input.0]).collect();
+        let site = Site { position, node, names: &names, inputs: &inputs };
+        RULES.iter().try_for_each(|rule| rule(&site)).map_err(fail)?;
+        shapes.push(output_shape(&node.op, &inputs).map_err(fail)?);
+        names.insert(&node.name);
+    }
+    outputs_exist(graph)
+}
+
+fn outputs_exist(graph: &Graph) -> Result<()> {
+    let missing = |id: &&NodeId| id.0 >= graph.nodes.len();
+    match std::iter::once(&graph.output).chain(&graph.auxiliary).find(missing) {
+        None => Ok(()),
+        Some(id) => Err(Error::Graph {
+            node: format!("#{}", id.0),
+            op: "output",
+            expected: format!("one of {} nodes", graph.nodes.len()),
+            got: format!("number {}", id.0),
+        }),
+    }
+}
+
+fn inputs_come_before(position: usize, node: &Node) -> Result<(), Mismatch> {
+    match node.inputs.iter().find(|input| input.0 >= position) {
+        None => Ok(()),
+        Some(input) => {
+            Err(Mismatch::new("inputs that come before", format!("node number {}", input.0)))
+        }
+    }
+}
+
+fn one_input_node_first(site: &Site<'_>) -> Result<(), Mismatch> {
+    match (site.position, &site.node.op) {
+        (0, Op::Input(_)) => Ok(()),
+        (0, op) => Err(Mismatch::new("`input` as the first node", op.name())),
+        (_, Op::Input(_)) => Err(Mismatch::new("one input node, the first", "another")),
+        _ => Ok(()),
+    }
+}
+
+fn name_is_a_path(site: &Site<'_>) -> Result<(), Mismatch> {
+    let part = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    if site.node.name.split('.').all(part) {
+        Ok(())
+    } else {
+        Err(Mismatch::new(
+            "a name of letters, digits and `_`, joined by dots",
+            format!("`{}`", site.node.name),
+        ))
+    }
+}
+
+fn name_is_new(site: &Site<'_>) -> Result<(), Mismatch> {
+    if site.names.contains(site.node.name.as_str()) {
+        Err(Mismatch::new("a name of its own", "a name that an earlier node has"))
+    } else {
+        Ok(())
+    }
+}
+
+fn sizes_are_positive(site: &Site<'_>) -> Result<(), Mismatch> {
+    let sizes: Vec<(&str, usize)> = match &site.node.op {
+        Op::Input(input) => {
+            vec![("channels", input.channels), ("height", input.height), ("width", input.width)]
+        }
+        Op::Conv(conv) => vec![
+            ("out", conv.out),
+            ("kernel", conv.kernel.height.min(conv.kernel.width)),
+            ("stride", conv.stride.height.min(conv.stride.width)),
+            ("dilation", conv.dilation.height.min(conv.dilation.width)),
+            ("groups", conv.groups),
+        ],
+        Op::Pool(pool) => vec![
+            ("kernel", pool.kernel.height.min(pool.kernel.width)),
+            ("stride", pool.stride.height.min(pool.stride.width)),
+        ],
+        Op::AdaptivePool(pool) => vec![("size", pool.size.height.min(pool.size.width))],
+        Op::Lrn(lrn) => vec![("size", lrn.size)],
+        Op::Linear(linear) => vec![("out", linear.out)],
+        Op::BatchNorm(_)
+        | Op::Activation(_)
+        | Op::Flatten(_)
+        | Op::Add(_)
+        | Op::Scale(_)
+        | Op::Concat(_)
+        | Op::Dropout(_)
+        | Op::DropPath(_) => Vec::new(),
+    };
+    match sizes.iter().find(|(_, size)| !(1..=MAX_SIZE).contains(size)) {
+        None => Ok(()),
+        Some((field, size)) => Err(Mismatch::new(format!("{field} from 1 to {MAX_SIZE}"), size)),
+    }
+}
+
+/// No axis, window or step of a real network comes near it, and products of a few cannot overflow.
+const MAX_SIZE: usize = 1 << 20;
+
+fn rates_and_constants(site: &Site<'_>) -> Result<(), Mismatch> {
+    match &site.node.op {
+        Op::Dropout(super::op::Dropout { rate }) | Op::DropPath(super::op::DropPath { rate }) => {
+            within("rate", *rate, (0.0..1.0).contains(rate), "from 0 to below 1")
+        }
+        Op::BatchNorm(norm) => {
+            within("eps", norm.eps, norm.eps > 0.0 && norm.eps.is_finite(), "above 0")?;
+            within("momentum", norm.momentum, (0.0..=1.0).contains(&norm.momentum), "from 0 to 1")
+        }
+        Op::Conv(conv) => {
+            let divides = conv.out % conv.groups == 0;
+            within("out", conv.out, divides, &format!("divisible by groups={}", conv.groups))?;
+            match conv.padding {
+                Padding::Same => Ok(()),
+                Padding::Both(border) => {
+                    let size = border.height.max(border.width);
+                    within("padding", size, size <= MAX_SIZE, &format!("at most {MAX_SIZE}"))
+                }
+            }
+        }
+        Op::Pool(pool) => {
+            let fits = 2 * pool.padding.height <= pool.kernel.height
+                && 2 * pool.padding.width <= pool.kernel.width;
+            within(
+                "padding",
+                pool.padding.height.max(pool.padding.width),
+                fits,
+                "at most half the kernel",
+            )
+        }
+        Op::Lrn(lrn) => {
+            let finite = [lrn.alpha, lrn.beta, lrn.k].iter().all(|constant| constant.is_finite());
+            within("alpha, beta, k", "not finite", finite, "finite")
+        }
+        Op::Input(_)
+        | Op::Activation(_)
+        | Op::AdaptivePool(_)
+        | Op::Linear(_)
+        | Op::Flatten(_)
+        | Op::Add(_)
+        | Op::Scale(_)
+        | Op::Concat(_) => {
+            let shapes = site.inputs.len();
+            within("inputs", shapes, shapes <= MAX_SIZE, &format!("at most {MAX_SIZE}"))
+        }
+    }
+}
+
+fn within(
+    field: &str,
+    got: impl std::fmt::Display,
+    holds: bool,
+    range: &str,
+) -> Result<(), Mismatch> {
+    if holds { Ok(()) } else { Err(Mismatch::new(format!("{field} {range}"), got)) }
+}

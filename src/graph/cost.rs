@@ -1,0 +1,157 @@
+//! What a graph costs: parameters, multiply-adds, memory of its values, and how far each value sees.
+
+use super::op::{Conv, Op, Padding, Pair};
+use super::parameter::arrays;
+use super::shape::{Shape, span};
+use super::{Graph, NodeId};
+use crate::error::Result;
+
+/// The window of the image that one value depends on, and the step between the windows of neighbours, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receptive {
+    pub size: Pair,
+    pub step: Pair,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeCost {
+    pub node: NodeId,
+    pub shape: Shape,
+    /// Trained values.
+    pub params: u64,
+    /// Values that are kept but not trained.
+    pub buffers: u64,
+    /// Multiply-adds of convolutions and linear layers for one image; no bias, norm, activation or pooling.
+    pub macs: u64,
+    /// `None` where a value depends on the whole image.
+    pub receptive: Option<Receptive>,
+}
+
+impl NodeCost {
+    /// Bytes of the value for one image in float32.
+    pub fn bytes(&self) -> u64 {
+        4 * self.shape.elements() as u64
+    }
+}
+
+/// The cost of every node that the logits need.
+#[derive(Clone, Debug)]
+pub struct Cost {
+    pub nodes: Vec<NodeCost>,
+    pub params: u64,
+    pub buffers: u64,
+    pub macs: u64,
+    /// Values that convolutions and linear layers put out for one image, as the RegNet paper counts activations.
+    pub activations: u64,
+    /// Bytes of all values of one image in float32, none reused: what training keeps at most.
+    pub activation_bytes: u64,
+}
+
+impl Graph {
+    /// What one image of `height` × `width` costs. Auxiliary classifiers are left out.
+    pub fn cost(&self, height: usize, width: usize) -> Result<Cost> {
+        let shapes = self.shapes(height, width)?;
+        let drawn = self.default_shapes()?;
+        let needed = self.needed_for(&[self.output()]);
+        let mut receptive: Vec<Option<Receptive>> = Vec::with_capacity(shapes.len());
+        let mut nodes = Vec::new();
+        let mut activations = 0;
+        for id in self.ids() {
+            let node = self.node(id);
+            let before: Vec<_> = node.inputs.iter().map(|input| receptive[input.index()]).collect();
+            let sees = if id.index() == 0 { Some(PIXEL) } else { widen(&node.op, &before) };
+            receptive.push(sees);
+            if !needed[id.index()] {
+                continue;
+            }
+            let input = node.inputs.first().map(|input| drawn[input.index()]);
+            let (mut params, mut buffers) = (0, 0);
+            for (_, role, shape) in arrays(&node.op, input) {
+                let count = shape.iter().product::<usize>() as u64;
+                *if role.is_trained() { &mut params } else { &mut buffers } += count;
+            }
+            let shape = shapes[id.index()];
+            if matches!(node.op, Op::Conv(_) | Op::Linear(_)) {
+                activations += shape.elements() as u64;
+            }
+            let macs = macs(&node.op, input, shape);
+            nodes.push(NodeCost { node: id, shape, params, buffers, macs, receptive: sees });
+        }
+        let sum = |of: fn(&NodeCost) -> u64| nodes.iter().map(of).sum();
+        Ok(Cost {
+            params: sum(|node| node.params),
+            buffers: sum(|node| node.buffers),
+            macs: sum(|node| node.macs),
+            activation_bytes: sum(NodeCost::bytes),
+            activations,
+            nodes,
+        })
+    }
+}
+
+const PIXEL: Receptive = Receptive { size: Pair::ONE, step: Pair::ONE };
+
+fn macs(op: &Op, input: Option<Shape>, output: Shape) -> u64 {
+    let channels = input.map_or(0, Shape::channels);
+    match op {
+        Op::Conv(Conv { kernel, groups, .. }) => {
+            let window = kernel.height * kernel.width * (channels / groups);
+            (output.elements() as u64).saturating_mul(window as u64)
+        }
+        Op::Linear(linear) => (channels * linear.out) as u64,
+        Op::Input(_)
+        | Op::BatchNorm(_)
+        | Op::Activation(_)
+        | Op::Pool(_)
+        | Op::AdaptivePool(_)
+        | Op::Lrn(_)
+        | Op::Flatten(_)
+        | Op::Add(_)
+        | Op::Scale(_)
+        | Op::Concat(_)
+        | Op::Dropout(_)
+        | Op::DropPath(_) => 0,
+    }
+}
+
+fn widen(op: &Op, before: &[Option<Receptive>]) -> Option<Receptive> {
+    let slide = |sees: Receptive, kernel: Pair, dilation: Pair, stride: Pair| Receptive {
+        size: Pair {
+            height: sees.size.height
+                + (span(kernel.height, dilation.height) - 1) * sees.step.height,
+            width: sees.size.width + (span(kernel.width, dilation.width) - 1) * sees.step.width,
+        },
+        step: Pair {
+            height: sees.step.height * stride.height,
+            width: sees.step.width * stride.width,
+        },
+    };
+    match op {
+        Op::Input(_) => Some(PIXEL),
+        Op::Conv(Conv {
+            kernel,
+            dilation,
+            stride,
+            padding: Padding::Same | Padding::Both(_),
+            ..
+        }) => before[0].map(|sees| slide(sees, *kernel, *dilation, *stride)),
+        Op::Pool(pool) => before[0].map(|sees| slide(sees, pool.kernel, Pair::ONE, pool.stride)),
+        Op::AdaptivePool(_) | Op::Linear(_) | Op::Flatten(_) => None,
+        Op::BatchNorm(_) | Op::Activation(_) | Op::Lrn(_) | Op::Dropout(_) | Op::DropPath(_) => {
+            before[0]
+        }
+        Op::Add(_) | Op::Scale(_) | Op::Concat(_) => widest(before),
+    }
+}
+
+/// The largest window among the inputs; the whole image if one of them sees it.
+fn widest(inputs: &[Option<Receptive>]) -> Option<Receptive> {
+    let mut all = inputs.iter().copied();
+    let first = all.next()??;
+    all.try_fold(first, |a, b| {
+        let b = b?;
+        let max =
+            |a: Pair, b: Pair| Pair { height: a.height.max(b.height), width: a.width.max(b.width) };
+        Some(Receptive { size: max(a.size, b.size), step: max(a.step, b.step) })
+    })
+}

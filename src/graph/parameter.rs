@@ -1,0 +1,119 @@
+//! Which arrays a node keeps: names, shapes and roles, in the order of a checkpoint.
+
+use super::op::{BatchNorm, Conv, Linear};
+use super::{Graph, NodeId, Op, Shape};
+use crate::error::Result;
+
+/// What an array is for. Weights, biases, scales and shifts are trained; the rest are buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    ConvWeight,
+    LinearWeight,
+    /// The bias of a layer; `fan_in` of its weight goes with it, since PyTorch draws from it.
+    Bias {
+        fan_in: usize,
+    },
+    NormScale,
+    NormShift,
+    RunningMean,
+    RunningVariance,
+    /// The number of batches seen, an int64 scalar.
+    BatchCount,
+}
+
+impl Role {
+    pub fn is_trained(self) -> bool {
+        match self {
+            Self::ConvWeight
+            | Self::LinearWeight
+            | Self::Bias { .. }
+            | Self::NormScale
+            | Self::NormShift => true,
+            Self::RunningMean | Self::RunningVariance | Self::BatchCount => false,
+        }
+    }
+}
+
+/// One array of a checkpoint: `layer1.0.conv1.weight`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    pub name: String,
+    pub node: NodeId,
+    pub role: Role,
+    pub shape: Vec<usize>,
+    /// Into how many groups the output channels of a convolution fall; 1 elsewhere.
+    pub groups: usize,
+}
+
+impl Parameter {
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+impl Graph {
+    /// Every array of the graph, in the order of a checkpoint.
+    pub fn parameters(&self) -> Result<Vec<Parameter>> {
+        let shapes = self.default_shapes()?;
+        let mut parameters = Vec::new();
+        for (id, node) in self.ids().zip(self.nodes()) {
+            let input = node.inputs.first().map(|input| shapes[input.index()]);
+            for (suffix, role, shape) in arrays(&node.op, input) {
+                let groups = if let Op::Conv(conv) = &node.op { conv.groups } else { 1 };
+                parameters.push(Parameter {
+                    name: format!("{}.{suffix}", node.name),
+                    node: id,
+                    role,
+                    shape,
+                    groups,
+                });
+            }
+        }
+        Ok(parameters)
+    }
+}
+
+type Array = (&'static str, Role, Vec<usize>);
+
+pub(super) fn arrays(op: &Op, input: Option<Shape>) -> Vec<Array> {
+    let channels = input.map_or(0, Shape::channels);
+    match op {
+        Op::Conv(conv) => conv_arrays(conv, channels),
+        Op::Linear(linear) => linear_arrays(linear, channels),
+        Op::BatchNorm(BatchNorm { .. }) => vec![
+            ("weight", Role::NormScale, vec![channels]),
+            ("bias", Role::NormShift, vec![channels]),
+            ("running_mean", Role::RunningMean, vec![channels]),
+            ("running_var", Role::RunningVariance, vec![channels]),
+            ("num_batches_tracked", Role::BatchCount, vec![]),
+        ],
+        Op::Input(_)
+        | Op::Activation(_)
+        | Op::Pool(_)
+        | Op::AdaptivePool(_)
+        | Op::Lrn(_)
+        | Op::Flatten(_)
+        | Op::Add(_)
+        | Op::Scale(_)
+        | Op::Concat(_)
+        | Op::Dropout(_)
+        | Op::DropPath(_) => Vec::new(),
+    }
+}
+
+fn conv_arrays(conv: &Conv, channels: usize) -> Vec<Array> {
+    let shape =
+        vec![conv.out, channels / conv.groups.max(1), conv.kernel.height, conv.kernel.width];
+    let fan_in = shape[1..].iter().product();
+    with_bias(("weight", Role::ConvWeight, shape), conv.bias, conv.out, fan_in)
+}
+
+fn linear_arrays(linear: &Linear, features: usize) -> Vec<Array> {
+    let weight = ("weight", Role::LinearWeight, vec![linear.out, features]);
+    with_bias(weight, linear.bias, linear.out, features)
+}
+
+fn with_bias(weight: Array, bias: bool, out: usize, fan_in: usize) -> Vec<Array> {
+    let bias = bias.then(|| ("bias", Role::Bias { fan_in }, vec![out]));
+    std::iter::once(weight).chain(bias).collect()
+}

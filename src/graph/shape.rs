@@ -1,0 +1,216 @@
+//! What flows along an edge, and how each operation changes it.
+
+use std::fmt;
+
+use super::op::{Op, Padding, Pair, Pool};
+
+/// The shape of one image's value; the batch comes before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Image { channels: usize, height: usize, width: usize },
+    Vector { features: usize },
+}
+
+impl Shape {
+    pub fn sizes(self) -> Vec<usize> {
+        match self {
+            Self::Image { channels, height, width } => vec![channels, height, width],
+            Self::Vector { features } => vec![features],
+        }
+    }
+
+    pub fn elements(self) -> usize {
+        self.sizes().iter().fold(1, |product, &size| product.saturating_mul(size))
+    }
+
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Image { channels, .. } => channels,
+            Self::Vector { features } => features,
+        }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image { channels, height, width } => {
+                write!(f, "an image ({channels}, {height}, {width})")
+            }
+            Self::Vector { features } => write!(f, "a vector ({features})"),
+        }
+    }
+}
+
+/// Why an operation cannot take its inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    pub expected: String,
+    pub got: String,
+}
+
+impl Mismatch {
+    pub fn new(expected: impl fmt::Display, got: impl fmt::Display) -> Self {
+        Self { expected: expected.to_string(), got: got.to_string() }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Image {
+    channels: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Image {
+    fn with_channels(self, channels: usize) -> Shape {
+        Shape::Image { channels, height: self.height, width: self.width }
+    }
+
+    fn with_size(self, size: Pair) -> Shape {
+        Shape::Image { channels: self.channels, height: size.height, width: size.width }
+    }
+
+    /// Slides a window along both axes.
+    fn slide(self, window: impl Fn(usize, Axis) -> Option<usize>) -> Result<Pair, Mismatch> {
+        let size = (window(self.height, Axis::Height), window(self.width, Axis::Width));
+        let (Some(height), Some(width)) = size else {
+            let got = format!("{}×{}", self.height, self.width);
+            return Err(Mismatch::new("an image at least as large as the window", got));
+        };
+        Ok(Pair { height, width })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Axis {
+    Height,
+    Width,
+}
+
+impl Axis {
+    fn of(self, pair: Pair) -> usize {
+        match self {
+            Self::Height => pair.height,
+            Self::Width => pair.width,
+        }
+    }
+}
+
+/// The output shape of `op` on `inputs`.
+pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
+    match op {
+        Op::Input(input) => {
+            no_inputs(inputs)?;
+            Ok(Shape::Image { channels: input.channels, height: input.height, width: input.width })
+        }
+        Op::Conv(conv) => {
+            let image = image(one(inputs)?)?;
+            if conv.groups == 0 || image.channels % conv.groups != 0 {
+                let expected = format!("channels divisible by groups={}", conv.groups);
+                return Err(Mismatch::new(expected, image.channels));
+            }
+            let size = image.slide(|size, axis| {
+                let span = span(axis.of(conv.kernel), axis.of(conv.dilation));
+                let stride = axis.of(conv.stride);
+                match conv.padding {
+                    Padding::Same => (size > 0).then(|| size.div_ceil(stride.max(1))),
+                    Padding::Both(border) => windows(size + 2 * axis.of(border), span, stride),
+                }
+            })?;
+            Ok(Shape::Image { channels: conv.out, height: size.height, width: size.width })
+        }
+        Op::Pool(pool) => {
+            let image = image(one(inputs)?)?;
+            Ok(image.with_size(image.slide(|size, axis| pooled(pool, size, axis))?))
+        }
+        Op::AdaptivePool(pool) => {
+            let image = image(one(inputs)?)?;
+            image.slide(|size, _| (size > 0).then_some(size))?;
+            Ok(image.with_size(pool.size))
+        }
+        Op::BatchNorm(_) | Op::Lrn(_) => {
+            Ok(image(one(inputs)?)?.with_channels(inputs[0].channels()))
+        }
+        Op::Activation(_) | Op::Dropout(_) | Op::DropPath(_) => one(inputs),
+        Op::Linear(linear) => match one(inputs)? {
+            Shape::Vector { .. } => Ok(Shape::Vector { features: linear.out }),
+            shape @ Shape::Image { .. } => Err(Mismatch::new("a vector", shape)),
+        },
+        Op::Flatten(_) => Ok(Shape::Vector { features: one(inputs)?.elements() }),
+        Op::Add(_) => {
+            let first = *inputs.first().ok_or_else(|| Mismatch::new("at least one input", 0))?;
+            match inputs.iter().find(|&&shape| shape != first) {
+                Some(other) => Err(Mismatch::new(format!("{first} from every input"), other)),
+                None => Ok(first),
+            }
+        }
+        Op::Scale(_) => {
+            let [value, gate] = inputs else {
+                return Err(Mismatch::new("two inputs, a value and its gate", inputs.len()));
+            };
+            let expected = Shape::Image { channels: image(*value)?.channels, height: 1, width: 1 };
+            if *gate == expected { Ok(*value) } else { Err(Mismatch::new(expected, gate)) }
+        }
+        Op::Concat(_) => {
+            let first =
+                image(*inputs.first().ok_or_else(|| Mismatch::new("at least one input", 0))?)?;
+            let mut channels = 0;
+            for &shape in inputs {
+                let other = image(shape)?;
+                if (other.height, other.width) != (first.height, first.width) {
+                    let expected = format!("images of {}×{}", first.height, first.width);
+                    return Err(Mismatch::new(
+                        expected,
+                        format!("{}×{}", other.height, other.width),
+                    ));
+                }
+                channels += other.channels;
+            }
+            Ok(first.with_channels(channels))
+        }
+    }
+}
+
+/// How many pixels a dilated window covers.
+pub fn span(kernel: usize, dilation: usize) -> usize {
+    (kernel.saturating_sub(1)) * dilation + 1
+}
+
+/// Zeros before and after `size` pixels that make the output `ceil(size / stride)` large.
+pub fn same_padding(size: usize, span: usize, stride: usize) -> (usize, usize) {
+    let total = ((size.div_ceil(stride) - 1) * stride + span).saturating_sub(size);
+    (total / 2, total - total / 2)
+}
+
+fn windows(padded: usize, span: usize, stride: usize) -> Option<usize> {
+    (padded >= span && stride > 0).then(|| (padded - span) / stride + 1)
+}
+
+fn pooled(pool: &Pool, size: usize, axis: Axis) -> Option<usize> {
+    let (kernel, stride, border) =
+        (axis.of(pool.kernel), axis.of(pool.stride), axis.of(pool.padding));
+    let padded = size + 2 * border;
+    let full = windows(padded, kernel, stride).filter(|_| size > 0)?;
+    // A window that hangs over must still start inside the image or its left border, as in PyTorch.
+    let hangs = pool.ceil && (padded - kernel) % stride != 0 && full * stride < size + border;
+    Some(full + usize::from(hangs))
+}
+
+fn no_inputs(inputs: &[Shape]) -> Result<(), Mismatch> {
+    if inputs.is_empty() { Ok(()) } else { Err(Mismatch::new("no inputs", inputs.len())) }
+}
+
+fn one(inputs: &[Shape]) -> Result<Shape, Mismatch> {
+    match inputs {
+        [shape] => Ok(*shape),
+        _ => Err(Mismatch::new("one input", inputs.len())),
+    }
+}
+
+fn image(shape: Shape) -> Result<Image, Mismatch> {
+    match shape {
+        Shape::Image { channels, height, width } => Ok(Image { channels, height, width }),
+        Shape::Vector { .. } => Err(Mismatch::new("an image", shape)),
+    }
+}

@@ -1,0 +1,171 @@
+//! A graph as text, one line a node, that parses back:
+//!
+//! ```text
+//! graph resnet18
+//! input = input()
+//! conv1 = conv(input) out=64 kernel=7 stride=2 padding=3
+//! bn1 = batch_norm(conv1)
+//! …
+//! output fc
+//! ```
+//!
+//! Only fields that differ from the op's defaults are written. A value is JSON, or a bare word.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+use super::{Graph, Node, NodeId, Op};
+use crate::error::{Error, Result};
+
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "graph {}", self.name())?;
+        for node in self.nodes() {
+            let inputs: Vec<&str> =
+                node.inputs.iter().map(|&id| self.node(id).name.as_str()).collect();
+            write!(f, "{} = {}({})", node.name, node.op.name(), inputs.join(", "))?;
+            let defaults = fields(&default_op(node.op.name()).map_err(|_| fmt::Error)?)
+                .map_err(|_| fmt::Error)?;
+            for (field, value) in fields(&node.op).map_err(|_| fmt::Error)? {
+                if defaults.get(&field) != Some(&value) {
+                    match &value {
+                        Value::String(word) => write!(f, " {field}={word}")?,
+                        value => write!(f, " {field}={value}")?,
+                    }
+                }
+            }
+            writeln!(f)?;
+        }
+        writeln!(f, "output {}", self.node(self.output()).name)?;
+        self.auxiliary().iter().try_for_each(|&id| writeln!(f, "auxiliary {}", self.node(id).name))
+    }
+}
+
+impl FromStr for Graph {
+    type Err = Error;
+
+    /// Fails with `Error::Text` where a line does not parse, `Error::Graph` where the graph breaks a rule.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut parser = Parser::default();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if !line.is_empty() {
+                parser.line(line).map_err(|(expected, got)| Error::Text {
+                    line: number + 1,
+                    expected,
+                    got,
+                })?;
+            }
+        }
+        let end = text.lines().count() + 1;
+        let missing = |expected: &str| Error::Text {
+            line: end,
+            expected: expected.into(),
+            got: "the end".into(),
+        };
+        let name = parser.name.ok_or_else(|| missing("`graph NAME`"))?;
+        let output = parser.output.ok_or_else(|| missing("`output NODE`"))?;
+        Self::new(name, parser.nodes, output, parser.auxiliary)
+    }
+}
+
+/// The op called `name` with every field at its default.
+fn default_op(name: &str) -> serde_json::Result<Op> {
+    with_fields(name, Map::new())
+}
+
+fn with_fields(name: &str, fields: Map<String, Value>) -> serde_json::Result<Op> {
+    serde_json::from_value(Value::Object(Map::from_iter([(
+        name.to_owned(),
+        Value::Object(fields),
+    )])))
+}
+
+fn fields(op: &Op) -> serde_json::Result<Map<String, Value>> {
+    let mut value = serde_json::to_value(op)?;
+    Ok(value
+        .get_mut(op.name())
+        .and_then(Value::as_object_mut)
+        .map(std::mem::take)
+        .unwrap_or_default())
+}
+
+/// What was expected, what came.
+type Complaint = (String, String);
+
+fn complain<T>(expected: impl Into<String>, got: &str) -> Result<T, Complaint> {
+    Err((expected.into(), format!("`{got}`")))
+}
+
+#[derive(Default)]
+struct Parser {
+    name: Option<String>,
+    nodes: Vec<Node>,
+    by_name: HashMap<String, NodeId>,
+    output: Option<NodeId>,
+    auxiliary: Vec<NodeId>,
+}
+
+impl Parser {
+    fn line(&mut self, line: &str) -> Result<(), Complaint> {
+        if let Some((name, rest)) = line.split_once(" = ") {
+            return self.node(name, rest);
+        }
+        match line.split_once(' ') {
+            Some(("graph", name)) if self.name.is_none() => self.name = Some(name.to_owned()),
+            Some(("output", name)) if self.output.is_none() => {
+                self.output = Some(self.known(name)?)
+            }
+            Some(("auxiliary", name)) => {
+                let id = self.known(name)?;
+                self.auxiliary.push(id);
+            }
+            _ => {
+                return complain(
+                    "`graph NAME`, `NODE = OP(INPUTS) FIELD=VALUE…` or `output NODE`, each once",
+                    line,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, name: &str, rest: &str) -> Result<(), Complaint> {
+        let Some((op, rest)) = rest.split_once('(') else { return complain("OP(INPUTS)", rest) };
+        let Some((inputs, assignments)) = rest.split_once(')') else {
+            return complain("a closing `)`", rest);
+        };
+        let inputs = inputs
+            .split(',')
+            .map(str::trim)
+            .filter(|input| !input.is_empty())
+            .map(|input| self.known(input))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut fields = Map::new();
+        for assignment in assignments.split_whitespace() {
+            let Some((field, value)) = assignment.split_once('=') else {
+                return complain("FIELD=VALUE", assignment);
+            };
+            let value =
+                serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+            if fields.insert(field.to_owned(), value).is_some() {
+                return complain("each field once", assignment);
+            }
+        }
+        let op = with_fields(op, fields)
+            .map_err(|error| (error.to_string(), format!("`{op}{assignments}`")))?;
+        self.by_name.insert(name.to_owned(), NodeId(self.nodes.len()));
+        self.nodes.push(Node { name: name.to_owned(), op, inputs });
+        Ok(())
+    }
+
+    fn known(&self, name: &str) -> Result<NodeId, Complaint> {
+        match self.by_name.get(name) {
+            Some(&id) => Ok(id),
+            None => complain("the name of an earlier node", name),
+        }
+    }
+}

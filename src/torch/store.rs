@@ -1,0 +1,145 @@
+//! The parameters of one model as libtorch tensors.
+
+use tch::{Device, Kind, Tensor};
+
+use super::failed;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Parameter, Role};
+use crate::weights::init::{Recipe, fill};
+
+/// Every array of a graph, in checkpoint order. A tensor keeps its identity for the life of the store: loading
+/// copies into it.
+#[derive(Debug)]
+pub struct Store {
+    parameters: Vec<Parameter>,
+    tensors: Vec<Tensor>,
+    /// Where each node's arrays begin; one entry more than there are nodes.
+    starts: Vec<usize>,
+    device: Device,
+}
+
+// SAFETY: a libtorch tensor is a pointer with an atomic count to memory that any thread may use. Reading it from
+// many threads at once is what libtorch's own thread pools do; whatever writes to a tensor of a store (`load`, a run
+// in training mode) takes the store by `&mut`, so the borrow checker keeps readers away.
+unsafe impl Sync for Store {}
+
+impl Store {
+    /// New parameters by `recipe`, drawn from `seed`.
+    pub fn new(graph: &Graph, recipe: Recipe, seed: u64, device: Device) -> Result<Self> {
+        let parameters = graph.parameters()?;
+        let mut starts = vec![parameters.len(); graph.nodes().len() + 1];
+        for (index, parameter) in parameters.iter().enumerate().rev() {
+            starts[..=parameter.node.index()].fill(index);
+        }
+        let tensors = parameters
+            .iter()
+            .map(|parameter| fresh(parameter, recipe, seed, device))
+            .collect::<Result<_>>()?;
+        Ok(Self { parameters, tensors, starts, device })
+    }
+
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// The arrays of the node at `index`, in checkpoint order.
+    pub(super) fn of_node(&self, index: usize) -> &[Tensor] {
+        &self.tensors[self.starts[index]..self.starts[index + 1]]
+    }
+
+    /// Copies float32 values into a parameter, or the one number into a batch count.
+    pub fn load(&mut self, index: usize, values: &[f32]) -> Result<()> {
+        let parameter = &self.parameters[index];
+        if values.len() != parameter.elements() {
+            return Err(Error::Shape {
+                at: format!("`{}`", parameter.name),
+                expected: format!("{} values", parameter.elements()),
+                got: values.len().to_string(),
+            });
+        }
+        let source = blob(values, &parameter.shape)?;
+        self.copy(index, &source)
+    }
+
+    /// Sets a batch count.
+    pub fn load_count(&mut self, index: usize, count: i64) -> Result<()> {
+        self.copy(index, &Tensor::from(count))
+    }
+
+    fn copy(&mut self, index: usize, source: &Tensor) -> Result<()> {
+        let at = &self.parameters[index].name;
+        let _no_grad = tch::no_grad_guard();
+        self.tensors[index].f_copy_(source).map_err(failed(at))
+    }
+
+    /// A copy of the array's values as float32, whatever its type.
+    pub fn values(&self, index: usize) -> Result<Vec<f32>> {
+        copy_out(&self.tensors[index], &self.parameters[index].name)
+    }
+
+    /// The value of a batch count.
+    pub fn count(&self, index: usize) -> Result<i64> {
+        i64::try_from(&self.tensors[index]).map_err(failed(&self.parameters[index].name))
+    }
+
+    /// Moves every tensor to `device`; each stays the same tensor.
+    pub fn to_device(&mut self, device: Device) -> Result<()> {
+        for (parameter, tensor) in self.parameters.iter().zip(&mut self.tensors) {
+            let moved = tensor
+                .f_detach()
+                .and_then(|t| t.f_to_device(device))
+                .map_err(failed(&parameter.name))?;
+            let _no_grad = tch::no_grad_guard();
+            tensor.f_set_data(&moved).map_err(failed(&parameter.name))?;
+        }
+        self.device = device;
+        Ok(())
+    }
+}
+
+fn fresh(parameter: &Parameter, recipe: Recipe, seed: u64, device: Device) -> Result<Tensor> {
+    let shape: Vec<i64> = parameter.shape.iter().map(|&size| size as i64).collect();
+    let at = &parameter.name;
+    if parameter.role == Role::BatchCount {
+        return Tensor::f_zeros(shape, (Kind::Int64, device)).map_err(failed(at));
+    }
+    let mut values = vec![0.0; parameter.elements()];
+    fill(&mut values, recipe.draw(parameter), seed, &parameter.name);
+    let tensor = blob(&values, &parameter.shape)?;
+    let tensor = tensor.f_to_device_(device, Kind::Float, false, true).map_err(failed(at))?;
+    tensor.f_set_requires_grad(parameter.role.is_trained()).map_err(failed(at))
+}
+
+/// A tensor over `values`, without a copy. It must not outlive them, so it never leaves this room.
+pub(super) fn blob<'a>(values: &'a [f32], shape: &[usize]) -> Result<Tensor> {
+    let sizes: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
+    let strides: Vec<i64> =
+        (0..shape.len()).map(|axis| shape[axis + 1..].iter().product::<usize>() as i64).collect();
+    debug_assert_eq!(values.len(), shape.iter().product::<usize>());
+    // SAFETY: the sizes and strides span exactly `values`, which every caller keeps alive until the tensor is gone.
+    unsafe {
+        Tensor::f_from_blob(values.as_ptr().cast(), &sizes, &strides, Kind::Float, Device::Cpu)
+    }
+    .map_err(failed("an array"))
+}
+
+/// The values of a float tensor in row-major order.
+pub(super) fn copy_out(tensor: &Tensor, at: &str) -> Result<Vec<f32>> {
+    let tensor = tensor
+        .f_detach()
+        .and_then(|t| t.f_to_device(Device::Cpu))
+        .and_then(|t| t.f_to_kind(Kind::Float))
+        .and_then(|t| t.f_contiguous())
+        .map_err(failed(at))?;
+    let mut values = vec![0.0; tensor.numel()];
+    tensor.f_copy_data(&mut values, tensor.numel()).map_err(failed(at))?;
+    Ok(values)
+}

@@ -1,0 +1,85 @@
+//! How parameters start: the recipe of each source, seeded by (seed, parameter name), so that a parameter's values
+//! depend neither on the order of the others nor on the number of threads.
+
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::graph::{Parameter, Role};
+
+/// From what a value is drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Draw {
+    Constant(f32),
+    /// Mean 0 and this standard deviation.
+    Normal(f64),
+    /// Between minus and plus this bound.
+    Uniform(f64),
+}
+
+/// Whose rules the parameters of a new model follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipe {
+    /// torchvision's ResNet: convolutions normal with variance 2 / fan-out, the classifier as PyTorch's `Linear`.
+    TorchvisionResNet,
+    /// torchvision's EfficientNet: the same convolutions, classifier uniform within 1 / √out, biases zero.
+    TorchvisionEfficientNet,
+    /// timm's EfficientNet ("goog"): as torchvision's, but the fan-out of a grouped convolution is per group.
+    TimmEfficientNet,
+}
+
+impl Recipe {
+    pub fn draw(self, parameter: &Parameter) -> Draw {
+        let shape = &parameter.shape;
+        match parameter.role {
+            Role::NormScale | Role::RunningVariance => Draw::Constant(1.0),
+            Role::NormShift | Role::RunningMean | Role::BatchCount => Draw::Constant(0.0),
+            Role::ConvWeight => {
+                let fan_out = shape[0] * shape[2] * shape[3];
+                let groups = match self {
+                    Self::TorchvisionResNet | Self::TorchvisionEfficientNet => 1,
+                    Self::TimmEfficientNet => parameter.groups,
+                };
+                Draw::Normal((2.0 / (fan_out / groups) as f64).sqrt())
+            }
+            Role::LinearWeight => match self {
+                Self::TorchvisionResNet => pytorch_uniform(shape[1]),
+                Self::TorchvisionEfficientNet | Self::TimmEfficientNet => {
+                    Draw::Uniform(1.0 / (shape[0] as f64).sqrt())
+                }
+            },
+            Role::Bias { fan_in } => match self {
+                Self::TorchvisionResNet => pytorch_uniform(fan_in),
+                Self::TorchvisionEfficientNet | Self::TimmEfficientNet => Draw::Constant(0.0),
+            },
+        }
+    }
+}
+
+/// What `torch.nn.Linear` and `torch.nn.Conv2d` start with: kaiming uniform with a = √5, which is this bound.
+fn pytorch_uniform(fan_in: usize) -> Draw {
+    Draw::Uniform(1.0 / (fan_in as f64).sqrt())
+}
+
+/// Fills one parameter, `values` in row-major order.
+pub fn fill(values: &mut [f32], draw: Draw, seed: u64, name: &str) {
+    match draw {
+        Draw::Constant(constant) => values.fill(constant),
+        Draw::Normal(deviation) => {
+            let (deviation, mut random) = (deviation as f32, generator(seed, name));
+            values.fill_with(|| deviation * random.sample::<f32, _>(StandardNormal));
+        }
+        Draw::Uniform(bound) => {
+            let (bound, mut random) = (bound as f32, generator(seed, name));
+            values.fill_with(|| bound * (2.0 * random.random::<f32>() - 1.0));
+        }
+    }
+}
+
+fn generator(seed: u64, name: &str) -> Xoshiro256PlusPlus {
+    // FNV-1a: part of the format of a seed, so it must not change with the standard library's hasher.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    Xoshiro256PlusPlus::seed_from_u64(seed ^ hash)
+}
