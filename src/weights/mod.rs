@@ -1,1 +1,17 @@
 //! Parameters outside a running model: initialisation, files, names.
+
+mod atomic;
+mod checkpoint;
+mod format;
+mod gather;
+mod mapped;
+mod pickle;
+mod pth;
+mod refusal;
+mod safetensors_file;
+mod safetensors_write;
+mod value;
+
+pub use checkpoint::{Checkpoint, Ignored};
+pub use safetensors_write::{Data, Item, write_safetensors};
+pub use value::{Dtype, Value};
