@@ -1,1 +1,13 @@
 //! Photographs to arrays: decode, resize as Pillow does, crop and normalise. Knows no tensor library.
+
+pub mod decode;
+pub mod filter;
+pub mod photo;
+pub mod preprocess;
+pub mod resize;
+
+pub use decode::{decode_bytes, decode_file};
+pub use filter::Filter;
+pub use photo::Photo;
+pub use preprocess::Preprocess;
+pub use resize::{Window, resize, resize_window};
