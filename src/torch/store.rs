@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 use super::failed;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Parameter, Role};
+use crate::weights::Value;
 use crate::weights::init::{Recipe, fill};
 
 /// Every array of a graph, in checkpoint order. A tensor keeps its identity for the life of the store: loading
@@ -55,23 +56,24 @@ impl Store {
         &self.tensors[self.starts[index]..self.starts[index + 1]]
     }
 
-    /// Copies float32 values into a parameter, or the one number into a batch count.
-    pub fn load(&mut self, index: usize, values: &[f32]) -> Result<()> {
+    /// Copies stored values into a parameter, converted to its type.
+    pub fn load(&mut self, index: usize, value: &Value<'_>) -> Result<()> {
         let parameter = &self.parameters[index];
-        if values.len() != parameter.elements() {
+        if value.shape != parameter.shape {
             return Err(Error::Shape {
                 at: format!("`{}`", parameter.name),
-                expected: format!("{} values", parameter.elements()),
-                got: values.len().to_string(),
+                expected: format!("{:?}", parameter.shape),
+                got: format!("{:?}", value.shape),
             });
         }
-        let source = blob(values, &parameter.shape)?;
+        if parameter.role == Role::BatchCount {
+            let count = Tensor::from(value.read_i64()?);
+            return self.copy(index, &count);
+        }
+        let mut values = vec![0.0; parameter.elements()];
+        value.write_f32(&mut values)?;
+        let source = blob(&values, &parameter.shape)?;
         self.copy(index, &source)
-    }
-
-    /// Sets a batch count.
-    pub fn load_count(&mut self, index: usize, count: i64) -> Result<()> {
-        self.copy(index, &Tensor::from(count))
     }
 
     fn copy(&mut self, index: usize, source: &Tensor) -> Result<()> {
