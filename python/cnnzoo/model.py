@@ -394,7 +394,7 @@ def _array(name: object, value: Any) -> NDArray[Any]:
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"`{name}`: expected an array of numbers, got {type(value).__name__}")
-    return array
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(array.shape)
 
 
 def _report(

@@ -19,6 +19,13 @@ pub struct Store {
     device: Device,
 }
 
+/// The values of one array.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    Floats(Vec<f32>),
+    Count(i64),
+}
+
 // SAFETY: a libtorch tensor is a pointer with an atomic count to memory that any thread may use. Reading it from
 // many threads at once is what libtorch's own thread pools do; whatever writes to a tensor of a store (`load`, a run
 // in training mode) takes the store by `&mut`, so the borrow checker keeps readers away.
@@ -82,14 +89,18 @@ impl Store {
         self.tensors[index].f_copy_(source).map_err(failed(at))
     }
 
-    /// A copy of the array's values as float32, whatever its type.
-    pub fn values(&self, index: usize) -> Result<Vec<f32>> {
-        copy_out(&self.tensors[index], &self.parameters[index].name)
-    }
-
-    /// The value of a batch count.
-    pub fn count(&self, index: usize) -> Result<i64> {
-        i64::try_from(&self.tensors[index]).map_err(failed(&self.parameters[index].name))
+    /// A copy of every array: its name, shape and values.
+    pub fn snapshot(&self) -> Result<Vec<(String, Vec<usize>, Stored)>> {
+        let copy = |(parameter, tensor): (&Parameter, &Tensor)| {
+            let stored = match parameter.role {
+                Role::BatchCount => {
+                    Stored::Count(tensor.f_int64_value(&[]).map_err(failed(&parameter.name))?)
+                }
+                _ => Stored::Floats(copy_out(tensor, &parameter.name)?),
+            };
+            Ok((parameter.name.clone(), parameter.shape.clone(), stored))
+        };
+        self.parameters.iter().zip(&self.tensors).map(copy).collect()
     }
 
     /// Moves every tensor to `device`; each stays the same tensor.

@@ -49,6 +49,23 @@ impl Dtype {
         }
     }
 
+    /// The type that NumPy calls so.
+    pub fn from_name(name: &str) -> Option<Self> {
+        const ALL: [Dtype; 10] = [
+            Dtype::F64,
+            Dtype::F32,
+            Dtype::F16,
+            Dtype::BF16,
+            Dtype::I64,
+            Dtype::I32,
+            Dtype::I16,
+            Dtype::I8,
+            Dtype::U8,
+            Dtype::Bool,
+        ];
+        ALL.into_iter().find(|dtype| dtype.name() == name)
+    }
+
     pub fn is_float(self) -> bool {
         matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
     }
