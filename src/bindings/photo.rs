@@ -1,5 +1,8 @@
 //! Photographs in Python: decoding, resizing and the preprocessing that belongs to weights.
 
+// Doc comments here are Python docstrings, in Google form.
+#![allow(clippy::doc_markdown)]
+
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -304,8 +307,10 @@ pub(crate) fn to_photo(array: &Bound<'_, PyAny>) -> PyResult<Photo> {
         );
     }
     let array = array.cast::<PyArrayDyn<u8>>()?.try_readonly()?;
-    let pixels = match (array.as_slice(), &*shape) {
-        (Ok(bytes), [_, _, 3]) => bytes.to_vec(),
+    // `as_slice` alone takes the columns of a Fortran-ordered array for rows.
+    let rows = untyped.is_c_contiguous().then(|| array.as_slice());
+    let pixels = match (rows, &*shape) {
+        (Some(Ok(bytes)), [_, _, 3]) => bytes.to_vec(),
         _ => gather(&array.as_array()),
     };
     Ok(Photo::new(shape[1], shape[0], pixels)?)

@@ -22,7 +22,7 @@ pub enum Filter {
     Bilinear,
     /// A Hamming-windowed sinc of one lobe: as sharp as bicubic, as local as bilinear.
     Hamming,
-    /// Keys' cubic with a = -0.5; the EfficientNets'.
+    /// Keys' cubic with a = -0.5; the choice of most `EfficientNet` weights.
     Bicubic,
     /// A sinc of three lobes windowed by a sinc.
     Lanczos,
@@ -58,14 +58,13 @@ impl Filter {
     /// The weight at distance `x` from the centre, before the weights of a pixel are made to sum to one.
     pub(crate) fn weight(self, x: f64) -> f64 {
         match self {
-            Self::Nearest => 0.0,
             // Half open, so that a source pixel on the border belongs to one side only.
             Self::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
             Self::Bilinear => (1.0 - x.abs()).max(0.0),
             Self::Hamming => hamming(x.abs()),
             Self::Bicubic => cubic(x.abs()),
             Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
-            Self::Lanczos => 0.0,
+            Self::Nearest | Self::Lanczos => 0.0,
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::filter::Filter;
-use super::photo::{CHANNELS, MAX_PIXELS, Photo, check_size};
+use super::photo::{CHANNELS, Photo, check_size};
 use crate::{Error, Result};
 
 /// Bits after the point: 32, less 8 of a pixel, less 2 of room for weights that overshoot.
@@ -32,7 +32,7 @@ pub struct Window {
 /// Resizes to `width` x `height` pixels.
 ///
 /// Equal to `Image.resize((width, height), resample)` of Pillow on an RGB picture. Fails with
-/// `Error::Argument` when a side is zero or the result (or what lies between the passes) is too large.
+/// `Error::Argument` when a side is zero or the result is too large.
 pub fn resize(photo: &Photo, width: usize, height: usize, filter: Filter) -> Result<Photo> {
     resize_window(photo, width, height, filter, Window { left: 0, top: 0, width, height })
 }
@@ -54,7 +54,7 @@ pub fn resize_window(
     } else {
         let columns = Side::new(photo.width(), width, filter, window.left, window.width);
         let rows = Side::new(photo.height(), height, filter, window.top, window.height);
-        filtered(photo, &columns, &rows, Order::new(photo, width, height))?
+        filtered(photo, &columns, &rows, Order::new(photo, width, height))
     };
     Photo::new(window.width, window.height, pixels)
 }
@@ -197,42 +197,29 @@ fn fixed(weight: f64) -> i32 {
     (scaled + 0.5_f64.copysign(scaled)) as i32
 }
 
-fn filtered(photo: &Photo, columns: &Side, rows: &Side, order: Order) -> Result<Vec<u8>> {
+fn filtered(photo: &Photo, columns: &Side, rows: &Side, order: Order) -> Vec<u8> {
     let stride = photo.width() * CHANNELS;
     let (left, right) = columns.reach();
     let (top, bottom) = rows.reach();
-    let (width, height) = (columns.spans.len(), rows.spans.len());
+    let width = columns.spans.len();
     let pixels = &photo.pixels()[top * stride..bottom * stride];
     let across = left * CHANNELS..right * CHANNELS;
-    Ok(match (columns.unchanged, rows.unchanged) {
+    match (columns.unchanged, rows.unchanged) {
         (true, true) => {
             pixels.chunks_exact(stride).flat_map(|row| &row[across.clone()]).copied().collect()
         }
         (false, true) => horizontal(pixels, stride, columns, 0),
         (true, false) => vertical(pixels, stride, rows, top, across),
         (false, false) if order == Order::RowsFirst => {
-            check_between(right - left, height)?;
             let between = vertical(pixels, stride, rows, top, across.clone());
             horizontal(&between, across.len(), columns, left)
         }
         (false, false) => {
-            check_between(width, bottom - top)?;
             let between = horizontal(pixels, stride, columns, 0);
             let stride = width * CHANNELS;
             vertical(&between, stride, rows, top, 0..stride)
         }
-    })
-}
-
-fn check_between(width: usize, height: usize) -> Result<()> {
-    if width.saturating_mul(height) <= MAX_PIXELS {
-        return Ok(());
     }
-    Err(Error::Argument {
-        at: "resize".into(),
-        expected: format!("at most {MAX_PIXELS} pixels between the two passes"),
-        got: format!("{width}x{height}"),
-    })
 }
 
 /// `source` has rows of `stride` bytes that begin at column `first` of the photograph.

@@ -139,7 +139,7 @@ impl<'a> Survey<'a> {
             RESTARTS => self.restarts = segment != [0, 0],
             SCAN => self.scans += 1,
             APP1 if self.exif.is_none() && segment.starts_with(b"Exif\0\0") => {
-                self.exif = Some(segment)
+                self.exif = Some(segment);
             }
             _ => {}
         }
