@@ -237,8 +237,7 @@ def test_a_whole_training_checkpoint(save: Save) -> None:
     optimizer = torch.optim.AdamW(module.parameters())
     module(torch.randn(4, 3)).sum().backward()
     optimizer.step()
-    args = argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("run"), sizes=[1, 2], flags={1, 2})
-    args.out = pathlib.Path("run")
+    args = argparse.Namespace(lr=0.1, out=pathlib.Path("run"), sizes=[1, 2], flags={1, 2})
     path = save(
         {
             "state_dict": {f"module.{key}": value for key, value in module.state_dict().items()},
