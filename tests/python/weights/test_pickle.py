@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+
 from cnnzoo import _native
 
 Read = Callable[[bytes], _native.Checkpoint]
@@ -26,7 +27,9 @@ LITTLE = pickle.dumps({"little_endian": True, "protocol_version": 1001}, protoco
 BIG = pickle.dumps({"little_endian": False}, protocol=2)
 
 
-def legacy(body: bytes, keys: tuple[str, ...] = (), data: bytes = b"", facts: bytes = LITTLE) -> bytes:
+def legacy(
+    body: bytes, keys: tuple[str, ...] = (), data: bytes = b"", facts: bytes = LITTLE
+) -> bytes:
     return MAGIC + PROTOCOL + facts + body + pickle.dumps(list(keys), protocol=2) + data
 
 
@@ -282,10 +285,22 @@ def test_ordered_dicts_and_text_as_python_2_wrote_them(read: Read) -> None:
 
 
 LEGACY = {
-    "behind": (legacy(state(a=tensor(storage())), ("0",), struct.pack("<q", 4) + FLOATS + b"x"), "1 bytes more"),
-    "count": (legacy(state(a=tensor(storage())), ("0",), struct.pack("<q", 3) + FLOATS), "expected 4 elements, got 3"),
-    "negative count": (legacy(state(a=tensor(storage())), ("0",), struct.pack("<q", -1)), "expected 4 elements"),
-    "cut": (legacy(state(a=tensor(storage())), ("0",), struct.pack("<q", 4) + FLOATS[1:]), "the file's end"),
+    "behind": (
+        legacy(state(a=tensor(storage())), ("0",), struct.pack("<q", 4) + FLOATS + b"x"),
+        "1 bytes more",
+    ),
+    "count": (
+        legacy(state(a=tensor(storage())), ("0",), struct.pack("<q", 3) + FLOATS),
+        "expected 4 elements, got 3",
+    ),
+    "negative count": (
+        legacy(state(a=tensor(storage())), ("0",), struct.pack("<q", -1)),
+        "expected 4 elements",
+    ),
+    "cut": (
+        legacy(state(a=tensor(storage())), ("0",), struct.pack("<q", 4) + FLOATS[1:]),
+        "the file's end",
+    ),
     "cut count": (legacy(state(a=tensor(storage())), ("0",), b"\x04"), "the file's end"),
     "unknown storage": (legacy(state(a=b"N"), ("1",)), "one that it does not name"),
     "storage twice": (
@@ -294,7 +309,10 @@ LEGACY = {
     ),
     "no storages": (legacy(state(a=tensor(storage()))), "a storage with the key 0"),
     "big-endian": (legacy(state(), facts=BIG), "a big-endian one"),
-    "version": (MAGIC + b"\x80\x02K\x01." + LITTLE, "version 1001 of the file format, got the int 1"),
+    "version": (
+        MAGIC + b"\x80\x02K\x01." + LITTLE,
+        "version 1001 of the file format, got the int 1",
+    ),
 }
 
 
@@ -336,10 +354,16 @@ BOMBS = {
     "a list in itself": b"\x80\x02]q\x01h\x01a.",
     "a state dict in itself": cycle(),
     "many models": b"\x80\x02}q\x01(" + (text("model") + b"h\x01") * 100_000 + b"u.",
-    "a tuple copied often": b"\x80\x02(" + b"N" * 100_000 + b"tq\x01"
-    + (find("collections", "OrderedDict") + b"h\x01R0") * 100_000 + b".",
-    "pairs copied often": b"\x80\x02((NNtq\x02" + b"h\x02" * 100_000 + b"tq\x01"
-    + (find("collections", "OrderedDict") + b"h\x01\x85R") * 100_000 + b".",
+    "a tuple copied often": b"\x80\x02("
+    + b"N" * 100_000
+    + b"tq\x01"
+    + (find("collections", "OrderedDict") + b"h\x01R0") * 100_000
+    + b".",
+    "pairs copied often": b"\x80\x02((NNtq\x02"
+    + b"h\x02" * 100_000
+    + b"tq\x01"
+    + (find("collections", "OrderedDict") + b"h\x01\x85R") * 100_000
+    + b".",
 }
 
 

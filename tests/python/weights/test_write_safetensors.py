@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+import safetensors.torch
 import torch
+
 from cnnzoo import _native
 
 ARRAYS = {
@@ -21,7 +23,7 @@ ARRAYS = {
     "fortran": np.asfortranarray(np.arange(6, dtype=np.int32).reshape(2, 3)),
     "big-endian": np.arange(3, dtype=">f4"),
     "empty": np.empty((0, 3), np.float32),
-    "a name with ünïcode and \"quotes\"": np.ones(1, np.int8),
+    'a name with ünïcode and "quotes"': np.ones(1, np.int8),
 }
 
 
