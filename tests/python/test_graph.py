@@ -281,3 +281,17 @@ def test_a_summary_follows_the_image() -> None:
     assert text.splitlines()[-1].startswith("resnet18 on 3×64×64: 11,181,642 parameters")
     with pytest.raises(cz.ShapeError):
         model.summary((0, 10))
+
+
+def test_what_libtorch_refuses_names_the_node() -> None:
+    """An output of 2⁶² bytes and more, which no shape rule forbids."""
+    model = cz.Model.from_graph(
+        graph_of(
+            "a = conv(input) out=1048576",
+            "y = adaptive_pool(a) size=1048576",
+            channels=1,
+            size=1,
+        )
+    )
+    with pytest.raises(cz.CnnzooError, match=r"test, node `y` \(adaptive_pool\)"):
+        model(np.zeros((8, 1, 1, 1), np.float32))
