@@ -137,9 +137,15 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
         ),
     ),
     "tokens": (
-        ("p = adaptive_pool(input) size=[2,3]", "t = tokens(p)", "u = token(t)")
-        + ("v = position(u) tokens=7", "q = linear(v) out=12", "a = attention(q) heads=2")
-        + ("y = take(a) index=2",),
+        (
+            "p = adaptive_pool(input) size=[2,3]",
+            "t = tokens(p)",
+            "u = token(t)",
+            "v = position(u) tokens=7",
+            "q = linear(v) out=12",
+            "a = attention(q) heads=2",
+            "y = take(a) index=2",
+        ),
         lambda x, p: attend(x, p)[:, 2],
     ),
     "dropout_of_nothing": (("y = dropout(input)",), lambda x, _: x * 1),
