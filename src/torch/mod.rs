@@ -4,7 +4,7 @@ mod device;
 mod run;
 mod store;
 
-pub use device::device;
+pub use device::{device, device_name};
 pub use run::{Array, Pullback, View, infer, pull_back};
 pub use store::Store;
 
