@@ -1,4 +1,81 @@
-"""The classic image-classification networks, equal to their sources."""
+"""The classic image-classification networks, equal to their sources.
+
+    import cnnzoo as cz
+
+    model = cz.create_model("tf_efficientnet_lite0", weights="default")
+    print(model.predict("photo.jpg"))
+
+Every name of `list_models()` is also a function: `cz.resnet50(num_classes=10)`.
+"""
+
+from __future__ import annotations
+
 from cnnzoo import _libtorch
+
 _libtorch.load()
-from cnnzoo import _native
+
+from cnnzoo import errors, registry
+from cnnzoo._native import Graph
+from cnnzoo.errors import (
+    ArgumentError,
+    CheckpointError,
+    CnnzooError,
+    DataError,
+    DeviceError,
+    GraphError,
+    OutOfMemoryError,
+    ShapeError,
+    UnknownModelError,
+    WeightsError,
+)
+from cnnzoo.model import Model, create_model, load
+from cnnzoo.prediction import Guess, Prediction
+from cnnzoo.preprocess import Preprocess
+from cnnzoo.registry import ModelInfo, list_models, model_info
+from cnnzoo.summary import Summary, SummaryRow
+from cnnzoo.weights import LoadReport, Mismatch
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError",
+    "CheckpointError",
+    "CnnzooError",
+    "DataError",
+    "DeviceError",
+    "Graph",
+    "GraphError",
+    "Guess",
+    "LoadReport",
+    "Mismatch",
+    "Model",
+    "ModelInfo",
+    "OutOfMemoryError",
+    "Prediction",
+    "Preprocess",
+    "ShapeError",
+    "Summary",
+    "SummaryRow",
+    "UnknownModelError",
+    "WeightsError",
+    "__version__",
+    "create_model",
+    "errors",
+    "list_models",
+    "load",
+    "model_info",
+    "registry",
+]
+
+
+def __getattr__(name: str) -> registry.Constructor:
+    """The constructor of a model: `cnnzoo.resnet50`."""
+    if name in registry.accepted_names():
+        constructor = registry.constructor(name)
+        globals()[name] = constructor
+        return constructor
+    raise AttributeError(f"module 'cnnzoo' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *list_models()})

@@ -69,3 +69,8 @@ pub(super) fn from_values<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     Ok(PyArray1::from_vec(py, values).reshape(shape.to_vec())?.into_any())
 }
+
+/// A count as an int64 array without axes.
+pub(super) fn count(py: Python<'_>, number: i64) -> PyResult<Bound<'_, PyAny>> {
+    Ok(PyArray1::from_vec(py, vec![number]).reshape([])?.into_any())
+}

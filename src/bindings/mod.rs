@@ -1,17 +1,21 @@
 //! What Python sees of the crate, one file per class; the only room that names pyo3 and numpy.
 
 mod array;
+mod checkpoint;
 mod errors;
 mod graph;
 #[cfg(feature = "torch")]
 mod model;
+mod photo;
 mod registry;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    checkpoint::register(module)?;
     graph::register(module)?;
+    photo::register(module)?;
     registry::register(module)?;
     #[cfg(feature = "torch")]
     model::register(module)?;

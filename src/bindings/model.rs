@@ -1,19 +1,26 @@
 //! The model that Python's `cnnzoo.Model` drives: a graph and its parameters.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use numpy::PyUntypedArrayMethods;
+use indexmap::IndexMap;
+use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 
-use super::array::{floats, from_values, shape_text};
+use super::array::{count, floats, from_values};
 use super::errors::detached;
 use super::graph::Graph;
 use super::registry::parse_options;
 use crate::error::{Error, Result};
 use crate::families::{self, Edition, Options, Variant};
-use crate::graph::{self, NodeId, Role};
-use crate::torch::{self, Pullback, Store, View};
+use crate::graph::{self, NodeId};
+use crate::torch::{self, Pullback, Store, Stored, View};
+use crate::weights::load::{Entries, Match, Policy, match_entries, takes};
+use crate::weights::names::Naming;
+use crate::weights::{Checkpoint, Data, Dtype, Ignored, Item, Value, write_safetensors};
 
 #[pyclass(frozen, module = "cnnzoo._native")]
 struct Model {
@@ -150,8 +157,240 @@ impl Model {
     fn to(&self, py: Python<'_>, device: &str) -> PyResult<()> {
         detached(py, || self.write().to_device(torch::device(device)?))
     }
+
+    /// The node whose value is the pooled features.
+    #[getter]
+    fn embedding(&self) -> &str {
+        &self.graph.node(self.graph.embedding()).name
+    }
+
+    /// A copy of every parameter and buffer, by name.
+    fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let arrays = detached(py, || self.read().snapshot())?;
+        let dict = PyDict::new(py);
+        for (name, shape, stored) in arrays {
+            let array = match stored {
+                Stored::Floats(values) => from_values(py, &shape, values)?,
+                Stored::Count(number) => count(py, number)?,
+            };
+            dict.set_item(name, array)?;
+        }
+        Ok(dict)
+    }
+
+    /// Fills parameters from contiguous little-endian arrays by the model's own names.
+    fn load_state_dict<'py>(
+        &self,
+        arrays: &Bound<'py, PyDict>,
+        strict: bool,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let py = arrays.py();
+        let held = Held::new(arrays)?;
+        let values = held.values()?;
+        let policy = if strict { Policy::Strict } else { Policy::Lenient };
+        let report = detached(py, || self.fill(&values, Naming::Own, &policy, "the mapping"))?;
+        report.to_python(py, &[], "a mapping")
+    }
+
+    /// Fills parameters from a file.
+    fn load_weights<'py>(
+        &self,
+        py: Python<'py>,
+        path: PathBuf,
+        naming: &str,
+        strict: bool,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let policy = if strict { Policy::Strict } else { Policy::Lenient };
+        self.load_file(py, path, naming, &policy)
+    }
+
+    /// Fills parameters from a file of weights for the same network, perhaps with another classifier: where another
+    /// number of classes was asked for, the classifier may differ and keeps its fresh values.
+    fn load_pretrained<'py>(
+        &self,
+        py: Python<'py>,
+        path: PathBuf,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let policy = match self.options.num_classes {
+            None => Policy::Strict,
+            Some(_) => {
+                let options = Options { num_classes: None, ..self.options.clone() };
+                Policy::FreshClassifier(
+                    self.variant.graph(self.edition, &options)?.classifier().to_owned(),
+                )
+            }
+        };
+        self.load_file(py, path, "auto", &policy)
+    }
+
+    /// Writes every parameter and buffer, and `metadata`, to a .safetensors file.
+    fn save(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        metadata: BTreeMap<String, String>,
+    ) -> PyResult<()> {
+        detached(py, || {
+            let arrays = self.read().snapshot()?;
+            let items = arrays.iter().map(|(name, shape, stored)| match stored {
+                Stored::Floats(values) => {
+                    Item { name, dtype: Dtype::F32, shape, data: Data::F32(values) }
+                }
+                Stored::Count(count) => Item {
+                    name,
+                    dtype: Dtype::I64,
+                    shape,
+                    data: Data::I64(std::slice::from_ref(count)),
+                },
+            });
+            write_safetensors(path, items, &metadata.into_iter().collect())
+        })
+    }
+}
+
+/// The (string, string) pairs that a weights file carries.
+#[pyfunction]
+fn read_metadata(py: Python<'_>, path: PathBuf) -> PyResult<HashMap<String, String>> {
+    detached(py, || Ok(Checkpoint::open(path)?.metadata().clone().into_iter().collect()))
+}
+
+impl Model {
+    fn load_file<'py>(
+        &self,
+        py: Python<'py>,
+        path: PathBuf,
+        naming: &str,
+        policy: &Policy,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let naming = self.naming(naming)?;
+        let (report, ignored, provenance) = detached(py, || {
+            let checkpoint = Checkpoint::open(&path)?;
+            let naming = naming.unwrap_or_else(|| Naming::recognise(checkpoint.names()));
+            let report = self.fill(&checkpoint, naming, policy, &path.display().to_string())?;
+            Ok((report, checkpoint.ignored().to_vec(), checkpoint.provenance().to_owned()))
+        })?;
+        report.to_python(py, &ignored, &provenance)
+    }
+
+    /// The naming that a user means; none for `auto`.
+    fn naming(&self, name: &str) -> Result<Option<Naming>> {
+        let own = self.edition.source.to_string();
+        if name == "auto" {
+            Ok(None)
+        } else if name == own {
+            Ok(Some(Naming::Own))
+        } else if name == Naming::EfficientNetLitePytorch.to_string() {
+            Ok(Some(Naming::EfficientNetLitePytorch))
+        } else {
+            Err(Error::Argument {
+                at: format!("`source` of weights for {}", self.variant.name),
+                expected: format!("\"auto\", \"{own}\" or \"{}\"", Naming::EfficientNetLitePytorch),
+                got: format!("\"{name}\""),
+            })
+        }
+    }
+
+    fn fill(
+        &self,
+        entries: &impl Entries,
+        naming: Naming,
+        policy: &Policy,
+        origin: &str,
+    ) -> Result<Report> {
+        let mut store = self.write();
+        let matched = match_entries(store.parameters(), &entries.shapes(), naming);
+        matched.accept(policy, naming, self.variant.name, origin)?;
+        let mut converted = Vec::new();
+        for (index, entry) in &matched.pairs {
+            let (parameter, dtype) = (&store.parameters()[*index], entries.get(entry)?.dtype);
+            takes(parameter, dtype).map_err(|expected| Error::StateDict {
+                message: format!("{origin}: `{entry}`: expected {expected}, got {dtype}"),
+            })?;
+            if dtype.is_float() && dtype != Dtype::F32 {
+                converted.push((parameter.name.clone(), dtype.name()));
+            }
+        }
+        for (index, entry) in &matched.pairs {
+            store.load(*index, &entries.get(entry)?)?;
+        }
+        let loaded = matched
+            .pairs
+            .iter()
+            .map(|(index, _)| store.parameters()[*index].name.clone())
+            .collect();
+        Ok(Report { loaded, matched, converted, naming })
+    }
+}
+
+/// What `fill` did.
+struct Report {
+    loaded: Vec<String>,
+    matched: Match,
+    converted: Vec<(String, &'static str)>,
+    naming: Naming,
+}
+
+impl Report {
+    /// As the fields of `cnnzoo.LoadReport`, in order.
+    fn to_python<'py>(
+        self,
+        py: Python<'py>,
+        ignored: &[Ignored],
+        provenance: &str,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let ignored: HashMap<_, _> =
+            ignored.iter().map(|entry| (&entry.name, &entry.what)).collect();
+        let mismatched: Vec<_> =
+            self.matched.mismatched.into_iter().map(|m| (m.name, m.expected, m.got)).collect();
+        let converted: HashMap<_, _> = self.converted.into_iter().collect();
+        (
+            self.loaded,
+            self.matched.missing,
+            self.matched.unexpected,
+            mismatched,
+            converted,
+            ignored,
+            self.naming.to_string(),
+            provenance,
+        )
+            .into_pyobject(py)
+    }
+}
+
+/// Python arrays and their bytes, held while they are read.
+struct Held<'py>(Vec<(String, Dtype, Vec<usize>, Bound<'py, PyBytes>)>);
+
+impl<'py> Held<'py> {
+    fn new(arrays: &Bound<'py, PyDict>) -> PyResult<Self> {
+        let held = arrays.iter().map(|(name, array)| {
+            let name: String = name.extract()?;
+            let array = array.cast_into::<PyUntypedArray>()?;
+            let text: String = array.dtype().getattr("name")?.extract()?;
+            let dtype = Dtype::from_name(&text).ok_or_else(|| Error::ElementType {
+                at: format!("`{name}`"),
+                expected: "an array of numbers".into(),
+                got: text,
+            })?;
+            let bytes = array.call_method0("tobytes")?.cast_into::<PyBytes>()?;
+            Ok((name, dtype, array.shape().to_vec(), bytes))
+        });
+        held.collect::<PyResult<_>>().map(Self)
+    }
+
+    fn values(&self) -> PyResult<IndexMap<&str, Value<'_>>> {
+        let value =
+            |dtype: Dtype, shape: &[usize], bytes| Value { dtype, shape: shape.to_vec(), bytes };
+        Ok(self
+            .0
+            .iter()
+            .map(|(name, dtype, shape, bytes)| {
+                (name.as_str(), value(*dtype, shape, Cow::Borrowed(bytes.as_bytes())))
+            })
+            .collect())
+    }
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Model>()
+    module.add_class::<Model>()?;
+    module.add_function(wrap_pyfunction!(read_metadata, module)?)
 }

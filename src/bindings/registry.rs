@@ -1,11 +1,12 @@
 //! The table of all variants.
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 use super::graph::Graph;
+use crate::data::Preprocess;
 use crate::error::Error;
-use crate::families::{self, Options};
+use crate::families::{self, Options, Package, Published};
 
 /// Names of all variants, family by family.
 #[pyfunction]
@@ -67,16 +68,49 @@ fn model_info<'py>(
     Ok(info)
 }
 
-/// (tag, licence, distribution, file below site-packages, sha256) of the edition's published weights, best first.
+/// How photographs are prepared for the edition's default weights, as fields of `cnnzoo.Preprocess`.
 #[pyfunction]
 #[pyo3(signature = (name, source=None))]
-fn published_weights(name: &str, source: Option<&str>) -> PyResult<Vec<[&'static str; 5]>> {
+fn preprocess<'py>(
+    py: Python<'py>,
+    name: &str,
+    source: Option<&str>,
+) -> PyResult<Bound<'py, PyDict>> {
+    preprocess_fields(py, families::find(name, source)?.1.preprocess)
+}
+
+fn preprocess_fields(py: Python<'_>, preprocess: Preprocess) -> PyResult<Bound<'_, PyDict>> {
+    let Preprocess { resize, crop, interpolation, mean, std } = preprocess;
+    let fields = PyDict::new(py);
+    fields.set_item("resize", resize)?;
+    fields.set_item("crop", crop)?;
+    fields.set_item("interpolation", interpolation.to_string())?;
+    // By way of the shortest decimal: 0.485, not 0.48500001430511475.
+    let decimal = |value: f32| value.to_string().parse().unwrap_or(f64::from(value));
+    fields.set_item("mean", PyTuple::new(py, mean.map(decimal))?)?;
+    fields.set_item("std", PyTuple::new(py, std.map(decimal))?)?;
+    Ok(fields)
+}
+
+/// Tag, licence, fields of `cnnzoo.Preprocess`, distribution, file below site-packages, sha256.
+type PublishedRow<'py> =
+    (&'static str, &'static str, Bound<'py, PyDict>, &'static str, &'static str, &'static str);
+
+/// The edition's published weights, the best first.
+#[pyfunction]
+#[pyo3(signature = (name, source=None))]
+fn published_weights<'py>(
+    py: Python<'py>,
+    name: &str,
+    source: Option<&str>,
+) -> PyResult<Vec<PublishedRow<'py>>> {
     let (_, edition) = families::find(name, source)?;
-    let row = |published: &families::Published| {
-        let package = published.package;
-        [published.tag, published.license, package.distribution, package.file, package.sha256]
+    let row = |published: &Published| {
+        let Package { distribution, file, sha256 } = published.package;
+        let preprocess = preprocess_fields(py, published.preprocess)?;
+        Ok((published.tag, published.license, preprocess, distribution, file, sha256))
     };
-    Ok(edition.weights.iter().map(row).collect())
+    edition.weights.iter().map(row).collect()
 }
 
 /// The graph of a variant; `options` is a JSON object.
@@ -101,6 +135,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(model_names, module)?)?;
     module.add_function(wrap_pyfunction!(accepted_names, module)?)?;
     module.add_function(wrap_pyfunction!(model_info, module)?)?;
+    module.add_function(wrap_pyfunction!(preprocess, module)?)?;
     module.add_function(wrap_pyfunction!(published_weights, module)?)?;
     module.add_function(wrap_pyfunction!(draw, module)?)
 }

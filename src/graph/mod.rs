@@ -97,6 +97,20 @@ impl Graph {
         &self.auxiliary
     }
 
+    /// The node that holds the pooled features: what comes before the classifier and its dropout.
+    pub fn embedding(&self) -> NodeId {
+        let mut id = self.output;
+        while let Op::Linear(_) | Op::Dropout(_) = self.node(id).op {
+            id = self.node(id).inputs[0];
+        }
+        id
+    }
+
+    /// The name of the node that puts out the logits.
+    pub fn classifier(&self) -> &str {
+        &self.node(self.output).name
+    }
+
     /// What the graph was drawn for.
     pub fn input(&self) -> &Input {
         match &self.nodes[0].op {

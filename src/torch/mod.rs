@@ -6,7 +6,7 @@ mod store;
 
 pub use device::{device, device_name};
 pub use run::{Array, Pullback, View, infer, pull_back};
-pub use store::Store;
+pub use store::{Store, Stored};
 
 use std::fmt::Display;
 

@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 use super::failed;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Parameter, Role};
+use crate::weights::Value;
 use crate::weights::init::{Recipe, fill};
 
 /// Every array of a graph, in checkpoint order. A tensor keeps its identity for the life of the store: loading
@@ -16,6 +17,13 @@ pub struct Store {
     /// Where each node's arrays begin; one entry more than there are nodes.
     starts: Vec<usize>,
     device: Device,
+}
+
+/// The values of one array.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    Floats(Vec<f32>),
+    Count(i64),
 }
 
 // SAFETY: a libtorch tensor is a pointer with an atomic count to memory that any thread may use. Reading it from
@@ -55,23 +63,24 @@ impl Store {
         &self.tensors[self.starts[index]..self.starts[index + 1]]
     }
 
-    /// Copies float32 values into a parameter, or the one number into a batch count.
-    pub fn load(&mut self, index: usize, values: &[f32]) -> Result<()> {
+    /// Copies stored values into a parameter, converted to its type.
+    pub fn load(&mut self, index: usize, value: &Value<'_>) -> Result<()> {
         let parameter = &self.parameters[index];
-        if values.len() != parameter.elements() {
+        if value.shape != parameter.shape {
             return Err(Error::Shape {
                 at: format!("`{}`", parameter.name),
-                expected: format!("{} values", parameter.elements()),
-                got: values.len().to_string(),
+                expected: format!("{:?}", parameter.shape),
+                got: format!("{:?}", value.shape),
             });
         }
-        let source = blob(values, &parameter.shape)?;
+        if parameter.role == Role::BatchCount {
+            let count = Tensor::from(value.read_i64()?);
+            return self.copy(index, &count);
+        }
+        let mut values = vec![0.0; parameter.elements()];
+        value.write_f32(&mut values)?;
+        let source = blob(&values, &parameter.shape)?;
         self.copy(index, &source)
-    }
-
-    /// Sets a batch count.
-    pub fn load_count(&mut self, index: usize, count: i64) -> Result<()> {
-        self.copy(index, &Tensor::from(count))
     }
 
     fn copy(&mut self, index: usize, source: &Tensor) -> Result<()> {
@@ -80,14 +89,18 @@ impl Store {
         self.tensors[index].f_copy_(source).map_err(failed(at))
     }
 
-    /// A copy of the array's values as float32, whatever its type.
-    pub fn values(&self, index: usize) -> Result<Vec<f32>> {
-        copy_out(&self.tensors[index], &self.parameters[index].name)
-    }
-
-    /// The value of a batch count.
-    pub fn count(&self, index: usize) -> Result<i64> {
-        i64::try_from(&self.tensors[index]).map_err(failed(&self.parameters[index].name))
+    /// A copy of every array: its name, shape and values.
+    pub fn snapshot(&self) -> Result<Vec<(String, Vec<usize>, Stored)>> {
+        let copy = |(parameter, tensor): (&Parameter, &Tensor)| {
+            let stored = match parameter.role {
+                Role::BatchCount => {
+                    Stored::Count(tensor.f_int64_value(&[]).map_err(failed(&parameter.name))?)
+                }
+                _ => Stored::Floats(copy_out(tensor, &parameter.name)?),
+            };
+            Ok((parameter.name.clone(), parameter.shape.clone(), stored))
+        };
+        self.parameters.iter().zip(&self.tensors).map(copy).collect()
     }
 
     /// Moves every tensor to `device`; each stays the same tensor.

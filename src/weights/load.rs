@@ -1,6 +1,11 @@
 //! Which entry of a file goes into which parameter, decided before anything is copied.
 
+use std::collections::{HashMap, HashSet};
+
+use indexmap::IndexMap;
+
 use super::names::Naming;
+use super::{Checkpoint, Dtype, Value};
 use crate::error::{Error, Result};
 use crate::graph::{Parameter, Role};
 
@@ -32,9 +37,9 @@ pub fn match_entries(
     naming: Naming,
 ) -> Match {
     let order: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-    let by_name: std::collections::HashMap<&str, &Vec<usize>> =
+    let by_name: HashMap<&str, &Vec<usize>> =
         entries.iter().map(|(name, shape)| (name.as_str(), shape)).collect();
-    let mut used = std::collections::HashSet::new();
+    let mut used = HashSet::new();
     let mut result = Match::default();
     for (index, parameter) in parameters.iter().enumerate() {
         let name = naming.foreign(&parameter.name, &order);
@@ -63,16 +68,44 @@ pub fn match_entries(
     result
 }
 
+/// What may remain unmatched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Nothing.
+    Strict,
+    /// Anything; it is reported.
+    Lenient,
+    /// The arrays of this node, which keep their fresh values.
+    FreshClassifier(String),
+}
+
 impl Match {
-    /// Fails with `Error::StateDict`, which lists what does not fit, unless everything does.
-    pub fn strict(&self, model: &str, origin: &str) -> Result<()> {
-        let mismatched: Vec<String> = self
+    /// Fails with `Error::StateDict`, which lists what does not fit, unless `policy` allows all of it.
+    pub fn accept(&self, policy: &Policy, naming: Naming, model: &str, origin: &str) -> Result<()> {
+        let excused: Vec<String> = match policy {
+            Policy::Lenient => return Ok(()),
+            Policy::Strict => Vec::new(),
+            Policy::FreshClassifier(node) => ["weight", "bias"]
+                .iter()
+                .flat_map(|array| {
+                    let own = format!("{node}.{array}");
+                    [naming.foreign(&own, &[]), own]
+                })
+                .collect(),
+        };
+        let quoted = |names: &[String]| -> Vec<String> {
+            names
+                .iter()
+                .filter(|name| !excused.contains(name))
+                .map(|name| format!("`{name}`"))
+                .collect()
+        };
+        let mismatched = self
             .mismatched
             .iter()
+            .filter(|m| !excused.contains(&m.name))
             .map(|m| format!("`{}` (expected {:?}, got {:?})", m.name, m.expected, m.got))
             .collect();
-        let quoted =
-            |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
         let complaints: Vec<String> = [
             ("missing", quoted(&self.missing)),
             ("unexpected", quoted(&self.unexpected)),
@@ -85,8 +118,55 @@ impl Match {
         if complaints.is_empty() {
             return Ok(());
         }
-        let message = format!("{origin} does not fit {model}: {}", complaints.join("; "));
-        Err(Error::StateDict { message })
+        Err(Error::StateDict {
+            message: format!("{origin} does not fit {model}: {}", complaints.join("; ")),
+        })
+    }
+}
+
+/// Whether values of `dtype` may go into `parameter`; if not, what may.
+pub fn takes(parameter: &Parameter, dtype: Dtype) -> Result<(), &'static str> {
+    let integer = !matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16);
+    match (parameter.role == Role::BatchCount, integer) {
+        (true, true) | (false, false) => Ok(()),
+        (true, false) => Err("an integer"),
+        (false, true) => Err("floating-point values"),
+    }
+}
+
+/// Named values to load from.
+pub trait Entries: Sync {
+    fn shapes(&self) -> Vec<(String, Vec<usize>)>;
+
+    fn get(&self, name: &str) -> Result<Value<'_>>;
+}
+
+impl Entries for Checkpoint {
+    fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        self.names()
+            .map(|name| (name.to_owned(), self.shape(name).unwrap_or_default().to_vec()))
+            .collect()
+    }
+
+    fn get(&self, name: &str) -> Result<Value<'_>> {
+        self.get(name)
+    }
+}
+
+impl Entries for IndexMap<&str, Value<'_>> {
+    fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        self.iter().map(|(name, value)| ((*name).to_owned(), value.shape.clone())).collect()
+    }
+
+    fn get(&self, name: &str) -> Result<Value<'_>> {
+        let value = self
+            .get(name)
+            .ok_or_else(|| Error::StateDict { message: format!("no `{name}` to load") })?;
+        Ok(Value {
+            dtype: value.dtype,
+            shape: value.shape.clone(),
+            bytes: value.bytes.as_ref().into(),
+        })
     }
 }
 

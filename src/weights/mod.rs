@@ -1,4 +1,20 @@
 //! Parameters outside a running model: initialisation, files, names.
+
+mod atomic;
+mod checkpoint;
+mod format;
+mod gather;
 pub mod init;
 pub mod load;
+mod mapped;
 pub mod names;
+mod pickle;
+mod pth;
+mod refusal;
+mod safetensors_file;
+mod safetensors_write;
+mod value;
+
+pub use checkpoint::{Checkpoint, Ignored};
+pub use safetensors_write::{Data, Item, write_safetensors};
+pub use value::{Dtype, Value};

@@ -1,0 +1,431 @@
+"""The model: what people build, run, load and save."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cnnzoo import _native
+from cnnzoo.errors import ArgumentError, WeightsError
+from cnnzoo.prediction import Prediction, imagenet_labels, rank
+from cnnzoo.preprocess import Photo, Preprocess
+from cnnzoo.summary import Summary
+from cnnzoo.weights import LoadReport, Mismatch, choose_weights
+
+# The layout of what `save` writes into a file's metadata.
+FORMAT = 1
+
+
+class Model:
+    """An image-classification network with its parameters.
+
+    Built by `create_model`, `load`, or a function named after the model. A model may be used from
+    many threads at once; the GIL is released while it runs.
+    """
+
+    def __init__(self, engine: _native.Model, preprocess: Preprocess) -> None:
+        self._engine = engine
+        self._preprocess = preprocess
+        self._labels: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """What cnnzoo calls the network."""
+        return self._engine.name
+
+    @property
+    def source(self) -> str:
+        """Whose definition of the network this is."""
+        return self._engine.source
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that were given when it was built."""
+        return dict(json.loads(self._engine.options))
+
+    @property
+    def device(self) -> str:
+        """Where its parameters are: `cpu` or `cuda:N`."""
+        return self._engine.device
+
+    @property
+    def graph(self) -> _native.Graph:
+        """Its architecture, to read and to print."""
+        return self._engine.graph()
+
+    @property
+    def num_classes(self) -> int:
+        """How many logits it puts out; 0 if it puts out features."""
+        return int(self.options.get("num_classes", 1000))
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How photographs are prepared for its weights."""
+        return self._preprocess
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its classes; ImageNet's where it has a thousand, else their numbers."""
+        if self._labels is not None:
+            return self._labels
+        names = imagenet_labels()
+        if self.num_classes == len(names):
+            return names
+        return tuple(f"class {index}" for index in range(self.num_classes))
+
+    @labels.setter
+    def labels(self, names: Iterable[str]) -> None:
+        labels = tuple(names)
+        if len(labels) != self.num_classes:
+            raise ArgumentError(
+                f"labels of {self.name}: expected {self.num_classes} names, got {len(labels)}"
+            )
+        self._labels = labels
+
+    def __repr__(self) -> str:
+        given = "".join(f", {option}={value!r}" for option, value in self.options.items())
+        return f"<Model {self.name} from {self.source}{given} on {self.device}>"
+
+    # Running
+
+    def __call__(self, x: ArrayLike, *, exact: bool = False) -> NDArray[np.float32]:
+        """Run the network in inference mode.
+
+        Args:
+            x: Images (N, C, H, W) that `preprocess` or the like prepared: float32, float64 or
+                float16, in any memory layout. NaN passes through.
+            exact: Run operator by operator as PyTorch would; today every run is.
+
+        Returns:
+            Logits, float32 (N, num_classes); features (N, C) where `num_classes` is 0.
+
+        Raises:
+            ShapeError: Another rank, other channels, no images, or images too small.
+            TypeError: Another element type.
+        """
+        return self._engine.run(x)[0]
+
+    def features(self, x: ArrayLike, nodes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Compute the values of named nodes, and nothing that comes after them.
+
+        Args:
+            x: Images (N, C, H, W), as for a run.
+            nodes: Names of `nodes()`; a path such as `layer2` means the last node below it.
+
+        Raises:
+            ArgumentError: There is no such node.
+        """
+        names = list(nodes)
+        return dict(zip(names, self._engine.run(x, names), strict=True))
+
+    def embed(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Compute the pooled features (N, C) before the classifier."""
+        return self._engine.run(x, [self._engine.embedding])[0]
+
+    def nodes(self) -> list[str]:
+        """Names of all nodes, in the order in which they run."""
+        return self.graph.nodes()
+
+    def vjp(
+        self, x: ArrayLike, cotangent: ArrayLike, *, training: bool = False
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """Run the network and pull a gradient of its output back to every trained parameter.
+
+        Args:
+            x: Images (N, C, H, W), as for a run.
+            cotangent: The gradient of some loss by the output, of the output's shape.
+            training: Use and track the batch's statistics in batch norm, and let dropout drop.
+
+        Returns:
+            The output, and the gradient of sum(output · cotangent) by parameter name.
+
+        Raises:
+            ShapeError: The cotangent's shape is not the output's, or, in training, a batch norm
+                sees a single value per channel.
+        """
+        return self._engine.pull_back(x, cotangent, training)
+
+    @overload
+    def predict(self, image: Photo, *, top: int = 5) -> Prediction: ...
+    @overload
+    def predict(
+        self, image: list[Photo] | tuple[Photo, ...], *, top: int = 5, batch_size: int = 32
+    ) -> list[Prediction]: ...
+    @overload
+    def predict(
+        self, image: Iterable[Photo], *, top: int = 5, stream: bool, batch_size: int = 32
+    ) -> Iterator[Prediction]: ...
+    def predict(
+        self,
+        image: Any,
+        *,
+        top: int = 5,
+        stream: bool = False,
+        batch_size: int = 32,
+    ) -> Prediction | list[Prediction] | Iterator[Prediction]:
+        """Say what photographs show.
+
+        Args:
+            image: A path (JPEG, PNG or WebP), a uint8 array (H, W, 3) or a Pillow image; a list
+                of these; or, with `stream`, any iterable of these.
+            top: How many classes to name.
+            stream: Yield predictions one by one, while photographs are read batch by batch.
+            batch_size: How many photographs run through the network together.
+
+        Returns:
+            A `Prediction` for one photograph, a list of them for a list, an iterator for a stream.
+
+        Raises:
+            DataError: A file is missing, damaged or no photograph; it names the path.
+            TypeError: An object is no photograph.
+        """
+        if self.num_classes == 0:
+            raise ArgumentError(f"{self.name} has no classifier (num_classes=0) to predict with")
+        for option, value in (("top", top), ("batch_size", batch_size)):
+            if value < 1:
+                raise ArgumentError(f"`{option}`: expected at least 1, got {value}")
+        if stream:
+            return self._stream(image, top, batch_size)
+        if isinstance(image, list | tuple):
+            return list(self._stream(image, top, batch_size))
+        return rank(self(self.preprocess(image)), self.labels, top)[0]
+
+    def _stream(self, images: Iterable[Photo], top: int, batch_size: int) -> Iterator[Prediction]:
+        photos = iter(images)
+        while batch := list(islice(photos, batch_size)):
+            yield from rank(self(self.preprocess(batch)), self.labels, top)
+
+    def summary(self, x_shape: Sequence[int] | None = None) -> Summary:
+        """Tabulate every node: shape, parameters, multiply-adds, memory, receptive field.
+
+        Args:
+            x_shape: (N, C, H, W) or (H, W) of the images; the size it was built for if not given.
+
+        Raises:
+            ShapeError: The images are too small for the network.
+        """
+        graph = self.graph
+        height, width = graph.input_shape[1:] if x_shape is None else tuple(x_shape)[-2:]
+        return Summary(graph, height, width)
+
+    def to(self, device: str) -> Model:
+        """Move the parameters to `cpu` or `cuda:N`, in place.
+
+        Raises:
+            DeviceError: There is no such device.
+        """
+        self._engine.to(device)
+        return self
+
+    # Weights
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Copy out every parameter and buffer, by the names of the model's source."""
+        return self._engine.state_dict()
+
+    def load_state_dict(self, mapping: Mapping[str, Any], *, strict: bool = True) -> LoadReport:
+        """Fill the parameters from arrays or torch tensors.
+
+        Args:
+            mapping: Names of the model's source to float arrays.
+            strict: Refuse, and change nothing, unless every name and shape fits. Batch counts
+                (`num_batches_tracked`) may be missing.
+
+        Raises:
+            WeightsError: Something does not fit; it says what.
+        """
+        arrays = {str(name): _array(name, value) for name, value in mapping.items()}
+        return _report(self._engine.load_state_dict(arrays, strict))
+
+    def load_weights(
+        self, file: str | os.PathLike[str], *, source: str = "auto", strict: bool = True
+    ) -> LoadReport:
+        """Fill the parameters from a .safetensors or .pth file, which runs no code.
+
+        Args:
+            file: Of safetensors, or of `torch.save` (new or old); a state dict, also under
+                `state_dict` or `model`, also with the prefix `module.`.
+            source: Whose names the file carries: `"auto"` to tell by themselves, the model's own
+                source, or `"efficientnet-lite-pytorch"`.
+            strict: Refuse, and change nothing, unless every name and shape fits.
+
+        Raises:
+            WeightsError: The file is missing, damaged, refused, or of another model.
+        """
+        return _report(self._engine.load_weights(os.fspath(file), source, strict))
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Write weights and configuration into one .safetensors file, which `load` reads.
+
+        Raises:
+            WeightsError: The file cannot be written.
+        """
+        configuration = {
+            "format": FORMAT,
+            "name": self.name,
+            "source": self.source,
+            "options": self.options,
+            "preprocess": asdict(self.preprocess),
+            "labels": self._labels,
+        }
+        self._engine.save(os.fspath(file), {"cnnzoo": json.dumps(configuration)})
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    image_size: int | None = None,
+    source: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    **options: Any,
+) -> Model:
+    """Build a network.
+
+    Args:
+        name: Of `list_models()`, or what a source calls it.
+        num_classes: Logits; 0 leaves the classifier off.
+        in_channels: Channels of the images.
+        image_size: Height and width that the network is drawn for; others can be run.
+        source: Whose definition of the network; its default one if not given.
+        weights: `"default"`, a tag of `model_info(name).weights`, or a file. With another number
+            of classes than the file's, the classifier starts afresh.
+        device: `cpu`, `cuda` or `cuda:N`.
+        seed: Of the initial parameters.
+        **options: Of the family: `drop_rate`, `drop_path_rate`.
+
+    Raises:
+        UnknownModelError: There is no such model; it names the closest.
+        ArgumentError: An option that the model does not have, or a value that it cannot take.
+        WeightsError: The weights are missing, damaged, or of another model.
+        DeviceError: There is no such device.
+    """
+    chosen = {"num_classes": num_classes, "in_channels": in_channels, **options}
+    if image_size is not None:
+        chosen["image_size"] = image_size
+    defaults = {"num_classes": 1000, "in_channels": 3}
+    given = {option: value for option, value in chosen.items() if defaults.get(option) != value}
+    text = json.dumps(given, default=_plain)
+    engine = _native.Model(name, source, text, device, seed)
+    model = Model(engine, Preprocess(**_native.preprocess(name, source)))
+    if weights is not None:
+        _load_pretrained(model, name, source, weights)
+    return model
+
+
+def _load_pretrained(
+    model: Model, name: str, source: str | None, weights: str | os.PathLike[str]
+) -> None:
+    published = choose_weights(name, source, weights) if isinstance(weights, str) else None
+    if published is not None:
+        model._preprocess = published.preprocess
+        path = published.path(name)
+    else:
+        path = Path(weights)
+        if not path.exists() and isinstance(weights, str):
+            tags = [f"'{p}'" for p in _native_tags(name, source)]
+            known = ", ".join(["'default'", *tags]) if tags else "none are published"
+            raise WeightsError(
+                f"weights of {name}: expected a file or a tag ({known}), got '{weights}'"
+            )
+    model._engine.load_pretrained(os.fspath(path))
+
+
+def _native_tags(name: str, source: str | None) -> list[str]:
+    return [row[0] for row in _native.published_weights(name, source)]
+
+
+def load(file: str | os.PathLike[str], *, device: str = "cpu") -> Model:
+    """Rebuild a model from the file that `Model.save` wrote.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or not written by `save`.
+    """
+    text = _native.read_metadata(os.fspath(file)).get("cnnzoo")
+    if text is None:
+        raise WeightsError(
+            f"{os.fspath(file)}: expected a file that `Model.save` wrote, got weights alone; "
+            "use create_model(name, weights=file)"
+        )
+    try:
+        configuration = json.loads(text)
+        version = configuration["format"]
+        if version > FORMAT:
+            raise WeightsError(
+                f"{os.fspath(file)}: expected format {FORMAT} or older, got {version}; "
+                "a newer cnnzoo wrote it"
+            )
+        model = create_model(
+            configuration["name"],
+            source=configuration["source"],
+            device=device,
+            **configuration["options"],
+        )
+        preprocess = {
+            field: tuple(value) if isinstance(value, list) else value
+            for field, value in configuration["preprocess"].items()
+        }
+        model._preprocess = Preprocess(**preprocess)
+        if configuration["labels"] is not None:
+            model.labels = configuration["labels"]
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{os.fspath(file)}: its configuration is damaged: {error!r}") from error
+    model.load_weights(file)
+    return model
+
+
+def _array(name: object, value: Any) -> NDArray[Any]:
+    """A NumPy array of a torch tensor or the like, without importing torch."""
+    if type(value).__module__.partition(".")[0] == "torch":
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            value = value.float()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"`{name}`: expected an array of numbers, got {type(value).__name__}")
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(array.shape)
+
+
+def _report(
+    fields: tuple[
+        list[str],
+        list[str],
+        list[str],
+        list[tuple[str, list[int], list[int]]],
+        dict[str, str],
+        dict[str, str],
+        str,
+        str,
+    ],
+) -> LoadReport:
+    loaded, missing, unexpected, mismatched, converted, ignored, naming, provenance = fields
+    return LoadReport(
+        loaded=tuple(loaded),
+        missing=tuple(missing),
+        unexpected=tuple(unexpected),
+        mismatched=tuple(
+            Mismatch(name, tuple(expected), tuple(got)) for name, expected, got in mismatched
+        ),
+        converted=converted,
+        ignored=ignored,
+        naming=naming,
+        provenance=provenance,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"expected a number, got {type(value).__name__}")

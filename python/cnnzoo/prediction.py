@@ -1,0 +1,81 @@
+"""What a model says about a photograph."""
+
+from __future__ import annotations
+
+import functools
+import html
+from importlib import resources
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# How wide a bar of probability 1 is drawn in text.
+BAR = 20
+
+
+class Guess(NamedTuple):
+    """One class that a photograph may show.
+
+    Attributes:
+        label: The name of the class.
+        index: Its position in the logits.
+        probability: Between 0 and 1.
+    """
+
+    label: str
+    index: int
+    probability: float
+
+
+class Prediction(tuple[Guess, ...]):
+    """The likeliest classes of one photograph, the best first."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        width = max((len(guess.label) for guess in self), default=0)
+        return "\n".join(
+            f"{guess.label:<{width}}  {guess.probability:6.1%}  {bar(guess.probability)}".rstrip()
+            for guess in self
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td style='text-align:left'>{html.escape(guess.label)}</td>"
+            f"<td>{guess.probability:.1%}</td>"
+            f"<td style='text-align:left'><div style='background:#4878a8;height:0.8em;"
+            f"width:{12 * _finite(guess.probability):.2f}em'></div></td></tr>"
+            for guess in self
+        )
+        return f"<table>{rows}</table>"
+
+
+def bar(probability: float) -> str:
+    """A bar of block characters, an eighth of a character exact."""
+    eighths = round(8 * BAR * _finite(probability))
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def _finite(probability: float) -> float:
+    return 0.0 if np.isnan(probability) else probability
+
+
+def rank(logits: NDArray[np.float32], labels: tuple[str, ...], top: int) -> list[Prediction]:
+    """Turn logits (N, K) into the `top` likeliest of K labels for each image."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)
+    probabilities = np.exp(shifted)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    return [
+        Prediction(Guess(labels[i], int(i), float(row[i])) for i in best)
+        for row, best in zip(probabilities, order, strict=True)
+    ]
+
+
+@functools.cache
+def imagenet_labels() -> tuple[str, ...]:
+    """The names of the thousand classes of ImageNet's challenge, in their usual order."""
+    text = resources.files("cnnzoo").joinpath("imagenet_labels.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())

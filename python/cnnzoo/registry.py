@@ -1,0 +1,146 @@
+"""Finding models: names, facts, constructors."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cnnzoo import _native
+from cnnzoo.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from cnnzoo.model import Model
+
+    Constructor: TypeAlias = Callable[..., Model]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What is known about one model.
+
+    Attributes:
+        name: What cnnzoo calls it.
+        family: The architecture that it is a variant of.
+        year: Of the paper.
+        paper: Authors, title, where it appeared.
+        idea: The idea in a sentence.
+        strengths: What it is good at.
+        weaknesses: What it is bad at.
+        source: Whose definition these numbers are of.
+        sources: Whose definitions there are.
+        default_source: The one that is built unless another is asked for.
+        deviations: Where that definition departs from the paper.
+        params: Trained values.
+        macs: Multiply-adds of convolutions and linear layers for one image.
+        activations: Values that convolutions and linear layers put out for one image.
+        input_size: Height and width of that image in pixels.
+        weights: Tags of published weights, as `weights=` takes them, the best first.
+    """
+
+    name: str
+    family: str
+    year: int
+    paper: str
+    idea: str
+    strengths: str
+    weaknesses: str
+    source: str
+    sources: tuple[str, ...]
+    default_source: str
+    deviations: str
+    params: int
+    macs: int
+    activations: int
+    input_size: int
+    weights: tuple[str, ...]
+
+
+@functools.cache
+def accepted_names() -> frozenset[str]:
+    """Every name that `create_model` takes: ours, and those of the sources."""
+    return frozenset(_native.accepted_names())
+
+
+def model_info(name: str, *, source: str | None = None) -> ModelInfo:
+    """Look up the facts about a model.
+
+    Args:
+        name: Of `list_models()`, or what a source calls it.
+        source: Whose definition; the model's default one if not given.
+
+    Raises:
+        UnknownModelError: There is no such model.
+        ArgumentError: The model has no such source.
+    """
+    return _cached_info(name, source)
+
+
+@functools.cache
+def _cached_info(name: str, source: str | None) -> ModelInfo:
+    facts = _native.model_info(name, source)
+    lists = {field: tuple(facts[field]) for field in ("sources", "weights")}
+    return ModelInfo(**{**facts, **lists})
+
+
+def list_models(
+    pattern: str = "*",
+    *,
+    family: str | None = None,
+    source: str | None = None,
+    weights: bool | None = None,
+    max_params: float | None = None,
+    max_macs: float | None = None,
+) -> list[str]:
+    """List the names of models, family by family.
+
+    Args:
+        pattern: With `*`, `?` and `[...]`, as file names are matched.
+        family: Only this family, in any case: `"resnet"`.
+        source: Only models with a definition of this source.
+        weights: Only models that have published weights, or (`False`) have none.
+        max_params: Only models with at most so many trained values.
+        max_macs: Only models with at most so many multiply-adds for one image.
+
+    Raises:
+        ArgumentError: There is no such family.
+    """
+    names = [name for name in _native.model_names() if fnmatchcase(name, pattern)]
+    if family is not None:
+        families = list(dict.fromkeys(_cached_info(n, None).family for n in _native.model_names()))
+        if family.lower() not in (known.lower() for known in families):
+            raise ArgumentError(f"`family`: expected one of {', '.join(families)}, got '{family}'")
+
+    def wanted(info: ModelInfo) -> bool:
+        return (
+            (family is None or info.family.lower() == family.lower())
+            and (source is None or source in info.sources)
+            and (weights is None or bool(info.weights) == weights)
+            and (max_params is None or info.params <= max_params)
+            and (max_macs is None or info.macs <= max_macs)
+        )
+
+    if any(limit is not None for limit in (family, source, weights, max_params, max_macs)):
+        names = [name for name in names if wanted(_cached_info(name, None))]
+    return names
+
+
+def constructor(name: str) -> Constructor:
+    """Make the function that builds one model."""
+
+    def build(**options: Any) -> Model:
+        from cnnzoo.model import create_model
+
+        return create_model(name, **options)
+
+    info = model_info(name)
+    build.__name__ = build.__qualname__ = name
+    build.__module__ = "cnnzoo"
+    build.__doc__ = (
+        f"Build {name}: {info.idea}\n\n"
+        f"{info.paper}.\n\n"
+        f"The same as `create_model({name!r}, ...)`, and with its options.\n"
+    )
+    return build

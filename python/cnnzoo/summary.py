@@ -1,0 +1,113 @@
+"""A model as a table: what each node is, puts out and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from cnnzoo._native import Graph
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryRow:
+    """One node.
+
+    Attributes:
+        name: Its path in a checkpoint.
+        op: What it does.
+        inputs: The nodes whose values it takes.
+        shape: Of its value for one image: (C, H, W) or (C,).
+        params: Trained values.
+        macs: Multiply-adds for one image.
+        activation_bytes: Bytes of its value for one image in float32.
+        receptive_field: (height, width) in pixels of the window of the image that one value
+            depends on; none where it is the whole image.
+        stride: (vertical, horizontal) pixels between the windows of neighbours.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    params: int
+    macs: int
+    activation_bytes: int
+    receptive_field: tuple[int, int] | None
+    stride: tuple[int, int] | None
+
+
+class Summary(Sequence[SummaryRow]):
+    """The rows of a model for images of one size, and their sums."""
+
+    def __init__(self, graph: Graph, height: int, width: int) -> None:
+        self.name = graph.name
+        self.x_shape = (1, graph.input_shape[0], height, width)
+        fields = SummaryRow.__dataclass_fields__
+        self.rows = tuple(
+            SummaryRow(
+                **{
+                    field: tuple(value) if isinstance(value, list) else value
+                    for field, value in zip(fields, row, strict=True)
+                }
+            )
+            for row in graph.rows(height, width)
+        )
+
+    @property
+    def params(self) -> int:
+        """Trained values."""
+        return sum(row.params for row in self.rows)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for one image."""
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of all values of one image in float32, none reused."""
+        return sum(row.activation_bytes for row in self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> SummaryRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[SummaryRow, ...]: ...
+    def __getitem__(self, index: int | slice) -> SummaryRow | tuple[SummaryRow, ...]:
+        """A row, or some."""
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[SummaryRow]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        head = ("name", "op", "shape", "params", "macs", "receptive field")
+        table = [head, *(_cells(row) for row in self.rows)]
+        widths = [max(len(cells[column]) for cells in table) for column in range(len(head))]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if column < 3 else cell.rjust(width)  # noqa: PLR2004
+                for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            ).rstrip()
+            for cells in table
+        ]
+        shape = "×".join(map(str, self.x_shape[1:]))
+        total = (
+            f"{self.name} on {shape}: {self.params:,} parameters, {self.macs:,} multiply-adds, "
+            f"{self.activation_bytes / 2**20:.1f} MiB of activations"
+        )
+        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", total])
+
+
+def _cells(row: SummaryRow) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.op,
+        "×".join(map(str, row.shape)),
+        f"{row.params:,}" if row.params else "",
+        f"{row.macs:,}" if row.macs else "",
+        "image" if row.receptive_field is None else "×".join(map(str, row.receptive_field)),
+    )

@@ -1,0 +1,343 @@
+//! Photographs in Python: decoding, resizing and the preprocessing that belongs to weights.
+
+// Doc comments here are Python docstrings, in Google form.
+#![allow(clippy::doc_markdown)]
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use numpy::ndarray::{Array3, ArrayViewD, Axis};
+use numpy::{
+    IntoPyArray, PyArray3, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray,
+    PyUntypedArrayMethods, dtype,
+};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::data::{Filter, Photo, decode_bytes, decode_file, preprocess, resize};
+use crate::{Error, Result};
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(decode_photo, module)?)?;
+    module.add_function(wrap_pyfunction!(resize_photo, module)?)?;
+    module.add_class::<Preprocess>()
+}
+
+/// A path or the bytes of a file.
+enum Source {
+    Path(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+impl Source {
+    fn read(self, apply_orientation: bool) -> Result<Photo> {
+        match self {
+            Self::Path(path) => decode_file(&path, apply_orientation),
+            Self::Bytes(bytes) => decode_bytes(&bytes, Path::new("<bytes>"), apply_orientation),
+        }
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Source {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = object.cast::<PyBytes>() {
+            return Ok(Self::Bytes(bytes.as_bytes().to_vec()));
+        }
+        object.extract().map(Self::Path).map_err(|_| {
+            let expected = "a path or the bytes of a file".into();
+            Error::ElementType { at: "photo".into(), expected, got: kind(&object) }.into()
+        })
+    }
+}
+
+/// Decodes a JPEG, PNG or WebP file as Pillow's `Image.open(path).convert("RGB")` does.
+///
+/// Args:
+///     path_or_bytes: The path of the file, or its bytes.
+///     apply_orientation: Turn the picture upright from its EXIF data, which is ignored otherwise.
+///
+/// Returns:
+///     uint8 of shape (H, W, 3), red, green, blue.
+///
+/// Raises:
+///     FileNotFoundError: There is no such file.
+///     OSError: The file cannot be read.
+///     ValueError: It is cut short, damaged, too large or of another format.
+#[pyfunction]
+#[pyo3(signature = (path_or_bytes, *, apply_orientation = false))]
+#[allow(clippy::needless_pass_by_value)]
+fn decode_photo(
+    py: Python<'_>,
+    path_or_bytes: Source,
+    apply_orientation: bool,
+) -> PyResult<Bound<'_, PyArray3<u8>>> {
+    let photo = py.detach(|| path_or_bytes.read(apply_orientation))?;
+    to_array(py, photo)
+}
+
+/// Resizes a photograph as Pillow's `Image.resize((width, height), resample)` does, bit for bit.
+///
+/// Args:
+///     array: uint8 of shape (H, W, 3); grey (H, W) and (H, W, 1) are repeated, alpha of (H, W, 4) is
+///         dropped.
+///     width: Pixels across of the result.
+///     height: Pixels down of the result.
+///     interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
+///
+/// Returns:
+///     uint8 of shape (height, width, 3).
+///
+/// Raises:
+///     TypeError: The array is not uint8.
+///     ValueError: The array has another shape, or a size or the interpolation is none.
+#[pyfunction]
+#[pyo3(signature = (array, width, height, interpolation))]
+fn resize_photo<'py>(
+    array: &Bound<'py, PyAny>,
+    width: i64,
+    height: i64,
+    interpolation: &str,
+) -> PyResult<Bound<'py, PyArray3<u8>>> {
+    let py = array.py();
+    let filter: Filter = interpolation.parse()?;
+    let photo = to_photo(array)?;
+    // A negative size is as wrong as none.
+    let size = |pixels: i64| usize::try_from(pixels).unwrap_or(0);
+    let resized = py.detach(|| resize(&photo, size(width), size(height), filter))?;
+    to_array(py, resized)
+}
+
+/// What is done to a photograph before a network sees it, as torchvision does it.
+///
+/// The short side is resized to `resize` pixels, a square of `crop` pixels is cut from the middle
+/// (black where the photograph is smaller), bytes are divided by 255, then `mean` is subtracted and
+/// the result divided by `std`, channel by channel.
+///
+/// Args:
+///     resize: Pixels of the short side.
+///     crop: Pixels of each side of the square.
+///     interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
+///     mean: Of red, green and blue, between 0 and 1.
+///     std: Of red, green and blue.
+#[pyclass(frozen, module = "cnnzoo")]
+#[derive(Clone, Copy, Debug)]
+pub struct Preprocess(pub preprocess::Preprocess);
+
+#[pymethods]
+impl Preprocess {
+    #[new]
+    #[pyo3(signature = (
+        *,
+        resize = 256,
+        crop = 224,
+        interpolation = "bilinear",
+        mean = [0.485, 0.456, 0.406],
+        std = [0.229, 0.224, 0.225],
+    ))]
+    fn new(
+        resize: i64,
+        crop: i64,
+        interpolation: &str,
+        mean: [f32; 3],
+        std: [f32; 3],
+    ) -> PyResult<Self> {
+        let size = |name: &str, pixels: i64| {
+            u32::try_from(pixels).map_err(|_| Error::Argument {
+                at: format!("preprocess: {name}"),
+                expected: "a number of pixels".into(),
+                got: pixels.to_string(),
+            })
+        };
+        let value = preprocess::Preprocess {
+            resize: size("resize", resize)?,
+            crop: size("crop", crop)?,
+            interpolation: interpolation.parse()?,
+            mean,
+            std,
+        };
+        value.check()?;
+        Ok(Self(value))
+    }
+
+    /// Pixels of the short side.
+    #[getter]
+    fn resize(&self) -> u32 {
+        self.0.resize
+    }
+
+    /// Pixels of each side of the square.
+    #[getter]
+    fn crop(&self) -> u32 {
+        self.0.crop
+    }
+
+    /// nearest, box, bilinear, hamming, bicubic or lanczos.
+    #[getter]
+    fn interpolation(&self) -> &'static str {
+        self.0.interpolation.name()
+    }
+
+    /// Of red, green and blue.
+    #[getter]
+    fn mean(&self) -> (f64, f64, f64) {
+        decimals(self.0.mean)
+    }
+
+    /// Of red, green and blue.
+    #[getter]
+    fn std(&self) -> (f64, f64, f64) {
+        decimals(self.0.std)
+    }
+
+    /// Preprocesses a decoded photograph.
+    ///
+    /// Args:
+    ///     array: uint8 of shape (H, W, 3), (H, W), (H, W, 1) or (H, W, 4).
+    ///
+    /// Returns:
+    ///     float32 of shape (3, crop, crop).
+    ///
+    /// Raises:
+    ///     TypeError: The array is not uint8.
+    ///     ValueError: The array has another shape.
+    fn apply_array<'py>(&self, array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray3<f32>>> {
+        let photo = to_photo(array)?;
+        self.run(array.py(), |value, out| value.write(&photo, out))
+    }
+
+    /// Decodes and preprocesses a file.
+    ///
+    /// Args:
+    ///     path_or_bytes: The path of a JPEG, PNG or WebP file, or its bytes.
+    ///     apply_orientation: Turn the picture upright from its EXIF data first.
+    ///
+    /// Returns:
+    ///     float32 of shape (3, crop, crop).
+    ///
+    /// Raises:
+    ///     FileNotFoundError: There is no such file.
+    ///     OSError: The file cannot be read.
+    ///     ValueError: It is cut short, damaged, too large or of another format.
+    #[pyo3(signature = (path_or_bytes, *, apply_orientation = false))]
+    fn apply_file<'py>(
+        &self,
+        py: Python<'py>,
+        path_or_bytes: Source,
+        apply_orientation: bool,
+    ) -> PyResult<Bound<'py, PyArray3<f32>>> {
+        self.run(py, |value, out| value.write(&path_or_bytes.read(apply_orientation)?, out))
+    }
+
+    fn __repr__(&self) -> String {
+        let Self(value) = self;
+        format!(
+            "Preprocess(resize={}, crop={}, interpolation='{}', mean={:?}, std={:?})",
+            value.resize,
+            value.crop,
+            value.interpolation,
+            decimals(value.mean),
+            decimals(value.std),
+        )
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Self>().is_ok_and(|other| other.get().0 == self.0)
+    }
+
+    fn __hash__(&self) -> u64 {
+        let Self(value) = self;
+        let mut hasher = DefaultHasher::new();
+        (value.resize, value.crop, value.interpolation).hash(&mut hasher);
+        // Adding zero makes -0.0 and 0.0, which are equal, hash alike.
+        value.mean.map(|mean| (mean + 0.0).to_bits()).hash(&mut hasher);
+        value.std.map(f32::to_bits).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl Preprocess {
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        work: impl FnOnce(&preprocess::Preprocess, &mut [f32]) -> Result<()> + Send,
+    ) -> PyResult<Bound<'py, PyArray3<f32>>> {
+        let mut out = vec![0.0; self.0.len()];
+        py.detach(|| work(&self.0, &mut out))?;
+        let side = self.0.crop as usize;
+        shaped((3, side, side), out).map(|array| array.into_pyarray(py))
+    }
+}
+
+/// float32 as the shortest decimals that mean it, so that 0.485 stays 0.485 in Python.
+fn decimals(values: [f32; 3]) -> (f64, f64, f64) {
+    let [red, green, blue] =
+        values.map(|value| value.to_string().parse().unwrap_or(f64::from(value)));
+    (red, green, blue)
+}
+
+/// A name for what came: an array's element type or an object's class.
+fn kind(object: &Bound<'_, PyAny>) -> String {
+    let class = object.get_type();
+    class.fully_qualified_name().map_or_else(|_| class.to_string(), |name| name.to_string())
+}
+
+/// Copies a uint8 array, (H, W, 3), (H, W), (H, W, 1) or (H, W, 4), however it lies in memory.
+pub(crate) fn to_photo(array: &Bound<'_, PyAny>) -> PyResult<Photo> {
+    let at = || "photo".to_string();
+    let expected =
+        || "a uint8 array of shape (H, W, 3), (H, W), (H, W, 1) or (H, W, 4)".to_string();
+    let Ok(untyped) = array.cast::<PyUntypedArray>() else {
+        return Err(Error::ElementType { at: at(), expected: expected(), got: kind(array) }.into());
+    };
+    if !untyped.dtype().is_equiv_to(&dtype::<u8>(array.py())) {
+        let got = untyped.dtype().to_string();
+        return Err(Error::ElementType { at: at(), expected: expected(), got }.into());
+    }
+    let shape = untyped.shape().to_vec();
+    let shaped_so = match *shape {
+        [height, width] | [height, width, 1 | 3 | 4] => width > 0 && height > 0,
+        _ => false,
+    };
+    if !shaped_so {
+        return Err(
+            Error::Shape { at: at(), expected: expected(), got: format!("{shape:?}") }.into()
+        );
+    }
+    let array = array.cast::<PyArrayDyn<u8>>()?.try_readonly()?;
+    // `as_slice` alone takes the columns of a Fortran-ordered array for rows.
+    let rows = untyped.is_c_contiguous().then(|| array.as_slice());
+    let pixels = match (rows, &*shape) {
+        (Some(Ok(bytes)), [_, _, 3]) => bytes.to_vec(),
+        _ => gather(&array.as_array()),
+    };
+    Ok(Photo::new(shape[1], shape[0], pixels)?)
+}
+
+fn gather(view: &ArrayViewD<'_, u8>) -> Vec<u8> {
+    let mut pixels = Vec::with_capacity(view.len() * 3);
+    match view.shape() {
+        [_, _, 3 | 4] => {
+            for pixel in view.lanes(Axis(2)) {
+                pixels.extend([pixel[0], pixel[1], pixel[2]]);
+            }
+        }
+        _ => pixels.extend(view.iter().flat_map(|&grey| [grey; 3])),
+    }
+    pixels
+}
+
+fn to_array(py: Python<'_>, photo: Photo) -> PyResult<Bound<'_, PyArray3<u8>>> {
+    let shape = (photo.height(), photo.width(), 3);
+    shaped(shape, photo.into_pixels()).map(|array| array.into_pyarray(py))
+}
+
+fn shaped<T>(shape: (usize, usize, usize), values: Vec<T>) -> PyResult<Array3<T>> {
+    let count = values.len();
+    Array3::from_shape_vec(shape, values).map_err(|_| {
+        let (at, expected) = ("photo".into(), format!("{shape:?}"));
+        Error::Shape { at, expected, got: format!("{count} values") }.into()
+    })
+}

@@ -1,0 +1,164 @@
+//! JPEG.
+//!
+//! | colour space | RGB, as Pillow's |
+//! |---|---|
+//! | YCbCr, RGB | by the Adobe marker, the JFIF marker or the component names, as libjpeg |
+//! | grey | three times |
+//! | CMYK | taken as inverted (Adobe's way), then ink by ink |
+//! | YCCK | to inverted CMYK, then ink by ink |
+//!
+//! Baseline and progressive, Huffman coded, 8 bits. The file has to reach its end marker: libjpeg
+//! paints what is missing grey, and Pillow refuses it.
+
+use std::borrow::Cow;
+
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
+
+use super::exif::orientation;
+use super::{Decoded, Flaw, sizes};
+
+const EXPECTED: &str = "a whole and sound JPEG file";
+
+/// The longest side that the format can say.
+const LONGEST: usize = 65_535;
+
+const BASELINE: u8 = 0xc0;
+const EXTENDED: u8 = 0xc1;
+const END: u8 = 0xd9;
+const SCAN: u8 = 0xda;
+const RESTARTS: u8 = 0xdd;
+const APP1: u8 = 0xe1;
+
+/// How many bytes the decoder's bit buffer may be ahead of the pixels.
+const AHEAD: usize = 8;
+
+pub(super) fn decode(bytes: &[u8], apply_orientation: bool) -> Result<Decoded, Flaw> {
+    let survey = Survey::new(bytes)?;
+    let bytes = survey.open_ended(bytes);
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(LONGEST)
+        .set_max_height(LONGEST);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&*bytes), options);
+    decoder.decode_headers().map_err(flaw)?;
+    let info = decoder.info().ok_or_else(|| Flaw::new(EXPECTED, "no frame header"))?;
+    let (width, height) = sizes(usize::from(info.width), usize::from(info.height))?;
+    let space = decoder.input_colorspace().unwrap_or(ColorSpace::Unknown);
+    let output = match space {
+        ColorSpace::CMYK | ColorSpace::YCCK => space,
+        _ => ColorSpace::RGB,
+    };
+    decoder.set_options(options.jpeg_set_out_colorspace(output));
+    let mut pixels = decoder.decode().map_err(flaw)?;
+    match space {
+        ColorSpace::CMYK => pixels = four_to_three(&pixels, |inks| inks),
+        ColorSpace::YCCK => pixels = four_to_three(&pixels, inks_of),
+        _ => {}
+    }
+    let orientation = survey.exif.filter(|_| apply_orientation).and_then(orientation);
+    Ok(Decoded { width, height, pixels, orientation })
+}
+
+/// Mixes each pixel's inks into RGB.
+fn four_to_three(pixels: &[u8], inks: impl Fn([u8; 4]) -> [u8; 4]) -> Vec<u8> {
+    let inks = pixels.chunks_exact(4).map(|pixel| inks([pixel[0], pixel[1], pixel[2], pixel[3]]));
+    inks.flat_map(|[cyan, magenta, yellow, black]| {
+        [cyan, magenta, yellow].map(|ink| black.saturating_sub(share(u8::MAX - ink, black)))
+    })
+    .collect()
+}
+
+/// YCCK to CMYK: the colour that is the complement of YCbCr's, black as it is.
+fn inks_of([luma, blue, red, black]: [u8; 4]) -> [u8; 4] {
+    let [luma, blue, red] = [luma, blue, red].map(i32::from);
+    let (blue, red) = (blue - 128, red - 128);
+    let weigh = |value: i32| (value + (1 << 15)) >> 16;
+    let ink = |color: i32| 255 - color.clamp(0, 255) as u8;
+    let green = -22_554 * blue - 46_802 * red;
+    [
+        ink(luma + weigh(91_881 * red)),
+        ink(luma + weigh(green)),
+        ink(luma + weigh(116_130 * blue)),
+        black,
+    ]
+}
+
+/// `one` * `other` / 255, rounded.
+fn share(one: u8, other: u8) -> u8 {
+    let product = u32::from(one) * u32::from(other) + 128;
+    (((product >> 8) + product) >> 8) as u8
+}
+
+/// What the markers say before anything is decoded.
+#[derive(Default)]
+struct Survey<'a> {
+    exif: Option<&'a [u8]>,
+    /// Where the end marker stands.
+    end: usize,
+    sequential: bool,
+    restarts: bool,
+    scans: usize,
+}
+
+impl<'a> Survey<'a> {
+    /// Walks from marker to marker until the end of the picture.
+    fn new(bytes: &'a [u8]) -> Result<Self, Flaw> {
+        let cut = || Flaw::new(EXPECTED, "a file that is cut short");
+        let mut survey = Self::default();
+        let mut at = 2;
+        loop {
+            let rest = bytes.get(at..).ok_or_else(cut)?;
+            at += rest.iter().position(|&byte| byte == 0xff).ok_or_else(cut)?;
+            match *bytes.get(at + 1).ok_or_else(cut)? {
+                // A padding byte may be the first of the marker.
+                0xff => at += 1,
+                // A stuffed zero, TEM, RST0 to RST7 and SOI stand alone.
+                0x00 | 0x01 | 0xd0..=0xd8 => at += 2,
+                END => {
+                    survey.end = at;
+                    return Ok(survey);
+                }
+                kind => {
+                    let length = bytes.get(at + 2..at + 4).ok_or_else(cut)?;
+                    let length = usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
+                    let segment = bytes.get(at + 4..at + 2 + length).ok_or_else(cut)?;
+                    survey.take(kind, segment);
+                    at += 2 + length;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, kind: u8, segment: &'a [u8]) {
+        match kind {
+            BASELINE | EXTENDED => self.sequential = true,
+            RESTARTS => self.restarts = segment != [0, 0],
+            SCAN => self.scans += 1,
+            APP1 if self.exif.is_none() && segment.starts_with(b"Exif\0\0") => {
+                self.exif = Some(segment);
+            }
+            _ => {}
+        }
+    }
+
+    /// The bytes to decode. The decoder takes an end marker that comes too early for the end and
+    /// paints the rest, but refuses to run out of bytes. So where nothing else is looked for after
+    /// the last pixel, the end marker gives way to what the decoder may read ahead.
+    fn open_ended(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.sequential && self.scans == 1 && !self.restarts {
+            let mut bytes = bytes[..self.end].to_vec();
+            bytes.extend([0; AHEAD]);
+            return bytes.into();
+        }
+        bytes.into()
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn flaw(error: DecodeErrors) -> Flaw {
+    Flaw::new(EXPECTED, error.to_string())
+}

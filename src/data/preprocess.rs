@@ -1,0 +1,159 @@
+//! From a photograph to what a network takes: resize, centre crop, normalise; torchvision's way.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::decode::decode_file;
+use super::filter::Filter;
+use super::photo::{CHANNELS, MAX_SIDE, Photo};
+use super::resize::{Window, resize_window};
+use crate::{Error, Result};
+
+/// The preprocessing that belongs to a set of weights.
+///
+/// Equal to torchvision's `Resize(resize, interpolation)`, `CenterCrop(crop)`, `ToTensor()` and
+/// `Normalize(mean, std)` on an RGB picture, in every bit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocess {
+    /// Pixels of the short side after resizing; the long side keeps the ratio, rounded down.
+    pub resize: u32,
+    /// Pixels of each side of the square that is cut from the middle.
+    pub crop: u32,
+    pub interpolation: Filter,
+    /// Taken from each channel, of 0 to 1.
+    pub mean: [f32; 3],
+    /// What each channel is divided by afterwards.
+    pub std: [f32; 3],
+}
+
+/// Where the photograph lies in the square: a window of the resized photograph, and its corner in the
+/// square (which is not zero where the photograph is the smaller one).
+#[derive(Clone, Copy, Debug)]
+struct Placement {
+    width: usize,
+    height: usize,
+    window: Window,
+    left: usize,
+    top: usize,
+}
+
+impl Preprocess {
+    /// With ImageNet's mean and deviation, which most weights were trained with.
+    pub const fn imagenet(resize: u32, crop: u32, interpolation: Filter) -> Self {
+        let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+        Self { resize, crop, interpolation, mean, std }
+    }
+
+    /// How many numbers one photograph becomes: 3 * crop * crop.
+    pub fn len(&self) -> usize {
+        CHANNELS * self.crop as usize * self.crop as usize
+    }
+
+    /// Whether the square has no pixel; `check` refuses that.
+    pub fn is_empty(&self) -> bool {
+        self.crop == 0
+    }
+
+    /// Fails with `Error::Argument` where a size is zero or absurd, or a channel cannot be normalised.
+    pub fn check(&self) -> Result<()> {
+        for (name, size, largest) in
+            [("resize", self.resize, MAX_SIDE), ("crop", self.crop, MAX_CROP)]
+        {
+            if size == 0 || size as usize > largest {
+                return Err(Error::Argument {
+                    at: format!("preprocess: {name}"),
+                    expected: format!("1 to {largest} pixels"),
+                    got: size.to_string(),
+                });
+            }
+        }
+        let usable = self.mean.iter().all(|mean| mean.is_finite())
+            && self.std.iter().all(|std| std.is_finite() && *std != 0.0);
+        if usable {
+            return Ok(());
+        }
+        Err(Error::Argument {
+            at: "preprocess: mean and std".into(),
+            expected: "finite numbers, std not zero".into(),
+            got: format!("{:?} and {:?}", self.mean, self.std),
+        })
+    }
+
+    /// Writes the photograph into `out`, shape (3, crop, crop), channels red, green, blue.
+    ///
+    /// Fails with `Error::Shape` when `out` has another length, and as `check` does.
+    pub fn write(&self, photo: &Photo, out: &mut [f32]) -> Result<()> {
+        self.check()?;
+        if out.len() != self.len() {
+            return Err(Error::Shape {
+                at: "preprocess".into(),
+                expected: format!("{} numbers of (3, {}, {})", self.len(), self.crop, self.crop),
+                got: out.len().to_string(),
+            });
+        }
+        let Placement { width, height, window, left, top } = self.place(photo);
+        let part = resize_window(photo, width, height, self.interpolation, window)?;
+        let crop = self.crop as usize;
+        for (channel, out) in out.chunks_exact_mut(crop * crop).enumerate() {
+            let values = self.values(channel);
+            if window.width < crop || window.height < crop {
+                out.fill(values[0]);
+            }
+            let rows = part.pixels().chunks_exact(window.width * CHANNELS);
+            for (out, row) in out.chunks_exact_mut(crop).skip(top).zip(rows) {
+                let bytes = row.iter().skip(channel).step_by(CHANNELS);
+                for (out, &byte) in out[left..].iter_mut().zip(bytes) {
+                    *out = values[usize::from(byte)];
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes the file at `path` and writes it into `out`, shape (3, crop, crop).
+    ///
+    /// Fails as `decode_file` and `write` do.
+    pub fn write_file(&self, path: &Path, apply_orientation: bool, out: &mut [f32]) -> Result<()> {
+        self.check()?;
+        self.write(&decode_file(path, apply_orientation)?, out)
+    }
+
+    fn place(&self, photo: &Photo) -> Placement {
+        let (width, height) = (photo.width(), photo.height());
+        let short = self.resize as usize;
+        let long = |long: usize, of: usize| ((short * long) as f64 / of as f64) as usize;
+        let (width, height) = if width <= height {
+            (short, long(height, width))
+        } else {
+            (long(width, height), short)
+        };
+        let (x, columns, left) = centre(width, self.crop as usize);
+        let (y, rows, top) = centre(height, self.crop as usize);
+        Placement {
+            width,
+            height,
+            window: Window { left: x, top: y, width: columns, height: rows },
+            left,
+            top,
+        }
+    }
+
+    /// What each byte of a channel becomes.
+    fn values(&self, channel: usize) -> [f32; 256] {
+        let (mean, std) = (self.mean[channel], self.std[channel]);
+        std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
+    }
+}
+
+/// The largest square: its numbers still fit what one photograph may hold.
+const MAX_CROP: usize = 1 << 13;
+
+/// Of one side: where the part that stays begins, how long it is, and where it lies in the square.
+fn centre(side: usize, crop: usize) -> (usize, usize, usize) {
+    if side < crop {
+        return (0, side, (crop - side) / 2);
+    }
+    let start = ((side - crop) as f64 / 2.0).round_ties_even() as usize;
+    (start, crop, 0)
+}

@@ -1,0 +1,184 @@
+//! A weights file of any readable format, opened.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use super::format::{Format, detect};
+use super::mapped::Mapped;
+use super::refusal::Refusal;
+use super::value::{Dtype, Value};
+use super::{pth, safetensors_file};
+use crate::Result;
+
+/// Something that a weights file holds beside the tensors that are read from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// Its key in the file; the keys of an outer dictionary are written as they are.
+    pub name: String,
+    /// What it is, in a few words.
+    pub what: String,
+}
+
+/// Where a tensor lies in the file.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    /// Offset in bytes of the first element.
+    pub(super) start: usize,
+    /// In elements, one for each dimension; none where the tensor is contiguous.
+    pub(super) strides: Option<Vec<usize>>,
+}
+
+/// What a format's reader finds. Every entry lies inside of the file, with all its strides.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) entries: IndexMap<String, Entry>,
+    pub(super) metadata: IndexMap<String, String>,
+    /// Keys that led to the state dict, outermost first.
+    pub(super) under: Vec<String>,
+    pub(super) ignored: Vec<Ignored>,
+}
+
+/// An opened weights file: .safetensors, or .pth in either format of `torch.save`.
+///
+/// The file is mapped, not read: opening touches its directory only, and a tensor is read when it is asked
+/// for. The file must stay as it is while a `Checkpoint` is alive. If another process overwrites it, the
+/// values change with it; if it is truncated, touching a lost page ends the process with SIGBUS, as with
+/// every mapped file. Replacing it by a rename, as [`super::write_safetensors`] does, is safe.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    bytes: Mapped,
+    contents: Contents,
+    provenance: String,
+}
+
+impl Checkpoint {
+    /// Opens a file, tells its format by its content, and finds the state dict in it. Nothing stored in the
+    /// file is ever executed.
+    ///
+    /// # Errors
+    /// [`Error::WeightsFile`] where it cannot be read, [`Error::Weights`] where it is not a weights file, is
+    /// damaged, or holds objects other than tensors and plain data.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_owned();
+        let bytes = Mapped::open(&path)?;
+        let mut contents = read(&bytes).map_err(|refusal| refusal.at(&path))?;
+        let prefix = strip_prefix(&mut contents.entries);
+        let provenance = provenance(&contents.under, &prefix);
+        Ok(Self { path, bytes, contents, provenance })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tensors' names, in the order of the file.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.contents.entries.keys().map(String::as_str)
+    }
+
+    pub fn len(&self) -> usize {
+        self.contents.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.contents.entries.is_empty()
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.contents.entries.contains_key(name)
+    }
+
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.contents.entries.get(name).map(|entry| entry.dtype)
+    }
+
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.contents.entries.get(name).map(|entry| entry.shape.as_slice())
+    }
+
+    /// A tensor: borrowed from the map where it is contiguous, else gathered.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where there is no tensor of that name.
+    pub fn get(&self, name: &str) -> Result<Value<'_>> {
+        let Some(entry) = self.contents.entries.get(name) else {
+            let got = format!("none among {} tensors", self.len());
+            return Err(Refusal::new("a tensor of this name", got).of(name).at(&self.path));
+        };
+        Ok(Value { dtype: entry.dtype, shape: entry.shape.clone(), bytes: self.bytes_of(entry) })
+    }
+
+    /// The string pairs that safetensors keeps under `__metadata__`; empty for .pth.
+    pub fn metadata(&self) -> &IndexMap<String, String> {
+        &self.contents.metadata
+    }
+
+    /// What was taken, such as ``under `state_dict`, prefix `module.` removed``.
+    pub fn provenance(&self) -> &str {
+        &self.provenance
+    }
+
+    /// What else the file holds: training state, and entries of the state dict that are no readable tensor.
+    pub fn ignored(&self) -> &[Ignored] {
+        &self.contents.ignored
+    }
+
+    fn bytes_of(&self, entry: &Entry) -> Cow<'_, [u8]> {
+        // Contents promises that every entry lies inside of the file, so the sizes are small.
+        let bytes = entry.dtype.bytes_of(&entry.shape).unwrap_or_default();
+        let from = &self.bytes[entry.start..];
+        match &entry.strides {
+            None => Cow::Borrowed(&from[..bytes]),
+            Some(strides) => {
+                Cow::Owned(super::gather::gather(from, entry.dtype.size(), &entry.shape, strides))
+            }
+        }
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Contents, Refusal> {
+    match detect(bytes)? {
+        Format::Safetensors => safetensors_file::read(bytes),
+        Format::Zip => pth::read_zip(bytes),
+        Format::Pickle => pth::read_legacy(bytes),
+    }
+}
+
+/// What data-parallel training and `torch.compile` put in front of every name.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+
+/// Takes wrappers' prefixes off where every name has them, and says what was taken off.
+fn strip_prefix(entries: &mut IndexMap<String, Entry>) -> String {
+    let mut prefix = String::new();
+    let bare = |name: &str, prefix: &str, wrapper: &str| {
+        name[prefix.len()..].strip_prefix(wrapper).is_some_and(|rest| !rest.is_empty())
+    };
+    while let Some(wrapper) = WRAPPERS.into_iter().find(|wrapper| {
+        !entries.is_empty() && entries.keys().all(|name| bare(name, &prefix, wrapper))
+    }) {
+        prefix.push_str(wrapper);
+    }
+    if !prefix.is_empty() {
+        *entries = std::mem::take(entries)
+            .into_iter()
+            .map(|(name, entry)| (name[prefix.len()..].to_owned(), entry))
+            .collect();
+    }
+    prefix
+}
+
+fn provenance(under: &[String], prefix: &str) -> String {
+    let taken = match under {
+        [] => "the whole file".to_owned(),
+        keys => format!("under `{}`", keys.join("`, `")),
+    };
+    match prefix {
+        "" => taken,
+        prefix => format!("{taken}, prefix `{prefix}` removed"),
+    }
+}

@@ -1,0 +1,110 @@
+//! What `torch.save` wrote before PyTorch 1.6: five pickles (a magic number, a protocol version, facts about the
+//! machine, the object, the keys of its storages), then each storage as a count of elements and its bytes.
+
+use std::collections::HashMap;
+
+use super::resolve::{self, Storages};
+use crate::weights::checkpoint::Contents;
+use crate::weights::format::READABLE;
+use crate::weights::pickle::{Element, Object, Pickle, unpickle};
+use crate::weights::refusal::Refusal;
+
+/// 0x1950a86a20f9469cfc6c, little-endian.
+const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+const PROTOCOL: i64 = 1001;
+
+/// # Errors
+/// A pickle of somebody else, a file that is cut or longer than it says, big-endian; whatever [`unpickle`]
+/// refuses.
+pub(in crate::weights) fn read_legacy(bytes: &[u8]) -> Result<Contents, Refusal> {
+    let mut at = 0;
+    let mut next = || {
+        let pickle = unpickle(&bytes[at..])?;
+        at += pickle.length();
+        Ok(pickle)
+    };
+    let magic = next()?;
+    if !matches!(magic.get(magic.root()), Object::BigInt(number) if **number == MAGIC) {
+        let got =
+            format!("a pickle of {}, which torch.save did not write", magic.describe(magic.root()));
+        return Err(Refusal::new(READABLE, got));
+    }
+    let protocol = next()?;
+    if !matches!(protocol.get(protocol.root()), Object::Int(PROTOCOL)) {
+        let got = protocol.describe(protocol.root());
+        return Err(Refusal::new(format!("version {PROTOCOL} of the file format"), got));
+    }
+    check_byte_order(&next()?)?;
+    let object = next()?;
+    let keys = next()?;
+    let storages = storages(&object, &keys, bytes, at)?;
+    resolve::contents(&object, &storages, bytes.len())
+}
+
+fn check_byte_order(facts: &Pickle<'_>) -> Result<(), Refusal> {
+    let Object::Dict(items) = facts.get(facts.root()) else {
+        return Err(Refusal::new("facts about the writing machine", facts.describe(facts.root())));
+    };
+    let little = items.iter().find_map(|&(key, value)| match (facts.get(key), facts.get(value)) {
+        (Object::Text("little_endian"), &Object::Bool(little)) => Some(little),
+        _ => None,
+    });
+    match little {
+        Some(false) => Err(Refusal::new("a little-endian file", "a big-endian one")),
+        _ => Ok(()),
+    }
+}
+
+/// Walks over the raw storages, which stand in the order of `keys`.
+fn storages(
+    object: &Pickle<'_>,
+    keys: &Pickle<'_>,
+    bytes: &[u8],
+    mut at: usize,
+) -> Result<Storages, Refusal> {
+    let Object::List(keys_in_order) = keys.get(keys.root()) else {
+        return Err(Refusal::new("a list of storages", keys.describe(keys.root())));
+    };
+    let mut claimed: HashMap<&str, (Element, usize)> = HashMap::new();
+    for storage in object.storages() {
+        // The first mention is the one by which PyTorch counted the elements.
+        claimed.entry(storage.key).or_insert((storage.element, storage.elements));
+    }
+    let mut storages = Storages::new();
+    for &key in keys_in_order {
+        let Object::Text(key) = keys.get(key) else {
+            return Err(Refusal::new("the key of a storage", keys.describe(key)));
+        };
+        let in_storage = |refusal: Refusal| refusal.of(&format!("storage {key}"));
+        let Some(&(element, elements)) = claimed.get(key) else {
+            return Err(in_storage(Refusal::new(
+                "a storage of the object",
+                "one that it does not name",
+            )));
+        };
+        let start = at.saturating_add(8);
+        let count =
+            bytes.get(at..start).and_then(|count| count.try_into().ok()).map(u64::from_le_bytes);
+        if count.is_some_and(|count| count != elements as u64) {
+            let got = format!("{}", count.unwrap_or_default());
+            return Err(in_storage(Refusal::new(format!("{elements} elements"), got)));
+        }
+        let end = elements.checked_mul(element.size).and_then(|size| start.checked_add(size));
+        let Some(end) = end.filter(|&end| count.is_some() && end <= bytes.len()) else {
+            let got = format!("the file's end at byte {}", bytes.len());
+            return Err(in_storage(Refusal::new(
+                format!("{elements} elements of {}", element.name),
+                got,
+            )));
+        };
+        if storages.insert((*key).to_owned(), start..end).is_some() {
+            return Err(in_storage(Refusal::new("each storage once", "it twice")));
+        }
+        at = end;
+    }
+    if at != bytes.len() {
+        let got = format!("{} bytes more", bytes.len() - at);
+        return Err(Refusal::new("the file's end behind the last storage", got));
+    }
+    Ok(storages)
+}

@@ -1,0 +1,128 @@
+//! Tensors of a pickle, placed in the file.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::state_dict;
+use crate::weights::checkpoint::{Contents, Entry};
+use crate::weights::pickle::{Pickle, Tensor};
+use crate::weights::refusal::Refusal;
+use crate::weights::value::elements_of;
+
+/// A tensor may repeat elements of its storage (`expand`); what it takes when it is written out is held below
+/// the size of the file or this, whichever is more.
+const SMALL: usize = 1 << 20;
+
+/// Where the bytes of each storage lie in the file.
+pub(super) type Storages = HashMap<String, Range<usize>>;
+
+/// # Errors
+/// No state dict, or a tensor that reaches beyond its storage.
+pub(super) fn contents(
+    pickle: &Pickle<'_>,
+    storages: &Storages,
+    file_length: usize,
+) -> Result<Contents, Refusal> {
+    let found = state_dict::find(pickle)?;
+    let mut contents =
+        Contents { under: found.under, ignored: found.ignored, ..Contents::default() };
+    let most = file_length.max(SMALL);
+    for (name, tensor) in found.tensors {
+        let entry = place(tensor, storages, most).map_err(|refusal| refusal.of(name))?;
+        contents.entries.insert(name.to_owned(), entry);
+    }
+    Ok(contents)
+}
+
+fn place(tensor: &Tensor<'_>, storages: &Storages, most: usize) -> Result<Entry, Refusal> {
+    let Some(dtype) = tensor.element.dtype else {
+        return Err(Refusal::new("a readable element type", tensor.element.name));
+    };
+    let bytes = dtype.bytes_of(&tensor.shape).filter(|&bytes| bytes <= most);
+    let Some(bytes) = bytes else {
+        return Err(Refusal::new(
+            format!("a tensor of at most {most} bytes, as the file is no larger"),
+            format!("shape {:?}", tensor.shape),
+        ));
+    };
+    if bytes == 0 {
+        return Ok(Entry { dtype, shape: tensor.shape.clone(), start: 0, strides: None });
+    }
+    let storage = visible(tensor, storages)?;
+    let span = span(&tensor.shape, &tensor.strides);
+    let end = span.and_then(|span| span.checked_add(tensor.offset)?.checked_mul(dtype.size()));
+    if end.is_none_or(|end| end > storage.len()) {
+        return Err(Refusal::new(
+            format!("a tensor inside of its storage of {} bytes", storage.len()),
+            format!(
+                "shape {:?}, strides {:?}, offset {}",
+                tensor.shape, tensor.strides, tensor.offset
+            ),
+        ));
+    }
+    let start = storage.start + tensor.offset * dtype.size();
+    let strides = (!is_contiguous(&tensor.shape, &tensor.strides)).then(|| tensor.strides.clone());
+    Ok(Entry { dtype, shape: tensor.shape.clone(), start, strides })
+}
+
+/// The bytes of a tensor's storage, or of the view of it that the tensor is based on.
+fn visible(tensor: &Tensor<'_>, storages: &Storages) -> Result<Range<usize>, Refusal> {
+    let storage = &tensor.storage;
+    let size = storage.element.size;
+    let range = storages.get(storage.key).cloned();
+    let range = range.ok_or_else(|| {
+        Refusal::new(format!("a storage with the key {}", storage.key), "none of it in the file")
+    })?;
+    let claimed = storage.elements.checked_mul(size);
+    let Some(claimed) = claimed.filter(|&claimed| claimed <= range.len()) else {
+        return Err(Refusal::new(
+            format!("a storage of {} elements of {}", storage.elements, storage.element.name),
+            format!("{} bytes", range.len()),
+        ));
+    };
+    let Some((offset, length)) = storage.view else {
+        return Ok(range.start..range.start + claimed);
+    };
+    let begin = offset.checked_mul(size);
+    let end = offset.checked_add(length).and_then(|end| end.checked_mul(size));
+    match (begin, end) {
+        (Some(begin), Some(end)) if end <= claimed => Ok(range.start + begin..range.start + end),
+        _ => Err(Refusal::new(
+            format!("a view inside of a storage of {} elements", storage.elements),
+            format!("{length} elements at {offset}"),
+        )),
+    }
+}
+
+/// Elements from the first to the last one of a tensor that is not empty, both included.
+fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
+    shape.iter().zip(strides).try_fold(1_usize, |span, (&size, &stride)| {
+        span.checked_add((size - 1).checked_mul(stride)?)
+    })
+}
+
+fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
+    (0..shape.len()).all(|dimension| {
+        shape[dimension] == 1 || Some(strides[dimension]) == elements_of(&shape[dimension + 1..])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contiguity_ignores_dimensions_of_one() {
+        assert!(is_contiguous(&[], &[]));
+        assert!(is_contiguous(&[2, 1, 3], &[3, 99, 1]));
+        assert!(!is_contiguous(&[3, 2], &[1, 3]));
+        assert!(!is_contiguous(&[2], &[0]));
+    }
+
+    #[test]
+    fn a_span_that_overflows_is_none() {
+        assert_eq!(span(&[2, 3], &[3, 1]), Some(6));
+        assert_eq!(span(&[2, 3], &[usize::MAX, 1]), None);
+        assert_eq!(span(&[3], &[usize::MAX]), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! The zip archive that `torch.save` writes since PyTorch 1.6: `NAME/data.pkl` describes the object,
+//! `NAME/data/KEY` are the storages, stored without compression.
+//!
+//! The archive's checksums are not verified, as PyTorch does not either: that would read the whole file, and
+//! PyTorch can be told to write them wrong.
+
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::ops::Range;
+
+use zip::{CompressionMethod, ZipArchive};
+
+use super::resolve::{self, Storages};
+use crate::weights::checkpoint::Contents;
+use crate::weights::format::READABLE;
+use crate::weights::pickle::unpickle;
+use crate::weights::refusal::Refusal;
+
+const DESCRIPTION: &str = "/data.pkl";
+
+/// # Errors
+/// An archive that is damaged, of somebody else, compressed, encrypted or big-endian; whatever
+/// [`unpickle`] refuses.
+pub(in crate::weights) fn read_zip(bytes: &[u8]) -> Result<Contents, Refusal> {
+    let entries = entries(bytes)?;
+    let prefix = prefix(&entries)?;
+    if let Some(order) = entries.get(&format!("{prefix}/byteorder")) {
+        let order = stored(bytes, "byteorder", order)?;
+        if order != b"little" {
+            let got = String::from_utf8_lossy(order).chars().take(20).collect::<String>();
+            return Err(Refusal::new("a little-endian file", format!("byte order {got:?}")));
+        }
+    }
+    let storages = storages(&entries, prefix)?;
+    let description = &entries[&format!("{prefix}{DESCRIPTION}")];
+    let description = stored(bytes, DESCRIPTION, description)?;
+    let pickle = unpickle(description)?;
+    if pickle.length() != description.len() {
+        let got = format!("{} bytes behind it", description.len() - pickle.length());
+        return Err(Refusal::new("nothing behind the pickle", got).of(DESCRIPTION));
+    }
+    resolve::contents(&pickle, &storages, bytes.len())
+}
+
+/// Where an entry lies, or why it cannot be used as it lies there.
+type Place = Result<Range<usize>, String>;
+
+fn entries(bytes: &[u8]) -> Result<HashMap<String, Place>, Refusal> {
+    let damaged =
+        |error: &dyn std::fmt::Display| Refusal::new("a whole zip archive", error.to_string());
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(&error))?;
+    if archive.has_duplicate_names() {
+        return Err(Refusal::new("a zip archive with each name once", "a name twice"));
+    }
+    let mut entries = HashMap::with_capacity(archive.len());
+    for index in 0..archive.len() {
+        let entry = archive.by_index_raw(index).map_err(|error| damaged(&error))?;
+        let name = entry.name().map_err(|error| damaged(&error))?.into_owned();
+        let place = if entry.encrypted() {
+            Err("an encrypted entry".to_owned())
+        } else if entry.compression() != CompressionMethod::Stored {
+            Err(format!("an entry compressed by {:?}", entry.compression()))
+        } else {
+            inside(entry.data_start(), entry.size(), bytes.len())
+        };
+        entries.insert(name, place);
+    }
+    Ok(entries)
+}
+
+fn inside(start: Option<u64>, size: u64, length: usize) -> Place {
+    let start = start.and_then(|start| usize::try_from(start).ok());
+    let end =
+        start.zip(usize::try_from(size).ok()).and_then(|(start, size)| start.checked_add(size));
+    match (start, end) {
+        (Some(start), Some(end)) if end <= length => Ok(start..end),
+        _ => Err("an entry that reaches beyond the file".to_owned()),
+    }
+}
+
+fn stored<'a>(bytes: &'a [u8], name: &str, place: &Place) -> Result<&'a [u8], Refusal> {
+    match place {
+        Ok(range) => Ok(&bytes[range.clone()]),
+        Err(got) => Err(not_stored(name, got)),
+    }
+}
+
+fn not_stored(name: &str, got: &str) -> Refusal {
+    Refusal::new("an entry stored as torch.save does, uncompressed", got).of(name)
+}
+
+/// The folder in which `torch.save` puts everything.
+fn prefix(entries: &HashMap<String, Place>) -> Result<&str, Refusal> {
+    let any = |test: &dyn Fn(&str) -> bool| entries.keys().any(|name| test(name));
+    if any(&|name| name.ends_with("/constants.pkl") || name.contains("/code/")) {
+        return Err(Refusal::new(READABLE, "a TorchScript archive, which holds a program"));
+    }
+    let mut prefixes = entries.keys().filter_map(|name| name.strip_suffix(DESCRIPTION));
+    match (prefixes.next(), prefixes.next()) {
+        (Some(prefix), None) => Ok(prefix),
+        (Some(_), Some(_)) => Err(Refusal::new("one data.pkl in the archive", "several")),
+        _ if any(&|name| name.ends_with(".weights.h5")) => {
+            Err(Refusal::new(READABLE, "a .keras archive, which is not supported yet"))
+        }
+        _ if !entries.is_empty()
+            && entries.keys().all(|name| name.rsplit('.').next() == Some("npy")) =>
+        {
+            Err(Refusal::new(READABLE, "a NumPy .npz archive"))
+        }
+        _ => Err(Refusal::new(READABLE, "a zip archive that torch.save did not write")),
+    }
+}
+
+fn storages(entries: &HashMap<String, Place>, prefix: &str) -> Result<Storages, Refusal> {
+    let mut storages = Storages::new();
+    for (name, place) in entries {
+        let key = name.strip_prefix(prefix).and_then(|name| name.strip_prefix("/data/"));
+        if let Some(key) = key {
+            let place = place.clone().map_err(|got| not_stored(name, &got))?;
+            storages.insert(key.to_owned(), place);
+        }
+    }
+    Ok(storages)
+}

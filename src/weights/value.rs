@@ -1,0 +1,224 @@
+//! One stored tensor: its element type, its shape and its bytes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use half::{bf16, f16};
+
+use crate::{Error, Result};
+
+/// The element types that weights files are read and written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    F64,
+    F32,
+    F16,
+    BF16,
+    I64,
+    I32,
+    I16,
+    I8,
+    U8,
+    Bool,
+}
+
+impl Dtype {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F64 | Self::I64 => 8,
+            Self::F32 | Self::I32 => 4,
+            Self::F16 | Self::BF16 | Self::I16 => 2,
+            Self::I8 | Self::U8 | Self::Bool => 1,
+        }
+    }
+
+    /// The name that NumPy and PyTorch give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F64 => "float64",
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::BF16 => "bfloat16",
+            Self::I64 => "int64",
+            Self::I32 => "int32",
+            Self::I16 => "int16",
+            Self::I8 => "int8",
+            Self::U8 => "uint8",
+            Self::Bool => "bool",
+        }
+    }
+
+    /// The type that NumPy calls so.
+    pub fn from_name(name: &str) -> Option<Self> {
+        const ALL: [Dtype; 10] = [
+            Dtype::F64,
+            Dtype::F32,
+            Dtype::F16,
+            Dtype::BF16,
+            Dtype::I64,
+            Dtype::I32,
+            Dtype::I16,
+            Dtype::I8,
+            Dtype::U8,
+            Dtype::Bool,
+        ];
+        ALL.into_iter().find(|dtype| dtype.name() == name)
+    }
+
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
+    }
+
+    /// Bytes of a tensor of this shape, or none where they do not fit in an address space.
+    pub fn bytes_of(self, shape: &[usize]) -> Option<usize> {
+        elements_of(shape)?.checked_mul(self.size())
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Elements of a tensor of this shape; any zero makes it empty, however large the other sizes.
+pub(super) fn elements_of(shape: &[usize]) -> Option<usize> {
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))
+}
+
+/// A stored tensor. `bytes` are row-major and little-endian, at any alignment: borrowed from the mapped
+/// file where the tensor lies there contiguously, else gathered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value<'a> {
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub bytes: Cow<'a, [u8]>,
+}
+
+impl Value<'_> {
+    /// How many elements there are; 1 for a scalar.
+    pub fn elements(&self) -> usize {
+        self.bytes.len() / self.dtype.size()
+    }
+
+    /// Converts a floating-point tensor into `out`, row-major. float16 and bfloat16 convert exactly,
+    /// float64 rounds to nearest.
+    ///
+    /// # Errors
+    /// [`Error::ElementType`] for integers and bool, [`Error::Shape`] where `out` has another length.
+    pub fn write_f32(&self, out: &mut [f32]) -> Result<()> {
+        if out.len() != self.elements() {
+            let expected = format!("{} elements", out.len());
+            let got = format!("{} in shape {:?}", self.elements(), self.shape);
+            return Err(Error::Shape { at: AT.to_owned(), expected, got });
+        }
+        match self.dtype {
+            Dtype::F32 => convert(&self.bytes, out, f32::from_le_bytes),
+            Dtype::F16 => convert(&self.bytes, out, |bytes| f16::from_le_bytes(bytes).to_f32()),
+            Dtype::BF16 => convert(&self.bytes, out, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+            Dtype::F64 => convert(&self.bytes, out, |bytes| f64::from_le_bytes(bytes) as f32),
+            _ => return Err(self.wrong_type("a floating-point type")),
+        }
+        Ok(())
+    }
+
+    /// The one element of an integer tensor, such as batch norm's `num_batches_tracked`.
+    ///
+    /// # Errors
+    /// [`Error::ElementType`] for floats, [`Error::Shape`] where there is not exactly one element.
+    pub fn read_i64(&self) -> Result<i64> {
+        if self.elements() != 1 {
+            let got = format!("shape {:?}", self.shape);
+            return Err(Error::Shape {
+                at: AT.to_owned(),
+                expected: "one element".to_owned(),
+                got,
+            });
+        }
+        let bytes = &self.bytes;
+        match self.dtype {
+            Dtype::I64 => Ok(i64::from_le_bytes(first(bytes))),
+            Dtype::I32 => Ok(i32::from_le_bytes(first(bytes)).into()),
+            Dtype::I16 => Ok(i16::from_le_bytes(first(bytes)).into()),
+            Dtype::I8 => Ok(i8::from_le_bytes(first(bytes)).into()),
+            Dtype::U8 => Ok(bytes[0].into()),
+            Dtype::Bool => Ok((bytes[0] != 0).into()),
+            _ => Err(self.wrong_type("an integer type")),
+        }
+    }
+
+    fn wrong_type(&self, expected: &str) -> Error {
+        Error::ElementType {
+            at: AT.to_owned(),
+            expected: expected.to_owned(),
+            got: self.dtype.to_string(),
+        }
+    }
+}
+
+const AT: &str = "a stored tensor";
+
+fn convert<const N: usize>(bytes: &[u8], out: &mut [f32], one: impl Fn([u8; N]) -> f32) {
+    let (elements, _) = bytes.as_chunks::<N>();
+    for (to, &from) in out.iter_mut().zip(elements) {
+        *to = one(from);
+    }
+}
+
+fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut element = [0; N];
+    element.copy_from_slice(&bytes[..N]);
+    element
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(dtype: Dtype, bytes: &[u8]) -> Value<'_> {
+        Value { dtype, shape: vec![bytes.len() / dtype.size()], bytes: Cow::Borrowed(bytes) }
+    }
+
+    #[test]
+    fn every_half_and_bfloat16_converts_exactly() {
+        for bits in 0..=u16::MAX {
+            let mut out = [0.0_f32];
+            value(Dtype::F16, &bits.to_le_bytes()).write_f32(&mut out).unwrap();
+            assert_eq!(f16::from_f32(out[0]).to_bits() & 0x7dff, bits & 0x7dff);
+            assert_eq!(out[0].is_nan(), f16::from_bits(bits).is_nan());
+            value(Dtype::BF16, &bits.to_le_bytes()).write_f32(&mut out).unwrap();
+            assert_eq!(out[0].to_bits() >> 16 & 0xffbf, u32::from(bits) & 0xffbf);
+        }
+    }
+
+    #[test]
+    fn unaligned_bytes_are_read() {
+        let bytes: Vec<u8> = [7_u8].into_iter().chain(1.5_f64.to_le_bytes()).collect();
+        let mut out = [0.0];
+        value(Dtype::F64, &bytes[1..]).write_f32(&mut out).unwrap();
+        assert_eq!(out.map(f32::to_bits), [1.5_f32.to_bits()]);
+    }
+
+    #[test]
+    fn scalars_are_integers_of_one_element() {
+        assert_eq!(value(Dtype::I64, &(-5_i64).to_le_bytes()).read_i64().unwrap(), -5);
+        assert_eq!(value(Dtype::I16, &(-5_i16).to_le_bytes()).read_i64().unwrap(), -5);
+        assert_eq!(value(Dtype::U8, &[255]).read_i64().unwrap(), 255);
+        assert!(value(Dtype::U8, &[1, 2]).read_i64().is_err());
+        assert!(value(Dtype::F32, &[0; 4]).read_i64().is_err());
+        assert!(value(Dtype::I32, &[0; 4]).write_f32(&mut [0.0]).is_err());
+        assert!(value(Dtype::F32, &[0; 4]).write_f32(&mut [0.0; 2]).is_err());
+    }
+
+    #[test]
+    fn sizes_do_not_overflow() {
+        assert_eq!(Dtype::F32.bytes_of(&[usize::MAX, 2]), None);
+        assert_eq!(Dtype::F32.bytes_of(&[usize::MAX, 2, 0]), Some(0));
+        assert_eq!(Dtype::F32.bytes_of(&[usize::MAX / 2]), None);
+        assert_eq!(Dtype::F32.bytes_of(&[]), Some(4));
+    }
+}
