@@ -94,7 +94,8 @@ def environment(tmp_path: Path) -> Environment:
 LOAD_EXTENSION = """
 import ctypes, sys
 ctypes.CDLL(sys.argv[1])
-print(*{line.split()[-1] for line in open("/proc/self/maps") if "libtorch_cpu.so" in line})
+with open("/proc/self/maps") as maps:
+    print(*{line.split(maxsplit=5)[5].strip() for line in maps if "libtorch_cpu.so" in line})
 """
 
 
