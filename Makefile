@@ -28,7 +28,7 @@ WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
 .PHONY: help demo test test-slow check bench wheel install clean distclean tools python-matches libpython \
-	rust-tests python-tests
+	rust-tests python-tests format lint types stub licences
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -42,17 +42,7 @@ test: rust-tests python-tests ## set up everything and run the tests
 test-slow: PYTEST_MARKS := -m "slow or not slow"
 test-slow: rust-tests python-tests ## the same, with every variant, however large
 
-check: install $(VENV)/.test $(VENV)/.check .tools/cargo-deny-$(CARGO_DENY) ## format, lint, types, stub, licences
-	cargo fmt --check
-	$(CARGO_ENV) cargo clippy --release --locked --all-targets -- -D warnings
-	# clippy is `cargo check` and more, and can deny warnings of this crate without compiling the others again.
-	$(CARGO_ENV) cargo clippy --release --locked --no-default-features -- -D warnings
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	# Against the installed module, so that the stub is compared with what users import.
-	$(BIN)/python -m mypy.stubtest cnnzoo._native --mypy-config-file pyproject.toml
-	.tools/bin/cargo-deny --all-features --locked check --hide-inclusion-graph licenses bans sources
+check: format lint types stub licences ## format, lint, types, stub, licences
 
 bench: install ## measure what importing costs
 	$(BIN)/python benchmarks/import_time.py
@@ -70,7 +60,8 @@ distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again)
 # ---- the two halves of `test`
 
 # Same profile as the wheel, so that tch is compiled once for both. The wheel alone leaves libpython to the program that
-# loads it (pyo3/extension-module), so pyo3 and this crate are compiled for each.
+# loads it (pyo3/extension-module), so pyo3 is compiled for each; and this crate, whose library has one place in target/,
+# is compiled again by each after the other. Both rest as long as nothing changes.
 # Test programs have no rpath. Only here does a search path stand in for it, so that the Python tests see what users see.
 rust-tests: $(VENV)/.build | tools libpython
 	libraries="$$($(BIN)/python -c 'import importlib.util, pathlib, sysconfig; \
@@ -80,6 +71,28 @@ rust-tests: $(VENV)/.build | tools libpython
 
 python-tests: install $(VENV)/.test
 	$(BIN)/pytest $(PYTEST_MARKS)
+
+# ---- the parts of `check`
+
+format: $(VENV)/.check
+	cargo fmt --check
+	$(BIN)/ruff format --check
+
+# clippy is `cargo check` and more, and can deny warnings of this crate without compiling the others again.
+lint: $(VENV)/.check | tools
+	$(BIN)/ruff check
+	$(CARGO_ENV) cargo clippy --release --locked --all-targets -- -D warnings
+	$(CARGO_ENV) cargo clippy --release --locked --no-default-features -- -D warnings
+
+types: $(VENV)/.check $(VENV)/.test $(VENV)/.package
+	$(BIN)/mypy
+
+# Against the installed module: the stub has to fit what users import.
+stub: $(VENV)/.check $(VENV)/.package
+	$(BIN)/python -m mypy.stubtest cnnzoo._native --mypy-config-file pyproject.toml
+
+licences: .tools/cargo-deny-$(CARGO_DENY)
+	.tools/bin/cargo-deny --locked check --hide-inclusion-graph licenses bans sources
 
 # ---- what is built and installed
 
