@@ -153,8 +153,12 @@ tools:
 
 python-matches:
 ifneq ($(origin PYTHON),file)
-	@[ ! -e $(VENV)/.python ] || [ "$$($(BIN)/python --version)" = "$$("$(PYTHON)" --version 2>&1)" ] || { \
-	echo ".venv is $$($(BIN)/python --version), not $$("$(PYTHON)" --version 2>&1): run \`make distclean\` first" >&2; exit 1; }
+	@if [ -e $(VENV)/.python ]; then \
+		have="$$($(BIN)/python --version)"; \
+		named="$$("$(PYTHON)" --version 2> /dev/null || echo "something that does not run")"; \
+		[ "$$have" = "$$named" ] || { echo "\`$(PYTHON)\` is $$named, and .venv is made of $$have: \
+	run \`make distclean\` first" >&2; exit 1; }; \
+	fi
 endif
 
 # The tests of the Rust side are programs of their own, so they link against Python.
