@@ -12,15 +12,9 @@ pub struct Layer {
 }
 
 /// Convolution and norm.
-pub fn conv_norm(
-    g: &mut Builder,
-    layer: &Layer,
-    conv: Conv,
-    norm: &BatchNorm,
-    x: NodeId,
-) -> NodeId {
+pub fn conv_norm(g: &mut Builder, layer: &Layer, conv: Conv, norm: BatchNorm, x: NodeId) -> NodeId {
     let x = g.add(&layer.conv, conv, x);
-    g.add(&layer.norm, norm.clone(), x)
+    g.add(&layer.norm, norm, x)
 }
 
 /// Convolution, norm and activation.
@@ -28,7 +22,7 @@ pub fn conv_norm_act(
     g: &mut Builder,
     layer: &Layer,
     conv: Conv,
-    norm: &BatchNorm,
+    norm: BatchNorm,
     function: Function,
     x: NodeId,
 ) -> NodeId {

@@ -36,7 +36,7 @@ pub enum Error {
     WeightsFile { path: PathBuf, source: io::Error },
 
     /// A weights file, or one entry of it, that is not what it has to be.
-    #[error("{}{}: expected {expected}, got {got}", path.display(), entry(key))]
+    #[error("{}{}: expected {expected}, got {got}", path.display(), entry(key.as_deref()))]
     Weights { path: PathBuf, key: Option<String>, expected: String, got: String },
 
     /// Parameters that do not fit the model.
@@ -71,6 +71,6 @@ fn did_you_mean(closest: &[String]) -> String {
     }
 }
 
-fn entry(key: &Option<String>) -> String {
-    key.as_ref().map(|key| format!(": `{key}`")).unwrap_or_default()
+fn entry(key: Option<&str>) -> String {
+    key.map(|key| format!(": `{key}`")).unwrap_or_default()
 }

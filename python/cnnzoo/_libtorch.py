@@ -7,7 +7,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-# The libtorch that the extension is built against; its C++ interface differs between minor versions.
+# What the extension is built against; libtorch's C++ interface differs between minor versions.
 REQUIRED = "2.13"
 
 

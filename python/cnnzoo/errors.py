@@ -1,4 +1,4 @@
-"""Every exception that cnnzoo raises on purpose. Each is also the builtin that a caller would catch.
+"""Every exception that cnnzoo raises on purpose, each also the builtin that a caller would catch.
 
 The fields of an error (`expected`, `got`, `node`, `path`, ...) are attributes of the exception.
 """

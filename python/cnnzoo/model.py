@@ -372,7 +372,7 @@ def load(file: str | os.PathLike[str], *, device: str = "cpu") -> Model:
             device=device,
             **configuration["options"],
         )
-        preprocess = {
+        preprocess: dict[str, Any] = {
             field: tuple(value) if isinstance(value, list) else value
             for field, value in configuration["preprocess"].items()
         }

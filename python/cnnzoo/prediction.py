@@ -24,7 +24,7 @@ class Guess(NamedTuple):
     """
 
     label: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs of a guess
     probability: float
 
 

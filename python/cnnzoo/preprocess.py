@@ -77,7 +77,7 @@ class Preprocess:
             ShapeError: An array is no image.
             TypeError: An array is not of uint8, or an object is no photograph.
         """
-        photos = list(images) if isinstance(images, list | tuple) else [images]
+        photos: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
         if not photos:
             raise ArgumentError("images: expected at least one photograph, got an empty list")
         if len(photos) == 1:

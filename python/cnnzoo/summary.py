@@ -43,16 +43,7 @@ class Summary(Sequence[SummaryRow]):
     def __init__(self, graph: Graph, height: int, width: int) -> None:
         self.name = graph.name
         self.x_shape = (1, graph.input_shape[0], height, width)
-        fields = SummaryRow.__dataclass_fields__
-        self.rows = tuple(
-            SummaryRow(
-                **{
-                    field: tuple(value) if isinstance(value, list) else value
-                    for field, value in zip(fields, row, strict=True)
-                }
-            )
-            for row in graph.rows(height, width)
-        )
+        self.rows = tuple(_row(*row) for row in graph.rows(height, width))
 
     @property
     def params(self) -> int:
@@ -110,4 +101,28 @@ def _cells(row: SummaryRow) -> tuple[str, ...]:
         f"{row.params:,}" if row.params else "",
         f"{row.macs:,}" if row.macs else "",
         "image" if row.receptive_field is None else "×".join(map(str, row.receptive_field)),
+    )
+
+
+def _row(  # noqa: PLR0917  # a tuple of the extension, spread out
+    name: str,
+    op: str,
+    inputs: list[str],
+    shape: list[int],
+    params: int,
+    macs: int,
+    activation_bytes: int,
+    receptive_field: tuple[int, int] | None,
+    stride: tuple[int, int] | None,
+) -> SummaryRow:
+    return SummaryRow(
+        name=name,
+        op=op,
+        inputs=tuple(inputs),
+        shape=tuple(shape),
+        params=params,
+        macs=macs,
+        activation_bytes=activation_bytes,
+        receptive_field=receptive_field,
+        stride=stride,
     )

@@ -5,6 +5,8 @@ mod checkpoint;
 mod errors;
 mod graph;
 #[cfg(feature = "torch")]
+mod load;
+#[cfg(feature = "torch")]
 mod model;
 mod photo;
 mod registry;

@@ -1,26 +1,25 @@
 //! The model that Python's `cnnzoo.Model` drives: a graph and its parameters.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use indexmap::IndexMap;
-use numpy::{PyUntypedArray, PyUntypedArrayMethods};
+use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
 use super::array::{count, floats, from_values};
 use super::errors::detached;
 use super::graph::Graph;
+use super::load::{Held, Report};
 use super::registry::parse_options;
 use crate::error::{Error, Result};
 use crate::families::{self, Edition, Options, Variant};
 use crate::graph::{self, NodeId};
 use crate::torch::{self, Pullback, Store, Stored, View};
-use crate::weights::load::{Entries, Match, Policy, match_entries, takes};
+use crate::weights::load::{Entries, Policy, match_entries, takes};
 use crate::weights::names::Naming;
-use crate::weights::{Checkpoint, Data, Dtype, Ignored, Item, Value, write_safetensors};
+use crate::weights::{Checkpoint, Data, Dtype, Item, write_safetensors};
 
 #[pyclass(frozen, module = "cnnzoo._native")]
 struct Model {
@@ -186,10 +185,10 @@ impl Model {
     ) -> PyResult<Bound<'py, PyTuple>> {
         let py = arrays.py();
         let held = Held::new(arrays)?;
-        let values = held.values()?;
+        let values = held.values();
         let policy = if strict { Policy::Strict } else { Policy::Lenient };
         let report = detached(py, || self.fill(&values, Naming::Own, &policy, "the mapping"))?;
-        report.to_python(py, &[], "a mapping")
+        report.into_python(py, &[], "a mapping")
     }
 
     /// Fills parameters from a file.
@@ -211,14 +210,12 @@ impl Model {
         py: Python<'py>,
         path: PathBuf,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let policy = match self.options.num_classes {
-            None => Policy::Strict,
-            Some(_) => {
-                let options = Options { num_classes: None, ..self.options.clone() };
-                Policy::FreshClassifier(
-                    self.variant.graph(self.edition, &options)?.classifier().to_owned(),
-                )
-            }
+        let policy = if self.options.num_classes.is_none() {
+            Policy::Strict
+        } else {
+            let options = Options { num_classes: None, ..self.options.clone() };
+            let usual = self.variant.graph(self.edition, &options)?;
+            Policy::FreshClassifier(usual.classifier().to_owned())
         };
         self.load_file(py, path, "auto", &policy)
     }
@@ -269,7 +266,7 @@ impl Model {
             let report = self.fill(&checkpoint, naming, policy, &path.display().to_string())?;
             Ok((report, checkpoint.ignored().to_vec(), checkpoint.provenance().to_owned()))
         })?;
-        report.to_python(py, &ignored, &provenance)
+        report.into_python(py, &ignored, &provenance)
     }
 
     /// The naming that a user means; none for `auto`.
@@ -319,74 +316,6 @@ impl Model {
             .map(|(index, _)| store.parameters()[*index].name.clone())
             .collect();
         Ok(Report { loaded, matched, converted, naming })
-    }
-}
-
-/// What `fill` did.
-struct Report {
-    loaded: Vec<String>,
-    matched: Match,
-    converted: Vec<(String, &'static str)>,
-    naming: Naming,
-}
-
-impl Report {
-    /// As the fields of `cnnzoo.LoadReport`, in order.
-    fn to_python<'py>(
-        self,
-        py: Python<'py>,
-        ignored: &[Ignored],
-        provenance: &str,
-    ) -> PyResult<Bound<'py, PyTuple>> {
-        let ignored: HashMap<_, _> =
-            ignored.iter().map(|entry| (&entry.name, &entry.what)).collect();
-        let mismatched: Vec<_> =
-            self.matched.mismatched.into_iter().map(|m| (m.name, m.expected, m.got)).collect();
-        let converted: HashMap<_, _> = self.converted.into_iter().collect();
-        (
-            self.loaded,
-            self.matched.missing,
-            self.matched.unexpected,
-            mismatched,
-            converted,
-            ignored,
-            self.naming.to_string(),
-            provenance,
-        )
-            .into_pyobject(py)
-    }
-}
-
-/// Python arrays and their bytes, held while they are read.
-struct Held<'py>(Vec<(String, Dtype, Vec<usize>, Bound<'py, PyBytes>)>);
-
-impl<'py> Held<'py> {
-    fn new(arrays: &Bound<'py, PyDict>) -> PyResult<Self> {
-        let held = arrays.iter().map(|(name, array)| {
-            let name: String = name.extract()?;
-            let array = array.cast_into::<PyUntypedArray>()?;
-            let text: String = array.dtype().getattr("name")?.extract()?;
-            let dtype = Dtype::from_name(&text).ok_or_else(|| Error::ElementType {
-                at: format!("`{name}`"),
-                expected: "an array of numbers".into(),
-                got: text,
-            })?;
-            let bytes = array.call_method0("tobytes")?.cast_into::<PyBytes>()?;
-            Ok((name, dtype, array.shape().to_vec(), bytes))
-        });
-        held.collect::<PyResult<_>>().map(Self)
-    }
-
-    fn values(&self) -> PyResult<IndexMap<&str, Value<'_>>> {
-        let value =
-            |dtype: Dtype, shape: &[usize], bytes| Value { dtype, shape: shape.to_vec(), bytes };
-        Ok(self
-            .0
-            .iter()
-            .map(|(name, dtype, shape, bytes)| {
-                (name.as_str(), value(*dtype, shape, Cow::Borrowed(bytes.as_bytes())))
-            })
-            .collect())
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Published {
     pub package: Package,
 }
 
+type Build = Box<dyn Fn(&Settings) -> Result<Graph> + Send + Sync>;
+
 /// One source's definition of a variant.
 pub struct Edition {
     pub source: Source,
@@ -76,7 +78,7 @@ pub struct Edition {
     pub weights: &'static [Published],
     /// Option names that `build` reads, beside those that every family has.
     pub options: &'static [&'static str],
-    build: Box<dyn Fn(&Settings) -> Result<Graph> + Send + Sync>,
+    build: Build,
 }
 
 impl fmt::Debug for Edition {

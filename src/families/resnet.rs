@@ -156,7 +156,7 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
 
     let drop_path = settings.drop_path_rate.unwrap_or(0.0);
     let blocks: usize = row.depths.iter().sum();
-    let mut before = 0;
+    let mut before: usize = 0;
     for (stage, &depth) in row.depths.iter().enumerate() {
         for index in 0..depth {
             let first = index == 0;

@@ -109,7 +109,7 @@ impl Default for Conv {
 }
 
 /// Batch normalisation; `momentum` is the share of the new batch in the running statistics.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchNorm {
     pub eps: f64,

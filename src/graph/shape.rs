@@ -193,7 +193,8 @@ fn pooled(pool: &Pool, size: usize, axis: Axis) -> Option<usize> {
     let padded = size + 2 * border;
     let full = windows(padded, kernel, stride).filter(|_| size > 0)?;
     // A window that hangs over must still start inside the image or its left border, as in PyTorch.
-    let hangs = pool.ceil && (padded - kernel) % stride != 0 && full * stride < size + border;
+    let hangs =
+        pool.ceil && !(padded - kernel).is_multiple_of(stride) && full * stride < size + border;
     Some(full + usize::from(hangs))
 }
 

@@ -117,7 +117,7 @@ impl Parser {
         match line.split_once(' ') {
             Some(("graph", name)) if self.name.is_none() => self.name = Some(name.to_owned()),
             Some(("output", name)) if self.output.is_none() => {
-                self.output = Some(self.known(name)?)
+                self.output = Some(self.known(name)?);
             }
             Some(("auxiliary", name)) => {
                 let id = self.known(name)?;

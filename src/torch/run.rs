@@ -108,7 +108,9 @@ fn walk(
     for id in graph.ids().filter(|id| needed[id.index()]) {
         graph.node(id).inputs.iter().for_each(|input| uses[input.index()] += 1);
     }
-    wanted.iter().for_each(|id| uses[id.index()] += 1);
+    for id in wanted {
+        uses[id.index()] += 1;
+    }
 
     let mut values: Vec<Option<Tensor>> = graph.ids().map(|_| None).collect();
     values[0] = Some(x.shallow_clone());
@@ -189,7 +191,7 @@ impl Step<'_> {
             Op::Linear(_) => x.f_linear(&self.arrays[0], self.arrays.get(1)),
             Op::Flatten(_) => x.f_flatten(1, -1),
             Op::Add(_) => {
-                inputs[1..].iter().try_fold(x.shallow_clone(), |sum, input| sum.f_add(*input))
+                inputs[1..].iter().try_fold(x.shallow_clone(), |sum, input| sum.f_add(input))
             }
             Op::Scale(_) => x.f_mul(inputs[1]),
             Op::Concat(_) => Tensor::f_cat(inputs, 1),

@@ -132,7 +132,7 @@ fn fresh(parameter: &Parameter, recipe: Recipe, seed: u64, device: Device) -> Re
 }
 
 /// A tensor over `values`, without a copy. It must not outlive them, so it never leaves this room.
-pub(super) fn blob<'a>(values: &'a [f32], shape: &[usize]) -> Result<Tensor> {
+pub(super) fn blob(values: &[f32], shape: &[usize]) -> Result<Tensor> {
     let sizes: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
     let strides: Vec<i64> =
         (0..shape.len()).map(|axis| shape[axis + 1..].iter().product::<usize>() as i64).collect();

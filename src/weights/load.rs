@@ -53,7 +53,7 @@ pub fn match_entries(
                     result.mismatched.push(Mismatched {
                         name: parameter.name.clone(),
                         expected: parameter.shape.clone(),
-                        got: shape.to_vec(),
+                        got: (*shape).clone(),
                     });
                 }
                 used.insert(name);

@@ -1,0 +1,79 @@
+//! What goes into loading parameters, and what comes out of it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+use numpy::{PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+
+use crate::error::Error;
+use crate::weights::load::Match;
+use crate::weights::names::Naming;
+use crate::weights::{Dtype, Ignored, Value};
+
+/// What `fill` did.
+pub(super) struct Report {
+    pub(super) loaded: Vec<String>,
+    pub(super) matched: Match,
+    pub(super) converted: Vec<(String, &'static str)>,
+    pub(super) naming: Naming,
+}
+
+impl Report {
+    /// As the fields of `cnnzoo.LoadReport`, in order.
+    pub(super) fn into_python<'py>(
+        self,
+        py: Python<'py>,
+        ignored: &[Ignored],
+        provenance: &str,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let ignored: HashMap<_, _> =
+            ignored.iter().map(|entry| (&entry.name, &entry.what)).collect();
+        let mismatched: Vec<_> =
+            self.matched.mismatched.into_iter().map(|m| (m.name, m.expected, m.got)).collect();
+        let converted: HashMap<_, _> = self.converted.into_iter().collect();
+        (
+            self.loaded,
+            self.matched.missing,
+            self.matched.unexpected,
+            mismatched,
+            converted,
+            ignored,
+            self.naming.to_string(),
+            provenance,
+        )
+            .into_pyobject(py)
+    }
+}
+
+/// Python arrays and their bytes, held while they are read.
+pub(super) struct Held<'py>(Vec<(String, Dtype, Vec<usize>, Bound<'py, PyBytes>)>);
+
+impl<'py> Held<'py> {
+    pub(super) fn new(arrays: &Bound<'py, PyDict>) -> PyResult<Self> {
+        let held = arrays.iter().map(|(name, array)| {
+            let name: String = name.extract()?;
+            let array = array.cast_into::<PyUntypedArray>()?;
+            let text: String = array.dtype().getattr("name")?.extract()?;
+            let dtype = Dtype::from_name(&text).ok_or_else(|| Error::ElementType {
+                at: format!("`{name}`"),
+                expected: "an array of numbers".into(),
+                got: text,
+            })?;
+            let bytes = array.call_method0("tobytes")?.cast_into::<PyBytes>()?;
+            Ok((name, dtype, array.shape().to_vec(), bytes))
+        });
+        held.collect::<PyResult<_>>().map(Self)
+    }
+
+    pub(super) fn values(&self) -> IndexMap<&str, Value<'_>> {
+        let mut values = IndexMap::new();
+        for (name, dtype, shape, bytes) in &self.0 {
+            let bytes = Cow::Borrowed(bytes.as_bytes());
+            values.insert(name.as_str(), Value { dtype: *dtype, shape: shape.clone(), bytes });
+        }
+        values
+    }
+}
