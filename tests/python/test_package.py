@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[2]
 
@@ -188,6 +189,15 @@ assert torch.tensor([1.0]).numpy().tolist() == [1.0]
 """
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
+    """What the model puts out in a process without torch."""
+    path = tmp_path_factory.mktemp("alone") / "logits.npy"
+    succeed(sys.executable, "import sys, numpy, cnnzoo" + RUN_MODEL, str(path))
+    logits: NDArray[np.float32] = np.load(path)
+    return logits
+
+
 @pytest.mark.parametrize(
     ("imports", "order"),
     [
@@ -198,12 +208,13 @@ assert torch.tensor([1.0]).numpy().tolist() == [1.0]
         ("import cnnzoo", RUN_MODEL + "import torch" + RUN_TORCH),
     ],
 )
-def test_shares_a_process_with_torch(imports: str, order: str, tmp_path: Path) -> None:
-    alone, beside = tmp_path / "alone.npy", tmp_path / "beside.npy"
-    succeed(sys.executable, "import sys, numpy, cnnzoo" + RUN_MODEL, str(alone))
+def test_shares_a_process_with_torch(
+    imports: str, order: str, alone: NDArray[np.float32], tmp_path: Path
+) -> None:
+    beside = tmp_path / "logits.npy"
     succeed(sys.executable, f"import sys, numpy\n{imports}\n{order}", str(beside))
     # The same libtorch with as many threads, so not one bit differs.
-    np.testing.assert_array_equal(np.load(beside), np.load(alone))
+    np.testing.assert_array_equal(np.load(beside), alone)
 
 
 # ---- what is in it
