@@ -28,7 +28,7 @@ WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
 .PHONY: help demo test test-slow check bench wheel install clean distclean tools python-matches libpython \
-	rust-tests python-tests format lint types stub licences
+	test-rust test-python format lint types stub licences
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -37,10 +37,10 @@ demo: install ## set up everything and classify two photographs with a trained n
 	@mkdir -p dist
 	$(BIN)/cnnzoo predict photos/chelsea.png photos/coffee.png --save dist/demo.png
 
-test: rust-tests python-tests ## set up everything and run the tests
+test: test-rust test-python ## set up everything and run the tests
 
 test-slow: PYTEST_MARKS := -m "slow or not slow"
-test-slow: rust-tests python-tests ## the same, with every variant, however large
+test-slow: test-rust test-python ## the same, with every variant, however large
 
 check: format lint types stub licences ## format, lint, types, stub, licences
 
@@ -63,13 +63,13 @@ distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again)
 # loads it (pyo3/extension-module), so pyo3 is compiled for each; and this crate, whose library has one place in target/,
 # is compiled again by each after the other. Both rest as long as nothing changes.
 # Test programs have no rpath. Only here does a search path stand in for it, so that the Python tests see what users see.
-rust-tests: $(VENV)/.build | tools libpython
+test-rust: $(VENV)/.build | tools libpython ## the Rust half of it
 	libraries="$$($(BIN)/python -c 'import importlib.util, pathlib, sysconfig; \
 		torch = pathlib.Path(importlib.util.find_spec("torch").origin).parent; \
 		print(torch / "lib", sysconfig.get_config_var("LIBDIR"), sep=":")')"; \
 	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" cargo test --release --locked
 
-python-tests: install $(VENV)/.test
+test-python: install $(VENV)/.test ## the Python half of it
 	$(BIN)/pytest $(PYTEST_MARKS)
 
 # ---- the parts of `check`
