@@ -63,13 +63,13 @@ distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again)
 # loads it (pyo3/extension-module), so pyo3 is compiled for each; and this crate, whose library has one place in target/,
 # is compiled again by each after the other. Both rest as long as nothing changes.
 # Test programs have no rpath. Only here does a search path stand in for it, so that the Python tests see what users see.
-test-rust: $(VENV)/.build | tools libpython ## the Rust half of it
+test-rust: $(VENV)/.build | tools libpython ## the Rust half of `test`
 	libraries="$$($(BIN)/python -c 'import importlib.util, pathlib, sysconfig; \
 		torch = pathlib.Path(importlib.util.find_spec("torch").origin).parent; \
 		print(torch / "lib", sysconfig.get_config_var("LIBDIR"), sep=":")')"; \
 	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" cargo test --release --locked
 
-test-python: install $(VENV)/.test ## the Python half of it
+test-python: install $(VENV)/.test ## the Python half of `test`
 	$(BIN)/pytest $(PYTEST_MARKS)
 
 # ---- the parts of `check`
