@@ -84,9 +84,9 @@ impl Graph {
     }
 
     /// (name, shape, trained) of every array, in the order of a checkpoint.
-    fn parameters(&self) -> PyResult<Vec<(String, Vec<usize>, bool)>> {
-        let parameters = self.0.parameters()?;
-        Ok(parameters.into_iter().map(|p| (p.name, p.shape, p.role.is_trained())).collect())
+    fn parameters(&self) -> Vec<(String, Vec<usize>, bool)> {
+        let parameters = self.0.parameters().into_iter();
+        parameters.map(|p| (p.name, p.shape, p.role.is_trained())).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::op::{Op, Padding};
 use super::shape::{Mismatch, Shape, output_shape};
-use super::{Graph, Node, NodeId};
+use super::{Node, NodeId};
 use crate::error::{Error, Result};
 
 /// What a rule may look at: the node, and what comes before it.
@@ -20,10 +20,11 @@ type Rule = fn(&Site<'_>) -> Result<(), Mismatch>;
 const RULES: &[Rule] =
     &[one_input_node_first, name_is_a_path, name_is_new, sizes_are_positive, rates_and_constants];
 
-pub(super) fn check(graph: &Graph) -> Result<()> {
+/// The shape of every node's value, once every rule holds.
+pub(super) fn check(nodes: &[Node], output: NodeId, auxiliary: &[NodeId]) -> Result<Vec<Shape>> {
     let mut names = HashSet::new();
     let mut shapes: Vec<Shape> = Vec::new();
-    for (position, node) in graph.nodes.iter().enumerate() {
+    for (position, node) in nodes.iter().enumerate() {
         let fail = |mismatch: Mismatch| Error::Graph {
             node: node.name.clone(),
             op: node.op.name(),
@@ -37,17 +38,17 @@ pub(super) fn check(graph: &Graph) -> Result<()> {
         shapes.push(output_shape(&node.op, &inputs).map_err(fail)?);
         names.insert(&node.name);
     }
-    outputs_exist(graph)
+    outputs_exist(nodes, output, auxiliary)?;
+    Ok(shapes)
 }
 
-fn outputs_exist(graph: &Graph) -> Result<()> {
-    let missing = |id: &&NodeId| id.0 >= graph.nodes.len();
-    match std::iter::once(&graph.output).chain(&graph.auxiliary).find(missing) {
+fn outputs_exist(nodes: &[Node], output: NodeId, auxiliary: &[NodeId]) -> Result<()> {
+    match std::iter::once(&output).chain(auxiliary).find(|id| id.0 >= nodes.len()) {
         None => Ok(()),
         Some(id) => Err(Error::Graph {
             node: format!("#{}", id.0),
             op: "output",
-            expected: format!("one of {} nodes", graph.nodes.len()),
+            expected: format!("one of {} nodes", nodes.len()),
             got: format!("number {}", id.0),
         }),
     }
@@ -112,7 +113,18 @@ fn sizes_are_positive(site: &Site<'_>) -> Result<(), Mismatch> {
         Op::AdaptivePool(pool) => vec![("size", pool.size.height.min(pool.size.width))],
         Op::Lrn(lrn) => vec![("size", lrn.size)],
         Op::Linear(linear) => vec![("out", linear.out)],
-        Op::BatchNorm(_)
+        Op::GroupNorm(norm) => vec![("groups", norm.groups)],
+        Op::Position(position) => vec![("tokens", position.tokens)],
+        Op::Attention(attention) => vec![("heads", attention.heads)],
+        Op::Pad(_)
+        | Op::LayerNorm(_)
+        | Op::Average(_)
+        | Op::Multiply(_)
+        | Op::Affine(_)
+        | Op::Tokens(_)
+        | Op::Token(_)
+        | Op::Take(_)
+        | Op::BatchNorm(_)
         | Op::Activation(_)
         | Op::Flatten(_)
         | Op::Add(_)
@@ -150,21 +162,39 @@ fn rates_and_constants(site: &Site<'_>) -> Result<(), Mismatch> {
                 }
             }
         }
-        Op::Pool(pool) => {
-            let fits = 2 * pool.padding.height <= pool.kernel.height
-                && 2 * pool.padding.width <= pool.kernel.width;
-            within(
-                "padding",
-                pool.padding.height.max(pool.padding.width),
-                fits,
-                "at most half the kernel",
-            )
+        Op::Pool(pool) => match pool.padding {
+            Padding::Same => Ok(()),
+            Padding::Both(border) => {
+                let fits = 2 * border.height <= pool.kernel.height
+                    && 2 * border.width <= pool.kernel.width;
+                within("padding", border.height.max(border.width), fits, "at most half the kernel")
+            }
+        },
+        Op::Pad(pad) => {
+            let size = pad.top.max(pad.bottom).max(pad.left).max(pad.right);
+            within("every side", size, size <= MAX_SIZE, &format!("at most {MAX_SIZE}"))
+        }
+        Op::GroupNorm(super::op::GroupNorm { eps, .. })
+        | Op::LayerNorm(super::op::LayerNorm { eps }) => {
+            within("eps", eps, *eps > 0.0 && eps.is_finite(), "above 0")
+        }
+        Op::Multiply(multiply) => within("by", multiply.by, multiply.by.is_finite(), "finite"),
+        Op::Affine(affine) => {
+            let finite =
+                affine.scale.iter().chain(&affine.shift).all(|constant| constant.is_finite());
+            within("scale, shift", "not finite", finite, "finite")
         }
         Op::Lrn(lrn) => {
             let finite = [lrn.alpha, lrn.beta, lrn.k].iter().all(|constant| constant.is_finite());
             within("alpha, beta, k", "not finite", finite, "finite")
         }
         Op::Input(_)
+        | Op::Average(_)
+        | Op::Tokens(_)
+        | Op::Token(_)
+        | Op::Position(_)
+        | Op::Attention(_)
+        | Op::Take(_)
         | Op::Activation(_)
         | Op::AdaptivePool(_)
         | Op::Linear(_)

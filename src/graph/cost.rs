@@ -1,6 +1,6 @@
 //! What a graph costs: parameters, multiply-adds, memory of its values, and how far each value sees.
 
-use super::op::{Conv, Op, Padding, Pair};
+use super::op::{Conv, Op, Pair};
 use super::parameter::arrays;
 use super::shape::{Shape, span};
 use super::{Graph, NodeId};
@@ -50,8 +50,8 @@ pub struct Cost {
 impl Graph {
     /// What one image of `height` × `width` costs. Auxiliary classifiers are left out.
     pub fn cost(&self, height: usize, width: usize) -> Result<Cost> {
-        let shapes = self.shapes(height, width)?;
-        let drawn = self.default_shapes()?;
+        let shapes = self.shapes(height, width, &[self.output()])?;
+        let drawn = self.drawn_shapes();
         let needed = self.needed_for(&[self.output()]);
         let mut receptive: Vec<Option<Receptive>> = Vec::with_capacity(shapes.len());
         let mut nodes = Vec::new();
@@ -100,8 +100,26 @@ fn macs(op: &Op, input: Option<Shape>, output: Shape) -> u64 {
             let window = (kernel.height * kernel.width).saturating_mul(channels / groups);
             (output.elements() as u64).saturating_mul(window as u64)
         }
-        Op::Linear(linear) => channels.saturating_mul(linear.out) as u64,
+        Op::Linear(linear) => {
+            let each = channels.saturating_mul(linear.out) as u64;
+            each.saturating_mul((output.elements() / linear.out.max(1)) as u64)
+        }
+        // Scores of every token with every other, and as many for the weighted values.
+        Op::Attention(_) => {
+            let tokens = output.elements() / output.channels().max(1);
+            (output.elements() as u64).saturating_mul(2 * tokens as u64)
+        }
         Op::Input(_)
+        | Op::Pad(_)
+        | Op::GroupNorm(_)
+        | Op::LayerNorm(_)
+        | Op::Average(_)
+        | Op::Multiply(_)
+        | Op::Affine(_)
+        | Op::Tokens(_)
+        | Op::Token(_)
+        | Op::Position(_)
+        | Op::Take(_)
         | Op::BatchNorm(_)
         | Op::Activation(_)
         | Op::Pool(_)
@@ -132,19 +150,28 @@ fn widen(op: &Op, before: &[Option<Receptive>]) -> Option<Receptive> {
     };
     match op {
         Op::Input(_) => Some(PIXEL),
-        Op::Conv(Conv {
-            kernel,
-            dilation,
-            stride,
-            padding: Padding::Same | Padding::Both(_),
-            ..
-        }) => before[0].map(|sees| slide(sees, *kernel, *dilation, *stride)),
-        Op::Pool(pool) => before[0].map(|sees| slide(sees, pool.kernel, Pair::ONE, pool.stride)),
-        Op::AdaptivePool(_) | Op::Linear(_) | Op::Flatten(_) => None,
-        Op::BatchNorm(_) | Op::Activation(_) | Op::Lrn(_) | Op::Dropout(_) | Op::DropPath(_) => {
-            before[0]
+        Op::Conv(conv) => {
+            before[0].map(|sees| slide(sees, conv.kernel, conv.dilation, conv.stride))
         }
-        Op::Add(_) | Op::Scale(_) | Op::Concat(_) => widest(before),
+        Op::Pool(pool) => before[0].map(|sees| slide(sees, pool.kernel, Pair::ONE, pool.stride)),
+        Op::AdaptivePool(_) | Op::GroupNorm(_) | Op::Flatten(_) | Op::Attention(_) => None,
+        Op::Pad(_)
+        | Op::BatchNorm(_)
+        | Op::LayerNorm(_)
+        | Op::Activation(_)
+        | Op::Lrn(_)
+        | Op::Linear(_)
+        | Op::Multiply(_)
+        | Op::Affine(_)
+        | Op::Dropout(_)
+        | Op::DropPath(_)
+        | Op::Tokens(_)
+        | Op::Token(_)
+        | Op::Position(_)
+        | Op::Take(_)
+        // A gate sees the whole image, but only weighs channels; what it weighs is local.
+        | Op::Scale(_) => before[0],
+        Op::Add(_) | Op::Average(_) | Op::Concat(_) => widest(before),
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Graph {
     nodes: Vec<Node>,
     output: NodeId,
     auxiliary: Vec<NodeId>,
+    /// Of every node, for images of the size that the graph is drawn for.
+    drawn: Vec<Shape>,
 }
 
 impl Graph {
@@ -59,9 +61,8 @@ impl Graph {
         output: NodeId,
         auxiliary: Vec<NodeId>,
     ) -> Result<Self> {
-        let graph = Self { name, nodes, output, auxiliary };
-        check::check(&graph)?;
-        Ok(graph)
+        let drawn = check::check(&nodes, output, &auxiliary)?;
+        Ok(Self { name, nodes, output, auxiliary, drawn })
     }
 
     pub fn name(&self) -> &str {
@@ -127,23 +128,26 @@ impl Graph {
         }
     }
 
-    /// The shape of every node's value for images of `height` × `width`.
-    pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Shape>> {
+    /// The shape of every node's value for images of `height` × `width`, as far as `wanted` depends on it; other nodes
+    /// keep the shape that they are drawn with.
+    pub fn shapes(&self, height: usize, width: usize, wanted: &[NodeId]) -> Result<Vec<Shape>> {
         let image = Shape::Image { channels: self.input().channels, height, width };
+        let needed = self.needed_for(wanted);
         let mut shapes: Vec<Shape> = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
+        for (position, node) in self.nodes.iter().enumerate() {
             let shape = match &node.op {
                 Op::Input(_) => image,
-                op => self.infer(node, op, &shapes, height, width)?,
+                op if needed[position] => self.infer(node, op, &shapes, height, width)?,
+                _ => self.drawn[position],
             };
             shapes.push(shape);
         }
         Ok(shapes)
     }
 
-    /// The shapes for images of the size that the graph was drawn for.
-    pub fn default_shapes(&self) -> Result<Vec<Shape>> {
-        self.shapes(self.input().height, self.input().width)
+    /// The shape of every node's value for images of the size that the graph is drawn for.
+    pub fn drawn_shapes(&self) -> &[Shape] {
+        &self.drawn
     }
 
     fn infer(
@@ -155,7 +159,16 @@ impl Graph {
         width: usize,
     ) -> Result<Shape> {
         let inputs: Vec<Shape> = node.inputs.iter().map(|input| before[input.0]).collect();
-        shape::output_shape(op, &inputs).map_err(|mismatch| Error::Shape {
+        let fits = || match node.inputs.first() {
+            Some(input) if parameter::has_arrays(op) => {
+                let (drawn, got) = (self.drawn[input.0].channels(), inputs[0].channels());
+                let expected =
+                    format!("{drawn} channels or features, which its parameters are for");
+                if drawn == got { Ok(()) } else { Err(shape::Mismatch::new(expected, got)) }
+            }
+            _ => Ok(()),
+        };
+        fits().and_then(|()| shape::output_shape(op, &inputs)).map_err(|mismatch| Error::Shape {
             at: format!(
                 "{}, image {height}×{width}, node `{}` ({})",
                 self.name,

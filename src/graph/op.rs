@@ -108,17 +108,56 @@ impl Default for Conv {
     }
 }
 
-/// Batch normalisation; `momentum` is the share of the new batch in the running statistics.
+/// Zeros around an image.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pad {
+    pub top: usize,
+    pub bottom: usize,
+    pub left: usize,
+    pub right: usize,
+}
+
+/// Batch normalisation; `momentum` is the share of the new batch in the running statistics. Without `scale` there is
+/// no factor after it, only a shift.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchNorm {
     pub eps: f64,
     pub momentum: f64,
+    pub scale: bool,
 }
 
 impl Default for BatchNorm {
     fn default() -> Self {
-        Self { eps: 1e-5, momentum: 0.1 }
+        Self { eps: 1e-5, momentum: 0.1, scale: true }
+    }
+}
+
+/// Normalisation of each image over groups of channels (Wu and He, arXiv:1803.08494).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GroupNorm {
+    pub groups: usize,
+    pub eps: f64,
+}
+
+impl Default for GroupNorm {
+    fn default() -> Self {
+        Self { groups: 32, eps: 1e-5 }
+    }
+}
+
+/// Normalisation of each token or vector over its features.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LayerNorm {
+    pub eps: f64,
+}
+
+impl Default for LayerNorm {
+    fn default() -> Self {
+        Self { eps: 1e-5 }
     }
 }
 
@@ -151,14 +190,14 @@ pub enum PoolKind {
 }
 
 /// Pooling in a sliding window. `ceil` lets a last window hang over the border; `count_padding` counts the zeros
-/// of the border in an average.
+/// of the border in an average, unless they are `same`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pool {
     pub kind: PoolKind,
     pub kernel: Pair,
     pub stride: Pair,
-    pub padding: Pair,
+    pub padding: Padding,
     pub ceil: bool,
     pub count_padding: bool,
 }
@@ -206,7 +245,7 @@ impl Default for Lrn {
     }
 }
 
-/// Fully connected layer, with `weight` (out, in) and `bias` (out).
+/// Fully connected layer of a vector or of each token, with `weight` (out, in) and `bias` (out).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Linear {
@@ -230,6 +269,32 @@ pub struct Flatten {}
 #[serde(default, deny_unknown_fields)]
 pub struct Add {}
 
+/// The mean of values of one shape.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Average {}
+
+/// Every value times one constant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Multiply {
+    pub by: f64,
+}
+
+impl Default for Multiply {
+    fn default() -> Self {
+        Self { by: 1.0 }
+    }
+}
+
+/// Each channel times its own constant, plus its own constant: how a network changes the normalisation of its input.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Affine {
+    pub scale: Vec<f64>,
+    pub shift: Vec<f64>,
+}
+
 /// The first input times the second, a (C, 1, 1) gate: the end of squeeze-and-excite.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -252,6 +317,44 @@ pub struct Dropout {
 #[serde(default, deny_unknown_fields)]
 pub struct DropPath {
     pub rate: f64,
+}
+
+/// An image of (C, H, W) as H·W tokens of C features, row by row.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tokens {}
+
+/// A learned token before the others: (1, 1, width). The array is called as the node is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Token {}
+
+/// A learned vector added to each token: (1, tokens, width). The array is called as the node is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Position {
+    pub tokens: usize,
+}
+
+/// Scaled dot-product attention. Its input holds queries, keys and values of every token side by side (3·width), each
+/// divided evenly among `heads`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Attention {
+    pub heads: usize,
+}
+
+impl Default for Attention {
+    fn default() -> Self {
+        Self { heads: 1 }
+    }
+}
+
+/// One token as a vector.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Take {
+    pub index: usize,
 }
 
 macro_rules! ops {
@@ -278,7 +381,10 @@ macro_rules! ops {
 ops! {
     Input "input",
     Conv "conv",
+    Pad "pad",
     BatchNorm "batch_norm",
+    GroupNorm "group_norm",
+    LayerNorm "layer_norm",
     Activation "activation",
     Pool "pool",
     AdaptivePool "adaptive_pool",
@@ -286,10 +392,18 @@ ops! {
     Linear "linear",
     Flatten "flatten",
     Add "add",
+    Average "average",
+    Multiply "multiply",
+    Affine "affine",
     Scale "scale",
     Concat "concat",
     Dropout "dropout",
     DropPath "drop_path",
+    Tokens "tokens",
+    Token "token",
+    Position "position",
+    Attention "attention",
+    Take "take",
 }
 
 impl From<Function> for Op {

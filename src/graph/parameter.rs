@@ -1,8 +1,7 @@
 //! Which arrays a node keeps: names, shapes and roles, in the order of a checkpoint.
 
-use super::op::{BatchNorm, Conv, Linear};
+use super::op::{Conv, Linear};
 use super::{Graph, NodeId, Op, Shape};
-use crate::error::Result;
 
 /// What an array is for. Weights, biases, scales and shifts are trained; the rest are buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +14,8 @@ pub enum Role {
     },
     NormScale,
     NormShift,
+    /// A learned token, or what is added to each.
+    Embedding,
     RunningMean,
     RunningVariance,
     /// The number of batches seen, an int64 scalar.
@@ -28,7 +29,8 @@ impl Role {
             | Self::LinearWeight
             | Self::Bias { .. }
             | Self::NormScale
-            | Self::NormShift => true,
+            | Self::NormShift
+            | Self::Embedding => true,
             Self::RunningMean | Self::RunningVariance | Self::BatchCount => false,
         }
     }
@@ -53,15 +55,19 @@ impl Parameter {
 
 impl Graph {
     /// Every array of the graph, in the order of a checkpoint.
-    pub fn parameters(&self) -> Result<Vec<Parameter>> {
-        let shapes = self.default_shapes()?;
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let shapes = self.drawn_shapes();
         let mut parameters = Vec::new();
         for (id, node) in self.ids().zip(self.nodes()) {
             let input = node.inputs.first().map(|input| shapes[input.index()]);
             for (suffix, role, shape) in arrays(&node.op, input) {
                 let groups = if let Op::Conv(conv) = &node.op { conv.groups } else { 1 };
                 parameters.push(Parameter {
-                    name: format!("{}.{suffix}", node.name),
+                    name: if suffix.is_empty() {
+                        node.name.clone()
+                    } else {
+                        format!("{}.{suffix}", node.name)
+                    },
                     node: id,
                     role,
                     shape,
@@ -69,7 +75,7 @@ impl Graph {
                 });
             }
         }
-        Ok(parameters)
+        parameters
     }
 }
 
@@ -80,14 +86,30 @@ pub(super) fn arrays(op: &Op, input: Option<Shape>) -> Vec<Array> {
     match op {
         Op::Conv(conv) => conv_arrays(conv, channels),
         Op::Linear(linear) => linear_arrays(linear, channels),
-        Op::BatchNorm(BatchNorm { .. }) => vec![
+        Op::BatchNorm(norm) => {
+            let scale = norm.scale.then(|| ("weight", Role::NormScale, vec![channels]));
+            let rest = [
+                ("bias", Role::NormShift, vec![channels]),
+                ("running_mean", Role::RunningMean, vec![channels]),
+                ("running_var", Role::RunningVariance, vec![channels]),
+                ("num_batches_tracked", Role::BatchCount, vec![]),
+            ];
+            scale.into_iter().chain(rest).collect()
+        }
+        Op::GroupNorm(_) | Op::LayerNorm(_) => vec![
             ("weight", Role::NormScale, vec![channels]),
             ("bias", Role::NormShift, vec![channels]),
-            ("running_mean", Role::RunningMean, vec![channels]),
-            ("running_var", Role::RunningVariance, vec![channels]),
-            ("num_batches_tracked", Role::BatchCount, vec![]),
         ],
+        Op::Token(_) => vec![("", Role::Embedding, vec![1, 1, channels])],
+        Op::Position(position) => vec![("", Role::Embedding, vec![1, position.tokens, channels])],
         Op::Input(_)
+        | Op::Pad(_)
+        | Op::Average(_)
+        | Op::Multiply(_)
+        | Op::Affine(_)
+        | Op::Tokens(_)
+        | Op::Attention(_)
+        | Op::Take(_)
         | Op::Activation(_)
         | Op::Pool(_)
         | Op::AdaptivePool(_)
@@ -99,6 +121,10 @@ pub(super) fn arrays(op: &Op, input: Option<Shape>) -> Vec<Array> {
         | Op::Dropout(_)
         | Op::DropPath(_) => Vec::new(),
     }
+}
+
+pub(super) fn has_arrays(op: &Op) -> bool {
+    !arrays(op, None).is_empty()
 }
 
 fn conv_arrays(conv: &Conv, channels: usize) -> Vec<Array> {

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use super::op::{Op, Padding, Pair, Pool};
+use super::op::{Conv, Op, Padding, Pair, Pool};
 
 /// The shape of one image's value; the batch comes before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     Image { channels: usize, height: usize, width: usize },
+    Tokens { count: usize, width: usize },
     Vector { features: usize },
 }
 
@@ -15,6 +16,7 @@ impl Shape {
     pub fn sizes(self) -> Vec<usize> {
         match self {
             Self::Image { channels, height, width } => vec![channels, height, width],
+            Self::Tokens { count, width } => vec![count, width],
             Self::Vector { features } => vec![features],
         }
     }
@@ -23,9 +25,11 @@ impl Shape {
         self.sizes().iter().fold(1, |product, &size| product.saturating_mul(size))
     }
 
+    /// Channels of an image, features of a vector or of each token.
     pub fn channels(self) -> usize {
         match self {
             Self::Image { channels, .. } => channels,
+            Self::Tokens { width, .. } => width,
             Self::Vector { features } => features,
         }
     }
@@ -37,6 +41,7 @@ impl fmt::Display for Shape {
             Self::Image { channels, height, width } => {
                 write!(f, "an image ({channels}, {height}, {width})")
             }
+            Self::Tokens { count, width } => write!(f, "tokens ({count}, {width})"),
             Self::Vector { features } => write!(f, "a vector ({features})"),
         }
     }
@@ -104,22 +109,7 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
             no_inputs(inputs)?;
             Ok(Shape::Image { channels: input.channels, height: input.height, width: input.width })
         }
-        Op::Conv(conv) => {
-            let image = image(one(inputs)?)?;
-            if conv.groups == 0 || image.channels % conv.groups != 0 {
-                let expected = format!("channels divisible by groups={}", conv.groups);
-                return Err(Mismatch::new(expected, image.channels));
-            }
-            let size = image.slide(|size, axis| {
-                let span = span(axis.of(conv.kernel), axis.of(conv.dilation));
-                let stride = axis.of(conv.stride);
-                match conv.padding {
-                    Padding::Same => (size > 0).then(|| size.div_ceil(stride.max(1))),
-                    Padding::Both(border) => windows(size + 2 * axis.of(border), span, stride),
-                }
-            })?;
-            Ok(Shape::Image { channels: conv.out, height: size.height, width: size.width })
-        }
+        Op::Conv(conv) => conv_shape(conv, image(one(inputs)?)?),
         Op::Pool(pool) => {
             let image = image(one(inputs)?)?;
             Ok(image.with_size(image.slide(|size, axis| pooled(pool, size, axis))?))
@@ -129,22 +119,72 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
             image.slide(|size, _| (size > 0).then_some(size))?;
             Ok(image.with_size(pool.size))
         }
-        Op::BatchNorm(_) | Op::Lrn(_) => {
-            Ok(image(one(inputs)?)?.with_channels(inputs[0].channels()))
+        Op::Pad(pad) => {
+            let image = image(one(inputs)?)?;
+            let height = image.height + pad.top + pad.bottom;
+            Ok(image.with_size(Pair { height, width: image.width + pad.left + pad.right }))
         }
-        Op::Activation(_) | Op::Dropout(_) | Op::DropPath(_) => one(inputs),
+        Op::BatchNorm(_) | Op::Lrn(_) => {
+            image(one(inputs)?)?;
+            one(inputs)
+        }
+        Op::GroupNorm(norm) => {
+            let channels = image(one(inputs)?)?.channels;
+            if norm.groups == 0 || !channels.is_multiple_of(norm.groups) {
+                let expected = format!("channels divisible by groups={}", norm.groups);
+                return Err(Mismatch::new(expected, channels));
+            }
+            one(inputs)
+        }
+        Op::Affine(affine) => {
+            let channels = image(one(inputs)?)?.channels;
+            if (affine.scale.len(), affine.shift.len()) != (channels, channels) {
+                let expected = format!("scale and shift of {channels} numbers");
+                let got = format!("{} and {}", affine.scale.len(), affine.shift.len());
+                return Err(Mismatch::new(expected, got));
+            }
+            one(inputs)
+        }
+        Op::Activation(_) | Op::Dropout(_) | Op::DropPath(_) | Op::Multiply(_) => one(inputs),
+        Op::LayerNorm(_) => match one(inputs)? {
+            shape @ (Shape::Vector { .. } | Shape::Tokens { .. }) => Ok(shape),
+            shape @ Shape::Image { .. } => Err(Mismatch::new("a vector or tokens", shape)),
+        },
         Op::Linear(linear) => match one(inputs)? {
             Shape::Vector { .. } => Ok(Shape::Vector { features: linear.out }),
-            shape @ Shape::Image { .. } => Err(Mismatch::new("a vector", shape)),
+            Shape::Tokens { count, .. } => Ok(Shape::Tokens { count, width: linear.out }),
+            shape @ Shape::Image { .. } => Err(Mismatch::new("a vector or tokens", shape)),
+        },
+        Op::Tokens(_) => {
+            let image = image(one(inputs)?)?;
+            Ok(Shape::Tokens {
+                count: image.height.saturating_mul(image.width),
+                width: image.channels,
+            })
+        }
+        Op::Token(_) => {
+            let (count, width) = tokens(one(inputs)?)?;
+            Ok(Shape::Tokens { count: count + 1, width })
+        }
+        Op::Position(position) => match tokens(one(inputs)?)? {
+            (count, _) if count == position.tokens => one(inputs),
+            (count, _) => Err(Mismatch::new(format!("{} tokens", position.tokens), count)),
+        },
+        Op::Attention(attention) => {
+            let (count, width) = tokens(one(inputs)?)?;
+            let parts = attention.heads.saturating_mul(3);
+            if parts == 0 || width == 0 || !width.is_multiple_of(parts) {
+                let expected = format!("a width divisible by 3·heads={parts}");
+                return Err(Mismatch::new(expected, width));
+            }
+            Ok(Shape::Tokens { count, width: width / 3 })
+        }
+        Op::Take(take) => match tokens(one(inputs)?)? {
+            (count, width) if take.index < count => Ok(Shape::Vector { features: width }),
+            (count, _) => Err(Mismatch::new(format!("more than {} tokens", take.index), count)),
         },
         Op::Flatten(_) => Ok(Shape::Vector { features: one(inputs)?.elements() }),
-        Op::Add(_) => {
-            let first = *inputs.first().ok_or_else(|| Mismatch::new("at least one input", 0))?;
-            match inputs.iter().find(|&&shape| shape != first) {
-                Some(other) => Err(Mismatch::new(format!("{first} from every input"), other)),
-                None => Ok(first),
-            }
-        }
+        Op::Add(_) | Op::Average(_) => shape_of_all(inputs),
         Op::Scale(_) => {
             let [value, gate] = inputs else {
                 return Err(Mismatch::new("two inputs, a value and its gate", inputs.len()));
@@ -152,24 +192,47 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
             let expected = Shape::Image { channels: image(*value)?.channels, height: 1, width: 1 };
             if *gate == expected { Ok(*value) } else { Err(Mismatch::new(expected, gate)) }
         }
-        Op::Concat(_) => {
-            let first =
-                image(*inputs.first().ok_or_else(|| Mismatch::new("at least one input", 0))?)?;
-            let mut channels = 0_usize;
-            for &shape in inputs {
-                let other = image(shape)?;
-                if (other.height, other.width) != (first.height, first.width) {
-                    let expected = format!("images of {}×{}", first.height, first.width);
-                    return Err(Mismatch::new(
-                        expected,
-                        format!("{}×{}", other.height, other.width),
-                    ));
-                }
-                channels = other.channels.saturating_add(channels);
-            }
-            Ok(first.with_channels(channels))
-        }
+        Op::Concat(_) => concat_shape(inputs),
     }
+}
+
+fn conv_shape(conv: &Conv, image: Image) -> Result<Shape, Mismatch> {
+    if conv.groups == 0 || !image.channels.is_multiple_of(conv.groups) {
+        let expected = format!("channels divisible by groups={}", conv.groups);
+        return Err(Mismatch::new(expected, image.channels));
+    }
+    let size = image.slide(|size, axis| {
+        let span = span(axis.of(conv.kernel), axis.of(conv.dilation));
+        let stride = axis.of(conv.stride);
+        match conv.padding {
+            Padding::Same => (size > 0).then(|| size.div_ceil(stride.max(1))),
+            Padding::Both(border) => windows(size + 2 * axis.of(border), span, stride),
+        }
+    })?;
+    Ok(Shape::Image { channels: conv.out, height: size.height, width: size.width })
+}
+
+/// The one shape that all inputs have.
+fn shape_of_all(inputs: &[Shape]) -> Result<Shape, Mismatch> {
+    let first = *inputs.first().ok_or_else(|| Mismatch::new("at least one input", 0))?;
+    match inputs.iter().find(|&&shape| shape != first) {
+        Some(other) => Err(Mismatch::new(format!("{first} from every input"), other)),
+        None => Ok(first),
+    }
+}
+
+fn concat_shape(inputs: &[Shape]) -> Result<Shape, Mismatch> {
+    let first = image(*inputs.first().ok_or_else(|| Mismatch::new("at least one input", 0))?)?;
+    let mut channels = 0_usize;
+    for &shape in inputs {
+        let other = image(shape)?;
+        if (other.height, other.width) != (first.height, first.width) {
+            let expected = format!("images of {}×{}", first.height, first.width);
+            return Err(Mismatch::new(expected, format!("{}×{}", other.height, other.width)));
+        }
+        channels = other.channels.saturating_add(channels);
+    }
+    Ok(first.with_channels(channels))
 }
 
 /// How many pixels a dilated window covers.
@@ -188,8 +251,11 @@ fn windows(padded: usize, span: usize, stride: usize) -> Option<usize> {
 }
 
 fn pooled(pool: &Pool, size: usize, axis: Axis) -> Option<usize> {
-    let (kernel, stride, border) =
-        (axis.of(pool.kernel), axis.of(pool.stride), axis.of(pool.padding));
+    let (kernel, stride) = (axis.of(pool.kernel), axis.of(pool.stride));
+    let border = match pool.padding {
+        Padding::Same => return (size > 0).then(|| size.div_ceil(stride.max(1))),
+        Padding::Both(border) => axis.of(border),
+    };
     let padded = size + 2 * border;
     let full = windows(padded, kernel, stride).filter(|_| size > 0)?;
     // A window that hangs over must still start inside the image or its left border, as in PyTorch.
@@ -212,6 +278,13 @@ fn one(inputs: &[Shape]) -> Result<Shape, Mismatch> {
 fn image(shape: Shape) -> Result<Image, Mismatch> {
     match shape {
         Shape::Image { channels, height, width } => Ok(Image { channels, height, width }),
-        Shape::Vector { .. } => Err(Mismatch::new("an image", shape)),
+        Shape::Tokens { .. } | Shape::Vector { .. } => Err(Mismatch::new("an image", shape)),
+    }
+}
+
+fn tokens(shape: Shape) -> Result<(usize, usize), Mismatch> {
+    match shape {
+        Shape::Tokens { count, width } => Ok((count, width)),
+        Shape::Image { .. } | Shape::Vector { .. } => Err(Mismatch::new("tokens", shape)),
     }
 }

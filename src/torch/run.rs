@@ -5,7 +5,9 @@ use tch::{Kind, TchError, Tensor};
 use super::store::{blob, copy_out};
 use super::{Store, failed};
 use crate::error::{Error, Result};
-use crate::graph::op::{BatchNorm, Conv, DropPath, Function, Lrn, Padding, Pool, PoolKind};
+use crate::graph::op::{
+    Attention, BatchNorm, Conv, DropPath, Function, Lrn, Padding, Pool, PoolKind,
+};
 use crate::graph::shape::{same_padding, span};
 use crate::graph::{Graph, Node, NodeId, Op, Shape};
 
@@ -102,7 +104,7 @@ fn walk(
     wanted: &[NodeId],
     training: bool,
 ) -> Result<Vec<Tensor>> {
-    let (batch, shapes) = input_shapes(graph, x)?;
+    let (batch, shapes) = input_shapes(graph, x, wanted)?;
     if training {
         enough_for_statistics(graph, batch, &shapes)?;
     }
@@ -143,12 +145,12 @@ fn walk(
 }
 
 /// Checks `x` against the graph; what fits has a shape at every node.
-fn input_shapes(graph: &Graph, x: &Tensor) -> Result<(usize, Vec<Shape>)> {
+fn input_shapes(graph: &Graph, x: &Tensor, wanted: &[NodeId]) -> Result<(usize, Vec<Shape>)> {
     let size = x.size();
     let channels = graph.input().channels as i64;
     match size[..] {
         [batch, c, height, width] if c == channels && batch > 0 => {
-            Ok((batch as usize, graph.shapes(height as usize, width as usize)?))
+            Ok((batch as usize, graph.shapes(height as usize, width as usize, wanted)?))
         }
         _ => Err(Error::Shape {
             at: format!("the input of {}", graph.name()),
@@ -186,7 +188,19 @@ impl Step<'_> {
         match &self.node.op {
             Op::Input(_) => Ok(x.shallow_clone()),
             Op::Conv(op) => self.conv(op, x),
+            Op::Pad(op) => {
+                let border = [op.left, op.right, op.top, op.bottom].map(|size| size as i64);
+                x.f_constant_pad_nd(border)
+            }
             Op::BatchNorm(op) => self.batch_norm(op, x),
+            Op::GroupNorm(op) => {
+                let groups = op.groups as i64;
+                x.f_group_norm(groups, self.arrays.first(), self.arrays.get(1), op.eps, true)
+            }
+            Op::LayerNorm(op) => {
+                let width = x.size().last().copied().unwrap_or(0);
+                x.f_layer_norm([width], self.arrays.first(), self.arrays.get(1), op.eps, true)
+            }
             Op::Activation(op) => activation(op.function, x),
             Op::Pool(op) => pool(op, x),
             Op::AdaptivePool(op) => x.f_adaptive_avg_pool2d(op.size.sizes()),
@@ -196,10 +210,29 @@ impl Step<'_> {
             Op::Add(_) => {
                 inputs[1..].iter().try_fold(x.shallow_clone(), |sum, input| sum.f_add(input))
             }
+            Op::Average(_) => Tensor::f_stack(inputs, 0)?.f_mean_dim(&[0_i64][..], false, None),
+            Op::Multiply(op) => x.f_mul_scalar(op.by),
+            Op::Affine(op) => {
+                let channels = |values: &[f64]| {
+                    Tensor::f_from_slice(values)?
+                        .f_to_kind(x.f_kind()?)?
+                        .f_to_device(x.device())?
+                        .f_view([-1, 1, 1])
+                };
+                x.f_mul(&channels(&op.scale)?)?.f_add(&channels(&op.shift)?)
+            }
             Op::Scale(_) => x.f_mul(inputs[1]),
             Op::Concat(_) => Tensor::f_cat(inputs, 1),
             Op::Dropout(op) => x.f_dropout(op.rate, self.training),
             Op::DropPath(op) => drop_path(op, x, self.training),
+            Op::Tokens(_) => x.f_flatten(2, -1)?.f_transpose(1, 2),
+            Op::Token(_) => {
+                let token = self.arrays[0].f_expand([x.size()[0], -1, -1], false)?;
+                Tensor::f_cat(&[&token, x], 1)
+            }
+            Op::Position(_) => x.f_add(&self.arrays[0]),
+            Op::Attention(op) => attention(op, x),
+            Op::Take(op) => x.f_select(1, op.index as i64),
         }
     }
 
@@ -233,16 +266,18 @@ impl Step<'_> {
     }
 
     fn batch_norm(&self, norm: &BatchNorm, x: &Tensor) -> Result<Tensor, TchError> {
-        let [scale, shift, mean, variance, count] = self.arrays else {
-            return Err(TchError::Shape("five arrays of a batch norm".into()));
+        let (scale, rest) =
+            if norm.scale { (self.arrays.first(), &self.arrays[1..]) } else { (None, self.arrays) };
+        let [shift, mean, variance, count] = rest else {
+            return Err(TchError::Shape("the arrays of a batch norm".into()));
         };
         if self.training {
             let _no_grad = tch::no_grad_guard();
             let _ = count.shallow_clone().f_add_scalar_(1)?;
         }
-        let BatchNorm { eps, momentum } = *norm;
+        let BatchNorm { eps, momentum, .. } = *norm;
         x.f_batch_norm(
-            Some(scale),
+            scale,
             Some(shift),
             Some(mean),
             Some(variance),
@@ -273,14 +308,57 @@ fn activation(function: Function, x: &Tensor) -> Result<Tensor, TchError> {
 }
 
 fn pool(pool: &Pool, x: &Tensor) -> Result<Tensor, TchError> {
-    let (kernel, stride, padding) =
-        (pool.kernel.sizes(), pool.stride.sizes(), pool.padding.sizes());
-    match pool.kind {
-        PoolKind::Max => x.f_max_pool2d(kernel, stride, padding, [1, 1], pool.ceil),
-        PoolKind::Average => {
-            x.f_avg_pool2d(kernel, stride, padding, pool.ceil, pool.count_padding, None)
+    let (kernel, stride) = (pool.kernel.sizes(), pool.stride.sizes());
+    match (pool.kind, pool.padding) {
+        (PoolKind::Max, Padding::Both(border)) => {
+            x.f_max_pool2d(kernel, stride, border.sizes(), [1, 1], pool.ceil)
+        }
+        (PoolKind::Average, Padding::Both(border)) => {
+            x.f_avg_pool2d(kernel, stride, border.sizes(), pool.ceil, pool.count_padding, None)
+        }
+        (PoolKind::Max, Padding::Same) => {
+            let padded = x.f_pad(same_border(pool, x)?, "constant", f64::NEG_INFINITY)?;
+            padded.f_max_pool2d(kernel, stride, [0, 0], [1, 1], false)
+        }
+        // Zeros of the border are not counted: the mean of what is there is the sum over its number.
+        (PoolKind::Average, Padding::Same) => {
+            let border = same_border(pool, x)?;
+            let sum = |x: &Tensor| {
+                x.f_constant_pad_nd(border)?.f_avg_pool2d(kernel, stride, [0, 0], false, true, 1)
+            };
+            let (_, _, height, width) = x.size4()?;
+            let ones = Tensor::f_ones([1, 1, height, width], (x.f_kind()?, x.device()))?;
+            sum(x)?.f_div(&sum(&ones)?)
         }
     }
+}
+
+/// (left, right, top, bottom) of a pool that pads `same`.
+fn same_border(pool: &Pool, x: &Tensor) -> Result<[i64; 4], TchError> {
+    let (height, width) = spatial(x)?;
+    let rows = same_padding(height, pool.kernel.height, pool.stride.height);
+    let columns = same_padding(width, pool.kernel.width, pool.stride.width);
+    Ok([columns.0, columns.1, rows.0, rows.1].map(|size| size as i64))
+}
+
+/// (N, T, 3·D) → (N, T, D).
+fn attention(op: &Attention, x: &Tensor) -> Result<Tensor, TchError> {
+    let (batch, tokens, width) = x.size3()?;
+    let heads = op.heads as i64;
+    let split =
+        x.f_view([batch, tokens, 3, heads, width / 3 / heads])?.f_permute([2, 0, 3, 1, 4])?;
+    let (q, k, v) = (split.f_select(0, 0)?, split.f_select(0, 1)?, split.f_select(0, 2)?);
+    let mixed = Tensor::f_scaled_dot_product_attention(
+        &q,
+        &k,
+        &v,
+        None::<&Tensor>,
+        0.0,
+        false,
+        None,
+        false,
+    )?;
+    mixed.f_transpose(1, 2)?.f_reshape([batch, tokens, width / 3])
 }
 
 fn lrn(lrn: &Lrn, x: &Tensor) -> Result<Tensor, TchError> {

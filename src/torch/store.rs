@@ -34,7 +34,7 @@ unsafe impl Sync for Store {}
 impl Store {
     /// New parameters by `recipe`, drawn from `seed`.
     pub fn new(graph: &Graph, recipe: Recipe, seed: u64, device: Device) -> Result<Self> {
-        let parameters = graph.parameters()?;
+        let parameters = graph.parameters();
         let mut starts = vec![parameters.len(); graph.nodes().len() + 1];
         for (index, parameter) in parameters.iter().enumerate().rev() {
             starts[..=parameter.node.index()].fill(index);

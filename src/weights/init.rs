@@ -34,6 +34,7 @@ impl Recipe {
         match parameter.role {
             Role::NormScale | Role::RunningVariance => Draw::Constant(1.0),
             Role::NormShift | Role::RunningMean | Role::BatchCount => Draw::Constant(0.0),
+            Role::Embedding => Draw::Normal(0.02),
             Role::ConvWeight => {
                 let fan_out = shape[0] * shape[2] * shape[3];
                 let groups = match self {

@@ -32,6 +32,18 @@ def same_conv(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.Tensor:
     return F.conv2d(F.pad(x, (1, 2, 2, 2)), p["y.weight"], stride=2)
 
 
+def attend(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Two heads over six patches and a learned token, written out."""
+    tokens = F.adaptive_avg_pool2d(x, (2, 3)).flatten(2).transpose(1, 2)
+    tokens = torch.cat([p["u"].expand(len(x), 1, 6), tokens], 1) + p["v"]
+    q, k, v = F.linear(tokens, p["q.weight"], p["q.bias"]).split(4, dim=2)
+    heads = [
+        ((q[..., h] @ k[..., h].mT) / 2**0.5).softmax(-1) @ v[..., h]
+        for h in (slice(0, 2), slice(2, 4))
+    ]
+    return torch.cat(heads, 2)
+
+
 OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
     "conv": (
         ("y = conv(input) out=4 kernel=[3,5] stride=[2,1] padding=[1,2] dilation=[2,1] bias=true",),
@@ -88,6 +100,48 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
         ("g = adaptive_pool(input)", "y = scale(input, g)"),
         lambda x, _: x * x.mean((2, 3), keepdim=True),
     ),
+    "pad": (
+        ("y = pad(input) top=1 bottom=2 left=3",),
+        lambda x, _: F.pad(x, (3, 0, 1, 2)),
+    ),
+    "batch_norm_without_scale": (
+        ("y = batch_norm(input) scale=false",),
+        lambda x, p: F.batch_norm(x, None, None, None, p["y.bias"], True),
+    ),
+    "group_norm": (
+        ("y = group_norm(input) groups=3",),
+        lambda x, p: F.group_norm(x, 3, p["y.weight"], p["y.bias"]),
+    ),
+    "layer_norm": (
+        ("f = flatten(input)", "y = layer_norm(f) eps=1e-6"),
+        lambda x, p: F.layer_norm(x.flatten(1), (1944,), p["y.weight"], p["y.bias"], 1e-6),
+    ),
+    "max_pool_same": (
+        ("y = pool(input) kernel=3 stride=2 padding=same",),
+        lambda x, _: F.max_pool2d(F.pad(x, (0, 1, 1, 1), value=-torch.inf), 3, 2),
+    ),
+    "average_pool_same": (
+        ("y = pool(input) kind=average kernel=3 padding=same",),
+        lambda x, _: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False),
+    ),
+    "average": (
+        ("a = activation(input)", "y = average(input, a)"),
+        lambda x, _: (x + x.relu()) / 2,
+    ),
+    "multiply": (("y = multiply(input) by=0.17",), lambda x, _: x * 0.17),
+    "affine": (
+        ("y = affine(input) scale=[1,2,3,4,5,6] shift=[0,1,0,-1,0,0.5]",),
+        lambda x, _: (
+            x * torch.arange(1.0, 7.0).view(6, 1, 1)
+            + torch.tensor([0, 1, 0, -1, 0, 0.5]).view(6, 1, 1)
+        ),
+    ),
+    "tokens": (
+        ("p = adaptive_pool(input) size=[2,3]", "t = tokens(p)", "u = token(t)")
+        + ("v = position(u) tokens=7", "q = linear(v) out=12", "a = attention(q) heads=2")
+        + ("y = take(a) index=2",),
+        lambda x, p: attend(x, p)[:, 2],
+    ),
     "dropout_of_nothing": (("y = dropout(input)",), lambda x, _: x * 1),
     "drop_path_of_nothing": (("y = drop_path(input)",), lambda x, _: x * 1),
 } | {
@@ -117,7 +171,7 @@ def test_every_operation_equals_pytorch_forward_and_backward(op: str) -> None:
     for name in trained:
         parameters[name].requires_grad_()
     x = 3 * images((17, 18), 2)[:, [0, 1, 2, 0, 1, 2]]
-    if op == "linear":
+    if op in {"linear", "layer_norm"}:
         x = np.resize(x, (2, 6, 18, 18))
     scaled = F.conv2d(torch.from_numpy(x), parameters["s.weight"], groups=6)
     expected = reference(scaled, parameters)
@@ -214,7 +268,7 @@ def test_the_text_of_every_model_parses_back(name: str) -> None:
         (["y = conv input"], r"expected OP\(INPUTS\)"),
         (["y = conv(input"], r"expected a closing `\)`"),
         (["nonsense"], "line 3 .*got `nonsense`"),
-        (["y = linear(input) out=4"], r"expected a vector, got an image \(6, 17, 17\)"),
+        (["y = linear(input) out=4"], r"expected a vector or tokens, got an image"),
         (["f = flatten(input)", "y = conv(f) out=4"], r"expected an image, got a vector \(1734\)"),
         (["f = flatten(input)", "y = add(f, input)"], "from every input"),
         (["a = pool(input) kernel=2", "y = concat(a, input)"], "expected images of 16×16"),
@@ -227,6 +281,14 @@ def test_the_text_of_every_model_parses_back(name: str) -> None:
         (["y = add(input)", "y = add(input)"], "expected a name of its own"),
         (["y = add()"], "expected at least one input"),
         (["y = input()"], "expected one input node, the first"),
+        (["y = group_norm(input) groups=4"], "expected channels divisible by groups=4, got 6"),
+        (["y = layer_norm(input)"], "expected a vector or tokens, got an image"),
+        (["y = affine(input) scale=[1]"], "expected scale and shift of 6 numbers, got 1 and 0"),
+        (["t = tokens(input)", "y = position(t) tokens=4"], "expected 4 tokens, got 289"),
+        (["t = tokens(input)", "y = attention(t) heads=4"], "expected a width divisible by"),
+        (["t = tokens(input)", "y = take(t) index=289"], "expected more than 289 tokens, got 289"),
+        (["y = token(input)"], r"expected tokens, got an image \(6, 17, 17\)"),
+        (["y = multiply(input) by=1e999"], "line 3"),
     ],
 )
 def test_a_broken_rule_names_node_op_expected_and_got(lines: list[str], message: str) -> None:
@@ -281,3 +343,17 @@ def test_a_summary_follows_the_image() -> None:
     assert text.splitlines()[-1].startswith("resnet18 on 3×64×64: 11,181,642 parameters")
     with pytest.raises(cz.ShapeError):
         model.summary((0, 10))
+
+
+def test_what_libtorch_refuses_names_the_node() -> None:
+    """An output of 2⁶² bytes and more, which no shape rule forbids."""
+    model = cz.Model.from_graph(
+        graph_of(
+            "a = conv(input) out=1048576",
+            "y = adaptive_pool(a) size=1048576",
+            channels=1,
+            size=1,
+        )
+    )
+    with pytest.raises(cz.CnnzooError, match=r"test, node `y` \(adaptive_pool\)"):
+        model(np.zeros((8, 1, 1, 1), np.float32))

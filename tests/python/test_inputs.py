@@ -96,6 +96,17 @@ def test_images_smaller_than_a_window_are_refused() -> None:
         tiny(np.zeros((1, 3, 4, 9), np.float32))
 
 
+def test_images_that_do_not_fit_the_parameters_are_refused() -> None:
+    graph = cz.Graph.parse(
+        "graph flat\ninput = input() height=8 width=8\n"
+        "flat = flatten(input)\nfc = linear(flat) out=2\noutput fc"
+    )
+    model = cz.Model.from_graph(graph)
+    assert model(np.zeros((1, 3, 8, 8), np.float32)).shape == (1, 2)
+    with pytest.raises(cz.ShapeError, match=r"`fc` \(linear\): expected 192 .*, got 216"):
+        model(np.zeros((1, 3, 9, 8), np.float32))
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "complex64", "O", "U3", "float128"])
 def test_another_element_type_is_refused(model: cz.Model, dtype: str) -> None:
     with pytest.raises(TypeError, match="expected an array of float32, float64 or float16, got"):
@@ -171,7 +182,7 @@ def test_parameters_too_large_for_memory_are_a_memory_error(size: int) -> None:
     )
     with pytest.raises(cz.OutOfMemoryError, match=r"fc\.weight"):
         cz.Model.from_graph(graph)
-    assert graph.rows(64, 64)
+    assert graph.rows(size, size)
 
 
 @pytest.mark.cuda

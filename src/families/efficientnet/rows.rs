@@ -134,18 +134,18 @@ const SMALL_B: Row = Row {
     squeeze_excite: true,
     function: Function::Silu,
     same_padding: false,
-    norm: BatchNorm { eps: 1e-5, momentum: 0.1 },
+    norm: BatchNorm { eps: 1e-5, momentum: 0.1, scale: true },
     drop_rate: 0.2,
     drop_path_rate: 0.2,
     preprocess: Preprocess::imagenet(256, 224, Filter::Bicubic),
     weights: &[],
 };
-const LARGE_B: Row = Row { norm: BatchNorm { eps: 1e-3, momentum: 0.01 }, ..SMALL_B };
+const LARGE_B: Row = Row { norm: BatchNorm { eps: 1e-3, momentum: 0.01, scale: true }, ..SMALL_B };
 const V2_ROW: Row = Row {
     family: &V2,
     head: Some(1280),
     stem: 24,
-    norm: BatchNorm { eps: 1e-3, momentum: 0.1 },
+    norm: BatchNorm { eps: 1e-3, momentum: 0.1, scale: true },
     ..SMALL_B
 };
 const LITE_ROW: Row = Row {
@@ -159,8 +159,11 @@ const LITE_ROW: Row = Row {
     drop_path_rate: 0.0,
     ..SMALL_B
 };
-const TF_LITE: Row =
-    Row { same_padding: true, norm: BatchNorm { eps: 1e-3, momentum: 0.1 }, ..LITE_ROW };
+const TF_LITE: Row = Row {
+    same_padding: true,
+    norm: BatchNorm { eps: 1e-3, momentum: 0.1, scale: true },
+    ..LITE_ROW
+};
 
 const fn bicubic(resize: u32, crop: u32) -> Preprocess {
     Preprocess::imagenet(resize, crop, Filter::Bicubic)
