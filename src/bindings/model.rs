@@ -114,11 +114,7 @@ impl Model {
 
     #[getter]
     fn device(&self, py: Python<'_>) -> PyResult<String> {
-        let device = detached(py, || Ok(self.read().device()))?;
-        Ok(match device {
-            tch::Device::Cuda(index) => format!("cuda:{index}"),
-            _ => "cpu".to_owned(),
-        })
+        detached(py, || Ok(torch::device_name(self.read().device())))
     }
 
     fn graph(&self) -> Graph {

@@ -23,3 +23,11 @@ pub fn device(name: &str) -> Result<Device> {
         fail("a device that libtorch sees", format!("{count} CUDA devices"))
     }
 }
+
+/// What `device` takes: `cpu` or `cuda:N`.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
+    }
+}

