@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
-from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -79,5 +79,5 @@ def rank(logits: NDArray[np.float32], labels: tuple[str, ...], top: int) -> list
 @functools.cache
 def imagenet_labels() -> tuple[str, ...]:
     """The names of the thousand classes of ImageNet's challenge, in their usual order."""
-    text = resources.files("cnnzoo").joinpath("imagenet_labels.txt").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("imagenet_labels.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())
