@@ -38,7 +38,8 @@ MARGIN = 28
 PHOTO = (360, 270)
 PANEL = 300
 GUTTER = 32
-BETWEEN = 40
+BETWEEN_COLUMNS = 64
+BETWEEN_ROWS = 40
 ROW = 42
 BAR = 8
 HEADING = 30
@@ -81,15 +82,15 @@ def draw_predictions(photos: Sequence[tuple[str, Photo, Prediction]]) -> Image:
     rows = [cards[start : start + columns] for start in range(0, len(cards), columns)]
     heights = [max(card.height for card in row) for row in rows]
     card_width = _px(PHOTO[0] + GUTTER + PANEL)
-    width = 2 * _px(MARGIN) + columns * card_width + (columns - 1) * _px(BETWEEN)
-    height = 2 * _px(MARGIN) + sum(heights) + (len(rows) - 1) * _px(BETWEEN)
+    width = 2 * _px(MARGIN) + columns * card_width + (columns - 1) * _px(BETWEEN_COLUMNS)
+    height = 2 * _px(MARGIN) + sum(heights) + (len(rows) - 1) * _px(BETWEEN_ROWS)
     paper: Image = pillow.new("RGB", (width, height), PAPER)
     top = _px(MARGIN)
     for row, row_height in zip(rows, heights, strict=True):
         for column, card in enumerate(row):
-            left = _px(MARGIN) + column * (card_width + _px(BETWEEN))
+            left = _px(MARGIN) + column * (card_width + _px(BETWEEN_COLUMNS))
             card.draw(paper, left, top + (row_height - card.height) // 2)
-        top += row_height + _px(BETWEEN)
+        top += row_height + _px(BETWEEN_ROWS)
     return paper
 
 
@@ -147,7 +148,7 @@ class _Card:
         box = _px(PHOTO[0])
         photo = self._photo
         at = (left + (box - photo.width) // 2, top + (self.height - photo.height) // 2)
-        paper.paste(photo, at, _rounded(photo.size, _px(CORNER)))
+        paper.paste(photo, at, _rounded(photo.size, min(_px(CORNER), min(photo.size) // 8)))
         left += box + _px(GUTTER)
         top += (self.height - self._panel_height) // 2
         right = left + _px(PANEL)
@@ -240,7 +241,6 @@ def _rounded(size: tuple[int, int], radius: int) -> Image:
     finer = 4
     mask: Image = pillow.new("L", (finer * size[0], finer * size[1]), 0)
     box = (0, 0, finer * size[0] - 1, finer * size[1] - 1)
-    radius = min(radius, size[0] // 2, size[1] // 2)
     ImageDraw.Draw(mask).rounded_rectangle(box, finer * radius, fill=255)
     return mask.reduce(finer)
 
