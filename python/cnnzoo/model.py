@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,9 @@ from cnnzoo.prediction import Prediction, imagenet_labels, rank
 from cnnzoo.preprocess import Photo, Preprocess
 from cnnzoo.summary import Summary
 from cnnzoo.weights import LoadReport, Mismatch, choose_weights
+
+# A list of paths is a list of photographs too, to type checkers.
+AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
 
 # The layout of what `save` writes into a file's metadata.
 FORMAT = 1
@@ -157,7 +160,7 @@ class Model:
     def predict(self, image: Photo, *, top: int = 5) -> Prediction: ...
     @overload
     def predict(
-        self, image: list[Photo] | tuple[Photo, ...], *, top: int = 5, batch_size: int = 32
+        self, image: list[AnyPhoto] | tuple[AnyPhoto, ...], *, top: int = 5, batch_size: int = 32
     ) -> list[Prediction]: ...
     @overload
     def predict(
