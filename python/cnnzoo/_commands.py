@@ -9,7 +9,6 @@ import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native
-from cnnzoo._text import Out, human, shorten, table
+from cnnzoo._text import Out, human, one_line, shorten, table
 from cnnzoo.errors import CnnzooError, DataError, PhotoFileError
 from cnnzoo.model import Model, create_model
 from cnnzoo.prediction import BAR, Prediction, bar, rank
@@ -35,7 +34,7 @@ NARROWEST = 20
 
 def complain(err: Out, error: CnnzooError) -> None:
     """Write an error as one line."""
-    err.print("cnnzoo: " + " ".join(str(error).split("\n")), cut=False)
+    err.print("cnnzoo: " + one_line(str(error)), cut=False)
 
 
 # cnnzoo list
@@ -142,23 +141,16 @@ def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
 
         check_save(args.save, photos=len(found))
     model = create_model(args.model, weights=args.weights, device=args.device)
-    progress = _Progress(err, len(found))
     answers: list[tuple[str, Prediction]] = []
-    items = iter(found)
-    done = 0
-    while batch := list(islice(items, BATCH)):
-        progress.show(done)
-        predictions = _classify(model, batch, args.top)
-        progress.clear()
-        for path, answer in zip(batch, predictions, strict=True):
-            if isinstance(answer, CnnzooError):
-                complain(err, answer)
-                continue
-            if not args.json:
-                out.print("\n" * bool(answers) + str(path), cut=False)
-                out.print(_bars(answer, out))
-            answers.append((str(path), answer))
-        done += len(batch)
+    for path, answer in _answers(model, found, args.top, err):
+        if isinstance(answer, CnnzooError):
+            complain(err, answer)
+            continue
+        if not args.json:
+            out.print("\n" * bool(answers) + one_line(path), cut=False)
+            out.print(_bars(answer, out))
+            out.flush()
+        answers.append((path, answer))
     if args.json:
         _print_json(out, [_plain(path, prediction) for path, prediction in answers])
     if args.save is not None and answers:
@@ -189,6 +181,23 @@ def _find(photos: Sequence[str]) -> Iterator[str | CnnzooError]:
             yield DataError(f"{photo}: expected {', '.join(SUFFIXES)} files in or below, got none")
 
 
+def _answers(
+    model: Model, found: Sequence[str | CnnzooError], top: int, err: Out
+) -> Iterator[tuple[str, Prediction | CnnzooError]]:
+    """What each photograph shows, or why it cannot be said, as soon as it is known."""
+    many = len(found) > BATCH and err.is_terminal
+    for start in range(0, len(found), BATCH):
+        batch = found[start : start + BATCH]
+        try:
+            if many:
+                err.status(f"{start} of {len(found)} photographs")
+            answers = _classify(model, batch, top)
+        finally:
+            if many:
+                err.status("")
+        yield from zip(map(str, batch), answers, strict=True)
+
+
 def _classify(
     model: Model, batch: Sequence[str | CnnzooError], top: int
 ) -> list[Prediction | CnnzooError]:
@@ -202,13 +211,12 @@ def _classify(
         except CnnzooError as error:
             return error
 
+    # Decoding and resizing run without the GIL.
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         prepared = list(pool.map(prepare, batch))
     images = [image for image in prepared if not isinstance(image, CnnzooError)]
-    if not images:
-        return [image for image in prepared if isinstance(image, CnnzooError)]
-    answers = iter(rank(model(np.concatenate(images)), model.labels, top))
-    return [image if isinstance(image, CnnzooError) else next(answers) for image in prepared]
+    predictions = iter(rank(model(np.concatenate(images)), model.labels, top) if images else [])
+    return [image if isinstance(image, CnnzooError) else next(predictions) for image in prepared]
 
 
 def _bars(prediction: Prediction, out: Out) -> str:
@@ -234,20 +242,3 @@ def _plain(path: str, prediction: Prediction) -> dict[str, Any]:
             for guess in prediction
         ],
     }
-
-
-class _Progress:
-    """A line on a terminal that says how far a long run is."""
-
-    def __init__(self, err: Out, total: int) -> None:
-        self._err = err
-        self._total = total
-        self._shown = err.is_terminal and total > BATCH
-
-    def show(self, done: int) -> None:
-        if self._shown:
-            self._err.status(f"{done} of {self._total} photographs")
-
-    def clear(self) -> None:
-        if self._shown:
-            self._err.status("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Collection, Sequence
@@ -14,8 +15,9 @@ PLAIN = str.maketrans({"×": "x", "…": "...", "·": "-", "–": "-", "█": "#
 class Out:
     """A stream that takes any text: what it cannot show is escaped."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None) -> None:
+        # Python has no stream where the shell closed it: `cnnzoo list >&-`.
+        self._stream = stream = io.StringIO() if stream is None else stream
         self._encoding = getattr(stream, "encoding", None) or "utf-8"
         self.is_terminal = stream.isatty()
         self.plain = not _can_write("█▉×…", self._encoding)
@@ -52,7 +54,7 @@ class Out:
 
 
 def one_line(text: str) -> str:
-    """The text with control characters, as file names may have, escaped."""
+    """The text with line breaks and control characters, as file names may have, escaped."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
@@ -112,4 +114,4 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[
         ).rstrip()
         for cells in everything
     ]
-    return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])
+    return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:]])

@@ -9,13 +9,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnzoo import _native
 from cnnzoo._text import one_line
-from cnnzoo.errors import ArgumentError, MissingPackageError, PhotoFileError
+from cnnzoo.errors import ArgumentError, MissingPackageError, PhotoFileError, ShapeError
 from cnnzoo.prediction import Guess, Prediction
 from cnnzoo.preprocess import Photo, PillowImage
 
@@ -73,6 +74,8 @@ def draw_predictions(photos: Sequence[tuple[str, Photo, Prediction]]) -> Image:
     Raises:
         ArgumentError: No photographs, or more than 60.
         DataError: A file does not decode; it names the path.
+        ShapeError: An array is no image.
+        TypeError: An array is not of uint8, or an object is no photograph.
         MissingPackageError: Pillow is not installed.
     """
     _check_count(len(photos))
@@ -105,9 +108,9 @@ def check_save(file: str | os.PathLike[str], *, photos: int) -> None:
     path = Path(file)
     if path.suffix.lower() not in FORMATS:
         raise ArgumentError(f"{path}: expected a name that ends in {', '.join(FORMATS)}")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise PhotoFileError(f"{path}: expected a file to write, got a folder")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise PhotoFileError(f"{path}: there is no folder {path.parent}")
     _check_count(photos)
     _pillow()
@@ -187,7 +190,7 @@ def _fit(photo: Photo) -> Image:
     if isinstance(photo, str | os.PathLike):
         image = pillow.fromarray(_native.decode_photo(photo))
     elif isinstance(photo, np.ndarray):
-        image = pillow.fromarray(np.ascontiguousarray(photo)).convert("RGB")
+        image = pillow.fromarray(_image_array(photo)).convert("RGB")
     elif isinstance(photo, PillowImage):
         image = photo.convert("RGB")
     else:
@@ -200,6 +203,18 @@ def _fit(photo: Photo) -> Image:
     if factor > LARGEST_PIXEL / 2:
         return image.resize(size, pillow.Resampling.NEAREST)
     return image.resize(size, pillow.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _image_array(photo: NDArray[Any]) -> NDArray[np.uint8]:
+    if photo.dtype != np.uint8:
+        raise TypeError(f"a photograph: expected an array of uint8, got {photo.dtype}")
+    rank = photo.ndim
+    if 0 in photo.shape or not (rank == 2 or photo.shape[2:] in {(1,), (3,), (4,)}):  # noqa: PLR2004
+        raise ShapeError(
+            "a photograph: expected an array of shape (H, W, 3), (H, W), (H, W, 1) or (H, W, 4), "
+            f"got {photo.shape}"
+        )
+    return np.ascontiguousarray(photo[..., 0] if photo.shape[2:] == (1,) else photo)
 
 
 def _write(
