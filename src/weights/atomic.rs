@@ -6,8 +6,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Writes a file beside `path`, syncs it and renames it over `path`. Where anything fails, the file that was
-/// there before stays and nothing is left behind.
+/// Writes a file beside `path`, syncs it and renames it over `path`. Where anything fails, the file
+/// that was there before stays and nothing is left behind.
 pub(super) fn replace_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,

@@ -44,10 +44,11 @@ pub(super) struct Contents {
 
 /// An opened weights file: .safetensors, or .pth in either format of `torch.save`.
 ///
-/// The file is mapped, not read: opening touches its directory only, and a tensor is read when it is asked
-/// for. The file must stay as it is while a `Checkpoint` is alive. If another process overwrites it, the
-/// values change with it; if it is truncated, touching a lost page ends the process with SIGBUS, as with
-/// every mapped file. Replacing it by a rename, as [`super::write_safetensors`] does, is safe.
+/// The file is mapped, not read: opening touches its directory only, and a tensor is read when it
+/// is asked for. The file must stay as it is while a `Checkpoint` is alive. If another process
+/// overwrites it, the values change with it; if it is truncated, touching a lost page ends the
+/// process with SIGBUS, as with every mapped file. Replacing it by a rename, as
+/// [`super::write_safetensors`] does, is safe.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -57,12 +58,12 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a file, tells its format by its content, and finds the state dict in it. Nothing stored in the
-    /// file is ever executed.
+    /// Opens a file, tells its format by its content, and finds the state dict in it. Nothing
+    /// stored in the file is ever executed.
     ///
     /// # Errors
-    /// [`Error::WeightsFile`] where it cannot be read, [`Error::Weights`] where it is not a weights file, is
-    /// damaged, or holds objects other than tensors and plain data.
+    /// [`Error::WeightsFile`] where it cannot be read, [`Error::Weights`] where it is not a weights
+    /// file, is damaged, or holds objects other than tensors and plain data.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let bytes = Mapped::open(&path)?;
@@ -123,7 +124,8 @@ impl Checkpoint {
         &self.provenance
     }
 
-    /// What else the file holds: training state, and entries of the state dict that are no readable tensor.
+    /// What else the file holds: training state, and entries of the state dict that are no readable
+    /// tensor.
     pub fn ignored(&self) -> &[Ignored] {
         &self.contents.ignored
     }

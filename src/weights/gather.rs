@@ -1,7 +1,7 @@
 //! A strided tensor written out contiguously.
 
-/// Copies the elements of a strided tensor in row-major order. `strides` count elements; the caller has
-/// checked that the last element lies inside of `from`.
+/// Copies the elements of a strided tensor in row-major order. `strides` count elements; the caller
+/// has checked that the last element lies inside of `from`.
 pub(super) fn gather(from: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
     match size {
         8 => gather_elements::<8>(from, shape, strides),

@@ -37,9 +37,9 @@ fn map(path: &Path) -> io::Result<Mapped> {
     if file.metadata()?.len() == 0 {
         return Ok(Mapped::Empty);
     }
-    // SAFETY: the map is private to this value, never written, and handed out only as bytes, for which
-    // every bit pattern is valid. Another process that changes the file meanwhile is outside of what can
-    // be checked here; `Checkpoint` says what happens then.
+    // SAFETY: the map is private to this value, never written, and handed out only as bytes, for
+    // which every bit pattern is valid. Another process that changes the file meanwhile is outside
+    // of what can be checked here; `Checkpoint` says what happens then.
     let map = unsafe { Mmap::map(&file)? };
     Ok(Mapped::Map(map))
 }

@@ -33,13 +33,14 @@ pub struct Item<'a> {
 /// The header's limit that readers of the format keep.
 const LONGEST_HEADER: usize = 100_000_000;
 
-/// Writes tensors and string pairs to a .safetensors file: to a temporary file in the same folder, synced and
-/// renamed. Tensors of wide element types come first, so that each lies aligned; else the order is kept. The
-/// same tensors give the same bytes.
+/// Writes tensors and string pairs to a .safetensors file: to a temporary file in the same folder,
+/// synced and renamed. Tensors of wide element types come first, so that each lies aligned; else
+/// the order is kept. The same tensors give the same bytes.
 ///
 /// # Errors
-/// [`Error::Weights`] for a name that comes twice or is reserved, or data that do not fit their type and shape;
-/// [`Error::WeightsFile`] where writing fails. Then no partial file is left and an old file stays as it was.
+/// [`Error::Weights`] for a name that comes twice or is reserved, or data that do not fit their
+/// type and shape; [`Error::WeightsFile`] where writing fails. Then no partial file is left and an
+/// old file stays as it was.
 pub fn write_safetensors<'a>(
     path: impl AsRef<Path>,
     tensors: impl IntoIterator<Item = Item<'a>>,
@@ -145,5 +146,48 @@ fn code(dtype: Dtype) -> &'static str {
         Dtype::I8 => "I8",
         Dtype::U8 => "U8",
         Dtype::Bool => "BOOL",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::weights::Checkpoint;
+
+    #[test]
+    fn slices_come_back_bit_for_bit() {
+        let path = std::env::temp_dir().join(format!("cnnzoo-{}.safetensors", std::process::id()));
+        let floats: Vec<f32> = (0..20_000).map(|n| f32::from_bits(n * 214_013)).collect();
+        let (narrow, wide) = (Data::F32(&floats), Data::I64(&[-1]));
+        let items = [
+            Item { name: "a", dtype: Dtype::F32, shape: &[100, 200], data: narrow },
+            Item { name: "b", dtype: Dtype::I64, shape: &[], data: wide },
+        ];
+        write_safetensors(&path, items, &IndexMap::new()).unwrap();
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(checkpoint.get("a").unwrap().bytes, Cow::Borrowed(_)));
+        let mut read = vec![0.0; floats.len()];
+        checkpoint.get("a").unwrap().write_f32(&mut read).unwrap();
+        assert!(read.iter().zip(&floats).all(|(read, wrote)| read.to_bits() == wrote.to_bits()));
+        assert_eq!(checkpoint.get("b").unwrap().read_i64().unwrap(), -1);
+        assert_eq!(checkpoint.shape("a"), Some([100, 200].as_slice()));
+        assert!(checkpoint.get("c").is_err());
+    }
+
+    #[test]
+    fn data_have_to_fit() {
+        let path = Path::new("never written");
+        let one = |dtype, shape, data| {
+            write_safetensors(path, [Item { name: "a", dtype, shape, data }], &IndexMap::new())
+        };
+        assert!(one(Dtype::F32, &[2], Data::F32(&[0.0])).is_err());
+        assert!(one(Dtype::I64, &[1], Data::F32(&[0.0, 0.0])).is_err());
+        assert!(one(Dtype::F16, &[1], Data::Bytes(&[0])).is_err());
+        assert!(one(Dtype::F16, &[usize::MAX, 2], Data::Bytes(&[0])).is_err());
+        let twice = Item { name: "a", dtype: Dtype::U8, shape: &[0], data: Data::Bytes(&[]) };
+        assert!(write_safetensors(path, [twice, twice], &IndexMap::new()).is_err());
     }
 }

@@ -90,8 +90,8 @@ pub(super) fn elements_of(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))
 }
 
-/// A stored tensor. `bytes` are row-major and little-endian, at any alignment: borrowed from the mapped
-/// file where the tensor lies there contiguously, else gathered.
+/// A stored tensor. `bytes` are row-major and little-endian, at any alignment: borrowed from the
+/// mapped file where the tensor lies there contiguously, else gathered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Value<'a> {
     pub dtype: Dtype,
@@ -105,11 +105,12 @@ impl Value<'_> {
         self.bytes.len() / self.dtype.size()
     }
 
-    /// Converts a floating-point tensor into `out`, row-major. float16 and bfloat16 convert exactly,
-    /// float64 rounds to nearest.
+    /// Converts a floating-point tensor into `out`, row-major. float16 and bfloat16 convert
+    /// exactly, float64 rounds to nearest.
     ///
     /// # Errors
-    /// [`Error::ElementType`] for integers and bool, [`Error::Shape`] where `out` has another length.
+    /// [`Error::ElementType`] for integers and bool, [`Error::Shape`] where `out` has another
+    /// length.
     pub fn write_f32(&self, out: &mut [f32]) -> Result<()> {
         if out.len() != self.elements() {
             let expected = format!("{} elements", out.len());

@@ -1,6 +1,7 @@
-//! The globals that a checkpoint may name. None of them is ever looked up or called in Python: each stands for
-//! a piece of plain data.
+//! The globals that a checkpoint may name. None of them is ever looked up or called in Python: each
+//! stands for a piece of plain data.
 
+use super::object::shorten;
 use crate::weights::refusal::Refusal;
 use crate::weights::value::Dtype;
 
@@ -65,7 +66,11 @@ impl Global {
         found.or_else(listed).ok_or_else(|| {
             Refusal::new(
                 "tensors and plain data only (as in `torch.save(model.state_dict(), path)`)",
-                format!("a pickle that names `{module}.{name}`, which may run code"),
+                format!(
+                    "a pickle that names `{}.{}`, which may run code",
+                    shorten(module).escape_debug(),
+                    shorten(name).escape_debug()
+                ),
             )
         })
     }
@@ -90,7 +95,8 @@ const fn foreign(name: &'static str, size: usize) -> Element {
     Element { name, size, dtype: None }
 }
 
-/// Beginnings of the storage classes' names, where there is a class, and the types of their elements.
+/// Beginnings of the storage classes' names, where there is a class, and the types of their
+/// elements.
 static ELEMENTS: [(&str, Element); 27] = [
     ("Double", readable("float64", Dtype::F64, 8)),
     ("Float", readable("float32", Dtype::F32, 4)),
@@ -121,8 +127,8 @@ static ELEMENTS: [(&str, Element); 27] = [
     ("", foreign("float8_e8m0fnu", 1)),
 ];
 
-/// Everything else. Python 2 and pickle protocol 2 call `builtins` `__builtin__`; NumPy moved `core` to
-/// `_core` in 2.0; Python 3.13 moved the paths.
+/// Everything else. Python 2 and pickle protocol 2 call `builtins` `__builtin__`; NumPy moved
+/// `core` to `_core` in 2.0; Python 3.13 moved the paths.
 const ALLOWED: &[(&str, &str, Global)] = &[
     ("torch._utils", "_rebuild_tensor", Global::RebuildTensor),
     ("torch._utils", "_rebuild_tensor_v2", Global::RebuildTensorV2),

@@ -12,12 +12,12 @@ const NONE_ID: Id = 0;
 const FALSE_ID: Id = 1;
 const TRUE_ID: Id = 2;
 
-/// Opcodes, and copies of items, that one pickle may take. Each makes at most one object of 32 bytes, so this
-/// bounds memory and time; large training checkpoints take some hundred thousand.
+/// Opcodes, and copies of items, that one pickle may take. Each makes at most one object of 32
+/// bytes, so this bounds memory and time; large training checkpoints take some hundred thousand.
 const MOST_STEPS: usize = 1 << 23;
 
 pub(super) struct Machine<'a> {
-    reader: Reader<'a>,
+    pub(super) reader: Reader<'a>,
     objects: Vec<Object<'a>>,
     stack: Vec<Id>,
     marks: Vec<usize>,
@@ -89,63 +89,11 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Opcodes that make an object of what follows or of what lies on the stack.
-    fn literal(&mut self, opcode: u8) -> Result<Object<'a>, Refusal> {
-        Ok(match opcode {
-            op::BININT => Object::Int(i32::from_le_bytes(self.reader.array()?).into()),
-            op::BININT1 => Object::Int(self.reader.byte()?.into()),
-            op::BININT2 => Object::Int(u16::from_le_bytes(self.reader.array()?).into()),
-            op::LONG1 => long(self.reader.sized::<1>()?),
-            op::LONG4 => long(self.reader.sized::<4>()?),
-            op::BINFLOAT => Object::Float(f64::from_be_bytes(self.reader.array()?)),
-            op::SHORT_BINSTRING => old_text(self.reader.sized::<1>()?),
-            op::BINSTRING => old_text(self.reader.sized::<4>()?),
-            op::SHORT_BINUNICODE => Object::Text(self.reader.sized_text::<1>()?),
-            op::BINUNICODE => Object::Text(self.reader.sized_text::<4>()?),
-            op::BINUNICODE8 => Object::Text(self.reader.sized_text::<8>()?),
-            op::SHORT_BINBYTES => Object::Bytes(self.reader.sized::<1>()?),
-            op::BINBYTES => Object::Bytes(self.reader.sized::<4>()?),
-            op::BINBYTES8 | op::BYTEARRAY8 => Object::Bytes(self.reader.sized::<8>()?),
-            op::EMPTY_TUPLE => Object::Tuple(Vec::new()),
-            op::TUPLE1 => Object::Tuple(self.pop_many(1)?),
-            op::TUPLE2 => Object::Tuple(self.pop_many(2)?),
-            op::TUPLE3 => Object::Tuple(self.pop_many(3)?),
-            op::TUPLE => Object::Tuple(self.pop_mark()?),
-            op::EMPTY_LIST => Object::List(Vec::new()),
-            op::LIST => Object::List(self.pop_mark()?),
-            op::EMPTY_DICT => Object::Dict(Vec::new()),
-            op::DICT => Object::Dict(self.pop_pairs()?),
-            op::FROZENSET => {
-                self.pop_mark()?;
-                Object::Opaque("frozenset")
-            }
-            other => {
-                return Err(self
-                    .reader
-                    .refuse("opcodes that torch.save writes", op::name_refused(other)));
-            }
-        })
-    }
-
     fn protocol(&mut self) -> Result<(), Refusal> {
         match self.reader.byte()? {
             0..=5 => Ok(()),
             other => Err(self.reader.refuse("pickle protocol 5 or lower", other)),
         }
-    }
-
-    fn number_line(&mut self, opcode: u8) -> Result<(), Refusal> {
-        let line = self.reader.line()?;
-        let object = match (opcode, line) {
-            (op::INT, "00") => Some(Object::Bool(false)),
-            (op::INT, "01") => Some(Object::Bool(true)),
-            (op::FLOAT, line) => line.parse().ok().map(Object::Float),
-            (_, line) => line.strip_suffix('L').unwrap_or(line).parse().ok().map(Object::Int),
-        };
-        let object =
-            object.ok_or_else(|| self.reader.refuse("a number of 64 bits", "other text"))?;
-        self.push(object);
-        Ok(())
     }
 
     fn put(&mut self, opcode: u8) -> Result<(), Refusal> {
@@ -255,7 +203,7 @@ impl<'a> Machine<'a> {
         self.pop().map(drop)
     }
 
-    fn pop_pairs(&mut self) -> Result<Vec<(Id, Id)>, Refusal> {
+    pub(super) fn pop_pairs(&mut self) -> Result<Vec<(Id, Id)>, Refusal> {
         let items = self.pop_mark()?;
         if items.len() % 2 == 1 {
             return Err(self.reader.refuse("a value for each key", "a key without one"));
@@ -263,13 +211,13 @@ impl<'a> Machine<'a> {
         Ok(pairs(&items))
     }
 
-    fn pop_mark(&mut self) -> Result<Vec<Id>, Refusal> {
+    pub(super) fn pop_mark(&mut self) -> Result<Vec<Id>, Refusal> {
         let mark = self.marks.pop();
         let mark = mark.ok_or_else(|| self.reader.refuse("a mark on the stack", "none"))?;
         Ok(self.stack.split_off(mark))
     }
 
-    fn pop_many(&mut self, count: usize) -> Result<Vec<Id>, Refusal> {
+    pub(super) fn pop_many(&mut self, count: usize) -> Result<Vec<Id>, Refusal> {
         let above = self.above_mark();
         if above < count {
             return Err(self.underflow());
@@ -300,7 +248,7 @@ impl<'a> Machine<'a> {
         self.reader.refuse("an object on the stack", "none")
     }
 
-    fn push(&mut self, object: Object<'a>) {
+    pub(super) fn push(&mut self, object: Object<'a>) {
         let id = self.add(object);
         self.stack.push(id);
     }
@@ -340,19 +288,4 @@ impl<'a> Machine<'a> {
 
 fn pairs(items: &[Id]) -> Vec<(Id, Id)> {
     items.as_chunks::<2>().0.iter().map(|&[key, value]| (key, value)).collect()
-}
-
-fn long(bytes: &[u8]) -> Object<'_> {
-    if bytes.len() > 8 {
-        return Object::BigInt(bytes);
-    }
-    let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-    let mut wide = [if negative { 0xff } else { 0 }; 8];
-    wide[..bytes.len()].copy_from_slice(bytes);
-    Object::Int(i64::from_le_bytes(wide))
-}
-
-/// Python 2 wrote all its text as bytes.
-fn old_text(bytes: &[u8]) -> Object<'_> {
-    std::str::from_utf8(bytes).map_or(Object::Bytes(bytes), Object::Text)
 }

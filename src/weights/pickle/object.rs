@@ -115,7 +115,7 @@ pub(super) fn describe(object: &Object<'_>) -> String {
 
 const LONGEST_NAME: usize = 60;
 
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     match text.char_indices().nth(LONGEST_NAME) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -1,5 +1,6 @@
-//! What `torch.save` wrote before PyTorch 1.6: five pickles (a magic number, a protocol version, facts about the
-//! machine, the object, the keys of its storages), then each storage as a count of elements and its bytes.
+//! What `torch.save` wrote before PyTorch 1.6: five pickles (a magic number, a protocol version,
+//! facts about the machine, the object, the keys of its storages), then each storage as a count of
+//! elements and its bytes.
 
 use std::collections::HashMap;
 
@@ -14,8 +15,8 @@ const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0
 const PROTOCOL: i64 = 1001;
 
 /// # Errors
-/// A pickle of somebody else, a file that is cut or longer than it says, big-endian; whatever [`unpickle`]
-/// refuses.
+/// A pickle of somebody else, a file that is cut or longer than it says, big-endian; whatever
+/// [`unpickle`] refuses.
 pub(in crate::weights) fn read_legacy(bytes: &[u8]) -> Result<Contents, Refusal> {
     let mut at = 0;
     let mut next = || {

@@ -9,8 +9,8 @@ use crate::weights::pickle::{Pickle, Tensor};
 use crate::weights::refusal::Refusal;
 use crate::weights::value::elements_of;
 
-/// A tensor may repeat elements of its storage (`expand`); what it takes when it is written out is held below
-/// the size of the file or this, whichever is more.
+/// A tensor may repeat elements of its storage (`expand`); what it takes when it is written out is
+/// held below the size of the file or this, whichever is more.
 const SMALL: usize = 1 << 20;
 
 /// Where the bytes of each storage lie in the file.

@@ -1,8 +1,8 @@
-//! The zip archive that `torch.save` writes since PyTorch 1.6: `NAME/data.pkl` describes the object,
-//! `NAME/data/KEY` are the storages, stored without compression.
+//! The zip archive that `torch.save` writes since PyTorch 1.6: `NAME/data.pkl` describes the
+//! object, `NAME/data/KEY` are the storages, stored without compression.
 //!
-//! The archive's checksums are not verified, as PyTorch does not either: that would read the whole file, and
-//! PyTorch can be told to write them wrong.
+//! The archive's checksums are not verified, as PyTorch does not either: that would read the whole
+//! file, and PyTorch can be told to write them wrong.
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -15,6 +15,9 @@ use crate::weights::checkpoint::Contents;
 use crate::weights::format::READABLE;
 use crate::weights::pickle::unpickle;
 use crate::weights::refusal::Refusal;
+
+/// The signature of the record of 22 bytes and a comment that ends an archive.
+const END: &[u8] = b"PK\x05\x06";
 
 const DESCRIPTION: &str = "/data.pkl";
 
@@ -51,6 +54,10 @@ fn entries(bytes: &[u8]) -> Result<HashMap<String, Place>, Refusal> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(&error))?;
     if archive.has_duplicate_names() {
         return Err(Refusal::new("a zip archive with each name once", "a name twice"));
+    }
+    let end = END.len() + 18 + archive.comment().len();
+    if !bytes[bytes.len().saturating_sub(end)..].starts_with(END) {
+        return Err(Refusal::new("the file's end behind the archive", "trailing bytes"));
     }
     let mut entries = HashMap::with_capacity(archive.len());
     for index in 0..archive.len() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import importlib.util
 import io
 import pathlib
@@ -18,6 +19,7 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
+
 from cnnzoo import _native
 
 Save = Callable[[object], pathlib.Path]
@@ -40,9 +42,8 @@ def assert_same(checkpoint: _native.Checkpoint, expected: Mapping[str, torch.Ten
     assert checkpoint.names() == list(expected)
     for name, tensor in expected.items():
         array = checkpoint[name]
-        tensor = tensor.detach()
         assert checkpoint.dtypes()[name] == str(tensor.dtype).removeprefix("torch.")
-        wanted = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        wanted = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
         assert array.dtype == wanted.dtype
         assert array.shape == wanted.shape
         assert array.tobytes() == wanted.tobytes()
@@ -141,8 +142,7 @@ def test_pickle_protocols(tmp_path: pathlib.Path, protocol: int) -> None:
     path = tmp_path / "weights.pth"
     state = OrderedDict(weight=torch.randn(2, 3), **{f"p{n}": torch.randn(n) for n in range(300)})
     for zipped in (False, True):
-        options = {"pickle_protocol": protocol, "_use_new_zipfile_serialization": zipped}
-        torch.save(state, path, **options)
+        torch.save(state, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
         assert_same(_native.read_checkpoint(path), state)
 
 
@@ -152,7 +152,7 @@ def test_a_mapping_from_names(save: Save) -> None:
     assert len(checkpoint) == 2
     assert "a" in checkpoint
     assert "c" not in checkpoint
-    assert 3 not in checkpoint
+    assert not checkpoint.__contains__(3)
     with pytest.raises(KeyError, match="c"):
         checkpoint["c"]
     assert "tensors=2, the whole file" in repr(checkpoint)
@@ -237,8 +237,7 @@ def test_a_whole_training_checkpoint(save: Save) -> None:
     optimizer = torch.optim.AdamW(module.parameters())
     module(torch.randn(4, 3)).sum().backward()
     optimizer.step()
-    args = argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("run"), sizes=[1, 2], flags={1, 2})
-    args.out = pathlib.Path("run")
+    args = argparse.Namespace(lr=0.1, out=pathlib.Path("run"), sizes=[1, 2], flags={1, 2})
     path = save(
         {
             "state_dict": {f"module.{key}": value for key, value in module.state_dict().items()},
@@ -384,7 +383,7 @@ def test_damaged_safetensors(tmp_path: pathlib.Path, content: bytes, message: st
 def assert_refused(folder: pathlib.Path, content: bytes, message: str) -> None:
     path = folder / "file.pth"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="file.pth") as caught:
+    with pytest.raises(ValueError, match=r"file\.pth") as caught:
         _native.read_checkpoint(path)
     assert message in str(caught.value)
 
@@ -449,6 +448,11 @@ def test_a_compressed_archive_is_refused(tmp_path: pathlib.Path) -> None:
     assert_refused(tmp_path, archive(files, zipfile.ZIP_DEFLATED), "uncompressed, got an entry")
 
 
+def test_trailing_bytes_behind_an_archive(save: Save, tmp_path: pathlib.Path) -> None:
+    content = save({"a": torch.ones(1)}).read_bytes() + b"x"
+    assert_refused(tmp_path, content, "the file's end behind the")
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_twice_in_an_archive(tmp_path: pathlib.Path) -> None:
     buffer = io.BytesIO()
@@ -463,6 +467,14 @@ def test_missing_and_unreadable_files(tmp_path: pathlib.Path) -> None:
         _native.read_checkpoint(tmp_path / "nowhere.pth")
     with pytest.raises(IsADirectoryError, match=tmp_path.name):
         _native.read_checkpoint(tmp_path)
+
+
+def test_many_threads_read_one_checkpoint(save: Save) -> None:
+    state = {str(n): torch.randn(50, 60).T for n in range(40)}
+    checkpoint = _native.read_checkpoint(save(state))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(lambda _: assert_same(checkpoint, state), range(16)):
+            pass
 
 
 def test_the_file_may_be_replaced_while_it_is_open(tmp_path: pathlib.Path) -> None:
