@@ -93,9 +93,15 @@ def run(capsys: pytest.CaptureFixture[str]) -> Command:
     return Command(capsys)
 
 
+def environment(**variables: str) -> dict[str, str]:
+    # Unbuffered, Python itself drops what a pipe does not take.
+    return {**os.environ, "PYTHONUNBUFFERED": "", **variables}
+
+
 def process(*argv: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "cnnzoo", *map(str, argv)],
+        env=environment(**options.pop("variables", {})),
         stdout=options.pop("stdout", subprocess.PIPE),
         stderr=subprocess.PIPE,
         timeout=60,
@@ -159,11 +165,9 @@ def test_a_full_disk_is_an_error() -> None:
 
 
 def test_a_reader_who_leaves_is_none() -> None:
-    # Unbuffered, Python itself drops what a pipe does not take.
-    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
     with subprocess.Popen(
         [sys.executable, "-m", "cnnzoo", "info", "efficientnet_b7", "--layers", "--json"],
-        env=environment,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as running:
@@ -185,6 +189,7 @@ def test_interrupt_during_a_long_run(photos: Path, tmp_path: Path) -> None:
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, "predict", str(tmp_path)],
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as running:
@@ -198,15 +203,15 @@ def test_interrupt_during_a_long_run(photos: Path, tmp_path: Path) -> None:
 
 
 def test_ascii_terminal(photos: Path) -> None:
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = process("predict", photos / "chelsea.png", env=environment)
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    done = process("predict", photos / "chelsea.png", variables=ascii_only)
     assert done.returncode == 0
     assert done.stdout.isascii()
     first = done.stdout.splitlines()[1].decode()
     label, percent, bar = first.strip().rsplit(maxsplit=2)
     assert label in CATS
     assert bar == "#" * round(20 * float(percent.rstrip("%")) / 100)
-    assert process("info", "resnet50", env=environment).stdout.isascii()
+    assert process("info", "resnet50", variables=ascii_only).stdout.isascii()
 
 
 # cnnzoo list
@@ -426,6 +431,7 @@ def test_progress_is_for_terminals_and_many_photographs(
     monkeypatch.setattr(sys, "stderr", terminal)
     run(*argv)
     assert ("8 of 9 photographs" in terminal.getvalue()) == shown
+    assert ("photographs" in terminal.getvalue()) == shown
     # The last thing written takes the line away again.
     assert terminal.getvalue() == "" or terminal.getvalue().endswith("\r\x1b[K")
 

@@ -76,6 +76,15 @@ def test_bars_are_as_long_as_their_probabilities() -> None:
         assert length == pytest.approx(guess.probability * 2 * picture.PANEL, abs=PIXEL)
 
 
+def test_a_short_bar_keeps_inside_its_round_corner() -> None:
+    photo = PHOTOGRAPHS.coffee()
+    empty, short = (draw(photo, Prediction([Guess("", 0, share)])) for share in (0.0, 0.003))
+    track = np.flatnonzero(is_colour(empty, picture.TRACK).any(axis=1))
+    corner = is_colour(empty, picture.PAPER)[track]
+    assert is_colour(short, picture.PAPER)[track][corner].all()
+    assert (short[track] != empty[track]).any()
+
+
 def test_only_the_first_bar_stands_out() -> None:
     pixels = draw(PHOTOGRAPHS.coffee()[:, :, [2, 2, 2]])
     first = np.flatnonzero(is_colour(pixels, picture.FIRST_BAR).any(axis=1))
@@ -188,7 +197,9 @@ def test_labels_and_titles_are_written() -> None:
     others = Prediction(guess._replace(label=guess.label[::-1]) for guess in GUESSES)
     assert (draw(photo, GUESSES) != draw(photo, others)).any()
     assert (draw(photo, title="one.jpg") != draw(photo, title="two.jpg")).any()
-    assert draw(photo, title="line\nbreak \udcff").shape == draw(photo).shape
+    np.testing.assert_array_equal(
+        draw(photo, title="line\nbreak \udcff"), draw(photo, title=r"line\nbreak \udcff")
+    )
 
 
 def test_many_classes_are_summed_up() -> None:
