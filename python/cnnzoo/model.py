@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -20,7 +20,7 @@ from cnnzoo.preprocess import Photo, Preprocess
 from cnnzoo.summary import Summary
 from cnnzoo.weights import LoadReport, Mismatch, choose_weights
 
-# A list of paths is a list of photographs too, to type checkers.
+# A list of paths is a list of photographs too.
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
 
 # The layout of what `save` writes into a file's metadata.
@@ -45,8 +45,8 @@ class Model:
         return self._engine.name
 
     @property
-    def source(self) -> str:
-        """Whose definition of the network this is."""
+    def source(self) -> str | None:
+        """Whose definition of the network this is; none if it was built from a graph."""
         return self._engine.source
 
     @property
@@ -67,7 +67,7 @@ class Model:
     @property
     def num_classes(self) -> int:
         """How many logits it puts out; 0 if it puts out features."""
-        return int(self.options.get("num_classes", 1000))
+        return self._engine.num_classes
 
     @property
     def preprocess(self) -> Preprocess:
@@ -95,7 +95,24 @@ class Model:
 
     def __repr__(self) -> str:
         given = "".join(f", {option}={value!r}" for option, value in self.options.items())
-        return f"<Model {self.name} from {self.source}{given} on {self.device}>"
+        return f"<Model {self.name} from {self.source or 'a graph'}{given} on {self.device}>"
+
+    @classmethod
+    def from_graph(cls, graph: _native.Graph, *, device: str = "cpu", seed: int = 0) -> Model:
+        """Build a model of any graph, such as the text of another one, changed and parsed.
+
+        Args:
+            graph: The architecture.
+            device: `cpu`, `cuda` or `cuda:N`.
+            seed: Of the initial parameters.
+        """
+        engine = _native.Model.from_graph(graph, device, seed)
+        # ImageNet's usual way to a photograph: an eighth more than the crop.
+        usual = Preprocess(**_native.preprocess("resnet18"))
+        side = min(graph.input_shape[1:])
+        return cls(
+            engine, replace(usual, crop=side, resize=round(side * usual.resize / usual.crop))
+        )
 
     # Running
 
@@ -276,6 +293,7 @@ class Model:
             "name": self.name,
             "source": self.source,
             "options": self.options,
+            "graph": str(self.graph) if self.source is None else None,
             "preprocess": asdict(self.preprocess),
             "labels": self._labels,
         }
@@ -369,12 +387,15 @@ def load(file: str | os.PathLike[str], *, device: str = "cpu") -> Model:
                 f"{os.fspath(file)}: expected format {FORMAT} or older, got {version}; "
                 "a newer cnnzoo wrote it"
             )
-        model = create_model(
-            configuration["name"],
-            source=configuration["source"],
-            device=device,
-            **configuration["options"],
-        )
+        if configuration["graph"] is not None:
+            model = Model.from_graph(_native.Graph.parse(configuration["graph"]), device=device)
+        else:
+            model = create_model(
+                configuration["name"],
+                source=configuration["source"],
+                device=device,
+                **configuration["options"],
+            )
         preprocess: dict[str, Any] = {
             field: tuple(value) if isinstance(value, list) else value
             for field, value in configuration["preprocess"].items()

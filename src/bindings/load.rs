@@ -9,43 +9,33 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::error::Error;
-use crate::weights::load::Match;
-use crate::weights::names::Naming;
+use crate::torch::Filled;
 use crate::weights::{Dtype, Ignored, Value};
 
-/// What `fill` did.
-pub(super) struct Report {
-    pub(super) loaded: Vec<String>,
-    pub(super) matched: Match,
-    pub(super) converted: Vec<(String, &'static str)>,
-    pub(super) naming: Naming,
-}
-
-impl Report {
-    /// As the fields of `cnnzoo.LoadReport`, in order.
-    pub(super) fn into_python<'py>(
-        self,
-        py: Python<'py>,
-        ignored: &[Ignored],
-        provenance: &str,
-    ) -> PyResult<Bound<'py, PyTuple>> {
-        let ignored: HashMap<_, _> =
-            ignored.iter().map(|entry| (&entry.name, &entry.what)).collect();
-        let mismatched: Vec<_> =
-            self.matched.mismatched.into_iter().map(|m| (m.name, m.expected, m.got)).collect();
-        let converted: HashMap<_, _> = self.converted.into_iter().collect();
-        (
-            self.loaded,
-            self.matched.missing,
-            self.matched.unexpected,
-            mismatched,
-            converted,
-            ignored,
-            self.naming.to_string(),
-            provenance,
-        )
-            .into_pyobject(py)
-    }
+/// What was filled, as the fields of `cnnzoo.LoadReport` in order.
+pub(super) fn into_python<'py>(
+    py: Python<'py>,
+    filled: Filled,
+    ignored: &[Ignored],
+    provenance: &str,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let ignored: HashMap<_, _> = ignored.iter().map(|entry| (&entry.name, &entry.what)).collect();
+    let Filled { loaded, matched, converted, naming } = filled;
+    let mismatched: Vec<_> =
+        matched.mismatched.into_iter().map(|m| (m.name, m.expected, m.got)).collect();
+    let converted: HashMap<_, _> =
+        converted.into_iter().map(|(name, dtype)| (name, dtype.name())).collect();
+    (
+        loaded,
+        matched.missing,
+        matched.unexpected,
+        mismatched,
+        converted,
+        ignored,
+        naming.to_string(),
+        provenance,
+    )
+        .into_pyobject(py)
 }
 
 /// Python arrays and their bytes, held while they are read.

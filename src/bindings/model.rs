@@ -11,20 +11,21 @@ use pyo3::types::{PyDict, PyTuple};
 use super::array::{count, floats, from_values};
 use super::errors::detached;
 use super::graph::Graph;
-use super::load::{Held, Report};
+use super::load::{Held, into_python};
 use super::registry::parse_options;
 use crate::error::{Error, Result};
 use crate::families::{self, Edition, Options, Variant};
 use crate::graph::{self, NodeId};
 use crate::torch::{self, Pullback, Store, Stored, View};
-use crate::weights::load::{Entries, Policy, match_entries, takes};
+use crate::weights::init::Recipe;
+use crate::weights::load::Policy;
 use crate::weights::names::Naming;
 use crate::weights::{Checkpoint, Data, Dtype, Item, write_safetensors};
 
 #[pyclass(frozen, module = "cnnzoo._native")]
 struct Model {
-    variant: &'static Variant,
-    edition: &'static Edition,
+    /// Where the graph comes from; none if a user wrote it.
+    row: Option<(&'static Variant, &'static Edition)>,
     options: Options,
     graph: graph::Graph,
     /// Many threads read it at once; what writes waits for them. Locked only without the GIL, so that nobody waits
@@ -43,7 +44,7 @@ impl Model {
 
     fn node(&self, name: &str) -> Result<NodeId> {
         self.graph.find(name).ok_or_else(|| Error::Argument {
-            at: format!("a node of {}", self.variant.name),
+            at: format!("a node of {}", self.graph.name()),
             expected: "a name of `nodes()`, or the path before some of them".into(),
             got: format!("`{name}`"),
         })
@@ -74,18 +75,34 @@ impl Model {
         detached(py, || {
             let graph = variant.graph(edition, &options)?;
             let store = Store::new(&graph, edition.recipe, seed, torch::device(device)?)?;
-            Ok(Self { variant, edition, options, graph, store: RwLock::new(store) })
+            Ok(Self { row: Some((variant, edition)), options, graph, store: RwLock::new(store) })
+        })
+    }
+
+    /// A model of any graph, with fresh parameters.
+    #[staticmethod]
+    fn from_graph(py: Python<'_>, graph: &Graph, device: &str, seed: u64) -> PyResult<Self> {
+        detached(py, || {
+            let graph = graph.0.clone();
+            let store =
+                Store::new(&graph, Recipe::TorchvisionResNet, seed, torch::device(device)?)?;
+            Ok(Self { row: None, options: Options::default(), graph, store: RwLock::new(store) })
         })
     }
 
     #[getter]
-    fn name(&self) -> &'static str {
-        self.variant.name
+    fn name(&self) -> &str {
+        self.graph.name()
     }
 
     #[getter]
-    fn source(&self) -> String {
-        self.edition.source.to_string()
+    fn source(&self) -> Option<String> {
+        self.row.map(|(_, edition)| edition.source.to_string())
+    }
+
+    #[getter]
+    fn num_classes(&self) -> usize {
+        self.graph.classes()
     }
 
     /// The options given, as a JSON object.
@@ -120,7 +137,7 @@ impl Model {
             None => vec![self.graph.output()],
             Some(names) => names.iter().map(|name| self.node(name)).collect::<Result<_>>()?,
         };
-        let x = floats(x, &format!("the input of {}", self.variant.name), self.fits())?;
+        let x = floats(x, &format!("the input of {}", self.graph.name()), self.fits())?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
         let arrays = detached(py, || torch::infer(&self.graph, &self.read(), view, &wanted))?;
         arrays.into_iter().map(|array| from_values(py, &array.shape, array.values)).collect()
@@ -134,9 +151,9 @@ impl Model {
         training: bool,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyDict>)> {
         let py = x.py();
-        let x = floats(x, &format!("the input of {}", self.variant.name), self.fits())?;
+        let x = floats(x, &format!("the input of {}", self.graph.name()), self.fits())?;
         let cotangent =
-            floats(cotangent, &format!("the cotangent of {}", self.variant.name), |_| Ok(()))?;
+            floats(cotangent, &format!("the cotangent of {}", self.graph.name()), |_| Ok(()))?;
         let x = View { shape: x.shape(), values: x.as_slice()? };
         let cotangent = View { shape: cotangent.shape(), values: cotangent.as_slice()? };
         let (pullback, names) = detached(py, || {
@@ -191,8 +208,10 @@ impl Model {
         let held = Held::new(arrays)?;
         let values = held.values();
         let policy = if strict { Policy::Strict } else { Policy::Lenient };
-        let report = detached(py, || self.fill(&values, Naming::Own, &policy, "the mapping"))?;
-        report.into_python(py, &[], "a mapping")
+        let report = detached(py, || {
+            self.write().fill(&self.graph, &values, Naming::Own, &policy, "the mapping")
+        })?;
+        into_python(py, report, &[], "a mapping")
     }
 
     /// Fills parameters from a file.
@@ -214,12 +233,12 @@ impl Model {
         py: Python<'py>,
         path: PathBuf,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let policy = if self.options.num_classes.is_none() {
-            Policy::Strict
-        } else {
-            let options = Options { num_classes: None, ..self.options.clone() };
-            let usual = self.variant.graph(self.edition, &options)?;
-            Policy::FreshClassifier(usual.classifier().to_owned())
+        let policy = match self.row {
+            Some((variant, edition)) if self.options.num_classes.is_some() => {
+                let options = Options { num_classes: None, ..self.options.clone() };
+                Policy::FreshClassifier(variant.graph(edition, &options)?.classifier().to_owned())
+            }
+            _ => Policy::Strict,
         };
         self.load_file(py, path, "auto", &policy)
     }
@@ -267,15 +286,16 @@ impl Model {
         let (report, ignored, provenance) = detached(py, || {
             let checkpoint = Checkpoint::open(&path)?;
             let naming = naming.unwrap_or_else(|| Naming::recognise(checkpoint.names()));
-            let report = self.fill(&checkpoint, naming, policy, &path.display().to_string())?;
+            let origin = path.display().to_string();
+            let report = self.write().fill(&self.graph, &checkpoint, naming, policy, &origin)?;
             Ok((report, checkpoint.ignored().to_vec(), checkpoint.provenance().to_owned()))
         })?;
-        report.into_python(py, &ignored, &provenance)
+        into_python(py, report, &ignored, &provenance)
     }
 
     /// The naming that a user means; none for `auto`.
     fn naming(&self, name: &str) -> Result<Option<Naming>> {
-        let own = self.edition.source.to_string();
+        let own = self.source().unwrap_or_else(|| Naming::Own.to_string());
         if name == "auto" {
             Ok(None)
         } else if name == own {
@@ -284,42 +304,11 @@ impl Model {
             Ok(Some(Naming::EfficientNetLitePytorch))
         } else {
             Err(Error::Argument {
-                at: format!("`source` of weights for {}", self.variant.name),
+                at: format!("`source` of weights for {}", self.graph.name()),
                 expected: format!("\"auto\", \"{own}\" or \"{}\"", Naming::EfficientNetLitePytorch),
                 got: format!("\"{name}\""),
             })
         }
-    }
-
-    fn fill(
-        &self,
-        entries: &impl Entries,
-        naming: Naming,
-        policy: &Policy,
-        origin: &str,
-    ) -> Result<Report> {
-        let mut store = self.write();
-        let matched = match_entries(store.parameters(), &entries.shapes(), naming);
-        matched.accept(policy, naming, self.variant.name, origin)?;
-        let mut converted = Vec::new();
-        for (index, entry) in &matched.pairs {
-            let (parameter, dtype) = (&store.parameters()[*index], entries.get(entry)?.dtype);
-            takes(parameter, dtype).map_err(|expected| Error::StateDict {
-                message: format!("{origin}: `{entry}`: expected {expected}, got {dtype}"),
-            })?;
-            if dtype.is_float() && dtype != Dtype::F32 {
-                converted.push((parameter.name.clone(), dtype.name()));
-            }
-        }
-        for (index, entry) in &matched.pairs {
-            store.load(*index, &entries.get(entry)?)?;
-        }
-        let loaded = matched
-            .pairs
-            .iter()
-            .map(|(index, _)| store.parameters()[*index].name.clone())
-            .collect();
-        Ok(Report { loaded, matched, converted, naming })
     }
 }
 

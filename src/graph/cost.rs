@@ -30,7 +30,7 @@ pub struct NodeCost {
 impl NodeCost {
     /// Bytes of the value for one image in float32.
     pub fn bytes(&self) -> u64 {
-        4 * self.shape.elements() as u64
+        (self.shape.elements() as u64).saturating_mul(4)
     }
 }
 
@@ -55,7 +55,7 @@ impl Graph {
         let needed = self.needed_for(&[self.output()]);
         let mut receptive: Vec<Option<Receptive>> = Vec::with_capacity(shapes.len());
         let mut nodes = Vec::new();
-        let mut activations = 0;
+        let mut activations = 0_usize;
         for id in self.ids() {
             let node = self.node(id);
             let before: Vec<_> = node.inputs.iter().map(|input| receptive[input.index()]).collect();
@@ -65,25 +65,27 @@ impl Graph {
                 continue;
             }
             let input = node.inputs.first().map(|input| drawn[input.index()]);
-            let (mut params, mut buffers) = (0, 0);
+            let (mut params, mut buffers) = (0_u64, 0_u64);
             for (_, role, shape) in arrays(&node.op, input) {
-                let count = shape.iter().product::<usize>() as u64;
-                *if role.is_trained() { &mut params } else { &mut buffers } += count;
+                let count =
+                    shape.iter().fold(1_u64, |product, &size| product.saturating_mul(size as u64));
+                let sum = if role.is_trained() { &mut params } else { &mut buffers };
+                *sum = sum.saturating_add(count);
             }
             let shape = shapes[id.index()];
             if matches!(node.op, Op::Conv(_) | Op::Linear(_)) {
-                activations += shape.elements() as u64;
+                activations = shape.elements().saturating_add(activations);
             }
             let macs = macs(&node.op, input, shape);
             nodes.push(NodeCost { node: id, shape, params, buffers, macs, receptive: sees });
         }
-        let sum = |of: fn(&NodeCost) -> u64| nodes.iter().map(of).sum();
+        let sum = |of: fn(&NodeCost) -> u64| nodes.iter().map(of).fold(0, u64::saturating_add);
         Ok(Cost {
             params: sum(|node| node.params),
             buffers: sum(|node| node.buffers),
             macs: sum(|node| node.macs),
             activation_bytes: sum(NodeCost::bytes),
-            activations,
+            activations: activations as u64,
             nodes,
         })
     }
@@ -95,10 +97,10 @@ fn macs(op: &Op, input: Option<Shape>, output: Shape) -> u64 {
     let channels = input.map_or(0, Shape::channels);
     match op {
         Op::Conv(Conv { kernel, groups, .. }) => {
-            let window = kernel.height * kernel.width * (channels / groups);
+            let window = (kernel.height * kernel.width).saturating_mul(channels / groups);
             (output.elements() as u64).saturating_mul(window as u64)
         }
-        Op::Linear(linear) => (channels * linear.out) as u64,
+        Op::Linear(linear) => channels.saturating_mul(linear.out) as u64,
         Op::Input(_)
         | Op::BatchNorm(_)
         | Op::Activation(_)
@@ -115,15 +117,17 @@ fn macs(op: &Op, input: Option<Shape>, output: Shape) -> u64 {
 }
 
 fn widen(op: &Op, before: &[Option<Receptive>]) -> Option<Receptive> {
+    let axis = |size: usize, step: usize, span: usize| {
+        size.saturating_add((span - 1).saturating_mul(step))
+    };
     let slide = |sees: Receptive, kernel: Pair, dilation: Pair, stride: Pair| Receptive {
         size: Pair {
-            height: sees.size.height
-                + (span(kernel.height, dilation.height) - 1) * sees.step.height,
-            width: sees.size.width + (span(kernel.width, dilation.width) - 1) * sees.step.width,
+            height: axis(sees.size.height, sees.step.height, span(kernel.height, dilation.height)),
+            width: axis(sees.size.width, sees.step.width, span(kernel.width, dilation.width)),
         },
         step: Pair {
-            height: sees.step.height * stride.height,
-            width: sees.step.width * stride.width,
+            height: sees.step.height.saturating_mul(stride.height),
+            width: sees.step.width.saturating_mul(stride.width),
         },
     };
     match op {

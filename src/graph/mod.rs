@@ -106,6 +106,14 @@ impl Graph {
         id
     }
 
+    /// How many logits there are; 0 where the output is no linear layer.
+    pub fn classes(&self) -> usize {
+        match &self.node(self.output).op {
+            Op::Linear(linear) => linear.out,
+            _ => 0,
+        }
+    }
+
     /// The name of the node that puts out the logits.
     pub fn classifier(&self) -> &str {
         &self.node(self.output).name

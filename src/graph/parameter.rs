@@ -47,7 +47,7 @@ pub struct Parameter {
 
 impl Parameter {
     pub fn elements(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |product, &size| product.saturating_mul(size))
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn arrays(op: &Op, input: Option<Shape>) -> Vec<Array> {
 fn conv_arrays(conv: &Conv, channels: usize) -> Vec<Array> {
     let shape =
         vec![conv.out, channels / conv.groups.max(1), conv.kernel.height, conv.kernel.width];
-    let fan_in = shape[1..].iter().product();
+    let fan_in = shape[1..].iter().fold(1, |product: usize, &size| product.saturating_mul(size));
     with_bias(("weight", Role::ConvWeight, shape), conv.bias, conv.out, fan_in)
 }
 

@@ -155,7 +155,7 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
         Op::Concat(_) => {
             let first =
                 image(*inputs.first().ok_or_else(|| Mismatch::new("at least one input", 0))?)?;
-            let mut channels = 0;
+            let mut channels = 0_usize;
             for &shape in inputs {
                 let other = image(shape)?;
                 if (other.height, other.width) != (first.height, first.width) {
@@ -165,7 +165,7 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
                         format!("{}×{}", other.height, other.width),
                     ));
                 }
-                channels += other.channels;
+                channels = other.channels.saturating_add(channels);
             }
             Ok(first.with_channels(channels))
         }

@@ -1,10 +1,12 @@
 //! The only room that names tch: parameters as libtorch tensors, eager runs of a graph, and gradients, on CPU or CUDA.
 
 mod device;
+mod fill;
 mod run;
 mod store;
 
 pub use device::device;
+pub use fill::Filled;
 pub use run::{Array, Pullback, View, infer, pull_back};
 pub use store::{Store, Stored};
 

@@ -65,6 +65,9 @@ pub fn pull_back(
             parameter.role.is_trained() && needed[parameter.node.index()]
         };
         let trained: Vec<usize> = (0..store.parameters().len()).filter(depends).collect();
+        if trained.is_empty() {
+            return Ok(Pullback { output: array(&output, "the output")?, gradients: Vec::new() });
+        }
         let inputs: Vec<&Tensor> = trained.iter().map(|&index| &store.tensors()[index]).collect();
         let gradients = output
             .f_mul(&cotangent)

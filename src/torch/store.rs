@@ -77,7 +77,7 @@ impl Store {
             let count = Tensor::from(value.read_i64()?);
             return self.copy(index, &count);
         }
-        let mut values = vec![0.0; parameter.elements()];
+        let mut values = zeros(parameter.elements(), &parameter.name)?;
         value.write_f32(&mut values)?;
         let source = blob(&values, &parameter.shape)?;
         self.copy(index, &source)
@@ -124,7 +124,7 @@ fn fresh(parameter: &Parameter, recipe: Recipe, seed: u64, device: Device) -> Re
     if parameter.role == Role::BatchCount {
         return Tensor::f_zeros(shape, (Kind::Int64, device)).map_err(failed(at));
     }
-    let mut values = vec![0.0; parameter.elements()];
+    let mut values = zeros(parameter.elements(), at)?;
     fill(&mut values, recipe.draw(parameter), seed, &parameter.name);
     let tensor = blob(&values, &parameter.shape)?;
     let tensor = tensor.f_to_device_(device, Kind::Float, false, true).map_err(failed(at))?;
@@ -144,6 +144,17 @@ pub(super) fn blob(values: &[f32], shape: &[usize]) -> Result<Tensor> {
     .map_err(failed("an array"))
 }
 
+/// As many zeros; without the memory for them, an error instead of the end of the process.
+fn zeros(count: usize, at: &str) -> Result<Vec<f32>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(count).map_err(|error| Error::OutOfMemory {
+        at: at.to_owned(),
+        message: format!("{count} float32 values: {error}"),
+    })?;
+    values.resize(count, 0.0);
+    Ok(values)
+}
+
 /// The values of a float tensor in row-major order.
 pub(super) fn copy_out(tensor: &Tensor, at: &str) -> Result<Vec<f32>> {
     let tensor = tensor
@@ -152,7 +163,7 @@ pub(super) fn copy_out(tensor: &Tensor, at: &str) -> Result<Vec<f32>> {
         .and_then(|t| t.f_to_kind(Kind::Float))
         .and_then(|t| t.f_contiguous())
         .map_err(failed(at))?;
-    let mut values = vec![0.0; tensor.numel()];
+    let mut values = zeros(tensor.numel(), at)?;
     tensor.f_copy_data(&mut values, tensor.numel()).map_err(failed(at))?;
     Ok(values)
 }

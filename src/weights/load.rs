@@ -126,7 +126,7 @@ impl Match {
 
 /// Whether values of `dtype` may go into `parameter`; if not, what may.
 pub fn takes(parameter: &Parameter, dtype: Dtype) -> Result<(), &'static str> {
-    let integer = !matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16);
+    let integer = !dtype.is_float();
     match (parameter.role == Role::BatchCount, integer) {
         (true, true) | (false, false) => Ok(()),
         (true, false) => Err("an integer"),

@@ -1,26 +1,41 @@
-"""Finding models by what is asked for."""
+"""Finding models."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
+import pickle
 
 import pytest
 
 import cnnzoo as cz
 from cnnzoo import registry
 
+RESNETS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
-def test_no_such_source_or_family() -> None:
+
+def test_patterns_and_filters() -> None:
+    assert cz.list_models("resnet*") == RESNETS
+    assert cz.list_models("RESNET*") == []
+    assert cz.list_models(family="resnet") == RESNETS
+    assert cz.list_models("*lite0") == ["efficientnet_lite0", "tf_efficientnet_lite0"]
+    assert cz.list_models(weights=True) == [f"tf_efficientnet_lite{n}" for n in range(3)]
+    assert set(cz.list_models(weights=False)) == set(cz.list_models()) - set(
+        cz.list_models(weights=True)
+    )
+    assert "resnet18" in cz.list_models(max_params=12e6)
+    assert "resnet34" not in cz.list_models(max_params=12e6)
+    assert cz.list_models("efficientnet_b*", max_macs=4e8) == ["efficientnet_b0"]
+    assert set(cz.list_models(source="timm")) == set(cz.list_models("*lite*"))
+    with pytest.raises(cz.ArgumentError, match="`family`: expected one of ResNet, ResNeXt"):
+        cz.list_models(family="alexnot")
     with pytest.raises(cz.ArgumentError, match="`source`: expected one of torchvision, timm"):
         cz.list_models(source="torchvison")
-    with pytest.raises(cz.ArgumentError, match="`family`: expected one of ResNet, "):
-        cz.list_models(family="resnot")
 
 
 def test_limits_are_on_the_source_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     def smaller_in_timm(name: str, source: str | None) -> registry.ModelInfo:
-        info = replace(facts(name, None), sources=("torchvision", "timm"))
-        return replace(info, params=1_000, macs=2_000) if source == "timm" else info
+        info = dataclasses.replace(facts(name, None), sources=("torchvision", "timm"))
+        return dataclasses.replace(info, params=1_000, macs=2_000) if source == "timm" else info
 
     facts = registry._cached_info
     monkeypatch.setattr(registry, "_cached_info", smaller_in_timm)
@@ -30,3 +45,86 @@ def test_limits_are_on_the_source_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
     assert cz.list_models(source="timm", max_macs=1e3) == []
     assert cz.list_models(source="torchvision", max_params=1e3) == []
     assert cz.list_models(max_params=1e3) == []
+
+
+def test_every_name_is_a_function_too() -> None:
+    assert cz.resnet18.__name__ == "resnet18"
+    assert "arXiv:1512.03385" in (cz.resnet18.__doc__ or "")
+    model = cz.resnet18(num_classes=3)
+    assert (model.name, model.num_classes) == ("resnet18", 3)
+    assert set(cz.list_models()) <= set(dir(cz))
+    with pytest.raises(AttributeError, match="no attribute 'resnet19'"):
+        _ = cz.resnet19
+    assert registry.accepted_names() >= set(cz.list_models())
+
+
+def test_info_is_frozen_and_complete() -> None:
+    info = cz.model_info("resnet50")
+    assert (info.params, info.macs, info.input_size) == (25557032, 4089184256, 224)
+    assert (info.source, info.sources, info.default_source) == (
+        "torchvision",
+        ("torchvision",),
+        "torchvision",
+    )
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        info.params = 0  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(info)) == info
+    for name in cz.list_models():
+        info = cz.model_info(name)
+        assert all(getattr(info, f.name) not in ("", 0, None) for f in dataclasses.fields(info))
+        assert "arXiv" in info.paper
+
+
+@pytest.mark.parametrize(
+    ("typo", "closest"),
+    [("resnet5O", "resnet50"), ("ResNet-50", "resnet50"), ("efficentnet_b3", "efficientnet_b3")],
+)
+def test_a_mistyped_name_gets_the_closest_ones(typo: str, closest: str) -> None:
+    with pytest.raises(cz.UnknownModelError, match=closest) as caught:
+        cz.create_model(typo)
+    assert caught.value.closest[0] == closest  # type: ignore[attr-defined]
+    assert isinstance(caught.value, KeyError)
+    assert str(caught.value).startswith(f"there is no model `{typo}`")
+
+
+def test_a_name_like_nothing_gets_no_advice() -> None:
+    with pytest.raises(cz.UnknownModelError, match=r"^there is no model `zzz`$"):
+        cz.model_info("zzz")
+
+
+def test_a_source_that_is_not_there_is_refused() -> None:
+    with pytest.raises(cz.ArgumentError, match='`source` of resnet50: expected "torchvision"'):
+        cz.create_model("resnet50", source="keras")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_classes": -1}, "num_classes"),
+        ({"num_classes": 10**9}, "from 0 to 65536, got 1000000000"),
+        ({"num_classes": 2.5}, "num_classes"),
+        ({"in_channels": 0}, "`in_channels` of resnet18: expected from 1"),
+        ({"image_size": 0}, "`image_size` of resnet18"),
+        ({"drop_rate": 1.0}, "a rate from 0 to below 1, got 1"),
+        ({"drop_rate": float("nan")}, "drop_rate"),
+        ({"drop_path_rate": -0.1}, "`drop_path_rate` of resnet18"),
+        ({"drop_rat": 0.1}, "unknown field `drop_rat`"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(cz.ArgumentError, match=message):
+        cz.create_model("resnet18", **options)  # type: ignore[arg-type]
+
+
+def test_options_show_in_the_model() -> None:
+    model = cz.create_model("resnet18", num_classes=10, drop_rate=0.5)
+    assert model.options == {"num_classes": 10, "drop_rate": 0.5}
+    assert repr(model) == "<Model resnet18 from torchvision, num_classes=10, drop_rate=0.5 on cpu>"
+    assert "dropout = dropout(flatten) rate=0.5" in str(model.graph)
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(cz.DeviceError, match="expected `cpu`, `cuda` or `cuda:N`, got `gpu`"):
+        cz.create_model("resnet18", device="gpu")
+    with pytest.raises(cz.DeviceError, match="expected a device that libtorch sees"):
+        cz.create_model("resnet18", device="cuda:99")

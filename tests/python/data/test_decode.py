@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage
-from cnnzoo import _native
 from PIL import Image, ImageOps
 from skimage import data
+
+from cnnzoo import _native
 
 # Two JPEG decoders round the inverse transform and the upsampled chroma a step apart at most, and
 # the change to RGB weighs a step of chroma up to 1.772 times. 6 is the largest seen.
@@ -406,7 +407,7 @@ def test_cut_short(name: str, tmp_path: Path) -> None:
     length = len(source)
     # Behind the last pixel of a PNG there are a checksum and 12 bytes that nobody misses.
     spare = 16 if name.startswith("png") else 0
-    ends = {*range(0, 64), *range(0, length, max(1, length // 150)), *range(length - 60, length)}
+    ends = {*range(64), *range(0, length, max(1, length // 150)), *range(length - 60, length)}
     for end in sorted(end for end in ends if end < length - spare):
         with pytest.raises(ValueError, match=r"<bytes>: expected .*, got "):
             _native.decode_photo(source[:end])
@@ -483,4 +484,4 @@ def test_neither_path_nor_bytes(source: Any) -> None:
 
 def test_orientation_has_a_name() -> None:
     with pytest.raises(TypeError):
-        _native.decode_photo(CORPUS["png"], True)
+        _native.decode_photo(CORPUS["png"], True)  # type: ignore[call-arg]

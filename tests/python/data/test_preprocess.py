@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cnnzoo import _native
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
+
+from cnnzoo import _native
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 INTERPOLATIONS = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
@@ -134,7 +135,7 @@ def test_a_frozen_value() -> None:
     assert preprocess != "Preprocess"
     assert eval(repr(preprocess), {"Preprocess": _native.Preprocess}) == preprocess
     with pytest.raises(AttributeError):
-        preprocess.crop = 1
+        preprocess.crop = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_options_that_are_none(options: dict[str, Any]) -> None:
 
 def test_options_have_names() -> None:
     with pytest.raises(TypeError):
-        _native.Preprocess(256, 224)
+        _native.Preprocess(256, 224)  # type: ignore[call-arg]
 
 
 def test_what_is_no_photograph() -> None:
@@ -168,4 +169,4 @@ def test_what_is_no_photograph() -> None:
     with pytest.raises(TypeError, match="Tensor"):
         _native.Preprocess().apply_array(torch.zeros(4, 4, 3))
     with pytest.raises(TypeError, match="expected a path or the bytes of a file, got int"):
-        _native.Preprocess().apply_file(3)
+        _native.Preprocess().apply_file(3)  # type: ignore[arg-type]

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cnnzoo import _native
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from cnnzoo import _native
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -87,7 +88,7 @@ def test_flat_colour_stays() -> None:
         lambda a: a[::-1, ::-1],
         lambda a: a[:, :, ::-1],
         lambda a: a[::2, 1::3],
-        lambda a: np.asfortranarray(a),
+        np.asfortranarray,
         lambda a: a.transpose(1, 0, 2),
         lambda a: np.broadcast_to(a[:1], a.shape),
     ],

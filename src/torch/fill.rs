@@ -1,0 +1,52 @@
+//! From named values into the parameters of a model: all that fits, or nothing.
+
+use super::Store;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::weights::Dtype;
+use crate::weights::load::{Entries, Match, Policy, match_entries, takes};
+use crate::weights::names::Naming;
+
+/// What was filled, and what was not.
+#[derive(Debug)]
+pub struct Filled {
+    /// Parameters by the model's names.
+    pub loaded: Vec<String>,
+    pub matched: Match,
+    /// Parameters whose values came in another floating-point type than float32, and which.
+    pub converted: Vec<(String, Dtype)>,
+    pub naming: Naming,
+}
+
+impl Store {
+    /// Copies what matches. Everything is checked before the first value is copied.
+    ///
+    /// Fails with `Error::StateDict` on what `policy` does not allow, or an element type that a parameter cannot take;
+    /// `origin` says in messages where the entries come from.
+    pub fn fill(
+        &mut self,
+        graph: &Graph,
+        entries: &impl Entries,
+        naming: Naming,
+        policy: &Policy,
+        origin: &str,
+    ) -> Result<Filled> {
+        let matched = match_entries(self.parameters(), &entries.shapes(), naming);
+        matched.accept(policy, naming, graph.name(), origin)?;
+        let (mut loaded, mut converted) = (Vec::new(), Vec::new());
+        for (index, entry) in &matched.pairs {
+            let (parameter, dtype) = (&self.parameters()[*index], entries.get(entry)?.dtype);
+            takes(parameter, dtype).map_err(|expected| Error::StateDict {
+                message: format!("{origin}: `{entry}`: expected {expected}, got {dtype}"),
+            })?;
+            if dtype.is_float() && dtype != Dtype::F32 {
+                converted.push((parameter.name.clone(), dtype));
+            }
+            loaded.push(parameter.name.clone());
+        }
+        for (index, entry) in &matched.pairs {
+            self.load(*index, &entries.get(entry)?)?;
+        }
+        Ok(Filled { loaded, matched, converted, naming })
+    }
+}

