@@ -47,11 +47,15 @@ class DataError(CnnzooError, ValueError):
 
 
 class PhotoFileError(DataError, OSError):
-    """A photograph that cannot be opened or read."""
+    """A photograph that cannot be opened, read or written."""
 
 
 class PhotoNotFoundError(PhotoFileError, FileNotFoundError):
     """A photograph that is not there."""
+
+
+class MissingPackageError(CnnzooError, ImportError):
+    """An optional package that is not installed; the message says how to install it."""
 
 
 class DeviceError(CnnzooError, RuntimeError):

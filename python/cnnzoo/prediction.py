@@ -51,9 +51,11 @@ class Prediction(tuple[Guess, ...]):
         return f"<table>{rows}</table>"
 
 
-def bar(probability: float) -> str:
-    """A bar of block characters, an eighth of a character exact."""
-    eighths = round(8 * BAR * _finite(probability))
+def bar(probability: float, *, width: int = BAR, plain: bool = False) -> str:
+    """A bar of block characters, an eighth of a character exact; of `#` where `plain`."""
+    if plain:
+        return "#" * round(width * _finite(probability))
+    eighths = round(8 * width * _finite(probability))
     return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 

@@ -99,32 +99,37 @@ def list_models(
     Args:
         pattern: With `*`, `?` and `[...]`, as file names are matched.
         family: Only this family, in any case: `"resnet"`.
-        source: Only models with a definition of this source.
+        source: Only models with a definition of this source; the limits are on that definition.
         weights: Only models that have published weights, or (`False`) have none.
         max_params: Only models with at most so many trained values.
         max_macs: Only models with at most so many multiply-adds for one image.
 
     Raises:
-        ArgumentError: There is no such family.
+        ArgumentError: There is no such family, or no such source.
     """
     names = [name for name in _native.model_names() if fnmatchcase(name, pattern)]
-    if family is not None:
-        families = list(dict.fromkeys(_cached_info(n, None).family for n in _native.model_names()))
-        if family.lower() not in (known.lower() for known in families):
-            raise ArgumentError(f"`family`: expected one of {', '.join(families)}, got '{family}'")
+    if all(limit is None for limit in (family, source, weights, max_params, max_macs)):
+        return names
+    everything = [_cached_info(name, None) for name in _native.model_names()]
+    families = dict.fromkeys(info.family for info in everything)
+    sources = dict.fromkeys(source for info in everything for source in info.sources)
+    if family is not None and family.lower() not in map(str.lower, families):
+        raise ArgumentError(f"`family`: expected one of {', '.join(families)}, got '{family}'")
+    if source is not None and source not in sources:
+        raise ArgumentError(f"`source`: expected one of {', '.join(sources)}, got '{source}'")
 
-    def wanted(info: ModelInfo) -> bool:
+    def wanted(name: str) -> bool:
+        if source is not None and source not in _cached_info(name, None).sources:
+            return False
+        info = _cached_info(name, source)
         return (
             (family is None or info.family.lower() == family.lower())
-            and (source is None or source in info.sources)
             and (weights is None or bool(info.weights) == weights)
             and (max_params is None or info.params <= max_params)
             and (max_macs is None or info.macs <= max_macs)
         )
 
-    if any(limit is not None for limit in (family, source, weights, max_params, max_macs)):
-        names = [name for name in names if wanted(_cached_info(name, None))]
-    return names
+    return [name for name in names if wanted(name)]
 
 
 def constructor(name: str) -> Constructor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import overload
 
 from cnnzoo._native import Graph
+from cnnzoo._text import table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,21 +77,13 @@ class Summary(Sequence[SummaryRow]):
 
     def __repr__(self) -> str:
         head = ("name", "op", "shape", "params", "macs", "receptive field")
-        table = [head, *(_cells(row) for row in self.rows)]
-        widths = [max(len(cells[column]) for cells in table) for column in range(len(head))]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if column < 3 else cell.rjust(width)  # noqa: PLR2004
-                for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-            ).rstrip()
-            for cells in table
-        ]
+        rows = table(head, [_cells(row) for row in self.rows], right=(3, 4, 5))
         shape = "×".join(map(str, self.x_shape[1:]))
         total = (
             f"{self.name} on {shape}: {self.params:,} parameters, {self.macs:,} multiply-adds, "
             f"{self.activation_bytes / 2**20:.1f} MiB of activations"
         )
-        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", total])
+        return f"{rows}\n\n{total}"
 
 
 def _cells(row: SummaryRow) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +80,8 @@ class Published(NamedTuple):
         path = Path(spec.origin).parent / below
         if not path.exists():
             raise WeightsFileNotFoundError(f"{path}: not there; reinstall {self.distribution}")
+        import hashlib
+
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if found != self.sha256:
             raise WeightsError(f"{path}: expected sha256 {self.sha256}, got {found}")

@@ -28,6 +28,23 @@ def test_patterns_and_filters() -> None:
     assert set(cz.list_models(source="timm")) == set(cz.list_models("*lite*"))
     with pytest.raises(cz.ArgumentError, match="`family`: expected one of ResNet, ResNeXt"):
         cz.list_models(family="alexnot")
+    with pytest.raises(cz.ArgumentError, match="`source`: expected one of torchvision, timm"):
+        cz.list_models(source="torchvison")
+
+
+def test_limits_are_on_the_source_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def smaller_in_timm(name: str, source: str | None) -> registry.ModelInfo:
+        info = dataclasses.replace(facts(name, None), sources=("torchvision", "timm"))
+        return dataclasses.replace(info, params=1_000, macs=2_000) if source == "timm" else info
+
+    facts = registry._cached_info
+    monkeypatch.setattr(registry, "_cached_info", smaller_in_timm)
+    everything = cz.list_models()
+    assert cz.list_models(source="timm", max_params=1e3) == everything
+    assert cz.list_models(source="timm", max_macs=2e3) == everything
+    assert cz.list_models(source="timm", max_macs=1e3) == []
+    assert cz.list_models(source="torchvision", max_params=1e3) == []
+    assert cz.list_models(max_params=1e3) == []
 
 
 def test_every_name_is_a_function_too() -> None:

@@ -1,0 +1,10 @@
+"""`python -m cnnzoo` is the command `cnnzoo`."""
+
+from __future__ import annotations
+
+import sys
+
+from cnnzoo.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

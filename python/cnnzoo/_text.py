@@ -1,0 +1,117 @@
+"""Text for terminals: units, tables, and characters that every stream can show."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Collection, Sequence
+from typing import TextIO
+
+# What is written instead where a stream has no more than ASCII.
+PLAIN = str.maketrans({"×": "x", "…": "...", "·": "-", "–": "-", "█": "#", "─": "-"})
+
+
+class Out:
+    """A stream that takes any text: what it cannot show is escaped."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        # Python has no stream where the shell closed it: `cnnzoo list >&-`.
+        self._stream = stream = io.StringIO() if stream is None else stream
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        self.is_terminal = stream.isatty()
+        self.plain = not _can_write("█▉×…", self._encoding)
+
+    @property
+    def columns(self) -> int | None:
+        """How long a line may be; none where it may be any length, as in a file."""
+        if self.is_terminal or os.environ.get("COLUMNS"):
+            return shutil.get_terminal_size().columns
+        return None
+
+    def print(self, text: str, *, cut: bool = True) -> None:
+        """Write lines, cut to the width of the terminal unless they may wrap around."""
+        lines = [self.shown(line) for line in text.split("\n")]
+        if cut and self.columns is not None:
+            lines = [shorten(line, self.columns, self.plain) for line in lines]
+        self._stream.write("\n".join(lines) + "\n")
+
+    def status(self, text: str) -> None:
+        """Write over the last line of a terminal, which the next text takes the place of."""
+        self._stream.write(f"\r\x1b[K{self.shown(text)}")
+        self._stream.flush()
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        self._stream.flush()
+
+    def shown(self, text: str) -> str:
+        """One line as this stream shows it; control characters, as in file names, are escaped."""
+        text = one_line(text)
+        if self.plain:
+            text = text.translate(PLAIN)
+        return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks and control characters, as file names may have, escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _can_write(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def human(number: float) -> str:
+    """Three digits and a unit: 25557032 is `25.6M`."""
+    for unit in ("", "K", "M", "G", "T"):
+        # 999.5 would round to four digits.
+        if abs(number) < 999.5 or unit == "T":  # noqa: PLR2004
+            break
+        number /= 1000
+    if not unit:
+        return f"{number:g}"
+    digits = 2 if abs(number) < 9.995 else 1 if abs(number) < 99.95 else 0  # noqa: PLR2004
+    return f"{number:.{digits}f}{unit}"
+
+
+def from_human(text: str) -> float:
+    """The number that `human` writes: `25.6M`, also `5e9` or `30_000_000`.
+
+    Raises:
+        ValueError: It is no positive number.
+    """
+    units = {"K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
+    unit = units.get(text[-1:].upper(), 1.0)
+    number = float(text[:-1] if unit > 1 else text) * unit
+    if not 0 <= number < float("inf"):
+        raise ValueError(text)
+    return number
+
+
+def shorten(text: str, width: int, plain: bool = False) -> str:
+    """The beginning of a text, with an ellipsis where something is cut off."""
+    if len(text) <= width:
+        return text
+    mark = "..." if plain else "…"
+    return text[: max(0, width - len(mark))] + mark[: max(0, width)]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
+    """Columns two spaces apart under a ruled head; those numbered in `right` end in a line."""
+    everything = [head, *rows]
+    widths = [max(len(cells[column]) for cells in everything) for column in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in everything
+    ]
+    return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:]])

