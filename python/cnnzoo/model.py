@@ -290,7 +290,7 @@ class Model:
         """
         configuration = {
             "format": FORMAT,
-            "name": self.name,
+            "name": self._engine.source_name or self.name,
             "source": self.source,
             "options": self.options,
             "graph": str(self.graph) if self.source is None else None,

@@ -30,6 +30,7 @@ class ModelInfo:
         strengths: What it is good at.
         weaknesses: What it is bad at.
         source: Whose definition these numbers are of.
+        source_name: What that source calls it.
         sources: Whose definitions there are.
         default_source: The one that is built unless another is asked for.
         deviations: Where that definition departs from the paper.
@@ -48,6 +49,7 @@ class ModelInfo:
     strengths: str
     weaknesses: str
     source: str
+    source_name: str
     sources: tuple[str, ...]
     default_source: str
     deviations: str

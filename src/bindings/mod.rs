@@ -1,5 +1,6 @@
 //! What Python sees of the crate, one file per class; the only room that names pyo3 and numpy.
 
+#[cfg(feature = "torch")]
 mod array;
 mod checkpoint;
 mod errors;

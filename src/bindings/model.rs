@@ -100,6 +100,12 @@ impl Model {
         self.row.map(|(_, edition)| edition.source.to_string())
     }
 
+    /// What the source calls the network.
+    #[getter]
+    fn source_name(&self) -> Option<&'static str> {
+        self.row.map(|(_, edition)| edition.source_name)
+    }
+
     #[getter]
     fn num_classes(&self) -> usize {
         self.graph.classes()

@@ -31,6 +31,15 @@ fn accepted_names() -> Vec<&'static str> {
     names
 }
 
+/// (our name, source, what the source calls it) of every edition of every variant.
+#[pyfunction]
+fn editions() -> Vec<(&'static str, String, &'static str)> {
+    let editions = |variant: &'static families::Variant| {
+        variant.editions.iter().map(|e| (variant.name, e.source.to_string(), e.source_name))
+    };
+    families::variants().iter().flat_map(editions).collect()
+}
+
 /// The facts about one variant as fields of `cnnzoo.ModelInfo`.
 #[pyfunction]
 #[pyo3(signature = (name, source=None))]
@@ -43,8 +52,9 @@ fn model_info<'py>(
     let size = edition.preprocess.crop as usize;
     let cost = variant.graph(edition, &Options::default())?.cost(size, size)?;
     let family = variant.family;
-    let sources: Vec<String> =
+    let mut sources: Vec<String> =
         variant.editions.iter().map(|edition| edition.source.to_string()).collect();
+    sources.dedup();
     let info = PyDict::new(py);
     info.set_item("name", variant.name)?;
     info.set_item("family", family.name)?;
@@ -54,6 +64,7 @@ fn model_info<'py>(
     info.set_item("strengths", family.strengths)?;
     info.set_item("weaknesses", family.weaknesses)?;
     info.set_item("source", edition.source.to_string())?;
+    info.set_item("source_name", edition.source_name)?;
     info.set_item("default_source", &sources[0])?;
     info.set_item("sources", sources)?;
     info.set_item("deviations", edition.deviations)?;
@@ -134,6 +145,7 @@ pub(super) fn parse_options(name: &str, options: &str) -> Result<Options, Error>
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(model_names, module)?)?;
     module.add_function(wrap_pyfunction!(accepted_names, module)?)?;
+    module.add_function(wrap_pyfunction!(editions, module)?)?;
     module.add_function(wrap_pyfunction!(model_info, module)?)?;
     module.add_function(wrap_pyfunction!(preprocess, module)?)?;
     module.add_function(wrap_pyfunction!(published_weights, module)?)?;

@@ -31,6 +31,8 @@ pub struct Family {
 pub enum Source {
     Torchvision,
     Timm,
+    Keras,
+    Paper,
 }
 
 impl fmt::Display for Source {
@@ -38,6 +40,8 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Self::Torchvision => "torchvision",
             Self::Timm => "timm",
+            Self::Keras => "keras",
+            Self::Paper => "paper",
         })
     }
 }
@@ -114,24 +118,29 @@ pub fn variants() -> &'static [Variant] {
     &VARIANTS
 }
 
-/// The variant called `name`, by our name or by a source's, in the edition of `source` or else the default one.
+/// The variant called `name`, by our name or by a source's, in the edition of `source`, or the one that the source
+/// calls so, or the default one.
 ///
 /// Fails with `Error::UnknownModel`, or `Error::Argument` where the variant has no such source.
 pub fn find(name: &str, source: Option<&str>) -> Result<(&'static Variant, &'static Edition)> {
+    let called = |edition: &&Edition| edition.source_name == name;
     let variant = variants()
         .iter()
         .find(|variant| variant.name == name)
-        .or_else(|| {
-            variants().iter().find(|variant| variant.editions.iter().any(|e| e.source_name == name))
-        })
+        .or_else(|| variants().iter().find(|variant| variant.editions.iter().any(|e| called(&e))))
         .ok_or_else(|| Error::UnknownModel { name: name.to_owned(), closest: closest(name) })?;
-    let wanted = |edition: &&Edition| match source {
-        Some(source) => edition.source.to_string() == source,
-        None => variant.name == name || edition.source_name == name,
+    let of_source = || {
+        let wanted =
+            |edition: &&Edition| source.is_none_or(|source| edition.source.to_string() == source);
+        variant.editions.iter().filter(wanted)
     };
-    let edition = variant.editions.iter().find(wanted).ok_or_else(|| {
-        let sources: Vec<String> =
+    // Our own name alone means the default edition, even where that is not the one that bears it.
+    let ours_alone = source.is_none() && variant.name == name;
+    let exact = of_source().find(called).filter(|_| !ours_alone);
+    let edition = exact.or_else(|| of_source().next()).ok_or_else(|| {
+        let mut sources: Vec<String> =
             variant.editions.iter().map(|edition| format!("\"{}\"", edition.source)).collect();
+        sources.dedup();
         Error::Argument {
             at: format!("`source` of {name}"),
             expected: sources.join(" or "),

@@ -465,7 +465,7 @@ def test_a_name_twice_in_an_archive(tmp_path: pathlib.Path) -> None:
 def test_missing_and_unreadable_files(tmp_path: pathlib.Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         _native.read_checkpoint(tmp_path / "nowhere.pth")
-    with pytest.raises(IsADirectoryError, match=tmp_path.name):
+    with pytest.raises(OSError, match=tmp_path.name):
         _native.read_checkpoint(tmp_path)
 
 
