@@ -33,6 +33,7 @@ class ModelInfo:
         source_name: What that source calls it.
         sources: Whose definitions there are.
         default_source: The one that is built unless another is asked for.
+        options: What `create_model` takes for it beside source, weights, device and seed.
         deviations: Where that definition departs from the paper.
         params: Trained values.
         macs: Multiply-adds of convolutions and linear layers for one image.
@@ -52,6 +53,7 @@ class ModelInfo:
     source_name: str
     sources: tuple[str, ...]
     default_source: str
+    options: tuple[str, ...]
     deviations: str
     params: int
     macs: int
@@ -83,7 +85,7 @@ def model_info(name: str, *, source: str | None = None) -> ModelInfo:
 @functools.cache
 def _cached_info(name: str, source: str | None) -> ModelInfo:
     facts = _native.model_info(name, source)
-    lists = {field: tuple(facts[field]) for field in ("sources", "weights")}
+    lists = {field: tuple(facts[field]) for field in ("sources", "options", "weights")}
     return ModelInfo(**{**facts, **lists})
 
 

@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::graph::Graph;
 use crate::data::Preprocess;
 use crate::error::Error;
-use crate::families::{self, Options, Package, Published};
+use crate::families::{self, COMMON_OPTIONS, Options, Package, Published};
 
 /// Names of all variants, family by family.
 #[pyfunction]
@@ -67,6 +67,8 @@ fn model_info<'py>(
     info.set_item("source_name", edition.source_name)?;
     info.set_item("default_source", &sources[0])?;
     info.set_item("sources", sources)?;
+    let options: Vec<&str> = COMMON_OPTIONS.iter().chain(edition.options).copied().collect();
+    info.set_item("options", options)?;
     info.set_item("deviations", edition.deviations)?;
     info.set_item("params", cost.params)?;
     info.set_item("macs", cost.macs)?;

@@ -7,7 +7,7 @@ mod resnet;
 use std::fmt;
 use std::sync::LazyLock;
 
-pub use options::Options;
+pub use options::{COMMON_OPTIONS, Options};
 
 use crate::data::Preprocess;
 use crate::error::{Error, Result};
@@ -80,7 +80,7 @@ pub struct Edition {
     pub deviations: &'static str,
     /// The best first.
     pub weights: &'static [Published],
-    /// Option names that `build` reads, beside those that every family has.
+    /// Option names that `build` reads, beside `COMMON_OPTIONS`.
     pub options: &'static [&'static str],
     build: Build,
 }

@@ -25,6 +25,9 @@ pub struct Options {
     pub drop_path_rate: Option<f64>,
 }
 
+/// Options that every edition of every family reads.
+pub const COMMON_OPTIONS: [&str; 3] = ["num_classes", "in_channels", "image_size"];
+
 /// No more classes, channels or pixels than this: it keeps every size computable, and is far above any real one.
 const MAX_SIZE: usize = 1 << 16;
 
@@ -54,8 +57,8 @@ impl Options {
     }
 
     fn accepted(name: &str, option: &str, edition: &Edition) -> Result<()> {
-        let listed = || edition.options.join(", ");
-        let expected = format!("one of num_classes, in_channels, image_size, {}", listed());
+        let known: Vec<&str> = COMMON_OPTIONS.iter().chain(edition.options).copied().collect();
+        let expected = format!("one of {}", known.join(", "));
         check(name, "options", edition.options.contains(&option), &expected, format!("`{option}`"))
     }
 }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import timm
@@ -11,20 +14,190 @@ import torchvision
 from numpy.typing import NDArray
 
 import cnnzoo as cz
+from cnnzoo import _native
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 Array = NDArray[np.float32]
+AnyArray = NDArray[Any]
+
+# Sources that can be run here; a paper cannot.
+LIBRARIES = ("torchvision", "timm", "keras")
 
 
-def build_reference(name: str, *, meta: bool = False) -> torch.nn.Module:
-    """The original of a model, without dropout and stochastic depth."""
-    info = cz.model_info(name)
+@dataclass(frozen=True)
+class Edition:
+    """One source's definition of one network."""
+
+    name: str
+    source: str
+    source_name: str
+
+    def __str__(self) -> str:
+        return f"{self.source}-{self.source_name}"
+
+    @property
+    def info(self) -> cz.ModelInfo:
+        return cz.model_info(self.source_name, source=self.source)
+
+    def graph(self) -> cz.Graph:
+        return _native.draw(self.source_name, self.source)
+
+    def create(self, **options: Any) -> cz.Model:
+        return cz.create_model(self.source_name, source=self.source, **options)
+
+
+def editions() -> list[Edition]:
+    """Every edition of every network that a library defines."""
+    every = (Edition(*fields) for fields in _native.editions())
+    return [edition for edition in every if edition.source in LIBRARIES]
+
+
+class Reference(Protocol):
+    """The original of a network, with the same parameters under our names."""
+
+    def state(self) -> dict[str, AnyArray]:
+        """Every parameter and buffer by our name, in the order of the original."""
+
+    def run(self, x: Array, *, training: bool) -> torch.Tensor:
+        """The logits of images (N, C, H, W), with gradients recorded in training."""
+
+    def gradients(self) -> dict[str, AnyArray]:
+        """Of every trained parameter by our name, after a backward pass."""
+
+    def biased_variance(self) -> bool:
+        """Whether running variances average the batch's variance over n instead of n - 1."""
+
+
+class TorchReference:
+    """A module of torchvision or timm."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.module = module
+
+    def state(self) -> dict[str, AnyArray]:
+        return {key: value.numpy() for key, value in self.module.state_dict().items()}
+
+    def run(self, x: Array, *, training: bool) -> torch.Tensor:
+        self.module.train(training)
+        with torch.set_grad_enabled(training):
+            output = self.module(torch.from_numpy(x))
+        # Networks with auxiliary classifiers put out a tuple in training, the main logits first.
+        return output if isinstance(output, torch.Tensor) else output[0]
+
+    def gradients(self) -> dict[str, AnyArray]:
+        return {
+            key: parameter.grad.numpy()
+            for key, parameter in self.module.named_parameters()
+            if parameter.grad is not None
+        }
+
+    def biased_variance(self) -> bool:
+        return False
+
+
+# What Keras calls the arrays of a layer, and we.
+KERAS_ARRAYS = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+    "depthwise_kernel": "depthwise.weight",
+    "pointwise_kernel": "pointwise.weight",
+}
+
+
+class KerasReference:
+    """A model of Keras on its torch backend."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.variables = {
+            f"{layer.name}.{KERAS_ARRAYS[variable.name]}": (layer, variable)
+            for layer in model.layers
+            for variable in layer.variables
+            if variable.name in KERAS_ARRAYS
+        }
+
+    def state(self) -> dict[str, AnyArray]:
+        return {
+            name: self._to_ours(layer, variable, variable.value.detach().numpy())
+            for name, (layer, variable) in self.variables.items()
+        }
+
+    def run(self, x: Array, *, training: bool) -> torch.Tensor:
+        self.model.trainable = training
+        with torch.set_grad_enabled(training):
+            images = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 2, 3, 1)))
+            logits: torch.Tensor = self.model(images, training=training)
+        return logits
+
+    def gradients(self) -> dict[str, AnyArray]:
+        return {
+            name: self._to_ours(layer, variable, variable.value.grad.numpy())
+            for name, (layer, variable) in self.variables.items()
+            if variable.value.grad is not None
+        }
+
+    def biased_variance(self) -> bool:
+        return True
+
+    @staticmethod
+    def _to_ours(layer: Any, variable: Any, values: AnyArray) -> AnyArray:
+        """(H, W, I, O) to (O, I, H, W), (H, W, C, M) to (C·M, 1, H, W), (I, O) to (O, I)."""
+        depthwise = variable.name == "depthwise_kernel" or (
+            type(layer).__name__ == "DepthwiseConv2D" and variable.name == "kernel"
+        )
+        if depthwise:
+            height, width, channels, multiplier = values.shape
+            return values.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
+        if values.ndim == 4:
+            return values.transpose(3, 2, 0, 1)
+        return values.T
+
+
+def torch_options(edition: Edition) -> dict[str, Any]:
+    """Without dropout and stochastic depth, and without an initialisation that takes minutes."""
+    family = edition.info.family
+    if edition.source == "timm":
+        return {}
+    if family.startswith("EfficientNet"):
+        return {"dropout": 0.0, "stochastic_depth_prob": 0.0}
+    return {}
+
+
+def build_module(edition: Edition, *, meta: bool = False) -> torch.nn.Module:
+    """The module of torchvision or timm."""
+    build = timm.create_model if edition.source == "timm" else torchvision.models.get_model
     with torch.device("meta" if meta else "cpu"):
-        if info.source == "timm":
-            return timm.create_model(name)
-        rates: dict[str, Any] = {}
-        if info.family.startswith("EfficientNet"):
-            rates = {"dropout": 0.0, "stochastic_depth_prob": 0.0}
-        return torchvision.models.get_model(name, **rates)
+        module: torch.nn.Module = build(edition.source_name, **torch_options(edition))
+    return module
+
+
+def build_keras(edition: Edition, **options: Any) -> Any:
+    """The model of Keras: `MobileNet(alpha=0.5)` is the function with these arguments."""
+    import keras
+
+    function, _, arguments = edition.source_name.rstrip(")").partition("(")
+    for argument in filter(None, arguments.split(",")):
+        key, _, value = argument.strip().partition("=")
+        options[key] = {"True": True, "False": False}.get(value) or float(value)
+    build = getattr(keras.applications, function)
+    keras.backend.clear_session()
+    return build(weights=None, classifier_activation=None, input_shape=(None, None, 3), **options)
+
+
+def build_reference(edition: Edition) -> Reference:
+    """The original of an edition, with random parameters."""
+    if edition.source == "keras":
+        reference = KerasReference(build_keras(edition))
+        randomise_keras(reference.model)
+        return reference
+    module = build_module(edition)
+    randomise(module)
+    return TorchReference(module)
 
 
 def randomise(module: torch.nn.Module, seed: int = 0) -> None:
@@ -39,19 +212,47 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
                 layer.bias.normal_(0, 0.2, generator=generator)
                 layer.running_mean.normal_(0, 0.2, generator=generator)
                 layer.running_var.uniform_(0.5, 1.5, generator=generator)
-            elif isinstance(layer, torch.nn.Conv2d | torch.nn.Linear) and layer.bias is not None:
-                layer.bias.normal_(0, 0.1, generator=generator)
+            elif isinstance(layer, torch.nn.LayerNorm):
+                layer.weight.uniform_(0.5, 1.5, generator=generator)
+                layer.bias.normal_(0, 0.2, generator=generator)
+            elif isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+                if float(layer.weight.abs().max()) == 0:
+                    layer.weight.normal_(0, 0.02, generator=generator)
+                if layer.bias is not None:
+                    layer.bias.normal_(0, 0.1, generator=generator)
 
 
-def pair(name: str) -> tuple[cz.Model, torch.nn.Module]:
+def randomise_keras(model: Any, seed: int = 0) -> None:
+    """The same for Keras."""
+    generator = np.random.default_rng(seed)
+    for layer in model.layers:
+        for variable in layer.variables:
+            shape = variable.shape
+            if variable.name in {"gamma", "moving_variance"}:
+                variable.assign(generator.uniform(0.5, 1.5, shape))
+            elif variable.name in {"beta", "moving_mean", "bias"}:
+                variable.assign(generator.normal(0, 0.2, shape))
+
+
+def pair(edition: Edition) -> tuple[cz.Model, Reference]:
     """A model of ours and its original with the same random weights."""
-    reference = build_reference(name)
-    randomise(reference)
-    model = cz.create_model(name, drop_rate=0.0, drop_path_rate=0.0)
-    report = model.load_state_dict(reference.state_dict())
+    reference = build_reference(edition)
+    rates = {"drop_rate", "drop_path_rate"} & set(edition.info.options)
+    model = edition.create(**dict.fromkeys(rates, 0.0))
+    report = model.load_state_dict(reference.state())
     assert not report.missing
     assert not report.unexpected
     return model, reference
+
+
+def cheapest(of: list[Edition], count: int) -> Iterator[Edition]:
+    """Of every family, source and deviation, the editions that cost least."""
+    groups: dict[tuple[str, str, str], list[Edition]] = {}
+    for edition in of:
+        info = edition.info
+        groups.setdefault((info.family, info.source, info.deviations), []).append(edition)
+    for group in groups.values():
+        yield from sorted(group, key=lambda edition: edition.info.macs)[:count]
 
 
 def images(size: tuple[int, int], batch: int, seed: int = 0) -> Array:

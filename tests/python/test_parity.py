@@ -1,4 +1,7 @@
-"""Every network against its source, on random weights: forward, training mode, gradients, cost."""
+"""Every network against its source, on random weights: forward, training mode, gradients, cost.
+
+By default the cheapest editions of every family, source and deviation run; the rest is slow.
+"""
 
 from __future__ import annotations
 
@@ -7,77 +10,92 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-import cnnzoo as cz
-from cnnzoo import _native
-from reference import build_reference, images, pair
+from reference import Edition, build_module, cheapest, editions, images, pair
 from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
 
-NAMES = cz.list_models()
+EDITIONS = editions()
 
-# Above this the default size of the image is left to the slow profile.
-QUICK_MACS = 5e9
+# How many editions of each group run by default.
+QUICK = 2
+
+# Above this many multiply-adds the default size of the image is left to the slow profile.
+QUICK_MACS = 2e9
+
+# Pixels that a network needs so that no window is larger than what it slides over.
+SMALLEST: dict[str, int] = {}
 
 
-def default_size_params() -> list[object]:
-    """Names, where the costly ones are marked slow."""
-    slow = [pytest.mark.slow]
+def params(quick: list[Edition]) -> list[object]:
+    """Every edition, where those that are not quick are marked slow."""
+    chosen = set(quick)
     return [
-        pytest.param(name, marks=slow if cz.model_info(name).macs > QUICK_MACS else [])
-        for name in NAMES
+        pytest.param(edition, id=str(edition), marks=[] if edition in chosen else pytest.mark.slow)
+        for edition in EDITIONS
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_evaluation_and_training_equal_the_source(name: str) -> None:
-    model, reference = pair(name)
+@pytest.mark.parametrize("edition", params(list(cheapest(EDITIONS, QUICK))))
+def test_evaluation_and_training_equal_the_source(edition: Edition) -> None:
+    model, reference = pair(edition)
+    more = max(0, SMALLEST.get(edition.info.family, 0) - 65)
 
     # Evaluation, at odd sizes that no stage divides evenly.
-    reference.eval()
-    for size, batch in (((65, 97), 1), ((96, 71), 3)):
-        x = images(size, batch)
-        with torch.no_grad():
-            expected = reference(torch.from_numpy(x)).numpy()
-        assert difference(model(x), expected) <= ROUNDING, f"evaluation at {size}"
+    for (height, width), batch in (((65, 97), 1), ((96, 71), 3)):
+        x = images((height + more, width + more), batch)
+        expected = reference.run(x, training=False).numpy()
+        assert difference(model(x), expected) <= ROUNDING, f"evaluation at {height}×{width}"
 
     # Training: batch statistics, gradients of every parameter, running statistics.
-    reference.train()
-    x = images((65, 78), 4, seed=1)
-    cotangent = np.random.default_rng(2).standard_normal((4, 1000)).astype(np.float32)
-    expected = reference(torch.from_numpy(x))
-    expected.backward(torch.from_numpy(cotangent))
-    logits, gradients = model.vjp(x, cotangent, training=True)
-    assert difference(logits, expected.detach().numpy()) <= ROUNDING, "training"
-    originals = {
-        key: parameter.grad.numpy()
-        for key, parameter in reference.named_parameters()
-        if parameter.grad is not None
-    }
+    x = images((65 + more, 78 + more), 4, seed=1)
+    logits = reference.run(x, training=True)
+    cotangent = np.random.default_rng(2).standard_normal(logits.shape).astype(np.float32)
+    logits.backward(torch.from_numpy(cotangent))
+    ours, gradients = model.vjp(x, cotangent, training=True)
+    assert difference(ours, logits.detach().numpy()) <= ROUNDING, "training"
+    originals = reference.gradients()
     assert gradients.keys() == originals.keys()
-    worst = max((difference(gradients[key], gradient), key) for key, gradient in originals.items())
+    worst = max((difference(gradients[key], value), key) for key, value in originals.items())
     assert worst[0] <= ROUNDING_OF_GRADIENTS, f"gradient of {worst[1]}"
-    ours = model.state_dict()
-    for key, value in reference.state_dict().items():
-        assert difference(ours[key], value.numpy()) <= ROUNDING, f"after the step: {key}"
+    state = model.state_dict()
+    for key, value in reference.state().items():
+        if not (key.endswith("running_var") and reference.biased_variance()):
+            assert difference(state[key], value) <= ROUNDING, f"after the step: {key}"
 
 
-@pytest.mark.parametrize("name", default_size_params())
-def test_the_default_size_equals_the_source(name: str) -> None:
-    model, reference = pair(name)
-    size = cz.model_info(name).input_size
+@pytest.mark.parametrize(
+    "edition", params([e for e in cheapest(EDITIONS, 1) if e.info.macs <= QUICK_MACS])
+)
+def test_the_default_size_equals_the_source(edition: Edition) -> None:
+    model, reference = pair(edition)
+    size = edition.info.input_size
     x = images((size, size), 1)
-    with torch.no_grad():
-        expected = reference.eval()(torch.from_numpy(x)).numpy()
-    assert difference(model(x), expected) <= ROUNDING
+    assert difference(model(x), reference.run(x, training=False).numpy()) <= ROUNDING
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_names_shapes_order_and_cost_equal_the_source(name: str) -> None:
-    reference = build_reference(name, meta=True).eval()
-    info = cz.model_info(name)
-    theirs = [(key, list(value.shape)) for key, value in reference.state_dict().items()]
-    ours = [(key, shape) for key, shape, _ in _native.draw(name).parameters()]
+@pytest.mark.parametrize("edition", [e for e in EDITIONS if e.source != "keras"], ids=str)
+def test_names_shapes_order_and_cost_equal_the_source(edition: Edition) -> None:
+    module = build_module(edition, meta=True).eval()
+    info = edition.info
+    theirs = [(key, list(value.shape)) for key, value in module.state_dict().items()]
+    ours = [(key, shape) for key, shape, _ in edition.graph().parameters()]
     assert ours == theirs
-    assert info.params == sum(p.numel() for p in reference.parameters())
+    assert info.params == sum(p.numel() for p in module.parameters())
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        reference(torch.empty(1, 3, info.input_size, info.input_size, device="meta"))
+        module(torch.empty(1, 3, info.input_size, info.input_size, device="meta"))
     assert info.macs == counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("edition", [e for e in EDITIONS if e.source == "keras"], ids=str)
+def test_names_shapes_and_counts_equal_keras(edition: Edition) -> None:
+    from reference import KerasReference, build_keras
+
+    reference = KerasReference(build_keras(edition))
+    theirs = {key: list(value.shape) for key, value in reference.state().items()}
+    ours = {
+        key: shape
+        for key, shape, _ in edition.graph().parameters()
+        if not key.endswith("num_batches_tracked")
+    }
+    assert ours == theirs
+    trained = sum(int(np.prod(v.shape)) for v in reference.model.trainable_variables)
+    assert edition.info.params == trained

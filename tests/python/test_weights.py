@@ -14,14 +14,14 @@ from safetensors.numpy import load_file, save_file
 
 import cnnzoo as cz
 from cnnzoo import _native
-from reference import build_reference, images, randomise
+from reference import Edition, build_module, images, randomise
 
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
-    reference = build_reference("resnet18")
-    randomise(reference)
-    return reference.state_dict()
+    module = build_module(Edition("resnet18", "torchvision", "resnet18"))
+    randomise(module)
+    return module.state_dict()
 
 
 def same(model: cz.Model, state: dict[str, Any]) -> bool:
@@ -260,7 +260,8 @@ def test_seeds_decide_the_parameters() -> None:
 def test_parameters_start_as_their_source_starts_them(name: str) -> None:
     """Mean and deviation of every weight that is large enough to have any, and every constant."""
     ours = cz.create_model(name).state_dict()
-    for key, tensor in build_reference(name).state_dict().items():
+    module = build_module(Edition(name, cz.model_info(name).source, name))
+    for key, tensor in module.state_dict().items():
         theirs, mine = tensor.double().numpy(), ours[key].astype(np.float64)
         if theirs.size < 2 or theirs.std() == 0:
             np.testing.assert_array_equal(mine, theirs, err_msg=key)
