@@ -125,7 +125,7 @@ def _lines(facts: ModelInfo) -> dict[str, str]:
 
 
 def _layers(facts: ModelInfo) -> Summary:
-    graph = _native.draw(facts.name, facts.source)
+    graph = _native.draw(facts.source_name, facts.source)
     _, height, width = graph.input_shape
     return Summary(graph, height, width)
 
