@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import pickle
 
 import pytest
@@ -50,6 +51,8 @@ def test_limits_are_on_the_source_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
 def test_every_name_is_a_function_too() -> None:
     assert cz.resnet18.__name__ == "resnet18"
     assert "arXiv:1512.03385" in (cz.resnet18.__doc__ or "")
+    assert "num_classes: 'int' = 1000" in str(inspect.signature(cz.resnet18))
+    assert "name" not in inspect.signature(cz.resnet18).parameters
     model = cz.resnet18(num_classes=3)
     assert (model.name, model.num_classes) == ("resnet18", 3)
     assert set(cz.list_models()) <= set(dir(cz))
@@ -108,7 +111,7 @@ def test_a_source_that_is_not_there_is_refused() -> None:
         ({"drop_rate": 1.0}, "a rate from 0 to below 1, got 1"),
         ({"drop_rate": float("nan")}, "drop_rate"),
         ({"drop_path_rate": -0.1}, "`drop_path_rate` of resnet18"),
-        ({"drop_rat": 0.1}, "unknown field `drop_rat`"),
+        ({"drop_rat": 0.1}, r"got {\"drop_rat\": 0.1} \(unknown field `drop_rat`\)$"),
     ],
 )
 def test_an_option_out_of_range_is_refused(options: dict[str, float], message: str) -> None:
