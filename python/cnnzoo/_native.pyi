@@ -88,6 +88,8 @@ class Graph:
         """(channels, height, width) of the image that the graph is drawn for."""
     def nodes(self) -> list[str]:
         """Names of all nodes, in the order in which they run."""
+    def pyramid(self) -> list[str]:
+        """Names of the last node of each resolution, the finest first."""
     def rows(self, height: int, width: int) -> list[_SummaryRow]:
         """A row for every node that the logits need, for one image of this size."""
     def parameters(self) -> list[tuple[str, list[int], bool]]:

@@ -146,6 +146,17 @@ class Model:
         names = list(nodes)
         return dict(zip(names, self._engine.run(x, names), strict=True))
 
+    def pyramid(self, x: ArrayLike) -> dict[str, NDArray[np.float32]]:
+        """Compute the last value of each resolution, the finest first, as detectors use them.
+
+        Args:
+            x: Images (N, C, H, W), as for a run.
+
+        Returns:
+            Values (N, C, H, W) by node, each coarser than the one before.
+        """
+        return self.features(x, self.graph.pyramid())
+
     def embed(self, x: ArrayLike) -> NDArray[np.float32]:
         """Compute the pooled features (N, C) before the classifier."""
         return self._engine.run(x, [self._engine.embedding])[0]

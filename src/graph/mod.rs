@@ -107,6 +107,20 @@ impl Graph {
         id
     }
 
+    /// The last node of each resolution on the way to the output, the finest first; a single pixel is none.
+    pub fn pyramid(&self) -> Vec<NodeId> {
+        let needed = self.needed_for(&[self.output]);
+        let mut levels: Vec<(usize, usize, NodeId)> = Vec::new();
+        for id in self.ids().skip(1).filter(|id| needed[id.0]) {
+            let Shape::Image { height, width, .. } = self.drawn[id.0] else { continue };
+            if height * width > 1 {
+                levels.retain(|level| (level.0, level.1) != (height, width));
+                levels.push((height, width, id));
+            }
+        }
+        levels.into_iter().map(|(_, _, id)| id).collect()
+    }
+
     /// How many logits there are; 0 where the output is no linear layer.
     pub fn classes(&self) -> usize {
         match &self.node(self.output).op {

@@ -155,6 +155,20 @@ def test_features_stop_at_the_named_node(model: cz.Model) -> None:
         model.features(X, ["layer9"])
 
 
+def test_a_pyramid_holds_the_last_value_of_each_resolution(model: cz.Model) -> None:
+    values = model.pyramid(images((64, 96), 1))
+    assert [(name, value.shape[1:]) for name, value in values.items()] == [
+        ("relu", (64, 32, 48)),
+        ("layer1.1.relu_1", (64, 16, 24)),
+        ("layer2.1.relu_1", (128, 8, 12)),
+        ("layer3.1.relu_1", (256, 4, 6)),
+        ("layer4.1.relu_1", (512, 2, 3)),
+    ]
+    b0 = cz.create_model("efficientnet_b0", num_classes=0)
+    strides = [224 // value.shape[2] for value in b0.pyramid(images((224, 224), 1)).values()]
+    assert strides == [2, 4, 8, 16, 32]
+
+
 def test_without_classes_the_features_come_out(model: cz.Model) -> None:
     headless = cz.create_model("resnet18", num_classes=0)
     assert headless(X).shape == (3, 512)
