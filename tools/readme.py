@@ -39,9 +39,7 @@ def main() -> int:
         README.write_text(filled(text))
         return 0
     if filled(text) != text:
-        sys.stderr.write(
-            "README.md: the table of families is out of date; run `make docs`\n"
-        )
+        sys.stderr.write("README.md: the table of families is out of date; run `make docs`\n")
         return 1
     return 0
 

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::failed;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, Parameter, Role};
 use crate::weights::Value;
 use crate::weights::init::{Recipe, fill};
@@ -69,8 +69,8 @@ impl Store {
         if value.shape != parameter.shape {
             return Err(Error::Shape {
                 at: format!("`{}`", parameter.name),
-                expected: format!("{:?}", parameter.shape),
-                got: format!("{:?}", value.shape),
+                expected: shape_text(&parameter.shape),
+                got: shape_text(&value.shape),
             });
         }
         if parameter.role == Role::BatchCount {

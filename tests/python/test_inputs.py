@@ -18,6 +18,13 @@ def model() -> cz.Model:
 X = images((40, 48), 3)
 
 
+def unaligned(x: np.ndarray) -> np.ndarray:
+    """The same values one byte off where a float may begin."""
+    moved = np.frombuffer(b"." + x.tobytes(), np.float32, offset=1).reshape(x.shape)
+    assert not moved.flags.aligned
+    return moved
+
+
 @pytest.mark.parametrize(
     "x",
     [
@@ -26,6 +33,7 @@ X = images((40, 48), 3)
         pytest.param(
             np.ascontiguousarray(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2), id="nhwc"
         ),
+        pytest.param(unaligned(X), id="unaligned"),
         pytest.param(X.astype(np.float64), id="float64"),
         pytest.param(X.astype(">f4"), id="big endian"),
         pytest.param(torch.from_numpy(X), id="tensor"),

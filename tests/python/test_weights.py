@@ -85,7 +85,7 @@ def test_strict_loading_changes_nothing_unless_all_fits(state: dict[str, torch.T
     message = str(caught.value)
     assert "1 missing: `conv1.weight`" in message
     assert "1 unexpected: `extra.weight`" in message
-    assert "`fc.bias` (expected [1000], got [7])" in message
+    assert "`fc.bias` (expected (1000,), got (7,))" in message
     assert same(model, before)
 
     report = model.load_state_dict(broken, strict=False)
