@@ -56,7 +56,7 @@ class Model:
 
     @property
     def device(self) -> str:
-        """Where its parameters are: `cpu` or `cuda:N`."""
+        """Where its parameters are: `cpu`, `cuda:N`, or `meta` if it has none."""
         return self._engine.device
 
     @property
@@ -321,6 +321,7 @@ def create_model(
     weights: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     seed: int = 0,
+    meta: bool = False,
     **options: Any,
 ) -> Model:
     """Build a network.
@@ -335,6 +336,7 @@ def create_model(
             of classes than the file's, the classifier starts afresh.
         device: `cpu`, `cuda` or `cuda:N`.
         seed: Of the initial parameters.
+        meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
         **options: Of the family: `drop_rate`, `drop_path_rate`.
 
     Raises:
@@ -349,7 +351,7 @@ def create_model(
     defaults = {"num_classes": 1000, "in_channels": 3}
     given = {option: value for option, value in chosen.items() if defaults.get(option) != value}
     text = json.dumps(given, default=_plain)
-    engine = _native.Model(name, source, text, device, seed)
+    engine = _native.Model(name, source, text, "meta" if meta else device, seed)
     model = Model(engine, Preprocess(**_native.preprocess(name, source)))
     if weights is not None:
         _load_pretrained(model, name, source, weights)

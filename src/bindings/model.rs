@@ -30,16 +30,41 @@ struct Model {
     graph: graph::Graph,
     /// Many threads read it at once; what writes waits for them. Locked only without the GIL, so that nobody waits
     /// for a lock with the GIL in hand.
-    store: RwLock<Store>,
+    /// None on the device `meta`.
+    store: Option<RwLock<Store>>,
+}
+
+/// The device of models without parameters.
+const META: &str = "meta";
+
+/// Fresh parameters, unless the device is `meta`.
+fn parameters(
+    graph: &graph::Graph,
+    recipe: Recipe,
+    seed: u64,
+    device: &str,
+) -> Result<Option<RwLock<Store>>> {
+    if device == META {
+        return Ok(None);
+    }
+    Ok(Some(RwLock::new(Store::new(graph, recipe, seed, torch::device(device)?)?)))
 }
 
 impl Model {
-    fn read(&self) -> RwLockReadGuard<'_, Store> {
-        self.store.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> Result<RwLockReadGuard<'_, Store>> {
+        Ok(self.parameters()?.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Store> {
-        self.store.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> Result<RwLockWriteGuard<'_, Store>> {
+        Ok(self.parameters()?.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn parameters(&self) -> Result<&RwLock<Store>> {
+        self.store.as_ref().ok_or_else(|| Error::Device {
+            device: META.into(),
+            expected: format!("{} with parameters", self.graph.name()),
+            got: "one that was built with meta=True, to be read only".into(),
+        })
     }
 
     fn node(&self, name: &str) -> Result<NodeId> {
@@ -74,8 +99,8 @@ impl Model {
         let options = parse_options(name, options)?;
         detached(py, || {
             let graph = variant.graph(edition, &options)?;
-            let store = Store::new(&graph, edition.recipe, seed, torch::device(device)?)?;
-            Ok(Self { row: Some((variant, edition)), options, graph, store: RwLock::new(store) })
+            let store = parameters(&graph, edition.recipe, seed, device)?;
+            Ok(Self { row: Some((variant, edition)), options, graph, store })
         })
     }
 
@@ -84,9 +109,8 @@ impl Model {
     fn from_graph(py: Python<'_>, graph: &Graph, device: &str, seed: u64) -> PyResult<Self> {
         detached(py, || {
             let graph = graph.0.clone();
-            let store =
-                Store::new(&graph, Recipe::TorchvisionResNet, seed, torch::device(device)?)?;
-            Ok(Self { row: None, options: Options::default(), graph, store: RwLock::new(store) })
+            let store = parameters(&graph, Recipe::TorchvisionResNet, seed, device)?;
+            Ok(Self { row: None, options: Options::default(), graph, store })
         })
     }
 
@@ -120,7 +144,10 @@ impl Model {
 
     #[getter]
     fn device(&self, py: Python<'_>) -> PyResult<String> {
-        detached(py, || Ok(torch::device_name(self.read().device())))
+        if self.store.is_none() {
+            return Ok(META.to_owned());
+        }
+        detached(py, || Ok(torch::device_name(self.read()?.device())))
     }
 
     fn graph(&self) -> Graph {
@@ -141,7 +168,7 @@ impl Model {
         };
         let x = floats(x, &format!("the input of {}", self.graph.name()), self.fits())?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
-        let arrays = detached(py, || torch::infer(&self.graph, &self.read(), view, &wanted))?;
+        let arrays = detached(py, || torch::infer(&self.graph, &*self.read()?, view, &wanted))?;
         arrays.into_iter().map(|array| from_values(py, &array.shape, array.values)).collect()
     }
 
@@ -159,7 +186,7 @@ impl Model {
         let x = View { shape: x.shape(), values: x.as_slice()? };
         let cotangent = View { shape: cotangent.shape(), values: cotangent.as_slice()? };
         let (pullback, names) = detached(py, || {
-            let mut store = self.write();
+            let mut store = self.write()?;
             let Pullback { output, gradients } =
                 torch::pull_back(&self.graph, &mut store, x, cotangent, training)?;
             let names: Vec<String> = gradients
@@ -177,7 +204,7 @@ impl Model {
 
     /// Moves the parameters to another device.
     fn to(&self, py: Python<'_>, device: &str) -> PyResult<()> {
-        detached(py, || self.write().to_device(torch::device(device)?))
+        detached(py, || self.write()?.to_device(torch::device(device)?))
     }
 
     /// The node whose value is the pooled features.
@@ -188,7 +215,7 @@ impl Model {
 
     /// A copy of every parameter and buffer, by name.
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let arrays = detached(py, || self.read().snapshot())?;
+        let arrays = detached(py, || self.read()?.snapshot())?;
         let dict = PyDict::new(py);
         for (name, shape, stored) in arrays {
             let array = match stored {
@@ -211,7 +238,7 @@ impl Model {
         let values = held.values();
         let policy = if strict { Policy::Strict } else { Policy::Lenient };
         let report = detached(py, || {
-            self.write().fill(&self.graph, &values, Naming::Own, &policy, "the mapping")
+            self.write()?.fill(&self.graph, &values, Naming::Own, &policy, "the mapping")
         })?;
         into_python(py, report, &[], "a mapping")
     }
@@ -253,7 +280,7 @@ impl Model {
         metadata: BTreeMap<String, String>,
     ) -> PyResult<()> {
         detached(py, || {
-            let arrays = self.read().snapshot()?;
+            let arrays = self.read()?.snapshot()?;
             let items = arrays.iter().map(|(name, shape, stored)| match stored {
                 Stored::Floats(values) => {
                     Item { name, dtype: Dtype::F32, shape, data: Data::F32(values) }
@@ -289,7 +316,7 @@ impl Model {
             let checkpoint = Checkpoint::open(&path)?;
             let naming = naming.unwrap_or_else(|| Naming::recognise(checkpoint.names()));
             let origin = path.display().to_string();
-            let report = self.write().fill(&self.graph, &checkpoint, naming, policy, &origin)?;
+            let report = self.write()?.fill(&self.graph, &checkpoint, naming, policy, &origin)?;
             Ok((report, checkpoint.ignored().to_vec(), checkpoint.provenance().to_owned()))
         })?;
         into_python(py, report, &ignored, &provenance)
