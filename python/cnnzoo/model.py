@@ -256,6 +256,20 @@ class Model:
         self._engine.to(device)
         return self
 
+    def reset_classifier(self, *, num_classes: int, seed: int = 0) -> Model:
+        """Replace the classifier by a fresh one, in place; every other parameter stays.
+
+        Args:
+            num_classes: Logits; 0 leaves the classifier off.
+            seed: Of the classifier's initial parameters.
+
+        Raises:
+            ArgumentError: A number that the network cannot take.
+        """
+        self._engine.reset_classifier(num_classes, seed)
+        self._labels = None
+        return self
+
     # Weights
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
