@@ -448,31 +448,9 @@ def _array(name: object, value: Any) -> NDArray[Any]:
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(array.shape)
 
 
-def _report(
-    fields: tuple[
-        list[str],
-        list[str],
-        list[str],
-        list[tuple[str, list[int], list[int]]],
-        dict[str, str],
-        dict[str, str],
-        str,
-        str,
-    ],
-) -> LoadReport:
-    loaded, missing, unexpected, mismatched, converted, ignored, naming, provenance = fields
-    return LoadReport(
-        loaded=tuple(loaded),
-        missing=tuple(missing),
-        unexpected=tuple(unexpected),
-        mismatched=tuple(
-            Mismatch(name, tuple(expected), tuple(got)) for name, expected, got in mismatched
-        ),
-        converted=converted,
-        ignored=ignored,
-        naming=naming,
-        provenance=provenance,
-    )
+def _report(fields: dict[str, Any]) -> LoadReport:
+    mismatched = tuple(Mismatch(*mismatch) for mismatch in fields["mismatched"])
+    return LoadReport(**{**fields, "mismatched": mismatched})
 
 
 def _plain(value: Any) -> Any:

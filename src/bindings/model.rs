@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyDict;
 
 use super::array::{count, floats, from_values};
 use super::errors::detached;
@@ -284,7 +284,7 @@ impl Model {
         &self,
         arrays: &Bound<'py, PyDict>,
         strict: bool,
-    ) -> PyResult<Bound<'py, PyTuple>> {
+    ) -> PyResult<Bound<'py, PyDict>> {
         let py = arrays.py();
         let held = Held::new(arrays)?;
         let values = held.values();
@@ -304,18 +304,14 @@ impl Model {
         path: PathBuf,
         naming: &str,
         strict: bool,
-    ) -> PyResult<Bound<'py, PyTuple>> {
+    ) -> PyResult<Bound<'py, PyDict>> {
         let policy = if strict { Policy::Strict } else { Policy::Lenient };
         self.load_file(py, path, naming, &policy)
     }
 
     /// Fills parameters from a file of weights for the same network, perhaps with another classifier: where another
     /// number of classes was asked for, the classifier may differ and keeps its fresh values.
-    fn load_pretrained<'py>(
-        &self,
-        py: Python<'py>,
-        path: PathBuf,
-    ) -> PyResult<Bound<'py, PyTuple>> {
+    fn load_pretrained<'py>(&self, py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyDict>> {
         let options = self.look(py, |state| state.options.clone())?;
         let policy = match self.row {
             Some((variant, edition)) if options.num_classes.is_some() => {
@@ -365,7 +361,7 @@ impl Model {
         path: PathBuf,
         naming: &str,
         policy: &Policy,
-    ) -> PyResult<Bound<'py, PyTuple>> {
+    ) -> PyResult<Bound<'py, PyDict>> {
         let naming = self.naming(naming)?;
         let (report, ignored, provenance) = detached(py, || {
             let checkpoint = Checkpoint::open(&path)?;
