@@ -256,6 +256,20 @@ class Model:
         self._engine.to(device)
         return self
 
+    def reset_classifier(self, *, num_classes: int, seed: int = 0) -> Model:
+        """Replace the classifier by a fresh one, in place; every other parameter stays.
+
+        Args:
+            num_classes: Logits; 0 leaves the classifier off.
+            seed: Of the classifier's initial parameters.
+
+        Raises:
+            ArgumentError: A number that the network cannot take.
+        """
+        self._engine.reset_classifier(num_classes, seed)
+        self._labels = None
+        return self
+
     # Weights
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -434,31 +448,9 @@ def _array(name: object, value: Any) -> NDArray[Any]:
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(array.shape)
 
 
-def _report(
-    fields: tuple[
-        list[str],
-        list[str],
-        list[str],
-        list[tuple[str, list[int], list[int]]],
-        dict[str, str],
-        dict[str, str],
-        str,
-        str,
-    ],
-) -> LoadReport:
-    loaded, missing, unexpected, mismatched, converted, ignored, naming, provenance = fields
-    return LoadReport(
-        loaded=tuple(loaded),
-        missing=tuple(missing),
-        unexpected=tuple(unexpected),
-        mismatched=tuple(
-            Mismatch(name, tuple(expected), tuple(got)) for name, expected, got in mismatched
-        ),
-        converted=converted,
-        ignored=ignored,
-        naming=naming,
-        provenance=provenance,
-    )
+def _report(fields: dict[str, Any]) -> LoadReport:
+    mismatched = tuple(Mismatch(*mismatch) for mismatch in fields["mismatched"])
+    return LoadReport(**{**fields, "mismatched": mismatched})
 
 
 def _plain(value: Any) -> Any:

@@ -129,6 +129,31 @@ impl Graph {
         }
     }
 
+    /// The same network with another number of logits, or with none of its classifier.
+    ///
+    /// Fails with `Error::Argument` where logits are asked for and the output is no linear layer.
+    pub fn with_classes(&self, classes: usize) -> Result<Self> {
+        let mut nodes = self.nodes.clone();
+        let mut output = self.output;
+        match &mut nodes[output.0].op {
+            Op::Linear(linear) if classes > 0 => linear.out = classes,
+            Op::Linear(_) => output = self.embedding(),
+            op if classes > 0 => {
+                return Err(Error::Argument {
+                    at: format!("the classifier of {}", self.name),
+                    expected: "a linear layer as the output".into(),
+                    got: op.name().into(),
+                });
+            }
+            _ => {}
+        }
+        if classes == 0 {
+            nodes.truncate(output.0 + 1);
+        }
+        let auxiliary = self.auxiliary.iter().copied().filter(|id| id.0 < nodes.len()).collect();
+        Self::new(self.name.clone(), nodes, output, auxiliary)
+    }
+
     /// The name of the node that puts out the logits.
     pub fn classifier(&self) -> &str {
         &self.node(self.output).name
