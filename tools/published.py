@@ -22,9 +22,9 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 TABLE = Path(__file__).parents[1] / "python" / "cnnzoo" / "published.csv"
 COLUMNS = (
-    "source,source_name,tag,default,address,hash,license,classes,top1,top5,resize,crop,fit,"
-    "interpolation,mean,std,data,recipe"
-).split(",")
+    *("source", "source_name", "tag", "default", "address", "hash", "license", "classes"),
+    *("top1", "top5", "resize", "crop", "fit", "interpolation", "mean", "std", "data", "recipe"),
+)
 
 Row = dict[str, str]
 
@@ -103,9 +103,11 @@ def timm_rows(name: str) -> Iterator[Row]:
     """Every row of a network, without accuracies."""
     import timm
 
-    default = timm.get_pretrained_cfg(name).tag
+    # Its fields are optional to the type checker.
+    look_up: Any = timm.get_pretrained_cfg
+    default = look_up(name).tag
     for full_name in timm.list_pretrained(f"{name}.*", exclude_filters=""):
-        cfg = timm.get_pretrained_cfg(full_name)
+        cfg = look_up(full_name)
         size = cfg.input_size[-1]
         yield {
             "source": "timm",

@@ -34,7 +34,7 @@ from cnnzoo.prediction import Guess, Prediction
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.registry import ModelInfo, list_models, model_info
 from cnnzoo.summary import Summary, SummaryRow
-from cnnzoo.weights import LoadReport, Mismatch
+from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
 
 __version__ = "0.1.0"
 
@@ -55,6 +55,7 @@ __all__ = [
     "OutOfMemoryError",
     "Prediction",
     "Preprocess",
+    "Published",
     "ShapeError",
     "Summary",
     "SummaryRow",
@@ -66,6 +67,7 @@ __all__ = [
     "list_models",
     "load",
     "model_info",
+    "published_weights",
     "registry",
 ]
 

