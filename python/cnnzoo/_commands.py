@@ -72,8 +72,12 @@ def _row(info: ModelInfo) -> tuple[str, ...]:
         human(info.params),
         human(info.macs),
         str(info.input_size),
-        ", ".join(info.weights),
+        _best(info.weights),
     )
+
+
+def _best(tags: Sequence[str]) -> str:
+    return tags[0] + (f" (+{len(tags) - 1})" if len(tags) > 1 else "") if tags else ""
 
 
 def _print_json(out: Out, value: Any) -> None:
@@ -120,7 +124,7 @@ def _lines(facts: ModelInfo) -> dict[str, str]:
         "multiply-adds": f"{human(facts.macs)} ({facts.macs:,}) for one image",
         "activations": f"{human(facts.activations)} ({facts.activations:,}) for one image",
         "image": f"{facts.input_size} × {facts.input_size} pixels",
-        "weights": ", ".join(facts.weights) or "none that cnnzoo can find by itself yet",
+        "weights": ", ".join(facts.weights) or "none are published",
     }
 
 

@@ -391,6 +391,9 @@ def create_model(
         chosen["image_size"] = image_size
     defaults = {"num_classes": 1000, "in_channels": 3}
     given = {option: value for option, value in chosen.items() if defaults.get(option) != value}
+    if published is not None and published.classes != chosen["num_classes"]:
+        # Said even where it is usual, so that the classifier of the file gives way.
+        given["num_classes"] = chosen["num_classes"]
     text = json.dumps(given, default=_plain)
     engine = _native.Model(name, source, text, "meta" if meta else device, seed)
     model = Model(engine, Preprocess(**_native.preprocess(name, source)))

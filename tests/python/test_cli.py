@@ -223,9 +223,11 @@ def test_list_prints_every_model_once(run: Command) -> None:
     assert set(rule) == {"─"}
     assert [line.split()[0] for line in lines] == cz.list_models()
     resnet50 = next(line for line in lines if line.startswith("resnet50 "))
-    assert resnet50.split() == ["resnet50", "ResNet", "2015", "25.6M", "4.09G", "224"]
-    lite = next(line for line in lines if line.startswith("tf_efficientnet_lite0 "))
-    assert lite.split()[-1] == cz.model_info("tf_efficientnet_lite0").weights[0]
+    best, *others = cz.model_info("resnet50").weights
+    facts = ["resnet50", "ResNet", "2015", "25.6M", "4.09G", "224", best, f"(+{len(others)})"]
+    assert resnet50.split() == facts
+    alone = next(line for line in lines if line.startswith("resnet18 "))
+    assert alone.split()[6] == cz.model_info("resnet18").weights[0]
 
 
 def test_list_json_has_all_facts(run: Command) -> None:
@@ -451,7 +453,7 @@ def test_predict_without_the_weights_says_what_to_install(
     ("argv", "message"),
     [
         (["--model", "tf_efficientnet_lite9"], "closest are tf_efficientnet_lite"),
-        (["--model", "resnet18"], "resnet18 has no weights"),
+        (["--model", "efficientnet_lite4"], "efficientnet_lite4 has no weights"),
         (["--weights", "nowhere.pth"], "nowhere.pth"),
         (["--device", "abacus"], "abacus"),
         (["--save", "picture.gif"], "picture.gif: expected a name that ends in .png"),

@@ -247,7 +247,14 @@ def test_wheel_holds_the_package_and_nothing_else() -> None:
     }
     assert package == written | {"cnnzoo/_native.abi3.so"}
     assert {"cnnzoo/py.typed", "cnnzoo/_native.pyi", "cnnzoo/_libtorch.py"} <= package
-    assert {Path(name).suffix for name in package} <= {".py", ".pyi", ".typed", ".so", ".txt"}
+    assert {Path(name).suffix for name in package} <= {
+        ".py",
+        ".pyi",
+        ".typed",
+        ".so",
+        ".txt",
+        ".csv",
+    }
 
     rest = {name.partition("/")[2] for name in names() if name not in package}
     licences = {"licenses/LICENSE-MIT", "licenses/LICENSE-APACHE"}

@@ -154,8 +154,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         model.load_weights(tmp_path / "gone.pth")
     with pytest.raises(cz.WeightsError, match="expected a file or a tag"):
         cz.create_model("tf_efficientnet_lite0", weights="gone.pth")
-    with pytest.raises(cz.WeightsError, match="resnet18 has no weights"):
-        cz.create_model("resnet18", weights="default")
+    with pytest.raises(FileNotFoundError, match=r"gone\.pth: there is no such file"):
+        cz.create_model("resnet18", weights=tmp_path / "gone.pth")
 
 
 def test_an_unknown_naming_is_refused(tmp_path: Path) -> None:
