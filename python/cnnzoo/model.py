@@ -449,8 +449,11 @@ def _array(name: object, value: Any) -> NDArray[Any]:
 
 
 def _report(fields: dict[str, Any]) -> LoadReport:
-    mismatched = tuple(Mismatch(*mismatch) for mismatch in fields["mismatched"])
-    return LoadReport(**{**fields, "mismatched": mismatched})
+    shapes = {
+        what: tuple(Mismatch(*mismatch) for mismatch in fields[what])
+        for what in ("mismatched", "resampled")
+    }
+    return LoadReport(**{**fields, **shapes})
 
 
 def _plain(value: Any) -> Any:
