@@ -344,10 +344,12 @@ def create_model(
         name: Of `list_models()`, or what a source calls it.
         num_classes: Logits; 0 leaves the classifier off.
         in_channels: Channels of the images.
-        image_size: Height and width that the network is drawn for; others can be run.
+        image_size: Height and width that the network is drawn for, and that `preprocess` cuts
+            photographs to. Others can be run, but not by networks that learn positions (ViT).
         source: Whose definition of the network; its default one if not given.
         weights: `"default"`, a tag of `model_info(name).weights`, or a file. With another number
-            of classes than the file's, the classifier starts afresh.
+            of classes than the file's, the classifier starts afresh; positions of another image
+            size are interpolated.
         device: `cpu`, `cuda` or `cuda:N`.
         seed: Of the initial parameters.
         meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
@@ -369,6 +371,8 @@ def create_model(
     model = Model(engine, Preprocess(**_native.preprocess(name, source)))
     if weights is not None:
         _load_pretrained(model, name, source, weights)
+    if image_size is not None:
+        model._preprocess = model.preprocess.resized(image_size)
     return model
 
 

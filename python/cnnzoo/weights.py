@@ -48,7 +48,15 @@ class LoadReport:
     provenance: str
 
     def __repr__(self) -> str:
-        lists = ("loaded", "missing", "unexpected", "mismatched", "resampled", "converted", "ignored")
+        lists = (
+            "loaded",
+            "missing",
+            "unexpected",
+            "mismatched",
+            "resampled",
+            "converted",
+            "ignored",
+        )
         counts = ", ".join(
             f"{len(getattr(self, what))} {what}"
             for what in lists

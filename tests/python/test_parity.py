@@ -64,8 +64,9 @@ def one_size_equals_the_source(edition: Edition) -> None:
     patch = next(shape[-1] for _, shape, _ in edition.graph().parameters() if len(shape) == 4)
     # timm leaves out the pixels that fill no patch.
     rest = 3 if edition.source == "timm" else 0
-    model, reference = pair(edition, image_size=5 * patch + rest)
-    evaluation_equals(model, reference, images((5 * patch + rest,) * 2, 1))
+    evaluation_equals(
+        *pair(edition, image_size=5 * patch + rest), images((5 * patch + rest,) * 2, 1)
+    )
     model, reference = pair(edition, image_size=3 * patch)
     evaluation_equals(model, reference, images((3 * patch,) * 2, 3))
     training_equals(model, reference, images((3 * patch,) * 2, 4, seed=1))
