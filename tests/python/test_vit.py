@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.numpy import save_file
-from timm.layers import resample_abs_pos_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
 
 import cnnzoo as cz
 from reference import Edition, TorchReference, build_module, build_reference, images, randomise
@@ -131,7 +132,7 @@ def test_rates_drop_where_the_source_drops(
 
 def test_both_heads_are_one_classifier() -> None:
     edition = Edition("deit_tiny_distilled_16", "timm", DISTILLED)
-    module = build_module(edition)
+    module: Any = build_module(edition)
     randomise(module)
     model = edition.create()
     model.load_state_dict(TorchReference(module).state())
@@ -164,7 +165,7 @@ def test_both_heads_are_one_classifier() -> None:
 
 
 def test_embeddings_are_the_class_token() -> None:
-    module = timm.create_model(TINY).eval()
+    module: Any = timm.create_model(TINY).eval()
     model = cz.create_model(TINY)
     model.load_state_dict(module.state_dict())
     x = images((224, 224), 2)
