@@ -15,6 +15,8 @@ pub use op::Op;
 pub use parameter::{Parameter, Role};
 pub use shape::Shape;
 
+use std::collections::HashSet;
+
 use crate::error::{Error, Result};
 use op::Input;
 
@@ -62,7 +64,22 @@ impl Graph {
         auxiliary: Vec<NodeId>,
     ) -> Result<Self> {
         let drawn = check::check(&nodes, output, &auxiliary)?;
-        Ok(Self { name, nodes, output, auxiliary, drawn })
+        let graph = Self { name, nodes, output, auxiliary, drawn };
+        graph.arrays_have_names_of_their_own()?;
+        Ok(graph)
+    }
+
+    fn arrays_have_names_of_their_own(&self) -> Result<()> {
+        let mut names = HashSet::new();
+        match self.parameters().into_iter().find(|array| !names.insert(array.name.clone())) {
+            None => Ok(()),
+            Some(array) => Err(Error::Graph {
+                node: self.node(array.node).name.clone(),
+                op: self.node(array.node).op.name(),
+                expected: "arrays with names of their own".into(),
+                got: format!("`{}`, which an earlier node has", array.name),
+            }),
+        }
     }
 
     pub fn name(&self) -> &str {

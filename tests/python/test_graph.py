@@ -300,6 +300,10 @@ def test_the_text_of_every_model_parses_back(name: str) -> None:
         (["y = embedding() tokens=4 width=6 grid=3"], "expected tokens of at least 9 cells, got 4"),
         (["t = tokens(input)", "y = attention(t) heads=4"], "expected a width divisible by"),
         (["t = tokens(input)", "y = take(t) index=289"], "expected more than 289 tokens, got 289"),
+        (
+            ["t = tokens(input)", "y = linear(t) out=4", "y.weight = embedding() width=4"],
+            "names of their own, got `y.weight`, which an earlier node has",
+        ),
         (["y = embedding(input) width=6"], "expected no inputs, got 1"),
         (["e = embedding() width=6", "y = concat(input, e)"], "expected an image, got tokens"),
         (["y = multiply(input) by=1e999"], "line 3"),
