@@ -345,13 +345,14 @@ def create_model(
         num_classes: Logits; 0 leaves the classifier off. As many as published weights have, else
             1000, if not given.
         in_channels: Channels of the images.
-        image_size: Height and width that the network is drawn for; others can be run. Those of
-            published weights if not given.
+        image_size: Height and width that the network is drawn for, and that `preprocess` cuts
+            photographs to; those of published weights if not given. Others can be run, but not by
+            networks that learn positions (ViT).
         source: Whose definition of the network; its default one if not given.
         weights: `"default"`, a tag of `model_info(name).weights` in any case, or a file. What is
             neither installed nor cached is downloaded. A tag of another source selects that
             source unless one is given. With another number of classes than the file's, the
-            classifier starts afresh.
+            classifier starts afresh; positions of another image size are interpolated.
         device: `cpu`, `cuda` or `cuda:N`.
         seed: Of the initial parameters.
         meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
@@ -400,6 +401,8 @@ def create_model(
     if published is not None:
         model._preprocess = published.preprocess or model._preprocess
         weights = published.path()
+    if image_size is not None:
+        model._preprocess = model.preprocess.resized(image_size)
     if weights is not None:
         engine.load_pretrained(os.fspath(weights))
     return model
@@ -460,8 +463,11 @@ def _array(name: object, value: Any) -> NDArray[Any]:
 
 
 def _report(fields: dict[str, Any]) -> LoadReport:
-    mismatched = tuple(Mismatch(*mismatch) for mismatch in fields["mismatched"])
-    return LoadReport(**{**fields, "mismatched": mismatched})
+    shapes = {
+        what: tuple(Mismatch(*mismatch) for mismatch in fields[what])
+        for what in ("mismatched", "resampled")
+    }
+    return LoadReport(**{**fields, **shapes})
 
 
 def _plain(value: Any) -> Any:

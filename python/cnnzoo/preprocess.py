@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -61,6 +61,10 @@ class Preprocess:
             mean=self.mean,
             std=self.std,
         )
+
+    def resized(self, crop: int) -> Preprocess:
+        """The same for squares of `crop` pixels: as much of a photograph is cut off."""
+        return replace(self, resize=round(self.resize * crop / self.crop), crop=crop)
 
     def __call__(self, images: Photo | Sequence[Photo]) -> NDArray[np.float32]:
         """Prepare photographs.

@@ -30,6 +30,8 @@ class LoadReport:
         missing: Names that the model needs and the file lacks.
         unexpected: Names of the file that the model has no place for.
         mismatched: Parameters whose shape differs.
+        resampled: Positions of another image size, which were interpolated: bicubic, antialiased,
+            those of tokens that are no patch kept.
         converted: Parameters whose values came in another type than float32, and which.
         ignored: Entries of the file that are no arrays, and what they are.
         naming: Whose names the file carries.
@@ -40,15 +42,25 @@ class LoadReport:
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[Mismatch, ...]
+    resampled: tuple[Mismatch, ...]
     converted: dict[str, str]
     ignored: dict[str, str]
     naming: str
     provenance: str
 
     def __repr__(self) -> str:
+        lists = (
+            "loaded",
+            "missing",
+            "unexpected",
+            "mismatched",
+            "resampled",
+            "converted",
+            "ignored",
+        )
         counts = ", ".join(
             f"{len(getattr(self, what))} {what}"
-            for what in ("loaded", "missing", "unexpected", "mismatched", "converted", "ignored")
+            for what in lists
             if getattr(self, what) or what == "loaded"
         )
         return f"<LoadReport {counts}>"

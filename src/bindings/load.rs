@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::error::Error;
 use crate::torch::Filled;
+use crate::weights::load::Mismatched;
 use crate::weights::{Dtype, Ignored, Value};
 
 /// What was filled, as the fields of `cnnzoo.LoadReport`.
@@ -20,11 +21,12 @@ pub(super) fn into_python<'py>(
     provenance: &str,
 ) -> PyResult<Bound<'py, PyDict>> {
     let Filled { loaded, matched, converted, naming } = filled;
-    let mismatched: Vec<_> = matched
-        .mismatched
-        .iter()
-        .map(|m| Ok((&m.name, PyTuple::new(py, &m.expected)?, PyTuple::new(py, &m.got)?)))
-        .collect::<PyResult<_>>()?;
+    let shapes = |pairs: &[Mismatched]| {
+        let shapes = pairs
+            .iter()
+            .map(|m| Ok((&m.name, PyTuple::new(py, &m.expected)?, PyTuple::new(py, &m.got)?)));
+        PyTuple::new(py, shapes.collect::<PyResult<Vec<_>>>()?)
+    };
     let ignored: HashMap<_, _> = ignored.iter().map(|entry| (&entry.name, &entry.what)).collect();
     let converted: HashMap<_, _> =
         converted.into_iter().map(|(name, dtype)| (name, dtype.name())).collect();
@@ -32,7 +34,8 @@ pub(super) fn into_python<'py>(
     fields.set_item("loaded", PyTuple::new(py, loaded)?)?;
     fields.set_item("missing", PyTuple::new(py, matched.missing)?)?;
     fields.set_item("unexpected", PyTuple::new(py, matched.unexpected)?)?;
-    fields.set_item("mismatched", PyTuple::new(py, mismatched)?)?;
+    fields.set_item("mismatched", shapes(&matched.mismatched)?)?;
+    fields.set_item("resampled", shapes(&matched.resampled)?)?;
     fields.set_item("converted", converted)?;
     fields.set_item("ignored", ignored)?;
     fields.set_item("naming", naming.to_string())?;

@@ -316,7 +316,8 @@ impl Model {
         let policy = match self.row {
             Some((variant, edition)) if options.num_classes.is_some() => {
                 let usual = variant.graph(edition, &Options { num_classes: None, ..options })?;
-                Policy::FreshClassifier(usual.classifier().to_owned())
+                let names = usual.classifiers().into_iter().map(|id| usual.node(id).name.clone());
+                Policy::FreshClassifiers(names.collect())
             }
             _ => Policy::Strict,
         };

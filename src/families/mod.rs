@@ -3,6 +3,7 @@
 mod efficientnet;
 mod options;
 mod resnet;
+mod vit;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -110,8 +111,9 @@ pub struct Variant {
     pub editions: Vec<Edition>,
 }
 
-static VARIANTS: LazyLock<Vec<Variant>> =
-    LazyLock::new(|| resnet::variants().chain(efficientnet::variants()).collect());
+static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
+    resnet::variants().chain(efficientnet::variants()).chain(vit::variants()).collect()
+});
 
 /// Every variant, family by family.
 pub fn variants() -> &'static [Variant] {

@@ -114,7 +114,10 @@ fn sizes_are_positive(site: &Site<'_>) -> Result<(), Mismatch> {
         Op::Lrn(lrn) => vec![("size", lrn.size)],
         Op::Linear(linear) => vec![("out", linear.out)],
         Op::GroupNorm(norm) => vec![("groups", norm.groups)],
-        Op::Position(position) => vec![("tokens", position.tokens)],
+        Op::Embedding(embedding) => {
+            let grid = embedding.grid.map_or(1, |grid| grid.height.min(grid.width));
+            vec![("tokens", embedding.tokens), ("width", embedding.width), ("grid", grid)]
+        }
         Op::Attention(attention) => vec![("heads", attention.heads)],
         Op::Pad(_)
         | Op::LayerNorm(_)
@@ -122,7 +125,6 @@ fn sizes_are_positive(site: &Site<'_>) -> Result<(), Mismatch> {
         | Op::Multiply(_)
         | Op::Affine(_)
         | Op::Tokens(_)
-        | Op::Token(_)
         | Op::Take(_)
         | Op::BatchNorm(_)
         | Op::Activation(_)
@@ -191,8 +193,7 @@ fn rates_and_constants(site: &Site<'_>) -> Result<(), Mismatch> {
         Op::Input(_)
         | Op::Average(_)
         | Op::Tokens(_)
-        | Op::Token(_)
-        | Op::Position(_)
+        | Op::Embedding(_)
         | Op::Attention(_)
         | Op::Take(_)
         | Op::Activation(_)

@@ -93,6 +93,10 @@ impl Graph {
 
 const PIXEL: Receptive = Receptive { size: Pair::ONE, step: Pair::ONE };
 
+/// What is the same for every image.
+const NOTHING: Receptive =
+    Receptive { size: Pair { height: 0, width: 0 }, step: Pair { height: 0, width: 0 } };
+
 fn macs(op: &Op, input: Option<Shape>, output: Shape) -> u64 {
     let channels = input.map_or(0, Shape::channels);
     match op {
@@ -117,8 +121,7 @@ fn macs(op: &Op, input: Option<Shape>, output: Shape) -> u64 {
         | Op::Multiply(_)
         | Op::Affine(_)
         | Op::Tokens(_)
-        | Op::Token(_)
-        | Op::Position(_)
+        | Op::Embedding(_)
         | Op::Take(_)
         | Op::BatchNorm(_)
         | Op::Activation(_)
@@ -150,6 +153,7 @@ fn widen(op: &Op, before: &[Option<Receptive>]) -> Option<Receptive> {
     };
     match op {
         Op::Input(_) => Some(PIXEL),
+        Op::Embedding(_) => Some(NOTHING),
         Op::Conv(conv) => {
             before[0].map(|sees| slide(sees, conv.kernel, conv.dilation, conv.stride))
         }
@@ -166,8 +170,6 @@ fn widen(op: &Op, before: &[Option<Receptive>]) -> Option<Receptive> {
         | Op::Dropout(_)
         | Op::DropPath(_)
         | Op::Tokens(_)
-        | Op::Token(_)
-        | Op::Position(_)
         | Op::Take(_)
         // A gate sees the whole image, but only weighs channels; what it weighs is local.
         | Op::Scale(_) => before[0],

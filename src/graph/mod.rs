@@ -15,6 +15,8 @@ pub use op::Op;
 pub use parameter::{Parameter, Role};
 pub use shape::Shape;
 
+use std::collections::HashSet;
+
 use crate::error::{Error, Result};
 use op::Input;
 
@@ -62,7 +64,22 @@ impl Graph {
         auxiliary: Vec<NodeId>,
     ) -> Result<Self> {
         let drawn = check::check(&nodes, output, &auxiliary)?;
-        Ok(Self { name, nodes, output, auxiliary, drawn })
+        let graph = Self { name, nodes, output, auxiliary, drawn };
+        graph.arrays_have_names_of_their_own()?;
+        Ok(graph)
+    }
+
+    fn arrays_have_names_of_their_own(&self) -> Result<()> {
+        let mut names = HashSet::new();
+        match self.parameters().into_iter().find(|array| !names.insert(array.name.clone())) {
+            None => Ok(()),
+            Some(array) => Err(Error::Graph {
+                node: self.node(array.node).name.clone(),
+                op: self.node(array.node).op.name(),
+                expected: "arrays with names of their own".into(),
+                got: format!("`{}`, which an earlier node has", array.name),
+            }),
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -100,11 +117,34 @@ impl Graph {
 
     /// The node that holds the pooled features: what comes before the classifier and its dropout.
     pub fn embedding(&self) -> NodeId {
-        let mut id = self.output;
-        while let Op::Linear(_) | Op::Dropout(_) = self.node(id).op {
-            id = self.node(id).inputs[0];
+        let before = |mut id: NodeId| {
+            while let Op::Linear(_) | Op::Dropout(_) = self.node(id).op {
+                id = self.node(id).inputs[0];
+            }
+            id
+        };
+        let pooled: Vec<NodeId> = self.classifiers().into_iter().map(before).collect();
+        match pooled[..] {
+            [] => before(self.output),
+            [one] => one,
+            // The classifiers of several vectors, whose logits are averaged: the average of those vectors.
+            [first, ..] => {
+                let average =
+                    |node: &Node| matches!(node.op, Op::Average(_)) && node.inputs == pooled;
+                self.nodes.iter().position(average).map_or(first, NodeId)
+            }
         }
-        id
+    }
+
+    /// The linear layers that put out the logits: one, or those whose logits are averaged, or none.
+    pub fn classifiers(&self) -> Vec<NodeId> {
+        let output = self.node(self.output);
+        let linear = |id: &NodeId| matches!(self.node(*id).op, Op::Linear(_));
+        match output.op {
+            Op::Linear(_) => vec![self.output],
+            Op::Average(_) if output.inputs.iter().all(linear) => output.inputs.clone(),
+            _ => Vec::new(),
+        }
     }
 
     /// The last node of each resolution on the way to the output, the finest first; a single pixel is none.
@@ -121,10 +161,10 @@ impl Graph {
         levels.into_iter().map(|(_, _, id)| id).collect()
     }
 
-    /// How many logits there are; 0 where the output is no linear layer.
+    /// How many logits there are; 0 where the output is no classifier.
     pub fn classes(&self) -> usize {
-        match &self.node(self.output).op {
-            Op::Linear(linear) => linear.out,
+        match self.classifiers().first().map(|&id| &self.node(id).op) {
+            Some(Op::Linear(linear)) => linear.out,
             _ => 0,
         }
     }
@@ -135,28 +175,25 @@ impl Graph {
     pub fn with_classes(&self, classes: usize) -> Result<Self> {
         let mut nodes = self.nodes.clone();
         let mut output = self.output;
-        match &mut nodes[output.0].op {
-            Op::Linear(linear) if classes > 0 => linear.out = classes,
-            Op::Linear(_) => output = self.embedding(),
-            op if classes > 0 => {
-                return Err(Error::Argument {
-                    at: format!("the classifier of {}", self.name),
-                    expected: "a linear layer as the output".into(),
-                    got: op.name().into(),
-                });
+        let classifiers = self.classifiers();
+        if classifiers.is_empty() && classes > 0 {
+            return Err(Error::Argument {
+                at: format!("the classifier of {}", self.name),
+                expected: "a linear layer as the output".into(),
+                got: self.node(output).op.name().into(),
+            });
+        }
+        for id in classifiers {
+            if let Op::Linear(linear) = &mut nodes[id.0].op {
+                linear.out = classes;
             }
-            _ => {}
         }
         if classes == 0 {
+            output = if self.classes() == 0 { output } else { self.embedding() };
             nodes.truncate(output.0 + 1);
         }
         let auxiliary = self.auxiliary.iter().copied().filter(|id| id.0 < nodes.len()).collect();
         Self::new(self.name.clone(), nodes, output, auxiliary)
-    }
-
-    /// The name of the node that puts out the logits.
-    pub fn classifier(&self) -> &str {
-        &self.node(self.output).name
     }
 
     /// What the graph was drawn for.
@@ -198,7 +235,17 @@ impl Graph {
         width: usize,
     ) -> Result<Shape> {
         let inputs: Vec<Shape> = node.inputs.iter().map(|input| before[input.0]).collect();
+        let drawn = self.input();
         let fits = || match node.inputs.first() {
+            None if matches!(op, Op::Embedding(op::Embedding { grid: Some(_), .. }))
+                && (height, width) != (drawn.height, drawn.width) =>
+            {
+                let expected = format!(
+                    "an image of {}×{}, which its positions are for (`image_size` draws another)",
+                    drawn.height, drawn.width
+                );
+                Err(shape::Mismatch::new(expected, format!("{height}×{width}")))
+            }
             Some(input) if parameter::has_arrays(op) => {
                 let (drawn, got) = (self.drawn[input.0].channels(), inputs[0].channels());
                 let expected =

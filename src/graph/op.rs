@@ -245,17 +245,19 @@ impl Default for Lrn {
     }
 }
 
-/// Fully connected layer of a vector or of each token, with `weight` (out, in) and `bias` (out).
+/// Fully connected layer of a vector or of each token, with `weight` (out, in) and `bias` (out). The arrays of one
+/// that is `packed` are called `NODE_weight` and `NODE_bias`, without a dot, as in PyTorch's `MultiheadAttention`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Linear {
     pub out: usize,
     pub bias: bool,
+    pub packed: bool,
 }
 
 impl Default for Linear {
     fn default() -> Self {
-        Self { out: 0, bias: true }
+        Self { out: 0, bias: true, packed: false }
     }
 }
 
@@ -300,7 +302,7 @@ pub struct Affine {
 #[serde(default, deny_unknown_fields)]
 pub struct Scale {}
 
-/// Channels of all inputs, one after the other.
+/// Channels of all images, or tokens, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Concat {}
@@ -324,16 +326,21 @@ pub struct DropPath {
 #[serde(default, deny_unknown_fields)]
 pub struct Tokens {}
 
-/// A learned token before the others: (1, 1, width). The array is called as the node is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Learned tokens, the same for every image: (1, tokens, width). The array is called as the node is, which has no
+/// inputs. With a `grid`, they are what marks the positions of patches, and belong to one size of the image: tokens
+/// that are no patch come first, then the grid, row by row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Token {}
-
-/// A learned vector added to each token: (1, tokens, width). The array is called as the node is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Position {
+pub struct Embedding {
     pub tokens: usize,
+    pub width: usize,
+    pub grid: Option<Pair>,
+}
+
+impl Default for Embedding {
+    fn default() -> Self {
+        Self { tokens: 1, width: 0, grid: None }
+    }
 }
 
 /// Scaled dot-product attention. Its input holds queries, keys and values of every token side by side (3·width), each
@@ -400,8 +407,7 @@ ops! {
     Dropout "dropout",
     DropPath "drop_path",
     Tokens "tokens",
-    Token "token",
-    Position "position",
+    Embedding "embedding",
     Attention "attention",
     Take "take",
 }

@@ -1,6 +1,6 @@
 //! Which arrays a node keeps: names, shapes and roles, in the order of a checkpoint.
 
-use super::op::{Conv, Linear};
+use super::op::{Conv, Linear, Pair};
 use super::{Graph, NodeId, Op, Shape};
 
 /// What an array is for. Weights, biases, scales and shifts are trained; the rest are buffers.
@@ -14,8 +14,12 @@ pub enum Role {
     },
     NormScale,
     NormShift,
-    /// A learned token, or what is added to each.
+    /// A learned token.
     Embedding,
+    /// What marks positions: some tokens that are no patch, and those of a grid of patches.
+    Position {
+        grid: Pair,
+    },
     RunningMean,
     RunningVariance,
     /// The number of batches seen, an int64 scalar.
@@ -30,7 +34,8 @@ impl Role {
             | Self::Bias { .. }
             | Self::NormScale
             | Self::NormShift
-            | Self::Embedding => true,
+            | Self::Embedding
+            | Self::Position { .. } => true,
             Self::RunningMean | Self::RunningVariance | Self::BatchCount => false,
         }
     }
@@ -62,12 +67,13 @@ impl Graph {
             let input = node.inputs.first().map(|input| shapes[input.index()]);
             for (suffix, role, shape) in arrays(&node.op, input) {
                 let groups = if let Op::Conv(conv) = &node.op { conv.groups } else { 1 };
+                let separator = match &node.op {
+                    Op::Embedding(_) => "",
+                    Op::Linear(linear) if linear.packed => "_",
+                    _ => ".",
+                };
                 parameters.push(Parameter {
-                    name: if suffix.is_empty() {
-                        node.name.clone()
-                    } else {
-                        format!("{}.{suffix}", node.name)
-                    },
+                    name: format!("{}{separator}{suffix}", node.name),
                     node: id,
                     role,
                     shape,
@@ -100,8 +106,10 @@ pub(super) fn arrays(op: &Op, input: Option<Shape>) -> Vec<Array> {
             ("weight", Role::NormScale, vec![channels]),
             ("bias", Role::NormShift, vec![channels]),
         ],
-        Op::Token(_) => vec![("", Role::Embedding, vec![1, 1, channels])],
-        Op::Position(position) => vec![("", Role::Embedding, vec![1, position.tokens, channels])],
+        Op::Embedding(op) => {
+            let role = op.grid.map_or(Role::Embedding, |grid| Role::Position { grid });
+            vec![("", role, vec![1, op.tokens, op.width])]
+        }
         Op::Input(_)
         | Op::Pad(_)
         | Op::Average(_)

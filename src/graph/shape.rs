@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::op::{Conv, Op, Padding, Pair, Pool};
+use super::op::{Conv, Embedding, Op, Padding, Pair, Pool};
 
 /// The shape of one image's value; the batch comes before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,14 +162,15 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
                 width: image.channels,
             })
         }
-        Op::Token(_) => {
-            let (count, width) = tokens(one(inputs)?)?;
-            Ok(Shape::Tokens { count: count + 1, width })
+        Op::Embedding(embedding) => {
+            no_inputs(inputs)?;
+            let Embedding { tokens: count, width, grid } = *embedding;
+            let cells = grid.map_or(0, |grid| grid.height.saturating_mul(grid.width));
+            if cells > count {
+                return Err(Mismatch::new(format!("tokens of at least {cells} cells"), count));
+            }
+            Ok(Shape::Tokens { count, width })
         }
-        Op::Position(position) => match tokens(one(inputs)?)? {
-            (count, _) if count == position.tokens => one(inputs),
-            (count, _) => Err(Mismatch::new(format!("{} tokens", position.tokens), count)),
-        },
         Op::Attention(attention) => {
             let (count, width) = tokens(one(inputs)?)?;
             let parts = attention.heads.saturating_mul(3);
@@ -212,6 +213,17 @@ fn conv_shape(conv: &Conv, image: Image) -> Result<Shape, Mismatch> {
     Ok(Shape::Image { channels: conv.out, height: size.height, width: size.width })
 }
 
+fn concat_tokens(inputs: &[Shape], width: usize) -> Result<Shape, Mismatch> {
+    let mut count = 0_usize;
+    for &shape in inputs {
+        match tokens(shape)? {
+            (more, other) if other == width => count = count.saturating_add(more),
+            (_, other) => return Err(Mismatch::new(format!("tokens of width {width}"), other)),
+        }
+    }
+    Ok(Shape::Tokens { count, width })
+}
+
 /// The one shape that all inputs have.
 fn shape_of_all(inputs: &[Shape]) -> Result<Shape, Mismatch> {
     let first = *inputs.first().ok_or_else(|| Mismatch::new("at least one input", 0))?;
@@ -222,7 +234,11 @@ fn shape_of_all(inputs: &[Shape]) -> Result<Shape, Mismatch> {
 }
 
 fn concat_shape(inputs: &[Shape]) -> Result<Shape, Mismatch> {
-    let first = image(*inputs.first().ok_or_else(|| Mismatch::new("at least one input", 0))?)?;
+    let first = *inputs.first().ok_or_else(|| Mismatch::new("at least one input", 0))?;
+    if let Shape::Tokens { width, .. } = first {
+        return concat_tokens(inputs, width);
+    }
+    let first = image(first)?;
     let mut channels = 0_usize;
     for &shape in inputs {
         let other = image(shape)?;

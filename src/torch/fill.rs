@@ -6,6 +6,7 @@ use crate::graph::Graph;
 use crate::weights::Dtype;
 use crate::weights::load::{Entries, Match, Policy, match_entries, takes};
 use crate::weights::names::Naming;
+use crate::weights::position::{refit, stored_grid};
 
 /// What was filled, and what was not.
 #[derive(Debug)]
@@ -45,7 +46,12 @@ impl Store {
             loaded.push(parameter.name.clone());
         }
         for (index, entry) in &matched.pairs {
-            self.load(*index, &entries.get(entry)?)?;
+            let (parameter, value) = (&self.parameters()[*index], entries.get(entry)?);
+            let value = match stored_grid(parameter, &value.shape) {
+                Some(grid) if value.shape != parameter.shape => refit(parameter, grid, &value)?,
+                _ => value,
+            };
+            self.load(*index, &value)?;
         }
         Ok(Filled { loaded, matched, converted, naming })
     }

@@ -121,7 +121,8 @@ fn walk(
     values[0] = Some(x.shallow_clone());
     for id in graph.ids().skip(1).filter(|id| needed[id.index()]) {
         let node = graph.node(id);
-        let step = Step { node, arrays: store.of_node(id.index()), training };
+        let arrays = store.of_node(id.index());
+        let step = Step { node, arrays, batch: batch as i64, training };
         let inputs: Vec<&Tensor> =
             node.inputs.iter().filter_map(|input| values[input.index()].as_ref()).collect();
         let value = step.run(&inputs).map_err(failed(format_args!(
@@ -179,14 +180,18 @@ fn enough_for_statistics(graph: &Graph, batch: usize, shapes: &[Shape]) -> Resul
 struct Step<'a> {
     node: &'a Node,
     arrays: &'a [Tensor],
+    batch: i64,
     training: bool,
 }
 
 impl Step<'_> {
     fn run(&self, inputs: &[&Tensor]) -> Result<Tensor, TchError> {
-        let x = inputs[0];
+        let Some(&x) = inputs.first() else {
+            return self.arrays[0].f_expand([self.batch, -1, -1], false);
+        };
         match &self.node.op {
-            Op::Input(_) => Ok(x.shallow_clone()),
+            // What has no input is an embedding.
+            Op::Input(_) | Op::Embedding(_) => Ok(x.shallow_clone()),
             Op::Conv(op) => self.conv(op, x),
             Op::Pad(op) => {
                 let border = [op.left, op.right, op.top, op.bottom].map(|size| size as i64);
@@ -226,11 +231,6 @@ impl Step<'_> {
             Op::Dropout(op) => x.f_dropout(op.rate, self.training),
             Op::DropPath(op) => drop_path(op, x, self.training),
             Op::Tokens(_) => x.f_flatten(2, -1)?.f_transpose(1, 2),
-            Op::Token(_) => {
-                let token = self.arrays[0].f_expand([x.size()[0], -1, -1], false)?;
-                Tensor::f_cat(&[&token, x], 1)
-            }
-            Op::Position(_) => x.f_add(&self.arrays[0]),
             Op::Attention(op) => attention(op, x),
             Op::Take(op) => x.f_select(1, op.index as i64),
         }

@@ -46,14 +46,13 @@ impl Store {
     /// tensors, but for its classifier, which like all others starts afresh.
     pub fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
         let parameters = graph.parameters();
-        let classifier = graph.classifier();
+        let classifiers = graph.classifiers();
         let tensors = parameters
             .iter()
             .map(|parameter| {
                 let same =
                     |old: &&Parameter| old.name == parameter.name && old.shape == parameter.shape;
-                let is_classifier =
-                    graph.classes() > 0 && graph.node(parameter.node).name == classifier;
+                let is_classifier = classifiers.contains(&parameter.node);
                 match self.parameters.iter().position(|old| same(&old)) {
                     Some(index) if !is_classifier => Ok(self.tensors[index].shallow_clone()),
                     _ => fresh(parameter, recipe, seed, self.device),

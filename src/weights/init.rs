@@ -26,6 +26,11 @@ pub enum Recipe {
     TorchvisionEfficientNet,
     /// timm's EfficientNet ("goog"): as torchvision's, but the fan-out of a grouped convolution is per group.
     TimmEfficientNet,
+    /// torchvision's ViT: patches normal with variance 1 / fan-in, joined projections and MLPs uniform with variance
+    /// 2 / (fan-in + fan-out), output projections as PyTorch's `Linear`, class token and classifier zero.
+    TorchvisionVit,
+    /// timm's ViT: patches as PyTorch's `Conv2d`, linear layers and positions normal with deviation 0.02.
+    TimmVit,
 }
 
 impl Recipe {
@@ -34,27 +39,58 @@ impl Recipe {
         match parameter.role {
             Role::NormScale | Role::RunningVariance => Draw::Constant(1.0),
             Role::NormShift | Role::RunningMean | Role::BatchCount => Draw::Constant(0.0),
-            Role::Embedding => Draw::Normal(0.02),
+            Role::Embedding => match self {
+                Self::TorchvisionVit => Draw::Constant(0.0),
+                Self::TimmVit if parameter.name == "cls_token" => Draw::Normal(1e-6),
+                _ => Draw::Normal(0.02),
+            },
+            Role::Position { .. } => Draw::Normal(0.02),
             Role::ConvWeight => {
-                let fan_out = shape[0] * shape[2] * shape[3];
-                let groups = match self {
-                    Self::TorchvisionResNet | Self::TorchvisionEfficientNet => 1,
-                    Self::TimmEfficientNet => parameter.groups,
-                };
-                Draw::Normal((2.0 / (fan_out / groups) as f64).sqrt())
+                let window = shape[2] * shape[3];
+                let (fan_in, fan_out) = (shape[1] * window, shape[0] * window);
+                match self {
+                    Self::TorchvisionResNet | Self::TorchvisionEfficientNet => kaiming(fan_out),
+                    Self::TimmEfficientNet => kaiming(fan_out / parameter.groups),
+                    // torchvision cuts the bell at ±2, which is far outside of it; timm too, below.
+                    Self::TorchvisionVit => Draw::Normal((1.0 / fan_in as f64).sqrt()),
+                    Self::TimmVit => pytorch_uniform(fan_in),
+                }
             }
             Role::LinearWeight => match self {
                 Self::TorchvisionResNet => pytorch_uniform(shape[1]),
+                Self::TorchvisionVit if parameter.name.starts_with("heads.") => Draw::Constant(0.0),
+                Self::TorchvisionVit if parameter.name.ends_with("out_proj.weight") => {
+                    pytorch_uniform(shape[1])
+                }
+                Self::TimmVit => Draw::Normal(0.02),
+                Self::TorchvisionVit => glorot(shape[1], shape[0]),
                 Self::TorchvisionEfficientNet | Self::TimmEfficientNet => {
                     Draw::Uniform(1.0 / (shape[0] as f64).sqrt())
                 }
             },
             Role::Bias { fan_in } => match self {
                 Self::TorchvisionResNet => pytorch_uniform(fan_in),
-                Self::TorchvisionEfficientNet | Self::TimmEfficientNet => Draw::Constant(0.0),
+                Self::TorchvisionVit if parameter.name.contains(".mlp.") => Draw::Normal(1e-6),
+                Self::TimmVit if parameter.name == "patch_embed.proj.bias" => {
+                    pytorch_uniform(fan_in)
+                }
+                Self::TorchvisionEfficientNet
+                | Self::TimmEfficientNet
+                | Self::TorchvisionVit
+                | Self::TimmVit => Draw::Constant(0.0),
             },
         }
     }
+}
+
+/// Normal with variance 2 / fan.
+fn kaiming(fan: usize) -> Draw {
+    Draw::Normal((2.0 / fan as f64).sqrt())
+}
+
+/// Uniform with variance 2 / (fan-in + fan-out).
+fn glorot(fan_in: usize, fan_out: usize) -> Draw {
+    Draw::Uniform((6.0 / (fan_in + fan_out) as f64).sqrt())
 }
 
 /// What `torch.nn.Linear` and `torch.nn.Conv2d` start with: kaiming uniform with a = √5, which is this bound.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use super::names::Naming;
+use super::position::stored_grid;
 use super::{Checkpoint, Dtype, Value};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Parameter, Role};
@@ -20,6 +21,8 @@ pub struct Match {
     pub unexpected: Vec<String>,
     /// Pairs whose shapes differ.
     pub mismatched: Vec<Mismatched>,
+    /// Positions of another image size among `pairs`, to be interpolated.
+    pub resampled: Vec<Mismatched>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,10 +50,14 @@ pub fn match_entries(
             None if parameter.role == Role::BatchCount => {}
             None => result.missing.push(name),
             Some(shape) => {
-                if **shape == parameter.shape {
+                let fits = **shape == parameter.shape;
+                let refits = !fits && stored_grid(parameter, shape).is_some();
+                if fits || refits {
                     result.pairs.push((index, name.clone()));
-                } else {
-                    result.mismatched.push(Mismatched {
+                }
+                if !fits {
+                    let list = if refits { &mut result.resampled } else { &mut result.mismatched };
+                    list.push(Mismatched {
                         name: parameter.name.clone(),
                         expected: parameter.shape.clone(),
                         got: (*shape).clone(),
@@ -75,8 +82,8 @@ pub enum Policy {
     Strict,
     /// Anything; it is reported.
     Lenient,
-    /// The arrays of this node, which keep their fresh values.
-    FreshClassifier(String),
+    /// The arrays of these nodes, which keep their fresh values.
+    FreshClassifiers(Vec<String>),
 }
 
 impl Match {
@@ -85,12 +92,10 @@ impl Match {
         let excused: Vec<String> = match policy {
             Policy::Lenient => return Ok(()),
             Policy::Strict => Vec::new(),
-            Policy::FreshClassifier(node) => ["weight", "bias"]
+            Policy::FreshClassifiers(nodes) => nodes
                 .iter()
-                .flat_map(|array| {
-                    let own = format!("{node}.{array}");
-                    [naming.foreign(&own, &[]), own]
-                })
+                .flat_map(|node| [format!("{node}.weight"), format!("{node}.bias")])
+                .flat_map(|own| [naming.foreign(&own, &[]), own])
                 .collect(),
         };
         let quoted = |names: &[String]| -> Vec<String> {

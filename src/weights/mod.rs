@@ -9,6 +9,7 @@ pub mod load;
 mod mapped;
 pub mod names;
 mod pickle;
+pub mod position;
 mod pth;
 mod refusal;
 mod safetensors_file;

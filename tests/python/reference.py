@@ -158,9 +158,18 @@ class KerasReference:
         return values.T
 
 
-def torch_options(edition: Edition) -> dict[str, Any]:
+# Families whose networks take one size of the image alone, which is an option.
+ONE_SIZE = {"ViT", "DeiT"}
+
+
+def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
     """Without dropout and stochastic depth, and without an initialisation that takes minutes."""
     family = edition.info.family
+    if family in ONE_SIZE:
+        size = image_size or edition.info.input_size
+        # Some of timm's come without a classifier, as their weights do.
+        timms = {"img_size": size, "num_classes": 1000}
+        return timms if edition.source == "timm" else {"image_size": size}
     if edition.source == "timm":
         return {}
     if family.startswith("EfficientNet"):
@@ -168,11 +177,15 @@ def torch_options(edition: Edition) -> dict[str, Any]:
     return {}
 
 
-def build_module(edition: Edition, *, meta: bool = False) -> torch.nn.Module:
+def build_module(
+    edition: Edition, *, image_size: int | None = None, meta: bool = False, **options: Any
+) -> torch.nn.Module:
     """The module of torchvision or timm."""
     build = timm.create_model if edition.source == "timm" else torchvision.models.get_model
     with torch.device("meta" if meta else "cpu"):
-        module: torch.nn.Module = build(edition.source_name, **torch_options(edition))
+        module: torch.nn.Module = build(
+            edition.source_name, **torch_options(edition, image_size), **options
+        )
     return module
 
 
@@ -189,13 +202,15 @@ def build_keras(edition: Edition, **options: Any) -> Any:
     return build(weights=None, classifier_activation=None, input_shape=(None, None, 3), **options)
 
 
-def build_reference(edition: Edition) -> Reference:
-    """The original of an edition, with random parameters."""
+def build_reference(
+    edition: Edition, *, image_size: int | None = None, **options: Any
+) -> Reference:
+    """The original of an edition, with random parameters; `options` are the library's."""
     if edition.source == "keras":
         reference = KerasReference(build_keras(edition))
         randomise_keras(reference.model)
         return reference
-    module = build_module(edition)
+    module = build_module(edition, image_size=image_size, **options)
     randomise(module)
     return TorchReference(module)
 
@@ -220,6 +235,10 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
                     layer.weight.normal_(0, 0.02, generator=generator)
                 if layer.bias is not None:
                     layer.bias.normal_(0, 0.1, generator=generator)
+            else:
+                for parameter in layer.parameters(recurse=False):
+                    if float(parameter.abs().max()) < 1e-3:
+                        parameter.normal_(0, 0.1, generator=generator)
 
 
 def randomise_keras(model: Any, seed: int = 0) -> None:
@@ -234,11 +253,11 @@ def randomise_keras(model: Any, seed: int = 0) -> None:
                 variable.assign(generator.normal(0, 0.2, shape))
 
 
-def pair(edition: Edition) -> tuple[cz.Model, Reference]:
+def pair(edition: Edition, *, image_size: int | None = None) -> tuple[cz.Model, Reference]:
     """A model of ours and its original with the same random weights."""
-    reference = build_reference(edition)
+    reference = build_reference(edition, image_size=image_size)
     rates = {"drop_rate", "drop_path_rate"} & set(edition.info.options)
-    model = edition.create(**dict.fromkeys(rates, 0.0))
+    model = edition.create(image_size=image_size, **dict.fromkeys(rates, 0.0))
     report = model.load_state_dict(reference.state())
     assert not report.missing
     assert not report.unexpected

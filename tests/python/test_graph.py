@@ -35,8 +35,8 @@ def same_conv(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.Tensor:
 def attend(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.Tensor:
     """Two heads over six patches and a learned token, written out."""
     tokens = F.adaptive_avg_pool2d(x, (2, 3)).flatten(2).transpose(1, 2)
-    tokens = torch.cat([p["u"].expand(len(x), 1, 6), tokens], 1) + p["v"]
-    q, k, v = F.linear(tokens, p["q.weight"], p["q.bias"]).split(4, dim=2)
+    tokens = torch.cat([p["u"].expand(len(x), 1, 6), tokens], 1) + p["e"]
+    q, k, v = F.linear(tokens, p["q_weight"], p["q_bias"]).split(4, dim=2)
     heads = [
         ((q[..., h] @ k[..., h].mT) / 2**0.5).softmax(-1) @ v[..., h]
         for h in (slice(0, 2), slice(2, 4))
@@ -140,9 +140,11 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
         (
             "p = adaptive_pool(input) size=[2,3]",
             "t = tokens(p)",
-            "u = token(t)",
-            "v = position(u) tokens=7",
-            "q = linear(v) out=12",
+            "u = embedding() width=6",
+            "c = concat(u, t)",
+            "e = embedding() tokens=7 width=6",
+            "v = add(c, e)",
+            "q = linear(v) out=12 packed=true",
             "a = attention(q) heads=2",
             "y = take(a) index=2",
         ),
@@ -290,10 +292,20 @@ def test_the_text_of_every_model_parses_back(name: str) -> None:
         (["y = group_norm(input) groups=4"], "expected channels divisible by groups=4, got 6"),
         (["y = layer_norm(input)"], "expected a vector or tokens, got an image"),
         (["y = affine(input) scale=[1]"], "expected scale and shift of 6 numbers, got 1 and 0"),
-        (["t = tokens(input)", "y = position(t) tokens=4"], "expected 4 tokens, got 289"),
+        (
+            ["t = tokens(input)", "e = embedding() tokens=4 width=6", "y = add(t, e)"],
+            r"expected tokens \(289, 6\) from every input, got tokens \(4, 6\)",
+        ),
+        (["t = tokens(input)", "e = embedding() width=5", "y = concat(t, e)"], "of width 6, got 5"),
+        (["y = embedding() tokens=4 width=6 grid=3"], "expected tokens of at least 9 cells, got 4"),
         (["t = tokens(input)", "y = attention(t) heads=4"], "expected a width divisible by"),
         (["t = tokens(input)", "y = take(t) index=289"], "expected more than 289 tokens, got 289"),
-        (["y = token(input)"], r"expected tokens, got an image \(6, 17, 17\)"),
+        (
+            ["t = tokens(input)", "y = linear(t) out=4", "y.weight = embedding() width=4"],
+            "names of their own, got `y.weight`, which an earlier node has",
+        ),
+        (["y = embedding(input) width=6"], "expected no inputs, got 1"),
+        (["e = embedding() width=6", "y = concat(input, e)"], "expected an image, got tokens"),
         (["y = multiply(input) by=1e999"], "line 3"),
     ],
 )

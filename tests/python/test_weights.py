@@ -288,7 +288,16 @@ def test_seeds_decide_the_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "resnext50_32x4d", "efficientnet_b0", "efficientnet_lite0"]
+    "name",
+    [
+        "resnet18",
+        "resnext50_32x4d",
+        "efficientnet_b0",
+        "efficientnet_lite0",
+        "vit_b_32",
+        "vit_tiny_patch16_224",
+        "deit_tiny_distilled_patch16_224",
+    ],
 )
 def test_parameters_start_as_their_source_starts_them(name: str) -> None:
     """Mean and deviation of every weight that is large enough to have any, and every constant."""

@@ -1,0 +1,204 @@
+//! ViT: an image is a sentence of patches, and a transformer reads it.
+//!
+//! Dosovitskiy et al., "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale", ICLR 2021,
+//! arXiv:2010.11929. Ti, S and images of 384 pixels: Steiner et al., arXiv:2106.10270.
+//! DeiT: Touvron et al., "Training data-efficient image transformers & distillation through attention", ICML 2021,
+//! arXiv:2012.12877: the same networks, trained on ImageNet alone; distilled ones have a token and a head for the
+//! teacher's answer, and average both heads.
+//!
+//! What varies: width, depth and heads, the patch, and the image, which positions fix: other sizes are drawn with
+//! `image_size`, and weights of one size load into another by interpolating the positions.
+//!
+//! Sources: torchvision (default for B/16, B/32, L/16, L/32 and H/14) and timm compute the same, under other names and
+//! with other initial values. torchvision's `dropout`, our `drop_rate`, acts after every layer; timm's before the
+//! classifier alone, and stochastic depth is timm's.
+
+mod names;
+mod rows;
+
+use super::{Edition, Settings, Source, Variant};
+use crate::error::{Error, Result};
+use crate::graph::op::{
+    Add, Attention, Average, Concat, Conv, DropPath, Dropout, Embedding, Function, Input,
+    LayerNorm, Linear, Op, Pair, Take, Tokens,
+};
+use crate::graph::{Builder, Graph, NodeId};
+use crate::weights::init::Recipe;
+use names::{Names, TIMM, TORCHVISION};
+use rows::{Definition, ROWS, Row};
+
+pub(super) fn variants() -> impl Iterator<Item = Variant> {
+    ROWS.iter().map(|row| Variant {
+        name: row.name,
+        family: row.family,
+        editions: row.definitions.iter().map(|definition| edition(row, definition)).collect(),
+    })
+}
+
+fn edition(row: &'static Row, definition: &'static Definition) -> Edition {
+    let is_timm = definition.source == Source::Timm;
+    Edition {
+        source: definition.source,
+        source_name: definition.source_name,
+        preprocess: definition.preprocess,
+        recipe: if is_timm { Recipe::TimmVit } else { Recipe::TorchvisionVit },
+        deviations: row.deviations,
+        weights: &[],
+        options: if is_timm { &["drop_rate", "drop_path_rate"] } else { &["drop_rate"] },
+        build: Box::new(|settings| {
+            Drawing::new(row, definition.source, settings)?.network(settings)
+        }),
+    }
+}
+
+/// The hand that draws one network.
+struct Drawing<'a> {
+    g: Builder,
+    row: &'a Row,
+    names: &'static Names,
+    /// Patches along each side of the image.
+    grid: usize,
+    /// Dropout after every layer.
+    layer_drop: f64,
+    /// Dropout before the classifier.
+    head_drop: f64,
+    /// Stochastic depth of the last block.
+    drop_path: f64,
+}
+
+const NORM: LayerNorm = LayerNorm { eps: 1e-6 };
+
+impl<'a> Drawing<'a> {
+    fn new(row: &'a Row, source: Source, settings: &Settings) -> Result<Self> {
+        let Settings { in_channels: channels, image_size: size, .. } = *settings;
+        let drop_rate = settings.drop_rate.unwrap_or(0.0);
+        let (names, layer_drop, head_drop) = match source {
+            Source::Timm => (&TIMM, 0.0, drop_rate),
+            Source::Torchvision | Source::Keras | Source::Paper => (&TORCHVISION, drop_rate, 0.0),
+        };
+        // timm leaves out the pixels that fill no patch; torchvision refuses such an image.
+        let whole = source == Source::Timm || size.is_multiple_of(row.patch);
+        if size < row.patch || !whole {
+            return Err(Error::Argument {
+                at: format!("`image_size` of {}", settings.name),
+                expected: if whole {
+                    format!("at least a patch of {}", row.patch)
+                } else {
+                    format!("a multiple of {}, the patch", row.patch)
+                },
+                got: size.to_string(),
+            });
+        }
+        Ok(Self {
+            g: Builder::new(settings.name, Input { channels, height: size, width: size }),
+            row,
+            names,
+            grid: size / row.patch,
+            layer_drop,
+            head_drop,
+            drop_path: settings.drop_path_rate.unwrap_or(0.0),
+        })
+    }
+
+    fn network(mut self, settings: &Settings) -> Result<Graph> {
+        let mut x = self.embed();
+        for index in 0..self.row.size.depth {
+            x = self.block(index, x);
+        }
+        x = self.g.add(self.names.norm, NORM, x);
+        let logits = self.head(settings.classes, x);
+        self.g.finish(logits)
+    }
+
+    /// Learned tokens, then a token for each patch, each with its position.
+    fn embed(&mut self) -> NodeId {
+        let Row { size, patch, distilled, .. } = *self.row;
+        let (names, grid) = (self.names, self.grid);
+        let learned = if distilled { 2 } else { 1 };
+        let token = Embedding { width: size.width, ..Embedding::default() };
+        let positions = Embedding {
+            tokens: learned + grid * grid,
+            width: size.width,
+            grid: Some(Pair::from(grid)),
+        };
+        let proj = Conv {
+            out: size.width,
+            kernel: patch.into(),
+            stride: patch.into(),
+            bias: true,
+            ..Conv::default()
+        };
+
+        let g = &mut self.g;
+        let mut sequence = vec![g.add(names.class_token, token.clone(), [])];
+        let first = names.positions_come_first;
+        let early = first.then(|| g.add(names.positions, positions.clone(), []));
+        if distilled {
+            sequence.push(g.add("dist_token", token, []));
+        }
+        let image = g.input();
+        let x = g.add(names.patches, proj, image);
+        sequence.push(g.add(names.tokens, Tokens {}, x));
+        let x = g.add(names.concat, Concat {}, sequence);
+        let positions = early.unwrap_or_else(|| g.add(names.positions, positions, []));
+        let x = g.add(names.add, Add {}, [x, positions]);
+        self.drop(names.position_drop.into(), self.layer_drop, x)
+    }
+
+    fn block(&mut self, index: usize, input: NodeId) -> NodeId {
+        let (names, size) = (self.names, self.row.size);
+        let path = |name: &str| format!("{}{index}.{name}", names.block);
+        let dense = |out| Linear { out, ..Linear::default() };
+        let qkv = Linear { packed: names.packed, ..dense(3 * size.width) };
+        let [mlp, act, drop, out, out_drop] = names.mlp;
+        let drop_path = self.drop_path * index as f64 / (size.depth - 1) as f64;
+
+        let x = self.g.add(path(names.norms[0]), NORM, input);
+        let x = self.g.add(path(names.qkv), qkv, x);
+        let x = self.g.add(path(names.attention), Attention { heads: size.heads }, x);
+        let x = self.g.add(path(names.attention_out), dense(size.width), x);
+        let x = self.drop(path(names.attention_drop), self.layer_drop, x);
+        let x = self.drop_path(path("drop_path1"), drop_path, x);
+        let input = self.g.add(path("add"), Add {}, [x, input]);
+
+        let x = self.g.add(path(names.norms[1]), NORM, input);
+        let x = self.g.add(path(mlp), dense(4 * size.width), x);
+        let x = self.g.add(path(act), Function::Gelu, x);
+        let x = self.drop(path(drop), self.layer_drop, x);
+        let x = self.g.add(path(out), dense(size.width), x);
+        let x = self.drop(path(out_drop), self.layer_drop, x);
+        let x = self.drop_path(path("drop_path2"), drop_path, x);
+        self.g.add(path("add_1"), Add {}, [input, x])
+    }
+
+    /// One head reads the class token, and in distilled networks another the distillation token.
+    fn head(&mut self, classes: usize, x: NodeId) -> NodeId {
+        let linear = Linear { out: classes, ..Linear::default() };
+        let class = self.g.add("getitem", Take { index: 0 }, x);
+        let teacher = self.row.distilled.then(|| self.g.add("getitem_1", Take { index: 1 }, x));
+        let pooled =
+            teacher.map_or(class, |other| self.g.add("pre_logits", Average {}, [class, other]));
+        if classes == 0 {
+            return pooled;
+        }
+        let x = self.drop("head_drop".into(), self.head_drop, class);
+        let other = teacher.map(|other| self.drop("head_drop_1".into(), self.head_drop, other));
+        let logits = self.g.add(self.names.head, linear.clone(), x);
+        other.map_or(logits, |other| {
+            let other = self.g.add("head_dist", linear, other);
+            self.g.add("logits", Average {}, [logits, other])
+        })
+    }
+
+    fn drop(&mut self, name: String, rate: f64, x: NodeId) -> NodeId {
+        self.unless_zero(name, rate, Dropout { rate }, x)
+    }
+
+    fn drop_path(&mut self, name: String, rate: f64, x: NodeId) -> NodeId {
+        self.unless_zero(name, rate, DropPath { rate }, x)
+    }
+
+    fn unless_zero(&mut self, name: String, rate: f64, op: impl Into<Op>, x: NodeId) -> NodeId {
+        if rate > 0.0 { self.g.add(name, op, x) } else { x }
+    }
+}
