@@ -1,8 +1,10 @@
 //! One file per family, and the table of all variants.
 
+mod alexnet;
 mod efficientnet;
 mod options;
 mod resnet;
+mod vgg;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -110,8 +112,13 @@ pub struct Variant {
     pub editions: Vec<Edition>,
 }
 
-static VARIANTS: LazyLock<Vec<Variant>> =
-    LazyLock::new(|| resnet::variants().chain(efficientnet::variants()).collect());
+static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
+    alexnet::variants()
+        .chain(vgg::variants())
+        .chain(resnet::variants())
+        .chain(efficientnet::variants())
+        .collect()
+});
 
 /// Every variant, family by family.
 pub fn variants() -> &'static [Variant] {

@@ -26,6 +26,16 @@ pub enum Recipe {
     TorchvisionEfficientNet,
     /// timm's EfficientNet ("goog"): as torchvision's, but the fan-out of a grouped convolution is per group.
     TimmEfficientNet,
+    /// PyTorch's own layers, as torchvision's AlexNet leaves them: uniform within 1 / √fan-in, biases too.
+    PyTorch,
+    /// Krizhevsky, Sutskever and Hinton (2012), section 5: normal with deviation 0.01; biases 1 in `conv2`, `conv4`,
+    /// `conv5` and the hidden layers `fc6` and `fc7`, else 0.
+    AlexNet2012,
+    /// torchvision's and timm's VGG: convolutions normal with variance 2 / fan-out, linear layers with deviation 0.01,
+    /// biases zero.
+    TorchvisionVgg,
+    /// Keras's layers: uniform with variance 2 / (fan-in + fan-out) (Glorot), biases zero.
+    Keras,
 }
 
 impl Recipe {
@@ -36,25 +46,48 @@ impl Recipe {
             Role::NormShift | Role::RunningMean | Role::BatchCount => Draw::Constant(0.0),
             Role::Embedding => Draw::Normal(0.02),
             Role::ConvWeight => {
-                let fan_out = shape[0] * shape[2] * shape[3];
-                let groups = match self {
-                    Self::TorchvisionResNet | Self::TorchvisionEfficientNet => 1,
-                    Self::TimmEfficientNet => parameter.groups,
-                };
-                Draw::Normal((2.0 / (fan_out / groups) as f64).sqrt())
+                let window = shape[2] * shape[3];
+                let (fan_in, fan_out) = (shape[1] * window, shape[0] * window);
+                match self {
+                    Self::TorchvisionResNet
+                    | Self::TorchvisionEfficientNet
+                    | Self::TorchvisionVgg => kaiming(fan_out),
+                    Self::TimmEfficientNet => kaiming(fan_out / parameter.groups),
+                    Self::PyTorch => pytorch_uniform(fan_in),
+                    Self::AlexNet2012 => Draw::Normal(0.01),
+                    Self::Keras => glorot(fan_in, fan_out),
+                }
             }
             Role::LinearWeight => match self {
-                Self::TorchvisionResNet => pytorch_uniform(shape[1]),
+                Self::TorchvisionResNet | Self::PyTorch => pytorch_uniform(shape[1]),
+                Self::AlexNet2012 | Self::TorchvisionVgg => Draw::Normal(0.01),
+                Self::Keras => glorot(shape[1], shape[0]),
                 Self::TorchvisionEfficientNet | Self::TimmEfficientNet => {
                     Draw::Uniform(1.0 / (shape[0] as f64).sqrt())
                 }
             },
             Role::Bias { fan_in } => match self {
-                Self::TorchvisionResNet => pytorch_uniform(fan_in),
-                Self::TorchvisionEfficientNet | Self::TimmEfficientNet => Draw::Constant(0.0),
+                Self::TorchvisionResNet | Self::PyTorch => pytorch_uniform(fan_in),
+                Self::AlexNet2012 => {
+                    let ones = ["conv2.bias", "conv4.bias", "conv5.bias", "fc6.bias", "fc7.bias"];
+                    let one = ones.contains(&parameter.name.as_str());
+                    Draw::Constant(if one { 1.0 } else { 0.0 })
+                }
+                Self::TorchvisionEfficientNet
+                | Self::TimmEfficientNet
+                | Self::TorchvisionVgg
+                | Self::Keras => Draw::Constant(0.0),
             },
         }
     }
+}
+
+fn kaiming(fan: usize) -> Draw {
+    Draw::Normal((2.0 / fan as f64).sqrt())
+}
+
+fn glorot(fan_in: usize, fan_out: usize) -> Draw {
+    Draw::Uniform((6.0 / (fan_in + fan_out) as f64).sqrt())
 }
 
 /// What `torch.nn.Linear` and `torch.nn.Conv2d` start with: kaiming uniform with a = √5, which is this bound.
