@@ -64,6 +64,14 @@ pub enum Error {
     Torch { at: String, message: String },
 }
 
+/// As Python writes a shape: `(2, 3)`, `(2,)`.
+pub fn shape_text<T: std::fmt::Display>(shape: &[T]) -> String {
+    match shape {
+        [size] => format!("({size},)"),
+        sizes => format!("({})", sizes.iter().map(T::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
 fn did_you_mean(closest: &[String]) -> String {
     match closest {
         [] => String::new(),

@@ -7,16 +7,6 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_Report: TypeAlias = tuple[
-    list[str],
-    list[str],
-    list[str],
-    list[tuple[str, list[int], list[int]]],
-    dict[str, str],
-    dict[str, str],
-    str,
-    str,
-]
 _SummaryRow: TypeAlias = tuple[
     str,
     str,
@@ -88,6 +78,8 @@ class Graph:
         """(channels, height, width) of the image that the graph is drawn for."""
     def nodes(self) -> list[str]:
         """Names of all nodes, in the order in which they run."""
+    def pyramid(self) -> list[str]:
+        """Names of the last node of each resolution, the finest first."""
     def rows(self, height: int, width: int) -> list[_SummaryRow]:
         """A row for every node that the logits need, for one image of this size."""
     def parameters(self) -> list[tuple[str, list[int], bool]]:
@@ -121,10 +113,13 @@ class Model:
         self, x: ArrayLike, cotangent: ArrayLike, training: bool
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]: ...
     def to(self, device: str) -> None: ...
+    def reset_classifier(self, num_classes: int, seed: int) -> None: ...
     def state_dict(self) -> dict[str, NDArray[Any]]: ...
-    def load_state_dict(self, arrays: dict[str, NDArray[Any]], strict: bool) -> _Report: ...
-    def load_weights(self, path: str | os.PathLike[str], naming: str, strict: bool) -> _Report: ...
-    def load_pretrained(self, path: str | os.PathLike[str]) -> _Report: ...
+    def load_state_dict(self, arrays: dict[str, NDArray[Any]], strict: bool) -> dict[str, Any]: ...
+    def load_weights(
+        self, path: str | os.PathLike[str], naming: str, strict: bool
+    ) -> dict[str, Any]: ...
+    def load_pretrained(self, path: str | os.PathLike[str]) -> dict[str, Any]: ...
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str]) -> None: ...
 
 @final

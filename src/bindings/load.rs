@@ -12,30 +12,32 @@ use crate::error::Error;
 use crate::torch::Filled;
 use crate::weights::{Dtype, Ignored, Value};
 
-/// What was filled, as the fields of `cnnzoo.LoadReport` in order.
+/// What was filled, as the fields of `cnnzoo.LoadReport`.
 pub(super) fn into_python<'py>(
     py: Python<'py>,
     filled: Filled,
     ignored: &[Ignored],
     provenance: &str,
-) -> PyResult<Bound<'py, PyTuple>> {
-    let ignored: HashMap<_, _> = ignored.iter().map(|entry| (&entry.name, &entry.what)).collect();
+) -> PyResult<Bound<'py, PyDict>> {
     let Filled { loaded, matched, converted, naming } = filled;
-    let mismatched: Vec<_> =
-        matched.mismatched.into_iter().map(|m| (m.name, m.expected, m.got)).collect();
+    let mismatched: Vec<_> = matched
+        .mismatched
+        .iter()
+        .map(|m| Ok((&m.name, PyTuple::new(py, &m.expected)?, PyTuple::new(py, &m.got)?)))
+        .collect::<PyResult<_>>()?;
+    let ignored: HashMap<_, _> = ignored.iter().map(|entry| (&entry.name, &entry.what)).collect();
     let converted: HashMap<_, _> =
         converted.into_iter().map(|(name, dtype)| (name, dtype.name())).collect();
-    (
-        loaded,
-        matched.missing,
-        matched.unexpected,
-        mismatched,
-        converted,
-        ignored,
-        naming.to_string(),
-        provenance,
-    )
-        .into_pyobject(py)
+    let fields = PyDict::new(py);
+    fields.set_item("loaded", PyTuple::new(py, loaded)?)?;
+    fields.set_item("missing", PyTuple::new(py, matched.missing)?)?;
+    fields.set_item("unexpected", PyTuple::new(py, matched.unexpected)?)?;
+    fields.set_item("mismatched", PyTuple::new(py, mismatched)?)?;
+    fields.set_item("converted", converted)?;
+    fields.set_item("ignored", ignored)?;
+    fields.set_item("naming", naming.to_string())?;
+    fields.set_item("provenance", provenance)?;
+    Ok(fields)
 }
 
 /// Python arrays and their bytes, held while they are read.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import pickle
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import cnnzoo as cz
@@ -124,6 +126,21 @@ def test_options_show_in_the_model() -> None:
     assert model.options == {"num_classes": 10, "drop_rate": 0.5}
     assert repr(model) == "<Model resnet18 from torchvision, num_classes=10, drop_rate=0.5 on cpu>"
     assert "dropout = dropout(flatten) rate=0.5" in str(model.graph)
+
+
+def test_without_parameters_a_model_is_there_to_be_read(tmp_path: Path) -> None:
+    model = cz.create_model("efficientnet_v2_l", num_classes=7, meta=True)
+    assert model.device == "meta"
+    assert model.summary().params == cz.model_info("efficientnet_v2_l").params - 1281 * 993
+    for use in (
+        lambda: model(np.zeros((1, 3, 64, 64), np.float32)),
+        model.state_dict,
+        lambda: model.load_state_dict({}),
+        lambda: model.save(tmp_path / "model.safetensors"),
+        lambda: model.to("cpu"),
+    ):
+        with pytest.raises(cz.DeviceError, match="efficientnet_v2_l with parameters"):
+            use()
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
