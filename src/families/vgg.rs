@@ -7,9 +7,10 @@
 //! after each of them, and in column C that the last one of a stage is 1×1.
 //!
 //! Sources: torchvision (default) averages to 7×7 before the hidden layers, so that any image fits. timm writes the hidden
-//! layers as convolutions, and averages what they see of a larger image. Keras has no dropout and one size of image; its
-//! first hidden layer flattens (height, width, channels), and its weights are turned into our (channels, height, width)
-//! when they are loaded. Columns A-LRN and C are the paper's alone: `vgg11_lrn` and `vgg16_1x1`.
+//! layers as convolutions, and averages what they see of a larger image. Keras has no dropout, and its first hidden layer
+//! fixes the size of the image. That layer's weight in Keras counts (height, width, channels) and ours (channels, height,
+//! width), so whoever brings it over reorders it; Keras's published weights also expect blue, green, red.
+//! Columns A-LRN and C are the paper's alone: `vgg11_lrn` and `vgg16_1x1`.
 
 use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{Dense, HIDDEN, HiddenHead, KRIZHEVSKY, hidden_head};

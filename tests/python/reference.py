@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 Array = NDArray[np.float32]
 AnyArray = NDArray[Any]
+
+# Networks of Keras that flatten an image: the shape of a weight follows from the image's size.
+ONE_SIZE = {"VGG16", "VGG19"}
 
 # Sources that can be run here; a paper cannot.
 LIBRARIES = ("torchvision", "timm", "keras")
@@ -120,6 +124,12 @@ class KerasReference:
             for variable in layer.variables
             if variable.name in KERAS_ARRAYS
         }
+        # (H, W, C) of the image that a layer sees flattened.
+        self.flattened = {
+            after.name: layer.input.shape[1:]
+            for layer, after in itertools.pairwise(model.layers)
+            if type(layer).__name__ == "Flatten"
+        }
 
     def state(self) -> dict[str, AnyArray]:
         return {
@@ -144,9 +154,11 @@ class KerasReference:
     def biased_variance(self) -> bool:
         return True
 
-    @staticmethod
-    def _to_ours(layer: Any, variable: Any, values: AnyArray) -> AnyArray:
-        """(H, W, I, O) to (O, I, H, W), (H, W, C, M) to (C·M, 1, H, W), (I, O) to (O, I)."""
+    def _to_ours(self, layer: Any, variable: Any, values: AnyArray) -> AnyArray:
+        """(H, W, I, O) to (O, I, H, W), (H, W, C, M) to (C·M, 1, H, W), (I, O) to (O, I).
+
+        After an image was flattened, (H·W·C, O) to (O, C·H·W).
+        """
         depthwise = variable.name == "depthwise_kernel" or (
             type(layer).__name__ == "DepthwiseConv2D" and variable.name == "kernel"
         )
@@ -155,6 +167,10 @@ class KerasReference:
             return values.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
         if values.ndim == 4:
             return values.transpose(3, 2, 0, 1)
+        if values.ndim == 2 and layer.name in self.flattened:
+            out = values.shape[1]
+            image = values.reshape(*self.flattened[layer.name], out)
+            return image.transpose(3, 2, 0, 1).reshape(out, -1)
         return values.T
 
 
@@ -165,6 +181,8 @@ def torch_options(edition: Edition) -> dict[str, Any]:
         return {}
     if family.startswith("EfficientNet"):
         return {"dropout": 0.0, "stochastic_depth_prob": 0.0}
+    if family in {"AlexNet", "VGG", "VGG-BN"}:
+        return {"dropout": 0.0}
     return {}
 
 
@@ -176,7 +194,7 @@ def build_module(edition: Edition, *, meta: bool = False) -> torch.nn.Module:
     return module
 
 
-def build_keras(edition: Edition, **options: Any) -> Any:
+def build_keras(edition: Edition, size: int | None = None, **options: Any) -> Any:
     """The model of Keras: `MobileNet(alpha=0.5)` is the function with these arguments."""
     import keras
 
@@ -186,13 +204,19 @@ def build_keras(edition: Edition, **options: Any) -> Any:
         options[key] = {"True": True, "False": False}.get(value) or float(value)
     build = getattr(keras.applications, function)
     keras.backend.clear_session()
-    return build(weights=None, classifier_activation=None, input_shape=(None, None, 3), **options)
+    if edition.source_name in ONE_SIZE:
+        size = size or edition.info.input_size
+    options["input_shape"] = (size, size, 3)
+    return build(weights=None, classifier_activation=None, **options)
 
 
-def build_reference(edition: Edition) -> Reference:
-    """The original of an edition, with random parameters."""
+def build_reference(edition: Edition, size: int | None = None) -> Reference:
+    """The original of an edition, with random parameters; in Keras for images of `size` alone."""
     if edition.source == "keras":
-        reference = KerasReference(build_keras(edition))
+        import keras
+
+        keras.utils.set_random_seed(0)
+        reference = KerasReference(build_keras(edition, size))
         randomise_keras(reference.model)
         return reference
     module = build_module(edition)
@@ -234,11 +258,11 @@ def randomise_keras(model: Any, seed: int = 0) -> None:
                 variable.assign(generator.normal(0, 0.2, shape))
 
 
-def pair(edition: Edition) -> tuple[cz.Model, Reference]:
-    """A model of ours and its original with the same random weights."""
-    reference = build_reference(edition)
+def pair(edition: Edition, size: int | None = None) -> tuple[cz.Model, Reference]:
+    """A model of ours and its original with the same random weights, for images of `size`."""
+    reference = build_reference(edition, size)
     rates = {"drop_rate", "drop_path_rate"} & set(edition.info.options)
-    model = edition.create(**dict.fromkeys(rates, 0.0))
+    model = edition.create(image_size=size, **dict.fromkeys(rates, 0.0))
     report = model.load_state_dict(reference.state())
     assert not report.missing
     assert not report.unexpected

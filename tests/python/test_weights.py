@@ -288,7 +288,8 @@ def test_seeds_decide_the_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "resnext50_32x4d", "efficientnet_b0", "efficientnet_lite0"]
+    "name",
+    ["alexnet", "vgg11_bn", "resnet18", "resnext50_32x4d", "efficientnet_b0", "efficientnet_lite0"],
 )
 def test_parameters_start_as_their_source_starts_them(name: str) -> None:
     """Mean and deviation of every weight that is large enough to have any, and every constant."""
