@@ -21,7 +21,7 @@ use crate::weights::init::Recipe;
 static ALEXNET: Family = Family {
     name: "AlexNet",
     year: 2012,
-    paper: "Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012",
+    paper: "Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012; the single tower: arXiv:1404.5997",
     idea: "Five convolutions and three fully connected layers with ReLU and dropout, learned end to end on a million photographs.",
     strengths: "Short and shallow: each layer can be looked at and understood; few multiply-adds.",
     weaknesses: "Nine tenths of its parameters sit in the fully connected layers; far less accurate than what followed.",
