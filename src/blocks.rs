@@ -1,6 +1,8 @@
 //! Phrases that two or more families use.
 
-use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Dropout, Flatten, Function, Linear, Scale};
+use crate::graph::op::{
+    AdaptivePool, BatchNorm, Conv, Dropout, Flatten, Function, Linear, Lrn, Scale,
+};
 use crate::graph::{Builder, NodeId};
 
 /// The names of a convolution, of the norm after it and of the activation after that.
@@ -72,4 +74,49 @@ pub fn pooled_head(
     }
     let x = if drop_rate > 0.0 { g.add(head.dropout, Dropout { rate: drop_rate }, x) } else { x };
     g.add(head.linear, Linear { out: classes, ..Linear::default() }, x)
+}
+
+/// Local response normalisation with the constants of Krizhevsky, Sutskever and Hinton (2012), section 3.3: k = 2,
+/// n = 5, β = 0.75, and α = 1e-4 in their sum.
+pub const KRIZHEVSKY: Lrn = Lrn { size: 5, alpha: 5e-4, beta: 0.75, k: 2.0 };
+
+/// The names of a fully connected layer, and of the dropout before it if there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct Dense {
+    pub dropout: Option<&'static str>,
+    pub linear: &'static str,
+}
+
+/// The names of the two hidden layers of 4096 that the networks before GoogLeNet end in, each with its activation,
+/// and of the classifier.
+#[derive(Clone, Copy, Debug)]
+pub struct HiddenHead {
+    pub hidden: [(Dense, &'static str); 2],
+    pub classifier: Dense,
+}
+
+/// How many features a hidden layer of that head has.
+pub const HIDDEN: usize = 4096;
+
+/// Flattens the image, then two hidden layers and the classifier; without classes, the second hidden layer.
+pub fn hidden_head(
+    g: &mut Builder,
+    head: &HiddenHead,
+    classes: usize,
+    drop_rate: f64,
+    x: NodeId,
+) -> NodeId {
+    let mut x = g.add("flatten", Flatten {}, x);
+    for (dense, activation) in &head.hidden {
+        x = dense_layer(g, *dense, HIDDEN, drop_rate, x);
+        x = g.add(*activation, Function::Relu, x);
+    }
+    if classes == 0 { x } else { dense_layer(g, head.classifier, classes, drop_rate, x) }
+}
+
+fn dense_layer(g: &mut Builder, dense: Dense, out: usize, drop_rate: f64, mut x: NodeId) -> NodeId {
+    if let Some(name) = dense.dropout.filter(|_| drop_rate > 0.0) {
+        x = g.add(name, Dropout { rate: drop_rate }, x);
+    }
+    g.add(dense.linear, Linear { out, ..Linear::default() }, x)
 }

@@ -45,6 +45,12 @@ impl Preprocess {
         Self { resize, crop, interpolation, mean, std }
     }
 
+    /// With the mean colour of ImageNet taken from values of 0 to 255, as the networks before batch norm had it.
+    pub const fn centred(resize: u32, crop: u32) -> Self {
+        let mean = [123.68 / 255.0, 116.779 / 255.0, 103.939 / 255.0];
+        Self { resize, crop, interpolation: Filter::Bilinear, mean, std: [1.0 / 255.0; 3] }
+    }
+
     /// How many numbers one photograph becomes: 3 * crop * crop.
     pub fn len(&self) -> usize {
         CHANNELS * self.crop as usize * self.crop as usize

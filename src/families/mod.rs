@@ -1,8 +1,10 @@
 //! One file per family, and the table of all variants.
 
+mod alexnet;
 mod efficientnet;
 mod options;
 mod resnet;
+mod vgg;
 mod vit;
 
 use std::fmt;
@@ -112,7 +114,12 @@ pub struct Variant {
 }
 
 static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
-    resnet::variants().chain(efficientnet::variants()).chain(vit::variants()).collect()
+    alexnet::variants()
+        .chain(vgg::variants())
+        .chain(resnet::variants())
+        .chain(efficientnet::variants())
+        .chain(vit::variants())
+        .collect()
 });
 
 /// Every variant, family by family.

@@ -111,6 +111,7 @@ fn sizes_are_positive(site: &Site<'_>) -> Result<(), Mismatch> {
             ("stride", pool.stride.height.min(pool.stride.width)),
         ],
         Op::AdaptivePool(pool) => vec![("size", pool.size.height.min(pool.size.width))],
+        Op::Enlarge(enlarge) => vec![("size", enlarge.size.height.min(enlarge.size.width))],
         Op::Lrn(lrn) => vec![("size", lrn.size)],
         Op::Linear(linear) => vec![("out", linear.out)],
         Op::GroupNorm(norm) => vec![("groups", norm.groups)],
@@ -198,6 +199,7 @@ fn rates_and_constants(site: &Site<'_>) -> Result<(), Mismatch> {
         | Op::Take(_)
         | Op::Activation(_)
         | Op::AdaptivePool(_)
+        | Op::Enlarge(_)
         | Op::Linear(_)
         | Op::Flatten(_)
         | Op::Add(_)

@@ -127,6 +127,7 @@ fn macs(op: &Op, input: Option<Shape>, output: Shape) -> u64 {
         | Op::Activation(_)
         | Op::Pool(_)
         | Op::AdaptivePool(_)
+        | Op::Enlarge(_)
         | Op::Lrn(_)
         | Op::Flatten(_)
         | Op::Add(_)
@@ -158,11 +159,16 @@ fn widen(op: &Op, before: &[Option<Receptive>]) -> Option<Receptive> {
             before[0].map(|sees| slide(sees, conv.kernel, conv.dilation, conv.stride))
         }
         Op::Pool(pool) => before[0].map(|sees| slide(sees, pool.kernel, Pair::ONE, pool.stride)),
-        Op::AdaptivePool(_) | Op::GroupNorm(_) | Op::Flatten(_) | Op::Attention(_) => None,
+        Op::AdaptivePool(_)
+        | Op::GroupNorm(_)
+        | Op::Flatten(_)
+        | Op::Attention(_) => None,
         Op::Pad(_)
         | Op::BatchNorm(_)
         | Op::LayerNorm(_)
         | Op::Activation(_)
+        // At the size that a network is made for it changes nothing.
+        | Op::Enlarge(_)
         | Op::Lrn(_)
         | Op::Linear(_)
         | Op::Multiply(_)

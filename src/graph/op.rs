@@ -228,6 +228,19 @@ impl Default for AdaptivePool {
     }
 }
 
+/// Adaptive average pooling of an image that is smaller than `size`, up to it; an axis that is longer stays as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Enlarge {
+    pub size: Pair,
+}
+
+impl Default for Enlarge {
+    fn default() -> Self {
+        Self { size: Pair::ONE }
+    }
+}
+
 /// Local response normalisation over `size` neighbouring channels, as PyTorch defines it: `alpha` is divided by
 /// `size`, so the paper's sum with 1e-4 and five channels is `alpha` 5e-4 here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -395,6 +408,7 @@ ops! {
     Activation "activation",
     Pool "pool",
     AdaptivePool "adaptive_pool",
+    Enlarge "enlarge",
     Lrn "lrn",
     Linear "linear",
     Flatten "flatten",

@@ -121,6 +121,7 @@ pub(super) fn arrays(op: &Op, input: Option<Shape>) -> Vec<Array> {
         | Op::Activation(_)
         | Op::Pool(_)
         | Op::AdaptivePool(_)
+        | Op::Enlarge(_)
         | Op::Lrn(_)
         | Op::Flatten(_)
         | Op::Add(_)

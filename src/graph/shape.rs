@@ -119,6 +119,12 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
             image.slide(|size, _| (size > 0).then_some(size))?;
             Ok(image.with_size(pool.size))
         }
+        Op::Enlarge(enlarge) => {
+            let image = image(one(inputs)?)?;
+            let longer =
+                |size: usize, axis: Axis| (size > 0).then(|| size.max(axis.of(enlarge.size)));
+            Ok(image.with_size(image.slide(longer)?))
+        }
         Op::Pad(pad) => {
             let image = image(one(inputs)?)?;
             let height = image.height + pad.top + pad.bottom;

@@ -6,7 +6,7 @@ use super::store::{blob, copy_out};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::op::{
-    Attention, BatchNorm, Conv, DropPath, Function, Lrn, Padding, Pool, PoolKind,
+    Attention, BatchNorm, Conv, DropPath, Enlarge, Function, Lrn, Padding, Pair, Pool, PoolKind,
 };
 use crate::graph::shape::{same_padding, span};
 use crate::graph::{Graph, Node, NodeId, Op, Shape};
@@ -209,6 +209,7 @@ impl Step<'_> {
             Op::Activation(op) => activation(op.function, x),
             Op::Pool(op) => pool(op, x),
             Op::AdaptivePool(op) => x.f_adaptive_avg_pool2d(op.size.sizes()),
+            Op::Enlarge(op) => enlarge(op, x),
             Op::Lrn(op) => lrn(op, x),
             Op::Linear(_) => x.f_linear(&self.arrays[0], self.arrays.get(1)),
             Op::Flatten(_) => x.f_flatten(1, -1),
@@ -331,6 +332,15 @@ fn pool(pool: &Pool, x: &Tensor) -> Result<Tensor, TchError> {
             sum(x)?.f_div(&sum(&ones)?)
         }
     }
+}
+
+fn enlarge(enlarge: &Enlarge, x: &Tensor) -> Result<Tensor, TchError> {
+    let (height, width) = spatial(x)?;
+    let Pair { height: rows, width: columns } = enlarge.size;
+    if height >= rows && width >= columns {
+        return Ok(x.shallow_clone());
+    }
+    x.f_adaptive_avg_pool2d([height.max(rows) as i64, width.max(columns) as i64])
 }
 
 /// (left, right, top, bottom) of a pool that pads `same`.

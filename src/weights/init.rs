@@ -31,6 +31,16 @@ pub enum Recipe {
     TorchvisionVit,
     /// timm's ViT: patches as PyTorch's `Conv2d`, linear layers and positions normal with deviation 0.02.
     TimmVit,
+    /// PyTorch's own layers, as torchvision's AlexNet leaves them: uniform within 1 / √fan-in, biases too.
+    PyTorch,
+    /// Krizhevsky, Sutskever and Hinton (2012), section 5: normal with deviation 0.01; biases 1 in `conv2`, `conv4`,
+    /// `conv5` and the hidden layers `fc6` and `fc7`, else 0.
+    AlexNet2012,
+    /// torchvision's and timm's VGG: convolutions normal with variance 2 / fan-out, linear layers with deviation 0.01,
+    /// biases zero.
+    TorchvisionVgg,
+    /// Keras's layers: uniform with variance 2 / (fan-in + fan-out) (Glorot), biases zero.
+    Keras,
 }
 
 impl Recipe {
@@ -49,35 +59,47 @@ impl Recipe {
                 let window = shape[2] * shape[3];
                 let (fan_in, fan_out) = (shape[1] * window, shape[0] * window);
                 match self {
-                    Self::TorchvisionResNet | Self::TorchvisionEfficientNet => kaiming(fan_out),
+                    Self::TorchvisionResNet
+                    | Self::TorchvisionEfficientNet
+                    | Self::TorchvisionVgg => kaiming(fan_out),
                     Self::TimmEfficientNet => kaiming(fan_out / parameter.groups),
                     // torchvision cuts the bell at ±2, which is far outside of it; timm too, below.
                     Self::TorchvisionVit => Draw::Normal((1.0 / fan_in as f64).sqrt()),
-                    Self::TimmVit => pytorch_uniform(fan_in),
+                    Self::TimmVit | Self::PyTorch => pytorch_uniform(fan_in),
+                    Self::AlexNet2012 => Draw::Normal(0.01),
+                    Self::Keras => glorot(fan_in, fan_out),
                 }
             }
             Role::LinearWeight => match self {
-                Self::TorchvisionResNet => pytorch_uniform(shape[1]),
+                Self::TorchvisionResNet | Self::PyTorch => pytorch_uniform(shape[1]),
                 Self::TorchvisionVit if parameter.name.starts_with("heads.") => Draw::Constant(0.0),
                 Self::TorchvisionVit if parameter.name.ends_with("out_proj.weight") => {
                     pytorch_uniform(shape[1])
                 }
                 Self::TimmVit => Draw::Normal(0.02),
-                Self::TorchvisionVit => glorot(shape[1], shape[0]),
+                Self::AlexNet2012 | Self::TorchvisionVgg => Draw::Normal(0.01),
+                Self::TorchvisionVit | Self::Keras => glorot(shape[1], shape[0]),
                 Self::TorchvisionEfficientNet | Self::TimmEfficientNet => {
                     Draw::Uniform(1.0 / (shape[0] as f64).sqrt())
                 }
             },
             Role::Bias { fan_in } => match self {
-                Self::TorchvisionResNet => pytorch_uniform(fan_in),
+                Self::TorchvisionResNet | Self::PyTorch => pytorch_uniform(fan_in),
                 Self::TorchvisionVit if parameter.name.contains(".mlp.") => Draw::Normal(1e-6),
                 Self::TimmVit if parameter.name == "patch_embed.proj.bias" => {
                     pytorch_uniform(fan_in)
                 }
+                Self::AlexNet2012 => {
+                    let ones = ["conv2.bias", "conv4.bias", "conv5.bias", "fc6.bias", "fc7.bias"];
+                    let one = ones.contains(&parameter.name.as_str());
+                    Draw::Constant(if one { 1.0 } else { 0.0 })
+                }
                 Self::TorchvisionEfficientNet
                 | Self::TimmEfficientNet
                 | Self::TorchvisionVit
-                | Self::TimmVit => Draw::Constant(0.0),
+                | Self::TimmVit
+                | Self::TorchvisionVgg
+                | Self::Keras => Draw::Constant(0.0),
             },
         }
     }

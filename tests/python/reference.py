@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 Array = NDArray[np.float32]
 AnyArray = NDArray[Any]
+
+# Families whose networks learn what marks the positions of patches, for one size of the image.
+PATCHED = {"ViT", "DeiT"}
+
+# Networks of Keras that flatten an image: the shape of a weight follows from the image's size.
+FLATTENED = {"VGG16", "VGG19"}
 
 # Sources that can be run here; a paper cannot.
 LIBRARIES = ("torchvision", "timm", "keras")
@@ -120,6 +127,12 @@ class KerasReference:
             for variable in layer.variables
             if variable.name in KERAS_ARRAYS
         }
+        # (H, W, C) of the image that a layer sees flattened.
+        self.flattened = {
+            after.name: layer.input.shape[1:]
+            for layer, after in itertools.pairwise(model.layers)
+            if type(layer).__name__ == "Flatten"
+        }
 
     def state(self) -> dict[str, AnyArray]:
         return {
@@ -144,9 +157,11 @@ class KerasReference:
     def biased_variance(self) -> bool:
         return True
 
-    @staticmethod
-    def _to_ours(layer: Any, variable: Any, values: AnyArray) -> AnyArray:
-        """(H, W, I, O) to (O, I, H, W), (H, W, C, M) to (C·M, 1, H, W), (I, O) to (O, I)."""
+    def _to_ours(self, layer: Any, variable: Any, values: AnyArray) -> AnyArray:
+        """(H, W, I, O) to (O, I, H, W), (H, W, C, M) to (C·M, 1, H, W), (I, O) to (O, I).
+
+        After an image was flattened, (H·W·C, O) to (O, C·H·W).
+        """
         depthwise = variable.name == "depthwise_kernel" or (
             type(layer).__name__ == "DepthwiseConv2D" and variable.name == "kernel"
         )
@@ -155,17 +170,17 @@ class KerasReference:
             return values.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
         if values.ndim == 4:
             return values.transpose(3, 2, 0, 1)
+        if values.ndim == 2 and layer.name in self.flattened:
+            out = values.shape[1]
+            image = values.reshape(*self.flattened[layer.name], out)
+            return image.transpose(3, 2, 0, 1).reshape(out, -1)
         return values.T
-
-
-# Families whose networks take one size of the image alone, which is an option.
-ONE_SIZE = {"ViT", "DeiT"}
 
 
 def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
     """Without dropout and stochastic depth, and without an initialisation that takes minutes."""
     family = edition.info.family
-    if family in ONE_SIZE:
+    if family in PATCHED:
         size = image_size or edition.info.input_size
         # Some of timm's come without a classifier, as their weights do.
         timms = {"img_size": size, "num_classes": 1000}
@@ -174,6 +189,8 @@ def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
         return {}
     if family.startswith("EfficientNet"):
         return {"dropout": 0.0, "stochastic_depth_prob": 0.0}
+    if family in {"AlexNet", "VGG", "VGG-BN"}:
+        return {"dropout": 0.0}
     return {}
 
 
@@ -189,7 +206,7 @@ def build_module(
     return module
 
 
-def build_keras(edition: Edition, **options: Any) -> Any:
+def build_keras(edition: Edition, size: int | None = None, **options: Any) -> Any:
     """The model of Keras: `MobileNet(alpha=0.5)` is the function with these arguments."""
     import keras
 
@@ -199,7 +216,10 @@ def build_keras(edition: Edition, **options: Any) -> Any:
         options[key] = {"True": True, "False": False}.get(value) or float(value)
     build = getattr(keras.applications, function)
     keras.backend.clear_session()
-    return build(weights=None, classifier_activation=None, input_shape=(None, None, 3), **options)
+    if edition.source_name in FLATTENED:
+        size = size or edition.info.input_size
+    options["input_shape"] = (size, size, 3)
+    return build(weights=None, classifier_activation=None, **options)
 
 
 def build_reference(
@@ -207,7 +227,10 @@ def build_reference(
 ) -> Reference:
     """The original of an edition, with random parameters; `options` are the library's."""
     if edition.source == "keras":
-        reference = KerasReference(build_keras(edition))
+        import keras
+
+        keras.utils.set_random_seed(0)
+        reference = KerasReference(build_keras(edition, image_size))
         randomise_keras(reference.model)
         return reference
     module = build_module(edition, image_size=image_size, **options)

@@ -83,6 +83,11 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
         ("y = adaptive_pool(input) size=[6,7]",),
         lambda x, _: F.adaptive_avg_pool2d(x, (6, 7)),
     ),
+    "enlarge": (
+        ("y = enlarge(input) size=[19,7]",),
+        lambda x, _: F.adaptive_avg_pool2d(x, (19, 18)),
+    ),
+    "enlarge_neither": (("y = enlarge(input) size=[16,18]",), lambda x, _: x + 0),
     "lrn": (
         ("y = lrn(input) size=4 alpha=0.5 beta=0.75 k=2",),
         lambda x, _: F.local_response_norm(x, 4, 0.5, 0.75, 2.0),

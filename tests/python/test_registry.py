@@ -31,9 +31,9 @@ def test_patterns_and_filters() -> None:
     assert cz.list_models("efficientnet_b*", max_macs=4e8) == ["efficientnet_b0"]
     assert set(cz.list_models("*lite*")) <= set(cz.list_models(source="timm"))
     assert not set(RESNETS) & set(cz.list_models(source="timm"))
-    with pytest.raises(cz.ArgumentError, match="`family`: expected one of ResNet, ResNeXt"):
+    with pytest.raises(cz.ArgumentError, match=r"`family`: expected one of .*ResNet, ResNeXt"):
         cz.list_models(family="alexnot")
-    with pytest.raises(cz.ArgumentError, match="`source`: expected one of torchvision, timm"):
+    with pytest.raises(cz.ArgumentError, match=r"`source`: expected one of torchvision, .*timm"):
         cz.list_models(source="torchvison")
 
 

@@ -290,6 +290,8 @@ def test_seeds_decide_the_parameters() -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        "alexnet",
+        "vgg11_bn",
         "resnet18",
         "resnext50_32x4d",
         "efficientnet_b0",
