@@ -1,5 +1,6 @@
 //! One file per family, and the table of all variants.
 
+mod densenet;
 mod efficientnet;
 mod options;
 mod resnet;
@@ -107,11 +108,14 @@ struct Settings {
 pub struct Variant {
     pub name: &'static str,
     pub family: &'static Family,
+    /// Of the data that it was made for: 1000 of ImageNet, 10 of CIFAR-10.
+    pub classes: usize,
     pub editions: Vec<Edition>,
 }
 
-static VARIANTS: LazyLock<Vec<Variant>> =
-    LazyLock::new(|| resnet::variants().chain(efficientnet::variants()).collect());
+static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
+    resnet::variants().chain(densenet::variants()).chain(efficientnet::variants()).collect()
+});
 
 /// Every variant, family by family.
 pub fn variants() -> &'static [Variant] {
@@ -154,7 +158,7 @@ impl Variant {
     /// Draws the graph. Fails with `Error::Argument` on an option that the edition does not read, or a value that
     /// it cannot take.
     pub fn graph(&self, edition: &Edition, options: &Options) -> Result<Graph> {
-        (edition.build)(&options.settle(self.name, edition)?)
+        (edition.build)(&options.settle(self, edition)?)
     }
 }
 

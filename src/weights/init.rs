@@ -26,6 +26,10 @@ pub enum Recipe {
     TorchvisionEfficientNet,
     /// timm's EfficientNet ("goog"): as torchvision's, but the fan-out of a grouped convolution is per group.
     TimmEfficientNet,
+    /// torchvision's and timm's DenseNet: convolutions normal with variance 2 / fan-in, biases zero.
+    TorchvisionDenseNet,
+    /// Keras's layers: uniform with variance 2 / (fan-in + fan-out) (Glorot), biases zero.
+    Keras,
 }
 
 impl Recipe {
@@ -36,25 +40,45 @@ impl Recipe {
             Role::NormShift | Role::RunningMean | Role::BatchCount => Draw::Constant(0.0),
             Role::Embedding => Draw::Normal(0.02),
             Role::ConvWeight => {
-                let fan_out = shape[0] * shape[2] * shape[3];
-                let groups = match self {
-                    Self::TorchvisionResNet | Self::TorchvisionEfficientNet => 1,
-                    Self::TimmEfficientNet => parameter.groups,
-                };
-                Draw::Normal((2.0 / (fan_out / groups) as f64).sqrt())
+                let window = shape[2] * shape[3];
+                let (fan_in, fan_out) = (shape[1] * window, shape[0] * window);
+                match self {
+                    Self::TorchvisionResNet | Self::TorchvisionEfficientNet => kaiming(fan_out),
+                    Self::TimmEfficientNet => kaiming(fan_out / parameter.groups),
+                    Self::TorchvisionDenseNet => kaiming(fan_in),
+                    // Keras keeps a depthwise kernel as (height, width, channels, multiplier).
+                    Self::Keras if parameter.groups > 1 && shape[1] == 1 => {
+                        glorot(parameter.groups * window, fan_out / parameter.groups)
+                    }
+                    Self::Keras => glorot(fan_in, fan_out),
+                }
             }
             Role::LinearWeight => match self {
-                Self::TorchvisionResNet => pytorch_uniform(shape[1]),
+                Self::TorchvisionResNet | Self::TorchvisionDenseNet => pytorch_uniform(shape[1]),
+                Self::Keras => glorot(shape[1], shape[0]),
                 Self::TorchvisionEfficientNet | Self::TimmEfficientNet => {
                     Draw::Uniform(1.0 / (shape[0] as f64).sqrt())
                 }
             },
             Role::Bias { fan_in } => match self {
                 Self::TorchvisionResNet => pytorch_uniform(fan_in),
-                Self::TorchvisionEfficientNet | Self::TimmEfficientNet => Draw::Constant(0.0),
+                Self::TorchvisionEfficientNet
+                | Self::TimmEfficientNet
+                | Self::TorchvisionDenseNet
+                | Self::Keras => Draw::Constant(0.0),
             },
         }
     }
+}
+
+/// Normal with variance 2 / fan.
+fn kaiming(fan: usize) -> Draw {
+    Draw::Normal((2.0 / fan as f64).sqrt())
+}
+
+/// Uniform with variance 2 / (fan-in + fan-out).
+fn glorot(fan_in: usize, fan_out: usize) -> Draw {
+    Draw::Uniform((6.0 / (fan_in + fan_out) as f64).sqrt())
 }
 
 /// What `torch.nn.Linear` and `torch.nn.Conv2d` start with: kaiming uniform with a = √5, which is this bound.
