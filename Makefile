@@ -27,7 +27,7 @@ CARGO_ENV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" PATH="$(CURDIR)/$(BIN):$$PATH" PYO3
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
-.PHONY: help demo test test-slow check bench wheel install clean distclean tools python-matches libpython \
+.PHONY: help demo test test-slow check bench docs wheel install clean distclean tools python-matches libpython \
 	test-rust test-python format lint types stub licences
 
 help: ## list the targets
@@ -46,6 +46,9 @@ check: format lint types stub licences ## format, lint, types, stub, licences
 
 bench: install ## measure what importing costs
 	$(BIN)/python benchmarks/import_time.py
+
+docs: install ## write what documents take from the registry
+	$(BIN)/python tools/readme.py
 
 wheel: dist/.wheel ## build the wheel into dist/
 

@@ -32,7 +32,7 @@ pub enum Error {
     Argument { at: String, expected: String, got: String },
 
     /// A weights file that could not be opened, read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), reason(source))]
     WeightsFile { path: PathBuf, source: io::Error },
 
     /// A weights file, or one entry of it, that is not what it has to be.
@@ -44,7 +44,7 @@ pub enum Error {
     StateDict { message: String },
 
     /// A photograph that could not be opened or read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), reason(source))]
     PhotoFile { path: PathBuf, source: io::Error },
 
     /// A photograph that does not decode.
@@ -64,11 +64,25 @@ pub enum Error {
     Torch { at: String, message: String },
 }
 
+/// As Python writes a shape: `(2, 3)`, `(2,)`.
+pub fn shape_text<T: std::fmt::Display>(shape: &[T]) -> String {
+    match shape {
+        [size] => format!("({size},)"),
+        sizes => format!("({})", sizes.iter().map(T::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
 fn did_you_mean(closest: &[String]) -> String {
     match closest {
         [] => String::new(),
         names => format!("; the closest are {}", names.join(", ")),
     }
+}
+
+/// What the system says, without its number.
+fn reason(source: &io::Error) -> String {
+    let text = source.to_string();
+    text.split(" (os error ").next().unwrap_or(&text).to_owned()
 }
 
 fn entry(key: Option<&str>) -> String {

@@ -56,7 +56,7 @@ class Model:
 
     @property
     def device(self) -> str:
-        """Where its parameters are: `cpu` or `cuda:N`."""
+        """Where its parameters are: `cpu`, `cuda:N`, or `meta` if it has none."""
         return self._engine.device
 
     @property
@@ -145,6 +145,17 @@ class Model:
         """
         names = list(nodes)
         return dict(zip(names, self._engine.run(x, names), strict=True))
+
+    def pyramid(self, x: ArrayLike) -> dict[str, NDArray[np.float32]]:
+        """Compute the last value of each resolution, the finest first, as detectors use them.
+
+        Args:
+            x: Images (N, C, H, W), as for a run.
+
+        Returns:
+            Values (N, C, H, W) by node, each coarser than the one before.
+        """
+        return self.features(x, self.graph.pyramid())
 
     def embed(self, x: ArrayLike) -> NDArray[np.float32]:
         """Compute the pooled features (N, C) before the classifier."""
@@ -245,6 +256,20 @@ class Model:
         self._engine.to(device)
         return self
 
+    def reset_classifier(self, *, num_classes: int, seed: int = 0) -> Model:
+        """Replace the classifier by a fresh one, in place; every other parameter stays.
+
+        Args:
+            num_classes: Logits; 0 leaves the classifier off.
+            seed: Of the classifier's initial parameters.
+
+        Raises:
+            ArgumentError: A number that the network cannot take.
+        """
+        self._engine.reset_classifier(num_classes, seed)
+        self._labels = None
+        return self
+
     # Weights
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -310,6 +335,7 @@ def create_model(
     weights: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     seed: int = 0,
+    meta: bool = False,
     **options: Any,
 ) -> Model:
     """Build a network.
@@ -324,6 +350,7 @@ def create_model(
             of classes than the file's, the classifier starts afresh.
         device: `cpu`, `cuda` or `cuda:N`.
         seed: Of the initial parameters.
+        meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
         **options: Of the family: `drop_rate`, `drop_path_rate`.
 
     Raises:
@@ -338,7 +365,7 @@ def create_model(
     defaults = {"num_classes": 1000, "in_channels": 3}
     given = {option: value for option, value in chosen.items() if defaults.get(option) != value}
     text = json.dumps(given, default=_plain)
-    engine = _native.Model(name, source, text, device, seed)
+    engine = _native.Model(name, source, text, "meta" if meta else device, seed)
     model = Model(engine, Preprocess(**_native.preprocess(name, source)))
     if weights is not None:
         _load_pretrained(model, name, source, weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -138,15 +139,17 @@ def list_models(
 
 def constructor(name: str) -> Constructor:
     """Make the function that builds one model."""
+    from cnnzoo.model import create_model
 
     def build(**options: Any) -> Model:
-        from cnnzoo.model import create_model
-
         return create_model(name, **options)
 
     info = model_info(name)
     build.__name__ = build.__qualname__ = name
     build.__module__ = "cnnzoo"
+    signature = inspect.signature(create_model)
+    choices = [p for p in signature.parameters.values() if p.name != "name"]
+    build.__signature__ = signature.replace(parameters=choices)  # type: ignore[attr-defined]
     build.__doc__ = (
         f"Build {name}: {info.idea}\n\n"
         f"{info.paper}.\n\n"

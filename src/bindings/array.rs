@@ -5,9 +5,8 @@ use numpy::{
     PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
-use crate::error::Error;
+use crate::error::{Error, shape_text};
 
 /// `x` as a NumPy array, converted by `numpy.asarray` if it is none.
 pub(super) fn untyped<'py>(x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
@@ -19,8 +18,8 @@ pub(super) fn untyped<'py>(x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntyp
 
 /// A batch of floating-point images (N, C, H, W), or any float array where `rank` is none, as contiguous float32.
 ///
-/// float32 that is contiguous already is not copied; float64, float16, other byte orders and strides are converted
-/// in one copy. Any other element type is a `TypeError`, any other shape a `ShapeError`.
+/// float32 that is contiguous and aligned already is not copied; float64, float16, other byte orders and strides are
+/// converted in one copy. Any other element type is a `TypeError`, any other shape a `ShapeError`.
 pub(super) fn floats<'py>(
     x: &Bound<'py, PyAny>,
     at: &str,
@@ -46,19 +45,9 @@ pub(super) fn floats<'py>(
         expected,
         got: shape_text(array.shape()),
     })?;
-    let options = PyDict::new(x.py());
-    options.set_item("dtype", "float32")?;
-    let contiguous =
-        x.py().import("numpy")?.call_method("ascontiguousarray", (array,), Some(&options))?;
+    let numpy = x.py().import("numpy")?;
+    let contiguous = numpy.call_method1("require", (array, "float32", ["C", "ALIGNED"]))?;
     Ok(contiguous.cast_into::<PyArrayDyn<f32>>()?.try_readonly()?)
-}
-
-/// As Python writes a shape: `(2, 3)`, `(2,)`.
-pub(super) fn shape_text(shape: &[usize]) -> String {
-    match shape {
-        [size] => format!("({size},)"),
-        sizes => format!("({})", sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
-    }
 }
 
 /// An array of these values, without a copy.

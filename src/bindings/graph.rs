@@ -52,6 +52,11 @@ impl Graph {
         self.0.nodes().iter().map(|node| node.name.as_str()).collect()
     }
 
+    /// Names of the last node of each resolution, the finest first.
+    fn pyramid(&self) -> Vec<&str> {
+        self.0.pyramid().into_iter().map(|id| self.0.node(id).name.as_str()).collect()
+    }
+
     /// (channels, height, width) of the image that the graph is drawn for.
     #[getter]
     fn input_shape(&self) -> (usize, usize, usize) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use numpy::PyUntypedArrayMethods;
+use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -24,38 +24,90 @@ use crate::weights::{Checkpoint, Data, Dtype, Item, write_safetensors};
 
 #[pyclass(frozen, module = "cnnzoo._native")]
 struct Model {
+    name: String,
     /// Where the graph comes from; none if a user wrote it.
     row: Option<(&'static Variant, &'static Edition)>,
-    options: Options,
-    graph: graph::Graph,
     /// Many threads read it at once; what writes waits for them. Locked only without the GIL, so that nobody waits
     /// for a lock with the GIL in hand.
-    store: RwLock<Store>,
+    state: RwLock<State>,
+}
+
+/// What may change about a model.
+struct State {
+    options: Options,
+    graph: graph::Graph,
+    /// None on the device `meta`.
+    store: Option<Store>,
+}
+
+/// The device of models without parameters.
+const META: &str = "meta";
+
+impl State {
+    fn new(
+        options: Options,
+        graph: graph::Graph,
+        recipe: Recipe,
+        seed: u64,
+        device: &str,
+    ) -> Result<Self> {
+        let store = match device {
+            META => None,
+            device => Some(Store::new(&graph, recipe, seed, torch::device(device)?)?),
+        };
+        Ok(Self { options, graph, store })
+    }
+
+    fn store(&self) -> Result<&Store> {
+        self.store.as_ref().ok_or_else(|| read_only(&self.graph))
+    }
+
+    fn parts(&mut self) -> Result<(&graph::Graph, &mut Store)> {
+        let store = self.store.as_mut().ok_or_else(|| read_only(&self.graph))?;
+        Ok((&self.graph, store))
+    }
+
+    fn nodes(&self, names: Option<&[String]>) -> Result<Vec<NodeId>> {
+        let Some(names) = names else { return Ok(vec![self.graph.output()]) };
+        let find = |name: &String| {
+            self.graph.find(name).ok_or_else(|| Error::Argument {
+                at: format!("a node of {}", self.graph.name()),
+                expected: "a name of `nodes()`, or the path before some of them".into(),
+                got: format!("`{name}`"),
+            })
+        };
+        names.iter().map(find).collect()
+    }
+}
+
+fn read_only(graph: &graph::Graph) -> Error {
+    Error::Device {
+        device: META.into(),
+        expected: format!("{} with parameters", graph.name()),
+        got: "one that was built with meta=True, to be read only".into(),
+    }
 }
 
 impl Model {
-    fn read(&self) -> RwLockReadGuard<'_, Store> {
-        self.store.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Store> {
-        self.store.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn node(&self, name: &str) -> Result<NodeId> {
-        self.graph.find(name).ok_or_else(|| Error::Argument {
-            at: format!("a node of {}", self.graph.name()),
-            expected: "a name of `nodes()`, or the path before some of them".into(),
-            got: format!("`{name}`"),
-        })
+    fn look<T: Send>(&self, py: Python<'_>, at: impl FnOnce(&State) -> T + Send) -> PyResult<T> {
+        detached(py, || Ok(at(&self.read())))
     }
 
-    fn fits(&self) -> impl FnOnce(&[usize]) -> Result<(), String> + use<> {
-        let channels = self.graph.input().channels;
-        move |shape| match shape {
+    /// The batch that `x` is, contiguous.
+    fn images<'py>(&self, x: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, f32>> {
+        let channels = self.look(x.py(), |state| state.graph.input().channels)?;
+        floats(x, &format!("the input of {}", self.name), |shape| match shape {
             [batch, c, _, _] if *batch > 0 && *c == channels => Ok(()),
             _ => Err(format!("(N, {channels}, H, W) with N at least 1")),
-        }
+        })
     }
 }
 
@@ -74,8 +126,12 @@ impl Model {
         let options = parse_options(name, options)?;
         detached(py, || {
             let graph = variant.graph(edition, &options)?;
-            let store = Store::new(&graph, edition.recipe, seed, torch::device(device)?)?;
-            Ok(Self { row: Some((variant, edition)), options, graph, store: RwLock::new(store) })
+            let state = State::new(options, graph, edition.recipe, seed, device)?;
+            Ok(Self {
+                name: variant.name.into(),
+                row: Some((variant, edition)),
+                state: RwLock::new(state),
+            })
         })
     }
 
@@ -84,15 +140,16 @@ impl Model {
     fn from_graph(py: Python<'_>, graph: &Graph, device: &str, seed: u64) -> PyResult<Self> {
         detached(py, || {
             let graph = graph.0.clone();
-            let store =
-                Store::new(&graph, Recipe::TorchvisionResNet, seed, torch::device(device)?)?;
-            Ok(Self { row: None, options: Options::default(), graph, store: RwLock::new(store) })
+            let name = graph.name().to_owned();
+            let state =
+                State::new(Options::default(), graph, Recipe::TorchvisionResNet, seed, device)?;
+            Ok(Self { name, row: None, state: RwLock::new(state) })
         })
     }
 
     #[getter]
     fn name(&self) -> &str {
-        self.graph.name()
+        &self.name
     }
 
     #[getter]
@@ -107,24 +164,26 @@ impl Model {
     }
 
     #[getter]
-    fn num_classes(&self) -> usize {
-        self.graph.classes()
+    fn num_classes(&self, py: Python<'_>) -> PyResult<usize> {
+        self.look(py, |state| state.graph.classes())
     }
 
     /// The options given, as a JSON object.
     #[getter]
-    fn options(&self) -> PyResult<String> {
-        serde_json::to_string(&self.options)
+    fn options(&self, py: Python<'_>) -> PyResult<String> {
+        self.look(py, |state| serde_json::to_string(&state.options))?
             .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
     }
 
     #[getter]
     fn device(&self, py: Python<'_>) -> PyResult<String> {
-        detached(py, || Ok(torch::device_name(self.read().device())))
+        self.look(py, |state| {
+            state.store.as_ref().map_or(META.into(), |store| torch::device_name(store.device()))
+        })
     }
 
-    fn graph(&self) -> Graph {
-        Graph(self.graph.clone())
+    fn graph(&self, py: Python<'_>) -> PyResult<Graph> {
+        self.look(py, |state| Graph(state.graph.clone()))
     }
 
     /// The values of `nodes` for images `x` (N, C, H, W), or of the output where none are named.
@@ -135,13 +194,13 @@ impl Model {
         nodes: Option<Vec<String>>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let py = x.py();
-        let wanted = match nodes {
-            None => vec![self.graph.output()],
-            Some(names) => names.iter().map(|name| self.node(name)).collect::<Result<_>>()?,
-        };
-        let x = floats(x, &format!("the input of {}", self.graph.name()), self.fits())?;
+        let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
-        let arrays = detached(py, || torch::infer(&self.graph, &self.read(), view, &wanted))?;
+        let arrays = detached(py, || {
+            let state = self.read();
+            let wanted = state.nodes(nodes.as_deref())?;
+            torch::infer(&state.graph, state.store()?, view, &wanted)
+        })?;
         arrays.into_iter().map(|array| from_values(py, &array.shape, array.values)).collect()
     }
 
@@ -153,15 +212,15 @@ impl Model {
         training: bool,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyDict>)> {
         let py = x.py();
-        let x = floats(x, &format!("the input of {}", self.graph.name()), self.fits())?;
-        let cotangent =
-            floats(cotangent, &format!("the cotangent of {}", self.graph.name()), |_| Ok(()))?;
+        let x = self.images(x)?;
+        let cotangent = floats(cotangent, &format!("the cotangent of {}", self.name), |_| Ok(()))?;
         let x = View { shape: x.shape(), values: x.as_slice()? };
         let cotangent = View { shape: cotangent.shape(), values: cotangent.as_slice()? };
         let (pullback, names) = detached(py, || {
-            let mut store = self.write();
+            let mut state = self.write();
+            let (graph, store) = state.parts()?;
             let Pullback { output, gradients } =
-                torch::pull_back(&self.graph, &mut store, x, cotangent, training)?;
+                torch::pull_back(graph, store, x, cotangent, training)?;
             let names: Vec<String> = gradients
                 .iter()
                 .map(|(index, _)| store.parameters()[*index].name.clone())
@@ -177,18 +236,38 @@ impl Model {
 
     /// Moves the parameters to another device.
     fn to(&self, py: Python<'_>, device: &str) -> PyResult<()> {
-        detached(py, || self.write().to_device(torch::device(device)?))
+        detached(py, || self.write().parts()?.1.to_device(torch::device(device)?))
     }
 
     /// The node whose value is the pooled features.
     #[getter]
-    fn embedding(&self) -> &str {
-        &self.graph.node(self.graph.embedding()).name
+    fn embedding(&self, py: Python<'_>) -> PyResult<String> {
+        self.look(py, |state| state.graph.node(state.graph.embedding()).name.clone())
+    }
+
+    /// Gives the network a fresh classifier for so many classes, or none; every other parameter stays the same tensor.
+    fn reset_classifier(&self, py: Python<'_>, num_classes: usize, seed: u64) -> PyResult<()> {
+        detached(py, || {
+            let mut state = self.write();
+            let mut options = state.options.clone();
+            let (graph, recipe) = match self.row {
+                Some((variant, edition)) => {
+                    options.num_classes = Some(num_classes);
+                    (variant.graph(edition, &options)?, edition.recipe)
+                }
+                None => (state.graph.with_classes(num_classes)?, Recipe::TorchvisionResNet),
+            };
+            if let Some(store) = &mut state.store {
+                store.redraw(&graph, recipe, seed)?;
+            }
+            (state.graph, state.options) = (graph, options);
+            Ok(())
+        })
     }
 
     /// A copy of every parameter and buffer, by name.
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let arrays = detached(py, || self.read().snapshot())?;
+        let arrays = detached(py, || self.read().store()?.snapshot())?;
         let dict = PyDict::new(py);
         for (name, shape, stored) in arrays {
             let array = match stored {
@@ -211,7 +290,9 @@ impl Model {
         let values = held.values();
         let policy = if strict { Policy::Strict } else { Policy::Lenient };
         let report = detached(py, || {
-            self.write().fill(&self.graph, &values, Naming::Own, &policy, "the mapping")
+            let mut state = self.write();
+            let (graph, store) = state.parts()?;
+            store.fill(graph, &values, Naming::Own, &policy, "the mapping")
         })?;
         into_python(py, report, &[], "a mapping")
     }
@@ -235,10 +316,11 @@ impl Model {
         py: Python<'py>,
         path: PathBuf,
     ) -> PyResult<Bound<'py, PyTuple>> {
+        let options = self.look(py, |state| state.options.clone())?;
         let policy = match self.row {
-            Some((variant, edition)) if self.options.num_classes.is_some() => {
-                let options = Options { num_classes: None, ..self.options.clone() };
-                Policy::FreshClassifier(variant.graph(edition, &options)?.classifier().to_owned())
+            Some((variant, edition)) if options.num_classes.is_some() => {
+                let usual = variant.graph(edition, &Options { num_classes: None, ..options })?;
+                Policy::FreshClassifier(usual.classifier().to_owned())
             }
             _ => Policy::Strict,
         };
@@ -253,7 +335,7 @@ impl Model {
         metadata: BTreeMap<String, String>,
     ) -> PyResult<()> {
         detached(py, || {
-            let arrays = self.read().snapshot()?;
+            let arrays = self.read().store()?.snapshot()?;
             let items = arrays.iter().map(|(name, shape, stored)| match stored {
                 Stored::Floats(values) => {
                     Item { name, dtype: Dtype::F32, shape, data: Data::F32(values) }
@@ -289,7 +371,9 @@ impl Model {
             let checkpoint = Checkpoint::open(&path)?;
             let naming = naming.unwrap_or_else(|| Naming::recognise(checkpoint.names()));
             let origin = path.display().to_string();
-            let report = self.write().fill(&self.graph, &checkpoint, naming, policy, &origin)?;
+            let mut state = self.write();
+            let (graph, store) = state.parts()?;
+            let report = store.fill(graph, &checkpoint, naming, policy, &origin)?;
             Ok((report, checkpoint.ignored().to_vec(), checkpoint.provenance().to_owned()))
         })?;
         into_python(py, report, &ignored, &provenance)
@@ -306,7 +390,7 @@ impl Model {
             Ok(Some(Naming::EfficientNetLitePytorch))
         } else {
             Err(Error::Argument {
-                at: format!("`source` of weights for {}", self.graph.name()),
+                at: format!("`source` of weights for {}", self.name),
                 expected: format!("\"auto\", \"{own}\" or \"{}\"", Naming::EfficientNetLitePytorch),
                 got: format!("\"{name}\""),
             })

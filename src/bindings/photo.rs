@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::data::{Filter, Photo, decode_bytes, decode_file, preprocess, resize};
-use crate::{Error, Result};
+use crate::error::{Error, Result, shape_text};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(decode_photo, module)?)?;
@@ -302,9 +302,7 @@ pub(crate) fn to_photo(array: &Bound<'_, PyAny>) -> PyResult<Photo> {
         _ => false,
     };
     if !shaped_so {
-        return Err(
-            Error::Shape { at: at(), expected: expected(), got: format!("{shape:?}") }.into()
-        );
+        return Err(Error::Shape { at: at(), expected: expected(), got: shape_text(&shape) }.into());
     }
     let array = array.cast::<PyArrayDyn<u8>>()?.try_readonly()?;
     // `as_slice` alone takes the columns of a Fortran-ordered array for rows.

@@ -135,12 +135,19 @@ fn draw(name: &str, source: Option<&str>, options: &str) -> PyResult<Graph> {
 }
 
 pub(super) fn parse_options(name: &str, options: &str) -> Result<Options, Error> {
-    serde_json::from_str(options).map_err(|error| Error::Argument {
-        at: format!("the options of {name}"),
-        expected:
-            "num_classes, in_channels, image_size, drop_rate or drop_path_rate, each a number"
-                .into(),
-        got: format!("{options} ({error})"),
+    serde_json::from_str(options).map_err(|error| {
+        // "unknown field `x`, expected one of … at line 1 column 6"
+        let text = error.to_string();
+        let fault = [", expected one of", " at line "]
+            .iter()
+            .fold(text.as_str(), |text, end| text.split(end).next().unwrap_or(text));
+        Error::Argument {
+            at: format!("the options of {name}"),
+            expected:
+                "num_classes, in_channels, image_size, drop_rate or drop_path_rate, each a number"
+                    .into(),
+            got: format!("{options} ({fault})"),
+        }
     })
 }
 

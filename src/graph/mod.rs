@@ -107,12 +107,51 @@ impl Graph {
         id
     }
 
+    /// The last node of each resolution on the way to the output, the finest first; a single pixel is none.
+    pub fn pyramid(&self) -> Vec<NodeId> {
+        let needed = self.needed_for(&[self.output]);
+        let mut levels: Vec<(usize, usize, NodeId)> = Vec::new();
+        for id in self.ids().skip(1).filter(|id| needed[id.0]) {
+            let Shape::Image { height, width, .. } = self.drawn[id.0] else { continue };
+            if height * width > 1 {
+                levels.retain(|level| (level.0, level.1) != (height, width));
+                levels.push((height, width, id));
+            }
+        }
+        levels.into_iter().map(|(_, _, id)| id).collect()
+    }
+
     /// How many logits there are; 0 where the output is no linear layer.
     pub fn classes(&self) -> usize {
         match &self.node(self.output).op {
             Op::Linear(linear) => linear.out,
             _ => 0,
         }
+    }
+
+    /// The same network with another number of logits, or with none of its classifier.
+    ///
+    /// Fails with `Error::Argument` where logits are asked for and the output is no linear layer.
+    pub fn with_classes(&self, classes: usize) -> Result<Self> {
+        let mut nodes = self.nodes.clone();
+        let mut output = self.output;
+        match &mut nodes[output.0].op {
+            Op::Linear(linear) if classes > 0 => linear.out = classes,
+            Op::Linear(_) => output = self.embedding(),
+            op if classes > 0 => {
+                return Err(Error::Argument {
+                    at: format!("the classifier of {}", self.name),
+                    expected: "a linear layer as the output".into(),
+                    got: op.name().into(),
+                });
+            }
+            _ => {}
+        }
+        if classes == 0 {
+            nodes.truncate(output.0 + 1);
+        }
+        let auxiliary = self.auxiliary.iter().copied().filter(|id| id.0 < nodes.len()).collect();
+        Self::new(self.name.clone(), nodes, output, auxiliary)
     }
 
     /// The name of the node that puts out the logits.

@@ -4,7 +4,7 @@ use tch::{Kind, TchError, Tensor};
 
 use super::store::{blob, copy_out};
 use super::{Store, failed};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shape_text};
 use crate::graph::op::{
     Attention, BatchNorm, Conv, DropPath, Function, Lrn, Padding, Pool, PoolKind,
 };
@@ -57,8 +57,8 @@ pub fn pull_back(
         if output.size() != cotangent.size() {
             return Err(Error::Shape {
                 at: format!("the cotangent of {}", graph.name()),
-                expected: format!("{:?}", output.size()),
-                got: format!("{:?}", cotangent.size()),
+                expected: shape_text(&output.size()),
+                got: shape_text(&cotangent.size()),
             });
         }
         let needed = graph.needed_for(&[graph.output()]);
@@ -155,7 +155,7 @@ fn input_shapes(graph: &Graph, x: &Tensor, wanted: &[NodeId]) -> Result<(usize, 
         _ => Err(Error::Shape {
             at: format!("the input of {}", graph.name()),
             expected: format!("(N, {channels}, H, W) with N at least 1"),
-            got: format!("{size:?}"),
+            got: shape_text(&size),
         }),
     }
 }

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::failed;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, Parameter, Role};
 use crate::weights::Value;
 use crate::weights::init::{Recipe, fill};
@@ -35,15 +35,34 @@ impl Store {
     /// New parameters by `recipe`, drawn from `seed`.
     pub fn new(graph: &Graph, recipe: Recipe, seed: u64, device: Device) -> Result<Self> {
         let parameters = graph.parameters();
-        let mut starts = vec![parameters.len(); graph.nodes().len() + 1];
-        for (index, parameter) in parameters.iter().enumerate().rev() {
-            starts[..=parameter.node.index()].fill(index);
-        }
         let tensors = parameters
             .iter()
             .map(|parameter| fresh(parameter, recipe, seed, device))
             .collect::<Result<_>>()?;
-        Ok(Self { parameters, tensors, starts, device })
+        Ok(Self { starts: starts(graph, &parameters), parameters, tensors, device })
+    }
+
+    /// Takes the parameters of `graph` instead: those it shares with the present graph by name and shape stay the same
+    /// tensors, but for its classifier, which like all others starts afresh.
+    pub fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
+        let parameters = graph.parameters();
+        let classifier = graph.classifier();
+        let tensors = parameters
+            .iter()
+            .map(|parameter| {
+                let same =
+                    |old: &&Parameter| old.name == parameter.name && old.shape == parameter.shape;
+                let is_classifier =
+                    graph.classes() > 0 && graph.node(parameter.node).name == classifier;
+                match self.parameters.iter().position(|old| same(&old)) {
+                    Some(index) if !is_classifier => Ok(self.tensors[index].shallow_clone()),
+                    _ => fresh(parameter, recipe, seed, self.device),
+                }
+            })
+            .collect::<Result<_>>()?;
+        *self =
+            Self { starts: starts(graph, &parameters), parameters, tensors, device: self.device };
+        Ok(())
     }
 
     pub fn device(&self) -> Device {
@@ -69,8 +88,8 @@ impl Store {
         if value.shape != parameter.shape {
             return Err(Error::Shape {
                 at: format!("`{}`", parameter.name),
-                expected: format!("{:?}", parameter.shape),
-                got: format!("{:?}", value.shape),
+                expected: shape_text(&parameter.shape),
+                got: shape_text(&value.shape),
             });
         }
         if parameter.role == Role::BatchCount {
@@ -116,6 +135,14 @@ impl Store {
         self.device = device;
         Ok(())
     }
+}
+
+fn starts(graph: &Graph, parameters: &[Parameter]) -> Vec<usize> {
+    let mut starts = vec![parameters.len(); graph.nodes().len() + 1];
+    for (index, parameter) in parameters.iter().enumerate().rev() {
+        starts[..=parameter.node.index()].fill(index);
+    }
+    starts
 }
 
 fn fresh(parameter: &Parameter, recipe: Recipe, seed: u64, device: Device) -> Result<Tensor> {

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::names::Naming;
 use super::{Checkpoint, Dtype, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shape_text};
 use crate::graph::{Parameter, Role};
 
 /// The outcome of matching the entries of a file with the parameters of a model.
@@ -104,7 +104,10 @@ impl Match {
             .mismatched
             .iter()
             .filter(|m| !excused.contains(&m.name))
-            .map(|m| format!("`{}` (expected {:?}, got {:?})", m.name, m.expected, m.got))
+            .map(|m| {
+                let (expected, got) = (shape_text(&m.expected), shape_text(&m.got));
+                format!("`{}` (expected {expected}, got {got})", m.name)
+            })
             .collect();
         let complaints: Vec<String> = [
             ("missing", quoted(&self.missing)),

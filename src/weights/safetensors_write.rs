@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use super::atomic::replace_file;
 use super::refusal::Refusal;
 use super::value::Dtype;
-use crate::{Error, Result};
+use crate::error::{Error, Result, shape_text};
 
 /// The elements of a tensor to be written, row-major.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,7 @@ impl Item<'_> {
         match (self.dtype.bytes_of(self.shape), bytes) {
             (Some(expected), Some(bytes)) if expected == bytes && stored == self.dtype => Ok(bytes),
             (_, bytes) => Err(Refusal::new(
-                format!("{} of shape {:?}", self.dtype, self.shape),
+                format!("{} of shape {}", self.dtype, shape_text(self.shape)),
                 format!("{} bytes of {stored}", bytes.unwrap_or(usize::MAX)),
             )),
         }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use half::{bf16, f16};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result, shape_text};
 
 /// The element types that weights files are read and written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,7 +114,7 @@ impl Value<'_> {
     pub fn write_f32(&self, out: &mut [f32]) -> Result<()> {
         if out.len() != self.elements() {
             let expected = format!("{} elements", out.len());
-            let got = format!("{} in shape {:?}", self.elements(), self.shape);
+            let got = format!("{} in shape {}", self.elements(), shape_text(&self.shape));
             return Err(Error::Shape { at: AT.to_owned(), expected, got });
         }
         match self.dtype {
@@ -133,7 +133,7 @@ impl Value<'_> {
     /// [`Error::ElementType`] for floats, [`Error::Shape`] where there is not exactly one element.
     pub fn read_i64(&self) -> Result<i64> {
         if self.elements() != 1 {
-            let got = format!("shape {:?}", self.shape);
+            let got = format!("shape {}", shape_text(&self.shape));
             return Err(Error::Shape {
                 at: AT.to_owned(),
                 expected: "one element".to_owned(),

@@ -18,6 +18,13 @@ def model() -> cz.Model:
 X = images((40, 48), 3)
 
 
+def unaligned(x: np.ndarray) -> np.ndarray:
+    """The same values one byte off where a float may begin."""
+    moved = np.frombuffer(b"." + x.tobytes(), np.float32, offset=1).reshape(x.shape)
+    assert not moved.flags.aligned
+    return moved
+
+
 @pytest.mark.parametrize(
     "x",
     [
@@ -26,6 +33,7 @@ X = images((40, 48), 3)
         pytest.param(
             np.ascontiguousarray(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2), id="nhwc"
         ),
+        pytest.param(unaligned(X), id="unaligned"),
         pytest.param(X.astype(np.float64), id="float64"),
         pytest.param(X.astype(">f4"), id="big endian"),
         pytest.param(torch.from_numpy(X), id="tensor"),
@@ -153,6 +161,20 @@ def test_features_stop_at_the_named_node(model: cz.Model) -> None:
     np.testing.assert_allclose(pooled, model.embed(X), rtol=1e-5)
     with pytest.raises(cz.ArgumentError, match="`layer9`"):
         model.features(X, ["layer9"])
+
+
+def test_a_pyramid_holds_the_last_value_of_each_resolution(model: cz.Model) -> None:
+    values = model.pyramid(images((64, 96), 1))
+    assert [(name, value.shape[1:]) for name, value in values.items()] == [
+        ("relu", (64, 32, 48)),
+        ("layer1.1.relu_1", (64, 16, 24)),
+        ("layer2.1.relu_1", (128, 8, 12)),
+        ("layer3.1.relu_1", (256, 4, 6)),
+        ("layer4.1.relu_1", (512, 2, 3)),
+    ]
+    b0 = cz.create_model("efficientnet_b0", num_classes=0)
+    strides = [224 // value.shape[2] for value in b0.pyramid(images((224, 224), 1)).values()]
+    assert strides == [2, 4, 8, 16, 32]
 
 
 def test_without_classes_the_features_come_out(model: cz.Model) -> None:

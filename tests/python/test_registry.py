@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import pickle
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import cnnzoo as cz
@@ -50,6 +53,8 @@ def test_limits_are_on_the_source_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
 def test_every_name_is_a_function_too() -> None:
     assert cz.resnet18.__name__ == "resnet18"
     assert "arXiv:1512.03385" in (cz.resnet18.__doc__ or "")
+    assert "num_classes: 'int' = 1000" in str(inspect.signature(cz.resnet18))
+    assert "name" not in inspect.signature(cz.resnet18).parameters
     model = cz.resnet18(num_classes=3)
     assert (model.name, model.num_classes) == ("resnet18", 3)
     assert set(cz.list_models()) <= set(dir(cz))
@@ -108,7 +113,7 @@ def test_a_source_that_is_not_there_is_refused() -> None:
         ({"drop_rate": 1.0}, "a rate from 0 to below 1, got 1"),
         ({"drop_rate": float("nan")}, "drop_rate"),
         ({"drop_path_rate": -0.1}, "`drop_path_rate` of resnet18"),
-        ({"drop_rat": 0.1}, "unknown field `drop_rat`"),
+        ({"drop_rat": 0.1}, r"got {\"drop_rat\": 0.1} \(unknown field `drop_rat`\)$"),
     ],
 )
 def test_an_option_out_of_range_is_refused(options: dict[str, float], message: str) -> None:
@@ -121,6 +126,21 @@ def test_options_show_in_the_model() -> None:
     assert model.options == {"num_classes": 10, "drop_rate": 0.5}
     assert repr(model) == "<Model resnet18 from torchvision, num_classes=10, drop_rate=0.5 on cpu>"
     assert "dropout = dropout(flatten) rate=0.5" in str(model.graph)
+
+
+def test_without_parameters_a_model_is_there_to_be_read(tmp_path: Path) -> None:
+    model = cz.create_model("efficientnet_v2_l", num_classes=7, meta=True)
+    assert model.device == "meta"
+    assert model.summary().params == cz.model_info("efficientnet_v2_l").params - 1281 * 993
+    for use in (
+        lambda: model(np.zeros((1, 3, 64, 64), np.float32)),
+        model.state_dict,
+        lambda: model.load_state_dict({}),
+        lambda: model.save(tmp_path / "model.safetensors"),
+        lambda: model.to("cpu"),
+    ):
+        with pytest.raises(cz.DeviceError, match="efficientnet_v2_l with parameters"):
+            use()
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

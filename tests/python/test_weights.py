@@ -85,7 +85,7 @@ def test_strict_loading_changes_nothing_unless_all_fits(state: dict[str, torch.T
     message = str(caught.value)
     assert "1 missing: `conv1.weight`" in message
     assert "1 unexpected: `extra.weight`" in message
-    assert "`fc.bias` (expected [1000], got [7])" in message
+    assert "`fc.bias` (expected (1000,), got (7,))" in message
     assert same(model, before)
 
     report = model.load_state_dict(broken, strict=False)
@@ -187,6 +187,39 @@ def test_another_number_of_classes_keeps_the_trunk_and_starts_the_classifier_afr
     np.testing.assert_array_equal(none(x), trained.embed(x))
     with pytest.raises(cz.WeightsError, match="conv_stem"):
         cz.create_model("tf_efficientnet_lite0", weights="default", in_channels=1, num_classes=5)
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_the_classifier_is_replaced_and_nothing_else(tmp_path: Path, written: bool) -> None:
+    model = cz.create_model("resnet18", drop_rate=0.1, seed=2)
+    if written:
+        model = cz.Model.from_graph(model.graph, seed=2)
+    model.labels = [str(i) for i in range(1000)]
+    x = images((40, 40), 2)
+    before, features = model.state_dict(), model.embed(x)
+    assert model.reset_classifier(num_classes=6) is model
+    assert model(x).shape == (2, 6)
+    assert model.labels == tuple(f"class {i}" for i in range(6))
+    after = model.state_dict()
+    assert after["fc.weight"].shape == (6, 512)
+    assert all(np.array_equal(after[k], before[k]) for k in before if not k.startswith("fc."))
+    model.save(tmp_path / "six.safetensors")
+    np.testing.assert_array_equal(cz.load(tmp_path / "six.safetensors")(x), model(x))
+
+    model.reset_classifier(num_classes=0)
+    np.testing.assert_array_equal(model(x), features)
+    assert model.num_classes == 0
+    if written:
+        with pytest.raises(cz.ArgumentError, match="a linear layer as the output, got flatten"):
+            model.reset_classifier(num_classes=3)
+    else:
+        model.reset_classifier(num_classes=1000, seed=5)
+        again = model.state_dict()
+        assert again.keys() == before.keys()
+        assert not np.array_equal(again["fc.weight"], before["fc.weight"])
+        with pytest.raises(cz.ArgumentError, match="num_classes"):
+            model.reset_classifier(num_classes=10**9)
+        assert model.num_classes == 1000
 
 
 @pytest.mark.parametrize(

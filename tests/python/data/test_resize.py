@@ -130,11 +130,11 @@ def test_grey_and_alpha() -> None:
         (np.zeros((4, 4, 3), dtype=object), TypeError, "object"),
         ([[1, 2], [3, 4]], TypeError, "list"),
         (None, TypeError, "NoneType"),
-        (np.zeros((4, 4, 2), dtype=np.uint8), ValueError, r"\[4, 4, 2\]"),
-        (np.zeros((3, 4, 4, 3), dtype=np.uint8), ValueError, r"\[3, 4, 4, 3\]"),
-        (np.zeros(12, dtype=np.uint8), ValueError, r"\[12\]"),
-        (np.zeros((0, 4, 3), dtype=np.uint8), ValueError, r"\[0, 4, 3\]"),
-        (np.zeros((4, 0), dtype=np.uint8), ValueError, r"\[4, 0\]"),
+        (np.zeros((4, 4, 2), dtype=np.uint8), ValueError, r"\(4, 4, 2\)"),
+        (np.zeros((3, 4, 4, 3), dtype=np.uint8), ValueError, r"\(3, 4, 4, 3\)"),
+        (np.zeros(12, dtype=np.uint8), ValueError, r"\(12,\)"),
+        (np.zeros((0, 4, 3), dtype=np.uint8), ValueError, r"\(0, 4, 3\)"),
+        (np.zeros((4, 0), dtype=np.uint8), ValueError, r"\(4, 0\)"),
     ],
 )
 def test_what_is_no_photograph(array: Any, error: type[Exception], words: str) -> None:
