@@ -186,7 +186,11 @@ def build_keras(edition: Edition, **options: Any) -> Any:
         options[key] = {"True": True, "False": False}.get(value) or float(value)
     build = getattr(keras.applications, function)
     keras.backend.clear_session()
-    return build(weights=None, classifier_activation=None, input_shape=(None, None, 3), **options)
+    model = build(weights=None, classifier_activation=None, **options)
+    if any(isinstance(layer, keras.layers.Flatten) for layer in model.layers):
+        return model
+    # Keras fixes the size of the image, although these networks take any.
+    return keras.models.clone_model(model, input_tensors=keras.Input((None, None, 3)))
 
 
 def build_reference(edition: Edition) -> Reference:

@@ -14,6 +14,10 @@ ROUNDING = 2e-5
 # layers whose batch statistics come from a few values.
 ROUNDING_OF_GRADIENTS = 2e-4
 
+# Where another library rounds otherwise, gradients may move by this many times what rounding of the
+# image moves them: both take a few inputs of ReLU across zero, but not the same ones.
+SENSITIVITY = 4
+
 
 def difference(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
     """The largest difference, relative to the largest magnitude of `theirs`."""
@@ -22,4 +26,14 @@ def difference(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
     assert np.isfinite(b).all(), "the reference is not finite"
     scale = float(np.abs(b).max(initial=0.0))
     worst = float(np.abs(a - b).max(initial=0.0))
+    return worst / scale if scale > 0 else worst
+
+
+def distance(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
+    """The length of the difference, relative to the length of `theirs`."""
+    assert ours.shape == theirs.shape, f"shapes differ: {ours.shape}, {theirs.shape}"
+    a, b = ours.astype(np.float64), theirs.astype(np.float64)
+    assert np.isfinite(b).all(), "the reference is not finite"
+    scale = float(np.linalg.norm(b))
+    worst = float(np.linalg.norm(a - b))
     return worst / scale if scale > 0 else worst
