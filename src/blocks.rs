@@ -32,6 +32,20 @@ pub fn conv_norm_act(
     g.add(&layer.activation, function, x)
 }
 
+/// The same three in the order of a network whose activations come first.
+pub fn norm_act_conv(
+    g: &mut Builder,
+    layer: &Layer,
+    norm: BatchNorm,
+    function: Function,
+    conv: Conv,
+    x: NodeId,
+) -> NodeId {
+    let x = g.add(&layer.norm, norm, x);
+    let x = g.add(&layer.activation, function, x);
+    g.add(&layer.conv, conv, x)
+}
+
 /// The two convolutions of a squeeze-and-excite gate, and what stands around them.
 #[derive(Clone, Copy, Debug)]
 pub struct SqueezeExcite {
@@ -119,4 +133,15 @@ fn dense_layer(g: &mut Builder, dense: Dense, out: usize, drop_rate: f64, mut x:
         x = g.add(name, Dropout { rate: drop_rate }, x);
     }
     g.add(dense.linear, Linear { out, ..Linear::default() }, x)
+}
+
+/// The same head by the names that Keras gives it.
+pub fn keras_head(g: &mut Builder, classes: usize, drop_rate: f64, x: NodeId) -> NodeId {
+    let x = g.add("avg_pool", AdaptivePool::default(), x);
+    let x = g.add("flatten", Flatten {}, x);
+    if classes == 0 {
+        return x;
+    }
+    let x = if drop_rate > 0.0 { g.add("top_dropout", Dropout { rate: drop_rate }, x) } else { x };
+    g.add("predictions", Linear { out: classes, ..Linear::default() }, x)
 }

@@ -343,7 +343,7 @@ def create_model(
     Args:
         name: Of `list_models()`, or what a source calls it.
         num_classes: Logits; 0 leaves the classifier off. As many as published weights have, else
-            1000, if not given.
+            as the data that it was made for (1000 of ImageNet), if not given.
         in_channels: Channels of the images.
         image_size: Height and width that the network is drawn for, and that `preprocess` cuts
             photographs to; those of published weights if not given. Others can be run, but not by
@@ -365,6 +365,7 @@ def create_model(
         DeviceError: There is no such device.
     """
     published = None
+    usual_classes = _native.model_info(name, source)["num_classes"]
     if isinstance(weights, str):
         published = choose_weights(name, source, weights)
     elif weights is not None and not Path(weights).exists():
@@ -383,18 +384,15 @@ def create_model(
                 f"the weights {published.tag!r} of {name} are a Keras file (.h5), which cannot be "
                 "read yet; nothing was downloaded"
             )
-    chosen = {
-        "num_classes": 1000 if num_classes is None else num_classes,
-        "in_channels": in_channels,
+    if num_classes == usual_classes and (published is None or published.classes == num_classes):
+        num_classes = None
+    given = {
+        "num_classes": num_classes,
+        "in_channels": None if in_channels == 3 else in_channels,
+        "image_size": image_size,
         **options,
     }
-    if image_size is not None:
-        chosen["image_size"] = image_size
-    defaults = {"num_classes": 1000, "in_channels": 3}
-    given = {option: value for option, value in chosen.items() if defaults.get(option) != value}
-    if published is not None and published.classes != chosen["num_classes"]:
-        # Said even where it is usual, so that the classifier of the file gives way.
-        given["num_classes"] = chosen["num_classes"]
+    given = {option: value for option, value in given.items() if value is not None}
     text = json.dumps(given, default=_plain)
     engine = _native.Model(name, source, text, "meta" if meta else device, seed)
     model = Model(engine, Preprocess(**_native.preprocess(name, source)))

@@ -41,6 +41,7 @@ class ModelInfo:
         macs: Multiply-adds of convolutions and linear layers for one image.
         activations: Values that convolutions and linear layers put out for one image.
         input_size: Height and width of that image in pixels.
+        num_classes: Of the data that it was made for: 1000 of ImageNet, 10 of CIFAR-10.
         weights: Tags of published weights, as `weights=` takes them, the best first; unless a
             source was asked for, those of the other sources come after those of this one.
     """
@@ -62,6 +63,7 @@ class ModelInfo:
     macs: int
     activations: int
     input_size: int
+    num_classes: int
     weights: tuple[str, ...]
 
 

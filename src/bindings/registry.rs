@@ -74,6 +74,7 @@ fn model_info<'py>(
     info.set_item("macs", cost.macs)?;
     info.set_item("activations", cost.activations)?;
     info.set_item("input_size", size)?;
+    info.set_item("num_classes", variant.classes)?;
     info.set_item(
         "weights",
         edition.weights.iter().map(|published| published.tag).collect::<Vec<_>>(),

@@ -51,6 +51,15 @@ impl Preprocess {
         Self { resize, crop, interpolation: Filter::Bilinear, mean, std: [1.0 / 255.0; 3] }
     }
 
+    /// CIFAR-10's pictures as they are, with the mean and deviation of their channels.
+    pub const CIFAR10: Self = Self {
+        resize: 32,
+        crop: 32,
+        interpolation: Filter::Bilinear,
+        mean: [125.3 / 255.0, 123.0 / 255.0, 113.9 / 255.0],
+        std: [63.0 / 255.0, 62.1 / 255.0, 66.7 / 255.0],
+    };
+
     /// How many numbers one photograph becomes: 3 * crop * crop.
     pub fn len(&self) -> usize {
         CHANNELS * self.crop as usize * self.crop as usize

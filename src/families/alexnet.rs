@@ -120,6 +120,7 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
     ROWS.iter().map(|row| Variant {
         name: row.name,
         family: &ALEXNET,
+        classes: 1000,
         editions: vec![Edition {
             source: row.source,
             source_name: row.name,

@@ -1,6 +1,7 @@
 //! One file per family, and the table of all variants.
 
 mod alexnet;
+mod densenet;
 mod efficientnet;
 mod options;
 mod resnet;
@@ -110,6 +111,8 @@ struct Settings {
 pub struct Variant {
     pub name: &'static str,
     pub family: &'static Family,
+    /// Of the data that it was made for: 1000 of ImageNet, 10 of CIFAR-10.
+    pub classes: usize,
     pub editions: Vec<Edition>,
 }
 
@@ -117,6 +120,7 @@ static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     alexnet::variants()
         .chain(vgg::variants())
         .chain(resnet::variants())
+        .chain(densenet::variants())
         .chain(efficientnet::variants())
         .chain(vit::variants())
         .collect()
@@ -163,7 +167,7 @@ impl Variant {
     /// Draws the graph. Fails with `Error::Argument` on an option that the edition does not read, or a value that
     /// it cannot take.
     pub fn graph(&self, edition: &Edition, options: &Options) -> Result<Graph> {
-        (edition.build)(&options.settle(self.name, edition)?)
+        (edition.build)(&options.settle(self, edition)?)
     }
 }
 

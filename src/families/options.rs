@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Edition, Settings};
+use super::{Edition, Settings, Variant};
 use crate::error::{Error, Result};
 
 /// Choices about a network; `None` keeps the edition's own. This is also what a saved model remembers.
@@ -32,7 +32,8 @@ pub const COMMON_OPTIONS: [&str; 3] = ["num_classes", "in_channels", "image_size
 const MAX_SIZE: usize = 1 << 16;
 
 impl Options {
-    pub(super) fn settle(&self, name: &'static str, edition: &Edition) -> Result<Settings> {
+    pub(super) fn settle(&self, variant: &Variant, edition: &Edition) -> Result<Settings> {
+        let name = variant.name;
         for (option, given) in
             [("drop_rate", self.drop_rate), ("drop_path_rate", self.drop_path_rate)]
         {
@@ -48,7 +49,7 @@ impl Options {
         };
         Ok(Settings {
             name,
-            classes: size("num_classes", self.num_classes, 1000, 0)?,
+            classes: size("num_classes", self.num_classes, variant.classes, 0)?,
             in_channels: size("in_channels", self.in_channels, 3, 1)?,
             image_size: size("image_size", self.image_size, edition.preprocess.crop as usize, 1)?,
             drop_rate: self.drop_rate,

@@ -112,6 +112,7 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
     ROWS.iter().map(|row| Variant {
         name: row.name,
         family: row.family,
+        classes: 1000,
         editions: vec![Edition {
             source: Source::Torchvision,
             source_name: row.name,

@@ -100,6 +100,7 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
     ROWS.iter().map(|row| Variant {
         name: row.name,
         family: row.family,
+        classes: 1000,
         editions: if row.paper {
             vec![edition(row, Source::Paper, row.name)]
         } else {

@@ -118,6 +118,13 @@ pub struct Pad {
     pub right: usize,
 }
 
+impl Pad {
+    /// As many on every side.
+    pub fn around(size: usize) -> Self {
+        Self { top: size, bottom: size, left: size, right: size }
+    }
+}
+
 /// Batch normalisation; `momentum` is the share of the new batch in the running statistics. Without `scale` there is
 /// no factor after it, only a shift.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -39,6 +39,8 @@ pub enum Recipe {
     /// torchvision's and timm's VGG: convolutions normal with variance 2 / fan-out, linear layers with deviation 0.01,
     /// biases zero.
     TorchvisionVgg,
+    /// torchvision's and timm's DenseNet: convolutions normal with variance 2 / fan-in, biases zero.
+    TorchvisionDenseNet,
     /// Keras's layers: uniform with variance 2 / (fan-in + fan-out) (Glorot), biases zero.
     Keras,
 }
@@ -66,12 +68,17 @@ impl Recipe {
                     // torchvision cuts the bell at ±2, which is far outside of it; timm too, below.
                     Self::TorchvisionVit => Draw::Normal((1.0 / fan_in as f64).sqrt()),
                     Self::TimmVit | Self::PyTorch => pytorch_uniform(fan_in),
+                    Self::TorchvisionDenseNet => kaiming(fan_in),
                     Self::AlexNet2012 => Draw::Normal(0.01),
+                    // Keras keeps a depthwise kernel as (height, width, channels, multiplier).
+                    Self::Keras if parameter.groups > 1 && shape[1] == 1 => {
+                        glorot(parameter.groups * window, fan_out / parameter.groups)
+                    }
                     Self::Keras => glorot(fan_in, fan_out),
                 }
             }
             Role::LinearWeight => match self {
-                Self::TorchvisionResNet | Self::PyTorch => pytorch_uniform(shape[1]),
+                Self::TorchvisionResNet | Self::TorchvisionDenseNet | Self::PyTorch => pytorch_uniform(shape[1]),
                 Self::TorchvisionVit if parameter.name.starts_with("heads.") => Draw::Constant(0.0),
                 Self::TorchvisionVit if parameter.name.ends_with("out_proj.weight") => {
                     pytorch_uniform(shape[1])
@@ -99,6 +106,7 @@ impl Recipe {
                 | Self::TorchvisionVit
                 | Self::TimmVit
                 | Self::TorchvisionVgg
+                | Self::TorchvisionDenseNet
                 | Self::Keras => Draw::Constant(0.0),
             },
         }

@@ -116,10 +116,22 @@ KERAS_ARRAYS = {
 }
 
 
-class KerasReference:
-    """A model of Keras on its torch backend."""
+# Convolutions of Keras on the pooled image, one pixel large, that are linear layers here.
+LINEAR_IN_OURS = {"conv_preds", "logits"}
 
-    def __init__(self, model: Any) -> None:
+
+class KerasReference:
+    """A model of Keras on its torch backend, built anew for each size of images.
+
+    Most of them have to know the size, and some pad by it.
+    """
+
+    def __init__(self, edition: Edition, image_size: int | None = None) -> None:
+        self.edition = edition
+        size = image_size or edition.info.input_size
+        self._take(build_keras(edition, (size, size)))
+
+    def _take(self, model: Any) -> None:
         self.model = model
         self.variables = {
             f"{layer.name}.{KERAS_ARRAYS[variable.name]}": (layer, variable)
@@ -134,6 +146,12 @@ class KerasReference:
             if type(layer).__name__ == "Flatten"
         }
 
+    def _fit(self, size: tuple[int, int]) -> None:
+        if tuple(self.model.input_shape[1:3]) != size:
+            values = self.model.get_weights()
+            self._take(build_keras(self.edition, size))
+            self.model.set_weights(values)
+
     def state(self) -> dict[str, AnyArray]:
         return {
             name: self._to_ours(layer, variable, variable.value.detach().numpy())
@@ -141,6 +159,7 @@ class KerasReference:
         }
 
     def run(self, x: Array, *, training: bool) -> torch.Tensor:
+        self._fit((x.shape[2], x.shape[3]))
         self.model.trainable = training
         with torch.set_grad_enabled(training):
             images = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 2, 3, 1)))
@@ -168,6 +187,8 @@ class KerasReference:
         if depthwise:
             height, width, channels, multiplier = values.shape
             return values.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
+        if values.ndim == 4 and layer.name in LINEAR_IN_OURS:
+            return values[0, 0].T
         if values.ndim == 4:
             return values.transpose(3, 2, 0, 1)
         if values.ndim == 2 and layer.name in self.flattened:
@@ -189,7 +210,7 @@ def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
         return {}
     if family.startswith("EfficientNet"):
         return {"dropout": 0.0, "stochastic_depth_prob": 0.0}
-    if family in {"AlexNet", "VGG", "VGG-BN"}:
+    if family in {"AlexNet", "VGG", "VGG-BN"} or family.startswith("MobileNet"):
         return {"dropout": 0.0}
     return {}
 
@@ -206,32 +227,44 @@ def build_module(
     return module
 
 
-def build_keras(edition: Edition, size: int | None = None, **options: Any) -> Any:
-    """The model of Keras: `MobileNet(alpha=0.5)` is the function with these arguments."""
+def build_keras(edition: Edition, size: tuple[int, int]) -> Any:
+    """The model of Keras for images of one size: `MobileNet(alpha=0.5)` is the function with that.
+
+    It takes what preprocessing leaves, puts out logits, and drops nothing in training.
+    """
     import keras
 
     function, _, arguments = edition.source_name.rstrip(")").partition("(")
+    options: dict[str, Any] = {}
     for argument in filter(None, arguments.split(",")):
-        key, _, value = argument.strip().partition("=")
-        options[key] = {"True": True, "False": False}.get(value) or float(value)
+        key, given, value = argument.strip().partition("=")
+        options[key] = float(value) if given else True
     build = getattr(keras.applications, function)
     keras.backend.clear_session()
-    if edition.source_name in FLATTENED:
-        size = size or edition.info.input_size
-    options["input_shape"] = (size, size, 3)
-    return build(weights=None, classifier_activation=None, **options)
+    model = build(weights=None, classifier_activation=None, input_shape=(*size, 3), **options)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+        if isinstance(layer, keras.layers.Rescaling):
+            layer.scale, layer.offset = 1.0, 0.0
+        if isinstance(layer, keras.layers.Normalization):
+            layer.mean, layer.variance = layer.mean * 0, layer.variance * 0 + 1
+    return model
 
 
 def build_reference(
-    edition: Edition, *, image_size: int | None = None, **options: Any
+    edition: Edition, *, image_size: int | None = None, smooth: bool = False, **options: Any
 ) -> Reference:
-    """The original of an edition, with random parameters; `options` are the library's."""
+    """The original of an edition, with random parameters; `options` are the library's.
+
+    `smooth` keeps what enters the activations of Keras away from where they bend.
+    """
     if edition.source == "keras":
         import keras
 
         keras.utils.set_random_seed(0)
-        reference = KerasReference(build_keras(edition, image_size))
-        randomise_keras(reference.model)
+        reference = KerasReference(edition, image_size)
+        randomise_keras(reference.model, smooth=smooth)
         return reference
     module = build_module(edition, image_size=image_size, **options)
     randomise(module)
@@ -264,21 +297,29 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
                         parameter.normal_(0, 0.1, generator=generator)
 
 
-def randomise_keras(model: Any, seed: int = 0) -> None:
-    """The same for Keras."""
+def randomise_keras(model: Any, *, smooth: bool, seed: int = 0) -> None:
+    """The same for Keras.
+
+    `smooth` norms put out values of 1 or -1 with a deviation of 0.2, so hardly any is near zero.
+    """
     generator = np.random.default_rng(seed)
     for layer in model.layers:
         for variable in layer.variables:
             shape = variable.shape
             if variable.name in {"gamma", "moving_variance"}:
-                variable.assign(generator.uniform(0.5, 1.5, shape))
+                low, high = (0.1, 0.3) if smooth and variable.name == "gamma" else (0.5, 1.5)
+                variable.assign(generator.uniform(low, high, shape))
+            elif variable.name == "beta" and smooth:
+                variable.assign(generator.choice([1.0, 1.0, 1.0, -1.0], shape))
             elif variable.name in {"beta", "moving_mean", "bias"}:
                 variable.assign(generator.normal(0, 0.2, shape))
 
 
-def pair(edition: Edition, *, image_size: int | None = None) -> tuple[cz.Model, Reference]:
+def pair(
+    edition: Edition, *, image_size: int | None = None, smooth: bool = False
+) -> tuple[cz.Model, Reference]:
     """A model of ours and its original with the same random weights."""
-    reference = build_reference(edition, image_size=image_size)
+    reference = build_reference(edition, image_size=image_size, smooth=smooth)
     rates = {"drop_rate", "drop_path_rate"} & set(edition.info.options)
     model = edition.create(image_size=image_size, **dict.fromkeys(rates, 0.0))
     report = model.load_state_dict(reference.state())

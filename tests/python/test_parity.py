@@ -16,6 +16,7 @@ from reference import (
     PATCHED,
     Array,
     Edition,
+    KerasReference,
     Reference,
     build_module,
     cheapest,
@@ -23,7 +24,7 @@ from reference import (
     images,
     pair,
 )
-from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
+from tolerance import LEAST_GRADIENT, ROUNDING, ROUNDING_OF_GRADIENTS, difference
 
 EDITIONS = editions()
 
@@ -34,10 +35,10 @@ QUICK = 2
 QUICK_MACS = 2e9
 
 # Keras convolves in another layout, so values differ in their last bits. Where one is almost zero,
-# or two in a window are almost equal, ReLU or the pool decides otherwise, and a gradient jumps by
-# up to 5e-2. That was so in 4 of 40 draws of small images; the other 36 agreed to 4e-6. So these
-# train on this many batches in turn, of which one has to agree: a gradient that is wrong agrees
-# for no image.
+# or two in a window are almost equal, ReLU or the pool decides otherwise, and a gradient jumps: in
+# small images of VGG by up to 5e-2 in 4 of 40 draws, where the others agreed to 4e-6. So gradients
+# are compared with norms that keep away from zero, on this many batches in turn, of which one has
+# to agree: a gradient that is wrong agrees for no image.
 KERAS_TRIES = 3
 
 # Pixels that a network needs so that no window is larger than what it slides over.
@@ -65,8 +66,7 @@ def test_evaluation_and_training_equal_the_source(edition: Edition) -> None:
     # Odd sizes that no stage divides evenly.
     for (height, width), batch in (((65, 97), 1), ((96, 71), 3)):
         evaluation_equals(model, reference, images((height + more, width + more), batch))
-    worst, key = worst_gradient(model, reference, images((65 + more, 78 + more), 4, seed=1))
-    assert worst <= ROUNDING_OF_GRADIENTS, f"gradient of {key}"
+    gradients_equal(edition, (65 + more, 78 + more))
 
 
 def sides_of_one_size(edition: Edition) -> tuple[int, int, int] | None:
@@ -85,9 +85,16 @@ def one_size_equals_the_source(edition: Edition, alone: int, three: int, trainin
     for side, batch in ((alone, 1), (three, 3)):
         model, reference = pair(edition, image_size=side)
         evaluation_equals(model, reference, images((side, side), batch))
+    gradients_equal(edition, (training, training), image_size=training)
+
+
+def gradients_equal(
+    edition: Edition, size: tuple[int, int], *, image_size: int | None = None
+) -> None:
+    """One training step on images of this size."""
     for seed in range(1, 1 + (KERAS_TRIES if edition.source == "keras" else 1)):
-        model, reference = pair(edition, image_size=training)
-        worst, key = worst_gradient(model, reference, images((training, training), 4, seed=seed))
+        model, reference = pair(edition, image_size=image_size, smooth=True)
+        worst, key = worst_gradient(model, reference, images(size, 4, seed=seed))
         if worst <= ROUNDING_OF_GRADIENTS:
             return
     pytest.fail(f"gradient of {key}: {worst:.1e}")
@@ -114,7 +121,10 @@ def worst_gradient(model: cz.Model, reference: Reference, x: Array) -> tuple[flo
             assert difference(state[key], value) <= ROUNDING, f"after the step: {key}"
     originals = reference.gradients()
     assert gradients.keys() == originals.keys()
-    return max((difference(gradients[key], value), key) for key, value in originals.items())
+    floor = LEAST_GRADIENT * float(np.median([np.abs(g).max() for g in originals.values()]))
+    return max(
+        (difference(gradients[key], value, floor=floor), key) for key, value in originals.items()
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,9 +152,7 @@ def test_names_shapes_order_and_cost_equal_the_source(edition: Edition) -> None:
 
 @pytest.mark.parametrize("edition", [e for e in EDITIONS if e.source == "keras"], ids=str)
 def test_names_shapes_and_counts_equal_keras(edition: Edition) -> None:
-    from reference import KerasReference, build_keras
-
-    reference = KerasReference(build_keras(edition))
+    reference = KerasReference(edition)
     theirs = {key: list(value.shape) for key, value in reference.state().items()}
     ours = {
         key: shape

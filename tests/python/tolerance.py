@@ -14,12 +14,18 @@ ROUNDING = 2e-5
 # layers whose batch statistics come from a few values.
 ROUNDING_OF_GRADIENTS = 2e-4
 
+# A gradient this much smaller than what is usual in its network is compared on that scale: the
+# shift of a norm whose effect the next norm takes away has none but what rounding leaves.
+LEAST_GRADIENT = 1e-2
 
-def difference(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
-    """The largest difference, relative to the largest magnitude of `theirs`."""
+
+def difference(
+    ours: NDArray[np.generic], theirs: NDArray[np.generic], *, floor: float = 0.0
+) -> float:
+    """The largest difference, relative to the largest magnitude of `theirs`, at least `floor`."""
     assert ours.shape == theirs.shape, f"shapes differ: {ours.shape}, {theirs.shape}"
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     assert np.isfinite(b).all(), "the reference is not finite"
-    scale = float(np.abs(b).max(initial=0.0))
+    scale = max(float(np.abs(b).max(initial=0.0)), floor)
     worst = float(np.abs(a - b).max(initial=0.0))
     return worst / scale if scale > 0 else worst

@@ -25,6 +25,7 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
     ROWS.iter().map(|row| Variant {
         name: row.name,
         family: row.family,
+        classes: 1000,
         editions: vec![Edition {
             source: match row.dialect {
                 Dialect::Torchvision => Source::Torchvision,

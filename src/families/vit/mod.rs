@@ -31,6 +31,7 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
     ROWS.iter().map(|row| Variant {
         name: row.name,
         family: row.family,
+        classes: 1000,
         editions: row.definitions.iter().map(|definition| edition(row, definition)).collect(),
     })
 }

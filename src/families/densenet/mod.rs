@@ -1,0 +1,207 @@
+//! DenseNet: every layer reads what all earlier layers of its block wrote, so each needs to write only a little.
+//!
+//! Huang, Liu, van der Maaten, Weinberger, "Densely Connected Convolutional Networks", CVPR 2017, arXiv:1608.06993.
+//! `densenet264d`, by timm: the stem of ResNet-D (He et al., arXiv:1812.01187).
+//!
+//! What varies: layers of each block, channels that a layer writes (k), the stem, and whether 1×1 convolutions compress.
+//!
+//! Sources: torchvision (default) and timm are the paper's network, and call its parts alike. Keras differs in the
+//! epsilon of its norms. The paper's own of 264 layers and those for CIFAR are in no library; their parts are called as
+//! torchvision would.
+
+mod names;
+mod rows;
+
+use super::{Edition, Settings, Source, Variant};
+use crate::blocks::{Head, conv_norm_act, keras_head, norm_act_conv, pooled_head};
+use crate::error::Result;
+use crate::graph::op::{BatchNorm, Concat, Conv, Dropout, Function, Input, Pad, Pool, PoolKind};
+use crate::graph::{Builder, Graph, NodeId};
+use crate::weights::init::Recipe;
+use names::Dialect;
+use rows::{DENSENET, ROWS, Row, Stem};
+
+pub(super) fn variants() -> impl Iterator<Item = Variant> {
+    ROWS.iter().map(|row| Variant {
+        name: row.name,
+        family: &DENSENET,
+        classes: row.classes,
+        editions: row.sources.iter().map(|&source| edition(row, source)).collect(),
+    })
+}
+
+fn edition(row: &'static Row, source: Source) -> Edition {
+    Edition {
+        source,
+        source_name: row.source_name(source),
+        preprocess: row.preprocess(source),
+        recipe: match source {
+            Source::Torchvision | Source::Timm | Source::Paper => Recipe::TorchvisionDenseNet,
+            Source::Keras => Recipe::Keras,
+        },
+        deviations: row.deviations(),
+        weights: &[],
+        options: &["drop_rate"],
+        build: Box::new(move |settings| {
+            Drawing::new(row, source, settings).network(settings.classes)
+        }),
+    }
+}
+
+/// A graph being drawn.
+struct Drawing<'a> {
+    g: Builder,
+    row: &'a Row,
+    dialect: Dialect,
+    norm: BatchNorm,
+    /// Dropout after every layer of a block.
+    layer_drop: f64,
+    /// Dropout before the classifier.
+    head_drop: f64,
+}
+
+impl<'a> Drawing<'a> {
+    fn new(row: &'a Row, source: Source, settings: &Settings) -> Self {
+        let (channels, size) = (settings.in_channels, settings.image_size);
+        let dialect = Dialect::from(source);
+        let drop_rate = settings.drop_rate.unwrap_or(0.0);
+        // timm calls dropout after every layer something else.
+        let (layer_drop, head_drop) = match dialect {
+            Dialect::Torchvision => (drop_rate, 0.0),
+            Dialect::Timm | Dialect::Keras => (0.0, drop_rate),
+        };
+        Self {
+            g: Builder::new(settings.name, Input { channels, height: size, width: size }),
+            row,
+            dialect,
+            norm: match dialect {
+                Dialect::Torchvision | Dialect::Timm => BatchNorm::default(),
+                Dialect::Keras => {
+                    BatchNorm { eps: 1.001e-5, momentum: 0.01, ..BatchNorm::default() }
+                }
+            },
+            layer_drop,
+            head_drop,
+        }
+    }
+
+    fn network(mut self, classes: usize) -> Result<Graph> {
+        let mut x = self.stem();
+        let mut channels = self.row.stem_channels;
+        for (block, &depth) in self.row.depths.iter().enumerate() {
+            if block > 0 {
+                channels = if self.row.compress { channels / 2 } else { channels };
+                x = self.transition(block - 1, channels, x);
+            }
+            x = self.block(block, depth, x);
+            channels += depth * self.row.growth;
+        }
+        let (norm, activation) = self.dialect.last(self.row.depths.len());
+        x = self.g.add(norm, self.norm, x);
+        x = self.g.add(activation, Function::Relu, x);
+        let head = Head { dropout: "head_drop", linear: "classifier" };
+        let (g, drop) = (&mut self.g, self.head_drop);
+        let logits = match self.dialect {
+            Dialect::Torchvision | Dialect::Timm => pooled_head(g, head, classes, drop, x),
+            Dialect::Keras => keras_head(g, classes, drop, x),
+        };
+        self.g.finish(logits)
+    }
+
+    fn stem(&mut self) -> NodeId {
+        let input = self.g.input();
+        let out = self.row.stem_channels;
+        match self.row.stem {
+            Stem::Small => self.g.add(self.dialect.stem(0).conv, square(out, 1), input),
+            Stem::Large if self.dialect == Dialect::Keras => {
+                let conv = Conv { out, kernel: 7.into(), stride: 2.into(), ..Conv::default() };
+                let x = self.g.add("zero_padding2d", Pad::around(3), input);
+                let x = self.stem_layer(0, conv, x);
+                let x = self.g.add("zero_padding2d_1", Pad::around(1), x);
+                self.stem_pool(0, x)
+            }
+            Stem::Large => {
+                let conv = Conv {
+                    out,
+                    kernel: 7.into(),
+                    stride: 2.into(),
+                    padding: 3.into(),
+                    ..Conv::default()
+                };
+                let x = self.stem_layer(0, conv, input);
+                self.stem_pool(1, x)
+            }
+            Stem::Deep => {
+                let narrow = self.row.growth;
+                let x = self.stem_layer(0, square(narrow, 2), input);
+                let x = self.stem_layer(1, square(narrow, 1), x);
+                let x = self.stem_layer(2, square(out, 1), x);
+                self.stem_pool(1, x)
+            }
+        }
+    }
+
+    fn stem_layer(&mut self, number: usize, conv: Conv, x: NodeId) -> NodeId {
+        let names = self.dialect.stem(number);
+        conv_norm_act(&mut self.g, &names, conv, self.norm, Function::Relu, x)
+    }
+
+    fn stem_pool(&mut self, padding: usize, x: NodeId) -> NodeId {
+        let (kernel, stride) = (3.into(), 2.into());
+        let pool = Pool { kernel, stride, padding: padding.into(), ..Pool::default() };
+        self.g.add(self.dialect.stem_pool(), pool, x)
+    }
+
+    /// Layers of which each reads the block's input and what the layers before it wrote.
+    fn block(&mut self, block: usize, depth: usize, input: NodeId) -> NodeId {
+        let mut written = vec![input];
+        for index in 0..depth {
+            let names = self.dialect.dense_layer(block, index);
+            let x = match written[..] {
+                [x] => x,
+                _ => self.g.add(&names.concat, Concat {}, &written),
+            };
+            let new = self.dense_layer(&names, x);
+            if self.dialect == Dialect::Keras {
+                // Keras joins after a layer what the others join before the next.
+                written = vec![self.g.add(&names.concat, Concat {}, [x, new])];
+            } else {
+                written.push(new);
+            }
+        }
+        match written[..] {
+            [x] => x,
+            _ => self.g.add(Dialect::block_concat(block), Concat {}, written),
+        }
+    }
+
+    fn dense_layer(&mut self, names: &names::DenseLayer, input: NodeId) -> NodeId {
+        let growth = self.row.growth;
+        let mut x = input;
+        let mut square_names = &names.squeeze;
+        if self.row.compress {
+            let squeeze = Conv { out: 4 * growth, ..Conv::default() };
+            x = norm_act_conv(&mut self.g, &names.squeeze, self.norm, Function::Relu, squeeze, x);
+            square_names = &names.square;
+        }
+        let conv = square(growth, 1);
+        x = norm_act_conv(&mut self.g, square_names, self.norm, Function::Relu, conv, x);
+        if self.layer_drop > 0.0 {
+            x = self.g.add(&names.dropout, Dropout { rate: self.layer_drop }, x);
+        }
+        x
+    }
+
+    fn transition(&mut self, block: usize, out: usize, x: NodeId) -> NodeId {
+        let (names, pool) = self.dialect.transition(block);
+        let conv = Conv { out, ..Conv::default() };
+        let x = norm_act_conv(&mut self.g, &names, self.norm, Function::Relu, conv, x);
+        let (kernel, stride) = (2.into(), 2.into());
+        self.g.add(pool, Pool { kind: PoolKind::Average, kernel, stride, ..Pool::default() }, x)
+    }
+}
+
+/// A 3×3 convolution that keeps the size, but for its stride.
+fn square(out: usize, stride: usize) -> Conv {
+    Conv { out, kernel: 3.into(), stride: stride.into(), padding: 1.into(), ..Conv::default() }
+}
