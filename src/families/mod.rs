@@ -1,6 +1,7 @@
 //! One file per family, and the table of all variants.
 
 mod efficientnet;
+mod mobilenet_v2;
 mod options;
 mod resnet;
 
@@ -110,8 +111,9 @@ pub struct Variant {
     pub editions: Vec<Edition>,
 }
 
-static VARIANTS: LazyLock<Vec<Variant>> =
-    LazyLock::new(|| resnet::variants().chain(efficientnet::variants()).collect());
+static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
+    resnet::variants().chain(mobilenet_v2::variants()).chain(efficientnet::variants()).collect()
+});
 
 /// Every variant, family by family.
 pub fn variants() -> &'static [Variant] {

@@ -109,10 +109,21 @@ KERAS_ARRAYS = {
 }
 
 
-class KerasReference:
-    """A model of Keras on its torch backend."""
+# Convolutions of Keras on the pooled image, one pixel large, that are linear layers here.
+LINEAR_IN_OURS = {"conv_preds", "logits"}
 
-    def __init__(self, model: Any) -> None:
+
+class KerasReference:
+    """A model of Keras on its torch backend, built anew for each size of images.
+
+    Most of them must know the size, and some pad by it.
+    """
+
+    def __init__(self, edition: Edition) -> None:
+        self.edition = edition
+        self._take(build_keras(edition))
+
+    def _take(self, model: Any) -> None:
         self.model = model
         self.variables = {
             f"{layer.name}.{KERAS_ARRAYS[variable.name]}": (layer, variable)
@@ -121,6 +132,12 @@ class KerasReference:
             if variable.name in KERAS_ARRAYS
         }
 
+    def _fit(self, size: tuple[int, int]) -> None:
+        if tuple(self.model.input_shape[1:3]) != size:
+            values = self.model.get_weights()
+            self._take(build_keras(self.edition, size))
+            self.model.set_weights(values)
+
     def state(self) -> dict[str, AnyArray]:
         return {
             name: self._to_ours(layer, variable, variable.value.detach().numpy())
@@ -128,6 +145,7 @@ class KerasReference:
         }
 
     def run(self, x: Array, *, training: bool) -> torch.Tensor:
+        self._fit((x.shape[2], x.shape[3]))
         self.model.trainable = training
         with torch.set_grad_enabled(training):
             images = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 2, 3, 1)))
@@ -153,6 +171,8 @@ class KerasReference:
         if depthwise:
             height, width, channels, multiplier = values.shape
             return values.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
+        if layer.name in LINEAR_IN_OURS and values.ndim == 4:
+            return values[0, 0].T
         if values.ndim == 4:
             return values.transpose(3, 2, 0, 1)
         return values.T
@@ -165,6 +185,8 @@ def torch_options(edition: Edition) -> dict[str, Any]:
         return {}
     if family.startswith("EfficientNet"):
         return {"dropout": 0.0, "stochastic_depth_prob": 0.0}
+    if family.startswith("MobileNet"):
+        return {"dropout": 0.0}
     return {}
 
 
@@ -176,23 +198,35 @@ def build_module(edition: Edition, *, meta: bool = False) -> torch.nn.Module:
     return module
 
 
-def build_keras(edition: Edition, **options: Any) -> Any:
-    """The model of Keras: `MobileNet(alpha=0.5)` is the function with these arguments."""
+def build_keras(edition: Edition, size: tuple[int, int] | None = None) -> Any:
+    """The model of Keras for images of one size: `MobileNet(alpha=0.5)` is the function with these arguments.
+
+    It takes what preprocessing leaves, puts out logits, and drops nothing in training.
+    """
     import keras
 
     function, _, arguments = edition.source_name.rstrip(")").partition("(")
+    options: dict[str, Any] = {}
     for argument in filter(None, arguments.split(",")):
-        key, _, value = argument.strip().partition("=")
-        options[key] = {"True": True, "False": False}.get(value) or float(value)
+        key, given, value = argument.strip().partition("=")
+        options[key] = float(value) if given else True
     build = getattr(keras.applications, function)
     keras.backend.clear_session()
-    return build(weights=None, classifier_activation=None, input_shape=(None, None, 3), **options)
+    height, width = size or (edition.info.input_size,) * 2
+    shape = (height, width, 3)
+    model = build(weights=None, classifier_activation=None, input_shape=shape, **options)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+        if isinstance(layer, keras.layers.Rescaling):
+            layer.scale, layer.offset = 1.0, 0.0
+    return model
 
 
 def build_reference(edition: Edition) -> Reference:
     """The original of an edition, with random parameters."""
     if edition.source == "keras":
-        reference = KerasReference(build_keras(edition))
+        reference = KerasReference(edition)
         randomise_keras(reference.model)
         return reference
     module = build_module(edition)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reference import Edition, build_module, cheapest, editions, images, pair
+from reference import Edition, KerasReference, build_module, cheapest, editions, images, pair
 from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
 
 EDITIONS = editions()
@@ -87,9 +87,7 @@ def test_names_shapes_order_and_cost_equal_the_source(edition: Edition) -> None:
 
 @pytest.mark.parametrize("edition", [e for e in EDITIONS if e.source == "keras"], ids=str)
 def test_names_shapes_and_counts_equal_keras(edition: Edition) -> None:
-    from reference import KerasReference, build_keras
-
-    reference = KerasReference(build_keras(edition))
+    reference = KerasReference(edition)
     theirs = {key: list(value.shape) for key, value in reference.state().items()}
     ours = {
         key: shape
