@@ -26,6 +26,9 @@ AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
 # The layout of what `save` writes into a file's metadata.
 FORMAT = 1
 
+# Red, green, blue.
+USUAL_CHANNELS = 3
+
 
 class Model:
     """An image-classification network with its parameters.
@@ -388,7 +391,7 @@ def create_model(
         num_classes = None
     given = {
         "num_classes": num_classes,
-        "in_channels": None if in_channels == 3 else in_channels,
+        "in_channels": None if in_channels == USUAL_CHANNELS else in_channels,
         "image_size": image_size,
         **options,
     }

@@ -141,8 +141,7 @@ impl Model {
         detached(py, || {
             let graph = graph.0.clone();
             let name = graph.name().to_owned();
-            let state =
-                State::new(Options::default(), graph, Recipe::TorchvisionResNet, seed, device)?;
+            let state = State::new(Options::default(), graph, Recipe::RESNET, seed, device)?;
             Ok(Self { name, row: None, state: RwLock::new(state) })
         })
     }
@@ -255,7 +254,7 @@ impl Model {
                     options.num_classes = Some(num_classes);
                     (variant.graph(edition, &options)?, edition.recipe)
                 }
-                None => (state.graph.with_classes(num_classes)?, Recipe::TorchvisionResNet),
+                None => (state.graph.with_classes(num_classes)?, Recipe::RESNET),
             };
             if let Some(store) = &mut state.store {
                 store.redraw(&graph, recipe, seed)?;

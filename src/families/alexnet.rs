@@ -53,7 +53,7 @@ const ROWS: &[Row] = &[
         normalise: false,
         names: TORCHVISION,
         preprocess: Preprocess::imagenet(256, 224, Filter::Bilinear),
-        recipe: Recipe::PyTorch,
+        recipe: Recipe::PYTORCH,
         deviations: "the single tower of 2014 (arXiv:1404.5997): other channels, no groups, no local response normalisation, \
                      dropout before the hidden layers",
     },
@@ -66,7 +66,7 @@ const ROWS: &[Row] = &[
         normalise: true,
         names: PAPER,
         preprocess: Preprocess::centred(256, 227),
-        recipe: Recipe::AlexNet2012,
+        recipe: Recipe::ALEXNET_2012,
         deviations: "images of 227 pixels, where the paper writes 224 and draws the layers of 227; the mean of the channels \
                      is subtracted, not that of every pixel",
     },

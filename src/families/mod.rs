@@ -3,6 +3,7 @@
 mod alexnet;
 mod densenet;
 mod efficientnet;
+mod mobilenet_v2;
 mod options;
 mod resnet;
 mod vgg;
@@ -121,6 +122,7 @@ static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
         .chain(vgg::variants())
         .chain(resnet::variants())
         .chain(densenet::variants())
+        .chain(mobilenet_v2::variants())
         .chain(efficientnet::variants())
         .chain(vit::variants())
         .collect()

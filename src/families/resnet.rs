@@ -117,7 +117,7 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
             source: Source::Torchvision,
             source_name: row.name,
             preprocess: Preprocess::imagenet(row.resize, 224, Filter::Bilinear),
-            recipe: Recipe::TorchvisionResNet,
+            recipe: Recipe::RESNET,
             deviations: match row.block {
                 Block::Basic => "none",
                 Block::Bottleneck => {

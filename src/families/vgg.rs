@@ -124,9 +124,9 @@ fn edition(row: &'static Row, source: Source, source_name: &'static str) -> Edit
             Source::Paper => Preprocess::centred(256, 224),
         },
         recipe: match source {
-            Source::Torchvision | Source::Timm => Recipe::TorchvisionVgg,
+            Source::Torchvision | Source::Timm => Recipe::VGG,
             // The paper says in its section 3.1 that Glorot's rule, which Keras has, spares its pre-training.
-            Source::Keras | Source::Paper => Recipe::Keras,
+            Source::Keras | Source::Paper => Recipe::KERAS,
         },
         deviations: match (source, row.normalise) {
             (Source::Torchvision, Normalise::Batch) => {

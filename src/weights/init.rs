@@ -1,4 +1,4 @@
-//! How parameters start: the recipe of each source, seeded by (seed, parameter name), so that a parameter's values
+//! How parameters start: by the rules of a recipe, seeded by (seed, parameter name), so that a parameter's values
 //! depend neither on the order of the others nor on the number of threads.
 
 use rand::{RngExt, SeedableRng};
@@ -7,125 +7,125 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::graph::{Parameter, Role};
 
+pub use super::recipe::Recipe;
+
 /// From what a value is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Draw {
     Constant(f32),
     /// Mean 0 and this standard deviation.
     Normal(f64),
+    /// The same bell, cut at two deviations: values beyond are drawn again. The deviation is that of the uncut bell.
+    CutNormal(f64),
     /// Between minus and plus this bound.
     Uniform(f64),
 }
 
-/// Whose rules the parameters of a new model follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recipe {
-    /// torchvision's ResNet: convolutions normal with variance 2 / fan-out, the classifier as PyTorch's `Linear`.
-    TorchvisionResNet,
-    /// torchvision's EfficientNet: the same convolutions, classifier uniform within 1 / √out, biases zero.
-    TorchvisionEfficientNet,
-    /// timm's EfficientNet ("goog"): as torchvision's, but the fan-out of a grouped convolution is per group.
-    TimmEfficientNet,
-    /// torchvision's ViT: patches normal with variance 1 / fan-in, joined projections and MLPs uniform with variance
-    /// 2 / (fan-in + fan-out), output projections as PyTorch's `Linear`, class token and classifier zero.
-    TorchvisionVit,
-    /// timm's ViT: patches as PyTorch's `Conv2d`, linear layers and positions normal with deviation 0.02.
-    TimmVit,
-    /// PyTorch's own layers, as torchvision's AlexNet leaves them: uniform within 1 / √fan-in, biases too.
-    PyTorch,
-    /// Krizhevsky, Sutskever and Hinton (2012), section 5: normal with deviation 0.01; biases 1 in `conv2`, `conv4`,
-    /// `conv5` and the hidden layers `fc6` and `fc7`, else 0.
-    AlexNet2012,
-    /// torchvision's and timm's VGG: convolutions normal with variance 2 / fan-out, linear layers with deviation 0.01,
-    /// biases zero.
-    TorchvisionVgg,
-    /// torchvision's and timm's DenseNet: convolutions normal with variance 2 / fan-in, biases zero.
-    TorchvisionDenseNet,
-    /// Keras's layers: uniform with variance 2 / (fan-in + fan-out) (Glorot), biases zero.
-    Keras,
+/// How the draw follows from the size of a layer. Fans are those of PyTorch: of a convolution's group, the channels
+/// that an output reads, or that a group writes times the number of groups, each times the window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    Constant(f32),
+    Normal(f64),
+    /// Normal with variance `gain` / fan-in.
+    NormalIn {
+        gain: f64,
+    },
+    /// Normal with variance `gain` / fan-out.
+    NormalOut {
+        gain: f64,
+    },
+    /// Normal with variance `gain` / (fan-out / groups).
+    NormalOutOfGroup {
+        gain: f64,
+    },
+    /// The same, cut at two deviations.
+    CutNormalOutOfGroup {
+        gain: f64,
+    },
+    /// Uniform within 1 / √fan-in: what `torch.nn.Linear` and `torch.nn.Conv2d` start with.
+    UniformIn,
+    /// Uniform within 1 / √fan-out.
+    UniformOut,
+    /// Uniform with variance 2 / (fan-in + fan-out), where a depthwise convolution has as many inputs as channels and
+    /// as many outputs as its multiplier, because Keras keeps its kernel so.
+    Glorot,
 }
 
-impl Recipe {
-    pub fn draw(self, parameter: &Parameter) -> Draw {
-        let shape = &parameter.shape;
-        match parameter.role {
-            Role::NormScale | Role::RunningVariance => Draw::Constant(1.0),
-            Role::NormShift | Role::RunningMean | Role::BatchCount => Draw::Constant(0.0),
-            Role::Embedding => match self {
-                Self::TorchvisionVit => Draw::Constant(0.0),
-                Self::TimmVit if parameter.name == "cls_token" => Draw::Normal(1e-6),
-                _ => Draw::Normal(0.02),
-            },
-            Role::Position { .. } => Draw::Normal(0.02),
-            Role::ConvWeight => {
-                let window = shape[2] * shape[3];
-                let (fan_in, fan_out) = (shape[1] * window, shape[0] * window);
-                match self {
-                    Self::TorchvisionResNet
-                    | Self::TorchvisionEfficientNet
-                    | Self::TorchvisionVgg => kaiming(fan_out),
-                    Self::TimmEfficientNet => kaiming(fan_out / parameter.groups),
-                    // torchvision cuts the bell at ±2, which is far outside of it; timm too, below.
-                    Self::TorchvisionVit => Draw::Normal((1.0 / fan_in as f64).sqrt()),
-                    Self::TimmVit | Self::PyTorch => pytorch_uniform(fan_in),
-                    Self::TorchvisionDenseNet => kaiming(fan_in),
-                    Self::AlexNet2012 => Draw::Normal(0.01),
-                    // Keras keeps a depthwise kernel as (height, width, channels, multiplier).
-                    Self::Keras if parameter.groups > 1 && shape[1] == 1 => {
-                        glorot(parameter.groups * window, fan_out / parameter.groups)
-                    }
-                    Self::Keras => glorot(fan_in, fan_out),
-                }
+impl Rule {
+    fn draw(self, parameter: &Parameter) -> Draw {
+        let (fan_in, fan_out) = fans(parameter);
+        let deviation = |gain: f64, fan: usize| (gain / fan as f64).sqrt();
+        let groups = parameter.groups;
+        match self {
+            Self::Constant(value) => Draw::Constant(value),
+            Self::Normal(deviation) => Draw::Normal(deviation),
+            Self::NormalIn { gain } => Draw::Normal(deviation(gain, fan_in)),
+            Self::NormalOut { gain } => Draw::Normal(deviation(gain, fan_out)),
+            Self::NormalOutOfGroup { gain } => Draw::Normal(deviation(gain, fan_out / groups)),
+            Self::CutNormalOutOfGroup { gain } => {
+                Draw::CutNormal(deviation(gain, fan_out / groups))
             }
-            Role::LinearWeight => match self {
-                Self::TorchvisionResNet | Self::TorchvisionDenseNet | Self::PyTorch => pytorch_uniform(shape[1]),
-                Self::TorchvisionVit if parameter.name.starts_with("heads.") => Draw::Constant(0.0),
-                Self::TorchvisionVit if parameter.name.ends_with("out_proj.weight") => {
-                    pytorch_uniform(shape[1])
-                }
-                Self::TimmVit => Draw::Normal(0.02),
-                Self::AlexNet2012 | Self::TorchvisionVgg => Draw::Normal(0.01),
-                Self::TorchvisionVit | Self::Keras => glorot(shape[1], shape[0]),
-                Self::TorchvisionEfficientNet | Self::TimmEfficientNet => {
-                    Draw::Uniform(1.0 / (shape[0] as f64).sqrt())
-                }
-            },
-            Role::Bias { fan_in } => match self {
-                Self::TorchvisionResNet | Self::PyTorch => pytorch_uniform(fan_in),
-                Self::TorchvisionVit if parameter.name.contains(".mlp.") => Draw::Normal(1e-6),
-                Self::TimmVit if parameter.name == "patch_embed.proj.bias" => {
-                    pytorch_uniform(fan_in)
-                }
-                Self::AlexNet2012 => {
-                    let ones = ["conv2.bias", "conv4.bias", "conv5.bias", "fc6.bias", "fc7.bias"];
-                    let one = ones.contains(&parameter.name.as_str());
-                    Draw::Constant(if one { 1.0 } else { 0.0 })
-                }
-                Self::TorchvisionEfficientNet
-                | Self::TimmEfficientNet
-                | Self::TorchvisionVit
-                | Self::TimmVit
-                | Self::TorchvisionVgg
-                | Self::TorchvisionDenseNet
-                | Self::Keras => Draw::Constant(0.0),
-            },
+            Self::UniformIn => Draw::Uniform(deviation(1.0, fan_in)),
+            Self::UniformOut => Draw::Uniform(deviation(1.0, fan_out)),
+            Self::Glorot => {
+                let depthwise = groups > 1 && parameter.shape[1] == 1;
+                let sum =
+                    if depthwise { groups * fan_in + fan_out / groups } else { fan_in + fan_out };
+                Draw::Uniform(deviation(6.0, sum))
+            }
         }
     }
 }
 
-/// Normal with variance 2 / fan.
-fn kaiming(fan: usize) -> Draw {
-    Draw::Normal((2.0 / fan as f64).sqrt())
+/// Fan-in and fan-out of a weight; a bias has the fan-in of its layer.
+fn fans(parameter: &Parameter) -> (usize, usize) {
+    let shape = &parameter.shape;
+    match parameter.role {
+        Role::ConvWeight => {
+            let window = shape[2] * shape[3];
+            (shape[1] * window, shape[0] * window)
+        }
+        Role::LinearWeight => (shape[1], shape[0]),
+        Role::Bias { fan_in } => (fan_in, shape[0]),
+        Role::NormScale
+        | Role::NormShift
+        | Role::Embedding
+        | Role::Position { .. }
+        | Role::RunningMean
+        | Role::RunningVariance
+        | Role::BatchCount => (1, 1),
+    }
 }
 
-/// Uniform with variance 2 / (fan-in + fan-out).
-fn glorot(fan_in: usize, fan_out: usize) -> Draw {
-    Draw::Uniform((6.0 / (fan_in + fan_out) as f64).sqrt())
+impl Recipe {
+    pub fn draw(&self, parameter: &Parameter) -> Draw {
+        let exception =
+            self.exceptions.iter().find(|(pattern, _)| matches(pattern, &parameter.name));
+        let rule = match parameter.role {
+            Role::RunningVariance => Rule::Constant(1.0),
+            Role::RunningMean | Role::BatchCount => Rule::Constant(0.0),
+            _ if exception.is_some() => exception.map_or(Rule::Constant(0.0), |(_, rule)| *rule),
+            Role::NormScale => Rule::Constant(1.0),
+            Role::NormShift => Rule::Constant(0.0),
+            Role::Embedding => self.embedding,
+            Role::Position { .. } => Rule::Normal(0.02),
+            Role::ConvWeight => self.conv,
+            Role::LinearWeight => self.linear,
+            Role::Bias { .. } => self.bias,
+        };
+        rule.draw(parameter)
+    }
 }
 
-/// What `torch.nn.Linear` and `torch.nn.Conv2d` start with: kaiming uniform with a = √5, which is this bound.
-fn pytorch_uniform(fan_in: usize) -> Draw {
-    Draw::Uniform(1.0 / (fan_in as f64).sqrt())
+/// Whether `name` has the form of `pattern`, in which a `*` stands for any text.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name
+            .strip_prefix(start)
+            .is_some_and(|name| (0..=name.len()).any(|at| matches(rest, &name[at..]))),
+    }
 }
 
 /// Fills one parameter, `values` in row-major order.
@@ -135,6 +135,17 @@ pub fn fill(values: &mut [f32], draw: Draw, seed: u64, name: &str) {
         Draw::Normal(deviation) => {
             let (deviation, mut random) = (deviation as f32, generator(seed, name));
             values.fill_with(|| deviation * random.sample::<f32, _>(StandardNormal));
+        }
+        Draw::CutNormal(deviation) => {
+            let (deviation, mut random) = (deviation as f32, generator(seed, name));
+            values.fill_with(|| {
+                loop {
+                    let value = random.sample::<f32, _>(StandardNormal);
+                    if value.abs() <= 2.0 {
+                        break deviation * value;
+                    }
+                }
+            });
         }
         Draw::Uniform(bound) => {
             let (bound, mut random) = (bound as f32, generator(seed, name));

@@ -11,6 +11,7 @@ pub mod names;
 mod pickle;
 pub mod position;
 mod pth;
+mod recipe;
 mod refusal;
 mod safetensors_file;
 mod safetensors_write;

@@ -148,9 +148,10 @@ class KerasReference:
 
     def _fit(self, size: tuple[int, int]) -> None:
         if tuple(self.model.input_shape[1:3]) != size:
-            values = self.model.get_weights()
+            before = self.model
             self._take(build_keras(self.edition, size))
-            self.model.set_weights(values)
+            for old, new in zip(before.weights, self.model.weights, strict=True):
+                new.assign(old.value.detach())
 
     def state(self) -> dict[str, AnyArray]:
         return {

@@ -111,7 +111,7 @@ class DropInOrder(torch.nn.Dropout):
     ids=str,
 )
 def test_rates_drop_where_the_source_drops(
-    edition: Edition, theirs: dict[str, float], rates: dict[str, float]
+    edition: Edition, theirs: dict[str, Any], rates: dict[str, Any]
 ) -> None:
     """Both draw from libtorch's generator, so with one seed both drop the same values."""
     reference = build_reference(edition, image_size=96, **(theirs or rates))

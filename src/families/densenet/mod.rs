@@ -36,8 +36,8 @@ fn edition(row: &'static Row, source: Source) -> Edition {
         source_name: row.source_name(source),
         preprocess: row.preprocess(source),
         recipe: match source {
-            Source::Torchvision | Source::Timm | Source::Paper => Recipe::TorchvisionDenseNet,
-            Source::Keras => Recipe::Keras,
+            Source::Torchvision | Source::Timm | Source::Paper => Recipe::DENSENET,
+            Source::Keras => Recipe::KERAS,
         },
         deviations: row.deviations(),
         weights: &[],

@@ -34,8 +34,8 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
             source_name: row.name,
             preprocess: row.preprocess,
             recipe: match row.dialect {
-                Dialect::Torchvision => Recipe::TorchvisionEfficientNet,
-                Dialect::Timm => Recipe::TimmEfficientNet,
+                Dialect::Torchvision => Recipe::EFFICIENTNET,
+                Dialect::Timm => Recipe::TIMM_EFFICIENTNET,
             },
             deviations: if row.same_padding {
                 "none"

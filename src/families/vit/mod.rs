@@ -42,7 +42,7 @@ fn edition(row: &'static Row, definition: &'static Definition) -> Edition {
         source: definition.source,
         source_name: definition.source_name,
         preprocess: definition.preprocess,
-        recipe: if is_timm { Recipe::TimmVit } else { Recipe::TorchvisionVit },
+        recipe: if is_timm { Recipe::TIMM_VIT } else { Recipe::VIT },
         deviations: row.deviations,
         weights: &[],
         options: if is_timm { &["drop_rate", "drop_path_rate"] } else { &["drop_rate"] },

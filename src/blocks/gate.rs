@@ -1,0 +1,68 @@
+//! Squeeze-and-excite: weighing the channels of an image by a gate computed from their means.
+
+use crate::graph::op::{AdaptivePool, Conv, Function, Scale};
+use crate::graph::{Builder, NodeId};
+
+/// The two convolutions of a squeeze-and-excite gate, and what stands around them.
+#[derive(Clone, Copy, Debug)]
+pub struct SqueezeExcite {
+    pub channels: usize,
+    pub squeezed: usize,
+    pub inner: Function,
+    pub gate: Function,
+}
+
+/// The names of a squeeze-and-excite gate's nodes.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    pub pool: String,
+    pub reduce: String,
+    pub activation: String,
+    pub expand: String,
+    pub gate: String,
+    pub multiply: String,
+}
+
+impl Gate {
+    /// As torchvision names them below `path`.
+    pub fn torchvision(path: &str) -> Self {
+        let name = |part: &str| format!("{path}.{part}");
+        Self {
+            pool: name("avgpool"),
+            reduce: name("fc1"),
+            activation: name("activation"),
+            expand: name("fc2"),
+            gate: name("scale_activation"),
+            multiply: name("mul"),
+        }
+    }
+
+    /// As timm's mobile networks name them below `path`.
+    pub fn timm(path: &str) -> Self {
+        let name = |part: &str| format!("{path}.{part}");
+        Self {
+            pool: name("mean"),
+            reduce: name("conv_reduce"),
+            activation: name("act1"),
+            expand: name("conv_expand"),
+            gate: name("gate"),
+            multiply: name("mul"),
+        }
+    }
+}
+
+/// Weighs the channels of `x` by a gate computed from their means (Hu et al., arXiv:1709.01507).
+pub fn squeeze_excite(g: &mut Builder, path: &str, se: SqueezeExcite, x: NodeId) -> NodeId {
+    gated(g, &Gate::torchvision(path), se, x)
+}
+
+/// The same by other names.
+pub fn gated(g: &mut Builder, names: &Gate, se: SqueezeExcite, x: NodeId) -> NodeId {
+    let dense = |out| Conv { out, bias: true, ..Conv::default() };
+    let s = g.add(&names.pool, AdaptivePool::default(), x);
+    let s = g.add(&names.reduce, dense(se.squeezed), s);
+    let s = g.add(&names.activation, se.inner, s);
+    let s = g.add(&names.expand, dense(se.channels), s);
+    let s = g.add(&names.gate, se.gate, s);
+    g.add(&names.multiply, Scale {}, [x, s])
+}

@@ -1,0 +1,308 @@
+//! MobileNetV2: a block widens, filters each channel by itself, and narrows again; the skips join the narrow ends.
+//!
+//! Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018,
+//! arXiv:1801.04381.
+//!
+//! What varies: how width and depth scale, and whether stem and head scale with them.
+//!
+//! Sources: torchvision (default at width 1) and timm pad symmetrically and have BN epsilon 1e-5. Keras pads as the
+//! original (`same`, whatever the size of the image) and has its epsilon of 1e-3.
+
+use super::{Edition, Family, Settings, Source, Variant};
+use crate::blocks::{
+    Gate, Head, InvertedNames, InvertedResidual, Layer, conv_norm_act, divisible,
+    inverted_residual, pooled_head,
+};
+use crate::data::{Filter, Preprocess};
+use crate::error::Result;
+use crate::graph::op::{BatchNorm, Conv, Function, Input, Padding};
+use crate::graph::{Builder, Graph, NodeId};
+use crate::weights::init::Recipe;
+
+static FAMILY: Family = Family {
+    name: "MobileNetV2",
+    year: 2018,
+    paper: "Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR \
+            2018, arXiv:1801.04381",
+    idea: "A block widens, filters each channel by itself and narrows again; skips join the narrow ends, which have \
+           no activation.",
+    strengths: "Few multiply-adds and little memory; quantises well; the block that later mobile networks share.",
+    weaknesses: "Depthwise convolutions run far below peak speed, and it is less accurate than what was searched for.",
+};
+
+struct Stage {
+    expand: usize,
+    channels: usize,
+    repeats: usize,
+    stride: usize,
+}
+
+const STAGES: &[Stage] = &[
+    Stage { expand: 1, channels: 16, repeats: 1, stride: 1 },
+    Stage { expand: 6, channels: 24, repeats: 2, stride: 2 },
+    Stage { expand: 6, channels: 32, repeats: 3, stride: 2 },
+    Stage { expand: 6, channels: 64, repeats: 4, stride: 2 },
+    Stage { expand: 6, channels: 96, repeats: 3, stride: 1 },
+    Stage { expand: 6, channels: 160, repeats: 3, stride: 2 },
+    Stage { expand: 6, channels: 320, repeats: 1, stride: 1 },
+];
+
+struct Row {
+    name: &'static str,
+    width: f64,
+    depth: f64,
+    /// Whether stem and head, and repeats of the first and the last stage, scale too.
+    scale_ends: bool,
+    /// What each source calls it.
+    torchvision: Option<&'static str>,
+    timm: Option<&'static str>,
+    keras: Option<&'static str>,
+}
+
+const ROW: Row = Row {
+    name: "",
+    width: 1.0,
+    depth: 1.0,
+    scale_ends: true,
+    torchvision: None,
+    timm: None,
+    keras: None,
+};
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    Row {
+        name: "mobilenet_v2",
+        torchvision: Some("mobilenet_v2"),
+        timm: Some("mobilenetv2_100"),
+        keras: Some("MobileNetV2(alpha=1.0)"),
+        ..ROW
+    },
+    Row { name: "mobilenet_v2_035", width: 0.35, timm: Some("mobilenetv2_035"), keras: Some("MobileNetV2(alpha=0.35)"), ..ROW },
+    Row { name: "mobilenet_v2_050", width: 0.5, timm: Some("mobilenetv2_050"), keras: Some("MobileNetV2(alpha=0.5)"), ..ROW },
+    Row { name: "mobilenet_v2_075", width: 0.75, timm: Some("mobilenetv2_075"), keras: Some("MobileNetV2(alpha=0.75)"), ..ROW },
+    Row { name: "mobilenet_v2_130", width: 1.3, keras: Some("MobileNetV2(alpha=1.3)"), ..ROW },
+    Row { name: "mobilenet_v2_140", width: 1.4, timm: Some("mobilenetv2_140"), keras: Some("MobileNetV2(alpha=1.4)"), ..ROW },
+    Row { name: "mobilenet_v2_110d", width: 1.1, depth: 1.2, scale_ends: false, timm: Some("mobilenetv2_110d"), ..ROW },
+    Row { name: "mobilenet_v2_120d", width: 1.2, depth: 1.4, scale_ends: false, timm: Some("mobilenetv2_120d"), ..ROW },
+];
+
+pub(super) fn variants() -> impl Iterator<Item = Variant> {
+    ROWS.iter().map(|row| {
+        let sources = [
+            (Source::Torchvision, row.torchvision),
+            (Source::Timm, row.timm),
+            (Source::Keras, row.keras),
+        ];
+        let editions = sources
+            .into_iter()
+            .filter_map(|(source, name)| name.map(|name| edition(row, source, name)))
+            .collect();
+        Variant { name: row.name, family: &FAMILY, classes: 1000, editions }
+    })
+}
+
+fn edition(row: &'static Row, source: Source, source_name: &'static str) -> Edition {
+    let dialect = match source {
+        Source::Torchvision => Dialect::Torchvision,
+        Source::Timm => Dialect::Timm,
+        Source::Keras | Source::Paper => Dialect::Keras,
+    };
+    let halves = [0.5; 3];
+    Edition {
+        source,
+        source_name,
+        preprocess: match dialect {
+            Dialect::Torchvision => Preprocess::imagenet(232, 224, Filter::Bilinear),
+            Dialect::Timm => Preprocess::imagenet(256, 224, Filter::Bicubic),
+            Dialect::Keras => Preprocess {
+                mean: halves,
+                std: halves,
+                ..Preprocess::imagenet(224, 224, Filter::Bilinear)
+            },
+        },
+        recipe: match dialect {
+            Dialect::Torchvision => Recipe::MOBILENET,
+            Dialect::Timm => Recipe::TIMM_EFFICIENTNET,
+            Dialect::Keras => Recipe::KERAS,
+        },
+        deviations: match (row.scale_ends, dialect) {
+            (false, _) => "timm's own widths and depths; pads symmetrically, BN epsilon 1e-5",
+            (true, Dialect::Keras) => "none",
+            (true, _) => {
+                "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3"
+            }
+        },
+        weights: &[],
+        options: &["drop_rate", "drop_path_rate"],
+        build: Box::new(move |settings| graph(row, dialect, settings)),
+    }
+}
+
+/// How a source names the parts of the network, pads and normalises.
+#[derive(Clone, Copy)]
+enum Dialect {
+    Torchvision,
+    Timm,
+    Keras,
+}
+
+impl Dialect {
+    fn padding(self, kernel: usize) -> Padding {
+        match self {
+            Self::Torchvision | Self::Timm => ((kernel - 1) / 2).into(),
+            Self::Keras => Padding::Same,
+        }
+    }
+
+    fn norm(self) -> BatchNorm {
+        match self {
+            Self::Torchvision | Self::Timm => BatchNorm::default(),
+            Self::Keras => BatchNorm { eps: 1e-3, momentum: 0.001, scale: true },
+        }
+    }
+
+    fn stem(self) -> Layer {
+        match self {
+            Self::Torchvision => Layer::sequential("features.0"),
+            Self::Timm => Layer::new("conv_stem", "bn1", "act1"),
+            Self::Keras => Layer::new("Conv1", "bn_Conv1", "Conv1_relu"),
+        }
+    }
+
+    /// Of block `index` of `stage`, before which there are `before` others.
+    fn block(self, stage: usize, index: usize, before: usize, expands: bool) -> InvertedNames {
+        match self {
+            Self::Torchvision => {
+                let path = format!("features.{}", before + 1);
+                let name = |part: usize| format!("{path}.conv.{part}");
+                let depthwise = usize::from(expands);
+                InvertedNames {
+                    expand: Layer::sequential(&name(0)),
+                    depthwise: Layer::sequential(&name(depthwise)),
+                    squeeze: Gate::torchvision(&path),
+                    project: Layer::new(&name(depthwise + 1), &name(depthwise + 2), ""),
+                    drop_path: format!("{path}.drop_path"),
+                    add: format!("{path}.add"),
+                }
+            }
+            Self::Timm => InvertedNames::timm(&format!("blocks.{stage}.{index}"), expands),
+            Self::Keras => {
+                let prefix = match before {
+                    0 => "expanded_conv".to_owned(),
+                    _ => format!("block_{before}"),
+                };
+                let layer = |part: &str| {
+                    let name = format!("{prefix}_{part}");
+                    Layer::new(&name, &format!("{name}_BN"), &format!("{name}_relu"))
+                };
+                InvertedNames {
+                    expand: layer("expand"),
+                    depthwise: layer("depthwise"),
+                    squeeze: Gate::timm(&prefix),
+                    project: layer("project"),
+                    drop_path: format!("{prefix}_drop_path"),
+                    add: format!("{prefix}_add"),
+                }
+            }
+        }
+    }
+
+    fn last(self, blocks: usize) -> Layer {
+        match self {
+            Self::Torchvision => Layer::sequential(&format!("features.{}", blocks + 1)),
+            Self::Timm => Layer::new("conv_head", "bn2", "act2"),
+            Self::Keras => Layer::new("Conv_1", "Conv_1_bn", "out_relu"),
+        }
+    }
+
+    /// Names of dropout and classifier, and the dropout that the source has.
+    fn head(self) -> (Head, f64) {
+        match self {
+            Self::Torchvision => (Head { dropout: "classifier.0", linear: "classifier.1" }, 0.2),
+            Self::Timm => (Head { dropout: "dropout", linear: "classifier" }, 0.0),
+            Self::Keras => (Head { dropout: "dropout", linear: "predictions" }, 0.0),
+        }
+    }
+}
+
+impl Row {
+    fn channels(&self, channels: usize) -> usize {
+        divisible(channels as f64 * self.width)
+    }
+
+    fn repeats(&self, stage: usize) -> usize {
+        let repeats = STAGES[stage].repeats;
+        let end = stage == 0 || stage + 1 == STAGES.len();
+        if end && !self.scale_ends {
+            repeats
+        } else {
+            (repeats as f64 * self.depth).ceil() as usize
+        }
+    }
+
+    fn blocks(&self) -> usize {
+        (0..STAGES.len()).map(|stage| self.repeats(stage)).sum()
+    }
+}
+
+fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
+    let Settings { classes, in_channels, image_size, .. } = *settings;
+    let mut g = Builder::new(
+        settings.name,
+        Input { channels: in_channels, height: image_size, width: image_size },
+    );
+    let norm = dialect.norm();
+    let stem = if row.scale_ends { row.channels(32) } else { 32 };
+    let conv = Conv {
+        out: stem,
+        kernel: 3.into(),
+        stride: 2.into(),
+        padding: dialect.padding(3),
+        ..Conv::default()
+    };
+    let input = g.input();
+    let x = conv_norm_act(&mut g, &dialect.stem(), conv, norm, Function::Relu6, input);
+    let x = blocks(&mut g, row, dialect, settings.drop_path_rate.unwrap_or(0.0), stem, x);
+
+    let last = if row.scale_ends { row.channels(1280).max(1280) } else { 1280 };
+    let conv = Conv { out: last, ..Conv::default() };
+    let x = conv_norm_act(&mut g, &dialect.last(row.blocks()), conv, norm, Function::Relu6, x);
+    let (head, drop_rate) = dialect.head();
+    let logits = pooled_head(&mut g, head, classes, settings.drop_rate.unwrap_or(drop_rate), x);
+    g.finish(logits)
+}
+
+fn blocks(
+    g: &mut Builder,
+    row: &Row,
+    dialect: Dialect,
+    drop_path: f64,
+    mut channels: usize,
+    mut x: NodeId,
+) -> NodeId {
+    let mut before: usize = 0;
+    for (number, stage) in STAGES.iter().enumerate() {
+        for index in 0..row.repeats(number) {
+            let expands = stage.expand != 1;
+            let block = InvertedResidual {
+                channels,
+                wide: channels * stage.expand,
+                out: row.channels(stage.channels),
+                kernel: 3,
+                stride: if index == 0 { stage.stride } else { 1 },
+                padding: dialect.padding(3),
+                norm: dialect.norm(),
+                function: Function::Relu6,
+                expands,
+                squeeze: None,
+                drop_path: drop_path * before as f64 / row.blocks() as f64,
+            };
+            let names = dialect.block(number, index, before, expands);
+            x = inverted_residual(g, &names, &block, x);
+            channels = block.out;
+            before += 1;
+        }
+    }
+    x
+}

@@ -1,0 +1,102 @@
+//! The table of recipes: how each source starts the parameters of each of its families.
+
+use super::init::Rule;
+
+/// Whose rules the parameters of a new model follow. Norms start as the identity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recipe {
+    pub conv: Rule,
+    pub linear: Rule,
+    pub bias: Rule,
+    /// Learned tokens; what marks positions is always normal with deviation 0.02.
+    pub embedding: Rule,
+    /// Rules for names, in which a `*` stands for any text; the first that fits is followed.
+    pub exceptions: &'static [(&'static str, Rule)],
+}
+
+const ZERO: Rule = Rule::Constant(0.0);
+const ONE: Rule = Rule::Constant(1.0);
+
+impl Recipe {
+    /// PyTorch's own layers, as torchvision's AlexNet leaves them.
+    pub const PYTORCH: Self = Self {
+        conv: Rule::UniformIn,
+        linear: Rule::UniformIn,
+        bias: Rule::UniformIn,
+        embedding: Rule::Normal(0.02),
+        exceptions: &[],
+    };
+
+    /// Keras's layers.
+    pub const KERAS: Self =
+        Self { conv: Rule::Glorot, linear: Rule::Glorot, bias: ZERO, ..Self::PYTORCH };
+
+    /// Krizhevsky, Sutskever and Hinton (2012), section 5.
+    pub const ALEXNET_2012: Self = Self {
+        conv: Rule::Normal(0.01),
+        linear: Rule::Normal(0.01),
+        bias: ZERO,
+        exceptions: &[
+            ("conv2.bias", ONE),
+            ("conv4.bias", ONE),
+            ("conv5.bias", ONE),
+            ("fc6.bias", ONE),
+            ("fc7.bias", ONE),
+        ],
+        ..Self::PYTORCH
+    };
+
+    /// torchvision's and timm's VGG.
+    pub const VGG: Self = Self {
+        conv: Rule::NormalOut { gain: 2.0 },
+        linear: Rule::Normal(0.01),
+        bias: ZERO,
+        ..Self::PYTORCH
+    };
+
+    /// torchvision's ResNet.
+    pub const RESNET: Self = Self { conv: Rule::NormalOut { gain: 2.0 }, ..Self::PYTORCH };
+
+    /// torchvision's and timm's DenseNet.
+    pub const DENSENET: Self =
+        Self { conv: Rule::NormalIn { gain: 2.0 }, bias: ZERO, ..Self::PYTORCH };
+
+    /// torchvision's MobileNet.
+    pub const MOBILENET: Self = Self { linear: Rule::Normal(0.01), ..Self::EFFICIENTNET };
+
+    /// torchvision's EfficientNet.
+    pub const EFFICIENTNET: Self = Self {
+        conv: Rule::NormalOut { gain: 2.0 },
+        linear: Rule::UniformOut,
+        bias: ZERO,
+        ..Self::PYTORCH
+    };
+
+    /// timm's EfficientNet and MobileNets ("goog").
+    pub const TIMM_EFFICIENTNET: Self =
+        Self { conv: Rule::NormalOutOfGroup { gain: 2.0 }, ..Self::EFFICIENTNET };
+
+    /// torchvision's ViT. It cuts the bell of the patches at ±2, which is far outside of it.
+    pub const VIT: Self = Self {
+        conv: Rule::NormalIn { gain: 1.0 },
+        linear: Rule::Glorot,
+        bias: ZERO,
+        embedding: ZERO,
+        exceptions: &[
+            ("heads.*", ZERO),
+            ("*.out_proj.weight", Rule::UniformIn),
+            ("*.mlp.*.bias", Rule::Normal(1e-6)),
+        ],
+    };
+
+    /// timm's ViT.
+    pub const TIMM_VIT: Self = Self {
+        linear: Rule::Normal(0.02),
+        bias: ZERO,
+        exceptions: &[
+            ("cls_token", Rule::Normal(1e-6)),
+            ("patch_embed.proj.bias", Rule::UniformIn),
+        ],
+        ..Self::PYTORCH
+    };
+}
