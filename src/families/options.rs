@@ -58,6 +58,7 @@ impl Options {
     }
 
     /// Only those that every edition reads.
+    #[must_use]
     pub fn common(&self) -> Self {
         let Self { num_classes, in_channels, image_size, .. } = *self;
         Self { num_classes, in_channels, image_size, ..Self::default() }

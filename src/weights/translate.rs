@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::graph::op::{Pair, Pool, PoolKind};
+use crate::graph::op::{Pair, PoolKind};
 use crate::graph::{Graph, Node, NodeId, Op, Parameter, Shape};
 
 /// A parameter as another source has it.
@@ -116,7 +116,7 @@ fn place(node: &Node, inputs: &[&Place], input: Option<Shape>) -> Place {
             parts: read,
         },
         // A window of one pixel only skips pixels, as a stride does.
-        Op::Pool(Pool { kernel: Pair::ONE, .. }) => unchanged(),
+        Op::Pool(pool) if pool.kernel == Pair::ONE => unchanged(),
         Op::Pool(pool) => Place::one(("pool", matches!(pool.kind, PoolKind::Average), &read)),
         Op::Concat(_) => Place { parts: read, image: None },
         Op::Add(_) | Op::Average(_) => {
