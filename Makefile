@@ -27,7 +27,7 @@ CARGO_ENV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" PATH="$(CURDIR)/$(BIN):$$PATH" PYO3
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
-.PHONY: help demo test test-slow check bench docs wheel install clean distclean tools python-matches libpython \
+.PHONY: help demo test test-slow check bench docs parity wheel install clean distclean tools python-matches libpython \
 	test-rust test-python format lint types stub licences
 
 help: ## list the targets
@@ -46,6 +46,12 @@ check: format lint types stub licences ## format, lint, types, stub, licences
 
 bench: install ## measure what importing costs
 	$(BIN)/python benchmarks/import_time.py
+
+# Every edition, however large: about an hour on two cores.
+parity: install $(VENV)/.test ## compare every network with its source, and write docs/parity.md
+	rm -f target/differences.json
+	$(BIN)/pytest tests/python/test_parity.py -m "slow or not slow" --differences target/differences.json
+	$(BIN)/python tools/parity.py target/differences.json
 
 docs: install ## write what documents take from the registry
 	$(BIN)/python tools/readme.py

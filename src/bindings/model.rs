@@ -53,10 +53,13 @@ impl State {
         seed: u64,
         device: &str,
     ) -> Result<Self> {
-        let store = match device {
+        let mut store = match device {
             META => None,
             device => Some(Store::new(&graph, recipe, seed, torch::device(device)?)?),
         };
+        if let (Some(store), Some(zero)) = (&mut store, options.zero_init_residual) {
+            store.set_scales(&families::residual_ends(&graph), if zero { 0.0 } else { 1.0 })?;
+        }
         Ok(Self { options, graph, store })
     }
 

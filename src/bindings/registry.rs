@@ -50,7 +50,8 @@ fn model_info<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let (variant, edition) = families::find(name, source)?;
     let size = edition.preprocess.crop as usize;
-    let cost = variant.graph(edition, &Options::default())?.cost(size, size)?;
+    let graph = variant.graph(edition, &Options::default())?;
+    let cost = graph.cost(size, size)?;
     let family = variant.family;
     let mut sources: Vec<String> =
         variant.editions.iter().map(|edition| edition.source.to_string()).collect();
@@ -67,7 +68,8 @@ fn model_info<'py>(
     info.set_item("source_name", edition.source_name)?;
     info.set_item("default_source", &sources[0])?;
     info.set_item("sources", sources)?;
-    let options: Vec<&str> = COMMON_OPTIONS.iter().chain(edition.options).copied().collect();
+    let mut options: Vec<&str> = COMMON_OPTIONS.iter().chain(edition.options).copied().collect();
+    options.extend(families::adaptable(&graph));
     info.set_item("options", options)?;
     info.set_item("deviations", edition.deviations)?;
     info.set_item("params", cost.params)?;
@@ -144,9 +146,7 @@ pub(super) fn parse_options(name: &str, options: &str) -> Result<Options, Error>
             .fold(text.as_str(), |text, end| text.split(end).next().unwrap_or(text));
         Error::Argument {
             at: format!("the options of {name}"),
-            expected:
-                "num_classes, in_channels, image_size, drop_rate or drop_path_rate, each a number"
-                    .into(),
+            expected: "options of `model_info`, each of its own kind".into(),
             got: format!("{options} ({fault})"),
         }
     })

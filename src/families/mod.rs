@@ -1,5 +1,6 @@
 //! One file per family, and the table of all variants.
 
+mod adapt;
 mod alexnet;
 mod densenet;
 mod efficientnet;
@@ -12,6 +13,7 @@ mod vit;
 use std::fmt;
 use std::sync::LazyLock;
 
+pub use adapt::{adaptable, residual_ends};
 pub use options::{COMMON_OPTIONS, Options};
 
 use crate::data::Preprocess;
@@ -169,7 +171,8 @@ impl Variant {
     /// Draws the graph. Fails with `Error::Argument` on an option that the edition does not read, or a value that
     /// it cannot take.
     pub fn graph(&self, edition: &Edition, options: &Options) -> Result<Graph> {
-        (edition.build)(&options.settle(self, edition)?)
+        let graph = (edition.build)(&options.settle(self, edition)?)?;
+        options.adaptation().apply(graph)
     }
 }
 

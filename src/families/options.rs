@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::adapt::{Adaptation, Norm, Stem};
 use super::{Edition, Settings, Variant};
 use crate::error::{Error, Result};
+use crate::graph::op::Function;
 
 /// Choices about a network; `None` keeps the edition's own. This is also what a saved model remembers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +25,16 @@ pub struct Options {
     /// Stochastic depth of the last block; earlier blocks have linearly less.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_path_rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stem: Option<Stem>,
+    /// In place of every activation but the gates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Function>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm: Option<Norm>,
+    /// Whether the last norm of every residual block starts with a factor of zero, or of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zero_init_residual: Option<bool>,
 }
 
 /// Options that every edition of every family reads.
@@ -60,8 +72,11 @@ impl Options {
     /// Only those that every edition reads.
     #[must_use]
     pub fn common(&self) -> Self {
-        let Self { num_classes, in_channels, image_size, .. } = *self;
-        Self { num_classes, in_channels, image_size, ..Self::default() }
+        Self { drop_rate: None, drop_path_rate: None, zero_init_residual: None, ..self.clone() }
+    }
+
+    pub(super) fn adaptation(&self) -> Adaptation {
+        Adaptation { stem: self.stem, activation: self.activation, norm: self.norm }
     }
 
     fn accepted(name: &str, option: &str, edition: &Edition) -> Result<()> {

@@ -6,6 +6,7 @@ mod check;
 mod cost;
 pub mod op;
 mod parameter;
+mod revise;
 pub mod shape;
 mod text;
 
@@ -13,6 +14,7 @@ pub use build::Builder;
 pub use cost::{Cost, NodeCost, Receptive};
 pub use op::Op;
 pub use parameter::{Parameter, Role};
+pub use revise::Revision;
 pub use shape::Shape;
 
 use std::collections::HashSet;
@@ -264,6 +266,17 @@ impl Graph {
             expected: mismatch.expected,
             got: mismatch.got,
         })
+    }
+
+    /// For every node, those that read it.
+    pub fn users(&self) -> Vec<Vec<NodeId>> {
+        let mut users = vec![Vec::new(); self.nodes.len()];
+        for id in self.ids() {
+            for input in &self.nodes[id.0].inputs {
+                users[input.0].push(id);
+            }
+        }
+        users
     }
 
     /// For every node, whether one of `wanted` depends on it.

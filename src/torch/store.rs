@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::failed;
 use crate::error::{Error, Result, shape_text};
-use crate::graph::{Graph, Parameter, Role};
+use crate::graph::{Graph, NodeId, Parameter, Role};
 use crate::weights::Value;
 use crate::weights::init::{Recipe, fill};
 
@@ -99,6 +99,19 @@ impl Store {
         value.write_f32(&mut values)?;
         let source = blob(&values, &parameter.shape)?;
         self.copy(index, &source)
+    }
+
+    /// Sets the factors of these norms to `value`.
+    pub fn set_scales(&mut self, norms: &[NodeId], value: f32) -> Result<()> {
+        for index in 0..self.parameters.len() {
+            let parameter = &self.parameters[index];
+            if parameter.role == Role::NormScale && norms.contains(&parameter.node) {
+                let values = vec![value; parameter.elements()];
+                let source = blob(&values, &parameter.shape)?;
+                self.copy(index, &source)?;
+            }
+        }
+        Ok(())
     }
 
     fn copy(&mut self, index: usize, source: &Tensor) -> Result<()> {

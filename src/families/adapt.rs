@@ -1,0 +1,222 @@
+//! Options that every network understands, because they rewrite its graph: the first convolution for small images,
+//! another activation, another norm.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::graph::op::{BatchNorm, Conv, Function, GroupNorm, Pad, Padding, Pair, PoolKind};
+use crate::graph::{Graph, NodeId, Op};
+
+/// What images a network begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stem {
+    /// Of 32×32 or 28×28 pixels: the first convolution is 3×3 and keeps the size, and the pool after it is left out.
+    Small,
+}
+
+/// What follows convolutions in place of a batch norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    Batch,
+    /// Group norm of 32 groups, or as many as divide the channels evenly.
+    Group,
+    /// Nothing: the convolutions have biases instead.
+    None,
+}
+
+/// The rewritings that are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Adaptation {
+    pub stem: Option<Stem>,
+    pub activation: Option<Function>,
+    pub norm: Option<Norm>,
+}
+
+/// Names of the options that can change `graph`.
+pub fn adaptable(graph: &Graph) -> Vec<&'static str> {
+    [
+        ("stem", stem(graph).is_some()),
+        ("activation", !activations(graph).is_empty()),
+        ("norm", !norms(graph).is_empty()),
+        ("zero_init_residual", !residual_ends(graph).is_empty()),
+    ]
+    .into_iter()
+    .filter_map(|(name, holds)| holds.then_some(name))
+    .collect()
+}
+
+impl Adaptation {
+    /// Fails with `Error::Argument` where the network has nothing to rewrite so.
+    pub(super) fn apply(self, mut graph: Graph) -> Result<Graph> {
+        if self.stem == Some(Stem::Small) {
+            let stem = stem(&graph).ok_or_else(|| {
+                lacks(&graph, "stem", "a first convolution that shrinks the image")
+            })?;
+            graph = small_stem(&graph, &stem)?;
+        }
+        if let Some(function) = self.activation {
+            let nodes = activations(&graph);
+            if nodes.is_empty() {
+                return Err(lacks(&graph, "activation", "activations"));
+            }
+            let mut revision = graph.revise();
+            nodes.into_iter().for_each(|id| revision.replace(id, function));
+            graph = revision.finish()?;
+        }
+        match self.norm {
+            None | Some(Norm::Batch) => Ok(graph),
+            Some(norm) => {
+                let nodes = norms(&graph);
+                if nodes.is_empty() {
+                    return Err(lacks(&graph, "norm", "batch norms"));
+                }
+                renormalised(&graph, nodes, norm)
+            }
+        }
+    }
+}
+
+fn lacks(graph: &Graph, option: &str, what: &str) -> Error {
+    Error::Argument {
+        at: format!("`{option}` of {}", graph.name()),
+        expected: format!("a network with {what}"),
+        got: "one without".into(),
+    }
+}
+
+/// The nodes of a stem.
+struct StemNodes {
+    conv: NodeId,
+    /// What pads before the convolution, if a node does.
+    pad: Option<NodeId>,
+    /// The pool after it, and what pads before that.
+    pooling: Vec<NodeId>,
+}
+
+/// The stem of a network that begins by shrinking the image; patches that do not overlap are none.
+fn stem(graph: &Graph) -> Option<StemNodes> {
+    let mut pad = None;
+    let mut found: Option<StemNodes> = None;
+    let mut id = graph.ids().next()?;
+    let mut pads = Vec::new();
+    let users = graph.users();
+    while let Some(next) = only_user(&users, id) {
+        match (&graph.node(next).op, &mut found) {
+            (Op::Pad(_), None) => pad = Some(next),
+            (Op::Conv(conv), None) => {
+                if conv.stride == Pair::ONE || conv.kernel == conv.stride {
+                    return None;
+                }
+                found = Some(StemNodes { conv: next, pad, pooling: Vec::new() });
+            }
+            (Op::Pad(_), Some(_)) => pads.push(next),
+            (Op::Pool(pool), Some(stem)) if pool.kind == PoolKind::Max => {
+                stem.pooling = pads;
+                stem.pooling.push(next);
+                return found;
+            }
+            // A pool after a further stride belongs to what follows.
+            (Op::Conv(conv), Some(_)) if conv.stride != Pair::ONE => return found,
+            _ => pads.clear(),
+        }
+        id = next;
+    }
+    found
+}
+
+/// The one of `users` that reads `id`; none if several do.
+fn only_user(users: &[Vec<NodeId>], id: NodeId) -> Option<NodeId> {
+    match users[id.index()][..] {
+        [user] => Some(user),
+        _ => None,
+    }
+}
+
+fn small_stem(graph: &Graph, stem: &StemNodes) -> Result<Graph> {
+    let mut revision = graph.revise();
+    if let Op::Conv(conv) = &graph.node(stem.conv).op {
+        let padding = match (stem.pad, conv.padding) {
+            (Some(_), padding) => padding,
+            (None, Padding::Same) => Padding::Same,
+            (None, Padding::Both(_)) => 1.into(),
+        };
+        let (kernel, stride) = (3.into(), Pair::ONE);
+        revision.replace(stem.conv, Conv { kernel, stride, padding, ..conv.clone() });
+    }
+    if let Some(pad) = stem.pad {
+        revision.replace(pad, Pad::around(1));
+    }
+    stem.pooling.iter().for_each(|&id| revision.remove(id));
+    revision.finish()
+}
+
+/// Activations, without the gates that weigh channels.
+fn activations(graph: &Graph) -> Vec<NodeId> {
+    let users = graph.users();
+    let gates = |id: NodeId| {
+        let is_scale = |user: NodeId| matches!(graph.node(user).op, Op::Scale(_));
+        only_user(&users, id).is_some_and(is_scale)
+    };
+    graph.ids().filter(|&id| matches!(graph.node(id).op, Op::Activation(_)) && !gates(id)).collect()
+}
+
+fn norms(graph: &Graph) -> Vec<NodeId> {
+    graph.ids().filter(|&id| matches!(graph.node(id).op, Op::BatchNorm(_))).collect()
+}
+
+fn renormalised(graph: &Graph, norms: Vec<NodeId>, norm: Norm) -> Result<Graph> {
+    let mut revision = graph.revise();
+    for id in norms {
+        let node = graph.node(id);
+        let input = node.inputs[0];
+        match (&node.op, norm) {
+            (Op::BatchNorm(BatchNorm { eps, .. }), Norm::Group) => {
+                let channels = graph.drawn_shapes()[input.index()].channels();
+                let groups = (1..=32).rev().find(|groups| channels % groups == 0).unwrap_or(1);
+                revision.replace(id, GroupNorm { groups, eps: *eps });
+            }
+            _ => {
+                if let Op::Conv(conv) = &graph.node(input).op {
+                    revision.replace(input, Conv { bias: true, ..conv.clone() });
+                }
+                revision.remove(id);
+            }
+        }
+    }
+    revision.finish()
+}
+
+/// The norm that each residual block ends in: of what is added, the branch with the most nodes of its own. A block
+/// whose norm starts with a factor of zero starts as the identity (Goyal et al., arXiv:1706.02677).
+pub fn residual_ends(graph: &Graph) -> Vec<NodeId> {
+    let (mut ends, users) = (Vec::new(), graph.users());
+    for id in graph.ids().filter(|&id| matches!(graph.node(id).op, Op::Add(_))) {
+        let branches = graph.node(id).inputs.iter().map(|&input| branch(graph, &users, input));
+        let longest = branches.max_by_key(|branch| branch.length);
+        ends.extend(longest.and_then(|branch| branch.norm));
+    }
+    ends
+}
+
+/// What leads to a sum and nowhere else.
+struct Branch {
+    /// The norm at its end, if it ends in one.
+    norm: Option<NodeId>,
+    length: usize,
+}
+
+fn branch(graph: &Graph, users: &[Vec<NodeId>], end: NodeId) -> Branch {
+    let mut last = end;
+    while let Op::DropPath(_) | Op::Dropout(_) = graph.node(last).op {
+        last = graph.node(last).inputs[0];
+    }
+    let norm = matches!(graph.node(last).op, Op::BatchNorm(_) | Op::GroupNorm(_)).then_some(last);
+    let (mut length, mut id) = (0, end);
+    while let ([input, ..], Some(_)) = (&graph.node(id).inputs[..], only_user(users, id)) {
+        length += 1;
+        id = *input;
+    }
+    Branch { norm, length }
+}

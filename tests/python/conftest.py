@@ -1,0 +1,43 @@
+"""What tests share: a record of how far our networks are from their sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reference import Edition
+
+
+class Differences:
+    """The largest difference seen of each edition and kind of comparison."""
+
+    def __init__(self) -> None:
+        self.largest: dict[str, dict[str, float]] = {}
+
+    def add(self, edition: Edition, kind: str, difference: float) -> None:
+        kinds = self.largest.setdefault(str(edition), {})
+        kinds[kind] = max(difference, kinds.get(kind, 0.0))
+
+    def write(self, file: Path) -> None:
+        """Into a file, beside what it knows of other editions."""
+        known = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps({**known, **self.largest}, indent=1))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--differences", metavar="FILE", type=Path, help="where test_parity writes what it saw"
+    )
+
+
+@pytest.fixture(scope="session")
+def differences(request: pytest.FixtureRequest) -> Iterator[Differences]:
+    """What is added to it is written to the file of `--differences`."""
+    record = Differences()
+    yield record
+    file: Path | None = request.config.getoption("--differences")
+    if file is not None:
+        record.write(file)
