@@ -393,7 +393,13 @@ def create_model(
         device: `cpu`, `cuda` or `cuda:N`.
         seed: Of the initial parameters.
         meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
-        **options: Of the family: `drop_rate`, `drop_path_rate`.
+        **options: Of `model_info(name).options`. `drop_rate` and `drop_path_rate`;
+            `stem="small"` for images of 32×32 or 28×28 (the first convolution is 3×3 and keeps the
+            size, and no pool follows it); `activation`, in place of all but the gates: `"relu"`,
+            `"relu6"`, `"silu"`, `"gelu"`, `"sigmoid"`, `"tanh"`, `"hard_sigmoid"`,
+            `"hard_swish"`; `norm`, in place of batch norms: `"group"` (of 32 groups, or as many as
+            divide the channels) or `"none"` (convolutions get biases); `zero_init_residual`, for
+            the last norm of each residual block to start with a factor of zero.
 
     Raises:
         UnknownModelError: There is no such model; it names the closest.
