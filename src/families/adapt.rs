@@ -26,6 +26,9 @@ pub enum Norm {
     None,
 }
 
+/// Wu and He, arXiv:1803.08494, section 4.
+const MOST_GROUPS: usize = 32;
+
 /// The rewritings that are asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Adaptation {
@@ -62,7 +65,9 @@ impl Adaptation {
                 return Err(lacks(&graph, "activation", "activations"));
             }
             let mut revision = graph.revise();
-            nodes.into_iter().for_each(|id| revision.replace(id, function));
+            for id in nodes {
+                revision.replace(id, function);
+            }
             graph = revision.finish()?;
         }
         match self.norm {
@@ -148,7 +153,9 @@ fn small_stem(graph: &Graph, stem: &StemNodes) -> Result<Graph> {
     if let Some(pad) = stem.pad {
         revision.replace(pad, Pad::around(1));
     }
-    stem.pooling.iter().for_each(|&id| revision.remove(id));
+    for &id in &stem.pooling {
+        revision.remove(id);
+    }
     revision.finish()
 }
 
@@ -169,16 +176,18 @@ fn norms(graph: &Graph) -> Vec<NodeId> {
 fn renormalised(graph: &Graph, norms: Vec<NodeId>, norm: Norm) -> Result<Graph> {
     let mut revision = graph.revise();
     for id in norms {
-        let node = graph.node(id);
-        let input = node.inputs[0];
-        match (&node.op, norm) {
-            (Op::BatchNorm(BatchNorm { eps, .. }), Norm::Group) => {
+        let Op::BatchNorm(BatchNorm { eps, .. }) = graph.node(id).op else { continue };
+        let input = graph.node(id).inputs[0];
+        match (norm, &graph.node(input).op) {
+            (Norm::Batch, _) => {}
+            (Norm::Group, _) => {
                 let channels = graph.drawn_shapes()[input.index()].channels();
-                let groups = (1..=32).rev().find(|groups| channels % groups == 0).unwrap_or(1);
-                revision.replace(id, GroupNorm { groups, eps: *eps });
+                let groups =
+                    (1..=MOST_GROUPS).rev().find(|&groups| channels.is_multiple_of(groups));
+                revision.replace(id, GroupNorm { groups: groups.unwrap_or(1), eps });
             }
-            _ => {
-                if let Op::Conv(conv) = &graph.node(input).op {
+            (Norm::None, op) => {
+                if let Op::Conv(conv) = op {
                     revision.replace(input, Conv { bias: true, ..conv.clone() });
                 }
                 revision.remove(id);
