@@ -301,6 +301,8 @@ def test_seeds_decide_the_parameters() -> None:
         "vit_b_32",
         "vit_tiny_patch16_224",
         "deit_tiny_distilled_patch16_224",
+        "legacy_xception",
+        "xception41",
     ],
 )
 def test_parameters_start_as_their_source_starts_them(name: str) -> None:
