@@ -400,11 +400,11 @@ impl Model {
         }
         let lite = Naming::EfficientNetLitePytorch.to_string();
         if name == own {
-            Ok(Naming::Own)
+            Ok(Naming::Own.spelled_as(keys))
         } else if name == lite {
             Ok(Naming::EfficientNetLitePytorch)
         } else if let Some(translation) = self.translations(Some(name)).into_iter().next() {
-            Ok(Naming::Other(translation))
+            Ok(Naming::Other(translation).spelled_as(keys))
         } else {
             Err(Error::Argument {
                 at: format!("`source` of weights for {}", self.name),

@@ -9,6 +9,7 @@ mod options;
 mod resnet;
 mod vgg;
 mod vit;
+mod xception;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -127,6 +128,7 @@ static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
         .chain(mobilenet_v2::variants())
         .chain(efficientnet::variants())
         .chain(vit::variants())
+        .chain(xception::variants())
         .collect()
 });
 

@@ -14,6 +14,9 @@ pub enum Naming {
     EfficientNetLitePytorch,
     /// Those of another source of the same network.
     Other(Translation),
+    /// The same with a dot where DenseNet's are numbered now (`denselayer1.norm.1.weight`), from before PyTorch forbade
+    /// dots in the names of modules. torchvision's published weights bear them still.
+    LegacyDenseNet(Box<Self>),
 }
 
 /// What a source calls the parameters of a network that another source defines.
@@ -30,11 +33,21 @@ impl fmt::Display for Naming {
             Self::Own => "own",
             Self::EfficientNetLitePytorch => "efficientnet-lite-pytorch",
             Self::Other(translation) => &translation.source,
+            Self::LegacyDenseNet(naming) => return write!(f, "{naming} (legacy DenseNet)"),
         })
     }
 }
 
 impl Naming {
+    /// The same names as `keys` spell them.
+    pub fn spelled_as(self, keys: &HashSet<&str>) -> Self {
+        if keys.iter().any(|key| undotted(key).is_some()) {
+            Self::LegacyDenseNet(Box::new(self))
+        } else {
+            self
+        }
+    }
+
     /// The naming under which most of `keys` belong to a parameter of `order`, which are the model's own names; its
     /// own where none is better. `others` are only asked for where it matters.
     pub fn recognise(
@@ -48,9 +61,10 @@ impl Naming {
         let known = |naming: &Self| {
             order.iter().filter(|own| keys.contains(naming.foreign(own, order).as_str())).count()
         };
-        let mut best = (known(&Self::Own), Self::Own);
+        let own = Self::Own.spelled_as(keys);
+        let mut best = (known(&own), own);
         if best.0 < keys.len() {
-            for naming in others().into_iter().map(Self::Other) {
+            for naming in others().into_iter().map(|other| Self::Other(other).spelled_as(keys)) {
                 let count = known(&naming);
                 if count > best.0 {
                     best = (count, naming);
@@ -69,6 +83,10 @@ impl Naming {
             Self::Other(translation) => {
                 translation.counterparts.get(own).map_or(own, |other| &other.name).to_owned()
             }
+            Self::LegacyDenseNet(naming) => {
+                let name = naming.foreign(own, order);
+                dotted(&name).unwrap_or(name)
+            }
         }
     }
 
@@ -76,11 +94,44 @@ impl Naming {
     /// have a 1×1 convolution, or one as large as the image, in place of a linear layer.
     pub fn fits(&self, shape: &[usize], wanted: &[usize]) -> bool {
         let elements = |shape: &[usize]| shape.iter().product::<usize>();
-        shape == wanted
-            || (matches!(self, Self::Other(_))
-                && shape.first() == wanted.first()
-                && elements(shape) == elements(wanted))
+        match self {
+            Self::Own | Self::EfficientNetLitePytorch => shape == wanted,
+            Self::Other(_) => {
+                shape == wanted
+                    || (shape.first() == wanted.first() && elements(shape) == elements(wanted))
+            }
+            Self::LegacyDenseNet(naming) => naming.fits(shape, wanted),
+        }
     }
+}
+
+/// What a layer of a DenseNet's block has two of.
+const PAIRED: [&str; 3] = ["norm", "relu", "conv"];
+
+/// `…denselayer3.norm1.weight` → `…denselayer3.norm.1.weight`.
+fn dotted(name: &str) -> Option<String> {
+    let (path, part) = split_dense_layer(name)?;
+    PAIRED.iter().find_map(|kind| {
+        let rest = part.strip_prefix(kind)?;
+        (rest.starts_with("1.") || rest.starts_with("2.")).then(|| format!("{path}{kind}.{rest}"))
+    })
+}
+
+/// `…denselayer3.norm.1.weight` → `…denselayer3.norm1.weight`.
+fn undotted(name: &str) -> Option<String> {
+    let (path, part) = split_dense_layer(name)?;
+    PAIRED.iter().find_map(|kind| {
+        let rest = part.strip_prefix(kind)?.strip_prefix('.')?;
+        (rest.starts_with("1.") || rest.starts_with("2.")).then(|| format!("{path}{kind}{rest}"))
+    })
+}
+
+/// `…denselayer3.norm1.weight` → (`…denselayer3.`, `norm1.weight`).
+fn split_dense_layer(name: &str) -> Option<(&str, &str)> {
+    let cut = name.find("denselayer")? + "denselayer".len();
+    let digits = name[cut..].find(|c: char| !c.is_ascii_digit()).filter(|&digits| digits > 0)?;
+    let cut = cut + digits + 1;
+    (name.as_bytes().get(cut - 1) == Some(&b'.')).then(|| name.split_at(cut))
 }
 
 /// `blocks.2.0.conv_pw.weight` → `_blocks.3._expand_conv.weight`.

@@ -28,6 +28,9 @@ PATCHED = {"ViT", "DeiT"}
 # Networks of Keras that flatten an image: the shape of a weight follows from the image's size.
 FLATTENED = {"VGG16", "VGG19"}
 
+# Networks of timm that register a layer before one that it reads: a graph names the latter first.
+OUT_OF_ORDER = {"xception41p", "xception65p"}
+
 # Sources that can be run here; a paper cannot.
 LIBRARIES = ("torchvision", "timm", "keras")
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+import torchvision
 from safetensors.numpy import load_file, save_file
 
 import cnnzoo as cz
@@ -178,6 +181,61 @@ def test_the_published_names_are_recognised() -> None:
         np.testing.assert_array_equal(ours, theirs.numpy())
 
 
+# As torchvision itself tells them apart, in `torchvision.models.densenet`.
+LEGACY = re.compile(
+    r"^(.*denselayer\d+\.(?:norm|relu|conv))([12]\.(?:weight|bias|running_mean|running_var))$"
+)
+
+
+def legacy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Under the names of torchvision's published DenseNets, which count no batches."""
+    counted = (key for key in state if not key.endswith("num_batches_tracked"))
+    return {LEGACY.sub(r"\1.\2", key): state[key] for key in counted}
+
+
+@pytest.mark.parametrize("form", ["mapping", "zip", "pickle", "safetensors"])
+@pytest.mark.parametrize("given", ["auto", "torchvision"])
+@pytest.mark.parametrize("source", ["torchvision", "timm", "keras"])
+def test_legacy_names_of_torchvisions_densenets_load(
+    tmp_path: Path, source: str, given: str, form: str
+) -> None:
+    original = torchvision.models.densenet121()
+    randomise(original)
+    old = legacy(original.state_dict())
+    assert "features.denseblock4.denselayer16.norm.2.running_var" in old
+    model = cz.create_model("densenet121", source=source)
+    path = tmp_path / f"old.{form}"
+    if form == "mapping":
+        report = model.load_state_dict(old, source=given)
+    else:
+        if form == "safetensors":
+            safetensors.torch.save_file(old, path)
+        else:
+            torch.save(old, path, _use_new_zipfile_serialization=form == "zip")
+        report = model.load_weights(path, source=given)
+    assert len(report.loaded) == len(old)
+    assert not report.missing
+    assert not report.unexpected
+    assert report.naming.endswith("(legacy DenseNet)")
+    theirs = model.state_dict(source="torchvision")
+    for key, value in original.state_dict().items():
+        np.testing.assert_array_equal(theirs[key], value.numpy(), err_msg=key)
+
+
+def test_a_published_densenet_of_legacy_names_loads_with_another_classifier(
+    tmp_path: Path,
+) -> None:
+    old = legacy(torchvision.models.densenet121().state_dict())
+    torch.save(old, tmp_path / "densenet121.pth")
+    model = cz.densenet121(num_classes=5, weights=tmp_path / "densenet121.pth")
+    key = "features.denseblock1.denselayer1.conv1.weight"
+    old_key = "features.denseblock1.denselayer1.conv.1.weight"
+    np.testing.assert_array_equal(model.state_dict()[key], old[old_key].numpy())
+    del old[old_key]
+    with pytest.raises(cz.WeightsError, match=r"1 missing: `features\..*denselayer1\.conv\.1\."):
+        cz.densenet121().load_state_dict(old)
+
+
 def test_another_number_of_classes_keeps_the_trunk_and_starts_the_classifier_afresh() -> None:
     trained = cz.create_model("tf_efficientnet_lite0", weights="default")
     x = images((64, 64), 2)
@@ -301,6 +359,8 @@ def test_seeds_decide_the_parameters() -> None:
         "vit_b_32",
         "vit_tiny_patch16_224",
         "deit_tiny_distilled_patch16_224",
+        "legacy_xception",
+        "xception41",
     ],
 )
 def test_parameters_start_as_their_source_starts_them(name: str) -> None:

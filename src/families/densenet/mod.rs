@@ -1,7 +1,8 @@
 //! DenseNet: every layer reads what all earlier layers of its block wrote, so each needs to write only a little.
 //!
 //! Huang, Liu, van der Maaten, Weinberger, "Densely Connected Convolutional Networks", CVPR 2017, arXiv:1608.06993.
-//! `densenet264d`, by timm: the stem of ResNet-D (He et al., arXiv:1812.01187).
+//! `densenet264d` and `densenetblur121d`, by timm: the stem of ResNet-D (He et al., arXiv:1812.01187), in the latter with
+//! a pool that is blurred before it steps (Zhang, arXiv:1904.11486).
 //!
 //! What varies: layers of each block, channels that a layer writes (k), the stem, and whether 1×1 convolutions compress.
 //!
@@ -15,7 +16,9 @@ mod rows;
 use super::{Edition, Settings, Source, Variant};
 use crate::blocks::{Head, conv_norm_act, keras_head, norm_act_conv, pooled_head};
 use crate::error::Result;
-use crate::graph::op::{BatchNorm, Concat, Conv, Dropout, Function, Input, Pad, Pool, PoolKind};
+use crate::graph::op::{
+    BatchNorm, Blur, Concat, Conv, Dropout, Function, Input, Pad, Pool, PoolKind,
+};
 use crate::graph::{Builder, Graph, NodeId};
 use crate::weights::init::Recipe;
 use names::Dialect;
@@ -147,9 +150,13 @@ impl<'a> Drawing<'a> {
     }
 
     fn stem_pool(&mut self, padding: usize, x: NodeId) -> NodeId {
-        let (kernel, stride) = (3.into(), 2.into());
-        let pool = Pool { kernel, stride, padding: padding.into(), ..Pool::default() };
-        self.g.add(self.dialect.stem_pool(), pool, x)
+        let pool = Pool { kernel: 3.into(), padding: padding.into(), ..Pool::default() };
+        if self.row.blurs {
+            let (name, blur) = Dialect::blurred_stem_pool();
+            let x = self.g.add(name, pool, x);
+            return self.g.add(blur, Blur::default(), x);
+        }
+        self.g.add(self.dialect.stem_pool(), Pool { stride: 2.into(), ..pool }, x)
     }
 
     /// Layers of which each reads the block's input and what the layers before it wrote.

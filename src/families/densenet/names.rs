@@ -51,6 +51,11 @@ impl Dialect {
         }
     }
 
+    /// The same pool without its step, and the blur that steps.
+    pub(super) fn blurred_stem_pool() -> (&'static str, &'static str) {
+        ("features.pool0.0", "features.pool0.1")
+    }
+
     pub(super) fn dense_layer(self, block: usize, index: usize) -> DenseLayer {
         let path = match self {
             Self::Torchvision | Self::Timm => {

@@ -30,6 +30,8 @@ pub(super) struct Row {
     /// Whose definitions there are, the default first.
     pub sources: &'static [Source],
     pub stem: Stem,
+    /// Whether the pool of the stem is blurred where it steps (Zhang, arXiv:1904.11486).
+    pub blurs: bool,
     /// Channels before the first block.
     pub stem_channels: usize,
     /// Layers in each block.
@@ -46,6 +48,7 @@ const IMAGENET: Row = Row {
     name: "",
     sources: &[Torchvision, Timm, Keras],
     stem: Stem::Large,
+    blurs: false,
     stem_channels: 64,
     depths: &[6, 12, 24, 16],
     growth: 32,
@@ -87,6 +90,7 @@ pub(super) const ROWS: &[Row] = &[
         stem_channels: 96,
         ..IMAGENET
     },
+    Row { name: "densenetblur121d", sources: &[Timm], stem: Stem::Deep, blurs: true, ..IMAGENET },
     Row { name: "densenet40", ..CIFAR },
     Row { name: "densenet_bc100", stem_channels: 24, depths: &[16, 16, 16], compress: true, ..CIFAR },
 ];
@@ -112,9 +116,12 @@ impl Row {
     }
 
     pub(super) fn deviations(&self) -> &'static str {
-        match self.stem {
-            Stem::Large | Stem::Small => "none",
-            Stem::Deep => {
+        match (self.stem, self.blurs) {
+            (Stem::Large | Stem::Small, _) => "none",
+            (Stem::Deep, true) => {
+                "three 3×3 convolutions begin it, the paper's one 7×7; the pool after them is blurred before it steps"
+            }
+            (Stem::Deep, false) => {
                 "three 3×3 convolutions begin it, the paper's one 7×7; k = 48, the paper's 32"
             }
         }

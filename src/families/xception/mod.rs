@@ -1,0 +1,324 @@
+//! Xception: every 3×3 falls apart into one of each channel by itself and a 1×1 across the channels.
+//!
+//! Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", CVPR 2017, arXiv:1610.02357.
+//!
+//! What varies: nothing; the aligned networks that came of it have a file of their own.
+//!
+//! Sources: timm (default) has Keras's weights in a network that pads the pools on both sides and has BN epsilon 1e-5.
+//! Keras's is the author's own: figure 5 of the paper, where only the dropout before the classifier is left out.
+
+mod aligned;
+
+use super::{Edition, Family, Settings, Source, Variant};
+use crate::blocks::{Head, Layer, conv_norm, conv_norm_act, keras_head, pooled_head};
+use crate::data::{Filter, Preprocess};
+use crate::error::Result;
+use crate::graph::op::{Add, BatchNorm, Conv, Function, Input, Padding, Pool};
+use crate::graph::{Builder, Graph, NodeId};
+use crate::weights::init::Recipe;
+
+static FAMILY: Family = Family {
+    name: "Xception",
+    year: 2016,
+    paper: "Chollet: Xception: Deep Learning with Depthwise Separable Convolutions, CVPR 2017, arXiv:1610.02357",
+    idea: "Every 3×3 falls apart into one of each channel by itself and a 1×1 across the channels, with a skip around \
+           every two or three.",
+    strengths: "More accurate than Inception v3 with as many parameters, and simpler: one kind of module.",
+    weaknesses: "Depthwise convolutions run far below peak speed; large images and many multiply-adds.",
+};
+
+/// Separable convolutions with a skip around them.
+struct Module {
+    /// Channels of each convolution.
+    channels: &'static [usize],
+    stride: usize,
+}
+
+const MIDDLE: Module = Module { channels: &[728, 728, 728], stride: 1 };
+
+/// Modules 2 to 13; the first and the last have no skip.
+const MODULES: &[Module] = &[
+    Module { channels: &[128, 128], stride: 2 },
+    Module { channels: &[256, 256], stride: 2 },
+    Module { channels: &[728, 728], stride: 2 },
+    MIDDLE,
+    MIDDLE,
+    MIDDLE,
+    MIDDLE,
+    MIDDLE,
+    MIDDLE,
+    MIDDLE,
+    MIDDLE,
+    Module { channels: &[728, 1024], stride: 2 },
+];
+
+/// Channels of the convolutions before and after those modules.
+const STEM: [usize; 2] = [32, 64];
+const LAST: [usize; 2] = [1536, 2048];
+
+pub(super) fn variants() -> impl Iterator<Item = Variant> {
+    let xception = Variant {
+        name: "xception",
+        family: &FAMILY,
+        classes: 1000,
+        editions: vec![edition(Dialect::Timm), edition(Dialect::Keras)],
+    };
+    std::iter::once(xception).chain(aligned::variants())
+}
+
+fn edition(dialect: Dialect) -> Edition {
+    Edition {
+        source: match dialect {
+            Dialect::Timm => Source::Timm,
+            Dialect::Keras => Source::Keras,
+        },
+        source_name: match dialect {
+            Dialect::Timm => "legacy_xception",
+            Dialect::Keras => "Xception",
+        },
+        preprocess: match dialect {
+            Dialect::Timm => preprocess(333, Filter::Bicubic),
+            Dialect::Keras => preprocess(299, Filter::Bilinear),
+        },
+        recipe: match dialect {
+            Dialect::Timm => Recipe::RESNET,
+            Dialect::Keras => Recipe::KERAS,
+        },
+        deviations: match dialect {
+            Dialect::Timm => {
+                "pads its pools on both sides, the original at the bottom and right where one pixel is enough; BN \
+                 epsilon 1e-5, the original 1e-3; no dropout before the classifier, the paper's rate 0.5"
+            }
+            Dialect::Keras => "no dropout before the classifier, the paper's rate 0.5",
+        },
+        weights: &[],
+        options: &["drop_rate"],
+        build: Box::new(move |settings| {
+            Drawing::new(dialect, settings).network(settings.classes, settings.drop_rate)
+        }),
+    }
+}
+
+/// For images of 299×299 with values from -1 to 1.
+fn preprocess(resize: u32, filter: Filter) -> Preprocess {
+    let halves = [0.5; 3];
+    Preprocess { mean: halves, std: halves, ..Preprocess::imagenet(resize, 299, filter) }
+}
+
+/// How a source names the parts of the network, pads and normalises.
+#[derive(Clone, Copy)]
+enum Dialect {
+    Timm,
+    Keras,
+}
+
+/// The names of a separable convolution, its norm, and an activation before or after it.
+struct Separable {
+    depthwise: String,
+    pointwise: String,
+    norm: String,
+    activation: String,
+}
+
+impl Dialect {
+    fn stem(self, number: usize) -> Layer {
+        match self {
+            Self::Timm => {
+                let name = |part: &str| format!("{part}{number}");
+                Layer { conv: name("conv"), norm: name("bn"), activation: name("act") }
+            }
+            Self::Keras => {
+                let name = |part: &str| format!("block1_conv{number}{part}");
+                Layer { conv: name(""), norm: name("_bn"), activation: name("_act") }
+            }
+        }
+    }
+
+    /// Of the separable convolution `index` of a module that begins with its activation, or does not.
+    fn separable(self, module: usize, index: usize, activated: bool) -> Separable {
+        match self {
+            Self::Timm => {
+                // The parts of a module are counted: activation, convolution, norm, and so on.
+                let part = 3 * index + usize::from(activated);
+                let name = |part: usize| format!("block{}.rep.{part}", module - 1);
+                Separable {
+                    depthwise: format!("{}.conv1", name(part)),
+                    pointwise: format!("{}.pointwise", name(part)),
+                    norm: name(part + 1),
+                    activation: name(part.saturating_sub(1)),
+                }
+            }
+            Self::Keras => Separable::keras(module, index),
+        }
+    }
+
+    /// Of one of the last two, before their activations.
+    fn last(self, index: usize) -> Separable {
+        match self {
+            Self::Timm => {
+                let number = index + STEM.len() + 1;
+                Separable {
+                    depthwise: format!("conv{number}.conv1"),
+                    pointwise: format!("conv{number}.pointwise"),
+                    norm: format!("bn{number}"),
+                    activation: format!("act{number}"),
+                }
+            }
+            Self::Keras => Separable::keras(MODULES.len() + 2, index),
+        }
+    }
+
+    /// Convolution and norm of the skip around a module, before which there are `before` others.
+    fn skip(self, module: usize, before: usize) -> Layer {
+        match self {
+            Self::Timm => {
+                let name = |part: &str| format!("block{}.{part}", module - 1);
+                Layer::new(&name("skip"), &name("skipbn"), "")
+            }
+            Self::Keras => {
+                let (conv, norm) = ("conv2d", "batch_normalization");
+                Layer::new(&counted(conv, before), &counted(norm, before), "")
+            }
+        }
+    }
+
+    /// The pool of a module with so many convolutions, and the sum at its end.
+    fn end(self, module: usize, convolutions: usize, activated: bool) -> (String, String) {
+        match self {
+            Self::Timm => {
+                let path = format!("block{}", module - 1);
+                let pool = 3 * convolutions - usize::from(!activated);
+                (format!("{path}.rep.{pool}"), format!("{path}.add"))
+            }
+            Self::Keras => (format!("block{module}_pool"), counted("add", module - 2)),
+        }
+    }
+}
+
+impl Separable {
+    fn keras(module: usize, index: usize) -> Self {
+        let path = format!("block{module}_sepconv{}", index + 1);
+        Self {
+            depthwise: format!("{path}.depthwise"),
+            pointwise: format!("{path}.pointwise"),
+            norm: format!("{path}_bn"),
+            activation: format!("{path}_act"),
+        }
+    }
+}
+
+/// As Keras calls a layer without a name, before which there are others of its kind.
+fn counted(kind: &str, before: usize) -> String {
+    if before == 0 { kind.to_owned() } else { format!("{kind}_{before}") }
+}
+
+/// A 3×3 of each channel by itself that keeps the size, but for its stride.
+fn depthwise(channels: usize, stride: usize) -> Conv {
+    Conv {
+        out: channels,
+        kernel: 3.into(),
+        stride: stride.into(),
+        padding: 1.into(),
+        groups: channels,
+        ..Conv::default()
+    }
+}
+
+/// A graph being drawn.
+struct Drawing {
+    g: Builder,
+    dialect: Dialect,
+    norm: BatchNorm,
+}
+
+impl Drawing {
+    fn new(dialect: Dialect, settings: &Settings) -> Self {
+        let (channels, size) = (settings.in_channels, settings.image_size);
+        Self {
+            g: Builder::new(settings.name, Input { channels, height: size, width: size }),
+            dialect,
+            norm: match dialect {
+                Dialect::Timm => BatchNorm::default(),
+                Dialect::Keras => BatchNorm { eps: 1e-3, momentum: 0.01, scale: true },
+            },
+        }
+    }
+
+    fn network(mut self, classes: usize, drop_rate: Option<f64>) -> Result<Graph> {
+        let mut x = self.g.input();
+        for (index, out) in STEM.into_iter().enumerate() {
+            let stride = if index == 0 { 2 } else { 1 };
+            let conv = Conv { out, kernel: 3.into(), stride: stride.into(), ..Conv::default() };
+            let names = self.dialect.stem(index + 1);
+            x = conv_norm_act(&mut self.g, &names, conv, self.norm, Function::Relu, x);
+        }
+        let (mut channels, mut skips) = (STEM[1], 0);
+        for (index, module) in MODULES.iter().enumerate() {
+            x = self.module(index + 2, module, &mut channels, &mut skips, x);
+        }
+        for (index, out) in LAST.into_iter().enumerate() {
+            let names = self.dialect.last(index);
+            x = self.separable(&names, channels, out, x);
+            x = self.g.add(&names.activation, Function::Relu, x);
+            channels = out;
+        }
+        let drop_rate = drop_rate.unwrap_or(0.0);
+        let head = Head { dropout: "dropout", linear: "fc" };
+        let logits = match self.dialect {
+            Dialect::Timm => pooled_head(&mut self.g, head, classes, drop_rate, x),
+            Dialect::Keras => keras_head(&mut self.g, classes, drop_rate, x),
+        };
+        self.g.finish(logits)
+    }
+
+    fn module(
+        &mut self,
+        number: usize,
+        module: &Module,
+        channels: &mut usize,
+        skips: &mut usize,
+        input: NodeId,
+    ) -> NodeId {
+        let mut skip = input;
+        if module.stride != 1 {
+            let out = module.channels[module.channels.len() - 1];
+            let conv = Conv { out, stride: module.stride.into(), ..Conv::default() };
+            let names = self.dialect.skip(number, *skips);
+            skip = conv_norm(&mut self.g, &names, conv, self.norm, input);
+            *skips += 1;
+        }
+        // What enters the first of them comes out of an activation.
+        let activated = number > 2;
+        let mut x = input;
+        for (index, &out) in module.channels.iter().enumerate() {
+            let names = self.dialect.separable(number, index, activated);
+            if activated || index > 0 {
+                x = self.g.add(&names.activation, Function::Relu, x);
+            }
+            x = self.separable(&names, *channels, out, x);
+            *channels = out;
+        }
+        let (pool, add) = self.dialect.end(number, module.channels.len(), activated);
+        if module.stride != 1 {
+            let padding = match self.dialect {
+                Dialect::Timm => 1.into(),
+                Dialect::Keras => Padding::Same,
+            };
+            let (kernel, stride) = (3.into(), module.stride.into());
+            x = self.g.add(pool, Pool { kernel, stride, padding, ..Pool::default() }, x);
+        }
+        self.g.add(add, Add {}, [x, skip])
+    }
+
+    fn separable(
+        &mut self,
+        names: &Separable,
+        channels: usize,
+        out: usize,
+        mut x: NodeId,
+    ) -> NodeId {
+        x = self.g.add(&names.depthwise, depthwise(channels, 1), x);
+        x = self.g.add(&names.pointwise, Conv { out, ..Conv::default() }, x);
+        self.g.add(&names.norm, self.norm, x)
+    }
+}
