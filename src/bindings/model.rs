@@ -309,17 +309,11 @@ impl Model {
     }
 
     /// Fills parameters from a file of weights for the same network, perhaps with another classifier: where another
-    /// number of classes was asked for, the classifier may differ and keeps its fresh values.
+    /// number of classes was asked for, the classifiers may differ and keep their fresh values; where no auxiliary
+    /// classifiers were asked for, the file may hold them.
     fn load_pretrained<'py>(&self, py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyDict>> {
         let options = self.look(py, |state| state.options.clone())?;
-        let policy = match self.row {
-            Some((variant, edition)) if options.num_classes.is_some() => {
-                let usual = variant.graph(edition, &Options { num_classes: None, ..options })?;
-                let names = usual.classifiers().into_iter().map(|id| usual.node(id).name.clone());
-                Policy::FreshClassifiers(names.collect())
-            }
-            _ => Policy::Strict,
-        };
+        let policy = detached(py, || self.pretrained(options))?;
         self.load_file(py, path, "auto", &policy)
     }
 
@@ -373,6 +367,25 @@ impl Model {
             Ok((report, checkpoint.ignored().to_vec(), checkpoint.provenance().to_owned()))
         })?;
         into_python(py, report, &ignored, &provenance)
+    }
+
+    /// What a file of trained weights may differ in from a model with these options.
+    fn pretrained(&self, options: Options) -> Result<Policy> {
+        let Some((variant, edition)) = self.row else { return Ok(Policy::Strict) };
+        let differs = options.num_classes.is_some();
+        let usual = Options {
+            num_classes: None,
+            image_size: None,
+            aux_logits: edition.options.contains(&"aux_logits").then_some(true),
+            ..options
+        };
+        let usual = variant.graph(edition, &usual)?;
+        let classifiers = usual.all_classifiers();
+        let fresh = classifiers.into_iter().filter(|_| differs);
+        Ok(Policy::Pretrained {
+            fresh: fresh.map(|id| usual.node(id).name.clone()).collect(),
+            auxiliary: usual.auxiliary_arrays(),
+        })
     }
 
     /// The naming that a user means; none for `auto`.

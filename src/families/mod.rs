@@ -3,6 +3,7 @@
 mod alexnet;
 mod densenet;
 mod efficientnet;
+mod inception;
 mod mobilenet_v2;
 mod options;
 mod resnet;
@@ -105,6 +106,8 @@ struct Settings {
     image_size: usize,
     drop_rate: Option<f64>,
     drop_path_rate: Option<f64>,
+    aux_logits: Option<bool>,
+    transform_input: bool,
 }
 
 /// One network: a name, and at least one edition, the default first.
@@ -120,6 +123,7 @@ pub struct Variant {
 static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     alexnet::variants()
         .chain(vgg::variants())
+        .chain(inception::variants())
         .chain(resnet::variants())
         .chain(densenet::variants())
         .chain(mobilenet_v2::variants())

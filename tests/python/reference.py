@@ -209,6 +209,8 @@ def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
         return timms if edition.source == "timm" else {"image_size": size}
     if edition.source == "timm":
         return {}
+    if family in {"GoogLeNet", "Inception-v3"}:
+        return {"dropout": 0.0, "init_weights": False}
     if family.startswith("EfficientNet"):
         return {"dropout": 0.0, "stochastic_depth_prob": 0.0}
     if family in {"AlexNet", "VGG", "VGG-BN"} or family.startswith("MobileNet"):
@@ -223,7 +225,7 @@ def build_module(
     build = timm.create_model if edition.source == "timm" else torchvision.models.get_model
     with torch.device("meta" if meta else "cpu"):
         module: torch.nn.Module = build(
-            edition.source_name, **torch_options(edition, image_size), **options
+            edition.source_name, **{**torch_options(edition, image_size), **options}
         )
     return module
 

@@ -292,6 +292,7 @@ def test_seeds_decide_the_parameters() -> None:
     [
         "alexnet",
         "vgg11_bn",
+        "googlenet",
         "resnet18",
         "resnext50_32x4d",
         "efficientnet_b0",
