@@ -359,7 +359,11 @@ def create_model(
         device: `cpu`, `cuda` or `cuda:N`.
         seed: Of the initial parameters.
         meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
-        **options: Of the family: `drop_rate`, `drop_path_rate`.
+        **options: Of the family, as `model_info(name).options` lists them: `drop_rate` and
+            `drop_path_rate`, from 0 to below 1; `aux_logits`, whether there are auxiliary
+            classifiers, which run in training only; `transform_input`, whether images come with
+            ImageNet's mean and deviation while the network was trained on values of -1 to 1, as
+            torchvision's published weights of GoogLeNet and Inception v3 were, which set it.
 
     Raises:
         UnknownModelError: There is no such model; it names the closest.
@@ -382,6 +386,7 @@ def create_model(
             num_classes = published.classes
         if image_size is None and published.preprocess and published.preprocess.crop != usual:
             image_size = published.preprocess.crop
+        options = {**published.options, **options}
         if published.address.endswith(".h5"):
             raise WeightsError(
                 f"the weights {published.tag!r} of {name} are a Keras file (.h5), which cannot be "

@@ -28,6 +28,9 @@ PATCHED = {"ViT", "DeiT"}
 # Networks of Keras that flatten an image: the shape of a weight follows from the image's size.
 FLATTENED = {"VGG16", "VGG19"}
 
+# Families that torchvision starts slowly unless told not to.
+SLOW_TO_START = {"GoogLeNet", "Inception-v3"}
+
 # Sources that can be run here; a paper cannot.
 LIBRARIES = ("torchvision", "timm", "keras")
 
@@ -209,7 +212,7 @@ def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
         return timms if edition.source == "timm" else {"image_size": size}
     if edition.source == "timm":
         return {}
-    if family in {"GoogLeNet", "Inception-v3"}:
+    if family in SLOW_TO_START:
         return {"dropout": 0.0, "init_weights": False}
     if family.startswith("EfficientNet"):
         return {"dropout": 0.0, "stochastic_depth_prob": 0.0}
