@@ -293,6 +293,7 @@ def test_seeds_decide_the_parameters() -> None:
         "alexnet",
         "vgg11_bn",
         "googlenet",
+        "inception_v3",
         "resnet18",
         "resnext50_32x4d",
         "efficientnet_b0",

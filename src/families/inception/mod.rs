@@ -3,6 +3,7 @@
 
 mod googlenet;
 mod names;
+mod v3;
 
 use super::{Settings, Variant};
 use crate::blocks::Layer;
@@ -14,7 +15,7 @@ use crate::graph::{Builder, NodeId};
 use names::Names;
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    googlenet::variants()
+    googlenet::variants().chain(v3::variants())
 }
 
 /// All of them normalise with this, unless a source has another momentum or no scale.
@@ -137,6 +138,11 @@ fn conv(out: usize, kernel: impl Into<Pair>) -> Conv {
 /// The same as a step.
 fn keep(out: usize, kernel: impl Into<Pair>) -> Step {
     Step::Conv(conv(out, kernel))
+}
+
+/// A 3×3 of stride 2 that halves the size.
+fn reduce(out: usize) -> Step {
+    Step::Conv(Conv { out, kernel: 3.into(), stride: 2.into(), ..Conv::default() })
 }
 
 fn max_pool(kernel: usize, stride: usize, padding: usize) -> Pool {
