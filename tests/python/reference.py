@@ -306,17 +306,19 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
 def randomise_keras(model: Any, *, smooth: bool, seed: int = 0) -> None:
     """The same for Keras.
 
-    `smooth` norms put out values of 1 or -1 with a deviation of 0.2, so hardly any is near zero.
+    `smooth` norms put out values of 1 or -1 with a deviation of 0.2, or without scale of 3 or -3
+    with a deviation of 1, so hardly any is near zero.
     """
     generator = np.random.default_rng(seed)
     for layer in model.layers:
+        mean = 1.0 if any(variable.name == "gamma" for variable in layer.variables) else 3.0
         for variable in layer.variables:
             shape = variable.shape
             if variable.name in {"gamma", "moving_variance"}:
                 low, high = (0.1, 0.3) if smooth and variable.name == "gamma" else (0.5, 1.5)
                 variable.assign(generator.uniform(low, high, shape))
             elif variable.name == "beta" and smooth:
-                variable.assign(generator.choice([1.0, 1.0, 1.0, -1.0], shape))
+                variable.assign(generator.choice([mean, mean, mean, -mean], shape))
             elif variable.name in {"beta", "moving_mean", "bias"}:
                 variable.assign(generator.normal(0, 0.2, shape))
 

@@ -3,7 +3,9 @@
 
 mod googlenet;
 mod names;
+mod resnet_v2;
 mod v3;
+mod v4;
 
 use super::{Settings, Variant};
 use crate::blocks::Layer;
@@ -15,7 +17,7 @@ use crate::graph::{Builder, NodeId};
 use names::Names;
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    googlenet::variants().chain(v3::variants())
+    googlenet::variants().chain(v3::variants()).chain(v4::variants()).chain(resnet_v2::variants())
 }
 
 /// All of them normalise with this, unless a source has another momentum or no scale.
