@@ -399,7 +399,11 @@ def create_model(
             `"relu6"`, `"silu"`, `"gelu"`, `"sigmoid"`, `"tanh"`, `"hard_sigmoid"`,
             `"hard_swish"`; `norm`, in place of batch norms: `"group"` (of 32 groups, or as many as
             divide the channels) or `"none"` (convolutions get biases); `zero_init_residual`, for
-            the last norm of each residual block to start with a factor of zero.
+            the last norm of each residual block to start with a factor of zero;
+            `aux_logits`, whether there are auxiliary classifiers, which run in training only;
+            `transform_input`, whether images come with ImageNet's mean and deviation while the
+            network was trained on values of -1 to 1, as torchvision's published weights of
+            GoogLeNet and Inception v3 were, which set it.
 
     Raises:
         UnknownModelError: There is no such model; it names the closest.
@@ -422,6 +426,7 @@ def create_model(
             num_classes = published.classes
         if image_size is None and published.preprocess and published.preprocess.crop != usual:
             image_size = published.preprocess.crop
+        options = {**published.options, **options}
     if num_classes == usual_classes and (published is None or published.classes == num_classes):
         num_classes = None
     given = {

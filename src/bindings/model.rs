@@ -390,6 +390,25 @@ fn read_metadata(py: Python<'_>, path: PathBuf) -> PyResult<HashMap<String, Stri
 }
 
 impl Model {
+    /// What a file of trained weights may differ in from a model with these options.
+    fn pretrained(&self, options: Options) -> Result<Policy> {
+        let Some((variant, edition)) = self.row else { return Ok(Policy::Strict) };
+        let differs = options.num_classes.is_some();
+        let usual = Options {
+            num_classes: None,
+            image_size: None,
+            aux_logits: edition.options.contains(&"aux_logits").then_some(true),
+            ..options
+        };
+        let usual = variant.graph(edition, &usual)?;
+        let classifiers = usual.all_classifiers();
+        let fresh = classifiers.into_iter().filter(|_| differs);
+        Ok(Policy::Pretrained {
+            fresh: fresh.map(|id| usual.node(id).name.clone()).collect(),
+            auxiliary: usual.auxiliary_arrays(),
+        })
+    }
+
     /// The naming that a user means, or, for `auto`, the one that most of `keys` follow.
     fn naming(&self, name: &str, keys: &HashSet<&str>) -> Result<Naming> {
         let own = self.source().unwrap_or_else(|| Naming::Own.to_string());
@@ -454,18 +473,14 @@ impl Model {
     }
 
     /// `strict`, `lenient`, or `pretrained`: where another number of classes was asked for than is usual, the
-    /// classifier may differ and keeps its fresh values.
+    /// classifiers may differ and keep their fresh values; where no auxiliary classifiers were asked for, the file may
+    /// hold them.
     fn policy(&self, name: &str) -> Result<Policy> {
-        let options = self.read().options.clone();
-        Ok(match (name, self.row) {
-            ("lenient", _) => Policy::Lenient,
-            ("pretrained", Some((variant, edition))) if options.num_classes.is_some() => {
-                let usual = variant.graph(edition, &Options { num_classes: None, ..options })?;
-                let names = usual.classifiers().into_iter().map(|id| usual.node(id).name.clone());
-                Policy::FreshClassifiers(names.collect())
-            }
-            _ => Policy::Strict,
-        })
+        match name {
+            "lenient" => Ok(Policy::Lenient),
+            "pretrained" => self.pretrained(self.read().options.clone()),
+            _ => Ok(Policy::Strict),
+        }
     }
 }
 

@@ -51,6 +51,11 @@ impl Preprocess {
         Self { resize, crop, interpolation: Filter::Bilinear, mean, std: [1.0 / 255.0; 3] }
     }
 
+    /// To values of -1 to 1, as Google's networks take them.
+    pub const fn inception(resize: u32, crop: u32, interpolation: Filter) -> Self {
+        Self { mean: [0.5; 3], std: [0.5; 3], ..Self::imagenet(resize, crop, interpolation) }
+    }
+
     /// CIFAR-10's pictures as they are, with the mean and deviation of their channels.
     pub const CIFAR10: Self = Self {
         resize: 32,

@@ -4,6 +4,7 @@ mod adapt;
 mod alexnet;
 mod densenet;
 mod efficientnet;
+mod inception;
 mod mobilenet_v2;
 mod options;
 mod resnet;
@@ -108,6 +109,8 @@ struct Settings {
     image_size: usize,
     drop_rate: Option<f64>,
     drop_path_rate: Option<f64>,
+    aux_logits: Option<bool>,
+    transform_input: bool,
 }
 
 /// One network: a name, and at least one edition, the default first.
@@ -123,6 +126,7 @@ pub struct Variant {
 static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
     alexnet::variants()
         .chain(vgg::variants())
+        .chain(inception::variants())
         .chain(resnet::variants())
         .chain(densenet::variants())
         .chain(mobilenet_v2::variants())

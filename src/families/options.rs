@@ -35,6 +35,12 @@ pub struct Options {
     /// Whether the last norm of every residual block starts with a factor of zero, or of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zero_init_residual: Option<bool>,
+    /// Whether there are auxiliary classifiers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aux_logits: Option<bool>,
+    /// Whether images come with ImageNet's mean and deviation, for a network that was trained on values of -1 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transform_input: Option<bool>,
 }
 
 /// Options that every edition of every family reads.
@@ -54,6 +60,11 @@ impl Options {
                 check(name, option, (0.0..1.0).contains(&rate), "a rate from 0 to below 1", rate)?;
             }
         }
+        for (option, given) in
+            [("aux_logits", self.aux_logits), ("transform_input", self.transform_input)]
+        {
+            given.map_or(Ok(()), |_| Self::accepted(name, option, edition))?;
+        }
         let size = |option: &str, given: Option<usize>, default: usize, least: usize| {
             let size = given.unwrap_or(default);
             let holds = (least..=MAX_SIZE).contains(&size);
@@ -66,13 +77,16 @@ impl Options {
             image_size: size("image_size", self.image_size, edition.preprocess.crop as usize, 1)?,
             drop_rate: self.drop_rate,
             drop_path_rate: self.drop_path_rate,
+            aux_logits: self.aux_logits,
+            transform_input: self.transform_input.unwrap_or(false),
         })
     }
 
     /// Only those that every edition reads.
     #[must_use]
     pub fn common(&self) -> Self {
-        Self { drop_rate: None, drop_path_rate: None, zero_init_residual: None, ..self.clone() }
+        let Self { num_classes, in_channels, image_size, stem, activation, norm, .. } = *self;
+        Self { num_classes, in_channels, image_size, stem, activation, norm, ..Self::default() }
     }
 
     pub(super) fn adaptation(&self) -> Adaptation {

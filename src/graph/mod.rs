@@ -149,6 +149,20 @@ impl Graph {
         }
     }
 
+    /// The linear layers that put out logits, those of the auxiliary classifiers among them.
+    pub fn all_classifiers(&self) -> Vec<NodeId> {
+        let linear = |id: &NodeId| matches!(self.node(*id).op, Op::Linear(_));
+        let auxiliary = self.auxiliary.iter().copied().filter(linear);
+        self.classifiers().into_iter().chain(auxiliary).collect()
+    }
+
+    /// Names of the arrays that only auxiliary classifiers need.
+    pub fn auxiliary_arrays(&self) -> Vec<String> {
+        let needed = self.needed_for(&[self.output]);
+        let arrays = self.parameters().into_iter().filter(|array| !needed[array.node.0]);
+        arrays.map(|array| array.name).collect()
+    }
+
     /// The last node of each resolution on the way to the output, the finest first; a single pixel is none.
     pub fn pyramid(&self) -> Vec<NodeId> {
         let needed = self.needed_for(&[self.output]);
@@ -171,31 +185,44 @@ impl Graph {
         }
     }
 
-    /// The same network with another number of logits, or with none of its classifier.
+    /// The same network with another number of logits, or without its classifiers.
     ///
     /// Fails with `Error::Argument` where logits are asked for and the output is no linear layer.
     pub fn with_classes(&self, classes: usize) -> Result<Self> {
+        if classes == 0 {
+            let headless = self.classifiers().is_empty();
+            return self.only(if headless { self.output } else { self.embedding() });
+        }
         let mut nodes = self.nodes.clone();
-        let mut output = self.output;
-        let classifiers = self.classifiers();
-        if classifiers.is_empty() && classes > 0 {
+        if self.classifiers().is_empty() {
             return Err(Error::Argument {
                 at: format!("the classifier of {}", self.name),
                 expected: "a linear layer as the output".into(),
-                got: self.node(output).op.name().into(),
+                got: self.node(self.output).op.name().into(),
             });
         }
-        for id in classifiers {
+        for id in self.all_classifiers() {
             if let Op::Linear(linear) = &mut nodes[id.0].op {
                 linear.out = classes;
             }
         }
-        if classes == 0 {
-            output = if self.classes() == 0 { output } else { self.embedding() };
-            nodes.truncate(output.0 + 1);
+        Self::new(self.name.clone(), nodes, self.output, self.auxiliary.clone())
+    }
+
+    /// What `output` needs, and nothing else.
+    fn only(&self, output: NodeId) -> Result<Self> {
+        let mut kept = self.needed_for(&[output]);
+        kept[0] = true;
+        let mut places = Vec::with_capacity(kept.len());
+        let mut nodes: Vec<Node> = Vec::new();
+        for (node, &kept) in self.nodes.iter().zip(&kept) {
+            places.push(NodeId(nodes.len()));
+            if kept {
+                let inputs = node.inputs.iter().map(|input| places[input.0]).collect();
+                nodes.push(Node { inputs, ..node.clone() });
+            }
         }
-        let auxiliary = self.auxiliary.iter().copied().filter(|id| id.0 < nodes.len()).collect();
-        Self::new(self.name.clone(), nodes, output, auxiliary)
+        Self::new(self.name.clone(), nodes, places[output.0], Vec::new())
     }
 
     /// What the graph was drawn for.

@@ -39,6 +39,13 @@ impl From<usize> for Pair {
     }
 }
 
+/// Height and width.
+impl From<(usize, usize)> for Pair {
+    fn from((height, width): (usize, usize)) -> Self {
+        Self { height, width }
+    }
+}
+
 impl Pair {
     pub const ONE: Self = Self { height: 1, width: 1 };
 

@@ -53,7 +53,12 @@ pub fn pull_back(
 ) -> Result<Pullback> {
     tch::with_grad(|| {
         let x = on_device(x, store)?;
-        let output = walk(graph, store, &x, &[graph.output()], training)?.remove(0);
+        let mut outputs = vec![graph.output()];
+        if training {
+            // For what auxiliary classifiers track of the batch; their logits have no share in this gradient.
+            outputs.extend(graph.auxiliary());
+        }
+        let output = walk(graph, store, &x, &outputs, training)?.remove(0);
         let cotangent = on_device(cotangent, store)?;
         if output.size() != cotangent.size() {
             return Err(Error::Shape {

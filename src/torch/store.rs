@@ -43,10 +43,10 @@ impl Store {
     }
 
     /// Takes the parameters of `graph` instead: those it shares with the present graph by name and shape stay the same
-    /// tensors, but for its classifier, which like all others starts afresh.
+    /// tensors, but for its classifiers, which like all others start afresh.
     pub fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
         let parameters = graph.parameters();
-        let classifiers = graph.classifiers();
+        let classifiers = graph.all_classifiers();
         let tensors = parameters
             .iter()
             .map(|parameter| {

@@ -82,8 +82,13 @@ pub enum Policy {
     Strict,
     /// Anything; it is reported.
     Lenient,
-    /// The arrays of these nodes, which keep their fresh values.
-    FreshClassifiers(Vec<String>),
+    /// What a file of trained weights may differ in.
+    Pretrained {
+        /// Nodes whose arrays may not fit; they keep their fresh values.
+        fresh: Vec<String>,
+        /// Arrays of auxiliary classifiers, which the model may lack.
+        auxiliary: Vec<String>,
+    },
 }
 
 impl Match {
@@ -98,16 +103,20 @@ impl Match {
         let excused: Vec<String> = match policy {
             Policy::Lenient => return Ok(()),
             Policy::Strict => Vec::new(),
-            Policy::FreshClassifiers(nodes) => nodes
+            Policy::Pretrained { fresh, .. } => fresh
                 .iter()
                 .flat_map(|node| [format!("{node}.weight"), format!("{node}.bias")])
                 .flat_map(|own| [naming.foreign(&own, &[]), own])
                 .collect(),
         };
-        let quoted = |names: &[String]| -> Vec<String> {
+        let spare: &[String] = match policy {
+            Policy::Pretrained { auxiliary, .. } => auxiliary,
+            Policy::Strict | Policy::Lenient => &[],
+        };
+        let quoted = |names: &[String], spare: &[String]| -> Vec<String> {
             names
                 .iter()
-                .filter(|name| !excused.contains(name))
+                .filter(|name| !excused.contains(name) && !spare.contains(name))
                 .map(|name| format!("`{name}`"))
                 .collect()
         };
@@ -121,8 +130,8 @@ impl Match {
             })
             .collect();
         let complaints: Vec<String> = [
-            ("missing", quoted(&self.missing)),
-            ("unexpected", quoted(&self.unexpected)),
+            ("missing", quoted(&self.missing, &[])),
+            ("unexpected", quoted(&self.unexpected, spare)),
             ("of another shape", mismatched),
         ]
         .into_iter()

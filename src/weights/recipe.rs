@@ -54,6 +54,26 @@ impl Recipe {
         ..Self::PYTORCH
     };
 
+    /// torchvision's GoogLeNet. It cuts the bells at ±2, which is far outside of them.
+    pub const GOOGLENET: Self =
+        Self { conv: Rule::Normal(0.01), linear: Rule::Normal(0.01), ..Self::PYTORCH };
+
+    /// torchvision's and timm's Inception v3.
+    pub const INCEPTION: Self = Self {
+        conv: Rule::Normal(0.1),
+        linear: Rule::Normal(0.1),
+        exceptions: &[("AuxLogits.fc.weight", Rule::Normal(0.001))],
+        ..Self::PYTORCH
+    };
+
+    /// The paper of GoogLeNet names no rule; without norms, this one keeps the size of what flows through.
+    pub const GOOGLENET_2014: Self = Self {
+        conv: Rule::NormalIn { gain: 2.0 },
+        linear: Rule::NormalIn { gain: 2.0 },
+        bias: ZERO,
+        ..Self::PYTORCH
+    };
+
     /// torchvision's ResNet.
     pub const RESNET: Self = Self { conv: Rule::NormalOut { gain: 2.0 }, ..Self::PYTORCH };
 

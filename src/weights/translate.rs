@@ -15,7 +15,8 @@ pub struct Counterpart {
 }
 
 /// What `foreign` has for the parameters of `own`, by their names there; none where some layer of one has no counterpart in the
-/// other. An array that only one of them has, such as the bias before a norm, has no pair.
+/// other. An array that only one of them has, such as the bias before a norm, or those of an auxiliary classifier, has
+/// no pair.
 pub fn translate(own: &Graph, foreign: &Graph) -> Option<HashMap<String, Counterpart>> {
     let theirs = layers(foreign);
     let mut counterparts = HashMap::new();
@@ -34,7 +35,7 @@ pub fn translate(own: &Graph, foreign: &Graph) -> Option<HashMap<String, Counter
     }
     let pairs = own.parameters().into_iter().filter_map(|parameter| {
         let array = array_of(own, parameter.node, &parameter.name).to_owned();
-        let counterpart = arrays.remove(&(counterparts[&parameter.node], array))?;
+        let counterpart = arrays.remove(&(*counterparts.get(&parameter.node)?, array))?;
         Some((parameter.name, counterpart))
     });
     Some(pairs.collect())
@@ -45,19 +46,20 @@ fn array_of<'a>(graph: &Graph, node: NodeId, parameter: &'a str) -> &'a str {
     parameter[graph.node(node).name.len()..].trim_start_matches(['.', '_'])
 }
 
-/// The layers with parameters by what tells their place: what they are, and what they read. Where several stand at
+/// The layers with parameters on the way to the output, by what tells their place: what they are, and what they read. Where several stand at
 /// the same place (branches of one form), they keep the order of the graph.
 fn layers(graph: &Graph) -> HashMap<u64, Vec<NodeId>> {
     let shapes = graph.drawn_shapes();
     let with_arrays: HashSet<NodeId> =
         graph.parameters().into_iter().map(|parameter| parameter.node).collect();
+    let needed = graph.needed_for(&[graph.output()]);
     let mut places: Vec<Place> = Vec::with_capacity(graph.nodes().len());
     let mut layers: HashMap<u64, Vec<NodeId>> = HashMap::new();
     for (id, node) in graph.ids().zip(graph.nodes()) {
         let inputs: Vec<&Place> = node.inputs.iter().map(|input| &places[input.index()]).collect();
         let input = node.inputs.first().map(|input| shapes[input.index()]);
         let place = place(node, &inputs, input);
-        if with_arrays.contains(&id) {
+        if needed[id.index()] && with_arrays.contains(&id) {
             layers.entry(place.hash()).or_default().push(id);
         }
         places.push(place);

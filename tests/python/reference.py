@@ -30,6 +30,8 @@ FLATTENED = {"VGG16", "VGG19"}
 
 # Networks of timm that register a layer before one that it reads: a graph names the latter first.
 OUT_OF_ORDER = {"xception41p", "xception65p"}
+# Families that torchvision starts slowly unless told not to.
+SLOW_TO_START = {"GoogLeNet", "Inception-v3"}
 
 # Sources that can be run here; a paper cannot.
 LIBRARIES = ("torchvision", "timm", "keras")
@@ -212,6 +214,8 @@ def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
         return timms if edition.source == "timm" else {"image_size": size}
     if edition.source == "timm":
         return {}
+    if family in SLOW_TO_START:
+        return {"dropout": 0.0, "init_weights": False}
     if family.startswith("EfficientNet"):
         return {"dropout": 0.0, "stochastic_depth_prob": 0.0}
     if family in {"AlexNet", "VGG", "VGG-BN"} or family.startswith("MobileNet"):
@@ -226,7 +230,7 @@ def build_module(
     build = timm.create_model if edition.source == "timm" else torchvision.models.get_model
     with torch.device("meta" if meta else "cpu"):
         module: torch.nn.Module = build(
-            edition.source_name, **torch_options(edition, image_size), **options
+            edition.source_name, **{**torch_options(edition, image_size), **options}
         )
     return module
 
@@ -304,17 +308,19 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
 def randomise_keras(model: Any, *, smooth: bool, seed: int = 0) -> None:
     """The same for Keras.
 
-    `smooth` norms put out values of 1 or -1 with a deviation of 0.2, so hardly any is near zero.
+    `smooth` norms put out values of 1 or -1 with a deviation of 0.2, or without scale of 3 or -3
+    with a deviation of 1, so hardly any is near zero.
     """
     generator = np.random.default_rng(seed)
     for layer in model.layers:
+        mean = 1.0 if any(variable.name == "gamma" for variable in layer.variables) else 3.0
         for variable in layer.variables:
             shape = variable.shape
             if variable.name in {"gamma", "moving_variance"}:
                 low, high = (0.1, 0.3) if smooth and variable.name == "gamma" else (0.5, 1.5)
                 variable.assign(generator.uniform(low, high, shape))
             elif variable.name == "beta" and smooth:
-                variable.assign(generator.choice([1.0, 1.0, 1.0, -1.0], shape))
+                variable.assign(generator.choice([mean, mean, mean, -mean], shape))
             elif variable.name in {"beta", "moving_mean", "bias"}:
                 variable.assign(generator.normal(0, 0.2, shape))
 

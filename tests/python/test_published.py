@@ -78,7 +78,8 @@ def test_the_sizes_of_torchvisions_models_are_ours() -> None:
                 continue
             text = f"{source}/{weights.name}"
             assert text in cz.model_info(name, source=source).weights
-            model = cz.create_model(name, source=source, image_size=size, meta=True)
+            options = cz.published_weights(name, source=source)[0].options
+            model = cz.create_model(name, source=source, image_size=size, meta=True, **options)
             trained = sum(row[1] and _product(row[0]) for row in _shapes(model))
             assert trained == weights.meta["num_params"], name
             compared += 1

@@ -1,0 +1,227 @@
+//! GoogLeNet: a module looks at its input through windows of 1, 3 and 5 pixels and a pool at once, after 1×1
+//! convolutions that keep each look cheap.
+//!
+//! Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich, "Going Deeper with Convolutions", CVPR 2015,
+//! arXiv:1409.4842.
+//!
+//! What varies: the source alone.
+//!
+//! Sources: torchvision (default) is a later edition with batch norm, whose 5×5 are 3×3 by mistake. The paper's own
+//! (`googlenet_2014`) bears torchvision's names. Both have two auxiliary classifiers, which run in training only.
+
+use super::super::{Edition, Family, Settings, Source, Variant};
+use super::names::{Dialect, Names, Numbers, joins};
+use super::{Drawing, NORM, Step, branch, conv, keep, max_pool};
+use crate::blocks::{Head, KRIZHEVSKY, pooled_head};
+use crate::data::{Filter, Preprocess};
+use crate::error::Result;
+use crate::graph::op::{
+    AdaptivePool, BatchNorm, Conv, Dropout, Flatten, Function, Linear, Pool, PoolKind,
+};
+use crate::graph::{Graph, NodeId};
+use crate::weights::init::Recipe;
+
+static GOOGLENET: Family = Family {
+    name: "GoogLeNet",
+    year: 2014,
+    paper: "Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich: Going Deeper with Convolutions, CVPR \
+            2015, arXiv:1409.4842",
+    idea: "A module looks at its input through windows of 1, 3 and 5 pixels at once, after 1×1 convolutions that keep \
+           each look cheap.",
+    strengths: "A ninth of AlexNet's parameters and far more accurate; no large fully connected layers.",
+    weaknesses: "Many small operations, which hardware runs below its speed; every width was chosen by hand.",
+};
+
+struct Row {
+    source: Source,
+    source_name: &'static str,
+    norm: Option<BatchNorm>,
+    /// Local response normalisation in the stem.
+    normalise: bool,
+    /// The window of the third branch.
+    large: usize,
+    /// The window of the last pool.
+    last_pool: usize,
+    drop_rate: f64,
+    /// What an auxiliary classifier averages to 4×4: windows of 5 at steps of 3, or whatever fits the image.
+    windows: bool,
+    preprocess: Preprocess,
+    recipe: Recipe,
+    deviations: &'static str,
+    options: &'static [&'static str],
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        source: Source::Torchvision,
+        source_name: "googlenet",
+        norm: Some(NORM),
+        normalise: false,
+        large: 3,
+        last_pool: 2,
+        drop_rate: 0.2,
+        windows: false,
+        preprocess: Preprocess::imagenet(256, 224, Filter::Bilinear),
+        recipe: Recipe::GOOGLENET,
+        deviations: "batch norm, no local response normalisation, 3×3 for the 5×5, 2×2 for the last 3×3 pool, dropout 0.2 for \
+                     0.4; auxiliary classifiers fit any size of image",
+        options: &["drop_rate", "aux_logits", "transform_input"],
+    },
+    Row {
+        source: Source::Paper,
+        source_name: "googlenet_2014",
+        norm: None,
+        normalise: true,
+        large: 5,
+        last_pool: 3,
+        drop_rate: 0.4,
+        windows: true,
+        preprocess: Preprocess::centred(256, 224),
+        recipe: Recipe::GOOGLENET_2014,
+        deviations: "what the paper leaves open: local response normalisation has the constants of Krizhevsky et al. (2012), \
+                     parameters start as He et al. say (arXiv:1502.01852), and pools hang over the border, which gives \
+                     the sizes of its table 1",
+        options: &["drop_rate", "aux_logits"],
+    },
+];
+
+/// Dropout of the auxiliary classifiers.
+const AUXILIARY_DROP_RATE: f64 = 0.7;
+
+/// A module: channels of each branch.
+struct Module {
+    name: &'static str,
+    point: usize,
+    /// Before the 3×3, and of it.
+    square: (usize, usize),
+    /// Before the 5×5, and of it.
+    large: (usize, usize),
+    /// After the pool.
+    pool: usize,
+    after: After,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    Nothing,
+    Pool,
+    /// An auxiliary classifier.
+    Classifier,
+}
+
+#[rustfmt::skip]
+const MODULES: [Module; 9] = [
+    Module { name: "inception3a", point: 64, square: (96, 128), large: (16, 32), pool: 32, after: After::Nothing },
+    Module { name: "inception3b", point: 128, square: (128, 192), large: (32, 96), pool: 64, after: After::Pool },
+    Module { name: "inception4a", point: 192, square: (96, 208), large: (16, 48), pool: 64, after: After::Classifier },
+    Module { name: "inception4b", point: 160, square: (112, 224), large: (24, 64), pool: 64, after: After::Nothing },
+    Module { name: "inception4c", point: 128, square: (128, 256), large: (24, 64), pool: 64, after: After::Nothing },
+    Module { name: "inception4d", point: 112, square: (144, 288), large: (32, 64), pool: 64, after: After::Classifier },
+    Module { name: "inception4e", point: 256, square: (160, 320), large: (32, 128), pool: 128, after: After::Pool },
+    Module { name: "inception5a", point: 256, square: (160, 320), large: (32, 128), pool: 128, after: After::Nothing },
+    Module { name: "inception5b", point: 384, square: (192, 384), large: (48, 128), pool: 128, after: After::Nothing },
+];
+
+pub(super) fn variants() -> impl Iterator<Item = Variant> {
+    let editions = ROWS.iter().map(|row| Edition {
+        source: row.source,
+        source_name: row.source_name,
+        preprocess: row.preprocess,
+        recipe: row.recipe,
+        deviations: row.deviations,
+        weights: &[],
+        options: row.options,
+        build: Box::new(|settings| graph(row, settings)),
+    });
+    let variant = Variant {
+        name: "googlenet",
+        family: &GOOGLENET,
+        classes: 1000,
+        editions: editions.collect(),
+    };
+    std::iter::once(variant)
+}
+
+fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
+    let names = Names::new(Dialect::Torchvision, Numbers::Steps);
+    let mut drawing = Drawing::new(settings, names, row.norm);
+    let input = drawing.input(settings)?;
+    let mut x = stem(&mut drawing, row, input);
+    let mut pools: usize = 2;
+    let mut classified = Vec::new();
+    for module in &MODULES {
+        x = inception(&mut drawing, row, module, x);
+        match module.after {
+            After::Nothing => {}
+            After::Classifier => classified.push(x),
+            After::Pool => {
+                pools += 1;
+                let kernel = if pools == 4 { row.last_pool } else { 3 };
+                x = drawing.pool(&format!("maxpool{pools}"), hanging_pool(kernel), x);
+            }
+        }
+    }
+    // The checkpoint has them here.
+    if settings.aux_logits.unwrap_or(true) && settings.classes > 0 {
+        for (number, &x) in (1..).zip(&classified) {
+            let logits = auxiliary(&mut drawing, row, &format!("aux{number}"), settings.classes, x);
+            drawing.g.auxiliary(logits);
+        }
+    }
+    let head = Head { dropout: "dropout", linear: "fc" };
+    let drop_rate = settings.drop_rate.unwrap_or(row.drop_rate);
+    let logits = pooled_head(&mut drawing.g, head, settings.classes, drop_rate, x);
+    drawing.g.finish(logits)
+}
+
+fn stem(drawing: &mut Drawing, row: &Row, input: NodeId) -> NodeId {
+    let mut x = drawing.layer("conv1", Conv { stride: 2.into(), ..conv(64, 7) }, input);
+    x = drawing.pool("maxpool1", hanging_pool(3), x);
+    if row.normalise {
+        x = drawing.g.add("norm1", KRIZHEVSKY, x);
+    }
+    x = drawing.layer("conv2", conv(64, 1), x);
+    x = drawing.layer("conv3", conv(192, 3), x);
+    if row.normalise {
+        x = drawing.g.add("norm2", KRIZHEVSKY, x);
+    }
+    drawing.pool("maxpool2", hanging_pool(3), x)
+}
+
+fn inception(drawing: &mut Drawing, row: &Row, module: &Module, x: NodeId) -> NodeId {
+    let Module { name, point, square, large, pool, .. } = module;
+    let branches = [
+        branch("branch1", [keep(*point, 1)]),
+        branch("branch2", [keep(square.0, 1), keep(square.1, 3)]),
+        branch("branch3", [keep(large.0, 1), keep(large.1, row.large)]),
+        branch("branch4", [Step::Pool(max_pool(3, 1, 1)), keep(*pool, 1)]),
+    ];
+    drawing.module(name, &joins(name, 0), &branches, x)
+}
+
+fn auxiliary(
+    drawing: &mut Drawing,
+    row: &Row,
+    path: &str,
+    classes: usize,
+    input: NodeId,
+) -> NodeId {
+    let mut x = if row.windows {
+        let pool = Pool { kind: PoolKind::Average, ..max_pool(5, 3, 0) };
+        drawing.g.add(format!("{path}.avg_pool2d"), pool, input)
+    } else {
+        drawing.g.add(format!("{path}.adaptive_avg_pool2d"), AdaptivePool { size: 4.into() }, input)
+    };
+    x = drawing.layer(&format!("{path}.conv"), conv(128, 1), x);
+    let g = &mut drawing.g;
+    x = g.add(format!("{path}.flatten"), Flatten {}, x);
+    x = g.add(format!("{path}.fc1"), Linear { out: 1024, ..Linear::default() }, x);
+    x = g.add(format!("{path}.relu"), Function::Relu, x);
+    x = g.add(format!("{path}.dropout"), Dropout { rate: AUXILIARY_DROP_RATE }, x);
+    g.add(format!("{path}.fc2"), Linear { out: classes, ..Linear::default() }, x)
+}
+
+/// A pool of stride 2 whose last window may hang over the border.
+fn hanging_pool(kernel: usize) -> Pool {
+    Pool { ceil: true, ..max_pool(kernel, 2, 0) }
+}
