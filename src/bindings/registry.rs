@@ -145,7 +145,8 @@ pub(super) fn parse_options(name: &str, options: &str) -> Result<Options, Error>
         Error::Argument {
             at: format!("the options of {name}"),
             expected:
-                "num_classes, in_channels, image_size, drop_rate or drop_path_rate, each a number"
+                "num_classes, in_channels, image_size, drop_rate, drop_path_rate, width_multiplier or \
+                 depth_multiplier, each a number"
                     .into(),
             got: format!("{options} ({fault})"),
         }

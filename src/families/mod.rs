@@ -105,6 +105,8 @@ struct Settings {
     image_size: usize,
     drop_rate: Option<f64>,
     drop_path_rate: Option<f64>,
+    width_multiplier: Option<f64>,
+    depth_multiplier: Option<f64>,
 }
 
 /// One network: a name, and at least one edition, the default first.

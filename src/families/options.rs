@@ -23,6 +23,12 @@ pub struct Options {
     /// Stochastic depth of the last block; earlier blocks have linearly less.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_path_rate: Option<f64>,
+    /// How many times as many channels as the family's base network, in place of the variant's own factor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width_multiplier: Option<f64>,
+    /// How many times as many blocks as the family's base network, in place of the variant's own factor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth_multiplier: Option<f64>,
 }
 
 /// Options that every edition of every family reads.
@@ -30,6 +36,9 @@ pub const COMMON_OPTIONS: [&str; 3] = ["num_classes", "in_channels", "image_size
 
 /// No more classes, channels or pixels than this: it keeps every size computable, and is far above any real one.
 const MAX_SIZE: usize = 1 << 16;
+
+/// No wider and no deeper than this many times, for the same reason.
+const MAX_MULTIPLIER: f64 = 16.0;
 
 impl Options {
     pub(super) fn settle(&self, variant: &Variant, edition: &Edition) -> Result<Settings> {
@@ -40,6 +49,17 @@ impl Options {
             if let Some(rate) = given {
                 Self::accepted(name, option, edition)?;
                 check(name, option, (0.0..1.0).contains(&rate), "a rate from 0 to below 1", rate)?;
+            }
+        }
+        for (option, given) in [
+            ("width_multiplier", self.width_multiplier),
+            ("depth_multiplier", self.depth_multiplier),
+        ] {
+            if let Some(multiplier) = given {
+                Self::accepted(name, option, edition)?;
+                let holds = multiplier > 0.0 && multiplier <= MAX_MULTIPLIER;
+                let expected = format!("a number above 0, at most {MAX_MULTIPLIER}");
+                check(name, option, holds, &expected, multiplier)?;
             }
         }
         let size = |option: &str, given: Option<usize>, default: usize, least: usize| {
@@ -54,14 +74,24 @@ impl Options {
             image_size: size("image_size", self.image_size, edition.preprocess.crop as usize, 1)?,
             drop_rate: self.drop_rate,
             drop_path_rate: self.drop_path_rate,
+            width_multiplier: self.width_multiplier,
+            depth_multiplier: self.depth_multiplier,
         })
     }
 
-    /// Only those that every edition reads.
+    /// Only those that every edition of a variant reads, which are those that sizes follow from.
     #[must_use]
     pub fn common(&self) -> Self {
-        let Self { num_classes, in_channels, image_size, .. } = *self;
-        Self { num_classes, in_channels, image_size, ..Self::default() }
+        let Self { num_classes, in_channels, image_size, width_multiplier, depth_multiplier, .. } =
+            *self;
+        Self {
+            num_classes,
+            in_channels,
+            image_size,
+            width_multiplier,
+            depth_multiplier,
+            ..Self::default()
+        }
     }
 
     fn accepted(name: &str, option: &str, edition: &Edition) -> Result<()> {
