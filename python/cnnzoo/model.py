@@ -400,7 +400,7 @@ def create_model(
             `"hard_swish"`; `norm`, in place of batch norms: `"group"` (of 32 groups, or as many as
             divide the channels) or `"none"` (convolutions get biases); `zero_init_residual`, for
             the last norm of each residual block to start with a factor of zero;
-            `aux_logits`, whether there are auxiliary classifiers, which run in training only;
+            `aux`, whether there are auxiliary classifiers, which run in training only;
             `transform_input`, whether images come with ImageNet's mean and deviation while the
             network was trained on values of -1 to 1, as torchvision's published weights of
             GoogLeNet and Inception v3 were, which set it.

@@ -147,7 +147,7 @@ Row: TypeAlias = "dict[str, str]"
 # torchvision's files of these were trained on values of -1 to 1; those of GoogLeNet's auxiliary
 # classifiers were not trained at all.
 BUILT_WITH: dict[tuple[str, str], dict[str, Any]] = {
-    ("torchvision", "googlenet"): {"transform_input": True, "aux_logits": False},
+    ("torchvision", "googlenet"): {"transform_input": True, "aux": False},
     ("torchvision", "inception_v3"): {"transform_input": True},
 }
 

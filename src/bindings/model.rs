@@ -397,7 +397,7 @@ impl Model {
         let usual = Options {
             num_classes: None,
             image_size: None,
-            aux_logits: edition.options.contains(&"aux_logits").then_some(true),
+            aux: edition.options.contains(&"aux").then_some(true),
             ..options
         };
         let usual = variant.graph(edition, &usual)?;

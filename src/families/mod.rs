@@ -109,8 +109,10 @@ struct Settings {
     image_size: usize,
     drop_rate: Option<f64>,
     drop_path_rate: Option<f64>,
-    aux_logits: Option<bool>,
+    aux: Option<bool>,
     transform_input: bool,
+    width: Option<f64>,
+    depth: Option<f64>,
 }
 
 /// One network: a name, and at least one edition, the default first.

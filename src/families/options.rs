@@ -37,10 +37,16 @@ pub struct Options {
     pub zero_init_residual: Option<bool>,
     /// Whether there are auxiliary classifiers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub aux_logits: Option<bool>,
+    pub aux: Option<bool>,
     /// Whether images come with ImageNet's mean and deviation, for a network that was trained on values of -1 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transform_input: Option<bool>,
+    /// How many times as many channels as the family's base network, in place of the variant's own factor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<f64>,
+    /// How many times as many blocks as the family's base network, in place of the variant's own factor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<f64>,
 }
 
 /// Options that every edition of every family reads.
@@ -48,6 +54,9 @@ pub const COMMON_OPTIONS: [&str; 3] = ["num_classes", "in_channels", "image_size
 
 /// No more classes, channels or pixels than this: it keeps every size computable, and is far above any real one.
 const MAX_SIZE: usize = 1 << 16;
+
+/// No wider and no deeper than this many times, for the same reason.
+const MAX_MULTIPLIER: f64 = 16.0;
 
 impl Options {
     pub(super) fn settle(&self, variant: &Variant, edition: &Edition) -> Result<Settings> {
@@ -60,10 +69,16 @@ impl Options {
                 check(name, option, (0.0..1.0).contains(&rate), "a rate from 0 to below 1", rate)?;
             }
         }
-        for (option, given) in
-            [("aux_logits", self.aux_logits), ("transform_input", self.transform_input)]
-        {
+        for (option, given) in [("aux", self.aux), ("transform_input", self.transform_input)] {
             given.map_or(Ok(()), |_| Self::accepted(name, option, edition))?;
+        }
+        for (option, given) in [("width", self.width), ("depth", self.depth)] {
+            if let Some(multiplier) = given {
+                Self::accepted(name, option, edition)?;
+                let holds = multiplier > 0.0 && multiplier <= MAX_MULTIPLIER;
+                let expected = format!("a number above 0, at most {MAX_MULTIPLIER}");
+                check(name, option, holds, &expected, multiplier)?;
+            }
         }
         let size = |option: &str, given: Option<usize>, default: usize, least: usize| {
             let size = given.unwrap_or(default);
@@ -77,16 +92,24 @@ impl Options {
             image_size: size("image_size", self.image_size, edition.preprocess.crop as usize, 1)?,
             drop_rate: self.drop_rate,
             drop_path_rate: self.drop_path_rate,
-            aux_logits: self.aux_logits,
+            aux: self.aux,
             transform_input: self.transform_input.unwrap_or(false),
+            width: self.width,
+            depth: self.depth,
         })
     }
 
-    /// Only those that every edition reads.
+    /// Only those that every edition of a variant reads, which are those that sizes follow from.
     #[must_use]
     pub fn common(&self) -> Self {
-        let Self { num_classes, in_channels, image_size, stem, activation, norm, .. } = *self;
-        Self { num_classes, in_channels, image_size, stem, activation, norm, ..Self::default() }
+        Self {
+            drop_rate: None,
+            drop_path_rate: None,
+            zero_init_residual: None,
+            aux: None,
+            transform_input: None,
+            ..self.clone()
+        }
     }
 
     pub(super) fn adaptation(&self) -> Adaptation {

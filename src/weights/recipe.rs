@@ -96,6 +96,15 @@ impl Recipe {
     pub const TIMM_EFFICIENTNET: Self =
         Self { conv: Rule::NormalOutOfGroup { gain: 2.0 }, ..Self::EFFICIENTNET };
 
+    /// Keras's EfficientNet. Its cut bell has variance 2 / fan-out after the cut, so the uncut one has 1 /
+    /// 0.8796256610342398² times as much. Fans are those of its layout, in which a depthwise kernel has one output.
+    pub const KERAS_EFFICIENTNET: Self = Self {
+        conv: Rule::CutNormalOutOfGroup {
+            gain: 2.0 / (0.879_625_661_034_239_8 * 0.879_625_661_034_239_8),
+        },
+        ..Self::EFFICIENTNET
+    };
+
     /// torchvision's ViT. It cuts the bell of the patches at ±2, which is far outside of it.
     pub const VIT: Self = Self {
         conv: Rule::NormalIn { gain: 1.0 },

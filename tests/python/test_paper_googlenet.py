@@ -214,7 +214,7 @@ def test_logits_and_gradients_equal_the_network_written_out(output: str) -> None
 
 def test_other_sizes_are_drawn_anew() -> None:
     """A fully connected layer of the auxiliary classifiers fixes the size; without them, any."""
-    model = cz.create_model("googlenet_2014", aux_logits=False)
+    model = cz.create_model("googlenet_2014", aux=False)
     assert model(images((97, 71), 1)).shape == (1, 1000)
     whole = cz.create_model("googlenet_2014")
     x, cotangent = images((97, 71), 1), np.ones((1, 1000), np.float32)

@@ -185,7 +185,7 @@ def test_names_shapes_order_and_cost_equal_the_source(edition: Edition) -> None:
     if edition.source_name in OUT_OF_ORDER:
         ours, theirs = sorted(ours), sorted(theirs)
     assert ours == theirs
-    if "aux_logits" in info.options:
+    if "aux" in info.options:
         # What is counted leaves them out.
         module = build_module(edition, meta=True, aux_logits=False).eval()
     assert info.params == sum(p.numel() for p in module.parameters())

@@ -6,195 +6,225 @@
 //!
 //! What varies: the stages, how depth and width scale, the image size, squeeze-and-excite and the activation.
 //!
-//! Sources: torchvision (default for B0–B7 and V2) pads symmetrically where TensorFlow's originals pad `same`. timm
-//! (default for Lite) has two of each: `efficientnet_lite*` symmetric, `tf_efficientnet_lite*` as the originals.
+//! Sources: torchvision (default where it has the network) and half of timm's pad symmetrically where TensorFlow's
+//! originals pad `same`; timm's `tf_…` and Keras pad as these, whatever the size of the image, and have their epsilon.
 
 mod names;
 mod rows;
+mod stages;
 
 use super::{Edition, Settings, Source, Variant};
-use crate::blocks::{SqueezeExcite, conv_norm, conv_norm_act, pooled_head, squeeze_excite};
+use crate::blocks::{
+    Head, InvertedResidual, SqueezeExcite, add_again, conv_norm, conv_norm_act, inverted_residual,
+    keras_head, pooled_head,
+};
 use crate::error::Result;
-use crate::graph::op::{Add, Conv, DropPath, Function, Input, Padding};
+use crate::graph::op::{Conv, Function, Input, Padding};
 use crate::graph::{Builder, Graph, NodeId};
 use crate::weights::init::Recipe;
 use names::Dialect;
-use rows::{Block, ROWS, Row, Stage};
+use rows::{Definition, Last, ROWS, Row};
+use stages::{Block, Stage};
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
     ROWS.iter().map(|row| Variant {
         name: row.name,
         family: row.family,
         classes: 1000,
-        editions: vec![Edition {
-            source: match row.dialect {
-                Dialect::Torchvision => Source::Torchvision,
-                Dialect::Timm => Source::Timm,
-            },
-            source_name: row.name,
-            preprocess: row.preprocess,
-            recipe: match row.dialect {
-                Dialect::Torchvision => Recipe::EFFICIENTNET,
-                Dialect::Timm => Recipe::TIMM_EFFICIENTNET,
-            },
-            deviations: if row.same_padding {
-                "none"
-            } else {
-                "pads symmetrically, the original at the bottom and right; BN epsilon may differ from its 1e-3"
-            },
-            weights: row.weights,
-            options: &["drop_rate", "drop_path_rate"],
-            build: Box::new(|settings| graph(row, settings)),
-        }],
+        editions: row.definitions.iter().map(|definition| edition(row, definition)).collect(),
     })
 }
 
-impl Row {
-    fn padding(&self, kernel: usize) -> Padding {
-        if self.same_padding { Padding::Same } else { ((kernel - 1) / 2).into() }
-    }
-
-    fn repeats(&self, stage: usize) -> usize {
-        let repeats = self.stages[stage].repeats;
-        let end = stage == 0 || stage + 1 == self.stages.len();
-        if end && !self.scale_ends {
-            repeats
-        } else {
-            (repeats as f64 * self.depth).ceil() as usize
-        }
-    }
-
-    fn channels(&self, channels: usize) -> usize {
-        divisible(channels as f64 * self.width)
-    }
-}
-
-/// The multiple of 8 nearest to `channels`, but never less than nine tenths of it.
-fn divisible(channels: f64) -> usize {
-    let nearest = ((channels + 4.0) as usize / 8 * 8).max(8);
-    if (nearest as f64) < 0.9 * channels { nearest + 8 } else { nearest }
-}
-
-fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
-    let Settings { classes, in_channels, image_size, .. } = *settings;
-    let mut g = Builder::new(
-        settings.name,
-        Input { channels: in_channels, height: image_size, width: image_size },
-    );
-    let stem = if row.scale_ends { row.channels(row.stem) } else { row.stem };
-    let conv = Conv {
-        out: stem,
-        kernel: 3.into(),
-        stride: 2.into(),
-        padding: row.padding(3),
-        ..Conv::default()
+fn edition(row: &'static Row, definition: &'static Definition) -> Edition {
+    let (source, recipe) = match definition.dialect {
+        Dialect::Torchvision => (Source::Torchvision, Recipe::EFFICIENTNET),
+        Dialect::Timm => (Source::Timm, Recipe::TIMM_EFFICIENTNET),
+        Dialect::Keras | Dialect::KerasV2 => (Source::Keras, Recipe::KERAS_EFFICIENTNET),
     };
-    let input = g.input();
-    let mut x = conv_norm_act(&mut g, &row.dialect.stem(), conv, row.norm, row.function, input);
-
-    let drop_path = settings.drop_path_rate.unwrap_or(row.drop_path_rate);
-    let blocks: usize = (0..row.stages.len()).map(|stage| row.repeats(stage)).sum();
-    let (mut before, mut channels) = (0_usize, stem);
-    for (number, stage) in row.stages.iter().enumerate() {
-        for index in 0..row.repeats(number) {
-            let place = Place {
-                path: row.dialect.block(number, index),
-                channels,
-                out: row.channels(stage.channels),
-                stride: if index == 0 { stage.stride } else { 1 },
-                drop_path: drop_path * before as f64 / blocks as f64,
-            };
-            x = block(&mut g, row, stage, &place, x);
-            channels = place.out;
-            before += 1;
-        }
+    Edition {
+        source,
+        source_name: definition.name,
+        preprocess: definition.preprocess,
+        recipe,
+        deviations: match (definition.same_padding, definition.norm.eps < 1e-3) {
+            (true, _) => "none",
+            (false, false) => "pads symmetrically, the original at the bottom and right",
+            (false, true) => {
+                "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3"
+            }
+        },
+        weights: definition.weights,
+        options: &["drop_rate", "drop_path_rate", "width", "depth"],
+        build: Box::new(move |settings| Drawing::new(row, definition, settings).network(settings)),
     }
+}
 
-    let conv = Conv { out: row.head.unwrap_or(4 * channels), ..Conv::default() };
-    let head = row.dialect.last(row.stages.len());
-    let x = conv_norm_act(&mut g, &head, conv, row.norm, row.function, x);
-    let drop_rate = settings.drop_rate.unwrap_or(row.drop_rate);
-    let logits = pooled_head(&mut g, row.dialect.classifier(), classes, drop_rate, x);
-    g.finish(logits)
+/// A graph being drawn.
+struct Drawing<'a> {
+    g: Builder,
+    row: &'a Row,
+    definition: &'a Definition,
+    width: f64,
+    depth: f64,
 }
 
 /// How one block differs from its neighbours.
 struct Place {
-    path: String,
+    stage: usize,
+    index: usize,
     channels: usize,
     out: usize,
     stride: usize,
     drop_path: f64,
 }
 
-fn block(g: &mut Builder, row: &Row, stage: &Stage, place: &Place, input: NodeId) -> NodeId {
-    let Place { path, channels, out, stride, drop_path } = place;
-    let wide = channels * stage.expand;
-    let square = |out: usize, groups: usize| Conv {
-        out,
-        kernel: stage.kernel.into(),
-        stride: (*stride).into(),
-        padding: row.padding(stage.kernel),
-        groups,
-        ..Conv::default()
-    };
-    let point = |out: usize| Conv { out, ..Conv::default() };
-    let mut names = row.dialect.layers(path);
+impl<'a> Drawing<'a> {
+    fn new(row: &'a Row, definition: &'a Definition, settings: &Settings) -> Self {
+        let (channels, size) = (settings.in_channels, settings.image_size);
+        Self {
+            g: Builder::new(settings.name, Input { channels, height: size, width: size }),
+            row,
+            definition,
+            width: settings.width.unwrap_or(row.width),
+            depth: settings.depth.unwrap_or(row.depth),
+        }
+    }
 
-    let mut x = input;
-    match stage.block {
-        Block::Fused if stage.expand == 1 => {
-            x = conv_norm_act(g, &names.next("conv"), square(*out, 1), row.norm, row.function, x);
+    fn scaled(&self, channels: usize) -> usize {
+        (self.definition.round)(channels as f64 * self.width)
+    }
+
+    fn repeats(&self, stage: usize) -> usize {
+        let repeats = self.row.stages[stage].repeats;
+        let end = stage == 0 || stage + 1 == self.row.stages.len();
+        if end && !self.row.scale_ends {
+            repeats
+        } else {
+            (repeats as f64 * self.depth).ceil() as usize
         }
-        Block::Fused => {
-            x = conv_norm_act(
-                g,
-                &names.next("conv_exp"),
-                square(wide, 1),
-                row.norm,
-                row.function,
-                x,
-            );
-            x = conv_norm(g, &names.next("conv_pwl"), point(*out), row.norm, x);
-        }
-        Block::Inverted => {
-            if stage.expand != 1 {
-                x = conv_norm_act(
-                    g,
-                    &names.next("conv_pw"),
-                    point(wide),
-                    row.norm,
-                    row.function,
-                    x,
-                );
+    }
+
+    fn padding(&self, kernel: usize) -> Padding {
+        if self.definition.same_padding { Padding::Same } else { ((kernel - 1) / 2).into() }
+    }
+
+    fn square(&self, out: usize, kernel: usize, stride: usize) -> Conv {
+        let padding = self.padding(kernel);
+        Conv { out, kernel: kernel.into(), stride: stride.into(), padding, ..Conv::default() }
+    }
+
+    fn network(mut self, settings: &Settings) -> Result<Graph> {
+        let Definition { dialect, norm, .. } = *self.definition;
+        let (row, function) = (self.row, self.row.function);
+        let stem = if row.scale_ends { self.scaled(row.stem) } else { row.stem };
+        let conv = self.square(stem, 3, 2);
+        let input = self.g.input();
+        let x = conv_norm_act(&mut self.g, &dialect.stem(), conv, norm, function, input);
+        let (x, channels) = self.blocks(settings.drop_path_rate, stem, x);
+
+        let out = match self.definition.last {
+            Last::Quadruple => 4 * channels,
+            Last::Scaled(last) => self.scaled(last),
+            Last::Fixed(last) => last,
+        };
+        let conv = Conv { out, ..Conv::default() };
+        let last = dialect.last(row.stages.len());
+        let x = conv_norm_act(&mut self.g, &last, conv, norm, function, x);
+        let drop_rate = settings.drop_rate.unwrap_or(self.definition.drop_rate);
+        let (g, classes) = (&mut self.g, settings.classes);
+        let logits = match dialect {
+            Dialect::Torchvision => {
+                let head = Head { dropout: "classifier.0", linear: "classifier.1" };
+                pooled_head(g, head, classes, drop_rate, x)
             }
-            x = conv_norm_act(
-                g,
-                &names.next("conv_dw"),
-                square(wide, wide),
-                row.norm,
-                row.function,
-                x,
-            );
-            if row.squeeze_excite {
-                let squeezed = (channels / 4).max(1);
-                let se = SqueezeExcite {
-                    channels: wide,
-                    squeezed,
-                    inner: row.function,
-                    gate: Function::Sigmoid,
+            Dialect::Timm => {
+                let head = Head { dropout: "dropout", linear: "classifier" };
+                pooled_head(g, head, classes, drop_rate, x)
+            }
+            Dialect::Keras | Dialect::KerasV2 => keras_head(g, classes, drop_rate, x),
+        };
+        self.g.finish(logits)
+    }
+
+    /// All stages, and how many channels the last puts out.
+    fn blocks(
+        &mut self,
+        drop_path: Option<f64>,
+        mut channels: usize,
+        mut x: NodeId,
+    ) -> (NodeId, usize) {
+        let stages = self.row.stages;
+        let blocks: usize = match (self.definition.dialect, drop_path) {
+            // Keras's V2 counts those of the unscaled network.
+            (Dialect::KerasV2, None) => stages.iter().map(|stage| stage.repeats).sum(),
+            _ => (0..stages.len()).map(|stage| self.repeats(stage)).sum(),
+        };
+        let drop_path = drop_path.unwrap_or(self.definition.drop_path_rate);
+        let mut before: usize = 0;
+        for (number, stage) in stages.iter().enumerate() {
+            for index in 0..self.repeats(number) {
+                let place = Place {
+                    stage: number,
+                    index,
+                    channels,
+                    out: self.scaled(stage.channels),
+                    stride: if index == 0 { stage.stride } else { 1 },
+                    drop_path: drop_path * before as f64 / blocks as f64,
                 };
-                x = squeeze_excite(g, &names.squeeze(), se, x);
+                x = match stage.block {
+                    Block::Fused => self.fused(stage, &place, x),
+                    Block::Inverted => self.inverted(stage, &place, x),
+                };
+                channels = place.out;
+                before += 1;
             }
-            let project = if stage.expand == 1 { "conv_pw" } else { "conv_pwl" };
-            x = conv_norm(g, &names.next(project), point(*out), row.norm, x);
         }
+        (x, channels)
     }
-    if *stride != 1 || channels != out {
-        return x;
+
+    fn inverted(&mut self, stage: &Stage, place: &Place, x: NodeId) -> NodeId {
+        let Place { channels, out, stride, drop_path, .. } = *place;
+        let (wide, function) = (channels * stage.expand, self.row.function);
+        let squeeze = SqueezeExcite {
+            channels: wide,
+            squeezed: (channels / 4).max(1),
+            inner: function,
+            gate: Function::Sigmoid,
+        };
+        let block = InvertedResidual {
+            channels,
+            wide,
+            out,
+            kernel: stage.kernel,
+            stride,
+            padding: self.padding(stage.kernel),
+            norm: self.definition.norm,
+            function,
+            expands: stage.expand != 1,
+            squeeze: self.row.squeeze_excite.then_some(squeeze),
+            drop_path,
+        };
+        let dialect = self.definition.dialect;
+        let names =
+            dialect.inverted(place.stage, place.index, block.expands, self.row.squeeze_excite);
+        inverted_residual(&mut self.g, &names, &block, x)
     }
-    if *drop_path > 0.0 {
-        x = g.add(format!("{path}.drop_path"), DropPath { rate: *drop_path }, x);
+
+    fn fused(&mut self, stage: &Stage, place: &Place, input: NodeId) -> NodeId {
+        let Place { channels, out, stride, drop_path, .. } = *place;
+        let Definition { dialect, norm, .. } = *self.definition;
+        let expands = stage.expand != 1;
+        let names = dialect.fused(place.stage, place.index, expands);
+        let wide = if expands { channels * stage.expand } else { out };
+        let conv = self.square(wide, stage.kernel, stride);
+        let g = &mut self.g;
+        let mut x = conv_norm_act(g, &names.square, conv, norm, self.row.function, input);
+        if expands {
+            x = conv_norm(g, &names.project, Conv { out, ..Conv::default() }, norm, x);
+        }
+        if stride != 1 || channels != out {
+            return x;
+        }
+        add_again(g, &names.drop_path, &names.add, drop_path, x, input)
     }
-    g.add(format!("{path}.add"), Add {}, [x, input])
 }

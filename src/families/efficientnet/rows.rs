@@ -1,169 +1,139 @@
-//! The table: families, stages, and a row for every variant.
+//! The table: a row for every variant, and in it what each source makes of it.
 
 use super::super::{Family, Package, Published};
 use super::names::Dialect;
+use super::stages::{B, EFFICIENTNET, LITE, Stage, V2, V2_B, V2_L, V2_M, V2_S, V2_XL};
+use crate::blocks::{divisible, nearest_multiple};
 use crate::data::{Filter, Preprocess};
 use crate::graph::op::{BatchNorm, Function};
 
-static EFFICIENTNET: Family = Family {
-    name: "EfficientNet",
-    year: 2019,
-    paper: "Tan, Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019, \
-            arXiv:1905.11946",
-    idea: "Depth, width and resolution grow together from a searched base network, not one of them alone.",
-    strengths: "High accuracy for few parameters and multiply-adds.",
-    weaknesses: "Depthwise convolutions and squeeze-and-excite run far below peak speed; slow and hungry to train.",
-};
-
-static V2: Family = Family {
-    name: "EfficientNetV2",
-    year: 2021,
-    paper: "Tan, Le: EfficientNetV2: Smaller Models and Faster Training, ICML 2021, arXiv:2104.00298",
-    idea: "Early stages use plain 3×3 convolutions again, since they run faster than depthwise ones.",
-    strengths: "Trains several times faster than EfficientNet at the same accuracy.",
-    weaknesses: "Its recipe needs large images and growing augmentation to reach the published accuracy.",
-};
-
-static LITE: Family = Family {
-    name: "EfficientNet-Lite",
-    year: 2020,
-    paper: "Renjie Liu: Higher accuracy on vision models with EfficientNet-Lite, TensorFlow blog, 2020; after \
-            arXiv:1905.11946",
-    idea: "EfficientNet without what phones run badly: no squeeze-and-excite, ReLU6 in place of SiLU.",
-    strengths: "Quantises well and runs everywhere.",
-    weaknesses: "A little less accurate than the network that it comes from.",
-};
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Block {
-    /// 1×1 up, depthwise, 1×1 down.
-    Inverted,
-    /// One dense k×k up, 1×1 down.
-    Fused,
+/// Channels before the classifier.
+#[derive(Clone, Copy)]
+pub(super) enum Last {
+    /// Four times what the last stage puts out.
+    Quadruple,
+    /// So many, scaled as the others.
+    Scaled(usize),
+    Fixed(usize),
 }
 
+/// One source's definition of a row.
 #[derive(Clone, Copy)]
-pub(super) struct Stage {
-    pub block: Block,
-    pub expand: usize,
-    pub kernel: usize,
-    pub stride: usize,
-    pub channels: usize,
-    pub repeats: usize,
-}
-
-const FUSED: Stage =
-    Stage { block: Block::Fused, expand: 4, kernel: 3, stride: 2, channels: 0, repeats: 0 };
-const INVERTED: Stage =
-    Stage { block: Block::Inverted, expand: 6, kernel: 3, stride: 2, channels: 0, repeats: 0 };
-
-/// The stages of B0, which all of B0–B7 and Lite scale.
-const B: &[Stage] = &[
-    Stage { expand: 1, stride: 1, channels: 16, repeats: 1, ..INVERTED },
-    Stage { channels: 24, repeats: 2, ..INVERTED },
-    Stage { kernel: 5, channels: 40, repeats: 2, ..INVERTED },
-    Stage { channels: 80, repeats: 3, ..INVERTED },
-    Stage { kernel: 5, stride: 1, channels: 112, repeats: 3, ..INVERTED },
-    Stage { kernel: 5, channels: 192, repeats: 4, ..INVERTED },
-    Stage { stride: 1, channels: 320, repeats: 1, ..INVERTED },
-];
-
-const V2_S: &[Stage] = &[
-    Stage { expand: 1, stride: 1, channels: 24, repeats: 2, ..FUSED },
-    Stage { channels: 48, repeats: 4, ..FUSED },
-    Stage { channels: 64, repeats: 4, ..FUSED },
-    Stage { expand: 4, channels: 128, repeats: 6, ..INVERTED },
-    Stage { stride: 1, channels: 160, repeats: 9, ..INVERTED },
-    Stage { channels: 256, repeats: 15, ..INVERTED },
-];
-
-const V2_M: &[Stage] = &[
-    Stage { expand: 1, stride: 1, channels: 24, repeats: 3, ..FUSED },
-    Stage { channels: 48, repeats: 5, ..FUSED },
-    Stage { channels: 80, repeats: 5, ..FUSED },
-    Stage { expand: 4, channels: 160, repeats: 7, ..INVERTED },
-    Stage { stride: 1, channels: 176, repeats: 14, ..INVERTED },
-    Stage { channels: 304, repeats: 18, ..INVERTED },
-    Stage { stride: 1, channels: 512, repeats: 5, ..INVERTED },
-];
-
-const V2_L: &[Stage] = &[
-    Stage { expand: 1, stride: 1, channels: 32, repeats: 4, ..FUSED },
-    Stage { channels: 64, repeats: 7, ..FUSED },
-    Stage { channels: 96, repeats: 7, ..FUSED },
-    Stage { expand: 4, channels: 192, repeats: 10, ..INVERTED },
-    Stage { stride: 1, channels: 224, repeats: 19, ..INVERTED },
-    Stage { channels: 384, repeats: 25, ..INVERTED },
-    Stage { stride: 1, channels: 640, repeats: 7, ..INVERTED },
-];
-
-#[derive(Clone, Copy)]
-pub(super) struct Row {
+pub(super) struct Definition {
+    /// What the source calls it.
     pub name: &'static str,
-    pub family: &'static Family,
     pub dialect: Dialect,
-    pub stages: &'static [Stage],
-    pub width: f64,
-    pub depth: f64,
-    /// Channels of the stem, before scaling.
-    pub stem: usize,
-    /// Channels before the classifier; `None` is four times the last stage's.
-    pub head: Option<usize>,
-    /// Whether stem, and repeats of the first and the last stage, scale too.
-    pub scale_ends: bool,
-    pub squeeze_excite: bool,
-    pub function: Function,
     pub same_padding: bool,
     pub norm: BatchNorm,
+    pub last: Last,
+    /// What makes a multiple of 8 of a scaled number of channels.
+    pub round: fn(f64) -> usize,
     pub drop_rate: f64,
+    /// Of the last block.
     pub drop_path_rate: f64,
     pub preprocess: Preprocess,
     pub weights: &'static [Published],
 }
 
-const SMALL_B: Row = Row {
+pub(super) struct Row {
+    pub name: &'static str,
+    pub family: &'static Family,
+    pub stages: &'static [Stage],
+    pub width: f64,
+    pub depth: f64,
+    /// Channels of the stem, before scaling.
+    pub stem: usize,
+    /// Whether stem, and repeats of the first and the last stage, scale too.
+    pub scale_ends: bool,
+    pub squeeze_excite: bool,
+    pub function: Function,
+    /// The default first.
+    pub definitions: &'static [Definition],
+}
+
+const ROW: Row = Row {
     name: "",
     family: &EFFICIENTNET,
-    dialect: Dialect::Torchvision,
     stages: B,
     width: 1.0,
     depth: 1.0,
     stem: 32,
-    head: None,
     scale_ends: true,
     squeeze_excite: true,
     function: Function::Silu,
-    same_padding: false,
-    norm: BatchNorm { eps: 1e-5, momentum: 0.1, scale: true },
-    drop_rate: 0.2,
-    drop_path_rate: 0.2,
-    preprocess: Preprocess::imagenet(256, 224, Filter::Bicubic),
-    weights: &[],
+    definitions: &[],
 };
-const LARGE_B: Row = Row { norm: BatchNorm { eps: 1e-3, momentum: 0.01, scale: true }, ..SMALL_B };
-const V2_ROW: Row = Row {
-    family: &V2,
-    head: Some(1280),
-    stem: 24,
-    norm: BatchNorm { eps: 1e-3, momentum: 0.1, scale: true },
-    ..SMALL_B
-};
+const V2_B_ROW: Row = Row { family: &V2, stages: V2_B, ..ROW };
+const V2_ROW: Row = Row { family: &V2, stem: 24, ..ROW };
 const LITE_ROW: Row = Row {
     family: &LITE,
-    dialect: Dialect::Timm,
-    head: Some(1280),
     scale_ends: false,
     squeeze_excite: false,
     function: Function::Relu6,
-    drop_rate: 0.0,
-    drop_path_rate: 0.0,
-    ..SMALL_B
+    ..ROW
 };
-const TF_LITE: Row = Row {
-    same_padding: true,
-    norm: BatchNorm { eps: 1e-3, momentum: 0.1, scale: true },
-    ..LITE_ROW
-};
+
+/// What torchvision has in B0–B4; its larger ones have `LARGE`, its V2 `V2_NORM`.
+const SMALL: BatchNorm = BatchNorm { eps: 1e-5, momentum: 0.1, scale: true };
+/// Of the originals.
+const LARGE: BatchNorm = BatchNorm { eps: 1e-3, momentum: 0.01, scale: true };
+/// Of the originals of V2.
+const V2_NORM: BatchNorm = BatchNorm { eps: 1e-3, momentum: 0.1, scale: true };
+
+const fn torchvision(name: &'static str, preprocess: Preprocess) -> Definition {
+    Definition {
+        name,
+        dialect: Dialect::Torchvision,
+        same_padding: false,
+        norm: SMALL,
+        last: Last::Quadruple,
+        round: divisible,
+        drop_rate: 0.2,
+        drop_path_rate: 0.2,
+        preprocess,
+        weights: &[],
+    }
+}
+
+const fn torchvision_v2(name: &'static str, preprocess: Preprocess) -> Definition {
+    Definition { norm: V2_NORM, last: Last::Fixed(1280), ..torchvision(name, preprocess) }
+}
+
+const fn timm(name: &'static str, preprocess: Preprocess) -> Definition {
+    Definition {
+        dialect: Dialect::Timm,
+        last: Last::Scaled(1280),
+        drop_rate: 0.0,
+        drop_path_rate: 0.0,
+        ..torchvision(name, preprocess)
+    }
+}
+
+/// What timm names `tf_…`: padding and epsilon of TensorFlow's originals.
+const fn timm_tf(name: &'static str, preprocess: Preprocess) -> Definition {
+    Definition { same_padding: true, norm: V2_NORM, ..timm(name, preprocess) }
+}
+
+const fn keras(name: &'static str, size: u32) -> Definition {
+    Definition {
+        dialect: Dialect::Keras,
+        same_padding: true,
+        norm: LARGE,
+        last: Last::Scaled(1280),
+        ..torchvision(name, bilinear(size, size))
+    }
+}
+
+/// They keep the rates of the smallest.
+const fn keras_v2(name: &'static str, preprocess: Preprocess) -> Definition {
+    Definition {
+        dialect: Dialect::KerasV2,
+        norm: V2_NORM,
+        round: nearest_multiple,
+        preprocess,
+        ..keras(name, preprocess.crop)
+    }
+}
 
 const fn bicubic(resize: u32, crop: u32) -> Preprocess {
     Preprocess::imagenet(resize, crop, Filter::Bicubic)
@@ -174,66 +144,251 @@ const fn bilinear(resize: u32, crop: u32) -> Preprocess {
 const fn halves(resize: u32, crop: u32, interpolation: Filter) -> Preprocess {
     Preprocess { resize, crop, interpolation, mean: [0.5; 3], std: [0.5; 3] }
 }
+/// Keras's larger V2 see x / 128 − 1.
+const fn over_128(size: u32) -> Preprocess {
+    let middle = [128.0 / 255.0; 3];
+    Preprocess { mean: middle, std: middle, ..bilinear(size, size) }
+}
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
-    Row { name: "efficientnet_b0", ..SMALL_B },
-    Row { name: "efficientnet_b1", depth: 1.1, preprocess: bilinear(255, 240), ..SMALL_B },
-    Row { name: "efficientnet_b2", width: 1.1, depth: 1.2, drop_rate: 0.3, preprocess: bicubic(288, 288), ..SMALL_B },
-    Row { name: "efficientnet_b3", width: 1.2, depth: 1.4, drop_rate: 0.3, preprocess: bicubic(320, 300), ..SMALL_B },
-    Row { name: "efficientnet_b4", width: 1.4, depth: 1.8, drop_rate: 0.4, preprocess: bicubic(384, 380), ..SMALL_B },
-    Row { name: "efficientnet_b5", width: 1.6, depth: 2.2, drop_rate: 0.4, preprocess: bicubic(456, 456), ..LARGE_B },
-    Row { name: "efficientnet_b6", width: 1.8, depth: 2.6, drop_rate: 0.5, preprocess: bicubic(528, 528), ..LARGE_B },
-    Row { name: "efficientnet_b7", width: 2.0, depth: 3.1, drop_rate: 0.5, preprocess: bicubic(600, 600), ..LARGE_B },
-    Row { name: "efficientnet_v2_s", stages: V2_S, drop_rate: 0.2, preprocess: bilinear(384, 384), ..V2_ROW },
-    Row { name: "efficientnet_v2_m", stages: V2_M, drop_rate: 0.3, preprocess: bilinear(480, 480), ..V2_ROW },
+    Row {
+        name: "efficientnet_b0",
+        definitions: &[
+            torchvision("efficientnet_b0", bicubic(256, 224)),
+            timm("efficientnet_b0", bicubic(256, 224)),
+            timm_tf("tf_efficientnet_b0", bicubic(256, 224)),
+            keras("EfficientNetB0", 224),
+        ],
+        ..ROW
+    },
+    Row {
+        name: "efficientnet_b1",
+        depth: 1.1,
+        definitions: &[
+            torchvision("efficientnet_b1", bilinear(255, 240)),
+            timm("efficientnet_b1", halves(266, 240, Filter::Bicubic)),
+            timm_tf("tf_efficientnet_b1", bicubic(272, 240)),
+            keras("EfficientNetB1", 240),
+        ],
+        ..ROW
+    },
+    Row {
+        name: "efficientnet_b2",
+        width: 1.1,
+        depth: 1.2,
+        definitions: &[
+            Definition { drop_rate: 0.3, ..torchvision("efficientnet_b2", bicubic(288, 288)) },
+            timm("efficientnet_b2", bicubic(292, 256)),
+            timm_tf("tf_efficientnet_b2", bicubic(292, 260)),
+            Definition { drop_rate: 0.3, ..keras("EfficientNetB2", 260) },
+        ],
+        ..ROW
+    },
+    Row {
+        name: "efficientnet_b3",
+        width: 1.2,
+        depth: 1.4,
+        definitions: &[
+            Definition { drop_rate: 0.3, ..torchvision("efficientnet_b3", bicubic(320, 300)) },
+            timm("efficientnet_b3", bicubic(329, 288)),
+            timm_tf("tf_efficientnet_b3", bicubic(331, 300)),
+            Definition { drop_rate: 0.3, ..keras("EfficientNetB3", 300) },
+        ],
+        ..ROW
+    },
+    Row {
+        name: "efficientnet_b4",
+        width: 1.4,
+        depth: 1.8,
+        definitions: &[
+            Definition { drop_rate: 0.4, ..torchvision("efficientnet_b4", bicubic(384, 380)) },
+            timm("efficientnet_b4", bicubic(365, 320)),
+            timm_tf("tf_efficientnet_b4", bicubic(412, 380)),
+            Definition { drop_rate: 0.4, ..keras("EfficientNetB4", 380) },
+        ],
+        ..ROW
+    },
+    Row {
+        name: "efficientnet_b5",
+        width: 1.6,
+        depth: 2.2,
+        definitions: &[
+            Definition { norm: LARGE, drop_rate: 0.4, ..torchvision("efficientnet_b5", bicubic(456, 456)) },
+            timm("efficientnet_b5", bicubic(448, 448)),
+            timm_tf("tf_efficientnet_b5", bicubic(488, 456)),
+            Definition { drop_rate: 0.4, ..keras("EfficientNetB5", 456) },
+        ],
+        ..ROW
+    },
+    Row {
+        name: "efficientnet_b6",
+        width: 1.8,
+        depth: 2.6,
+        definitions: &[
+            Definition { norm: LARGE, drop_rate: 0.5, ..torchvision("efficientnet_b6", bicubic(528, 528)) },
+            timm("efficientnet_b6", bicubic(560, 528)),
+            timm_tf("tf_efficientnet_b6", bicubic(560, 528)),
+            Definition { drop_rate: 0.5, ..keras("EfficientNetB6", 528) },
+        ],
+        ..ROW
+    },
+    Row {
+        name: "efficientnet_b7",
+        width: 2.0,
+        depth: 3.1,
+        definitions: &[
+            Definition { norm: LARGE, drop_rate: 0.5, ..torchvision("efficientnet_b7", bicubic(600, 600)) },
+            timm("efficientnet_b7", bicubic(632, 600)),
+            timm_tf("tf_efficientnet_b7", bicubic(632, 600)),
+            Definition { drop_rate: 0.5, ..keras("EfficientNetB7", 600) },
+        ],
+        ..ROW
+    },
+    Row {
+        name: "efficientnet_v2_b0",
+        definitions: &[
+            Definition { round: nearest_multiple, ..timm_tf("tf_efficientnetv2_b0", bicubic(219, 192)) },
+            keras_v2("EfficientNetV2B0", bilinear(224, 224)),
+        ],
+        ..V2_B_ROW
+    },
+    Row {
+        name: "efficientnet_v2_b1",
+        depth: 1.1,
+        definitions: &[
+            Definition { round: nearest_multiple, ..timm_tf("tf_efficientnetv2_b1", bicubic(217, 192)) },
+            keras_v2("EfficientNetV2B1", bilinear(240, 240)),
+        ],
+        ..V2_B_ROW
+    },
+    Row {
+        name: "efficientnet_v2_b2",
+        width: 1.1,
+        depth: 1.2,
+        definitions: &[
+            Definition { round: nearest_multiple, ..timm_tf("tf_efficientnetv2_b2", bicubic(233, 208)) },
+            keras_v2("EfficientNetV2B2", bilinear(260, 260)),
+        ],
+        ..V2_B_ROW
+    },
+    Row {
+        name: "efficientnet_v2_b3",
+        width: 1.2,
+        depth: 1.4,
+        definitions: &[
+            Definition { round: nearest_multiple, ..timm_tf("tf_efficientnetv2_b3", halves(266, 240, Filter::Bicubic)) },
+            keras_v2("EfficientNetV2B3", bilinear(300, 300)),
+        ],
+        ..V2_B_ROW
+    },
+    Row {
+        name: "efficientnet_v2_s",
+        stages: V2_S,
+        definitions: &[
+            torchvision_v2("efficientnet_v2_s", bilinear(384, 384)),
+            timm_tf("tf_efficientnetv2_s", halves(300, 300, Filter::Bicubic)),
+            timm("efficientnetv2_s", bicubic(288, 288)),
+            keras_v2("EfficientNetV2S", over_128(384)),
+        ],
+        ..V2_ROW
+    },
+    Row {
+        name: "efficientnet_v2_m",
+        stages: V2_M,
+        definitions: &[
+            Definition { drop_rate: 0.3, ..torchvision_v2("efficientnet_v2_m", bilinear(480, 480)) },
+            Definition { last: Last::Fixed(1280), ..timm_tf("tf_efficientnetv2_m", halves(384, 384, Filter::Bicubic)) },
+            Definition { last: Last::Fixed(1280), ..timm("efficientnetv2_m", bicubic(320, 320)) },
+            keras_v2("EfficientNetV2M", over_128(480)),
+        ],
+        ..V2_ROW
+    },
     Row {
         name: "efficientnet_v2_l",
         stages: V2_L,
         stem: 32,
-        drop_rate: 0.4,
-        preprocess: halves(480, 480, Filter::Bicubic),
+        definitions: &[
+            Definition { drop_rate: 0.4, ..torchvision_v2("efficientnet_v2_l", halves(480, 480, Filter::Bicubic)) },
+            Definition { last: Last::Fixed(1280), ..timm_tf("tf_efficientnetv2_l", halves(384, 384, Filter::Bicubic)) },
+            Definition { last: Last::Fixed(1280), ..timm("efficientnetv2_l", bicubic(384, 384)) },
+            keras_v2("EfficientNetV2L", over_128(480)),
+        ],
         ..V2_ROW
     },
-    Row { name: "efficientnet_lite0", ..LITE_ROW },
-    Row { name: "efficientnet_lite1", depth: 1.1, preprocess: bicubic(272, 240), ..LITE_ROW },
-    Row { name: "efficientnet_lite2", width: 1.1, depth: 1.2, preprocess: bicubic(292, 260), ..LITE_ROW },
-    Row { name: "efficientnet_lite3", width: 1.2, depth: 1.4, preprocess: bicubic(331, 300), ..LITE_ROW },
-    Row { name: "efficientnet_lite4", width: 1.4, depth: 1.8, preprocess: bicubic(412, 380), ..LITE_ROW },
+    Row {
+        name: "efficientnet_v2_xl",
+        stages: V2_XL,
+        stem: 32,
+        definitions: &[
+            Definition { last: Last::Fixed(1280), ..timm_tf("tf_efficientnetv2_xl", halves(384, 384, Filter::Bicubic)) },
+            Definition { last: Last::Fixed(1280), ..timm("efficientnetv2_xl", bicubic(384, 384)) },
+        ],
+        ..V2_ROW
+    },
+    Row {
+        name: "efficientnet_lite0",
+        definitions: &[Definition { last: Last::Fixed(1280), ..timm("efficientnet_lite0", bicubic(256, 224)) }],
+        ..LITE_ROW
+    },
+    Row {
+        name: "efficientnet_lite1",
+        depth: 1.1,
+        definitions: &[Definition { last: Last::Fixed(1280), ..timm("efficientnet_lite1", bicubic(272, 240)) }],
+        ..LITE_ROW
+    },
+    Row {
+        name: "efficientnet_lite2",
+        width: 1.1,
+        depth: 1.2,
+        definitions: &[Definition { last: Last::Fixed(1280), ..timm("efficientnet_lite2", bicubic(292, 260)) }],
+        ..LITE_ROW
+    },
+    Row {
+        name: "efficientnet_lite3",
+        width: 1.2,
+        depth: 1.4,
+        definitions: &[Definition { last: Last::Fixed(1280), ..timm("efficientnet_lite3", bicubic(331, 300)) }],
+        ..LITE_ROW
+    },
+    Row {
+        name: "efficientnet_lite4",
+        width: 1.4,
+        depth: 1.8,
+        definitions: &[Definition { last: Last::Fixed(1280), ..timm("efficientnet_lite4", bicubic(412, 380)) }],
+        ..LITE_ROW
+    },
     Row {
         name: "tf_efficientnet_lite0",
-        preprocess: halves(256, 224, Filter::Bicubic),
-        weights: &[LITE0_WEIGHTS],
-        ..TF_LITE
+        definitions: &[Definition { last: Last::Fixed(1280), weights: &[LITE0_WEIGHTS], ..timm_tf("tf_efficientnet_lite0", halves(256, 224, Filter::Bicubic)) }],
+        ..LITE_ROW
     },
     Row {
         name: "tf_efficientnet_lite1",
         depth: 1.1,
-        preprocess: halves(272, 240, Filter::Bicubic),
-        weights: &[LITE1_WEIGHTS],
-        ..TF_LITE
+        definitions: &[Definition { last: Last::Fixed(1280), weights: &[LITE1_WEIGHTS], ..timm_tf("tf_efficientnet_lite1", halves(272, 240, Filter::Bicubic)) }],
+        ..LITE_ROW
     },
     Row {
         name: "tf_efficientnet_lite2",
         width: 1.1,
         depth: 1.2,
-        preprocess: halves(292, 260, Filter::Bicubic),
-        weights: &[LITE2_WEIGHTS],
-        ..TF_LITE
+        definitions: &[Definition { last: Last::Fixed(1280), weights: &[LITE2_WEIGHTS], ..timm_tf("tf_efficientnet_lite2", halves(292, 260, Filter::Bicubic)) }],
+        ..LITE_ROW
     },
     Row {
         name: "tf_efficientnet_lite3",
         width: 1.2,
         depth: 1.4,
-        preprocess: halves(331, 300, Filter::Bilinear),
-        ..TF_LITE
+        definitions: &[Definition { last: Last::Fixed(1280), ..timm_tf("tf_efficientnet_lite3", halves(331, 300, Filter::Bilinear)) }],
+        ..LITE_ROW
     },
     Row {
         name: "tf_efficientnet_lite4",
         width: 1.4,
         depth: 1.8,
-        preprocess: halves(413, 380, Filter::Bilinear),
-        ..TF_LITE
+        definitions: &[Definition { last: Last::Fixed(1280), ..timm_tf("tf_efficientnet_lite4", halves(413, 380, Filter::Bilinear)) }],
+        ..LITE_ROW
     },
 ];
 

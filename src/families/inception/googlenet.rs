@@ -65,7 +65,7 @@ const ROWS: &[Row] = &[
         recipe: Recipe::GOOGLENET,
         deviations: "batch norm, no local response normalisation, 3×3 for the 5×5, 2×2 for the last 3×3 pool, dropout 0.2 for \
                      0.4; auxiliary classifiers fit any size of image",
-        options: &["drop_rate", "aux_logits", "transform_input"],
+        options: &["drop_rate", "aux", "transform_input"],
     },
     Row {
         source: Source::Paper,
@@ -81,7 +81,7 @@ const ROWS: &[Row] = &[
         deviations: "what the paper leaves open: local response normalisation has the constants of Krizhevsky et al. (2012), \
                      parameters start as He et al. say (arXiv:1502.01852), and pools hang over the border, which gives \
                      the sizes of its table 1",
-        options: &["drop_rate", "aux_logits"],
+        options: &["drop_rate", "aux"],
     },
 ];
 
@@ -162,7 +162,7 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
         }
     }
     // The checkpoint has them here.
-    if settings.aux_logits.unwrap_or(true) && settings.classes > 0 {
+    if settings.aux.unwrap_or(true) && settings.classes > 0 {
         for (number, &x) in (1..).zip(&classified) {
             let logits = auxiliary(&mut drawing, row, &format!("aux{number}"), settings.classes, x);
             drawing.g.auxiliary(logits);

@@ -107,8 +107,8 @@ fn edition(source: Source, dialect: Dialect, source_name: &'static str) -> Editi
         },
         weights: &[],
         options: match dialect {
-            Dialect::Torchvision => &["drop_rate", "aux_logits", "transform_input"],
-            Dialect::Timm => &["drop_rate", "aux_logits"],
+            Dialect::Torchvision => &["drop_rate", "aux", "transform_input"],
+            Dialect::Timm => &["drop_rate", "aux"],
             Dialect::Keras => &["drop_rate"],
         },
         build: Box::new(move |settings| graph(dialect, settings)),
@@ -124,7 +124,7 @@ fn graph(dialect: Dialect, settings: &Settings) -> Result<Graph> {
     let mut drawing = Drawing::new(settings, names, Some(norm));
     let input = drawing.input(settings)?;
     let mut x = stem(&mut drawing, dialect, input);
-    let auxiliary = settings.aux_logits.unwrap_or(dialect == Dialect::Torchvision);
+    let auxiliary = settings.aux.unwrap_or(dialect == Dialect::Torchvision);
     let mut twins = 0;
     for module in &MODULES {
         let joins = match dialect {
@@ -171,7 +171,7 @@ fn classify(drawing: &mut Drawing, settings: &Settings, input: NodeId) -> Result
         return Err(Error::Argument {
             at: format!("`image_size` of {}", settings.name),
             expected: format!(
-                "at least {LEAST_WITH_AUXILIARY}, or aux_logits=False: its auxiliary classifier needs that"
+                "at least {LEAST_WITH_AUXILIARY}, or aux=False: its auxiliary classifier needs that"
             ),
             got: settings.image_size.to_string(),
         });
