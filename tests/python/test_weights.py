@@ -296,6 +296,8 @@ def test_seeds_decide_the_parameters() -> None:
         "resnext50_32x4d",
         "efficientnet_b0",
         "efficientnet_lite0",
+        "mobilenet_v3_small",
+        "mobilenetv3_small_050",
         "vit_b_32",
         "vit_tiny_patch16_224",
         "deit_tiny_distilled_patch16_224",
