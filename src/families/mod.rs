@@ -3,6 +3,7 @@
 mod alexnet;
 mod densenet;
 mod efficientnet;
+mod mobilenet_v1;
 mod mobilenet_v2;
 mod mobilenet_v3;
 mod options;
@@ -123,6 +124,7 @@ static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
         .chain(vgg::variants())
         .chain(resnet::variants())
         .chain(densenet::variants())
+        .chain(mobilenet_v1::variants())
         .chain(mobilenet_v2::variants())
         .chain(mobilenet_v3::variants())
         .chain(efficientnet::variants())

@@ -50,6 +50,11 @@ KERAS_TRIES = 3
 # Pixels that a network needs so that no window is larger than what it slides over.
 SMALLEST: dict[str, int] = {}
 
+# Images of a training step in Keras. Without skips, and with a last stage of 2×2 pixels that are
+# all corners, what tells images apart there is little beside what tells corners apart: Keras's own
+# gradients in float32 are up to 4e-3 from those in float64, and 1e-3 for images of this size.
+KERAS_TRAINING_SIDE = {"MobileNet": 129}
+
 
 def params(quick: list[Edition]) -> list[object]:
     """Every edition, where those that are not quick are marked slow."""
@@ -72,6 +77,8 @@ def test_evaluation_and_training_equal_the_source(edition: Edition) -> None:
     # Odd sizes that no stage divides evenly.
     for (height, width), batch in (((65, 97), 1), ((96, 71), 3)):
         evaluation_equals(model, reference, images((height + more, width + more), batch))
+    if edition.source == "keras":
+        more = max(more, KERAS_TRAINING_SIDE.get(edition.info.family, 0) - 65)
     gradients_equal(edition, (65 + more, 78 + more))
 
 

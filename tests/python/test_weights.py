@@ -298,6 +298,7 @@ def test_seeds_decide_the_parameters() -> None:
         "efficientnet_lite0",
         "mobilenet_v3_small",
         "mobilenetv3_small_050",
+        "mobilenetv1_100h",
         "vit_b_32",
         "vit_tiny_patch16_224",
         "deit_tiny_distilled_patch16_224",
