@@ -6,6 +6,7 @@ mod efficientnet;
 mod mobilenet_v1;
 mod mobilenet_v2;
 mod mobilenet_v3;
+mod mobilenet_v4;
 mod options;
 mod resnet;
 mod vgg;
@@ -127,6 +128,7 @@ static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
         .chain(mobilenet_v1::variants())
         .chain(mobilenet_v2::variants())
         .chain(mobilenet_v3::variants())
+        .chain(mobilenet_v4::variants())
         .chain(efficientnet::variants())
         .chain(vit::variants())
         .collect()

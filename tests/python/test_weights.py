@@ -299,6 +299,7 @@ def test_seeds_decide_the_parameters() -> None:
         "mobilenet_v3_small",
         "mobilenetv3_small_050",
         "mobilenetv1_100h",
+        "mobilenetv4_conv_small_035",
         "vit_b_32",
         "vit_tiny_patch16_224",
         "deit_tiny_distilled_patch16_224",

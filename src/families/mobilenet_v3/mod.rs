@@ -153,7 +153,8 @@ fn blocks(
     mut x: NodeId,
 ) -> (NodeId, usize) {
     let stages = row.size.stages();
-    let count: usize = stages.iter().map(|stage| stage.len()).sum();
+    // timm counts the convolution that comes after the blocks as one of them.
+    let count = stages.iter().map(|stage| stage.len()).sum::<usize>() + 1;
     let (mut before, mut channels) = (0_usize, STEM);
     for (number, stage) in stages.iter().enumerate() {
         for (index, block) in stage.iter().enumerate() {
