@@ -13,6 +13,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnnzoo import _keras as keras
 from cnnzoo import _native
 from cnnzoo.errors import ArgumentError, WeightsError, WeightsFileNotFoundError
 from cnnzoo.prediction import Prediction, imagenet_labels, rank
@@ -275,15 +276,32 @@ class Model:
 
     # Weights
 
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Copy out every parameter and buffer, by the names of the model's source."""
-        return self._engine.state_dict()
+    def state_dict(self, *, source: str | None = None) -> dict[str, NDArray[Any]]:
+        """A copy of every parameter and buffer.
 
-    def load_state_dict(self, mapping: Mapping[str, Any], *, strict: bool = True) -> LoadReport:
+        Args:
+            source: Whose names and shapes they bear: the model's own, if not given, or those of
+                another source of the network, as its library loads them. Those of `"keras"` are
+                `layer/variable`, in Keras's layout. What only the other source has is left out.
+
+        Raises:
+            ArgumentError: There is no such source of this network, or its layers do not correspond.
+        """
+        arrays = self._engine.state_dict()
+        if source is None:
+            return arrays
+        names = self._engine.names_in(source)
+        theirs = {name: arrays[own].reshape(shape) for own, name, shape in names}
+        return keras.to_keras(theirs, self._keras_variables()) if source == "keras" else theirs
+
+    def load_state_dict(
+        self, mapping: Mapping[str, Any], *, source: str = "auto", strict: bool = True
+    ) -> LoadReport:
         """Fill the parameters from arrays or torch tensors.
 
         Args:
-            mapping: Names of the model's source to float arrays.
+            mapping: Names to float arrays.
+            source: Whose names they are, as in `load_weights`.
             strict: Refuse, and change nothing, unless every name and shape fits. Batch counts
                 (`num_batches_tracked`) may be missing.
 
@@ -291,24 +309,40 @@ class Model:
             WeightsError: Something does not fit; it says what.
         """
         arrays = {str(name): _array(name, value) for name, value in mapping.items()}
-        return _report(self._engine.load_state_dict(arrays, strict))
+        return self._load_arrays(arrays, source, "strict" if strict else "lenient", "the mapping")
 
     def load_weights(
         self, file: str | os.PathLike[str], *, source: str = "auto", strict: bool = True
     ) -> LoadReport:
-        """Fill the parameters from a .safetensors or .pth file, which runs no code.
+        """Fill the parameters from a .safetensors, .pth or .h5 file, which runs no code.
 
         Args:
-            file: Of safetensors, or of `torch.save` (new or old); a state dict, also under
-                `state_dict` or `model`, also with the prefix `module.`.
-            source: Whose names the file carries: `"auto"` to tell by themselves, the model's own
-                source, or `"efficientnet-lite-pytorch"`.
+            file: Of safetensors, of `torch.save` (new or old), or of Keras; a state dict, also
+                under `state_dict` or `model`, also with the prefix `module.`.
+            source: Whose names the file carries: `"auto"` to tell by themselves, a source of the
+                network, or `"efficientnet-lite-pytorch"`.
             strict: Refuse, and change nothing, unless every name and shape fits.
 
         Raises:
             WeightsError: The file is missing, damaged, refused, or of another model.
         """
-        return _report(self._engine.load_weights(os.fspath(file), source, strict))
+        return self._load_file(file, source, "strict" if strict else "lenient")
+
+    def _load_file(self, file: str | os.PathLike[str], source: str, policy: str) -> LoadReport:
+        if Path(file).suffix.lower() in keras.SUFFIXES:
+            return self._load_arrays(keras.read(file), "keras", policy, os.fspath(file))
+        return _report(self._engine.load_weights(os.fspath(file), source, policy))
+
+    def _load_arrays(
+        self, arrays: dict[str, NDArray[Any]], source: str, policy: str, origin: str
+    ) -> LoadReport:
+        if source in {"auto", "keras"} and any("/" in name for name in arrays):
+            source = "keras"
+            arrays = keras.to_ours(arrays, self._keras_variables())
+        return _report(self._engine.load_state_dict(arrays, source, policy, origin))
+
+    def _keras_variables(self) -> list[keras.Variable]:
+        return [keras.Variable(*fields) for fields in self._engine.keras_variables()]
 
     def save(self, file: str | os.PathLike[str]) -> None:
         """Write weights and configuration into one .safetensors file, which `load` reads.
@@ -382,11 +416,6 @@ def create_model(
             num_classes = published.classes
         if image_size is None and published.preprocess and published.preprocess.crop != usual:
             image_size = published.preprocess.crop
-        if published.address.endswith(".h5"):
-            raise WeightsError(
-                f"the weights {published.tag!r} of {name} are a Keras file (.h5), which cannot be "
-                "read yet; nothing was downloaded"
-            )
     if num_classes == usual_classes and (published is None or published.classes == num_classes):
         num_classes = None
     given = {
@@ -405,7 +434,7 @@ def create_model(
     if image_size is not None:
         model._preprocess = model.preprocess.resized(image_size)
     if weights is not None:
-        engine.load_pretrained(os.fspath(weights))
+        model._load_file(weights, "auto", "pretrained")
     return model
 
 

@@ -1,6 +1,6 @@
 //! The model that Python's `cnnzoo.Model` drives: a graph and its parameters.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -15,11 +15,13 @@ use super::load::{Held, into_python};
 use super::registry::parse_options;
 use crate::error::{Error, Result};
 use crate::families::{self, Edition, Options, Variant};
-use crate::graph::{self, NodeId};
+use crate::graph::{self, NodeId, Parameter};
 use crate::torch::{self, Pullback, Store, Stored, View};
 use crate::weights::init::Recipe;
+use crate::weights::keras;
 use crate::weights::load::Policy;
-use crate::weights::names::Naming;
+use crate::weights::names::{Naming, Translation};
+use crate::weights::translate::translate;
 use crate::weights::{Checkpoint, Data, Dtype, Item, write_safetensors};
 
 #[pyclass(frozen, module = "cnnzoo._native")]
@@ -278,22 +280,25 @@ impl Model {
         Ok(dict)
     }
 
-    /// Fills parameters from contiguous little-endian arrays by the model's own names.
+    /// Fills parameters from contiguous little-endian arrays.
     fn load_state_dict<'py>(
         &self,
         arrays: &Bound<'py, PyDict>,
-        strict: bool,
+        naming: &str,
+        policy: &str,
+        origin: &str,
     ) -> PyResult<Bound<'py, PyDict>> {
         let py = arrays.py();
         let held = Held::new(arrays)?;
         let values = held.values();
-        let policy = if strict { Policy::Strict } else { Policy::Lenient };
         let report = detached(py, || {
+            let keys = values.keys().copied().collect();
+            let (naming, policy) = (self.naming(naming, &keys)?, self.policy(policy)?);
             let mut state = self.write();
             let (graph, store) = state.parts()?;
-            store.fill(graph, &values, Naming::Own, &policy, "the mapping")
+            store.fill(graph, &values, naming, &policy, origin)
         })?;
-        into_python(py, report, &[], "a mapping")
+        into_python(py, report, &[], origin)
     }
 
     /// Fills parameters from a file.
@@ -302,25 +307,52 @@ impl Model {
         py: Python<'py>,
         path: PathBuf,
         naming: &str,
-        strict: bool,
+        policy: &str,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let policy = if strict { Policy::Strict } else { Policy::Lenient };
-        self.load_file(py, path, naming, &policy)
+        let (report, ignored, provenance) = detached(py, || {
+            let checkpoint = Checkpoint::open(&path)?;
+            let keys = checkpoint.names().collect();
+            let (naming, policy) = (self.naming(naming, &keys)?, self.policy(policy)?);
+            let origin = path.display().to_string();
+            let mut state = self.write();
+            let (graph, store) = state.parts()?;
+            let report = store.fill(graph, &checkpoint, naming, &policy, &origin)?;
+            Ok((report, checkpoint.ignored().to_vec(), checkpoint.provenance().to_owned()))
+        })?;
+        into_python(py, report, &ignored, &provenance)
     }
 
-    /// Fills parameters from a file of weights for the same network, perhaps with another classifier: where another
-    /// number of classes was asked for, the classifier may differ and keeps its fresh values.
-    fn load_pretrained<'py>(&self, py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyDict>> {
-        let options = self.look(py, |state| state.options.clone())?;
-        let policy = match self.row {
-            Some((variant, edition)) if options.num_classes.is_some() => {
-                let usual = variant.graph(edition, &Options { num_classes: None, ..options })?;
-                let names = usual.classifiers().into_iter().map(|id| usual.node(id).name.clone());
-                Policy::FreshClassifiers(names.collect())
-            }
-            _ => Policy::Strict,
-        };
-        self.load_file(py, path, "auto", &policy)
+    /// Of every parameter that `source` has too: our name, its name, and the shape there.
+    fn names_in(&self, py: Python<'_>, source: &str) -> PyResult<Vec<NameThere>> {
+        detached(py, || {
+            let naming = self.naming(source, &HashSet::new())?;
+            let parameters = self.read().graph.parameters();
+            let order: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+            let there = |parameter: &Parameter| {
+                let own = parameter.name.clone();
+                if let Naming::Other(translation) = &naming {
+                    let other = translation.counterparts.get(&own)?;
+                    return Some((own, other.name.clone(), other.shape.clone()));
+                }
+                let name = naming.foreign(&own, &order);
+                Some((own, name, parameter.shape.clone()))
+            };
+            Ok(parameters.iter().filter_map(there).collect())
+        })
+    }
+
+    /// Of every variable of Keras's model of this network: name and shape in our Keras edition, its path, and view,
+    /// axes and shape that lead from our array to it.
+    fn keras_variables(&self, py: Python<'_>) -> PyResult<Vec<KerasVariable>> {
+        detached(py, || {
+            let graph = self.edition_of("keras").ok_or_else(|| Error::Argument {
+                at: format!("weights for {}", self.name),
+                expected: format!("those of {}", self.sources()),
+                got: "those of Keras, which has no such network".into(),
+            })??;
+            let fields = |v: keras::Variable| (v.own, v.own_shape, v.path, v.view, v.axes, v.shape);
+            Ok(keras::variables(&graph).into_iter().map(fields).collect())
+        })
     }
 
     /// Writes every parameter and buffer, and `metadata`, to a .safetensors file.
@@ -355,44 +387,90 @@ fn read_metadata(py: Python<'_>, path: PathBuf) -> PyResult<HashMap<String, Stri
 }
 
 impl Model {
-    fn load_file<'py>(
-        &self,
-        py: Python<'py>,
-        path: PathBuf,
-        naming: &str,
-        policy: &Policy,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let naming = self.naming(naming)?;
-        let (report, ignored, provenance) = detached(py, || {
-            let checkpoint = Checkpoint::open(&path)?;
-            let naming = naming.unwrap_or_else(|| Naming::recognise(checkpoint.names()));
-            let origin = path.display().to_string();
-            let mut state = self.write();
-            let (graph, store) = state.parts()?;
-            let report = store.fill(graph, &checkpoint, naming, policy, &origin)?;
-            Ok((report, checkpoint.ignored().to_vec(), checkpoint.provenance().to_owned()))
-        })?;
-        into_python(py, report, &ignored, &provenance)
-    }
-
-    /// The naming that a user means; none for `auto`.
-    fn naming(&self, name: &str) -> Result<Option<Naming>> {
+    /// The naming that a user means, or, for `auto`, the one that most of `keys` follow.
+    fn naming(&self, name: &str, keys: &HashSet<&str>) -> Result<Naming> {
         let own = self.source().unwrap_or_else(|| Naming::Own.to_string());
         if name == "auto" {
-            Ok(None)
-        } else if name == own {
-            Ok(Some(Naming::Own))
-        } else if name == Naming::EfficientNetLitePytorch.to_string() {
-            Ok(Some(Naming::EfficientNetLitePytorch))
+            let parameters = self.read().graph.parameters();
+            let order: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+            return Ok(Naming::recognise(keys, &order, || self.translations(None)));
+        }
+        let lite = Naming::EfficientNetLitePytorch.to_string();
+        if name == own {
+            Ok(Naming::Own)
+        } else if name == lite {
+            Ok(Naming::EfficientNetLitePytorch)
+        } else if let Some(translation) = self.translations(Some(name)).into_iter().next() {
+            Ok(Naming::Other(translation))
         } else {
             Err(Error::Argument {
                 at: format!("`source` of weights for {}", self.name),
-                expected: format!("\"auto\", \"{own}\" or \"{}\"", Naming::EfficientNetLitePytorch),
+                expected: format!("\"auto\", \"{lite}\" or one of {}", self.sources()),
                 got: format!("\"{name}\""),
             })
         }
     }
+
+    /// Whose definitions of the network there are: `torchvision, timm`.
+    fn sources(&self) -> String {
+        let Some((variant, _)) = self.row else { return Naming::Own.to_string() };
+        let mut sources: Vec<String> =
+            variant.editions.iter().map(|edition| edition.source.to_string()).collect();
+        sources.dedup();
+        sources.join(", ")
+    }
+
+    /// What the other sources of the network, or the one called so, call its parameters.
+    fn translations(&self, source: Option<&str>) -> Vec<Translation> {
+        let Some((variant, own)) = self.row else { return Vec::new() };
+        let (graph, options) = {
+            let state = self.read();
+            (state.graph.clone(), state.options.clone())
+        };
+        let others = variant.editions.iter().filter(|edition| {
+            edition.source != own.source
+                && source.is_none_or(|source| edition.source.to_string() == source)
+        });
+        let translation = |edition: &Edition| {
+            let other = variant.graph(edition, &options.common()).ok()?;
+            let counterparts = translate(&graph, &other)?;
+            Some(Translation { source: edition.source.to_string(), counterparts })
+        };
+        others.filter_map(translation).collect()
+    }
+
+    /// The network as `source` defines it, with the same sizes.
+    fn edition_of(&self, source: &str) -> Option<Result<graph::Graph>> {
+        let (variant, own) = self.row?;
+        let options = self.read().options.clone();
+        if own.source.to_string() == source {
+            return Some(variant.graph(own, &options));
+        }
+        let edition = variant.editions.iter().find(|e| e.source.to_string() == source)?;
+        Some(variant.graph(edition, &options.common()))
+    }
+
+    /// `strict`, `lenient`, or `pretrained`: where another number of classes was asked for than is usual, the
+    /// classifier may differ and keeps its fresh values.
+    fn policy(&self, name: &str) -> Result<Policy> {
+        let options = self.read().options.clone();
+        Ok(match (name, self.row) {
+            ("lenient", _) => Policy::Lenient,
+            ("pretrained", Some((variant, edition))) if options.num_classes.is_some() => {
+                let usual = variant.graph(edition, &Options { num_classes: None, ..options })?;
+                let names = usual.classifiers().into_iter().map(|id| usual.node(id).name.clone());
+                Policy::FreshClassifiers(names.collect())
+            }
+            _ => Policy::Strict,
+        })
+    }
 }
+
+/// Our name, the name there, the shape there.
+type NameThere = (String, String, Vec<usize>);
+
+/// Our name and shape, path, view, axes, shape.
+type KerasVariable = (String, Vec<usize>, String, Vec<usize>, Vec<usize>, Vec<usize>);
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Model>()?;

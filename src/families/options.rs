@@ -57,6 +57,13 @@ impl Options {
         })
     }
 
+    /// Only those that every edition reads.
+    #[must_use]
+    pub fn common(&self) -> Self {
+        let Self { num_classes, in_channels, image_size, .. } = *self;
+        Self { num_classes, in_channels, image_size, ..Self::default() }
+    }
+
     fn accepted(name: &str, option: &str, edition: &Edition) -> Result<()> {
         let known: Vec<&str> = COMMON_OPTIONS.iter().chain(edition.options).copied().collect();
         let expected = format!("one of {}", known.join(", "));

@@ -3,10 +3,10 @@
 use super::Store;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::weights::Dtype;
 use crate::weights::load::{Entries, Match, Policy, match_entries, takes};
 use crate::weights::names::Naming;
 use crate::weights::position::{refit, stored_grid};
+use crate::weights::{Dtype, Value};
 
 /// What was filled, and what was not.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ impl Store {
         policy: &Policy,
         origin: &str,
     ) -> Result<Filled> {
-        let matched = match_entries(self.parameters(), &entries.shapes(), naming);
-        matched.accept(policy, naming, graph.name(), origin)?;
+        let matched = match_entries(self.parameters(), &entries.shapes(), &naming);
+        matched.accept(policy, &naming, graph.name(), origin)?;
         let (mut loaded, mut converted) = (Vec::new(), Vec::new());
         for (index, entry) in &matched.pairs {
             let (parameter, dtype) = (&self.parameters()[*index], entries.get(entry)?.dtype);
@@ -49,7 +49,7 @@ impl Store {
             let (parameter, value) = (&self.parameters()[*index], entries.get(entry)?);
             let value = match stored_grid(parameter, &value.shape) {
                 Some(grid) if value.shape != parameter.shape => refit(parameter, grid, &value)?,
-                _ => value,
+                _ => Value { shape: parameter.shape.clone(), ..value },
             };
             self.load(*index, &value)?;
         }

@@ -37,7 +37,7 @@ pub struct Mismatched {
 pub fn match_entries(
     parameters: &[Parameter],
     entries: &[(String, Vec<usize>)],
-    naming: Naming,
+    naming: &Naming,
 ) -> Match {
     let order: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     let by_name: HashMap<&str, &Vec<usize>> =
@@ -50,7 +50,7 @@ pub fn match_entries(
             None if parameter.role == Role::BatchCount => {}
             None => result.missing.push(name),
             Some(shape) => {
-                let fits = **shape == parameter.shape;
+                let fits = naming.fits(shape, &parameter.shape);
                 let refits = !fits && stored_grid(parameter, shape).is_some();
                 if fits || refits {
                     result.pairs.push((index, name.clone()));
@@ -88,7 +88,13 @@ pub enum Policy {
 
 impl Match {
     /// Fails with `Error::StateDict`, which lists what does not fit, unless `policy` allows all of it.
-    pub fn accept(&self, policy: &Policy, naming: Naming, model: &str, origin: &str) -> Result<()> {
+    pub fn accept(
+        &self,
+        policy: &Policy,
+        naming: &Naming,
+        model: &str,
+        origin: &str,
+    ) -> Result<()> {
         let excused: Vec<String> = match policy {
             Policy::Lenient => return Ok(()),
             Policy::Strict => Vec::new(),

@@ -5,6 +5,7 @@ mod checkpoint;
 mod format;
 mod gather;
 pub mod init;
+pub mod keras;
 pub mod load;
 mod mapped;
 pub mod names;
@@ -15,6 +16,7 @@ mod recipe;
 mod refusal;
 mod safetensors_file;
 mod safetensors_write;
+pub mod translate;
 mod value;
 
 pub use checkpoint::{Checkpoint, Ignored};

@@ -1,14 +1,27 @@
 //! Whose names a file carries, and what a model calls the same parameters.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// A way to name the parameters of one network, other than the model's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use super::translate::Counterpart;
+
+/// A way to name the parameters of one network.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Naming {
     /// The names that the model itself uses.
     Own,
     /// `efficientnet-lite-pytorch` (`_blocks.3._expand_conv.weight`): blocks are counted through all stages.
     EfficientNetLitePytorch,
+    /// Those of another source of the same network.
+    Other(Translation),
+}
+
+/// What a source calls the parameters of a network that another source defines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translation {
+    pub source: String,
+    /// By the model's own name.
+    pub counterparts: HashMap<String, Counterpart>,
 }
 
 impl fmt::Display for Naming {
@@ -16,27 +29,57 @@ impl fmt::Display for Naming {
         f.write_str(match self {
             Self::Own => "own",
             Self::EfficientNetLitePytorch => "efficientnet-lite-pytorch",
+            Self::Other(translation) => &translation.source,
         })
     }
 }
 
 impl Naming {
-    /// Tells the naming from the keys of a file.
-    pub fn recognise<'a>(mut keys: impl Iterator<Item = &'a str>) -> Self {
-        if keys.any(|key| key.starts_with("_blocks.")) {
-            Self::EfficientNetLitePytorch
-        } else {
-            Self::Own
+    /// The naming under which most of `keys` belong to a parameter of `order`, which are the model's own names; its
+    /// own where none is better. `others` are only asked for where it matters.
+    pub fn recognise(
+        keys: &HashSet<&str>,
+        order: &[&str],
+        others: impl FnOnce() -> Vec<Translation>,
+    ) -> Self {
+        if keys.iter().any(|key| key.starts_with("_blocks.")) {
+            return Self::EfficientNetLitePytorch;
         }
+        let known = |naming: &Self| {
+            order.iter().filter(|own| keys.contains(naming.foreign(own, order).as_str())).count()
+        };
+        let mut best = (known(&Self::Own), Self::Own);
+        if best.0 < keys.len() {
+            for naming in others().into_iter().map(Self::Other) {
+                let count = known(&naming);
+                if count > best.0 {
+                    best = (count, naming);
+                }
+            }
+        }
+        best.1
     }
 
     /// What a file with this naming calls the model's parameter `own`. `order` are all of the model's parameters in
     /// checkpoint order, from which running block numbers follow.
-    pub fn foreign(self, own: &str, order: &[&str]) -> String {
+    pub fn foreign(&self, own: &str, order: &[&str]) -> String {
         match self {
             Self::Own => own.to_owned(),
             Self::EfficientNetLitePytorch => lite(own, order),
+            Self::Other(translation) => {
+                translation.counterparts.get(own).map_or(own, |other| &other.name).to_owned()
+            }
         }
+    }
+
+    /// Whether an array of `shape` holds the values of a parameter of `wanted`, in their order. Another source may
+    /// have a 1×1 convolution, or one as large as the image, in place of a linear layer.
+    pub fn fits(&self, shape: &[usize], wanted: &[usize]) -> bool {
+        let elements = |shape: &[usize]| shape.iter().product::<usize>();
+        shape == wanted
+            || (matches!(self, Self::Other(_))
+                && shape.first() == wanted.first()
+                && elements(shape) == elements(wanted))
     }
 }
 

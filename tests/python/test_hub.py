@@ -934,15 +934,6 @@ def test_a_file_of_another_model_is_refused(
         cz.create_model("resnet18", weights="default")
 
 
-def test_keras_files_are_refused_before_the_download(
-    server: Server, listed: Callable[..., None]
-) -> None:
-    listed(address=f"{server.address}/r.h5")
-    with pytest.raises(cz.WeightsError, match=r"Keras file \(\.h5\), which cannot be read yet"):
-        cz.create_model("resnet18", weights="default")
-    assert not server.seen
-
-
 def test_weights_of_the_hub_fill_a_model(face: Server, tmp_path: Path) -> None:
     model = cz.create_model("tf_efficientnet_lite0", seed=7)
     save_file(model.state_dict(), tmp_path / "m.safetensors")
