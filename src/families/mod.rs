@@ -5,7 +5,10 @@ mod alexnet;
 mod densenet;
 mod efficientnet;
 mod inception;
+mod mobilenet_v1;
 mod mobilenet_v2;
+mod mobilenet_v3;
+mod mobilenet_v4;
 mod options;
 mod resnet;
 mod vgg;
@@ -131,7 +134,10 @@ static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
         .chain(inception::variants())
         .chain(resnet::variants())
         .chain(densenet::variants())
+        .chain(mobilenet_v1::variants())
         .chain(mobilenet_v2::variants())
+        .chain(mobilenet_v3::variants())
+        .chain(mobilenet_v4::variants())
         .chain(efficientnet::variants())
         .chain(vit::variants())
         .chain(xception::variants())

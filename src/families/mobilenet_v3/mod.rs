@@ -1,0 +1,215 @@
+//! MobileNetV3: the block of MobileNetV2, searched for phones, with gates on channels and an activation that is cheap
+//! there; what widens before the classifier runs on one pixel.
+//!
+//! Howard, Sandler, Chu, Chen, Chen, Tan, Wang, Zhu, Pang, Vasudevan, Le, Adam, "Searching for MobileNetV3", ICCV 2019,
+//! arXiv:1905.02244.
+//!
+//! What varies: Large or Small (tables 1 and 2), the width, and whether gates, 5×5 windows and hard-swish are left out
+//! (`minimal`).
+//!
+//! Sources: torchvision (default at width 1) and timm pad symmetrically, timm with BN epsilon 1e-5. Keras and timm's
+//! `tf_` pad as the original (`same`, whatever the size of the image) and have its epsilon of 1e-3.
+
+mod names;
+mod rows;
+
+use super::{Edition, Family, Settings, Source, Variant};
+use crate::blocks::{InvertedResidual, SqueezeExcite, conv_norm_act, divisible, inverted_residual};
+use crate::data::{Filter, Preprocess};
+use crate::error::Result;
+use crate::graph::op::{
+    AdaptivePool, BatchNorm, Conv, Dropout, Flatten, Function, Input, Linear, Padding,
+};
+use crate::graph::{Builder, Graph, NodeId};
+use crate::weights::init::Recipe;
+use names::Dialect;
+use rows::{ROWS, Row, Size};
+
+static FAMILY: Family = Family {
+    name: "MobileNetV3",
+    year: 2019,
+    paper: "Howard et al.: Searching for MobileNetV3, ICCV 2019, arXiv:1905.02244",
+    idea: "The inverted residual of MobileNetV2 in a layout searched for phones, with squeeze-and-excite and \
+           hard-swish; the widest layer runs after pooling, on one pixel.",
+    strengths: "Fast on phones for its accuracy, and small.",
+    weaknesses: "Gates and hard-swish are slow where no kernel fuses them, and hard to quantise; `minimal` leaves \
+                 them out.",
+};
+
+/// Channels of the first convolution, at every width.
+const STEM: usize = 16;
+
+pub(super) fn variants() -> impl Iterator<Item = Variant> {
+    ROWS.iter().map(|row| {
+        let sources = [
+            (Dialect::Torchvision, row.torchvision),
+            (Dialect::Timm, row.timm),
+            (Dialect::TimmTf, row.timm_tf),
+            (Dialect::Keras, row.keras),
+        ];
+        let editions = sources
+            .into_iter()
+            .filter_map(|(dialect, name)| name.map(|name| edition(row, dialect, name)))
+            .collect();
+        Variant { name: row.name, family: &FAMILY, classes: 1000, editions }
+    })
+}
+
+fn edition(row: &'static Row, dialect: Dialect, source_name: &'static str) -> Edition {
+    let halves = [0.5; 3];
+    let halved = |resize| Preprocess {
+        mean: halves,
+        std: halves,
+        ..Preprocess::imagenet(resize, 224, Filter::Bilinear)
+    };
+    Edition {
+        source: match dialect {
+            Dialect::Torchvision => Source::Torchvision,
+            Dialect::Timm | Dialect::TimmTf => Source::Timm,
+            Dialect::Keras => Source::Keras,
+        },
+        source_name,
+        preprocess: match dialect {
+            Dialect::Torchvision => Preprocess::imagenet(row.resize, 224, Filter::Bilinear),
+            Dialect::Timm => Preprocess::imagenet(256, 224, row.timm_filter),
+            Dialect::TimmTf => halved(256),
+            Dialect::Keras => halved(224),
+        },
+        recipe: match dialect {
+            Dialect::Torchvision => Recipe::MOBILENET,
+            Dialect::Timm | Dialect::TimmTf => Recipe::TIMM_EFFICIENTNET,
+            Dialect::Keras => Recipe::KERAS,
+        },
+        deviations: match dialect {
+            Dialect::Torchvision => "pads symmetrically, the original at the bottom and right",
+            Dialect::Timm => {
+                "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3"
+            }
+            Dialect::TimmTf | Dialect::Keras => "none",
+        },
+        weights: &[],
+        options: &["drop_rate", "drop_path_rate"],
+        build: Box::new(move |settings| graph(row, dialect, settings)),
+    }
+}
+
+impl Dialect {
+    fn padding(self, kernel: usize) -> Padding {
+        match self {
+            Self::Torchvision | Self::Timm => ((kernel - 1) / 2).into(),
+            Self::TimmTf | Self::Keras => Padding::Same,
+        }
+    }
+
+    fn norm(self) -> BatchNorm {
+        match self {
+            Self::Torchvision => BatchNorm { eps: 1e-3, momentum: 0.01, scale: true },
+            Self::Timm => BatchNorm::default(),
+            Self::TimmTf => BatchNorm { eps: 1e-3, ..BatchNorm::default() },
+            Self::Keras => BatchNorm { eps: 1e-3, momentum: 0.001, scale: true },
+        }
+    }
+
+    /// The dropout before the classifier that the source has.
+    fn drop_rate(self) -> f64 {
+        match self {
+            Self::Torchvision | Self::Keras => 0.2,
+            Self::Timm | Self::TimmTf => 0.0,
+        }
+    }
+}
+
+fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
+    let Settings { in_channels, image_size, .. } = *settings;
+    let mut g = Builder::new(
+        settings.name,
+        Input { channels: in_channels, height: image_size, width: image_size },
+    );
+    let function = row.function(Function::HardSwish);
+    let conv = Conv {
+        out: STEM,
+        kernel: 3.into(),
+        stride: 2.into(),
+        padding: dialect.padding(3),
+        ..Conv::default()
+    };
+    let input = g.input();
+    let x = conv_norm_act(&mut g, &dialect.stem(), conv, dialect.norm(), function, input);
+    let (x, channels) = blocks(&mut g, row, dialect, settings.drop_path_rate.unwrap_or(0.0), x);
+
+    let last = Conv { out: divisible(6.0 * channels as f64), ..Conv::default() };
+    let names = dialect.last(row.size.stages());
+    let x = conv_norm_act(&mut g, &names, last, dialect.norm(), function, x);
+    let logits = head(&mut g, row, dialect, settings, x);
+    g.finish(logits)
+}
+
+/// Also how many channels come out.
+fn blocks(
+    g: &mut Builder,
+    row: &Row,
+    dialect: Dialect,
+    drop_path: f64,
+    mut x: NodeId,
+) -> (NodeId, usize) {
+    let stages = row.size.stages();
+    // timm counts the convolution that comes after the blocks as one of them.
+    let count = stages.iter().map(|stage| stage.len()).sum::<usize>() + 1;
+    let (mut before, mut channels) = (0_usize, STEM);
+    for (number, stage) in stages.iter().enumerate() {
+        for (index, block) in stage.iter().enumerate() {
+            let kernel = if row.minimal { 3 } else { block.kernel };
+            let wide = divisible(channels as f64 * block.expand);
+            let squeezes = block.squeeze && !row.minimal;
+            let inverted = InvertedResidual {
+                channels,
+                wide,
+                out: divisible(block.channels as f64 * row.width),
+                kernel,
+                stride: block.stride,
+                padding: dialect.padding(kernel),
+                norm: dialect.norm(),
+                function: row.function(block.function),
+                expands: block.expand > 1.0,
+                squeeze: squeezes.then(|| SqueezeExcite {
+                    channels: wide,
+                    squeezed: divisible(wide as f64 / 4.0),
+                    inner: Function::Relu,
+                    gate: Function::HardSigmoid,
+                }),
+                drop_path: drop_path * before as f64 / count as f64,
+            };
+            let names = dialect.block(number, index, before, &inverted);
+            x = inverted_residual(g, &names, &inverted, x);
+            channels = inverted.out;
+            before += 1;
+        }
+    }
+    (x, channels)
+}
+
+/// Pooling, one wide layer, and the classifier; without classes, the wide layer.
+fn head(g: &mut Builder, row: &Row, dialect: Dialect, settings: &Settings, x: NodeId) -> NodeId {
+    let names = dialect.head();
+    let function = row.function(Function::HardSwish);
+    let wide = match row.size {
+        Size::Small => 1024,
+        Size::Large => 1280,
+    };
+    let x = g.add(names.pool, AdaptivePool::default(), x);
+    let x = if names.convolves {
+        let x = g.add(names.wide, Conv { out: wide, bias: true, ..Conv::default() }, x);
+        let x = g.add(names.activation, function, x);
+        g.add("flatten", Flatten {}, x)
+    } else {
+        let x = g.add("flatten", Flatten {}, x);
+        let x = g.add(names.wide, Linear { out: wide, ..Linear::default() }, x);
+        g.add(names.activation, function, x)
+    };
+    if settings.classes == 0 {
+        return x;
+    }
+    let rate = settings.drop_rate.unwrap_or(dialect.drop_rate());
+    let x = if rate > 0.0 { g.add(names.dropout, Dropout { rate }, x) } else { x };
+    g.add(names.classifier, Linear { out: settings.classes, ..Linear::default() }, x)
+}

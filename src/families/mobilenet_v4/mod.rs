@@ -1,0 +1,220 @@
+//! MobileNetV4: one block with two places for a depthwise convolution, each of which may be empty, for every kind of
+//! chip.
+//!
+//! Qin, Leichner, Delakis, Fornoni, Luo, Yang, Wang, Banbury, Ye, Akin, Aggarwal, Zhu, Moro, Howard, "MobileNetV4:
+//! Universal Models for the Mobile Ecosystem", ECCV 2024, arXiv:2404.10518.
+//!
+//! What varies: the blocks, the width, and what steps do to avoid aliasing.
+//!
+//! Sources: timm (default), which pads symmetrically and has BN epsilon 1e-5. The widths below 1 and the networks against
+//! aliasing are its own.
+
+mod names;
+mod rows;
+
+use super::{Edition, Family, Settings, Source, Variant};
+use crate::blocks::{Layer, add_again, conv_norm, conv_norm_act, divisible};
+use crate::data::{Filter, Preprocess};
+use crate::error::Result;
+use crate::graph::op::{
+    AdaptivePool, BatchNorm, Conv, Dropout, Flatten, Input, Linear, Pool, PoolKind,
+};
+use crate::graph::{Builder, Graph, NodeId};
+use crate::weights::init::Recipe;
+use names::Names;
+use rows::{Block, Bottleneck, ROWS, Row, Smooth};
+
+static FAMILY: Family = Family {
+    name: "MobileNetV4",
+    year: 2024,
+    paper: "Qin et al.: MobileNetV4: Universal Models for the Mobile Ecosystem, ECCV 2024, arXiv:2404.10518",
+    idea: "One block covers inverted residuals, ConvNeXt's block and feed-forward layers: two places for a depthwise \
+           convolution, before and after the widening, each of which may be empty.",
+    strengths: "Near the best for its time on phone CPUs, DSPs, GPUs and accelerators alike; ReLU, no gates.",
+    weaknesses: "Needs long training with strong augmentation and distillation to reach its accuracy.",
+};
+
+pub(super) fn variants() -> impl Iterator<Item = Variant> {
+    ROWS.iter().map(|row| Variant {
+        name: row.name,
+        family: &FAMILY,
+        classes: 1000,
+        editions: vec![Edition {
+            source: Source::Timm,
+            source_name: row.timm,
+            preprocess: Preprocess {
+                mean: row.mean,
+                std: row.std,
+                ..Preprocess::imagenet(row.resize, row.image_size, Filter::Bicubic)
+            },
+            recipe: Recipe::TIMM_EFFICIENTNET,
+            deviations: match (row.smooth, row.width < 1.0) {
+                (Smooth::Not, false) => {
+                    "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3"
+                }
+                (Smooth::Not, true) => "timm's own width; pads symmetrically, BN epsilon 1e-5",
+                (Smooth::Average, _) => {
+                    "averages 2×2 pixels after a convolution of stride 1 where the original has stride 2; pads \
+                     symmetrically, BN epsilon 1e-5"
+                }
+            },
+            weights: &[],
+            options: &["drop_rate", "drop_path_rate"],
+            build: Box::new(move |settings| graph(row, settings)),
+        }],
+    })
+}
+
+fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
+    let Settings { in_channels, image_size, .. } = *settings;
+    let mut g = Builder::new(
+        settings.name,
+        Input { channels: in_channels, height: image_size, width: image_size },
+    );
+    let mut drawing = Drawing { g: &mut g, row, channels: 0 };
+    let input = drawing.g.input();
+    let stem = Conv { out: row.stem, stride: 2.into(), ..square(3) };
+    let mut x = drawing.layer(&Layer::new("conv_stem", "bn1", "act1"), stem, true, input);
+
+    let count = row.stages.iter().map(|stage| stage.blocks.len()).sum::<usize>() + 1;
+    let mut before = 0_usize;
+    for (number, stage) in row.stages.iter().enumerate() {
+        for (index, block) in stage.blocks.iter().enumerate() {
+            let names = Names::new(number, index);
+            let rate = settings.drop_path_rate.unwrap_or(0.0) * before as f64 / count as f64;
+            x = drawing.block(&names, block, stage.channels, rate, x);
+            before += 1;
+        }
+    }
+    let last = Conv { out: row.channels(960), ..Conv::default() };
+    x = drawing.layer(&Names::new(row.stages.len(), 0).only(), last, true, x);
+    let logits = drawing.head(settings, x);
+    g.finish(logits)
+}
+
+/// A convolution that keeps the size of the image, if its stride is 1.
+fn square(kernel: usize) -> Conv {
+    Conv { kernel: kernel.into(), padding: (kernel / 2).into(), ..Conv::default() }
+}
+
+fn point(out: usize) -> Conv {
+    Conv { out, ..Conv::default() }
+}
+
+/// What is drawn so far.
+struct Drawing<'a> {
+    g: &'a mut Builder,
+    row: &'a Row,
+    /// Of the last image.
+    channels: usize,
+}
+
+impl Drawing<'_> {
+    /// Convolution, norm and perhaps activation.
+    fn layer(&mut self, names: &Layer, conv: Conv, active: bool, x: NodeId) -> NodeId {
+        self.channels = conv.out;
+        let norm = BatchNorm::default();
+        if active {
+            conv_norm_act(self.g, names, conv, norm, self.row.function, x)
+        } else {
+            conv_norm(self.g, names, conv, norm, x)
+        }
+    }
+
+    /// The same, where a step of two may come after the convolution instead of in it.
+    fn stepping(
+        &mut self,
+        names: &Layer,
+        smooth: String,
+        stride: usize,
+        conv: Conv,
+        x: NodeId,
+    ) -> NodeId {
+        let smooths = stride > 1 && self.row.smooth != Smooth::Not;
+        let stride = stride.into();
+        let conv = if smooths { conv } else { Conv { stride, ..conv } };
+        let x = self.layer(names, conv, true, x);
+        match self.row.smooth {
+            Smooth::Average if smooths => {
+                let kind = PoolKind::Average;
+                self.g.add(smooth, Pool { kind, kernel: stride, stride, ..Pool::default() }, x)
+            }
+            Smooth::Not | Smooth::Average => x,
+        }
+    }
+
+    fn depthwise(&self, kernel: usize) -> Conv {
+        Conv { out: self.channels, groups: self.channels, ..square(kernel) }
+    }
+
+    fn block(
+        &mut self,
+        names: &Names,
+        block: &Block,
+        channels: usize,
+        drop_path: f64,
+        input: NodeId,
+    ) -> NodeId {
+        let (before, out) = (self.channels, self.row.channels(channels));
+        let mut x = input;
+        let stride = match *block {
+            Block::Plain { kernel, stride, channels } => {
+                let out = self.row.channels(channels);
+                return self.layer(
+                    &names.only(),
+                    Conv { out, stride: stride.into(), ..square(kernel) },
+                    true,
+                    x,
+                );
+            }
+            Block::Fused { expand, stride } => {
+                let wide = Conv { out: before * expand, ..square(3) };
+                x = self.stepping(
+                    &names.numbered("conv_exp", 1),
+                    names.part("aa"),
+                    stride,
+                    wide,
+                    x,
+                );
+                x = self.layer(&names.numbered("conv_pwl", 2), point(out), false, x);
+                stride
+            }
+            Block::Universal(Bottleneck { start, middle, expand, stride }) => {
+                if let Some(kernel) = start {
+                    x = self.layer(&names.inner("dw_start"), self.depthwise(kernel), false, x);
+                }
+                x = self.layer(&names.inner("pw_exp"), point(before * expand), true, x);
+                if let Some(kernel) = middle {
+                    let (conv, smooth) = (self.depthwise(kernel), names.part("dw_mid.aa"));
+                    x = self.stepping(&names.inner("dw_mid"), smooth, stride, conv, x);
+                }
+                x = self.layer(&names.inner("pw_proj"), point(out), false, x);
+                stride
+            }
+        };
+        if stride != 1 || before != out {
+            return x;
+        }
+        add_again(self.g, &names.part("drop_path"), &names.part("add"), drop_path, x, input)
+    }
+
+    /// Pooling, one wide layer, and the classifier; without classes, the wide layer.
+    fn head(&mut self, settings: &Settings, x: NodeId) -> NodeId {
+        let x = self.g.add("global_pool", AdaptivePool::default(), x);
+        let names = Layer::new("conv_head", "norm_head", "norm_head.act");
+        let x = self.layer(&names, point(1280), true, x);
+        let x = self.g.add("flatten", Flatten {}, x);
+        let (classes, rate) = (settings.classes, settings.drop_rate.unwrap_or(0.0));
+        if classes == 0 {
+            return x;
+        }
+        let x = if rate > 0.0 { self.g.add("dropout", Dropout { rate }, x) } else { x };
+        self.g.add("classifier", Linear { out: classes, ..Linear::default() }, x)
+    }
+}
+
+impl Row {
+    fn channels(&self, channels: usize) -> usize {
+        divisible(channels as f64 * self.width)
+    }
+}
