@@ -77,6 +77,14 @@ impl Recipe {
     /// torchvision's ResNet.
     pub const RESNET: Self = Self { conv: Rule::NormalOut { gain: 2.0 }, ..Self::PYTORCH };
 
+    /// timm's ResNet of basic blocks: every block starts as its shortcut.
+    pub const TIMM_RESNET_BASIC: Self =
+        Self { exceptions: &[("layer*.bn2.weight", ZERO)], ..Self::RESNET };
+
+    /// timm's ResNet of bottlenecks, likewise.
+    pub const TIMM_RESNET_BOTTLENECK: Self =
+        Self { exceptions: &[("layer*.bn3.weight", ZERO)], ..Self::RESNET };
+
     /// torchvision's and timm's DenseNet.
     pub const DENSENET: Self =
         Self { conv: Rule::NormalIn { gain: 2.0 }, bias: ZERO, ..Self::PYTORCH };

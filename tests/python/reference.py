@@ -213,7 +213,7 @@ def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
         timms = {"img_size": size, "num_classes": 1000}
         return timms if edition.source == "timm" else {"image_size": size}
     if edition.source == "timm":
-        return {}
+        return {"drop_rate": 0.0}
     if family in SLOW_TO_START:
         return {"dropout": 0.0, "init_weights": False}
     if family.startswith("EfficientNet"):

@@ -309,7 +309,7 @@ def test_info_builds_no_weights(run: Command, monkeypatch: pytest.MonkeyPatch) -
 
 def test_info_of_a_typo_names_the_closest(run: Command) -> None:
     assert "the closest are resnet50" in run.error("info", "resnett50")
-    assert "torchvision" in run.error("info", "resnet50", "--source", "keras")
+    assert "torchvision" in run.error("info", "resnet18", "--source", "keras")
 
 
 # cnnzoo predict

@@ -1,0 +1,52 @@
+//! ResNet: a block learns what to add to its input, so that a hundred layers train as easily as ten.
+//!
+//! He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385.
+//! ResNeXt: Xie et al., arXiv:1611.05431. Wide: Zagoruyko and Komodakis, arXiv:1605.07146.
+//! D: He et al., arXiv:1812.01187. Squeeze-and-excite: Hu et al., arXiv:1709.01507.
+//!
+//! What varies: the block (two 3×3, or 1×1-3×3-1×1), how many of them, groups and width of the 3×3, the stem, whether
+//! shortcuts average, and whether a gate weighs the channels.
+//!
+//! Sources: torchvision (default where it has the network) and timm put the stride of a stage in the 3×3 ("v1.5"); the
+//! paper has it in the first 1×1, and so has timm's older definition, `legacy_`. timm starts the last norm of every
+//! block at zero.
+
+mod names;
+mod residual;
+mod rows;
+
+use super::{Edition, Source, Variant};
+use crate::weights::init::Recipe;
+use residual::Drawing;
+use rows::{Block, ROWS, Row, Told};
+
+pub(super) fn variants() -> impl Iterator<Item = Variant> {
+    ROWS.iter().map(|row| Variant {
+        name: row.name,
+        family: row.family,
+        classes: row.classes,
+        editions: row.editions.iter().map(|told| edition(row, told)).collect(),
+    })
+}
+
+fn edition(row: &'static Row, told: &'static Told) -> Edition {
+    let source = told.source;
+    Edition {
+        source,
+        source_name: told.name.unwrap_or(row.name),
+        preprocess: told.preprocess,
+        recipe: match source {
+            Source::Timm if row.legacy => Recipe::RESNET,
+            Source::Timm if row.block == Block::Basic => Recipe::TIMM_RESNET_BASIC,
+            Source::Timm => Recipe::TIMM_RESNET_BOTTLENECK,
+            Source::Torchvision => Recipe::RESNET,
+            Source::Keras | Source::Paper => Recipe::KERAS,
+        },
+        deviations: row.deviations(source),
+        weights: &[],
+        options: &["drop_rate", "drop_path_rate"],
+        build: Box::new(move |settings| {
+            Drawing::new(row, source, settings).network(settings.classes)
+        }),
+    }
+}

@@ -1,0 +1,113 @@
+//! How the sources name the layers of a network that adds before it activates.
+
+use super::super::Source;
+use super::rows::{Form, Row};
+use crate::blocks::{Gate, Layer};
+
+/// How a source names the parts of the network.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Torchvision,
+    Timm,
+    /// timm's older definition.
+    Legacy,
+}
+
+impl Dialect {
+    pub(super) fn of(row: &Row, source: Source) -> Self {
+        match source {
+            Source::Torchvision | Source::Paper | Source::Keras => Self::Torchvision,
+            Source::Timm if row.legacy => Self::Legacy,
+            Source::Timm => Self::Timm,
+        }
+    }
+
+    /// The layer `number` of the stem, counted from 0.
+    pub(super) fn stem(self, form: Form, number: usize) -> Layer {
+        match (self, form) {
+            (Self::Legacy, _) => Layer::new("layer0.conv1", "layer0.bn1", "layer0.relu1"),
+            (Self::Timm, Form::D) if number == 2 => Layer::new("conv1.6", "bn1", "act1"),
+            (Self::Timm, Form::D) => {
+                let part = |part: usize| format!("conv1.{}", 3 * number + part);
+                Layer::new(&part(0), &part(1), &part(2))
+            }
+            (Self::Timm, _) => Layer::new("conv1", "bn1", "act1"),
+            (Self::Torchvision, _) => Layer::new("conv1", "bn1", "relu"),
+        }
+    }
+
+    pub(super) fn stem_pool(self) -> &'static str {
+        match self {
+            Self::Torchvision | Self::Timm => "maxpool",
+            Self::Legacy => "pool0",
+        }
+    }
+
+    pub(super) fn block(self, stage: usize, index: usize) -> BlockNames {
+        BlockNames { dialect: self, path: format!("layer{}.{index}", stage + 1) }
+    }
+
+    pub(super) fn classifier(self) -> &'static str {
+        match self {
+            Self::Torchvision | Self::Timm => "fc",
+            Self::Legacy => "last_linear",
+        }
+    }
+}
+
+/// The names in one block; layers and activations are counted from 1.
+pub(super) struct BlockNames {
+    dialect: Dialect,
+    path: String,
+}
+
+impl BlockNames {
+    pub(super) fn part(&self, part: &str) -> String {
+        format!("{}.{part}", self.path)
+    }
+
+    pub(super) fn layer(&self, number: usize) -> Layer {
+        Layer {
+            conv: self.part(&format!("conv{number}")),
+            norm: self.part(&format!("bn{number}")),
+            activation: self.activation(number),
+        }
+    }
+
+    /// PyTorch's feature extraction counts the calls of the one ReLU that a block has.
+    pub(super) fn activation(&self, number: usize) -> String {
+        match self.dialect {
+            Dialect::Timm => self.part(&format!("act{number}")),
+            Dialect::Torchvision | Dialect::Legacy if number == 1 => self.part("relu"),
+            Dialect::Torchvision | Dialect::Legacy => self.part(&format!("relu_{}", number - 1)),
+        }
+    }
+
+    pub(super) fn gate(&self) -> Gate {
+        let (gate, activation, sigmoid) = match self.dialect {
+            Dialect::Legacy => ("se_module", "relu", "sigmoid"),
+            Dialect::Torchvision | Dialect::Timm => ("se", "act", "gate"),
+        };
+        let name = |part: &str| self.part(&format!("{gate}.{part}"));
+        Gate {
+            pool: name("mean"),
+            reduce: name("fc1"),
+            activation: name(activation),
+            expand: name("fc2"),
+            gate: name(sigmoid),
+            multiply: name("mul"),
+        }
+    }
+
+    /// The pool of a shortcut that averages.
+    pub(super) fn shortcut_pool(&self) -> String {
+        self.part("downsample.0")
+    }
+
+    /// The 1×1 of a shortcut that projects, and its norm.
+    pub(super) fn projection(&self, form: Form) -> (String, String) {
+        let before = usize::from(form == Form::D);
+        let name = |part: usize| self.part(&format!("downsample.{}", before + part));
+        (name(0), name(1))
+    }
+}

@@ -1,0 +1,178 @@
+//! Drawing: blocks that activate what they have added.
+
+use super::super::{Settings, Source};
+use super::names::{BlockNames, Dialect};
+use super::rows::{Block, Form, Row};
+use crate::blocks::{
+    Head, SqueezeExcite, conv_norm, conv_norm_act, gated, nearest_multiple, pooled_head,
+};
+use crate::error::Result;
+use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Input, Pool, PoolKind};
+use crate::graph::{Builder, Graph, NodeId};
+
+/// A graph being drawn.
+pub(super) struct Drawing<'a> {
+    g: Builder,
+    row: &'a Row,
+    dialect: Dialect,
+    norm: BatchNorm,
+    drop_rate: f64,
+    drop_path_rate: f64,
+}
+
+/// How one block differs from its neighbours.
+struct Place {
+    names: BlockNames,
+    channels: usize,
+    stride: usize,
+    /// Whether the shortcut needs other channels than it gets.
+    widens: bool,
+    drop_path: f64,
+}
+
+impl<'a> Drawing<'a> {
+    pub(super) fn new(row: &'a Row, source: Source, settings: &Settings) -> Self {
+        let (channels, size) = (settings.in_channels, settings.image_size);
+        Self {
+            g: Builder::new(settings.name, Input { channels, height: size, width: size }),
+            row,
+            dialect: Dialect::of(row, source),
+            norm: BatchNorm::default(),
+            drop_rate: settings.drop_rate.unwrap_or(if row.legacy { 0.2 } else { 0.0 }),
+            drop_path_rate: settings.drop_path_rate.unwrap_or(0.0),
+        }
+    }
+
+    pub(super) fn network(mut self, classes: usize) -> Result<Graph> {
+        let mut x = self.stem();
+        let mut before: usize = 0;
+        for (stage, &depth) in self.row.depths.iter().enumerate() {
+            for index in 0..depth {
+                let first = index == 0;
+                let share = before as f64 / (self.row.blocks() - 1) as f64;
+                let place = Place {
+                    names: self.dialect.block(stage, index),
+                    channels: self.row.channels(stage),
+                    stride: if first && stage > 0 { 2 } else { 1 },
+                    widens: first && (stage > 0 || self.row.block == Block::Bottleneck),
+                    drop_path: self.drop_path_rate * share,
+                };
+                x = self.block(&place, x);
+                before += 1;
+            }
+        }
+        let head = Head { dropout: "dropout", linear: self.dialect.classifier() };
+        let logits = pooled_head(&mut self.g, head, classes, self.drop_rate, x);
+        self.g.finish(logits)
+    }
+
+    fn stem(&mut self) -> NodeId {
+        let out = self.row.channels(0);
+        let convs = match self.row.form {
+            Form::Original => vec![Conv {
+                out,
+                kernel: 7.into(),
+                stride: 2.into(),
+                padding: 3.into(),
+                ..Conv::default()
+            }],
+            Form::D => vec![square(out / 2, 2), square(out / 2, 1), square(out, 1)],
+        };
+        let mut x = self.g.input();
+        for (number, conv) in convs.into_iter().enumerate() {
+            let names = self.dialect.stem(self.row.form, number);
+            x = conv_norm_act(&mut self.g, &names, conv, self.norm, Function::Relu, x);
+        }
+        let pool = Pool { kernel: 3.into(), stride: 2.into(), ..Pool::default() };
+        let pool = match self.dialect {
+            Dialect::Torchvision | Dialect::Timm => Pool { padding: 1.into(), ..pool },
+            Dialect::Legacy => Pool { ceil: true, ..pool },
+        };
+        self.g.add(self.dialect.stem_pool(), pool, x)
+    }
+
+    fn block(&mut self, place: &Place, input: NodeId) -> NodeId {
+        let names = &place.names;
+        let (convs, out) = self.convolutions(place);
+        let last = convs.len();
+        let mut activations = 0;
+        let mut x = input;
+        for (number, conv) in (1..).zip(convs) {
+            x = conv_norm(&mut self.g, &names.layer(number), conv, self.norm, x);
+            let early = self.row.legacy && self.row.block == Block::Basic;
+            if number < last || early {
+                activations += 1;
+                x = self.g.add(names.activation(activations), Function::Relu, x);
+            }
+        }
+        if self.row.squeeze {
+            let gate = self.gate(out);
+            x = gated(&mut self.g, &names.gate(), gate, x);
+        }
+        let shortcut = self.shortcut(place, out, input);
+        if place.drop_path > 0.0 {
+            x = self.g.add(names.part("drop_path"), DropPath { rate: place.drop_path }, x);
+        }
+        x = self.g.add(names.part("add"), Add {}, [x, shortcut]);
+        self.g.add(names.activation(activations + 1), Function::Relu, x)
+    }
+
+    /// The convolutions of a block, and how many channels the last one writes.
+    fn convolutions(&self, place: &Place) -> (Vec<Conv>, usize) {
+        let Place { channels, stride, .. } = *place;
+        match self.row.block {
+            Block::Basic => (vec![square(channels, stride), square(channels, 1)], channels),
+            Block::Bottleneck => {
+                let width = channels * self.row.group_width / 64 * self.row.groups;
+                let out = 4 * channels;
+                let (first, middle) = match self.dialect {
+                    Dialect::Torchvision | Dialect::Timm => (1, stride),
+                    Dialect::Legacy => (stride, 1),
+                };
+                let square = Conv { groups: self.row.groups, ..square(width, middle) };
+                (vec![point(width, first), square, point(out, 1)], out)
+            }
+        }
+    }
+
+    fn gate(&self, channels: usize) -> SqueezeExcite {
+        let squeezed = match self.dialect {
+            Dialect::Legacy => channels / 16,
+            Dialect::Torchvision | Dialect::Timm => nearest_multiple(channels as f64 / 16.0),
+        };
+        SqueezeExcite { channels, squeezed, inner: Function::Relu, gate: Function::Sigmoid }
+    }
+
+    /// The input as it is, or as many channels of it as the block writes.
+    fn shortcut(&mut self, place: &Place, out: usize, input: NodeId) -> NodeId {
+        if !place.widens {
+            return input;
+        }
+        let (conv, norm) = place.names.projection(self.row.form);
+        let mut x = input;
+        let mut stride = place.stride;
+        if self.row.form == Form::D && stride > 1 {
+            let pool = Pool {
+                kind: PoolKind::Average,
+                kernel: 2.into(),
+                stride: stride.into(),
+                ceil: true,
+                count_padding: false,
+                ..Pool::default()
+            };
+            x = self.g.add(place.names.shortcut_pool(), pool, x);
+            stride = 1;
+        }
+        x = self.g.add(conv, point(out, stride), x);
+        self.g.add(norm, self.norm, x)
+    }
+}
+
+/// A 3×3 convolution that keeps the size, but for its stride.
+fn square(out: usize, stride: usize) -> Conv {
+    Conv { out, kernel: 3.into(), stride: stride.into(), padding: 1.into(), ..Conv::default() }
+}
+
+fn point(out: usize, stride: usize) -> Conv {
+    Conv { out, stride: stride.into(), ..Conv::default() }
+}

@@ -1,0 +1,214 @@
+//! The table: the families, and a row for every variant.
+
+use super::super::{Family, Source};
+use crate::data::{Filter, Preprocess};
+
+pub(super) static RESNET: Family = Family {
+    name: "ResNet",
+    year: 2015,
+    paper: "He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385",
+    idea: "A block learns what to add to its input, so that a hundred layers train as easily as ten.",
+    strengths: "Trains without tricks at any depth; the backbone that most detectors and comparisons start from.",
+    weaknesses: "Many parameters and multiply-adds for its accuracy beside later networks.",
+};
+
+static RESNEXT: Family = Family {
+    name: "ResNeXt",
+    year: 2016,
+    paper: "Xie et al.: Aggregated Residual Transformations for Deep Neural Networks, CVPR 2017, arXiv:1611.05431",
+    idea: "The middle of a bottleneck splits into many narrow paths: more groups beat more depth or width.",
+    strengths: "More accurate than a ResNet of the same cost.",
+    weaknesses: "Grouped convolutions run below the speed that their multiply-adds promise.",
+};
+
+static WIDE: Family = Family {
+    name: "Wide ResNet",
+    year: 2016,
+    paper: "Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016, arXiv:1605.07146",
+    idea: "Wider blocks instead of more of them: the same accuracy with a fraction of the depth.",
+    strengths: "Few, large operations that hardware runs near its peak.",
+    weaknesses: "The most parameters of the family.",
+};
+
+static RESNET_D: Family = Family {
+    name: "ResNet-D",
+    year: 2018,
+    paper: "He, Zhang, Zhang, Zhang, Xie, Li: Bag of Tricks for Image Classification with Convolutional Neural \
+            Networks, CVPR 2019, arXiv:1812.01187",
+    idea: "No pixel is skipped: three 3×3 begin the network, and a shortcut averages before its 1×1 instead of \
+           striding over three of four values.",
+    strengths: "More accurate than a ResNet for a few more multiply-adds; its stem and shortcuts fit other networks too.",
+    weaknesses: "Three convolutions at half the image's size: the stem takes a larger part of time and memory.",
+};
+
+static SE_RESNET: Family = Family {
+    name: "SE-ResNet",
+    year: 2017,
+    paper: "Hu, Shen, Albanie, Sun, Wu: Squeeze-and-Excitation Networks, CVPR 2018, arXiv:1709.01507",
+    idea: "A block weighs its channels by a gate that is computed from their means over the whole image.",
+    strengths: "More accurate than a ResNet for almost no multiply-adds; the gate fits any block.",
+    weaknesses: "A tenth more parameters, and a mean over the image in every block, which costs more time than its \
+                 multiply-adds say.",
+};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Block {
+    /// Two 3×3.
+    Basic,
+    /// 1×1 down, 3×3, 1×1 up.
+    Bottleneck,
+}
+
+/// How a network begins, and how its shortcuts halve the image.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A 7×7 and a pool, both of stride 2.
+    Original,
+    /// Three 3×3 in place of the 7×7, and averages in shortcuts.
+    D,
+}
+
+/// A source's definition.
+#[derive(Clone, Copy)]
+pub(super) struct Told {
+    pub source: Source,
+    /// What the source calls it, where that is not our name.
+    pub name: Option<&'static str>,
+    pub preprocess: Preprocess,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    pub name: &'static str,
+    pub family: &'static Family,
+    pub classes: usize,
+    /// The default first.
+    pub editions: &'static [Told],
+    pub form: Form,
+    pub block: Block,
+    /// Blocks in each stage.
+    pub depths: &'static [usize],
+    pub groups: usize,
+    /// Channels of one group in the first stage; 64 without groups.
+    pub group_width: usize,
+    /// Whether blocks weigh their channels by a gate.
+    pub squeeze: bool,
+    /// Whether it is of timm's older definition, which follows the networks of Caffe.
+    pub legacy: bool,
+}
+
+const fn torchvision(resize: u32) -> Told {
+    let preprocess = Preprocess::imagenet(resize, 224, Filter::Bilinear);
+    Told { source: Source::Torchvision, name: None, preprocess }
+}
+
+const fn timm(resize: u32, crop: u32, interpolation: Filter) -> Told {
+    let preprocess = Preprocess::imagenet(resize, crop, interpolation);
+    Told { source: Source::Timm, name: None, preprocess }
+}
+
+/// timm's for weights that it trained itself, and for those of older origin.
+const TIMM: Told = timm(235, 224, Filter::Bicubic);
+const TIMM_OLD: Told = timm(256, 224, Filter::Bicubic);
+const TIMM_OLD_BILINEAR: Told = timm(256, 224, Filter::Bilinear);
+const TIMM_LARGE: Told = timm(269, 256, Filter::Bicubic);
+
+const D18: &[usize] = &[2, 2, 2, 2];
+const D50: &[usize] = &[3, 4, 6, 3];
+const D101: &[usize] = &[3, 4, 23, 3];
+const D152: &[usize] = &[3, 8, 36, 3];
+const D200: &[usize] = &[3, 24, 36, 3];
+
+const BASIC: Row = Row {
+    name: "",
+    family: &RESNET,
+    classes: 1000,
+    editions: &[torchvision(256), TIMM],
+    form: Form::Original,
+    block: Block::Basic,
+    depths: D18,
+    groups: 1,
+    group_width: 64,
+    squeeze: false,
+    legacy: false,
+};
+const BOTTLENECK: Row =
+    Row { block: Block::Bottleneck, depths: D50, editions: &[torchvision(232), TIMM], ..BASIC };
+
+const NEXT: Row = Row { family: &RESNEXT, depths: D101, groups: 32, group_width: 4, ..BOTTLENECK };
+const WIDER: Row = Row { family: &WIDE, group_width: 128, ..BOTTLENECK };
+
+const BASIC_D: Row = Row { family: &RESNET_D, form: Form::D, editions: &[TIMM_OLD], ..BASIC };
+const BOTTLENECK_D: Row = Row { block: Block::Bottleneck, depths: D50, ..BASIC_D };
+const LARGE_D: Row = Row { editions: &[TIMM_LARGE], ..BOTTLENECK_D };
+
+const BASIC_SE: Row = Row { family: &SE_RESNET, squeeze: true, editions: &[TIMM_OLD], ..BASIC };
+const BOTTLENECK_SE: Row = Row { block: Block::Bottleneck, depths: D50, ..BASIC_SE };
+const BASIC_LEGACY: Row = Row { legacy: true, ..BASIC_SE };
+const BOTTLENECK_LEGACY: Row =
+    Row { legacy: true, editions: &[TIMM_OLD_BILINEAR], ..BOTTLENECK_SE };
+
+#[rustfmt::skip]
+pub(super) const ROWS: &[Row] = &[
+    Row { name: "resnet18", ..BASIC },
+    Row { name: "resnet34", depths: D50, ..BASIC },
+    Row { name: "resnet50", ..BOTTLENECK },
+    Row { name: "resnet101", depths: D101, ..BOTTLENECK },
+    Row { name: "resnet152", depths: D152, ..BOTTLENECK },
+
+    Row { name: "resnext50_32x4d", depths: D50, ..NEXT },
+    Row { name: "resnext101_32x8d", group_width: 8, editions: &[torchvision(232), TIMM_OLD_BILINEAR], ..NEXT },
+    Row { name: "resnext101_64x4d", groups: 64, ..NEXT },
+    Row { name: "resnext101_32x4d", editions: &[TIMM_OLD_BILINEAR], ..NEXT },
+
+    Row { name: "wide_resnet50_2", editions: &[torchvision(232), TIMM_OLD], ..WIDER },
+    Row { name: "wide_resnet101_2", depths: D101, editions: &[torchvision(232), TIMM_OLD_BILINEAR], ..WIDER },
+
+    Row { name: "resnet18d", ..BASIC_D },
+    Row { name: "resnet26d", depths: D18, ..BOTTLENECK_D },
+    Row { name: "resnet34d", depths: D50, ..BASIC_D },
+    Row { name: "resnet50d", ..BOTTLENECK_D },
+    Row { name: "resnet101d", depths: D101, ..LARGE_D },
+    Row { name: "resnet152d", depths: D152, ..LARGE_D },
+    Row { name: "resnet200d", depths: D200, ..LARGE_D },
+
+    Row { name: "seresnet18", ..BASIC_SE },
+    Row { name: "seresnet34", depths: D50, ..BASIC_SE },
+    Row { name: "seresnet50", editions: &[TIMM], ..BOTTLENECK_SE },
+    Row { name: "seresnet101", depths: D101, ..BOTTLENECK_SE },
+    Row { name: "seresnet152", depths: D152, ..BOTTLENECK_SE },
+    Row { name: "legacy_seresnet18", ..BASIC_LEGACY },
+    Row { name: "legacy_seresnet34", depths: D50, editions: &[TIMM_OLD_BILINEAR], ..BASIC_LEGACY },
+    Row { name: "legacy_seresnet50", ..BOTTLENECK_LEGACY },
+    Row { name: "legacy_seresnet101", depths: D101, ..BOTTLENECK_LEGACY },
+    Row { name: "legacy_seresnet152", depths: D152, ..BOTTLENECK_LEGACY },
+];
+
+impl Row {
+    /// Channels of a stage, before a bottleneck widens them.
+    pub(super) fn channels(&self, stage: usize) -> usize {
+        64 << stage
+    }
+
+    pub(super) fn blocks(&self) -> usize {
+        self.depths.iter().sum()
+    }
+
+    pub(super) fn deviations(&self, source: Source) -> &'static str {
+        match (self.block, source) {
+            (Block::Basic, _) if self.legacy => {
+                "a ReLU before the gate; dropout of 0.2 before the classifier"
+            }
+            (Block::Bottleneck, _) if self.legacy => "dropout of 0.2 before the classifier",
+            (Block::Basic, _) if self.form == Form::D => {
+                "basic blocks, where the paper's ResNet-50-D has bottlenecks"
+            }
+            (Block::Bottleneck, _) if self.form == Form::D => "none",
+            (Block::Basic, _) if self.squeeze => "no gate squeezes to fewer than 8 channels",
+            (Block::Basic, _) => "none",
+            (Block::Bottleneck, _) => {
+                "the stride of a stage stands in the 3×3, the paper's in the first 1×1"
+            }
+        }
+    }
+}
