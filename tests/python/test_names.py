@@ -42,9 +42,9 @@ def pairs_of_sources() -> list[Both]:
 
 PAIRS = pairs_of_sources()
 
-# Where a source has arrays that the other lacks: the biases that Keras gives to convolutions
-# before norms, and norms without a factor.
-PARTIAL: set[str] = set()
+# Where a source has arrays that the other lacks: auxiliary classifiers, and factors of norms, which
+# Keras's have none of here.
+PARTIAL = {"Inception-v3", "Inception-ResNet-v2"}
 
 # What the sources define differently beside names: the epsilon of the norms, or where a stride
 # stands or what pads, so that outputs are not to be compared.
