@@ -6,7 +6,8 @@ use super::failed;
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Parameter, Role};
 use crate::weights::Value;
-use crate::weights::init::{Recipe, fill};
+use crate::weights::fresh::{Fresh, fill};
+use crate::weights::init::Recipe;
 
 /// Every array of a graph, in checkpoint order. A tensor keeps its identity for the life of the store: loading
 /// copies into it.
@@ -35,10 +36,8 @@ impl Store {
     /// New parameters by `recipe`, drawn from `seed`.
     pub fn new(graph: &Graph, recipe: Recipe, seed: u64, device: Device) -> Result<Self> {
         let parameters = graph.parameters();
-        let tensors = parameters
-            .iter()
-            .map(|parameter| fresh(parameter, recipe, seed, device))
-            .collect::<Result<_>>()?;
+        let every: Vec<&Parameter> = parameters.iter().collect();
+        let tensors = fresh(&every, recipe, seed, device)?;
         Ok(Self { starts: starts(graph, &parameters), parameters, tensors, device })
     }
 
@@ -47,18 +46,16 @@ impl Store {
     pub fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
         let parameters = graph.parameters();
         let classifiers = graph.all_classifiers();
-        let tensors = parameters
-            .iter()
-            .map(|parameter| {
-                let same =
-                    |old: &&Parameter| old.name == parameter.name && old.shape == parameter.shape;
-                let is_classifier = classifiers.contains(&parameter.node);
-                match self.parameters.iter().position(|old| same(&old)) {
-                    Some(index) if !is_classifier => Ok(self.tensors[index].shallow_clone()),
-                    _ => fresh(parameter, recipe, seed, self.device),
-                }
-            })
-            .collect::<Result<_>>()?;
+        let kept = |parameter: &Parameter| {
+            let same = |old: &Parameter| old.name == parameter.name && old.shape == parameter.shape;
+            let index = self.parameters.iter().position(same)?;
+            (!classifiers.contains(&parameter.node)).then(|| self.tensors[index].shallow_clone())
+        };
+        let kept: Vec<Option<Tensor>> = parameters.iter().map(kept).collect();
+        let new: Vec<&Parameter> =
+            parameters.iter().zip(&kept).filter(|(_, old)| old.is_none()).map(|(p, _)| p).collect();
+        let mut new = fresh(&new, recipe, seed, self.device)?.into_iter();
+        let tensors = kept.into_iter().filter_map(|old| old.or_else(|| new.next())).collect();
         *self =
             Self { starts: starts(graph, &parameters), parameters, tensors, device: self.device };
         Ok(())
@@ -157,17 +154,46 @@ fn starts(graph: &Graph, parameters: &[Parameter]) -> Vec<usize> {
     starts
 }
 
-fn fresh(parameter: &Parameter, recipe: Recipe, seed: u64, device: Device) -> Result<Tensor> {
+/// New tensors for `parameters`, all drawn at once.
+fn fresh(
+    parameters: &[&Parameter],
+    recipe: Recipe,
+    seed: u64,
+    device: Device,
+) -> Result<Vec<Tensor>> {
+    let mut tensors = parameters.iter().map(|p| unwritten(p)).collect::<Result<Vec<_>>>()?;
+    let drawn = parameters.iter().zip(&mut tensors).filter_map(|(parameter, tensor)| {
+        let values = memory(tensor)?;
+        Some(Fresh { name: &parameter.name, draw: recipe.draw(parameter), values })
+    });
+    fill(drawn.collect(), seed);
+    let finish = |(parameter, tensor): (&&Parameter, Tensor)| {
+        tensor
+            .f_to_device(device)
+            .and_then(|tensor| tensor.f_set_requires_grad(parameter.role.is_trained()))
+            .map_err(failed(&parameter.name))
+    };
+    parameters.iter().zip(tensors).map(finish).collect()
+}
+
+/// A tensor for a parameter: zero batches, or float32 values of which none is written.
+fn unwritten(parameter: &Parameter) -> Result<Tensor> {
     let shape: Vec<i64> = parameter.shape.iter().map(|&size| size as i64).collect();
-    let at = &parameter.name;
-    if parameter.role == Role::BatchCount {
-        return Tensor::f_zeros(shape, (Kind::Int64, device)).map_err(failed(at));
+    match parameter.role {
+        Role::BatchCount => Tensor::f_zeros(shape, (Kind::Int64, Device::Cpu)),
+        _ => Tensor::f_empty(shape, (Kind::Float, Device::Cpu)),
     }
-    let mut values = zeros(parameter.elements(), at)?;
-    fill(&mut values, recipe.draw(parameter), seed, &parameter.name);
-    let tensor = blob(&values, &parameter.shape)?;
-    let tensor = tensor.f_to_device_(device, Kind::Float, false, true).map_err(failed(at))?;
-    tensor.f_set_requires_grad(parameter.role.is_trained()).map_err(failed(at))
+    .map_err(failed(&parameter.name))
+}
+
+/// The values of a new float32 tensor on the CPU, in row-major order; none of another type.
+fn memory(tensor: &mut Tensor) -> Option<&mut [f32]> {
+    if tensor.f_kind().ok()? != Kind::Float || tensor.numel() == 0 {
+        return None;
+    }
+    // SAFETY: the tensor was made contiguous and float32 on the CPU by `unwritten`, and shares its memory with no other;
+    // the slice borrows it exclusively. libtorch aligns its memory to 64 bytes. Every bit pattern is a float.
+    Some(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) })
 }
 
 /// A tensor over `values`, without a copy. It must not outlive them, so it never leaves this room.

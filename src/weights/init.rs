@@ -1,9 +1,4 @@
-//! How parameters start: by the rules of a recipe, seeded by (seed, parameter name), so that a parameter's values
-//! depend neither on the order of the others nor on the number of threads.
-
-use rand::{RngExt, SeedableRng};
-use rand_distr::StandardNormal;
-use rand_xoshiro::Xoshiro256PlusPlus;
+//! How parameters start: by the rules of a recipe.
 
 use crate::graph::{Parameter, Role};
 
@@ -126,38 +121,4 @@ fn matches(pattern: &str, name: &str) -> bool {
             .strip_prefix(start)
             .is_some_and(|name| (0..=name.len()).any(|at| matches(rest, &name[at..]))),
     }
-}
-
-/// Fills one parameter, `values` in row-major order.
-pub fn fill(values: &mut [f32], draw: Draw, seed: u64, name: &str) {
-    match draw {
-        Draw::Constant(constant) => values.fill(constant),
-        Draw::Normal(deviation) => {
-            let (deviation, mut random) = (deviation as f32, generator(seed, name));
-            values.fill_with(|| deviation * random.sample::<f32, _>(StandardNormal));
-        }
-        Draw::CutNormal(deviation) => {
-            let (deviation, mut random) = (deviation as f32, generator(seed, name));
-            values.fill_with(|| {
-                loop {
-                    let value = random.sample::<f32, _>(StandardNormal);
-                    if value.abs() <= 2.0 {
-                        break deviation * value;
-                    }
-                }
-            });
-        }
-        Draw::Uniform(bound) => {
-            let (bound, mut random) = (bound as f32, generator(seed, name));
-            values.fill_with(|| bound * (2.0 * random.random::<f32>() - 1.0));
-        }
-    }
-}
-
-fn generator(seed: u64, name: &str) -> Xoshiro256PlusPlus {
-    // FNV-1a: part of the format of a seed, so it must not change with the standard library's hasher.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    Xoshiro256PlusPlus::seed_from_u64(seed ^ hash)
 }

@@ -3,6 +3,7 @@
 mod atomic;
 mod checkpoint;
 mod format;
+pub mod fresh;
 mod gather;
 pub mod init;
 pub mod keras;

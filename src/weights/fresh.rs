@@ -1,0 +1,122 @@
+//! Fresh values of many parameters at once, on every core. A value follows from the seed, the name of its parameter
+//! and its place there alone, so neither the other parameters nor the number of threads matter.
+
+use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use super::init::Draw;
+
+/// The values of one parameter, in row-major order, and what they are to become.
+#[derive(Debug)]
+pub struct Fresh<'a> {
+    pub name: &'a str,
+    pub draw: Draw,
+    pub values: &'a mut [f32],
+}
+
+/// Values that one generator draws. Part of the format of a seed: another number changes what it gives.
+const CHUNK: usize = 1 << 16;
+
+/// Fewer values than these are drawn before a thread has started.
+const WORTH_A_THREAD: usize = 1 << 18;
+
+/// Draws every value.
+pub fn fill(parameters: Vec<Fresh<'_>>, seed: u64) {
+    let total: usize = parameters.iter().map(|parameter| parameter.values.len()).sum();
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    fill_with(parameters, seed, cores.min(total / WORTH_A_THREAD));
+}
+
+fn fill_with(parameters: Vec<Fresh<'_>>, seed: u64, threads: usize) {
+    let chunks = parameters.into_iter().flat_map(|Fresh { name, draw, values }| {
+        values.chunks_mut(CHUNK).enumerate().map(move |(index, values)| (name, draw, index, values))
+    });
+    let chunks = Mutex::new(chunks);
+    let work = || {
+        loop {
+            let next = chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((name, draw, index, values)) = next else { break };
+            fill_chunk(values, draw, || generator(seed, name, index));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+}
+
+fn fill_chunk(values: &mut [f32], draw: Draw, generator: impl FnOnce() -> Xoshiro256PlusPlus) {
+    match draw {
+        Draw::Constant(constant) => values.fill(constant),
+        Draw::Normal(deviation) => {
+            let (deviation, mut random) = (deviation as f32, generator());
+            values.fill_with(|| deviation * random.sample::<f32, _>(StandardNormal));
+        }
+        Draw::CutNormal(deviation) => {
+            let (deviation, mut random) = (deviation as f32, generator());
+            values.fill_with(|| {
+                loop {
+                    let value = random.sample::<f32, _>(StandardNormal);
+                    if value.abs() <= 2.0 {
+                        break deviation * value;
+                    }
+                }
+            });
+        }
+        Draw::Uniform(bound) => {
+            let (bound, mut random) = (bound as f32, generator());
+            values.fill_with(|| bound * (2.0 * random.random::<f32>() - 1.0));
+        }
+    }
+}
+
+fn generator(seed: u64, name: &str, chunk: usize) -> Xoshiro256PlusPlus {
+    // FNV-1a: part of the format of a seed, so it must not change with the standard library's hasher.
+    let index = (chunk as u64).to_le_bytes();
+    let bytes = name.bytes().chain(index.into_iter().filter(|_| chunk > 0));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    Xoshiro256PlusPlus::seed_from_u64(seed ^ hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three parameters, of which one falls into chunks.
+    fn drawn(seed: u64, threads: usize) -> [Vec<f32>; 3] {
+        let mut values = [vec![0.0; 5 * CHUNK / 2], vec![0.0; 10], vec![0.0; 10]];
+        let draws = [Draw::Normal(1.0), Draw::Uniform(1.0), Draw::Uniform(1.0)];
+        let parameters = values
+            .iter_mut()
+            .zip(["a", "b", "c"])
+            .zip(draws)
+            .map(|((values, name), draw)| Fresh { name, draw, values })
+            .collect();
+        fill_with(parameters, seed, threads);
+        values
+    }
+
+    #[test]
+    fn values_do_not_depend_on_the_number_of_threads() {
+        let one = drawn(7, 1);
+        assert!([0, 2, 5].into_iter().all(|threads| drawn(7, threads) == one));
+        assert_ne!(drawn(8, 1), one);
+    }
+
+    #[test]
+    fn parameters_and_chunks_differ() {
+        let [long, b, c] = drawn(7, 1);
+        assert_ne!(b, c);
+        assert_ne!(long[..CHUNK], long[CHUNK..2 * CHUNK]);
+        assert_ne!(long[..CHUNK / 2], long[2 * CHUNK..]);
+    }
+}
