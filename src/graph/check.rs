@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::op::{Op, Padding};
+use super::op::{Blur, Op, Padding};
 use super::shape::{Mismatch, Shape, output_shape};
 use super::{Node, NodeId};
 use crate::error::{Error, Result};
@@ -110,6 +110,9 @@ fn sizes_are_positive(site: &Site<'_>) -> Result<(), Mismatch> {
             ("kernel", pool.kernel.height.min(pool.kernel.width)),
             ("stride", pool.stride.height.min(pool.stride.width)),
         ],
+        Op::Blur(blur) => {
+            vec![("size", blur.size), ("stride", blur.stride.height.min(blur.stride.width))]
+        }
         Op::AdaptivePool(pool) => vec![("size", pool.size.height.min(pool.size.width))],
         Op::Enlarge(enlarge) => vec![("size", enlarge.size.height.min(enlarge.size.width))],
         Op::Lrn(lrn) => vec![("size", lrn.size)],
@@ -173,6 +176,12 @@ fn rates_and_constants(site: &Site<'_>) -> Result<(), Mismatch> {
                 within("padding", border.height.max(border.width), fits, "at most half the kernel")
             }
         },
+        Op::Blur(blur) => {
+            let largest = Blur::LARGEST;
+            let border = blur.padding.height.max(blur.padding.width);
+            within("size", blur.size, blur.size <= largest, &format!("at most {largest}"))?;
+            within("padding", border, border <= MAX_SIZE, &format!("at most {MAX_SIZE}"))
+        }
         Op::Pad(pad) => {
             let size = pad.top.max(pad.bottom).max(pad.left).max(pad.right);
             within("every side", size, size <= MAX_SIZE, &format!("at most {MAX_SIZE}"))

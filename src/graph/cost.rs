@@ -21,7 +21,7 @@ pub struct NodeCost {
     pub params: u64,
     /// Values that are kept but not trained.
     pub buffers: u64,
-    /// Multiply-adds of convolutions and linear layers for one image; no bias, norm, activation or pooling.
+    /// Multiply-adds of convolutions, blurs and linear layers for one image; no bias, norm, activation or pooling.
     pub macs: u64,
     /// `None` where a value depends on the whole image.
     pub receptive: Option<Receptive>,
@@ -108,6 +108,7 @@ fn macs(op: &Op, input: Option<Shape>, output: Shape) -> u64 {
             let each = channels.saturating_mul(linear.out) as u64;
             each.saturating_mul((output.elements() / linear.out.max(1)) as u64)
         }
+        Op::Blur(blur) => (output.elements() as u64).saturating_mul((blur.size * blur.size) as u64),
         // Scores of every token with every other, and as many for the weighted values.
         Op::Attention(_) => {
             let tokens = output.elements() / output.channels().max(1);
@@ -159,6 +160,7 @@ fn widen(op: &Op, before: &[Option<Receptive>]) -> Option<Receptive> {
             before[0].map(|sees| slide(sees, conv.kernel, conv.dilation, conv.stride))
         }
         Op::Pool(pool) => before[0].map(|sees| slide(sees, pool.kernel, Pair::ONE, pool.stride)),
+        Op::Blur(blur) => before[0].map(|sees| slide(sees, blur.size.into(), Pair::ONE, blur.stride)),
         Op::AdaptivePool(_)
         | Op::GroupNorm(_)
         | Op::Flatten(_)

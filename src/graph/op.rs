@@ -222,6 +222,52 @@ impl Default for Pool {
     }
 }
 
+/// What stands around an image that a blur looks beyond.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Border {
+    /// The image, mirrored at its outermost pixels, which are not repeated.
+    #[default]
+    Mirror,
+    Zeros,
+}
+
+/// The mean of each channel in a window, weighted by binomial coefficients ([1 2 1] / 4 along each axis, for a size of
+/// 3): before a step, it keeps what is finer than the step from turning into something else (Zhang, arXiv:1904.11486).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Blur {
+    pub size: usize,
+    pub stride: Pair,
+    /// On both sides.
+    pub padding: Pair,
+    pub border: Border,
+}
+
+impl Default for Blur {
+    fn default() -> Self {
+        Self { size: 3, stride: 2.into(), padding: 1.into(), border: Border::Mirror }
+    }
+}
+
+impl Blur {
+    /// The larger ones are not exact in float32.
+    pub const LARGEST: usize = 25;
+
+    /// The weights along one axis; their sum is 1.
+    pub fn weights(&self) -> Vec<f64> {
+        let mut row = vec![1.0];
+        for _ in 1..self.size {
+            let next = |at: usize| {
+                0.5 * (row.get(at).copied().unwrap_or(0.0)
+                    + at.checked_sub(1).map_or(0.0, |before| row[before]))
+            };
+            row = (0..=row.len()).map(next).collect();
+        }
+        row
+    }
+}
+
 /// Average over a grid of `size` cells, whatever the image's size; one cell is global pooling.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -414,6 +460,7 @@ ops! {
     LayerNorm "layer_norm",
     Activation "activation",
     Pool "pool",
+    Blur "blur",
     AdaptivePool "adaptive_pool",
     Enlarge "enlarge",
     Lrn "lrn",

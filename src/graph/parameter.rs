@@ -120,6 +120,7 @@ pub(super) fn arrays(op: &Op, input: Option<Shape>) -> Vec<Array> {
         | Op::Take(_)
         | Op::Activation(_)
         | Op::Pool(_)
+        | Op::Blur(_)
         | Op::AdaptivePool(_)
         | Op::Enlarge(_)
         | Op::Lrn(_)

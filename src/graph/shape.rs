@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::op::{Conv, Embedding, Op, Padding, Pair, Pool};
+use super::op::{Blur, Border, Conv, Embedding, Op, Padding, Pair, Pool};
 
 /// The shape of one image's value; the batch comes before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +114,7 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
             let image = image(one(inputs)?)?;
             Ok(image.with_size(image.slide(|size, axis| pooled(pool, size, axis))?))
         }
+        Op::Blur(blur) => blur_shape(blur, image(one(inputs)?)?),
         Op::AdaptivePool(pool) => {
             let image = image(one(inputs)?)?;
             image.slide(|size, _| (size > 0).then_some(size))?;
@@ -217,6 +218,18 @@ fn conv_shape(conv: &Conv, image: Image) -> Result<Shape, Mismatch> {
         }
     })?;
     Ok(Shape::Image { channels: conv.out, height: size.height, width: size.width })
+}
+
+fn blur_shape(blur: &Blur, image: Image) -> Result<Shape, Mismatch> {
+    let Pair { height, width } = blur.padding;
+    if blur.border == Border::Mirror && (image.height <= height || image.width <= width) {
+        let got = format!("{}×{}", image.height, image.width);
+        return Err(Mismatch::new("an image larger than the border that mirrors it", got));
+    }
+    let size = image.slide(|size, axis| {
+        windows(size + 2 * axis.of(blur.padding), blur.size, axis.of(blur.stride))
+    })?;
+    Ok(image.with_size(size))
 }
 
 fn concat_tokens(inputs: &[Shape], width: usize) -> Result<Shape, Mismatch> {

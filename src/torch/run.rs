@@ -6,7 +6,8 @@ use super::store::{blob, copy_out};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::op::{
-    Attention, BatchNorm, Conv, DropPath, Enlarge, Function, Lrn, Padding, Pair, Pool, PoolKind,
+    Attention, BatchNorm, Blur, Border, Conv, DropPath, Enlarge, Function, Lrn, Padding, Pair,
+    Pool, PoolKind,
 };
 use crate::graph::shape::{same_padding, span};
 use crate::graph::{Graph, Node, NodeId, Op, Shape};
@@ -208,6 +209,7 @@ impl Step<'_> {
             }
             Op::Activation(op) => activation(op.function, x),
             Op::Pool(op) => pool(op, x),
+            Op::Blur(op) => blur(op, x),
             Op::AdaptivePool(op) => x.f_adaptive_avg_pool2d(op.size.sizes()),
             Op::Enlarge(op) => enlarge(op, x),
             Op::Lrn(op) => lrn(op, x),
@@ -332,6 +334,22 @@ fn pool(pool: &Pool, x: &Tensor) -> Result<Tensor, TchError> {
             sum(x)?.f_div(&sum(&ones)?)
         }
     }
+}
+
+fn blur(blur: &Blur, x: &Tensor) -> Result<Tensor, TchError> {
+    let weights: Vec<f32> = blur.weights().into_iter().map(|weight| weight as f32).collect();
+    let row = Tensor::f_from_slice(&weights)?.f_to_device(x.device())?.f_to_kind(x.f_kind()?)?;
+    let (_, channels, _, _) = x.size4()?;
+    let size = blur.size as i64;
+    let window = row.f_view([size, 1])?.f_mul(&row)?.f_view([1, 1, size, size])?;
+    let weight = window.f_repeat([channels, 1, 1, 1])?;
+    let [rows, columns] = blur.padding.sizes();
+    let border = [columns, columns, rows, rows];
+    let padded = match blur.border {
+        Border::Mirror => x.f_reflection_pad2d(border)?,
+        Border::Zeros => x.f_constant_pad_nd(border)?,
+    };
+    padded.f_conv2d(&weight, None::<&Tensor>, blur.stride.sizes(), [0, 0], [1, 1], channels)
 }
 
 fn enlarge(enlarge: &Enlarge, x: &Tensor) -> Result<Tensor, TchError> {

@@ -118,6 +118,7 @@ fn place(node: &Node, inputs: &[&Place], input: Option<Shape>) -> Place {
         // A window of one pixel only skips pixels, as a stride does.
         Op::Pool(pool) if pool.kernel == Pair::ONE => unchanged(),
         Op::Pool(pool) => Place::one(("pool", matches!(pool.kind, PoolKind::Average), &read)),
+        Op::Blur(_) => Place::one(("blur", &read)),
         Op::Concat(_) => Place { parts: read, image: None },
         Op::Add(_) | Op::Average(_) => {
             let mut sorted: Vec<u64> = inputs.iter().map(|place| place.hash()).collect();

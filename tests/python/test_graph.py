@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from timm.layers import BlurPool2d
 
 import cnnzoo as cz
 from reference import images
@@ -30,6 +32,12 @@ def norm(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.Tensor:
 def same_conv(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.Tensor:
     """17 × 18 pixels, window 5, stride 2: TensorFlow pads (2, 2) rows and (1, 2) columns."""
     return F.conv2d(F.pad(x, (1, 2, 2, 2)), p["y.weight"], stride=2)
+
+
+def binomial(size: int, channels: int) -> torch.Tensor:
+    """The weights of a blur, for a convolution of each channel by itself."""
+    row = torch.tensor([math.comb(size - 1, k) for k in range(size)]) / 2 ** (size - 1)
+    return torch.outer(row, row).expand(channels, 1, size, size)
 
 
 def attend(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -78,6 +86,20 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
     "average_pool_inside": (
         ("y = pool(input) kind=average kernel=3 stride=2 padding=1 count_padding=false",),
         lambda x, _: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+    ),
+    "blur": (
+        ("y = blur(input)",),
+        lambda x, _: BlurPool2d(6, filt_size=3, stride=2)(x),
+    ),
+    "blur_wide": (
+        ("y = blur(input) size=5 stride=1 padding=2 border=zeros",),
+        lambda x, _: BlurPool2d(6, filt_size=5, stride=1, pad_mode="constant")(x),
+    ),
+    "blur_by_axis": (
+        ("y = blur(input) size=4 stride=[1,3] padding=[0,2]",),
+        lambda x, _: F.conv2d(
+            F.pad(x, (2, 2, 0, 0), mode="reflect"), binomial(4, 6), stride=(1, 3), groups=6
+        ),
     ),
     "adaptive_pool": (
         ("y = adaptive_pool(input) size=[6,7]",),
@@ -287,6 +309,9 @@ def test_the_text_of_every_model_parses_back(name: str) -> None:
         (["a = pool(input) kernel=2", "y = concat(a, input)"], "expected images of 16×16"),
         (["y = scale(input, input)"], r"expected an image \(6, 1, 1\)"),
         (["y = pool(input) kernel=2 padding=2"], "expected padding at most half the kernel"),
+        (["y = blur(input) size=26"], "expected size at most 25, got 26"),
+        (["y = blur(input) padding=17"], "larger than the border that mirrors it, got 17×17"),
+        (["y = blur(input) size=20"], "at least as large as the window, got 17×17"),
         (["y = dropout(input) rate=1.0"], "expected rate from 0 to below 1, got 1"),
         (["y = batch_norm(input) eps=0.0"], "expected eps above 0"),
         (["y = lrn(input) size=0"], "expected size from 1"),
