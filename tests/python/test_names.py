@@ -48,8 +48,8 @@ PARTIAL: set[str] = set()
 
 # What the sources define differently beside names: the epsilon of the norms, or where a stride
 # stands or what pads, so that outputs are not to be compared.
-EPSILON = {"MobileNetV2"}
-ELSE: set[str] = set()
+EPSILON = {"MobileNetV2", "MobileNetV3"}
+ELSE: set[str] = {"MobileNet"}
 
 
 # Larger ones are left to the slow profile.
