@@ -48,8 +48,8 @@ PARTIAL = {"Inception-v3", "Inception-ResNet-v2"}
 
 # What the sources define differently beside names: the epsilon of the norms, or where a stride
 # stands or what pads, so that outputs are not to be compared.
-EPSILON = {"MobileNetV2"}
-ELSE: set[str] = {"Xception"}
+EPSILON = {"MobileNetV2", "MobileNetV3"}
+ELSE = {"MobileNet", "Xception"}
 
 
 # Larger ones are left to the slow profile.

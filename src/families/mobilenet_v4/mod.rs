@@ -17,7 +17,7 @@ use crate::blocks::{Layer, add_again, conv_norm, conv_norm_act, divisible};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{
-    AdaptivePool, BatchNorm, Conv, Dropout, Flatten, Input, Linear, Pool, PoolKind,
+    AdaptivePool, BatchNorm, Blur, Border, Conv, Dropout, Flatten, Input, Linear, Pool, PoolKind,
 };
 use crate::graph::{Builder, Graph, NodeId};
 use crate::weights::init::Recipe;
@@ -56,6 +56,10 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
                 (Smooth::Average, _) => {
                     "averages 2×2 pixels after a convolution of stride 1 where the original has stride 2; pads \
                      symmetrically, BN epsilon 1e-5"
+                }
+                (Smooth::Blur, _) => {
+                    "blurs after a convolution of stride 1 where the original has stride 2; pads symmetrically, BN \
+                     epsilon 1e-5"
                 }
             },
             weights: &[],
@@ -139,7 +143,10 @@ impl Drawing<'_> {
                 let kind = PoolKind::Average;
                 self.g.add(smooth, Pool { kind, kernel: stride, stride, ..Pool::default() }, x)
             }
-            Smooth::Not | Smooth::Average => x,
+            Smooth::Blur if smooths => {
+                self.g.add(smooth, Blur { stride, border: Border::Zeros, ..Blur::default() }, x)
+            }
+            Smooth::Not | Smooth::Average | Smooth::Blur => x,
         }
     }
 

@@ -52,6 +52,8 @@ pub(super) enum Smooth {
     Not,
     /// The mean of 2×2 pixels.
     Average,
+    /// The binomial mean of 3×3 pixels.
+    Blur,
 }
 
 pub(super) struct Row {
@@ -97,6 +99,7 @@ pub(super) const ROWS: &[Row] = &[
     Row { name: "mobilenet_v4_conv_small_050", timm: "mobilenetv4_conv_small_050", width: 0.5, mean: HALVES, std: HALVES, ..SMALL_ROW },
     Row { name: "mobilenet_v4_conv_medium", timm: "mobilenetv4_conv_medium", ..MEDIUM_ROW },
     Row { name: "mobilenet_v4_conv_aa_medium", timm: "mobilenetv4_conv_aa_medium", smooth: Smooth::Average, ..MEDIUM_ROW },
+    Row { name: "mobilenet_v4_conv_blur_medium", timm: "mobilenetv4_conv_blur_medium", smooth: Smooth::Blur, image_size: 224, resize: 235, ..MEDIUM_ROW },
     Row { name: "mobilenet_v4_conv_large", timm: "mobilenetv4_conv_large", ..LARGE_ROW },
     Row { name: "mobilenet_v4_conv_aa_large", timm: "mobilenetv4_conv_aa_large", smooth: Smooth::Average, image_size: 448, resize: 471, ..LARGE_ROW },
 ];
