@@ -393,7 +393,9 @@ def create_model(
         device: `cpu`, `cuda` or `cuda:N`.
         seed: Of the initial parameters.
         meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
-        **options: Of the family: `drop_rate`, `drop_path_rate`.
+        **options: Of the family: `drop_rate`, `drop_path_rate`; of EfficientNet also
+            `width_multiplier` and `depth_multiplier`, how many times as many channels and blocks as
+            in the smallest, in place of the model's own.
 
     Raises:
         UnknownModelError: There is no such model; it names the closest.
