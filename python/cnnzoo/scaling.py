@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from cnnzoo.errors import ArgumentError
 
@@ -45,7 +46,7 @@ class Scaling:
         return self.depth * self.width**2 * self.resolution**2
 
     @property
-    def options(self) -> dict[str, float | int]:
+    def options(self) -> dict[str, Any]:
         """What `create_model` builds the network from: `**scaling.options`."""
         return {
             "width_multiplier": self.width,

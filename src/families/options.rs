@@ -82,8 +82,9 @@ impl Options {
     /// Only those that every edition of a variant reads, which are those that sizes follow from.
     #[must_use]
     pub fn common(&self) -> Self {
-        let Self { num_classes, in_channels, image_size, width_multiplier, depth_multiplier, .. } =
-            *self;
+        let Self {
+            num_classes, in_channels, image_size, width_multiplier, depth_multiplier, ..
+        } = *self;
         Self {
             num_classes,
             in_channels,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from torch import nn
 from torchvision.models.efficientnet import FusedMBConv, MBConv
 
@@ -78,8 +78,9 @@ def rates_of_torch(edition: Edition) -> list[float]:
 
     build: Any = timm.create_model if edition.source == "timm" else torchvision.models.get_model
     with torch.device("meta"):
-        module: nn.Module = build(edition.source_name)
-    paths, drops = [], []
+        module = build(edition.source_name)
+    paths: list[float] = []
+    drops: list[float] = []
     for layer in module.modules():
         if isinstance(layer, MBConv | FusedMBConv):
             # It has one in blocks that are no residual, too.

@@ -6,6 +6,7 @@ import dataclasses
 import doctest
 import json
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -55,15 +56,17 @@ def test_the_equation_of_the_paper() -> None:
         # The paper holds α·β²·γ² near 2.
         assert found.cost == pytest.approx(1.92**phi, rel=1e-3 * max(1, abs(phi)))
     other = cz.compound_scaling(2, alpha=1.1, beta=1, gamma=1.5, base_size=100)
-    assert (other.depth, other.width, other.image_size) == (pytest.approx(1.21), 1, 225)
+    assert other.depth == pytest.approx(1.21)
+    assert (other.width, other.image_size) == (1, 225)
 
 
 def worst(phi: float, published: cz.Scaling) -> float:
     """The largest relative difference between depth, width and resolution and the published."""
     found = cz.compound_scaling(phi)
     return max(
-        abs(getattr(found, what) / getattr(published, what) - 1)
-        for what in ("depth", "width", "resolution")
+        abs(found.depth / published.depth - 1),
+        abs(found.width / published.width - 1),
+        abs(found.resolution / published.resolution - 1),
     )
 
 
@@ -116,10 +119,8 @@ def of_torchvision(width: float, depth: float) -> torch.nn.Module:
 def of_timm(width: float, depth: float, *, generator: str) -> torch.nn.Module:
     from timm.models import efficientnet
 
-    module: torch.nn.Module = getattr(efficientnet, generator)(
-        "efficientnet_b0", channel_multiplier=width, depth_multiplier=depth
-    )
-    return module
+    build: Callable[..., torch.nn.Module] = getattr(efficientnet, generator)
+    return build("efficientnet_b0", channel_multiplier=width, depth_multiplier=depth)
 
 
 MULTIPLIERS = [(0.35, 0.5), (0.9, 2.05), (1.33, 1.7), (2.2, 3.6)]
@@ -199,7 +200,7 @@ def test_a_scaled_network_runs_and_is_saved(tmp_path: Any) -> None:
         ({"width_multiplier": float("nan")}, "width_multiplier"),
     ],
 )
-def test_multipliers_out_of_range_are_refused(options: dict[str, float], message: str) -> None:
+def test_multipliers_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(cz.ArgumentError, match=message):
         cz.create_model("efficientnet_b0", meta=True, **options)
 

@@ -116,11 +116,7 @@ impl Dialect {
 }
 
 fn keras_layer(prefix: &str) -> Layer {
-    Layer::new(
-        &format!("{prefix}conv"),
-        &format!("{prefix}bn"),
-        &format!("{prefix}activation"),
-    )
+    Layer::new(&format!("{prefix}conv"), &format!("{prefix}bn"), &format!("{prefix}activation"))
 }
 
 /// `a` to `z`, as Keras numbers the blocks of a stage, then `aa`, `ab` and so on.
