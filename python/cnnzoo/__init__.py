@@ -33,6 +33,7 @@ from cnnzoo.model import Model, create_model, load
 from cnnzoo.prediction import Guess, Prediction
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.registry import ModelInfo, list_models, model_info
+from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
 from cnnzoo.summary import Summary, SummaryRow
 from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
 
@@ -56,17 +57,20 @@ __all__ = [
     "Prediction",
     "Preprocess",
     "Published",
+    "Scaling",
     "ShapeError",
     "Summary",
     "SummaryRow",
     "UnknownModelError",
     "WeightsError",
     "__version__",
+    "compound_scaling",
     "create_model",
     "errors",
     "list_models",
     "load",
     "model_info",
+    "published_scaling",
     "published_weights",
     "registry",
 ]

@@ -403,7 +403,9 @@ def create_model(
             `aux`, whether there are auxiliary classifiers, which run in training only;
             `transform_input`, whether images come with ImageNet's mean and deviation while the
             network was trained on values of -1 to 1, as torchvision's published weights of
-            GoogLeNet and Inception v3 were, which set it.
+            GoogLeNet and Inception v3 were, which set it;
+            of EfficientNet also `width` and `depth`, how many times as many channels and blocks as
+            in the smallest, in place of the model's own.
 
     Raises:
         UnknownModelError: There is no such model; it names the closest.

@@ -1,0 +1,139 @@
+"""Compound scaling: how deep, wide and fine EfficientNets are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from cnnzoo.errors import ArgumentError
+
+# Side of the image of EfficientNet-B0, in pixels.
+BASE_SIZE = 224
+
+# What B0 to B7 are published with: width, depth, side of the image.
+PUBLISHED = {
+    "efficientnet_b0": (1.0, 1.0, 224),
+    "efficientnet_b1": (1.0, 1.1, 240),
+    "efficientnet_b2": (1.1, 1.2, 260),
+    "efficientnet_b3": (1.2, 1.4, 300),
+    "efficientnet_b4": (1.4, 1.8, 380),
+    "efficientnet_b5": (1.6, 2.2, 456),
+    "efficientnet_b6": (1.8, 2.6, 528),
+    "efficientnet_b7": (2.0, 3.1, 600),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """How many times as deep, wide and fine as its base a network is.
+
+    Attributes:
+        depth: Times as many blocks in a stage, rounded up.
+        width: Times as many channels, rounded to multiples of 8.
+        resolution: Times as many pixels along a side of the image.
+        image_size: That side in pixels.
+    """
+
+    depth: float
+    width: float
+    resolution: float
+    image_size: int
+
+    @property
+    def cost(self) -> float:
+        """How many times as many multiply-adds, before rounding: depth · width² · resolution²."""
+        return self.depth * self.width**2 * self.resolution**2
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `create_model` builds the network from: `**scaling.options`."""
+        return {
+            "width": self.width,
+            "depth": self.depth,
+            "image_size": self.image_size,
+        }
+
+
+def compound_scaling(
+    phi: float,
+    *,
+    alpha: float = 1.2,
+    beta: float = 1.1,
+    gamma: float = 1.15,
+    base_size: int = BASE_SIZE,
+) -> Scaling:
+    """Scale depth, width and resolution together: alpha^phi, beta^phi and gamma^phi.
+
+    Equation 3 of arXiv:1905.11946, with the constants that its section 4 found for EfficientNet.
+    With these, a step of phi makes a network 1.92 times as costly.
+
+        >>> scaling = cz.compound_scaling(1)
+        >>> scaling.depth, scaling.width, scaling.image_size
+        (1.2, 1.1, 258)
+        >>> model = cz.create_model("efficientnet_b0", **scaling.options)
+
+    B0 to B7 do not follow from the equation, and the paper names no phi of theirs. Only phi = 0
+    gives exactly a published network, B0; phi = 1 gives depth and width of B2, and 258 pixels
+    where it has 260. The others come near: by the best phi, the largest of the three differences is
+
+        ====  =====  ==========
+        ..    phi    difference
+        ====  =====  ==========
+        B1    0.34   3.3 %
+        B2    1.03   0.5 %
+        B3    1.95   1.9 %
+        B4    3.46   4.4 %
+        B5    4.64   6.0 %
+        B6    5.61   7.0 %
+        B7    6.56   6.6 %
+        ====  =====  ==========
+
+    `published_scaling` has the published numbers, from which those networks follow exactly.
+
+    Args:
+        phi: How much more may be spent: 0 for the base network; may be a fraction, or negative.
+        alpha: Of depth.
+        beta: Of width.
+        gamma: Of resolution.
+        base_size: Side of the base network's image in pixels.
+
+    Raises:
+        ArgumentError: phi is not finite, or the result is no network; alpha, beta or gamma is
+            below 1, or base_size below 1.
+    """
+    for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
+        if not (math.isfinite(value) and value >= 1):
+            raise ArgumentError(f"`{name}`: expected a number from 1, got {value}")
+    if base_size < 1:
+        raise ArgumentError(f"`base_size`: expected from 1, got {base_size}")
+    try:
+        depth, width, resolution = (float(base) ** phi for base in (alpha, beta, gamma))
+        image_size = round(base_size * resolution)
+    except (OverflowError, ValueError):
+        image_size = 0
+    if image_size < 1:
+        raise ArgumentError(
+            f"`phi`: expected a number that leaves an image, such as 0 to 7, got {phi}"
+        )
+    return Scaling(depth=depth, width=width, resolution=resolution, image_size=image_size)
+
+
+def published_scaling(name: str) -> Scaling:
+    """Look up what a network from EfficientNet-B0 to B7 was published with.
+
+    Torchvision and timm draw some of them for images of another size, on which they trained them.
+
+        >>> cz.published_scaling("efficientnet_b4")
+        Scaling(depth=1.8, width=1.4, resolution=1.6964285714285714, image_size=380)
+
+    Args:
+        name: From `"efficientnet_b0"` to `"efficientnet_b7"`.
+
+    Raises:
+        ArgumentError: There is no such network.
+    """
+    if name not in PUBLISHED:
+        raise ArgumentError(f"`name`: expected one of {', '.join(PUBLISHED)}, got '{name}'")
+    width, depth, size = PUBLISHED[name]
+    return Scaling(depth=depth, width=width, resolution=size / BASE_SIZE, image_size=size)
