@@ -338,6 +338,26 @@ def pair(
     return model, reference
 
 
+def without_kinks(model: cz.Model, reference: KerasReference) -> cz.Model:
+    """Put SiLU in the place of ReLU, and averages in that of maxima, in both; ours comes back."""
+    import keras
+
+    for layer in reference.model.layers:
+        if isinstance(layer, keras.layers.Activation):
+            layer.activation = keras.activations.silu
+        elif isinstance(layer, keras.layers.MaxPooling2D):
+            layer.pool_mode = "average"
+    lines = str(model.graph).splitlines()
+    for index, line in enumerate(lines):
+        if " = activation(" in line:
+            lines[index] += " function=silu"
+        elif " = pool(" in line and "kind=" not in line:
+            lines[index] += " kind=average"
+    ours = cz.Model.from_graph(cz.Graph.parse("\n".join(lines)))
+    ours.load_state_dict(model.state_dict())
+    return ours
+
+
 def cheapest(of: list[Edition], count: int) -> Iterator[Edition]:
     """Of every family, source and deviation, the editions that cost least."""
     groups: dict[tuple[str, str, str], list[Edition]] = {}

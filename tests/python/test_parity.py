@@ -28,6 +28,7 @@ from reference import (
     editions,
     images,
     pair,
+    without_kinks,
 )
 from tolerance import (
     LEAST_GRADIENT,
@@ -56,9 +57,16 @@ KERAS_TRIES = 3
 # ten times as well.
 WITHOUT_BENDS = {"EfficientNet", "EfficientNetV2"}
 
+# Networks of Keras whose norms have no scale, so that they put some values near zero whatever their
+# shift: gradients are compared with functions in both that bend and choose nowhere, which any image
+# allows, on two images of so many pixels; the last batch statistics come from 18 values then.
+WITHOUT_KINKS = {"Inception-v3": 139, "Inception-ResNet-v2": 139}
+
 # Pixels that a network needs so that no window is larger than what it slides over.
 SMALLEST = {
     "Inception-v3": 75,
+    "Inception-v4": 75,
+    "Inception-ResNet-v2": 75,
     # Keras takes no smaller images.
     "Xception": 71,
 }
@@ -96,16 +104,29 @@ class Comparison:
     def training(self, size: tuple[int, int], *, image_size: int | None = None) -> None:
         """One step on images of this size."""
         is_keras = self.edition.source == "keras"
+        family = self.edition.info.family
         tolerance = ROUNDING_IN_ANOTHER_LAYOUT if is_keras else ROUNDING_OF_GRADIENTS
-        smooth = self.edition.info.family not in WITHOUT_BENDS
-        for seed in range(1, 1 + (KERAS_TRIES if is_keras else 1)):
-            model, reference = pair(self.edition, image_size=image_size, smooth=smooth)
-            step = one_step(model, reference, images(size, 4, seed=seed))
-            if step.gradient <= tolerance:
-                break
+        if is_keras and family in WITHOUT_KINKS:
+            step = self.step_without_kinks(WITHOUT_KINKS[family])
+        else:
+            smooth = family not in WITHOUT_BENDS
+            for seed in range(1, 1 + (KERAS_TRIES if is_keras else 1)):
+                model, reference = pair(self.edition, image_size=image_size, smooth=smooth)
+                step = one_step(model, reference, images(size, 4, seed=seed))
+                if step.gradient <= tolerance:
+                    break
         self.differences.add(self.edition, "training", step.values)
         self.differences.add(self.edition, "gradients", step.gradient)
         assert step.gradient <= tolerance, f"gradient of {step.worst}"
+
+    def step_without_kinks(self, side: int) -> Step:
+        """One with other functions, after one with the network's own, whose values have to equal."""
+        x = images((side, side), 2)
+        own = one_step(*pair(self.edition, image_size=side, smooth=True), x)
+        model, reference = pair(self.edition, image_size=side)
+        assert isinstance(reference, KerasReference)
+        step = one_step(without_kinks(model, reference), reference, x)
+        return step._replace(values=max(step.values, own.values))
 
 
 @pytest.mark.parametrize("edition", params(list(cheapest(EDITIONS, QUICK))))

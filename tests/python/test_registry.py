@@ -19,7 +19,11 @@ RESNETS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 def test_patterns_and_filters() -> None:
     assert cz.list_models("resnet*", family="resnet", source="torchvision") == RESNETS
     assert cz.list_models("RESNET*") == []
-    assert cz.list_models("resnet1*", family="resnet-d") == ["resnet18d", "resnet101d", "resnet152d"]
+    assert cz.list_models("resnet1*", family="resnet-d") == [
+        "resnet18d",
+        "resnet101d",
+        "resnet152d",
+    ]
     assert cz.list_models("*lite0") == ["efficientnet_lite0", "tf_efficientnet_lite0"]
     assert set(cz.list_models(weights=True)) >= {*RESNETS, "tf_efficientnet_lite0"}
     assert "efficientnet_lite4" not in cz.list_models(weights=True)

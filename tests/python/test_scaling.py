@@ -160,9 +160,7 @@ def test_any_multipliers_give_what_keras_gives(version: str, width: float, depth
         options = {"name": "efficientnetv2-b0"}
     keras.backend.clear_session()
     model = build(width, depth, 64, weights=None, input_shape=(64, 64, 3), **options)
-    drawn = _native.draw(
-        name, "keras", json.dumps({"width": width, "depth": depth})
-    )
+    drawn = _native.draw(name, "keras", json.dumps({"width": width, "depth": depth}))
     ours = {key: math.prod(shape) for key, shape in shapes(drawn) if "num_batches" not in key}
     # Of preprocessing, and of random draws.
     others = {"Normalization", "Dropout"}
