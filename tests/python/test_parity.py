@@ -120,7 +120,7 @@ class Comparison:
         assert step.gradient <= tolerance, f"gradient of {step.worst}"
 
     def step_without_kinks(self, side: int) -> Step:
-        """One with other functions, after one with the network's own, whose values have to equal."""
+        """One with other functions, after one with the network's own for its values."""
         x = images((side, side), 2)
         own = one_step(*pair(self.edition, image_size=side, smooth=True), x)
         model, reference = pair(self.edition, image_size=side)
