@@ -16,7 +16,7 @@ use super::registry::parse_options;
 use crate::error::{Error, Result};
 use crate::families::{self, Edition, Options, Variant};
 use crate::graph::{self, NodeId, Parameter};
-use crate::torch::{self, Pullback, Store, Stored, View};
+use crate::torch::{self, Manner, Pullback, Store, Stored, View};
 use crate::weights::init::Recipe;
 use crate::weights::keras;
 use crate::weights::load::Policy;
@@ -219,9 +219,11 @@ impl Model {
         let cotangent = View { shape: cotangent.shape(), values: cotangent.as_slice()? };
         let (pullback, names) = detached(py, || {
             let mut state = self.write();
+            let checkpointing = state.options.checkpointing.unwrap_or(false);
             let (graph, store) = state.parts()?;
+            let manner = Manner { training, checkpointing };
             let Pullback { output, gradients } =
-                torch::pull_back(graph, store, x, cotangent, training)?;
+                torch::pull_back(graph, store, x, cotangent, manner)?;
             let names: Vec<String> = gradients
                 .iter()
                 .map(|(index, _)| store.parameters()[*index].name.clone())

@@ -144,9 +144,9 @@ pub(super) fn parse_options(name: &str, options: &str) -> Result<Options, Error>
             .fold(text.as_str(), |text, end| text.split(end).next().unwrap_or(text));
         Error::Argument {
             at: format!("the options of {name}"),
-            expected:
-                "num_classes, in_channels, image_size, drop_rate or drop_path_rate, each a number"
-                    .into(),
+            expected: "numbers for num_classes, in_channels, image_size, drop_rate or \
+                drop_path_rate, true or false for checkpointing"
+                .into(),
             got: format!("{options} ({fault})"),
         }
     })

@@ -23,10 +23,13 @@ pub struct Options {
     /// Stochastic depth of the last block; earlier blocks have linearly less.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_path_rate: Option<f64>,
+    /// Training keeps few values and computes the others again when it needs them. The graph is the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpointing: Option<bool>,
 }
 
 /// Options that every edition of every family reads.
-pub const COMMON_OPTIONS: [&str; 3] = ["num_classes", "in_channels", "image_size"];
+pub const COMMON_OPTIONS: [&str; 4] = ["num_classes", "in_channels", "image_size", "checkpointing"];
 
 /// No more classes, channels or pixels than this: it keeps every size computable, and is far above any real one.
 const MAX_SIZE: usize = 1 << 16;
@@ -60,8 +63,8 @@ impl Options {
     /// Only those that every edition reads.
     #[must_use]
     pub fn common(&self) -> Self {
-        let Self { num_classes, in_channels, image_size, .. } = *self;
-        Self { num_classes, in_channels, image_size, ..Self::default() }
+        let Self { num_classes, in_channels, image_size, checkpointing, .. } = *self;
+        Self { num_classes, in_channels, image_size, checkpointing, ..Self::default() }
     }
 
     fn accepted(name: &str, option: &str, edition: &Edition) -> Result<()> {

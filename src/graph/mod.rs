@@ -6,6 +6,7 @@ mod check;
 mod cost;
 pub mod op;
 mod parameter;
+mod segment;
 pub mod shape;
 mod text;
 
@@ -13,6 +14,7 @@ pub use build::Builder;
 pub use cost::{Cost, NodeCost, Receptive};
 pub use op::Op;
 pub use parameter::{Parameter, Role};
+pub use segment::Segment;
 pub use shape::Shape;
 
 use std::collections::HashSet;
@@ -103,6 +105,11 @@ impl Graph {
 
     pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
         (0..self.nodes.len()).map(NodeId)
+    }
+
+    /// The node that holds the images.
+    pub fn image(&self) -> NodeId {
+        NodeId(0)
     }
 
     /// The node that holds the logits.
