@@ -368,6 +368,7 @@ def create_model(
     num_classes: int | None = None,
     in_channels: int = 3,
     image_size: int | None = None,
+    checkpointing: bool = False,
     source: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     device: str = "cpu",
@@ -385,6 +386,8 @@ def create_model(
         image_size: Height and width that the network is drawn for, and that `preprocess` cuts
             photographs to; those of published weights if not given. Others can be run, but not by
             networks that learn positions (ViT).
+        checkpointing: Train in less memory: keep few values, and compute the others again when the
+            gradients need them, for about the time of one more run.
         source: Whose definition of the network; its default one if not given.
         weights: `"default"`, a tag of `model_info(name).weights` in any case, or a file. What is
             neither installed nor cached is downloaded. A tag of another source selects that
@@ -422,6 +425,7 @@ def create_model(
         "num_classes": num_classes,
         "in_channels": None if in_channels == USUAL_CHANNELS else in_channels,
         "image_size": image_size,
+        "checkpointing": checkpointing or None,
         **options,
     }
     given = {option: value for option, value in given.items() if value is not None}

@@ -66,7 +66,13 @@ pub fn pull_back(
         gradients: BTreeMap::new(),
     };
     let output = tch::with_grad(|| run.segments(&segments))?;
-    Ok(Pullback { output, gradients: run.gradients.into_iter().collect() })
+    let copied = |(index, gradient): (usize, Tensor)| {
+        Ok((index, array(&gradient, &store.parameters()[index].name)?))
+    };
+    Ok(Pullback {
+        output,
+        gradients: run.gradients.into_iter().map(copied).collect::<Result<_>>()?,
+    })
 }
 
 /// The nodes whose values depend on a trained parameter.
@@ -90,7 +96,7 @@ struct Run<'a> {
     masks: Masks,
     /// The gradients of the values that are known so far.
     cotangents: Values,
-    gradients: BTreeMap<usize, Array>,
+    gradients: BTreeMap<usize, Tensor>,
 }
 
 impl Run<'_> {
@@ -104,10 +110,13 @@ impl Run<'_> {
                 self.walk.run(nodes, &mut self.values, &self.kept, pass)?;
             }
         }
-        let leaves = self.leaves(last)?;
-        let values = self.record(last, &leaves, false)?;
-        let logits = array(&values[&output], "the output")?;
-        self.back(last, &leaves, values)?;
+        let logits = {
+            let leaves = self.leaves(last)?;
+            let values = self.record(last, &leaves, false)?;
+            let logits = array(&values[&output], "the output")?;
+            self.back(last, &leaves, values)?;
+            logits
+        };
         for segment in earlier.iter().rev() {
             // They are computed again.
             segment.nodes.iter().for_each(|id| _ = self.values.remove(id));
@@ -170,10 +179,7 @@ impl Run<'_> {
         for (&(&id, _), gradient) in leaves.iter().zip(gradients.by_ref()) {
             self.cotangents.insert(id, gradient);
         }
-        for (index, gradient) in trained.into_iter().zip(gradients) {
-            let name = &self.walk.store.parameters()[index].name;
-            self.gradients.insert(index, array(&gradient, name)?);
-        }
+        self.gradients.extend(trained.into_iter().zip(gradients));
         Ok(())
     }
 
