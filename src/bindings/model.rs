@@ -453,15 +453,22 @@ impl Model {
     }
 
     /// `strict`, `lenient`, or `pretrained`: where another number of classes was asked for than is usual, the
-    /// classifier may differ and keeps its fresh values.
+    /// classifier may differ and keeps its fresh values; where other channels were, the first convolution is adapted.
     fn policy(&self, name: &str) -> Result<Policy> {
         let options = self.read().options.clone();
         Ok(match (name, self.row) {
             ("lenient", _) => Policy::Lenient,
-            ("pretrained", Some((variant, edition))) if options.num_classes.is_some() => {
+            ("pretrained", Some((variant, edition))) => {
                 let usual = variant.graph(edition, &Options { num_classes: None, ..options })?;
-                let names = usual.classifiers().into_iter().map(|id| usual.node(id).name.clone());
-                Policy::FreshClassifiers(names.collect())
+                let names = |nodes: Vec<NodeId>| {
+                    nodes.into_iter().map(|id| usual.node(id).name.clone()).collect()
+                };
+                let classifiers =
+                    if options.num_classes.is_some() { usual.classifiers() } else { Vec::new() };
+                Policy::Pretrained {
+                    fresh: names(classifiers),
+                    adapted: names(usual.first_convolutions()),
+                }
             }
             _ => Policy::Strict,
         })

@@ -154,6 +154,21 @@ impl Graph {
         }
     }
 
+    /// The convolutions that read the image itself, or what nodes without parameters make of it.
+    pub fn first_convolutions(&self) -> Vec<NodeId> {
+        let mut is_image = vec![true; 1];
+        for node in &self.nodes[1..] {
+            let reads =
+                !node.inputs.is_empty() && node.inputs.iter().all(|input| is_image[input.0]);
+            is_image.push(reads && !parameter::has_arrays(&node.op));
+        }
+        let is_first = |id: &NodeId| {
+            let node = self.node(*id);
+            matches!(node.op, Op::Conv(_)) && node.inputs.iter().all(|input| is_image[input.0])
+        };
+        self.ids().filter(is_first).collect()
+    }
+
     /// The last node of each resolution on the way to the output, the finest first; a single pixel is none.
     pub fn pyramid(&self) -> Vec<NodeId> {
         let needed = self.needed_for(&[self.output]);

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def cheapest_of_each_family() -> list[str]:
 def without_and_with(name: str, rate: float | None) -> tuple[cz.Model, cz.Model]:
     """The same model twice, the second with checkpointing; with that rate, where it has any."""
     info = cz.model_info(name)
-    options = {} if rate is None else dict.fromkeys(RATES & set(info.options), rate)
+    options: dict[str, Any] = {} if rate is None else dict.fromkeys(RATES & set(info.options), rate)
     size = min(SIZE, info.input_size)
     plain, frugal = (
         cz.create_model(
