@@ -59,9 +59,11 @@ class Variable(NamedTuple):
         )
 
     def to_ours(self, theirs: Array) -> Array:
-        """Of an array whose shape is not the expected one, that array, to be complained about."""
+        """An array of another shape than expected comes in our layout if it can, to be judged."""
         if _without_ones(theirs.shape) != _without_ones(self.shape):
-            return theirs
+            turns = self.view == self.own_shape and theirs.ndim == len(self.axes)
+            back = np.argsort(self.axes)
+            return np.ascontiguousarray(theirs.transpose(back)) if turns else theirs
         turned = [self.view[axis] for axis in self.axes]
         values = theirs.reshape(turned).transpose(np.argsort(self.axes))
         return np.ascontiguousarray(values.reshape(self.own_shape))

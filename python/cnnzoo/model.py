@@ -42,6 +42,7 @@ class Model:
         self._engine = engine
         self._preprocess = preprocess
         self._labels: tuple[str, ...] | None = None
+        self._load_report: LoadReport | None = None
 
     @property
     def name(self) -> str:
@@ -77,6 +78,11 @@ class Model:
     def preprocess(self) -> Preprocess:
         """How photographs are prepared for its weights."""
         return self._preprocess
+
+    @property
+    def load_report(self) -> LoadReport | None:
+        """What the last loading of weights did, that of `create_model` too; none before it."""
+        return self._load_report
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -331,7 +337,7 @@ class Model:
     def _load_file(self, file: str | os.PathLike[str], source: str, policy: str) -> LoadReport:
         if Path(file).suffix.lower() in keras.SUFFIXES:
             return self._load_arrays(keras.read(file), "keras", policy, os.fspath(file))
-        return _report(self._engine.load_weights(os.fspath(file), source, policy))
+        return self._note(self._engine.load_weights(os.fspath(file), source, policy))
 
     def _load_arrays(
         self, arrays: dict[str, NDArray[Any]], source: str, policy: str, origin: str
@@ -339,7 +345,11 @@ class Model:
         if source in {"auto", "keras"} and any("/" in name for name in arrays):
             source = "keras"
             arrays = keras.to_ours(arrays, self._keras_variables())
-        return _report(self._engine.load_state_dict(arrays, source, policy, origin))
+        return self._note(self._engine.load_state_dict(arrays, source, policy, origin))
+
+    def _note(self, fields: dict[str, Any]) -> LoadReport:
+        self._load_report = _report(fields)
+        return self._load_report
 
     def _keras_variables(self) -> list[keras.Variable]:
         return [keras.Variable(*fields) for fields in self._engine.keras_variables()]
@@ -368,6 +378,7 @@ def create_model(
     num_classes: int | None = None,
     in_channels: int = 3,
     image_size: int | None = None,
+    checkpointing: bool = False,
     source: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     device: str = "cpu",
@@ -385,11 +396,14 @@ def create_model(
         image_size: Height and width that the network is drawn for, and that `preprocess` cuts
             photographs to; those of published weights if not given. Others can be run, but not by
             networks that learn positions (ViT).
+        checkpointing: Train in less memory: keep few values, and compute the others again when the
+            gradients need them, for about the time of one more run.
         source: Whose definition of the network; its default one if not given.
         weights: `"default"`, a tag of `model_info(name).weights` in any case, or a file. What is
             neither installed nor cached is downloaded. A tag of another source selects that
             source unless one is given. With another number of classes than the file's, the
-            classifier starts afresh; positions of another image size are interpolated.
+            classifier starts afresh; positions of another image size are interpolated; the first
+            convolution is made to fit other channels than three (`LoadReport.adapted`).
         device: `cpu`, `cuda` or `cuda:N`.
         seed: Of the initial parameters.
         meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
@@ -435,6 +449,7 @@ def create_model(
         "num_classes": num_classes,
         "in_channels": None if in_channels == USUAL_CHANNELS else in_channels,
         "image_size": image_size,
+        "checkpointing": checkpointing or None,
         **options,
     }
     given = {option: value for option, value in given.items() if value is not None}
@@ -508,7 +523,7 @@ def _array(name: object, value: Any) -> NDArray[Any]:
 def _report(fields: dict[str, Any]) -> LoadReport:
     shapes = {
         what: tuple(Mismatch(*mismatch) for mismatch in fields[what])
-        for what in ("mismatched", "resampled")
+        for what in ("mismatched", "resampled", "adapted")
     }
     return LoadReport(**{**fields, **shapes})
 

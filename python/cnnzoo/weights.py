@@ -32,6 +32,8 @@ class LoadReport:
         mismatched: Parameters whose shape differs.
         resampled: Positions of another image size, which were interpolated: bicubic, antialiased,
             those of tokens that are no patch kept.
+        adapted: First convolutions for red, green and blue, which `create_model` made to fit other
+            channels: their sum for one channel, else the three in turn, times 3 / channels.
         converted: Parameters whose values came in another type than float32, and which.
         ignored: Entries of the file that are no arrays, and what they are.
         naming: Whose names the file carries.
@@ -43,6 +45,7 @@ class LoadReport:
     unexpected: tuple[str, ...]
     mismatched: tuple[Mismatch, ...]
     resampled: tuple[Mismatch, ...]
+    adapted: tuple[Mismatch, ...]
     converted: dict[str, str]
     ignored: dict[str, str]
     naming: str
@@ -55,6 +58,7 @@ class LoadReport:
             "unexpected",
             "mismatched",
             "resampled",
+            "adapted",
             "converted",
             "ignored",
         )

@@ -36,6 +36,7 @@ pub(super) fn into_python<'py>(
     fields.set_item("unexpected", PyTuple::new(py, matched.unexpected)?)?;
     fields.set_item("mismatched", shapes(&matched.mismatched)?)?;
     fields.set_item("resampled", shapes(&matched.resampled)?)?;
+    fields.set_item("adapted", shapes(&matched.adapted)?)?;
     fields.set_item("converted", converted)?;
     fields.set_item("ignored", ignored)?;
     fields.set_item("naming", naming.to_string())?;

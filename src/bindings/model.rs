@@ -16,7 +16,7 @@ use super::registry::parse_options;
 use crate::error::{Error, Result};
 use crate::families::{self, Edition, Options, Variant};
 use crate::graph::{self, NodeId, Parameter};
-use crate::torch::{self, Pullback, Store, Stored, View};
+use crate::torch::{self, Manner, Pullback, Store, Stored, View};
 use crate::weights::init::Recipe;
 use crate::weights::keras;
 use crate::weights::load::Policy;
@@ -222,9 +222,11 @@ impl Model {
         let cotangent = View { shape: cotangent.shape(), values: cotangent.as_slice()? };
         let (pullback, names) = detached(py, || {
             let mut state = self.write();
+            let checkpointing = state.options.checkpointing.unwrap_or(false);
             let (graph, store) = state.parts()?;
+            let manner = Manner { training, checkpointing };
             let Pullback { output, gradients } =
-                torch::pull_back(graph, store, x, cotangent, training)?;
+                torch::pull_back(graph, store, x, cotangent, manner)?;
             let names: Vec<String> = gradients
                 .iter()
                 .map(|(index, _)| store.parameters()[*index].name.clone())
@@ -406,6 +408,11 @@ impl Model {
         Ok(Policy::Pretrained {
             fresh: fresh.map(|id| usual.node(id).name.clone()).collect(),
             auxiliary: usual.auxiliary_arrays(),
+            adapted: usual
+                .first_convolutions()
+                .into_iter()
+                .map(|id| usual.node(id).name.clone())
+                .collect(),
         })
     }
 
@@ -474,7 +481,7 @@ impl Model {
 
     /// `strict`, `lenient`, or `pretrained`: where another number of classes was asked for than is usual, the
     /// classifiers may differ and keep their fresh values; where no auxiliary classifiers were asked for, the file may
-    /// hold them.
+    /// hold them; where other channels were, the first convolution is adapted.
     fn policy(&self, name: &str) -> Result<Policy> {
         match name {
             "lenient" => Ok(Policy::Lenient),

@@ -47,10 +47,13 @@ pub struct Options {
     /// How many times as many blocks as the family's base network, in place of the variant's own factor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<f64>,
+    /// Training keeps few values and computes the others again when it needs them. The graph is the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpointing: Option<bool>,
 }
 
 /// Options that every edition of every family reads.
-pub const COMMON_OPTIONS: [&str; 3] = ["num_classes", "in_channels", "image_size"];
+pub const COMMON_OPTIONS: [&str; 4] = ["num_classes", "in_channels", "image_size", "checkpointing"];
 
 /// No more classes, channels or pixels than this: it keeps every size computable, and is far above any real one.
 const MAX_SIZE: usize = 1 << 16;

@@ -7,6 +7,7 @@ mod cost;
 pub mod op;
 mod parameter;
 mod revise;
+mod segment;
 pub mod shape;
 mod text;
 
@@ -15,6 +16,7 @@ pub use cost::{Cost, NodeCost, Receptive};
 pub use op::Op;
 pub use parameter::{Parameter, Role};
 pub use revise::Revision;
+pub use segment::Segment;
 pub use shape::Shape;
 
 use std::collections::HashSet;
@@ -107,6 +109,11 @@ impl Graph {
         (0..self.nodes.len()).map(NodeId)
     }
 
+    /// The node that holds the images.
+    pub fn image(&self) -> NodeId {
+        NodeId(0)
+    }
+
     /// The node that holds the logits.
     pub fn output(&self) -> NodeId {
         self.output
@@ -161,6 +168,21 @@ impl Graph {
         let needed = self.needed_for(&[self.output]);
         let arrays = self.parameters().into_iter().filter(|array| !needed[array.node.0]);
         arrays.map(|array| array.name).collect()
+    }
+
+    /// The convolutions that read the image itself, or what nodes without parameters make of it.
+    pub fn first_convolutions(&self) -> Vec<NodeId> {
+        let mut is_image = vec![true; 1];
+        for node in &self.nodes[1..] {
+            let reads =
+                !node.inputs.is_empty() && node.inputs.iter().all(|input| is_image[input.0]);
+            is_image.push(reads && !parameter::has_arrays(&node.op));
+        }
+        let is_first = |id: &NodeId| {
+            let node = self.node(*id);
+            matches!(node.op, Op::Conv(_)) && node.inputs.iter().all(|input| is_image[input.0])
+        };
+        self.ids().filter(is_first).collect()
     }
 
     /// The last node of each resolution on the way to the output, the finest first; a single pixel is none.

@@ -1,8 +1,11 @@
 //! From named values into the parameters of a model: all that fits, or nothing.
 
+use std::collections::HashSet;
+
 use super::Store;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::weights::channels::adapt;
 use crate::weights::load::{Entries, Match, Policy, match_entries, takes};
 use crate::weights::names::Naming;
 use crate::weights::position::{refit, stored_grid};
@@ -32,7 +35,7 @@ impl Store {
         policy: &Policy,
         origin: &str,
     ) -> Result<Filled> {
-        let matched = match_entries(self.parameters(), &entries.shapes(), &naming);
+        let matched = match_entries(self.parameters(), &entries.shapes(), &naming, policy);
         matched.accept(policy, &naming, graph.name(), origin)?;
         let (mut loaded, mut converted) = (Vec::new(), Vec::new());
         for (index, entry) in &matched.pairs {
@@ -45,10 +48,12 @@ impl Store {
             }
             loaded.push(parameter.name.clone());
         }
+        let adapted: HashSet<&str> = matched.adapted.iter().map(|m| m.name.as_str()).collect();
         for (index, entry) in &matched.pairs {
             let (parameter, value) = (&self.parameters()[*index], entries.get(entry)?);
             let value = match stored_grid(parameter, &value.shape) {
                 Some(grid) if value.shape != parameter.shape => refit(parameter, grid, &value)?,
+                _ if adapted.contains(parameter.name.as_str()) => adapt(parameter, &value)?,
                 _ => Value { shape: parameter.shape.clone(), ..value },
             };
             self.load(*index, &value)?;

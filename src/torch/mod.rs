@@ -2,12 +2,14 @@
 
 mod device;
 mod fill;
+mod pull_back;
 mod run;
 mod store;
 
 pub use device::{device, device_name};
 pub use fill::Filled;
-pub use run::{Array, Pullback, View, infer, pull_back};
+pub use pull_back::{Manner, Pullback, pull_back};
+pub use run::{Array, View, infer};
 pub use store::{Store, Stored};
 
 use std::fmt::Display;

@@ -1,4 +1,6 @@
-//! The eager run: walks the graph, lets each value go after its last use, and records gradients as PyTorch would.
+//! The eager run: walks the graph as PyTorch would run it, and lets each value go after its last use.
+
+use std::collections::{HashMap, HashSet};
 
 use tch::{Kind, TchError, Tensor};
 
@@ -6,8 +8,7 @@ use super::store::{blob, copy_out};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::op::{
-    Attention, BatchNorm, Blur, Border, Conv, DropPath, Enlarge, Function, Lrn, Padding, Pair,
-    Pool, PoolKind,
+    Attention, BatchNorm, Blur, Border, Conv, Enlarge, Function, Lrn, Padding, Pair, Pool, PoolKind,
 };
 use crate::graph::shape::{same_padding, span};
 use crate::graph::{Graph, Node, NodeId, Op, Shape};
@@ -30,125 +31,130 @@ pub struct View<'a> {
 /// its running statistics.
 pub fn infer(graph: &Graph, store: &Store, x: View<'_>, wanted: &[NodeId]) -> Result<Vec<Array>> {
     let _no_grad = tch::no_grad_guard();
-    let values = walk(graph, store, &on_device(x, store)?, wanted, false)?;
-    values.iter().zip(wanted).map(|(value, &id)| array(value, &graph.node(id).name)).collect()
+    let x = on_device(x, store)?;
+    let walk = Walk::new(graph, store, &x, wanted, false)?;
+    let mut values = Values::from([(graph.image(), x)]);
+    let nodes = graph.whole(wanted).nodes;
+    walk.run(&nodes, &mut values, &wanted.iter().copied().collect(), Pass::Only)?;
+    wanted.iter().map(|id| array(&values[id], &graph.node(*id).name)).collect()
 }
 
-/// What a gradient run gives back.
-#[derive(Debug)]
-pub struct Pullback {
-    pub output: Array,
-    /// The index of a trained parameter that the output depends on, and its gradient.
-    pub gradients: Vec<(usize, Array)>,
-}
-
-/// Runs `graph` on `x` and pulls `cotangent`, of the output's shape, back to every trained parameter. In training
-/// mode batch norm uses and tracks batch statistics, and dropout drops.
-pub fn pull_back(
-    graph: &Graph,
-    store: &mut Store,
-    x: View<'_>,
-    cotangent: View<'_>,
-    training: bool,
-) -> Result<Pullback> {
-    tch::with_grad(|| {
-        let x = on_device(x, store)?;
-        let mut outputs = vec![graph.output()];
-        if training {
-            // For what auxiliary classifiers track of the batch; their logits have no share in this gradient.
-            outputs.extend(graph.auxiliary());
-        }
-        let output = walk(graph, store, &x, &outputs, training)?.remove(0);
-        let cotangent = on_device(cotangent, store)?;
-        if output.size() != cotangent.size() {
-            return Err(Error::Shape {
-                at: format!("the cotangent of {}", graph.name()),
-                expected: shape_text(&output.size()),
-                got: shape_text(&cotangent.size()),
-            });
-        }
-        let needed = graph.needed_for(&[graph.output()]);
-        let depends = |&index: &usize| {
-            let parameter = &store.parameters()[index];
-            parameter.role.is_trained() && needed[parameter.node.index()]
-        };
-        let trained: Vec<usize> = (0..store.parameters().len()).filter(depends).collect();
-        if trained.is_empty() {
-            return Ok(Pullback { output: array(&output, "the output")?, gradients: Vec::new() });
-        }
-        let inputs: Vec<&Tensor> = trained.iter().map(|&index| &store.tensors()[index]).collect();
-        let gradients = output
-            .f_mul(&cotangent)
-            .and_then(|product| product.f_sum(Kind::Float))
-            .and_then(|scalar| Tensor::f_run_backward(&[scalar], &inputs, false, false))
-            .map_err(failed(format_args!("the gradient of {}", graph.name())))?;
-        let named = trained.into_iter().zip(&gradients);
-        Ok(Pullback {
-            output: array(&output, "the output")?,
-            gradients: named
-                .map(|(index, gradient)| {
-                    Ok((index, array(gradient, &store.parameters()[index].name)?))
-                })
-                .collect::<Result<_>>()?,
-        })
-    })
-}
-
-fn on_device(view: View<'_>, store: &Store) -> Result<Tensor> {
+pub(super) fn on_device(view: View<'_>, store: &Store) -> Result<Tensor> {
     blob(view.values, view.shape)?.f_to_device(store.device()).map_err(failed("the input"))
 }
 
-fn array(tensor: &Tensor, at: &str) -> Result<Array> {
+pub(super) fn array(tensor: &Tensor, at: &str) -> Result<Array> {
     let shape = tensor.size().iter().map(|&size| size as usize).collect();
     Ok(Array { shape, values: copy_out(tensor, at)? })
 }
 
-fn walk(
-    graph: &Graph,
-    store: &Store,
-    x: &Tensor,
-    wanted: &[NodeId],
+/// The values that are known.
+pub(super) type Values = HashMap<NodeId, Tensor>;
+
+/// Which values, or images, the dropout of a node keeps.
+pub(super) type Masks = HashMap<NodeId, Tensor>;
+
+/// Nodes may run once, or once without and once with gradients being recorded.
+#[derive(Debug)]
+pub(super) enum Pass<'a> {
+    Only,
+    /// What dropout draws is written down.
+    First(&'a mut Masks),
+    /// Dropout draws no more, and batch norm tracks no more.
+    Second(&'a mut Masks),
+}
+
+/// A graph, and a batch of images that fits it.
+pub(super) struct Walk<'a> {
+    pub graph: &'a Graph,
+    pub store: &'a Store,
+    pub shapes: Vec<Shape>,
+    pub batch: usize,
     training: bool,
-) -> Result<Vec<Tensor>> {
-    let (batch, shapes) = input_shapes(graph, x, wanted)?;
-    if training {
-        enough_for_statistics(graph, batch, &shapes)?;
-    }
-    let needed = graph.needed_for(wanted);
-    let mut uses = vec![0_usize; graph.nodes().len()];
-    for id in graph.ids().filter(|id| needed[id.index()]) {
-        graph.node(id).inputs.iter().for_each(|input| uses[input.index()] += 1);
-    }
-    for id in wanted {
-        uses[id.index()] += 1;
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        graph: &'a Graph,
+        store: &'a Store,
+        x: &Tensor,
+        wanted: &[NodeId],
+        training: bool,
+    ) -> Result<Self> {
+        let (batch, shapes) = input_shapes(graph, x, wanted)?;
+        if training {
+            enough_for_statistics(graph, batch, &shapes)?;
+        }
+        Ok(Self { graph, store, shapes, batch, training })
     }
 
-    let mut values: Vec<Option<Tensor>> = graph.ids().map(|_| None).collect();
-    values[0] = Some(x.shallow_clone());
-    for id in graph.ids().skip(1).filter(|id| needed[id.index()]) {
-        let node = graph.node(id);
-        let arrays = store.of_node(id.index());
-        let step = Step { node, arrays, batch: batch as i64, training };
-        let inputs: Vec<&Tensor> =
-            node.inputs.iter().filter_map(|input| values[input.index()].as_ref()).collect();
-        let value = step.run(&inputs).map_err(failed(format_args!(
-            "{}, node `{}` ({})",
-            graph.name(),
-            node.name,
-            node.op.name()
-        )))?;
-        values[id.index()] = Some(value);
-        for input in &node.inputs {
-            uses[input.index()] -= 1;
-            if uses[input.index()] == 0 {
-                values[input.index()] = None;
+    /// Runs `nodes` one after the other. A value of theirs that is not `kept` goes after its last use.
+    pub(super) fn run(
+        &self,
+        nodes: &[NodeId],
+        values: &mut Values,
+        kept: &HashSet<NodeId>,
+        mut pass: Pass<'_>,
+    ) -> Result<()> {
+        let mut uses: HashMap<NodeId, usize> = HashMap::new();
+        for &id in nodes {
+            self.graph
+                .node(id)
+                .inputs
+                .iter()
+                .for_each(|&input| *uses.entry(input).or_default() += 1);
+        }
+        for &id in nodes {
+            let node = self.graph.node(id);
+            let inputs: Vec<&Tensor> =
+                node.inputs.iter().filter_map(|input| values.get(input)).collect();
+            let value = self.step(id, &inputs, &mut pass).map_err(failed(format_args!(
+                "{}, node `{}` ({})",
+                self.graph.name(),
+                node.name,
+                node.op.name()
+            )))?;
+            values.insert(id, value);
+            for input in &node.inputs {
+                let Some(left) = uses.get_mut(input) else { continue };
+                *left -= 1;
+                if *left == 0 && !kept.contains(input) {
+                    values.remove(input);
+                }
             }
         }
+        Ok(())
     }
-    Ok(wanted
-        .iter()
-        .filter_map(|id| values[id.index()].as_ref().map(Tensor::shallow_clone))
-        .collect())
+
+    fn step(
+        &self,
+        id: NodeId,
+        inputs: &[&Tensor],
+        pass: &mut Pass<'_>,
+    ) -> Result<Tensor, TchError> {
+        let mut step = Step {
+            node: self.graph.node(id),
+            arrays: self.store.of_node(id.index()),
+            batch: self.batch as i64,
+            training: self.training,
+            tracking: self.training,
+            mask: None,
+        };
+        match pass {
+            Pass::Only => {}
+            Pass::First(masks) => {
+                step.mask = step.draw(inputs)?;
+                if let Some(mask) = &step.mask {
+                    masks.insert(id, mask.shallow_clone());
+                }
+            }
+            Pass::Second(masks) => {
+                step.mask = masks.remove(&id);
+                step.tracking = false;
+            }
+        }
+        step.run(inputs)
+    }
 }
 
 /// Checks `x` against the graph; what fits has a shape at every node.
@@ -188,6 +194,10 @@ struct Step<'a> {
     arrays: &'a [Tensor],
     batch: i64,
     training: bool,
+    /// Whether batch norm changes its running statistics.
+    tracking: bool,
+    /// What dropout keeps, if that is drawn already.
+    mask: Option<Tensor>,
 }
 
 impl Step<'_> {
@@ -236,8 +246,17 @@ impl Step<'_> {
             }
             Op::Scale(_) => x.f_mul(inputs[1]),
             Op::Concat(_) => Tensor::f_cat(inputs, 1),
-            Op::Dropout(op) => x.f_dropout(op.rate, self.training),
-            Op::DropPath(op) => drop_path(op, x, self.training),
+            Op::Dropout(op) => match &self.mask {
+                Some(mask) => thinned(x, mask, op.rate),
+                None => x.f_dropout(op.rate, self.training),
+            },
+            Op::DropPath(op) => match &self.mask {
+                Some(mask) => thinned(x, mask, op.rate),
+                None => match self.draw(inputs)? {
+                    Some(mask) => thinned(x, &mask, op.rate),
+                    None => Ok(x.shallow_clone()),
+                },
+            },
             Op::Tokens(_) => x.f_flatten(2, -1)?.f_transpose(1, 2),
             Op::Attention(op) => attention(op, x),
             Op::Take(op) => x.f_select(1, op.index as i64),
@@ -279,21 +298,34 @@ impl Step<'_> {
         let [shift, mean, variance, count] = rest else {
             return Err(TchError::Shape("the arrays of a batch norm".into()));
         };
-        if self.training {
+        if self.tracking {
             let _no_grad = tch::no_grad_guard();
             let _ = count.shallow_clone().f_add_scalar_(1)?;
         }
+        // Statistics of the batch alone need none from before.
+        let running = self.tracking || !self.training;
+        let (mean, variance) = if running { (Some(mean), Some(variance)) } else { (None, None) };
         let BatchNorm { eps, momentum, .. } = *norm;
-        x.f_batch_norm(
-            scale,
-            Some(shift),
-            Some(mean),
-            Some(variance),
-            self.training,
-            momentum,
-            eps,
-            true,
-        )
+        x.f_batch_norm(scale, Some(shift), mean, variance, self.training, momentum, eps, true)
+    }
+
+    /// Which values, or images, the dropout that this node is keeps.
+    fn draw(&self, inputs: &[&Tensor]) -> Result<Option<Tensor>, TchError> {
+        let Some(x) = inputs.first() else { return Ok(None) };
+        let (rate, size) = match &self.node.op {
+            Op::Dropout(op) => (op.rate, x.size()),
+            Op::DropPath(op) => {
+                let mut size = vec![1; x.dim()];
+                size[0] = self.batch;
+                (op.rate, size)
+            }
+            _ => return Ok(None),
+        };
+        if !self.training || rate == 0.0 {
+            return Ok(None);
+        }
+        let mut mask = Tensor::f_empty(size, (Kind::Bool, x.device()))?;
+        mask.f_bernoulli_float_(1.0 - rate).map(Some)
     }
 }
 
@@ -405,15 +437,7 @@ fn lrn(lrn: &Lrn, x: &Tensor) -> Result<Tensor, TchError> {
     x.f_div(&mean.f_mul_scalar(lrn.alpha)?.f_add_scalar(lrn.k)?.f_pow_tensor_scalar(lrn.beta)?)
 }
 
-fn drop_path(op: &DropPath, x: &Tensor, training: bool) -> Result<Tensor, TchError> {
-    if !training || op.rate == 0.0 {
-        return Ok(x.shallow_clone());
-    }
-    let keep = 1.0 - op.rate;
-    let mut size = vec![1; x.dim()];
-    size[0] = x.size()[0];
-    let kept = Tensor::f_empty(size, (x.f_kind()?, x.device()))?
-        .f_bernoulli_float_(keep)?
-        .f_div_scalar_(keep)?;
-    x.f_mul(&kept)
+/// What `mask` keeps of `x`, scaled up so that its expectation stays the same.
+fn thinned(x: &Tensor, mask: &Tensor, rate: f64) -> Result<Tensor, TchError> {
+    x.f_mul(&mask.f_to_kind(x.f_kind()?)?.f_div_scalar_(1.0 - rate)?)
 }

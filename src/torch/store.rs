@@ -1,5 +1,7 @@
 //! The parameters of one model as libtorch tensors.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor};
 
 use super::failed;
@@ -75,7 +77,12 @@ impl Store {
 
     /// The arrays of the node at `index`, in checkpoint order.
     pub(super) fn of_node(&self, index: usize) -> &[Tensor] {
-        &self.tensors[self.starts[index]..self.starts[index + 1]]
+        &self.tensors[self.range(index)]
+    }
+
+    /// The indices of these arrays.
+    pub(super) fn range(&self, index: usize) -> Range<usize> {
+        self.starts[index]..self.starts[index + 1]
     }
 
     /// Copies stored values into a parameter, converted to its type.

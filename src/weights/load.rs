@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
+use super::channels::is_for_colours;
 use super::names::Naming;
 use super::position::stored_grid;
 use super::{Checkpoint, Dtype, Value};
@@ -23,6 +24,8 @@ pub struct Match {
     pub mismatched: Vec<Mismatched>,
     /// Positions of another image size among `pairs`, to be interpolated.
     pub resampled: Vec<Mismatched>,
+    /// First convolutions for red, green and blue among `pairs`, to be made to fit other channels.
+    pub adapted: Vec<Mismatched>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,7 @@ pub fn match_entries(
     parameters: &[Parameter],
     entries: &[(String, Vec<usize>)],
     naming: &Naming,
+    policy: &Policy,
 ) -> Match {
     let order: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     let by_name: HashMap<&str, &Vec<usize>> =
@@ -50,18 +54,22 @@ pub fn match_entries(
             None if parameter.role == Role::BatchCount => {}
             None => result.missing.push(name),
             Some(shape) => {
-                let fits = naming.fits(shape, &parameter.shape);
-                let refits = !fits && stored_grid(parameter, shape).is_some();
-                if fits || refits {
-                    result.pairs.push((index, name.clone()));
-                }
-                if !fits {
-                    let list = if refits { &mut result.resampled } else { &mut result.mismatched };
-                    list.push(Mismatched {
-                        name: parameter.name.clone(),
-                        expected: parameter.shape.clone(),
-                        got: (*shape).clone(),
-                    });
+                let differing = || Mismatched {
+                    name: parameter.name.clone(),
+                    expected: parameter.shape.clone(),
+                    got: (*shape).clone(),
+                };
+                let mut pair = || result.pairs.push((index, name.clone()));
+                if naming.fits(shape, &parameter.shape) {
+                    pair();
+                } else if stored_grid(parameter, shape).is_some() {
+                    pair();
+                    result.resampled.push(differing());
+                } else if policy.adapts(parameter) && is_for_colours(parameter, shape) {
+                    pair();
+                    result.adapted.push(differing());
+                } else {
+                    result.mismatched.push(differing());
                 }
                 used.insert(name);
             }
@@ -88,7 +96,16 @@ pub enum Policy {
         fresh: Vec<String>,
         /// Arrays of auxiliary classifiers, which the model may lack.
         auxiliary: Vec<String>,
+        /// Nodes whose weights may be for red, green and blue, and are made to fit.
+        adapted: Vec<String>,
     },
+}
+
+impl Policy {
+    fn adapts(&self, parameter: &Parameter) -> bool {
+        let Self::Pretrained { adapted, .. } = self else { return false };
+        parameter.name.strip_suffix(".weight").is_some_and(|node| adapted.iter().any(|a| a == node))
+    }
 }
 
 impl Match {

@@ -1,6 +1,7 @@
 //! Parameters outside a running model: initialisation, files, names.
 
 mod atomic;
+pub mod channels;
 mod checkpoint;
 mod format;
 pub mod fresh;

@@ -1,0 +1,217 @@
+//! Where to cut a network whose values are computed again for its gradients (Chen et al., arXiv:1604.06174). Of the
+//! cuts into segments below a limit, those are chosen that fewest bytes cross; of the limits, the one for which these
+//! bytes and those of the largest segment are fewest together.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::{Graph, NodeId, Shape};
+
+/// Nodes that run one after the other, and are run again together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub nodes: Vec<NodeId>,
+    /// Whose values come from before it.
+    pub reads: Vec<NodeId>,
+}
+
+impl Graph {
+    /// Everything that `wanted` depends on, but for the image, as one segment.
+    pub fn whole(&self, wanted: &[NodeId]) -> Segment {
+        self.segment(self.to_run(wanted))
+    }
+
+    /// The same in the segments that need the least memory where nodes have values of `shapes`.
+    pub fn segments(&self, shapes: &[Shape], wanted: &[NodeId]) -> Vec<Segment> {
+        let nodes = self.to_run(wanted);
+        let mut last_use = vec![0; self.nodes().len()];
+        for (position, &id) in nodes.iter().enumerate() {
+            self.node(id).inputs.iter().for_each(|input| last_use[input.index()] = position);
+        }
+        for id in wanted {
+            last_use[id.index()] = nodes.len();
+        }
+        let value = |id: &NodeId| Value {
+            bytes: (shapes[id.index()].elements() as u64).saturating_mul(4),
+            last_use: last_use[id.index()],
+        };
+        let mut ends = cuts(&nodes.iter().map(value).collect::<Vec<_>>());
+        ends.push(nodes.len());
+        let begins = [0].into_iter().chain(ends.iter().copied());
+        begins.zip(&ends).map(|(begin, &end)| self.segment(nodes[begin..end].to_vec())).collect()
+    }
+
+    /// What only the auxiliary classifiers depend on.
+    pub fn beside(&self) -> Segment {
+        let needed = self.needed_for(&[self.output()]);
+        let nodes = self.to_run(self.auxiliary()).into_iter().filter(|id| !needed[id.index()]);
+        self.segment(nodes.collect())
+    }
+
+    fn to_run(&self, wanted: &[NodeId]) -> Vec<NodeId> {
+        let needed = self.needed_for(wanted);
+        self.ids().skip(1).filter(|id| needed[id.index()]).collect()
+    }
+
+    fn segment(&self, nodes: Vec<NodeId>) -> Segment {
+        let inputs = nodes.iter().flat_map(|&id| &self.node(id).inputs);
+        let own: HashSet<NodeId> = nodes.iter().copied().collect();
+        let reads: BTreeSet<NodeId> = inputs.copied().filter(|id| !own.contains(id)).collect();
+        Segment { reads: reads.into_iter().collect(), nodes }
+    }
+}
+
+/// What a step leaves, and the last step that needs it.
+#[derive(Clone, Copy, Debug)]
+struct Value {
+    bytes: u64,
+    last_use: usize,
+}
+
+/// Before which steps to cut.
+fn cuts(steps: &[Value]) -> Vec<usize> {
+    let total = steps.iter().fold(0_u64, |sum, step| sum.saturating_add(step.bytes));
+    let largest = steps.iter().map(|step| step.bytes).max().unwrap_or(0);
+    let (mut least, mut best) = (total, Vec::new());
+    let mut limit = total;
+    // No segment is smaller than its largest value, so a lower limit changes nothing.
+    while limit > largest {
+        limit -= limit.div_ceil(4);
+        let (bytes, ends) = cuts_below(limit.max(largest), steps);
+        if bytes < least {
+            (least, best) = (bytes, ends);
+        }
+    }
+    best
+}
+
+/// The cuts that fewest bytes cross if no segment has more than `limit`; these bytes and those of the largest segment.
+fn cuts_below(limit: u64, steps: &[Value]) -> (u64, Vec<usize>) {
+    /// The best way to end a segment before a step.
+    #[derive(Clone, Copy)]
+    struct End {
+        crossing: u64,
+        begin: usize,
+        bytes: u64,
+    }
+    let mut ends = vec![End { crossing: 0, begin: 0, bytes: 0 }];
+    for end in 1..=steps.len() {
+        let mut best = End { crossing: u64::MAX, begin: end - 1, bytes: 0 };
+        let (mut bytes, mut crossing) = (0_u64, 0_u64);
+        for begin in (0..end).rev() {
+            let step = steps[begin];
+            bytes = bytes.saturating_add(step.bytes);
+            if bytes > limit {
+                break;
+            }
+            // What comes from before this segment and crosses its end crosses its beginning too, and is counted there.
+            if step.last_use >= end {
+                crossing = crossing.saturating_add(step.bytes);
+            }
+            let all = ends[begin].crossing.saturating_add(crossing);
+            if all < best.crossing {
+                best = End { crossing: all, begin, bytes };
+            }
+        }
+        ends.push(best);
+    }
+    let (mut largest, mut cuts) = (0, Vec::new());
+    let mut at = steps.len();
+    while at > 0 {
+        let End { begin, bytes, .. } = ends[at];
+        largest = bytes.max(largest);
+        if begin > 0 {
+            cuts.push(begin);
+        }
+        at = begin;
+    }
+    cuts.reverse();
+    (ends[steps.len()].crossing.saturating_add(largest), cuts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Builder;
+    use crate::graph::op::{Add, Concat, Conv, Function, Input};
+
+    /// Every way to cut, counted by what it says: bytes that cross, and bytes of the largest segment.
+    fn least_of_all(steps: &[Value], limit: u64) -> Option<u64> {
+        let count = steps.len() - 1;
+        (0..1_u32 << count)
+            .filter_map(|cut_before| {
+                let is_cut = |step: usize| step > 0 && cut_before >> (step - 1) & 1 == 1;
+                let (mut segment, mut largest, mut crossing) = (0, 0, 0);
+                for (position, step) in steps.iter().enumerate() {
+                    segment = if is_cut(position) { step.bytes } else { segment + step.bytes };
+                    largest = segment.max(largest);
+                    if (position + 1..=step.last_use).any(is_cut) {
+                        crossing += step.bytes;
+                    }
+                }
+                (largest <= limit).then_some(crossing)
+            })
+            .min()
+    }
+
+    #[test]
+    fn fewest_bytes_cross_the_cuts() {
+        let mut number = 1_u64;
+        let mut next = |below: u64| {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (number >> 33) % below
+        };
+        for _ in 0..200 {
+            let count = 2 + next(9) as usize;
+            let steps: Vec<Value> = (0..count)
+                .map(|at| Value {
+                    bytes: 1 + next(20),
+                    last_use: (at + 1 + next(3) as usize).min(count - 1),
+                })
+                .collect();
+            for limit in [20, 25, 40, 1000] {
+                let (bytes, cuts) = cuts_below(limit, &steps);
+                let mut ends = vec![0];
+                ends.extend(&cuts);
+                ends.push(count);
+                let largest = ends
+                    .windows(2)
+                    .map(|ends| steps[ends[0]..ends[1]].iter().map(|step| step.bytes).sum())
+                    .max()
+                    .unwrap_or(0_u64);
+                assert!(largest <= limit);
+                assert_eq!(Some(bytes - largest), least_of_all(&steps, limit));
+            }
+        }
+    }
+
+    #[test]
+    fn a_chain_of_equal_values_is_cut_into_about_as_many_segments_as_its_root() {
+        let steps: Vec<Value> =
+            (0..100).map(|at| Value { bytes: 8, last_use: (at + 1).min(99) }).collect();
+        let cuts = cuts(&steps);
+        assert!((8..13).contains(&(cuts.len() + 1)), "{cuts:?}");
+    }
+
+    #[test]
+    fn a_dense_block_keeps_what_each_layer_adds() {
+        let mut graph = Builder::new("dense", Input { channels: 4, height: 32, width: 32 });
+        let mut values = vec![graph.input()];
+        for layer in 0..12 {
+            let all = graph.add(format!("concat{layer}"), Concat {}, &values);
+            let wide = Conv { out: 64, ..Conv::default() };
+            let wide = graph.add(format!("wide{layer}"), wide, all);
+            let active = graph.add(format!("relu{layer}"), Function::Relu, wide);
+            let narrow = Conv { out: 2, ..Conv::default() };
+            values.push(graph.add(format!("conv{layer}"), narrow, active));
+        }
+        let sum = graph.add("add", Add {}, &values[1..]);
+        let graph = graph.finish(sum).unwrap();
+        let segments = graph.segments(graph.drawn_shapes(), &[sum]);
+        assert!(segments.len() > 4);
+        for segment in &segments {
+            assert!(segment.reads.iter().all(|id| values.contains(id)));
+        }
+        let nodes: Vec<NodeId> = segments.into_iter().flat_map(|segment| segment.nodes).collect();
+        assert_eq!(nodes, graph.ids().skip(1).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,229 @@
+//! Gradients: the graph runs segment by segment, and the gradients flow back through the segments, the last one first.
+//! All of it may be one segment, which is how PyTorch does it. Of several (checkpointing), all but the last run without
+//! recording and keep only what crosses from segment to segment; when its gradients are due, each runs once more.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use tch::{Kind, Tensor};
+
+use super::run::{Array, Masks, Pass, Values, View, Walk, array, on_device};
+use super::{Store, failed};
+use crate::error::{Error, Result, shape_text};
+use crate::graph::{Graph, NodeId, Segment};
+
+/// What a gradient run gives back.
+#[derive(Debug)]
+pub struct Pullback {
+    pub output: Array,
+    /// The index of a trained parameter that the output depends on, and its gradient.
+    pub gradients: Vec<(usize, Array)>,
+}
+
+/// How gradients are computed.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Batch norm uses and tracks batch statistics, and dropout drops.
+    pub training: bool,
+    /// Most values are computed twice instead of being kept.
+    pub checkpointing: bool,
+}
+
+/// Runs `graph` on `x` and pulls `cotangent`, of the output's shape, back to every trained parameter.
+pub fn pull_back(
+    graph: &Graph,
+    store: &mut Store,
+    x: View<'_>,
+    cotangent: View<'_>,
+    manner: Manner,
+) -> Result<Pullback> {
+    let output = graph.output();
+    let x = on_device(x, store)?;
+    let mut wanted = vec![output];
+    if manner.training {
+        wanted.extend(graph.auxiliary());
+    }
+    let walk = Walk::new(graph, store, &x, &wanted, manner.training)?;
+    let mut shape = vec![walk.batch];
+    shape.extend(walk.shapes[output.index()].sizes());
+    if shape != cotangent.shape {
+        return Err(Error::Shape {
+            at: format!("the cotangent of {}", graph.name()),
+            expected: shape_text(&shape),
+            got: shape_text(cotangent.shape),
+        });
+    }
+    let segments = if manner.checkpointing {
+        graph.segments(&walk.shapes, &[output])
+    } else {
+        vec![graph.whole(&[output])]
+    };
+    let mut kept: HashSet<NodeId> = segments.iter().flat_map(|s| &s.reads).copied().collect();
+    kept.insert(output);
+    let beside = manner.training.then(|| graph.beside());
+    kept.extend(beside.iter().flat_map(|beside| &beside.reads));
+
+    let mut run = Run {
+        depends: depending(&walk, &segments),
+        walk,
+        kept,
+        values: Values::from([(graph.image(), x)]),
+        masks: Masks::new(),
+        cotangents: HashMap::from([(output, on_device(cotangent, store)?)]),
+        gradients: BTreeMap::new(),
+    };
+    let output = tch::with_grad(|| run.segments(&segments, beside.as_ref()))?;
+    let copied = |(index, gradient): (usize, Tensor)| {
+        Ok((index, array(&gradient, &store.parameters()[index].name)?))
+    };
+    Ok(Pullback {
+        output,
+        gradients: run.gradients.into_iter().map(copied).collect::<Result<_>>()?,
+    })
+}
+
+/// The nodes whose values depend on a trained parameter.
+fn depending(walk: &Walk<'_>, segments: &[Segment]) -> HashSet<NodeId> {
+    let mut depends = HashSet::new();
+    for &id in segments.iter().flat_map(|segment| &segment.nodes) {
+        let trained = walk.store.of_node(id.index()).iter().any(Tensor::requires_grad);
+        if trained || walk.graph.node(id).inputs.iter().any(|input| depends.contains(input)) {
+            depends.insert(id);
+        }
+    }
+    depends
+}
+
+struct Run<'a> {
+    walk: Walk<'a>,
+    /// What crosses from one segment to another.
+    kept: HashSet<NodeId>,
+    depends: HashSet<NodeId>,
+    values: Values,
+    masks: Masks,
+    /// The gradients of the values that are known so far.
+    cotangents: Values,
+    gradients: BTreeMap<usize, Tensor>,
+}
+
+impl Run<'_> {
+    fn segments(&mut self, segments: &[Segment], beside: Option<&Segment>) -> Result<Array> {
+        let output = self.walk.graph.output();
+        let Some((last, earlier)) = segments.split_last() else { unreachable!("there is one") };
+        {
+            let _no_grad = tch::no_grad_guard();
+            for Segment { nodes, .. } in earlier {
+                let pass = Pass::First(&mut self.masks);
+                self.walk.run(nodes, &mut self.values, &self.kept, pass)?;
+            }
+        }
+        let logits = {
+            let leaves = self.leaves(last)?;
+            let values = self.record(last, &leaves, false)?;
+            let logits = array(&values[&output], "the output")?;
+            if let Some(beside) = beside {
+                self.beside(beside, &values)?;
+            }
+            self.back(last, &leaves, values)?;
+            logits
+        };
+        for segment in earlier.iter().rev() {
+            // They are computed again.
+            segment.nodes.iter().for_each(|id| _ = self.values.remove(id));
+            let leaves = self.leaves(segment)?;
+            if leaves.values().any(Tensor::requires_grad) || !self.trained(segment).is_empty() {
+                let values = self.record(segment, &leaves, true)?;
+                self.back(segment, &leaves, values)?;
+            }
+        }
+        Ok(logits)
+    }
+
+    /// Runs the auxiliary classifiers for what their norms track of the batch. Their logits have no share in the
+    /// gradients of the output.
+    fn beside(&self, beside: &Segment, last: &Values) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let read = |id: &NodeId| {
+            let value = last.get(id).or_else(|| self.values.get(id))?;
+            Some((*id, value.shallow_clone()))
+        };
+        let mut values: Values = beside.reads.iter().filter_map(read).collect();
+        self.walk.run(&beside.nodes, &mut values, &HashSet::new(), Pass::Only)
+    }
+
+    /// What the segment reads, as the beginning of a record.
+    fn leaves(&self, segment: &Segment) -> Result<Values> {
+        let leaf = |&id: &NodeId| {
+            let value = &self.values[&id];
+            let leaf = value
+                .f_detach()
+                .and_then(|leaf| leaf.f_set_requires_grad(self.depends.contains(&id)));
+            Ok((id, leaf.map_err(failed(self.at(id)))?))
+        };
+        segment.reads.iter().map(leaf).collect()
+    }
+
+    fn record(&mut self, segment: &Segment, leaves: &Values, again: bool) -> Result<Values> {
+        let mut values: Values =
+            leaves.iter().map(|(&id, leaf)| (id, leaf.shallow_clone())).collect();
+        let pass = if again { Pass::Second(&mut self.masks) } else { Pass::Only };
+        self.walk.run(&segment.nodes, &mut values, &self.kept, pass)?;
+        Ok(values)
+    }
+
+    /// From the gradients of what the segment computed to those of what it read, and of its parameters.
+    fn back(&mut self, segment: &Segment, leaves: &Values, values: Values) -> Result<()> {
+        // A value that later segments read too has a gradient from them, to which this segment's adds up in the order
+        // in which it would in one segment: the product is recorded last, so it comes first.
+        let mut scalars = Vec::new();
+        for id in segment.reads.iter().chain(&segment.nodes) {
+            let (Some(value), Some(cotangent)) = (values.get(id), self.cotangents.remove(id))
+            else {
+                continue;
+            };
+            if value.requires_grad() {
+                let scalar = value.f_mul(&cotangent).and_then(|product| product.f_sum(Kind::Float));
+                scalars.push(scalar.map_err(failed(self.at(*id)))?);
+            }
+        }
+        drop(values);
+        let trained = self.trained(segment);
+        let leaves: Vec<(&NodeId, &Tensor)> =
+            leaves.iter().filter(|(_, leaf)| leaf.requires_grad()).collect();
+        let parameters = trained.iter().map(|&index| &self.walk.store.tensors()[index]);
+        let inputs: Vec<&Tensor> = leaves.iter().map(|(_, leaf)| *leaf).chain(parameters).collect();
+        if scalars.is_empty() || inputs.is_empty() {
+            return Ok(());
+        }
+        let mut gradients = Tensor::f_run_backward(&scalars, &inputs, false, false)
+            .map_err(failed(self.whose_gradient(segment)))?
+            .into_iter();
+        for (&(&id, _), gradient) in leaves.iter().zip(gradients.by_ref()) {
+            self.cotangents.insert(id, gradient);
+        }
+        self.gradients.extend(trained.into_iter().zip(gradients));
+        Ok(())
+    }
+
+    /// The trained parameters of the segment.
+    fn trained(&self, segment: &Segment) -> Vec<usize> {
+        let parameters = self.walk.store.parameters();
+        let of_node = |id: &NodeId| self.walk.store.range(id.index());
+        let is_trained = |&index: &usize| parameters[index].role.is_trained();
+        segment.nodes.iter().flat_map(of_node).filter(is_trained).collect()
+    }
+
+    fn at(&self, id: NodeId) -> String {
+        format!(
+            "{}, the gradient of node `{}`",
+            self.walk.graph.name(),
+            self.walk.graph.node(id).name
+        )
+    }
+
+    fn whose_gradient(&self, segment: &Segment) -> String {
+        let graph = self.walk.graph;
+        let name = |id: Option<&NodeId>| id.map_or("", |&id| &graph.node(id).name);
+        let (first, last) = (name(segment.nodes.first()), name(segment.nodes.last()));
+        format!("{}, the gradient of nodes `{first}` to `{last}`", graph.name())
+    }
+}
