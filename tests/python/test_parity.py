@@ -41,7 +41,7 @@ from tolerance import (
 EDITIONS = editions()
 
 # How many editions of each group run by default.
-QUICK = 2
+QUICK = 1
 
 # Above this many multiply-adds the default size of the image is left to the slow profile.
 QUICK_MACS = 2e9
