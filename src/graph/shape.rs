@@ -131,7 +131,7 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
             let height = image.height + pad.top + pad.bottom;
             Ok(image.with_size(Pair { height, width: image.width + pad.left + pad.right }))
         }
-        Op::BatchNorm(_) | Op::Lrn(_) => {
+        Op::BatchNorm(_) | Op::Lrn(_) | Op::LayerScale(_) => {
             image(one(inputs)?)?;
             one(inputs)
         }
@@ -188,10 +188,6 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
             Ok(Shape::Tokens { count, width: width / 3 })
         }
         Op::MultiQueryAttention(attention) => multi_query_shape(attention.heads, inputs),
-        Op::LayerScale(_) => {
-            image(one(inputs)?)?;
-            one(inputs)
-        }
         Op::Take(take) => match tokens(one(inputs)?)? {
             (count, width) if take.index < count => Ok(Shape::Vector { features: width }),
             (count, _) => Err(Mismatch::new(format!("more than {} tokens", take.index), count)),
