@@ -123,8 +123,10 @@ fn sizes_are_positive(site: &Site<'_>) -> Result<(), Mismatch> {
             vec![("tokens", embedding.tokens), ("width", embedding.width), ("grid", grid)]
         }
         Op::Attention(attention) => vec![("heads", attention.heads)],
+        Op::MultiQueryAttention(attention) => vec![("heads", attention.heads)],
         Op::Pad(_)
         | Op::LayerNorm(_)
+        | Op::LayerScale(_)
         | Op::Average(_)
         | Op::Multiply(_)
         | Op::Affine(_)
@@ -205,6 +207,8 @@ fn rates_and_constants(site: &Site<'_>) -> Result<(), Mismatch> {
         | Op::Tokens(_)
         | Op::Embedding(_)
         | Op::Attention(_)
+        | Op::MultiQueryAttention(_)
+        | Op::LayerScale(_)
         | Op::Take(_)
         | Op::Activation(_)
         | Op::AdaptivePool(_)

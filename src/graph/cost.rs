@@ -76,7 +76,8 @@ impl Graph {
             if matches!(node.op, Op::Conv(_) | Op::Linear(_)) {
                 activations = shape.elements().saturating_add(activations);
             }
-            let macs = macs(&node.op, input, shape);
+            let keys = node.inputs.get(1).map(|keys| shapes[keys.index()]);
+            let macs = macs(&node.op, input, keys, shape);
             nodes.push(NodeCost { node: id, shape, params, buffers, macs, receptive: sees });
         }
         let sum = |of: fn(&NodeCost) -> u64| nodes.iter().map(of).fold(0, u64::saturating_add);
@@ -97,7 +98,7 @@ const PIXEL: Receptive = Receptive { size: Pair::ONE, step: Pair::ONE };
 const NOTHING: Receptive =
     Receptive { size: Pair { height: 0, width: 0 }, step: Pair { height: 0, width: 0 } };
 
-fn macs(op: &Op, input: Option<Shape>, output: Shape) -> u64 {
+fn macs(op: &Op, input: Option<Shape>, keys: Option<Shape>, output: Shape) -> u64 {
     let channels = input.map_or(0, Shape::channels);
     match op {
         Op::Conv(Conv { kernel, groups, .. }) => {
@@ -114,7 +115,16 @@ fn macs(op: &Op, input: Option<Shape>, output: Shape) -> u64 {
             let tokens = output.elements() / output.channels().max(1);
             (output.elements() as u64).saturating_mul(2 * tokens as u64)
         }
+        Op::MultiQueryAttention(attention) => {
+            let Some(keys) = keys else { return 0 };
+            let tokens = keys.elements() / keys.channels().max(1);
+            let pixels = output.elements() / output.channels().max(1);
+            let scores = attention.heads.saturating_mul(pixels).saturating_mul(keys.elements());
+            let weighted = output.elements().saturating_mul(tokens);
+            scores.saturating_add(weighted) as u64
+        }
         Op::Input(_)
+        | Op::LayerScale(_)
         | Op::Pad(_)
         | Op::GroupNorm(_)
         | Op::LayerNorm(_)
@@ -164,10 +174,12 @@ fn widen(op: &Op, before: &[Option<Receptive>]) -> Option<Receptive> {
         Op::AdaptivePool(_)
         | Op::GroupNorm(_)
         | Op::Flatten(_)
-        | Op::Attention(_) => None,
+        | Op::Attention(_)
+        | Op::MultiQueryAttention(_) => None,
         Op::Pad(_)
         | Op::BatchNorm(_)
         | Op::LayerNorm(_)
+        | Op::LayerScale(_)
         | Op::Activation(_)
         // At the size that a network is made for it changes nothing.
         | Op::Enlarge(_)

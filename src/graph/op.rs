@@ -430,6 +430,27 @@ impl Default for Attention {
     }
 }
 
+/// Attention of every pixel of the first input to the pixels of the second and third: queries (heads·D, H, W), keys
+/// (D, h, w) and values (V, h, w). Each head has queries of its own, but all share keys and values (Shazeer,
+/// arXiv:1911.02150). It puts out (heads·V, H, W).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MultiQueryAttention {
+    pub heads: usize,
+}
+
+impl Default for MultiQueryAttention {
+    fn default() -> Self {
+        Self { heads: 1 }
+    }
+}
+
+/// Each channel of an image times a learned factor, `gamma` (channels), that starts near zero: how a deep network keeps
+/// its branches small at first (Touvron et al., arXiv:2103.17239).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LayerScale {}
+
 /// One token as a vector.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -484,6 +505,8 @@ ops! {
     Tokens "tokens",
     Embedding "embedding",
     Attention "attention",
+    MultiQueryAttention "multi_query_attention",
+    LayerScale "layer_scale",
     Take "take",
 }
 

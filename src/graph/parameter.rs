@@ -106,6 +106,7 @@ pub(super) fn arrays(op: &Op, input: Option<Shape>) -> Vec<Array> {
             ("weight", Role::NormScale, vec![channels]),
             ("bias", Role::NormShift, vec![channels]),
         ],
+        Op::LayerScale(_) => vec![("gamma", Role::NormScale, vec![channels])],
         Op::Embedding(op) => {
             let role = op.grid.map_or(Role::Embedding, |grid| Role::Position { grid });
             vec![("", role, vec![1, op.tokens, op.width])]
@@ -117,6 +118,7 @@ pub(super) fn arrays(op: &Op, input: Option<Shape>) -> Vec<Array> {
         | Op::Affine(_)
         | Op::Tokens(_)
         | Op::Attention(_)
+        | Op::MultiQueryAttention(_)
         | Op::Take(_)
         | Op::Activation(_)
         | Op::Pool(_)

@@ -131,7 +131,7 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
             let height = image.height + pad.top + pad.bottom;
             Ok(image.with_size(Pair { height, width: image.width + pad.left + pad.right }))
         }
-        Op::BatchNorm(_) | Op::Lrn(_) => {
+        Op::BatchNorm(_) | Op::Lrn(_) | Op::LayerScale(_) => {
             image(one(inputs)?)?;
             one(inputs)
         }
@@ -187,6 +187,7 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
             }
             Ok(Shape::Tokens { count, width: width / 3 })
         }
+        Op::MultiQueryAttention(attention) => multi_query_shape(attention.heads, inputs),
         Op::Take(take) => match tokens(one(inputs)?)? {
             (count, width) if take.index < count => Ok(Shape::Vector { features: width }),
             (count, _) => Err(Mismatch::new(format!("more than {} tokens", take.index), count)),
@@ -268,6 +269,22 @@ fn concat_shape(inputs: &[Shape]) -> Result<Shape, Mismatch> {
         channels = other.channels.saturating_add(channels);
     }
     Ok(first.with_channels(channels))
+}
+
+fn multi_query_shape(heads: usize, inputs: &[Shape]) -> Result<Shape, Mismatch> {
+    let [queries, keys, values] = inputs else {
+        return Err(Mismatch::new("three inputs: queries, keys and values", inputs.len()));
+    };
+    let (queries, of_keys, of_values) = (image(*queries)?, image(*keys)?, image(*values)?);
+    let expected = of_keys.channels.saturating_mul(heads);
+    if queries.channels != expected {
+        let expected = format!("queries of {expected} channels, the keys' times heads={heads}");
+        return Err(Mismatch::new(expected, queries.channels));
+    }
+    if (of_keys.height, of_keys.width) != (of_values.height, of_values.width) {
+        return Err(Mismatch::new(format!("values of as many pixels as {keys}"), values));
+    }
+    Ok(queries.with_channels(of_values.channels.saturating_mul(heads)))
 }
 
 /// How many pixels a dilated window covers.

@@ -8,7 +8,8 @@ use super::store::{blob, copy_out};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::op::{
-    Attention, BatchNorm, Blur, Border, Conv, Enlarge, Function, Lrn, Padding, Pair, Pool, PoolKind,
+    Attention, BatchNorm, Blur, Border, Conv, Enlarge, Function, Lrn, MultiQueryAttention, Padding,
+    Pair, Pool, PoolKind,
 };
 use crate::graph::shape::{same_padding, span};
 use crate::graph::{Graph, Node, NodeId, Op, Shape};
@@ -259,6 +260,8 @@ impl Step<'_> {
             },
             Op::Tokens(_) => x.f_flatten(2, -1)?.f_transpose(1, 2),
             Op::Attention(op) => attention(op, x),
+            Op::MultiQueryAttention(op) => multi_query_attention(op, inputs),
+            Op::LayerScale(_) => x.f_mul(&self.arrays[0].f_view([1, -1, 1, 1])?),
             Op::Take(op) => x.f_select(1, op.index as i64),
         }
     }
@@ -424,6 +427,33 @@ fn attention(op: &Attention, x: &Tensor) -> Result<Tensor, TchError> {
         false,
     )?;
     mixed.f_transpose(1, 2)?.f_reshape([batch, tokens, width / 3])
+}
+
+/// (N, heads·D, H, W), (N, D, h, w), (N, V, h, w) → (N, heads·V, H, W).
+fn multi_query_attention(op: &MultiQueryAttention, inputs: &[&Tensor]) -> Result<Tensor, TchError> {
+    let [queries, keys, values] = inputs else {
+        return Err(TchError::Shape("the inputs of multi-query attention".into()));
+    };
+    let heads = op.heads as i64;
+    let (batch, channels, height, width) = queries.size4()?;
+    // (N, heads, H·W, D)
+    let q = queries
+        .f_view([batch, heads, channels / heads, height * width])?
+        .f_transpose(2, 3)?
+        .f_contiguous()?;
+    // (N, 1, h·w, D)
+    let shared = |x: &Tensor| x.f_flatten(2, -1)?.f_transpose(1, 2)?.f_unsqueeze(1)?.f_contiguous();
+    let mixed = Tensor::f_scaled_dot_product_attention(
+        &q,
+        &shared(keys)?,
+        &shared(values)?,
+        None::<&Tensor>,
+        0.0,
+        false,
+        None,
+        false,
+    )?;
+    mixed.f_transpose(2, 3)?.f_reshape([batch, -1, height, width])
 }
 
 fn lrn(lrn: &Lrn, x: &Tensor) -> Result<Tensor, TchError> {

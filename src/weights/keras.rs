@@ -15,6 +15,9 @@ pub struct Variable {
     pub shape: Vec<usize>,
 }
 
+/// Classifiers that are convolutions of the pooled image in Keras, and linear layers here.
+const CONVOLUTIONS: [&str; 2] = ["conv_preds", "logits"];
+
 /// The variables of the Keras model that `graph` is, layer by layer. Batches are not counted there.
 pub fn variables(graph: &Graph) -> Vec<Variable> {
     graph.parameters().iter().filter_map(|parameter| variable(graph, parameter)).collect()
@@ -60,7 +63,7 @@ fn variable(graph: &Graph, parameter: &Parameter) -> Option<Variable> {
         },
         _ => (shape.clone(), vec![0]),
     };
-    let kept = if parameter.role == Role::LinearWeight {
+    let kept = if parameter.role == Role::LinearWeight && !CONVOLUTIONS.contains(&layer) {
         vec![shape[1], shape[0]]
     } else {
         axes.iter().map(|&axis| view[axis]).collect()

@@ -113,6 +113,16 @@ impl Recipe {
         ..Self::EFFICIENTNET
     };
 
+    /// timm's MobileNetV4.
+    pub const TIMM_MOBILENET_V4: Self = Self {
+        exceptions: &[
+            ("*.gamma", Rule::Constant(1e-5)),
+            ("*.attn.*.proj.weight", Rule::Glorot),
+            ("*.attn.*.down_conv.weight", Rule::Glorot),
+        ],
+        ..Self::TIMM_EFFICIENTNET
+    };
+
     /// torchvision's ViT. It cuts the bell of the patches at ±2, which is far outside of it.
     pub const VIT: Self = Self {
         conv: Rule::NormalIn { gain: 1.0 },

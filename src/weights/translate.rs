@@ -129,7 +129,8 @@ fn place(node: &Node, inputs: &[&Place], input: Option<Shape>) -> Place {
         }
         Op::Scale(_) => Place::one(("scale", &read)),
         Op::Tokens(_) => Place::one(("tokens", &read)),
-        Op::Attention(_) => Place::one(("attention", &read)),
+        Op::Attention(_) | Op::MultiQueryAttention(_) => Place::one(("attention", &read)),
+        Op::LayerScale(_) => Place::one(("layer scale", &read)),
         Op::Take(_) => Place::one(("take", &read)),
         Op::Input(_) => Place::one("input"),
         Op::Pad(_)

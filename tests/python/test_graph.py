@@ -52,6 +52,16 @@ def attend(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat(heads, 2)
 
 
+def attend_to_shared_keys(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Two heads of 17 × 18 pixels over 8 × 9 keys and values that both heads share."""
+    small = F.max_pool2d(x, 2, 2)
+    q = F.conv2d(x, p["q.weight"]).flatten(2)
+    k = F.conv2d(small, p["k.weight"]).flatten(2)
+    v = F.conv2d(small, p["v.weight"]).flatten(2)
+    heads = [v @ ((q[:, h].mT @ k) / 2).softmax(-1).mT for h in (slice(0, 4), slice(4, 8))]
+    return torch.cat(heads, 1).unflatten(2, (17, 18))
+
+
 OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
     "conv": (
         ("y = conv(input) out=4 kernel=[3,5] stride=[2,1] padding=[1,2] dilation=[2,1] bias=true",),
@@ -176,6 +186,20 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
             "y = take(a) index=2",
         ),
         lambda x, p: attend(x, p)[:, 2],
+    ),
+    "multi_query_attention": (
+        (
+            "q = conv(input) out=8",
+            "small = pool(input) kernel=2 stride=2",
+            "k = conv(small) out=4",
+            "v = conv(small) out=3",
+            "y = multi_query_attention(q, k, v) heads=2",
+        ),
+        attend_to_shared_keys,
+    ),
+    "layer_scale": (
+        ("y = layer_scale(input)",),
+        lambda x, p: x * p["y.gamma"].view(6, 1, 1),
     ),
     "dropout_of_nothing": (("y = dropout(input)",), lambda x, _: x * 1),
     "drop_path_of_nothing": (("y = drop_path(input)",), lambda x, _: x * 1),
@@ -329,6 +353,16 @@ def test_the_text_of_every_model_parses_back(name: str) -> None:
         (["t = tokens(input)", "e = embedding() width=5", "y = concat(t, e)"], "of width 6, got 5"),
         (["y = embedding() tokens=4 width=6 grid=3"], "expected tokens of at least 9 cells, got 4"),
         (["t = tokens(input)", "y = attention(t) heads=4"], "expected a width divisible by"),
+        (["y = multi_query_attention(input, input)"], "queries, keys and values, got 2"),
+        (
+            ["y = multi_query_attention(input, input, input) heads=2"],
+            "expected queries of 12 channels, the keys' times heads=2, got 6",
+        ),
+        (
+            ["v = pool(input) kernel=2", "y = multi_query_attention(input, input, v)"],
+            r"values of as many pixels as an image \(6, 17, 17\), got an image \(6, 16, 16\)",
+        ),
+        (["t = tokens(input)", "y = layer_scale(t)"], "expected an image, got tokens"),
         (["t = tokens(input)", "y = take(t) index=289"], "expected more than 289 tokens, got 289"),
         (
             ["t = tokens(input)", "y = linear(t) out=4", "y.weight = embedding() width=4"],

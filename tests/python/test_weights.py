@@ -369,6 +369,7 @@ def test_seeds_decide_the_parameters() -> None:
         "mobilenetv3_small_050",
         "mobilenetv1_100h",
         "mobilenetv4_conv_small_035",
+        "mobilenetv4_hybrid_medium",
         "vit_b_32",
         "vit_tiny_patch16_224",
         "deit_tiny_distilled_patch16_224",

@@ -4,25 +4,28 @@
 //! Qin, Leichner, Delakis, Fornoni, Luo, Yang, Wang, Banbury, Ye, Akin, Aggarwal, Zhu, Moro, Howard, "MobileNetV4:
 //! Universal Models for the Mobile Ecosystem", ECCV 2024, arXiv:2404.10518.
 //!
-//! What varies: the blocks, the width, and what steps do to avoid aliasing.
+//! What varies: the blocks, among which Hybrid has attention, the width, and what steps do to avoid aliasing.
 //!
 //! Sources: timm (default), which pads symmetrically and has BN epsilon 1e-5. The widths below 1 and the networks against
 //! aliasing are its own.
 
 mod names;
 mod rows;
+mod stages;
 
 use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{Layer, add_again, conv_norm, conv_norm_act, divisible};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{
-    AdaptivePool, BatchNorm, Blur, Border, Conv, Dropout, Flatten, Input, Linear, Pool, PoolKind,
+    AdaptivePool, BatchNorm, Blur, Border, Conv, Dropout, Flatten, Input, LayerScale, Linear,
+    MultiQueryAttention, Pool, PoolKind,
 };
 use crate::graph::{Builder, Graph, NodeId};
 use crate::weights::init::Recipe;
 use names::Names;
-use rows::{Block, Bottleneck, ROWS, Row, Smooth};
+use rows::{ROWS, Row, Smooth};
+use stages::{Block, Bottleneck, Queries};
 
 static FAMILY: Family = Family {
     name: "MobileNetV4",
@@ -30,7 +33,8 @@ static FAMILY: Family = Family {
     paper: "Qin et al.: MobileNetV4: Universal Models for the Mobile Ecosystem, ECCV 2024, arXiv:2404.10518",
     idea: "One block covers inverted residuals, ConvNeXt's block and feed-forward layers: two places for a depthwise \
            convolution, before and after the widening, each of which may be empty.",
-    strengths: "Near the best for its time on phone CPUs, DSPs, GPUs and accelerators alike; ReLU, no gates.",
+    strengths: "Among the fastest of its time for its accuracy on the CPUs, DSPs, GPUs and accelerators of phones alike; \
+                the convolutional ones need no gates, and no activation but ReLU.",
     weaknesses: "Needs long training with strong augmentation and distillation to reach its accuracy.",
 };
 
@@ -47,7 +51,7 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
                 std: row.std,
                 ..Preprocess::imagenet(row.resize, row.image_size, Filter::Bicubic)
             },
-            recipe: Recipe::TIMM_EFFICIENTNET,
+            recipe: Recipe::TIMM_MOBILENET_V4,
             deviations: match (row.smooth, row.width < 1.0) {
                 (Smooth::Not, false) => {
                     "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3"
@@ -78,7 +82,7 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
     let mut drawing = Drawing { g: &mut g, row, channels: 0 };
     let input = drawing.g.input();
     let stem = Conv { out: row.stem, stride: 2.into(), ..square(3) };
-    let mut x = drawing.layer(&Layer::new("conv_stem", "bn1", "act1"), stem, true, input);
+    let mut x = drawing.layer(&Layer::new("conv_stem", "bn1", "act1"), stem, input);
 
     let count = row.stages.iter().map(|stage| stage.blocks.len()).sum::<usize>() + 1;
     let mut before = 0_usize;
@@ -91,7 +95,7 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
         }
     }
     let last = Conv { out: row.channels(960), ..Conv::default() };
-    x = drawing.layer(&Names::new(row.stages.len(), 0).only(), last, true, x);
+    x = drawing.layer(&Names::new(row.stages.len(), 0).only(), last, x);
     let logits = drawing.head(settings, x);
     g.finish(logits)
 }
@@ -114,18 +118,19 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    /// Convolution, norm and perhaps activation.
-    fn layer(&mut self, names: &Layer, conv: Conv, active: bool, x: NodeId) -> NodeId {
+    /// Convolution, norm and activation.
+    fn layer(&mut self, names: &Layer, conv: Conv, x: NodeId) -> NodeId {
         self.channels = conv.out;
-        let norm = BatchNorm::default();
-        if active {
-            conv_norm_act(self.g, names, conv, norm, self.row.function, x)
-        } else {
-            conv_norm(self.g, names, conv, norm, x)
-        }
+        conv_norm_act(self.g, names, conv, BatchNorm::default(), self.row.function, x)
     }
 
-    /// The same, where a step of two may come after the convolution instead of in it.
+    /// Convolution and norm.
+    fn linear_layer(&mut self, names: &Layer, conv: Conv, x: NodeId) -> NodeId {
+        self.channels = conv.out;
+        conv_norm(self.g, names, conv, BatchNorm::default(), x)
+    }
+
+    /// The first, where a step of two may come after the convolution instead of in it.
     fn stepping(
         &mut self,
         names: &Layer,
@@ -137,7 +142,7 @@ impl Drawing<'_> {
         let smooths = stride > 1 && self.row.smooth != Smooth::Not;
         let stride = stride.into();
         let conv = if smooths { conv } else { Conv { stride, ..conv } };
-        let x = self.layer(names, conv, true, x);
+        let x = self.layer(names, conv, x);
         match self.row.smooth {
             Smooth::Average if smooths => {
                 let kind = PoolKind::Average;
@@ -170,7 +175,6 @@ impl Drawing<'_> {
                 return self.layer(
                     &names.only(),
                     Conv { out, stride: stride.into(), ..square(kernel) },
-                    true,
                     x,
                 );
             }
@@ -183,20 +187,26 @@ impl Drawing<'_> {
                     wide,
                     x,
                 );
-                x = self.layer(&names.numbered("conv_pwl", 2), point(out), false, x);
+                x = self.linear_layer(&names.numbered("conv_pwl", 2), point(out), x);
                 stride
             }
             Block::Universal(Bottleneck { start, middle, expand, stride }) => {
                 if let Some(kernel) = start {
-                    x = self.layer(&names.inner("dw_start"), self.depthwise(kernel), false, x);
+                    x = self.linear_layer(&names.inner("dw_start"), self.depthwise(kernel), x);
                 }
-                x = self.layer(&names.inner("pw_exp"), point(before * expand), true, x);
+                x = self.layer(&names.inner("pw_exp"), point(before * expand), x);
                 if let Some(kernel) = middle {
                     let (conv, smooth) = (self.depthwise(kernel), names.part("dw_mid.aa"));
                     x = self.stepping(&names.inner("dw_mid"), smooth, stride, conv, x);
                 }
-                x = self.layer(&names.inner("pw_proj"), point(out), false, x);
+                x = self.linear_layer(&names.inner("pw_proj"), point(out), x);
+                x = self.layer_scale(names, x);
                 stride
+            }
+            Block::Attend(queries) => {
+                x = self.attend(names, queries, out, x);
+                x = self.layer_scale(names, x);
+                1
             }
         };
         if stride != 1 || before != out {
@@ -205,11 +215,40 @@ impl Drawing<'_> {
         add_again(self.g, &names.part("drop_path"), &names.part("add"), drop_path, x, input)
     }
 
+    fn layer_scale(&mut self, names: &Names, x: NodeId) -> NodeId {
+        if self.row.layer_scale {
+            self.g.add(names.part("layer_scale"), LayerScale {}, x)
+        } else {
+            x
+        }
+    }
+
+    /// Multi-query attention; keys and values may be of an image that is `step` times smaller.
+    fn attend(&mut self, names: &Names, queries: Queries, out: usize, x: NodeId) -> NodeId {
+        let Queries { heads, features, step } = queries;
+        let x = self.g.add(names.part("norm"), BatchNorm::default(), x);
+        let query = self.g.add(names.part("attn.query.proj"), point(heads * features), x);
+        let shared = ["key", "value"].map(|what| {
+            let name = |part: &str| names.part(&format!("attn.{what}.{part}"));
+            let mut x = x;
+            if step > 1 {
+                let down = Conv { stride: step.into(), ..self.depthwise(3) };
+                x = self.g.add(name("down_conv"), down, x);
+                x = self.g.add(name("norm"), BatchNorm::default(), x);
+            }
+            self.g.add(name("proj"), point(features), x)
+        });
+        let inputs = [query, shared[0], shared[1]];
+        let x = self.g.add(names.part("attn.attention"), MultiQueryAttention { heads }, inputs);
+        self.channels = out;
+        self.g.add(names.part("attn.output.proj"), point(out), x)
+    }
+
     /// Pooling, one wide layer, and the classifier; without classes, the wide layer.
     fn head(&mut self, settings: &Settings, x: NodeId) -> NodeId {
         let x = self.g.add("global_pool", AdaptivePool::default(), x);
         let names = Layer::new("conv_head", "norm_head", "norm_head.act");
-        let x = self.layer(&names, point(1280), true, x);
+        let x = self.layer(&names, point(1280), x);
         let x = self.g.add("flatten", Flatten {}, x);
         let (classes, rate) = (settings.classes, settings.drop_rate.unwrap_or(0.0));
         if classes == 0 {

@@ -1,50 +1,7 @@
-//! The tables: what the blocks of each network are, and the variants.
+//! The table of the variants.
 
+use super::stages::{HYBRID_LARGE, HYBRID_MEDIUM, LARGE, MEDIUM, SMALL, Stage};
 use crate::graph::op::Function;
-use Block::{Fused, Plain, Universal};
-
-pub(super) enum Block {
-    /// One convolution.
-    Plain {
-        kernel: usize,
-        channels: usize,
-        stride: usize,
-    },
-    /// A 3×3 convolution that widens, and a 1×1 that narrows.
-    Fused {
-        expand: usize,
-        stride: usize,
-    },
-    Universal(Bottleneck),
-}
-
-/// The universal inverted bottleneck: a 1×1 convolution that widens and one that narrows, and depthwise ones before and
-/// between them.
-#[derive(Clone, Copy)]
-pub(super) struct Bottleneck {
-    /// The window of the depthwise convolution before the widening.
-    pub start: Option<usize>,
-    /// The window of the one after it.
-    pub middle: Option<usize>,
-    pub expand: usize,
-    pub stride: usize,
-}
-
-/// Both: the "extra depthwise" block of the paper.
-const EXTRA: Bottleneck = Bottleneck { start: Some(3), middle: Some(3), expand: 4, stride: 1 };
-
-/// As in MobileNetV2.
-const INVERTED: Bottleneck = Bottleneck { start: None, ..EXTRA };
-
-/// As in ConvNeXt.
-const NEXT: Bottleneck = Bottleneck { middle: None, ..EXTRA };
-
-const FEED_FORWARD: Bottleneck = Bottleneck { start: None, ..NEXT };
-
-pub(super) struct Stage {
-    pub channels: usize,
-    pub blocks: &'static [Block],
-}
 
 /// What keeps a step of two from aliasing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,6 +22,8 @@ pub(super) struct Row {
     pub width: f64,
     pub function: Function,
     pub smooth: Smooth,
+    /// Whether each block but the first ends in learned factors of its channels.
+    pub layer_scale: bool,
     pub image_size: u32,
     /// To which timm resizes.
     pub resize: u32,
@@ -80,6 +39,7 @@ const SMALL_ROW: Row = Row {
     width: 1.0,
     function: Function::Relu,
     smooth: Smooth::Not,
+    layer_scale: false,
     image_size: 224,
     resize: 256,
     mean: [0.485, 0.456, 0.406],
@@ -102,141 +62,6 @@ pub(super) const ROWS: &[Row] = &[
     Row { name: "mobilenet_v4_conv_blur_medium", timm: "mobilenetv4_conv_blur_medium", smooth: Smooth::Blur, image_size: 224, resize: 235, ..MEDIUM_ROW },
     Row { name: "mobilenet_v4_conv_large", timm: "mobilenetv4_conv_large", ..LARGE_ROW },
     Row { name: "mobilenet_v4_conv_aa_large", timm: "mobilenetv4_conv_aa_large", smooth: Smooth::Average, image_size: 448, resize: 471, ..LARGE_ROW },
-];
-
-#[rustfmt::skip]
-const SMALL: &[Stage] = &[
-    Stage {
-        channels: 32,
-        blocks: &[
-            Plain { kernel: 3, channels: 32, stride: 2 },
-            Plain { kernel: 1, channels: 32, stride: 1 },
-        ],
-    },
-    Stage {
-        channels: 64,
-        blocks: &[
-            Plain { kernel: 3, channels: 96, stride: 2 },
-            Plain { kernel: 1, channels: 64, stride: 1 },
-        ],
-    },
-    Stage {
-        channels: 96,
-        blocks: &[
-            Universal(Bottleneck { start: Some(5), middle: Some(5), expand: 3, stride: 2 }),
-            Universal(Bottleneck { expand: 2, ..INVERTED }),
-            Universal(Bottleneck { expand: 2, ..INVERTED }),
-            Universal(Bottleneck { expand: 2, ..INVERTED }),
-            Universal(Bottleneck { expand: 2, ..INVERTED }),
-            Universal(NEXT),
-        ],
-    },
-    Stage {
-        channels: 128,
-        blocks: &[
-            Universal(Bottleneck { expand: 6, stride: 2, ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), middle: Some(5), ..EXTRA }),
-            Universal(Bottleneck { middle: Some(5), ..INVERTED }),
-            Universal(Bottleneck { middle: Some(5), expand: 3, ..INVERTED }),
-            Universal(INVERTED),
-            Universal(INVERTED),
-        ],
-    },
-];
-
-#[rustfmt::skip]
-const MEDIUM: &[Stage] = &[
-    Stage {
-        channels: 48,
-        blocks: &[
-            Fused { expand: 4, stride: 2 },
-        ],
-    },
-    Stage {
-        channels: 80,
-        blocks: &[
-            Universal(Bottleneck { middle: Some(5), stride: 2, ..EXTRA }),
-            Universal(Bottleneck { expand: 2, ..EXTRA }),
-        ],
-    },
-    Stage {
-        channels: 160,
-        blocks: &[
-            Universal(Bottleneck { middle: Some(5), expand: 6, stride: 2, ..EXTRA }),
-            Universal(EXTRA),
-            Universal(EXTRA),
-            Universal(Bottleneck { middle: Some(5), ..EXTRA }),
-            Universal(EXTRA),
-            Universal(NEXT),
-            Universal(Bottleneck { expand: 2, ..FEED_FORWARD }),
-            Universal(NEXT),
-        ],
-    },
-    Stage {
-        channels: 256,
-        blocks: &[
-            Universal(Bottleneck { start: Some(5), middle: Some(5), expand: 6, stride: 2 }),
-            Universal(Bottleneck { start: Some(5), middle: Some(5), ..EXTRA }),
-            Universal(Bottleneck { middle: Some(5), ..EXTRA }),
-            Universal(Bottleneck { middle: Some(5), ..EXTRA }),
-            Universal(FEED_FORWARD),
-            Universal(NEXT),
-            Universal(Bottleneck { middle: Some(5), expand: 2, ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), middle: Some(5), ..EXTRA }),
-            Universal(FEED_FORWARD),
-            Universal(FEED_FORWARD),
-            Universal(Bottleneck { start: Some(5), expand: 2, ..NEXT }),
-        ],
-    },
-];
-
-#[rustfmt::skip]
-const LARGE: &[Stage] = &[
-    Stage {
-        channels: 48,
-        blocks: &[
-            Fused { expand: 4, stride: 2 },
-        ],
-    },
-    Stage {
-        channels: 96,
-        blocks: &[
-            Universal(Bottleneck { middle: Some(5), stride: 2, ..EXTRA }),
-            Universal(EXTRA),
-        ],
-    },
-    Stage {
-        channels: 192,
-        blocks: &[
-            Universal(Bottleneck { middle: Some(5), stride: 2, ..EXTRA }),
-            Universal(EXTRA),
-            Universal(EXTRA),
-            Universal(EXTRA),
-            Universal(Bottleneck { middle: Some(5), ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), ..EXTRA }),
-            Universal(NEXT),
-        ],
-    },
-    Stage {
-        channels: 512,
-        blocks: &[
-            Universal(Bottleneck { start: Some(5), middle: Some(5), stride: 2, ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), middle: Some(5), ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), middle: Some(5), ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), middle: Some(5), ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), ..NEXT }),
-            Universal(Bottleneck { start: Some(5), ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), ..NEXT }),
-            Universal(Bottleneck { start: Some(5), ..NEXT }),
-            Universal(Bottleneck { start: Some(5), ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), middle: Some(5), ..EXTRA }),
-            Universal(Bottleneck { start: Some(5), ..NEXT }),
-            Universal(Bottleneck { start: Some(5), ..NEXT }),
-            Universal(Bottleneck { start: Some(5), ..NEXT }),
-        ],
-    },
+    Row { name: "mobilenet_v4_hybrid_medium", timm: "mobilenetv4_hybrid_medium", stages: HYBRID_MEDIUM, layer_scale: true, ..MEDIUM_ROW },
+    Row { name: "mobilenet_v4_hybrid_large", timm: "mobilenetv4_hybrid_large", stages: HYBRID_LARGE, layer_scale: true, function: Function::Gelu, ..LARGE_ROW },
 ];
