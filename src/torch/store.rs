@@ -1,5 +1,8 @@
 //! The parameters of one model as libtorch tensors.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tch::{Device, Kind, Tensor};
 
 use super::failed;
@@ -35,10 +38,7 @@ impl Store {
     /// New parameters by `recipe`, drawn from `seed`.
     pub fn new(graph: &Graph, recipe: Recipe, seed: u64, device: Device) -> Result<Self> {
         let parameters = graph.parameters();
-        let tensors = parameters
-            .iter()
-            .map(|parameter| fresh(parameter, recipe, seed, device))
-            .collect::<Result<_>>()?;
+        let tensors = all_fresh(&parameters, recipe, seed, device)?;
         Ok(Self { starts: starts(graph, &parameters), parameters, tensors, device })
     }
 
@@ -144,16 +144,52 @@ fn starts(graph: &Graph, parameters: &[Parameter]) -> Vec<usize> {
     starts
 }
 
+/// Every parameter, drawn by as many threads as there are cores: no value depends on who draws it, or when.
+fn all_fresh(
+    parameters: &[Parameter],
+    recipe: Recipe,
+    seed: u64,
+    device: Device,
+) -> Result<Vec<Tensor>> {
+    let next = AtomicUsize::new(0);
+    let draw_some = || {
+        let mut drawn = Vec::new();
+        while let Some(parameter) = parameters.get(next.fetch_add(1, Ordering::Relaxed)) {
+            drawn.push((parameter.name.as_str(), fresh(parameter, recipe, seed, device)));
+        }
+        drawn
+    };
+    let helpers = std::thread::available_parallelism().map_or(1, usize::from) - 1;
+    let mut drawn: HashMap<&str, Result<Tensor>> = std::thread::scope(|scope| {
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(draw_some)).collect();
+        let own = draw_some();
+        let others = helpers.into_iter().filter_map(|helper| helper.join().ok()).flatten();
+        own.into_iter().chain(others).collect()
+    });
+    let mut take = |parameter: &Parameter| {
+        // What a helper that panicked had in hand is drawn again.
+        drawn
+            .remove(parameter.name.as_str())
+            .unwrap_or_else(|| fresh(parameter, recipe, seed, device))
+    };
+    parameters.iter().map(&mut take).collect()
+}
+
 fn fresh(parameter: &Parameter, recipe: Recipe, seed: u64, device: Device) -> Result<Tensor> {
     let shape: Vec<i64> = parameter.shape.iter().map(|&size| size as i64).collect();
     let at = &parameter.name;
     if parameter.role == Role::BatchCount {
         return Tensor::f_zeros(shape, (Kind::Int64, device)).map_err(failed(at));
     }
-    let mut values = zeros(parameter.elements(), at)?;
-    fill(&mut values, recipe.draw(parameter), seed, &parameter.name);
-    let tensor = blob(&values, &parameter.shape)?;
-    let tensor = tensor.f_to_device_(device, Kind::Float, false, true).map_err(failed(at))?;
+    let tensor = Tensor::f_empty(&shape, (Kind::Float, Device::Cpu)).map_err(failed(at))?;
+    if parameter.elements() > 0 {
+        let start = tensor.data_ptr().cast::<f32>();
+        // SAFETY: a fresh contiguous tensor of float32 on the CPU has that many values, and nobody else holds it.
+        // Without values it would have no address.
+        let values = unsafe { std::slice::from_raw_parts_mut(start, parameter.elements()) };
+        fill(values, recipe.draw(parameter), seed, &parameter.name);
+    }
+    let tensor = tensor.f_to_device(device).map_err(failed(at))?;
     tensor.f_set_requires_grad(parameter.role.is_trained()).map_err(failed(at))
 }
 
