@@ -33,6 +33,10 @@ OUT_OF_ORDER = {"xception41p", "xception65p"}
 # Families that torchvision starts slowly unless told not to.
 SLOW_TO_START = {"GoogLeNet", "Inception-v3"}
 
+# Families that start with PyTorch's own values, of which each layer loses two thirds of what goes
+# in: after so many layers the logits would hardly depend on the image.
+FADING = {"GoogLeNet", "Inception-v3", "Inception-v4", "Inception-ResNet-v2"}
+
 # Sources that can be run here; a paper cannot.
 LIBRARIES = ("torchvision", "timm", "keras")
 
@@ -272,15 +276,19 @@ def build_reference(
 
         keras.utils.set_random_seed(0)
         reference = KerasReference(edition, image_size)
-        randomise_keras(reference.model, smooth=smooth)
+        lively = edition.info.family in FADING
+        randomise_keras(reference.model, smooth=smooth, lively=lively)
         return reference
     module = build_module(edition, image_size=image_size, **options)
-    randomise(module)
+    randomise(module, lively=edition.info.family in FADING)
     return TorchReference(module)
 
 
-def randomise(module: torch.nn.Module, seed: int = 0) -> None:
-    """Make every parameter and statistic matter: none stays at 0 or 1."""
+def randomise(module: torch.nn.Module, seed: int = 0, *, lively: bool = False) -> None:
+    """Make every parameter and statistic matter: none stays at 0 or 1.
+
+    `lively` convolutions put out as much as goes in.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for layer in module.modules():
@@ -297,6 +305,8 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
             elif isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
                 if float(layer.weight.abs().max()) == 0:
                     layer.weight.normal_(0, 0.02, generator=generator)
+                if lively and isinstance(layer, torch.nn.Conv2d):
+                    torch.nn.init.kaiming_normal_(layer.weight, generator=generator)
                 if layer.bias is not None:
                     layer.bias.normal_(0, 0.1, generator=generator)
             else:
@@ -305,7 +315,7 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
                         parameter.normal_(0, 0.1, generator=generator)
 
 
-def randomise_keras(model: Any, *, smooth: bool, seed: int = 0) -> None:
+def randomise_keras(model: Any, *, smooth: bool, lively: bool = False, seed: int = 0) -> None:
     """The same for Keras.
 
     `smooth` norms put out values of 1 or -1 with a deviation of 0.2, or without scale of 3 or -3
@@ -323,6 +333,10 @@ def randomise_keras(model: Any, *, smooth: bool, seed: int = 0) -> None:
                 variable.assign(generator.choice([mean, mean, mean, -mean], shape))
             elif variable.name in {"beta", "moving_mean", "bias"}:
                 variable.assign(generator.normal(0, 0.2, shape))
+            elif lively and variable.name == "kernel" and len(shape) == 4:
+                height, width, channels, _ = shape
+                deviation = np.sqrt(2 / (height * width * channels))
+                variable.assign(generator.normal(0, deviation, shape))
 
 
 def pair(

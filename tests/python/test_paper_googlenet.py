@@ -41,8 +41,8 @@ TABLE_1 = {
     "fc": Row((1000,), 1000, 1),
 }
 
-# Its parameters are in units of 1024 and without biases. These are not what the widths in the same
-# row make, which is on the right; 4c misses it by 7 %, 5a by 5 %, the others by up to 2 %.
+# Its parameters are in units of 1024 and without biases. In these rows they are not what the widths
+# make, which stands on the right: 4c misses it by 7 %, 5a by 5 %, the others by up to 2 %.
 COUNTED = {
     "inception3b": 379,
     "inception4a": 367,

@@ -98,17 +98,17 @@ fn edition(source: Source, dialect: Dialect, source_name: &'static str) -> Editi
     Edition {
         source,
         source_name,
-        preprocess: match keras {
-            true => Preprocess::inception(299, 299, Filter::Bilinear),
-            false => Preprocess::inception(333, 299, Filter::Bicubic),
+        preprocess: if keras {
+            Preprocess::inception(299, 299, Filter::Bilinear)
+        } else {
+            Preprocess::inception(333, 299, Filter::Bicubic)
         },
         recipe: if keras { Recipe::KERAS } else { Recipe::PYTORCH },
-        deviations: match keras {
-            true => "as timm's; norms without scale",
-            false => {
-                "the authors' code: the stem of Inception v3, 10, 20 and 10 residual modules where the paper draws 5, 10 and \
-                 5, no dropout unless asked for"
-            }
+        deviations: if keras {
+            "as timm's; norms without scale"
+        } else {
+            "the authors' code: the stem of Inception v3, 10, 20 and 10 residual modules where the paper draws 5, 10 and \
+             5, no dropout unless asked for"
         },
         weights: &[],
         options: &["drop_rate"],
