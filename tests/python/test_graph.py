@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from timm.layers import BlurPool2d
+from timm.layers.blur_pool import BlurPool2d
 
 import cnnzoo as cz
 from reference import images
