@@ -40,6 +40,7 @@ impl fmt::Display for Naming {
 
 impl Naming {
     /// The same names as `keys` spell them.
+    #[must_use]
     pub fn spelled_as(self, keys: &HashSet<&str>) -> Self {
         if keys.iter().any(|key| undotted(key).is_some()) {
             Self::LegacyDenseNet(Box::new(self))

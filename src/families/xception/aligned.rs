@@ -101,7 +101,8 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
                 "norms and activations before the convolutions, as in no paper; none between the two halves of a \
                  separable convolution"
             } else {
-                "none"
+                "no activation between the two halves of a separable convolution but in the last module, as in \
+                 DeepLab's code; the paper says after each 3×3"
             },
             weights: &[],
             options: &["drop_rate", "drop_path_rate"],
