@@ -108,7 +108,7 @@ impl Default for Conv {
     }
 }
 
-/// Zeros around an image.
+/// Zeros around an image, and `channels` of zeros after its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pad {
@@ -116,12 +116,13 @@ pub struct Pad {
     pub bottom: usize,
     pub left: usize,
     pub right: usize,
+    pub channels: usize,
 }
 
 impl Pad {
     /// As many on every side.
     pub fn around(size: usize) -> Self {
-        Self { top: size, bottom: size, left: size, right: size }
+        Self { top: size, bottom: size, left: size, right: size, channels: 0 }
     }
 }
 

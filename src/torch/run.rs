@@ -194,8 +194,8 @@ impl Step<'_> {
             Op::Input(_) | Op::Embedding(_) => Ok(x.shallow_clone()),
             Op::Conv(op) => self.conv(op, x),
             Op::Pad(op) => {
-                let border = [op.left, op.right, op.top, op.bottom].map(|size| size as i64);
-                x.f_constant_pad_nd(border)
+                let border = [op.left, op.right, op.top, op.bottom, 0, op.channels];
+                x.f_constant_pad_nd(border.map(|size| size as i64))
             }
             Op::BatchNorm(op) => self.batch_norm(op, x),
             Op::GroupNorm(op) => {

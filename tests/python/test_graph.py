@@ -109,6 +109,10 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
         ("y = pad(input) top=1 bottom=2 left=3",),
         lambda x, _: F.pad(x, (3, 0, 1, 2)),
     ),
+    "pad_channels": (
+        ("y = pad(input) right=1 channels=2",),
+        lambda x, _: F.pad(x, (0, 1, 0, 0, 0, 2)),
+    ),
     "batch_norm_without_scale": (
         ("y = batch_norm(input) scale=false",),
         lambda x, p: F.batch_norm(x, None, None, None, p["y.bias"], True),

@@ -5,11 +5,14 @@
 //! D: He et al., arXiv:1812.01187. Squeeze-and-excite: Hu et al., arXiv:1709.01507.
 //!
 //! What varies: the block (two 3×3, or 1×1-3×3-1×1), how many of them, groups and width of the 3×3, the stem, whether
-//! shortcuts average, and whether a gate weighs the channels.
+//! shortcuts average, pad or are not there, and whether a gate weighs the channels.
 //!
 //! Sources: torchvision (default where it has the network) and timm put the stride of a stage in the 3×3 ("v1.5"); the
-//! paper has it in the first 1×1, and so has timm's older definition, `legacy_`. timm starts the last norm of every
-//! block at zero.
+//! paper has it in the first 1×1, and so have Keras, whose convolutions have biases, and timm's older definition,
+//! `legacy_`. timm starts the last norm of every block at zero. Keras's published weights expect blue, green, red.
+//! The paper's networks of 18 and 34 layers have shortcuts without parameters where channels double (its option A). Its
+//! networks for CIFAR (section 4.2) and those without shortcuts are in no library; their parts are called as torchvision
+//! would.
 
 mod names;
 mod residual;
@@ -40,11 +43,12 @@ fn edition(row: &'static Row, told: &'static Told) -> Edition {
             Source::Timm if row.block == Block::Basic => Recipe::TIMM_RESNET_BASIC,
             Source::Timm => Recipe::TIMM_RESNET_BOTTLENECK,
             Source::Torchvision => Recipe::RESNET,
-            Source::Keras | Source::Paper => Recipe::KERAS,
+            Source::Paper => Recipe::RESNET_2015,
+            Source::Keras => Recipe::KERAS,
         },
         deviations: row.deviations(source),
         weights: &[],
-        options: &["drop_rate", "drop_path_rate"],
+        options: if row.plain { &["drop_rate"] } else { &["drop_rate", "drop_path_rate"] },
         build: Box::new(move |settings| {
             Drawing::new(row, source, settings).network(settings.classes)
         }),

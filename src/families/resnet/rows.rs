@@ -12,6 +12,15 @@ pub(super) static RESNET: Family = Family {
     weaknesses: "Many parameters and multiply-adds for its accuracy beside later networks.",
 };
 
+static PLAIN: Family = Family {
+    name: "Plain",
+    year: 2015,
+    paper: RESNET.paper,
+    idea: "ResNet without its shortcuts: what the paper compares with, to show that depth alone makes training harder.",
+    strengths: "The same layers and parameters as the ResNet of its depth, so a comparison shows what shortcuts do.",
+    weaknesses: "The deeper it is, the worse it trains: 34 layers err more than 18, on the training set too.",
+};
+
 static RESNEXT: Family = Family {
     name: "ResNeXt",
     year: 2016,
@@ -66,6 +75,8 @@ pub(super) enum Form {
     Original,
     /// Three 3×3 in place of the 7×7, and averages in shortcuts.
     D,
+    /// One 3×3 that keeps the size: for images of 32 × 32. Stages have a quarter of the channels.
+    Small,
 }
 
 /// A source's definition.
@@ -91,6 +102,8 @@ pub(super) struct Row {
     pub groups: usize,
     /// Channels of one group in the first stage; 64 without groups.
     pub group_width: usize,
+    /// Whether there are no shortcuts.
+    pub plain: bool,
     /// Whether blocks weigh their channels by a gate.
     pub squeeze: bool,
     /// Whether it is of timm's older definition, which follows the networks of Caffe.
@@ -105,6 +118,15 @@ const fn torchvision(resize: u32) -> Told {
 const fn timm(resize: u32, crop: u32, interpolation: Filter) -> Told {
     let preprocess = Preprocess::imagenet(resize, crop, interpolation);
     Told { source: Source::Timm, name: None, preprocess }
+}
+
+const PAPER: Told =
+    Told { source: Source::Paper, name: None, preprocess: Preprocess::centred(256, 224) };
+const PAPER_CIFAR: Told = Told { preprocess: Preprocess::CIFAR10, ..PAPER };
+
+const fn keras(name: &'static str) -> Told {
+    let preprocess = Preprocess::centred(224, 224);
+    Told { source: Source::Keras, name: Some(name), preprocess }
 }
 
 /// timm's for weights that it trained itself, and for those of older origin.
@@ -123,17 +145,26 @@ const BASIC: Row = Row {
     name: "",
     family: &RESNET,
     classes: 1000,
-    editions: &[torchvision(256), TIMM],
+    editions: &[torchvision(256), TIMM, PAPER],
     form: Form::Original,
     block: Block::Basic,
     depths: D18,
     groups: 1,
     group_width: 64,
+    plain: false,
     squeeze: false,
     legacy: false,
 };
-const BOTTLENECK: Row =
-    Row { block: Block::Bottleneck, depths: D50, editions: &[torchvision(232), TIMM], ..BASIC };
+const BOTTLENECK: Row = Row {
+    block: Block::Bottleneck,
+    depths: D50,
+    editions: &[torchvision(232), TIMM, PAPER],
+    ..BASIC
+};
+
+const CIFAR: Row = Row { classes: 10, editions: &[PAPER_CIFAR], form: Form::Small, ..BASIC };
+const PLAIN_CIFAR: Row = Row { family: &PLAIN, plain: true, ..CIFAR };
+const PLAIN_BASIC: Row = Row { family: &PLAIN, plain: true, editions: &[PAPER], ..BASIC };
 
 const NEXT: Row = Row { family: &RESNEXT, depths: D101, groups: 32, group_width: 4, ..BOTTLENECK };
 const WIDER: Row = Row { family: &WIDE, group_width: 128, ..BOTTLENECK };
@@ -152,9 +183,23 @@ const BOTTLENECK_LEGACY: Row =
 pub(super) const ROWS: &[Row] = &[
     Row { name: "resnet18", ..BASIC },
     Row { name: "resnet34", depths: D50, ..BASIC },
-    Row { name: "resnet50", ..BOTTLENECK },
-    Row { name: "resnet101", depths: D101, ..BOTTLENECK },
-    Row { name: "resnet152", depths: D152, ..BOTTLENECK },
+    Row { name: "resnet50", editions: &[torchvision(232), TIMM, keras("ResNet50"), PAPER], ..BOTTLENECK },
+    Row { name: "resnet101", editions: &[torchvision(232), TIMM, keras("ResNet101"), PAPER], depths: D101, ..BOTTLENECK },
+    Row { name: "resnet152", editions: &[torchvision(232), TIMM, keras("ResNet152"), PAPER], depths: D152, ..BOTTLENECK },
+
+    Row { name: "resnet20", depths: &[3; 3], ..CIFAR },
+    Row { name: "resnet32", depths: &[5; 3], ..CIFAR },
+    Row { name: "resnet44", depths: &[7; 3], ..CIFAR },
+    Row { name: "resnet56", depths: &[9; 3], ..CIFAR },
+    Row { name: "resnet110", depths: &[18; 3], ..CIFAR },
+
+    Row { name: "plain18", ..PLAIN_BASIC },
+    Row { name: "plain34", depths: D50, ..PLAIN_BASIC },
+    Row { name: "plain20", depths: &[3; 3], ..PLAIN_CIFAR },
+    Row { name: "plain32", depths: &[5; 3], ..PLAIN_CIFAR },
+    Row { name: "plain44", depths: &[7; 3], ..PLAIN_CIFAR },
+    Row { name: "plain56", depths: &[9; 3], ..PLAIN_CIFAR },
+    Row { name: "plain110", depths: &[18; 3], ..PLAIN_CIFAR },
 
     Row { name: "resnext50_32x4d", depths: D50, ..NEXT },
     Row { name: "resnext101_32x8d", group_width: 8, editions: &[torchvision(232), TIMM_OLD_BILINEAR], ..NEXT },
@@ -187,7 +232,11 @@ pub(super) const ROWS: &[Row] = &[
 impl Row {
     /// Channels of a stage, before a bottleneck widens them.
     pub(super) fn channels(&self, stage: usize) -> usize {
-        64 << stage
+        let first = match self.form {
+            Form::Original | Form::D => 64,
+            Form::Small => 16,
+        };
+        first << stage
     }
 
     pub(super) fn blocks(&self) -> usize {
@@ -196,6 +245,8 @@ impl Row {
 
     pub(super) fn deviations(&self, source: Source) -> &'static str {
         match (self.block, source) {
+            (_, Source::Paper) => "none",
+            (_, Source::Keras) => "convolutions have biases; its weights expect blue, green, red",
             (Block::Basic, _) if self.legacy => {
                 "a ReLU before the gate; dropout of 0.2 before the classifier"
             }
@@ -205,7 +256,9 @@ impl Row {
             }
             (Block::Bottleneck, _) if self.form == Form::D => "none",
             (Block::Basic, _) if self.squeeze => "no gate squeezes to fewer than 8 channels",
-            (Block::Basic, _) => "none",
+            (Block::Basic, _) => {
+                "shortcuts project where channels double (the paper's option B), its own of this depth pad with zeros"
+            }
             (Block::Bottleneck, _) => {
                 "the stride of a stage stands in the 3×3, the paper's in the first 1×1"
             }
