@@ -60,6 +60,17 @@ static SE_RESNET: Family = Family {
                  multiply-adds say.",
 };
 
+static RESNET_V2: Family = Family {
+    name: "ResNet-v2",
+    year: 2016,
+    paper: "He, Zhang, Ren, Sun: Identity Mappings in Deep Residual Networks, ECCV 2016, arXiv:1603.05027",
+    idea: "Norm and activation come before each convolution, so that nothing stands on the way from the first block \
+           to the last but sums.",
+    strengths: "Trains at a thousand layers, and the deeper, the more it gains over ResNet.",
+    weaknesses: "At a hundred layers or fewer hardly better than ResNet, and its norms cannot be folded into the \
+                 convolution before them at a block's beginning.",
+};
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Block {
     /// Two 3×3.
@@ -106,6 +117,8 @@ pub(super) struct Row {
     pub plain: bool,
     /// Whether blocks weigh their channels by a gate.
     pub squeeze: bool,
+    /// Whether norm and activation come before the convolution.
+    pub preactivated: bool,
     /// Whether it is of timm's older definition, which follows the networks of Caffe.
     pub legacy: bool,
 }
@@ -127,6 +140,20 @@ const PAPER_CIFAR: Told = Told { preprocess: Preprocess::CIFAR10, ..PAPER };
 const fn keras(name: &'static str) -> Told {
     let preprocess = Preprocess::centred(224, 224);
     Told { source: Source::Keras, name: Some(name), preprocess }
+}
+
+/// With values of -1 to 1.
+const fn halved(resize: u32, interpolation: Filter) -> Preprocess {
+    let preprocess = Preprocess::imagenet(resize, 224, interpolation);
+    Preprocess { mean: [0.5; 3], std: [0.5; 3], ..preprocess }
+}
+
+const fn timm_v2(resize: u32) -> Told {
+    Told { source: Source::Timm, name: None, preprocess: halved(resize, Filter::Bicubic) }
+}
+
+const fn keras_v2(name: &'static str) -> Told {
+    Told { source: Source::Keras, name: Some(name), preprocess: halved(224, Filter::Bilinear) }
 }
 
 /// timm's for weights that it trained itself, and for those of older origin.
@@ -153,6 +180,7 @@ const BASIC: Row = Row {
     group_width: 64,
     plain: false,
     squeeze: false,
+    preactivated: false,
     legacy: false,
 };
 const BOTTLENECK: Row = Row {
@@ -178,6 +206,11 @@ const BOTTLENECK_SE: Row = Row { block: Block::Bottleneck, depths: D50, ..BASIC_
 const BASIC_LEGACY: Row = Row { legacy: true, ..BASIC_SE };
 const BOTTLENECK_LEGACY: Row =
     Row { legacy: true, editions: &[TIMM_OLD_BILINEAR], ..BOTTLENECK_SE };
+
+const BASIC_V2: Row =
+    Row { family: &RESNET_V2, preactivated: true, editions: &[timm_v2(248)], ..BASIC };
+const BOTTLENECK_V2: Row =
+    Row { block: Block::Bottleneck, depths: D50, editions: &[timm_v2(256)], ..BASIC_V2 };
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
@@ -227,6 +260,17 @@ pub(super) const ROWS: &[Row] = &[
     Row { name: "legacy_seresnet50", ..BOTTLENECK_LEGACY },
     Row { name: "legacy_seresnet101", depths: D101, ..BOTTLENECK_LEGACY },
     Row { name: "legacy_seresnet152", depths: D152, ..BOTTLENECK_LEGACY },
+
+    Row { name: "resnetv2_18", ..BASIC_V2 },
+    Row { name: "resnetv2_34", depths: D50, ..BASIC_V2 },
+    Row { name: "resnetv2_50", editions: &[timm_v2(235), keras_v2("ResNet50V2")], ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_101", depths: D101, editions: &[timm_v2(235), keras_v2("ResNet101V2")], ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_152", depths: D152, editions: &[timm_v2(256), keras_v2("ResNet152V2")], ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_18d", form: Form::D, ..BASIC_V2 },
+    Row { name: "resnetv2_34d", form: Form::D, depths: D50, ..BASIC_V2 },
+    Row { name: "resnetv2_50d", form: Form::D, ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_101d", form: Form::D, depths: D101, ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_152d", form: Form::D, depths: D152, ..BOTTLENECK_V2 },
 ];
 
 impl Row {
@@ -245,6 +289,7 @@ impl Row {
 
     pub(super) fn deviations(&self, source: Source) -> &'static str {
         match (self.block, source) {
+            _ if self.preactivated => self.deviations_of_v2(source),
             (_, Source::Paper) => "none",
             (_, Source::Keras) => "convolutions have biases; its weights expect blue, green, red",
             (Block::Basic, _) if self.legacy => {
@@ -261,6 +306,24 @@ impl Row {
             }
             (Block::Bottleneck, _) => {
                 "the stride of a stage stands in the 3×3, the paper's in the first 1×1"
+            }
+        }
+    }
+
+    fn deviations_of_v2(&self, source: Source) -> &'static str {
+        match (self.form, self.block, source) {
+            (_, _, Source::Keras) => {
+                "the last block of a stage strides, its shortcut skips pixels; some convolutions have biases"
+            }
+            (Form::D, Block::Basic, _) => "stem and shortcuts of ResNet-D; basic blocks",
+            (Form::D, Block::Bottleneck, _) => {
+                "stem and shortcuts of ResNet-D; the stride of a stage stands in the 3×3"
+            }
+            (_, Block::Basic, _) => {
+                "basic blocks, where the paper's networks for ImageNet have bottlenecks"
+            }
+            (_, Block::Bottleneck, _) => {
+                "the stride of a stage stands in the 3×3, the authors' in the first 1×1"
             }
         }
     }
