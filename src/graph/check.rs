@@ -185,7 +185,7 @@ fn rates_and_constants(site: &Site<'_>) -> Result<(), Mismatch> {
             within("padding", border, border <= MAX_SIZE, &format!("at most {MAX_SIZE}"))
         }
         Op::Pad(pad) => {
-            let size = pad.top.max(pad.bottom).max(pad.left).max(pad.right);
+            let size = pad.top.max(pad.bottom).max(pad.left).max(pad.right).max(pad.channels);
             within("every side", size, size <= MAX_SIZE, &format!("at most {MAX_SIZE}"))
         }
         Op::GroupNorm(super::op::GroupNorm { eps, .. })

@@ -115,7 +115,7 @@ impl Default for Conv {
     }
 }
 
-/// Zeros around an image.
+/// Zeros around an image, and `channels` of zeros after its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pad {
@@ -123,12 +123,13 @@ pub struct Pad {
     pub bottom: usize,
     pub left: usize,
     pub right: usize,
+    pub channels: usize,
 }
 
 impl Pad {
     /// As many on every side.
     pub fn around(size: usize) -> Self {
-        Self { top: size, bottom: size, left: size, right: size }
+        Self { top: size, bottom: size, left: size, right: size, channels: 0 }
     }
 }
 
@@ -319,18 +320,20 @@ impl Default for Lrn {
 }
 
 /// Fully connected layer of a vector or of each token, with `weight` (out, in) and `bias` (out). The arrays of one
-/// that is `packed` are called `NODE_weight` and `NODE_bias`, without a dot, as in PyTorch's `MultiheadAttention`.
+/// that is `packed` are called `NODE_weight` and `NODE_bias`, without a dot, as in PyTorch's `MultiheadAttention`. The weight of one that is
+/// `pointwise` is (out, in, 1, 1), as its source writes it as a convolution of a single pixel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Linear {
     pub out: usize,
     pub bias: bool,
     pub packed: bool,
+    pub pointwise: bool,
 }
 
 impl Default for Linear {
     fn default() -> Self {
-        Self { out: 0, bias: true, packed: false }
+        Self { out: 0, bias: true, packed: false, pointwise: false }
     }
 }
 

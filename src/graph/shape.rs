@@ -128,8 +128,11 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
         }
         Op::Pad(pad) => {
             let image = image(one(inputs)?)?;
-            let height = image.height + pad.top + pad.bottom;
-            Ok(image.with_size(Pair { height, width: image.width + pad.left + pad.right }))
+            Ok(Shape::Image {
+                channels: image.channels + pad.channels,
+                height: image.height + pad.top + pad.bottom,
+                width: image.width + pad.left + pad.right,
+            })
         }
         Op::BatchNorm(_) | Op::Lrn(_) | Op::LayerScale(_) => {
             image(one(inputs)?)?;

@@ -211,8 +211,8 @@ impl Step<'_> {
             Op::Input(_) | Op::Embedding(_) => Ok(x.shallow_clone()),
             Op::Conv(op) => self.conv(op, x),
             Op::Pad(op) => {
-                let border = [op.left, op.right, op.top, op.bottom].map(|size| size as i64);
-                x.f_constant_pad_nd(border)
+                let border = [op.left, op.right, op.top, op.bottom, 0, op.channels];
+                x.f_constant_pad_nd(border.map(|size| size as i64))
             }
             Op::BatchNorm(op) => self.batch_norm(op, x),
             Op::GroupNorm(op) => {
@@ -229,6 +229,9 @@ impl Step<'_> {
             Op::AdaptivePool(op) => x.f_adaptive_avg_pool2d(op.size.sizes()),
             Op::Enlarge(op) => enlarge(op, x),
             Op::Lrn(op) => lrn(op, x),
+            Op::Linear(op) if op.pointwise => {
+                x.f_linear(&self.arrays[0].f_flatten(1, -1)?, self.arrays.get(1))
+            }
             Op::Linear(_) => x.f_linear(&self.arrays[0], self.arrays.get(1)),
             Op::Flatten(_) => x.f_flatten(1, -1),
             Op::Add(_) => {

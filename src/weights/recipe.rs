@@ -77,6 +77,14 @@ impl Recipe {
     /// torchvision's ResNet.
     pub const RESNET: Self = Self { conv: Rule::NormalOut { gain: 2.0 }, ..Self::PYTORCH };
 
+    /// He, Zhang, Ren, Sun (2015), who start all weights as in their arXiv:1502.01852.
+    pub const RESNET_2015: Self = Self {
+        conv: Rule::NormalIn { gain: 2.0 },
+        linear: Rule::NormalIn { gain: 2.0 },
+        bias: ZERO,
+        ..Self::PYTORCH
+    };
+
     /// timm's ResNet of basic blocks: every block starts as its shortcut.
     pub const TIMM_RESNET_BASIC: Self =
         Self { exceptions: &[("layer*.bn2.weight", ZERO)], ..Self::RESNET };
@@ -84,6 +92,9 @@ impl Recipe {
     /// timm's ResNet of bottlenecks, likewise.
     pub const TIMM_RESNET_BOTTLENECK: Self =
         Self { exceptions: &[("layer*.bn3.weight", ZERO)], ..Self::RESNET };
+
+    /// timm's ResNet-v2, whose blocks end in no norm.
+    pub const TIMM_RESNET_V2: Self = Self::VGG;
 
     /// torchvision's and timm's DenseNet.
     pub const DENSENET: Self =

@@ -30,6 +30,7 @@ FLATTENED = {"VGG16", "VGG19"}
 
 # Networks of timm that register a layer before one that it reads: a graph names the latter first.
 OUT_OF_ORDER = {"xception41p", "xception65p"}
+FAMILIES_OUT_OF_ORDER = {"ResNet-v2"}
 # Families that torchvision starts slowly unless told not to.
 SLOW_TO_START = {"GoogLeNet", "Inception-v3"}
 

@@ -11,12 +11,14 @@ pub(super) enum Dialect {
     Timm,
     /// timm's older definition.
     Legacy,
+    Keras,
 }
 
 impl Dialect {
     pub(super) fn of(row: &Row, source: Source) -> Self {
         match source {
-            Source::Torchvision | Source::Paper | Source::Keras => Self::Torchvision,
+            Source::Torchvision | Source::Paper => Self::Torchvision,
+            Source::Keras => Self::Keras,
             Source::Timm if row.legacy => Self::Legacy,
             Source::Timm => Self::Timm,
         }
@@ -26,6 +28,7 @@ impl Dialect {
     pub(super) fn stem(self, form: Form, number: usize) -> Layer {
         match (self, form) {
             (Self::Legacy, _) => Layer::new("layer0.conv1", "layer0.bn1", "layer0.relu1"),
+            (Self::Keras, _) => Layer::new("conv1_conv", "conv1_bn", "conv1_relu"),
             (Self::Timm, Form::D) if number == 2 => Layer::new("conv1.6", "bn1", "act1"),
             (Self::Timm, Form::D) => {
                 let part = |part: usize| format!("conv1.{}", 3 * number + part);
@@ -40,18 +43,16 @@ impl Dialect {
         match self {
             Self::Torchvision | Self::Timm => "maxpool",
             Self::Legacy => "pool0",
+            Self::Keras => "pool1_pool",
         }
     }
 
     pub(super) fn block(self, stage: usize, index: usize) -> BlockNames {
-        BlockNames { dialect: self, path: format!("layer{}.{index}", stage + 1) }
-    }
-
-    pub(super) fn classifier(self) -> &'static str {
-        match self {
-            Self::Torchvision | Self::Timm => "fc",
-            Self::Legacy => "last_linear",
-        }
+        let path = match self {
+            Self::Torchvision | Self::Timm | Self::Legacy => format!("layer{}.{index}", stage + 1),
+            Self::Keras => format!("conv{}_block{}", stage + 2, index + 1),
+        };
+        BlockNames { dialect: self, path }
     }
 }
 
@@ -63,30 +64,40 @@ pub(super) struct BlockNames {
 
 impl BlockNames {
     pub(super) fn part(&self, part: &str) -> String {
-        format!("{}.{part}", self.path)
+        let joint = if self.dialect == Dialect::Keras { '_' } else { '.' };
+        format!("{}{joint}{part}", self.path)
     }
 
     pub(super) fn layer(&self, number: usize) -> Layer {
-        Layer {
-            conv: self.part(&format!("conv{number}")),
-            norm: self.part(&format!("bn{number}")),
-            activation: self.activation(number),
-        }
+        let name = |word: &str| match self.dialect {
+            Dialect::Keras => self.part(&format!("{number}_{word}")),
+            _ => self.part(&format!("{word}{number}")),
+        };
+        Layer { conv: name("conv"), norm: name("bn"), activation: self.activation(number) }
     }
 
     /// PyTorch's feature extraction counts the calls of the one ReLU that a block has.
     pub(super) fn activation(&self, number: usize) -> String {
         match self.dialect {
             Dialect::Timm => self.part(&format!("act{number}")),
+            Dialect::Keras => self.part(&format!("{number}_relu")),
             Dialect::Torchvision | Dialect::Legacy if number == 1 => self.part("relu"),
             Dialect::Torchvision | Dialect::Legacy => self.part(&format!("relu_{}", number - 1)),
+        }
+    }
+
+    /// The activation after the sum, before which there were so many.
+    pub(super) fn out(&self, before: usize) -> String {
+        match self.dialect {
+            Dialect::Keras => self.part("out"),
+            _ => self.activation(before + 1),
         }
     }
 
     pub(super) fn gate(&self) -> Gate {
         let (gate, activation, sigmoid) = match self.dialect {
             Dialect::Legacy => ("se_module", "relu", "sigmoid"),
-            Dialect::Torchvision | Dialect::Timm => ("se", "act", "gate"),
+            _ => ("se", "act", "gate"),
         };
         let name = |part: &str| self.part(&format!("{gate}.{part}"));
         Gate {
@@ -99,6 +110,11 @@ impl BlockNames {
         }
     }
 
+    /// The two steps of a shortcut that learns nothing.
+    pub(super) fn padding(&self) -> (String, String) {
+        (self.part("downsample.pool"), self.part("downsample.pad"))
+    }
+
     /// The pool of a shortcut that averages.
     pub(super) fn shortcut_pool(&self) -> String {
         self.part("downsample.0")
@@ -106,6 +122,9 @@ impl BlockNames {
 
     /// The 1×1 of a shortcut that projects, and its norm.
     pub(super) fn projection(&self, form: Form) -> (String, String) {
+        if self.dialect == Dialect::Keras {
+            return (self.part("0_conv"), self.part("0_bn"));
+        }
         let before = usize::from(form == Form::D);
         let name = |part: usize| self.part(&format!("downsample.{}", before + part));
         (name(0), name(1))

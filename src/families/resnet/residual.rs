@@ -2,12 +2,13 @@
 
 use super::super::{Settings, Source};
 use super::names::{BlockNames, Dialect};
+use super::parts::{KERAS_NORM, halving, large, point, square, stem_pool};
 use super::rows::{Block, Form, Row};
 use crate::blocks::{
-    Head, SqueezeExcite, conv_norm, conv_norm_act, gated, nearest_multiple, pooled_head,
+    Head, SqueezeExcite, conv_norm, conv_norm_act, gated, keras_head, nearest_multiple, pooled_head,
 };
 use crate::error::Result;
-use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Input, Pool, PoolKind};
+use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Input, Pad, Pool};
 use crate::graph::{Builder, Graph, NodeId};
 
 /// A graph being drawn.
@@ -15,6 +16,7 @@ pub(super) struct Drawing<'a> {
     g: Builder,
     row: &'a Row,
     dialect: Dialect,
+    source: Source,
     norm: BatchNorm,
     drop_rate: f64,
     drop_path_rate: f64,
@@ -37,7 +39,11 @@ impl<'a> Drawing<'a> {
             g: Builder::new(settings.name, Input { channels, height: size, width: size }),
             row,
             dialect: Dialect::of(row, source),
-            norm: BatchNorm::default(),
+            source,
+            norm: match source {
+                Source::Keras => KERAS_NORM,
+                Source::Torchvision | Source::Timm | Source::Paper => BatchNorm::default(),
+            },
             drop_rate: settings.drop_rate.unwrap_or(if row.legacy { 0.2 } else { 0.0 }),
             drop_path_rate: settings.drop_path_rate.unwrap_or(0.0),
         }
@@ -61,34 +67,52 @@ impl<'a> Drawing<'a> {
                 before += 1;
             }
         }
-        let head = Head { dropout: "dropout", linear: self.dialect.classifier() };
-        let logits = pooled_head(&mut self.g, head, classes, self.drop_rate, x);
+        let (g, drop_rate) = (&mut self.g, self.drop_rate);
+        let head = |linear| Head { dropout: "dropout", linear };
+        let logits = match self.dialect {
+            Dialect::Torchvision | Dialect::Timm => {
+                pooled_head(g, head("fc"), classes, drop_rate, x)
+            }
+            Dialect::Legacy => pooled_head(g, head("last_linear"), classes, drop_rate, x),
+            Dialect::Keras => keras_head(g, classes, drop_rate, x),
+        };
         self.g.finish(logits)
     }
 
     fn stem(&mut self) -> NodeId {
+        if self.dialect == Dialect::Keras {
+            return self.keras_stem();
+        }
         let out = self.row.channels(0);
         let convs = match self.row.form {
-            Form::Original => vec![Conv {
-                out,
-                kernel: 7.into(),
-                stride: 2.into(),
-                padding: 3.into(),
-                ..Conv::default()
-            }],
+            Form::Original => vec![Conv { padding: 3.into(), ..large(out) }],
             Form::D => vec![square(out / 2, 2), square(out / 2, 1), square(out, 1)],
+            Form::Small => vec![square(out, 1)],
         };
         let mut x = self.g.input();
         for (number, conv) in convs.into_iter().enumerate() {
             let names = self.dialect.stem(self.row.form, number);
             x = conv_norm_act(&mut self.g, &names, conv, self.norm, Function::Relu, x);
         }
-        let pool = Pool { kernel: 3.into(), stride: 2.into(), ..Pool::default() };
-        let pool = match self.dialect {
-            Dialect::Torchvision | Dialect::Timm => Pool { padding: 1.into(), ..pool },
-            Dialect::Legacy => Pool { ceil: true, ..pool },
+        if self.row.form == Form::Small {
+            return x;
+        }
+        let pool = if self.row.legacy {
+            Pool { ceil: true, ..stem_pool() }
+        } else {
+            Pool { padding: 1.into(), ..stem_pool() }
         };
         self.g.add(self.dialect.stem_pool(), pool, x)
+    }
+
+    fn keras_stem(&mut self) -> NodeId {
+        let input = self.g.input();
+        let x = self.g.add("conv1_pad", Pad::around(3), input);
+        let names = self.dialect.stem(self.row.form, 0);
+        let conv = Conv { bias: true, ..large(self.row.channels(0)) };
+        let x = conv_norm_act(&mut self.g, &names, conv, self.norm, Function::Relu, x);
+        let x = self.g.add("pool1_pad", Pad::around(1), x);
+        self.g.add(self.dialect.stem_pool(), stem_pool(), x)
     }
 
     fn block(&mut self, place: &Place, input: NodeId) -> NodeId {
@@ -98,6 +122,7 @@ impl<'a> Drawing<'a> {
         let mut activations = 0;
         let mut x = input;
         for (number, conv) in (1..).zip(convs) {
+            let conv = Conv { bias: self.biases(), ..conv };
             x = conv_norm(&mut self.g, &names.layer(number), conv, self.norm, x);
             let early = self.row.legacy && self.row.block == Block::Basic;
             if number < last || early {
@@ -109,12 +134,18 @@ impl<'a> Drawing<'a> {
             let gate = self.gate(out);
             x = gated(&mut self.g, &names.gate(), gate, x);
         }
-        let shortcut = self.shortcut(place, out, input);
-        if place.drop_path > 0.0 {
-            x = self.g.add(names.part("drop_path"), DropPath { rate: place.drop_path }, x);
+        if !self.row.plain {
+            let shortcut = self.shortcut(place, out, input);
+            if place.drop_path > 0.0 {
+                x = self.g.add(names.part("drop_path"), DropPath { rate: place.drop_path }, x);
+            }
+            x = self.g.add(names.part("add"), Add {}, [x, shortcut]);
         }
-        x = self.g.add(names.part("add"), Add {}, [x, shortcut]);
-        self.g.add(names.activation(activations + 1), Function::Relu, x)
+        self.g.add(names.out(activations), Function::Relu, x)
+    }
+
+    fn biases(&self) -> bool {
+        self.dialect == Dialect::Keras
     }
 
     /// The convolutions of a block, and how many channels the last one writes.
@@ -125,10 +156,9 @@ impl<'a> Drawing<'a> {
             Block::Bottleneck => {
                 let width = channels * self.row.group_width / 64 * self.row.groups;
                 let out = 4 * channels;
-                let (first, middle) = match self.dialect {
-                    Dialect::Torchvision | Dialect::Timm => (1, stride),
-                    Dialect::Legacy => (stride, 1),
-                };
+                let in_point =
+                    self.row.legacy || matches!(self.source, Source::Paper | Source::Keras);
+                let (first, middle) = if in_point { (stride, 1) } else { (1, stride) };
                 let square = Conv { groups: self.row.groups, ..square(width, middle) };
                 (vec![point(width, first), square, point(out, 1)], out)
             }
@@ -136,10 +166,8 @@ impl<'a> Drawing<'a> {
     }
 
     fn gate(&self, channels: usize) -> SqueezeExcite {
-        let squeezed = match self.dialect {
-            Dialect::Legacy => channels / 16,
-            Dialect::Torchvision | Dialect::Timm => nearest_multiple(channels as f64 / 16.0),
-        };
+        let squeezed =
+            if self.row.legacy { channels / 16 } else { nearest_multiple(channels as f64 / 16.0) };
         SqueezeExcite { channels, squeezed, inner: Function::Relu, gate: Function::Sigmoid }
     }
 
@@ -148,31 +176,24 @@ impl<'a> Drawing<'a> {
         if !place.widens {
             return input;
         }
+        if self.source == Source::Paper && self.row.block == Block::Basic {
+            return self.padded(place, input);
+        }
         let (conv, norm) = place.names.projection(self.row.form);
         let mut x = input;
         let mut stride = place.stride;
         if self.row.form == Form::D && stride > 1 {
-            let pool = Pool {
-                kind: PoolKind::Average,
-                kernel: 2.into(),
-                stride: stride.into(),
-                ceil: true,
-                count_padding: false,
-                ..Pool::default()
-            };
-            x = self.g.add(place.names.shortcut_pool(), pool, x);
+            x = self.g.add(place.names.shortcut_pool(), halving(), x);
             stride = 1;
         }
-        x = self.g.add(conv, point(out, stride), x);
+        x = self.g.add(conv, Conv { bias: self.biases(), ..point(out, stride) }, x);
         self.g.add(norm, self.norm, x)
     }
-}
 
-/// A 3×3 convolution that keeps the size, but for its stride.
-fn square(out: usize, stride: usize) -> Conv {
-    Conv { out, kernel: 3.into(), stride: stride.into(), padding: 1.into(), ..Conv::default() }
-}
-
-fn point(out: usize, stride: usize) -> Conv {
-    Conv { out, stride: stride.into(), ..Conv::default() }
+    /// The paper's option A: every second pixel of every second row, and zeros for the channels that are new.
+    fn padded(&mut self, place: &Place, input: NodeId) -> NodeId {
+        let (pool, pad) = place.names.padding();
+        let x = self.g.add(pool, Pool { stride: place.stride.into(), ..Pool::default() }, input);
+        self.g.add(pad, Pad { channels: place.channels / 2, ..Pad::default() }, x)
+    }
 }

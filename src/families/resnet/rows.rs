@@ -12,6 +12,15 @@ pub(super) static RESNET: Family = Family {
     weaknesses: "Many parameters and multiply-adds for its accuracy beside later networks.",
 };
 
+static PLAIN: Family = Family {
+    name: "Plain",
+    year: 2015,
+    paper: RESNET.paper,
+    idea: "ResNet without its shortcuts: what the paper compares with, to show that depth alone makes training harder.",
+    strengths: "The same layers and parameters as the ResNet of its depth, so a comparison shows what shortcuts do.",
+    weaknesses: "The deeper it is, the worse it trains: 34 layers err more than 18, on the training set too.",
+};
+
 static RESNEXT: Family = Family {
     name: "ResNeXt",
     year: 2016,
@@ -51,6 +60,17 @@ static SE_RESNET: Family = Family {
                  multiply-adds say.",
 };
 
+static RESNET_V2: Family = Family {
+    name: "ResNet-v2",
+    year: 2016,
+    paper: "He, Zhang, Ren, Sun: Identity Mappings in Deep Residual Networks, ECCV 2016, arXiv:1603.05027",
+    idea: "Norm and activation come before each convolution, so that nothing stands on the way from the first block \
+           to the last but sums.",
+    strengths: "Trains at a thousand layers, and the deeper, the more it gains over ResNet.",
+    weaknesses: "At a hundred layers or fewer hardly better than ResNet, and its norms cannot be folded into the \
+                 convolution before them at a block's beginning.",
+};
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Block {
     /// Two 3×3.
@@ -66,6 +86,8 @@ pub(super) enum Form {
     Original,
     /// Three 3×3 in place of the 7×7, and averages in shortcuts.
     D,
+    /// One 3×3 that keeps the size: for images of 32 × 32. Stages have a quarter of the channels.
+    Small,
 }
 
 /// A source's definition.
@@ -91,8 +113,12 @@ pub(super) struct Row {
     pub groups: usize,
     /// Channels of one group in the first stage; 64 without groups.
     pub group_width: usize,
+    /// Whether there are no shortcuts.
+    pub plain: bool,
     /// Whether blocks weigh their channels by a gate.
     pub squeeze: bool,
+    /// Whether norm and activation come before the convolution.
+    pub preactivated: bool,
     /// Whether it is of timm's older definition, which follows the networks of Caffe.
     pub legacy: bool,
 }
@@ -105,6 +131,29 @@ const fn torchvision(resize: u32) -> Told {
 const fn timm(resize: u32, crop: u32, interpolation: Filter) -> Told {
     let preprocess = Preprocess::imagenet(resize, crop, interpolation);
     Told { source: Source::Timm, name: None, preprocess }
+}
+
+const PAPER: Told =
+    Told { source: Source::Paper, name: None, preprocess: Preprocess::centred(256, 224) };
+const PAPER_CIFAR: Told = Told { preprocess: Preprocess::CIFAR10, ..PAPER };
+
+const fn keras(name: &'static str) -> Told {
+    let preprocess = Preprocess::centred(224, 224);
+    Told { source: Source::Keras, name: Some(name), preprocess }
+}
+
+/// With values of -1 to 1.
+const fn halved(resize: u32, interpolation: Filter) -> Preprocess {
+    let preprocess = Preprocess::imagenet(resize, 224, interpolation);
+    Preprocess { mean: [0.5; 3], std: [0.5; 3], ..preprocess }
+}
+
+const fn timm_v2(resize: u32) -> Told {
+    Told { source: Source::Timm, name: None, preprocess: halved(resize, Filter::Bicubic) }
+}
+
+const fn keras_v2(name: &'static str) -> Told {
+    Told { source: Source::Keras, name: Some(name), preprocess: halved(224, Filter::Bilinear) }
 }
 
 /// timm's for weights that it trained itself, and for those of older origin.
@@ -123,17 +172,27 @@ const BASIC: Row = Row {
     name: "",
     family: &RESNET,
     classes: 1000,
-    editions: &[torchvision(256), TIMM],
+    editions: &[torchvision(256), TIMM, PAPER],
     form: Form::Original,
     block: Block::Basic,
     depths: D18,
     groups: 1,
     group_width: 64,
+    plain: false,
     squeeze: false,
+    preactivated: false,
     legacy: false,
 };
-const BOTTLENECK: Row =
-    Row { block: Block::Bottleneck, depths: D50, editions: &[torchvision(232), TIMM], ..BASIC };
+const BOTTLENECK: Row = Row {
+    block: Block::Bottleneck,
+    depths: D50,
+    editions: &[torchvision(232), TIMM, PAPER],
+    ..BASIC
+};
+
+const CIFAR: Row = Row { classes: 10, editions: &[PAPER_CIFAR], form: Form::Small, ..BASIC };
+const PLAIN_CIFAR: Row = Row { family: &PLAIN, plain: true, ..CIFAR };
+const PLAIN_BASIC: Row = Row { family: &PLAIN, plain: true, editions: &[PAPER], ..BASIC };
 
 const NEXT: Row = Row { family: &RESNEXT, depths: D101, groups: 32, group_width: 4, ..BOTTLENECK };
 const WIDER: Row = Row { family: &WIDE, group_width: 128, ..BOTTLENECK };
@@ -148,13 +207,32 @@ const BASIC_LEGACY: Row = Row { legacy: true, ..BASIC_SE };
 const BOTTLENECK_LEGACY: Row =
     Row { legacy: true, editions: &[TIMM_OLD_BILINEAR], ..BOTTLENECK_SE };
 
+const BASIC_V2: Row =
+    Row { family: &RESNET_V2, preactivated: true, editions: &[timm_v2(248)], ..BASIC };
+const BOTTLENECK_V2: Row =
+    Row { block: Block::Bottleneck, depths: D50, editions: &[timm_v2(256)], ..BASIC_V2 };
+
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
     Row { name: "resnet18", ..BASIC },
     Row { name: "resnet34", depths: D50, ..BASIC },
-    Row { name: "resnet50", ..BOTTLENECK },
-    Row { name: "resnet101", depths: D101, ..BOTTLENECK },
-    Row { name: "resnet152", depths: D152, ..BOTTLENECK },
+    Row { name: "resnet50", editions: &[torchvision(232), TIMM, keras("ResNet50"), PAPER], ..BOTTLENECK },
+    Row { name: "resnet101", editions: &[torchvision(232), TIMM, keras("ResNet101"), PAPER], depths: D101, ..BOTTLENECK },
+    Row { name: "resnet152", editions: &[torchvision(232), TIMM, keras("ResNet152"), PAPER], depths: D152, ..BOTTLENECK },
+
+    Row { name: "resnet20", depths: &[3; 3], ..CIFAR },
+    Row { name: "resnet32", depths: &[5; 3], ..CIFAR },
+    Row { name: "resnet44", depths: &[7; 3], ..CIFAR },
+    Row { name: "resnet56", depths: &[9; 3], ..CIFAR },
+    Row { name: "resnet110", depths: &[18; 3], ..CIFAR },
+
+    Row { name: "plain18", ..PLAIN_BASIC },
+    Row { name: "plain34", depths: D50, ..PLAIN_BASIC },
+    Row { name: "plain20", depths: &[3; 3], ..PLAIN_CIFAR },
+    Row { name: "plain32", depths: &[5; 3], ..PLAIN_CIFAR },
+    Row { name: "plain44", depths: &[7; 3], ..PLAIN_CIFAR },
+    Row { name: "plain56", depths: &[9; 3], ..PLAIN_CIFAR },
+    Row { name: "plain110", depths: &[18; 3], ..PLAIN_CIFAR },
 
     Row { name: "resnext50_32x4d", depths: D50, ..NEXT },
     Row { name: "resnext101_32x8d", group_width: 8, editions: &[torchvision(232), TIMM_OLD_BILINEAR], ..NEXT },
@@ -182,12 +260,27 @@ pub(super) const ROWS: &[Row] = &[
     Row { name: "legacy_seresnet50", ..BOTTLENECK_LEGACY },
     Row { name: "legacy_seresnet101", depths: D101, ..BOTTLENECK_LEGACY },
     Row { name: "legacy_seresnet152", depths: D152, ..BOTTLENECK_LEGACY },
+
+    Row { name: "resnetv2_18", ..BASIC_V2 },
+    Row { name: "resnetv2_34", depths: D50, ..BASIC_V2 },
+    Row { name: "resnetv2_50", editions: &[timm_v2(235), keras_v2("ResNet50V2")], ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_101", depths: D101, editions: &[timm_v2(235), keras_v2("ResNet101V2")], ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_152", depths: D152, editions: &[timm_v2(256), keras_v2("ResNet152V2")], ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_18d", form: Form::D, ..BASIC_V2 },
+    Row { name: "resnetv2_34d", form: Form::D, depths: D50, ..BASIC_V2 },
+    Row { name: "resnetv2_50d", form: Form::D, ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_101d", form: Form::D, depths: D101, ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_152d", form: Form::D, depths: D152, ..BOTTLENECK_V2 },
 ];
 
 impl Row {
     /// Channels of a stage, before a bottleneck widens them.
     pub(super) fn channels(&self, stage: usize) -> usize {
-        64 << stage
+        let first = match self.form {
+            Form::Original | Form::D => 64,
+            Form::Small => 16,
+        };
+        first << stage
     }
 
     pub(super) fn blocks(&self) -> usize {
@@ -196,6 +289,9 @@ impl Row {
 
     pub(super) fn deviations(&self, source: Source) -> &'static str {
         match (self.block, source) {
+            _ if self.preactivated => self.deviations_of_v2(source),
+            (_, Source::Paper) => "none",
+            (_, Source::Keras) => "convolutions have biases; its weights expect blue, green, red",
             (Block::Basic, _) if self.legacy => {
                 "a ReLU before the gate; dropout of 0.2 before the classifier"
             }
@@ -205,9 +301,29 @@ impl Row {
             }
             (Block::Bottleneck, _) if self.form == Form::D => "none",
             (Block::Basic, _) if self.squeeze => "no gate squeezes to fewer than 8 channels",
-            (Block::Basic, _) => "none",
+            (Block::Basic, _) => {
+                "shortcuts project where channels double (the paper's option B), its own of this depth pad with zeros"
+            }
             (Block::Bottleneck, _) => {
                 "the stride of a stage stands in the 3×3, the paper's in the first 1×1"
+            }
+        }
+    }
+
+    fn deviations_of_v2(&self, source: Source) -> &'static str {
+        match (self.form, self.block, source) {
+            (_, _, Source::Keras) => {
+                "the last block of a stage strides, its shortcut skips pixels; some convolutions have biases"
+            }
+            (Form::D, Block::Basic, _) => "stem and shortcuts of ResNet-D; basic blocks",
+            (Form::D, Block::Bottleneck, _) => {
+                "stem and shortcuts of ResNet-D; the stride of a stage stands in the 3×3"
+            }
+            (_, Block::Basic, _) => {
+                "basic blocks, where the paper's networks for ImageNet have bottlenecks"
+            }
+            (_, Block::Bottleneck, _) => {
+                "the stride of a stage stands in the 3×3, the authors' in the first 1×1"
             }
         }
     }
