@@ -344,8 +344,13 @@ class Model:
     ) -> LoadReport:
         if source in {"auto", "keras"} and any("/" in name for name in arrays):
             source = "keras"
-            arrays = keras.to_ours(arrays, self._keras_variables())
-        return self._note(self._engine.load_state_dict(arrays, source, policy, origin))
+            beside = keras.beside(arrays)
+            weights = {path: array for path, array in arrays.items() if path not in beside}
+            arrays = keras.to_ours(weights, self._keras_variables())
+        else:
+            beside = {}
+        fields = self._engine.load_state_dict(arrays, source, policy, origin)
+        return self._note({**fields, "ignored": {**fields["ignored"], **beside}})
 
     def _note(self, fields: dict[str, Any]) -> LoadReport:
         self._load_report = _report(fields)

@@ -35,7 +35,7 @@ class LoadReport:
         adapted: First convolutions for red, green and blue, which `create_model` made to fit other
             channels: their sum for one channel, else the three in turn, times 3 / channels.
         converted: Parameters whose values came in another type than float32, and which.
-        ignored: Entries of the file that are no arrays, and what they are.
+        ignored: Entries of the file that are no weights, and what they are.
         naming: Whose names the file carries.
         provenance: Where in the file the parameters were found.
     """

@@ -31,12 +31,17 @@ FLATTENED = {"VGG16", "VGG19"}
 # Networks of timm that register a layer before one that it reads: a graph names the latter first.
 OUT_OF_ORDER = {"xception41p", "xception65p"}
 FAMILIES_OUT_OF_ORDER = {"ResNet-v2"}
+
 # Families that torchvision starts slowly unless told not to.
 SLOW_TO_START = {"GoogLeNet", "Inception-v3"}
 
 # Families that start with PyTorch's own values, of which each layer loses two thirds of what goes
 # in: after so many layers the logits would hardly depend on the image.
 FADING = {"GoogLeNet", "Inception-v3", "Inception-v4", "Inception-ResNet-v2"}
+
+# Networks whose kernels Keras draws so large that values grow from layer to layer, until the gates of
+# squeeze-and-excite turn what rounding leaves into whole steps: here their norms know what comes.
+SETTLED = {"EfficientNet", "EfficientNetV2"}
 
 # Sources that can be run here; a paper cannot.
 LIBRARIES = ("torchvision", "timm", "keras")
@@ -276,9 +281,12 @@ def build_reference(
         import keras
 
         keras.utils.set_random_seed(0)
-        reference = KerasReference(edition, image_size)
+        settled = edition.info.family in SETTLED
+        reference = KerasReference(edition, image_size or (96 if settled else None))
         lively = edition.info.family in FADING
         randomise_keras(reference.model, smooth=smooth, lively=lively)
+        if settled:
+            settle_keras(reference.model)
         return reference
     module = build_module(edition, image_size=image_size, **options)
     randomise(module, lively=edition.info.family in FADING)
@@ -338,6 +346,21 @@ def randomise_keras(model: Any, *, smooth: bool, lively: bool = False, seed: int
                 height, width, channels, _ = shape
                 deviation = np.sqrt(2 / (height * width * channels))
                 variable.assign(generator.normal(0, deviation, shape))
+
+
+def settle_keras(model: Any) -> None:
+    """Set the running statistics to those of some random images."""
+    import keras
+
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    x = images(model.input_shape[1:3], 4).transpose(0, 2, 3, 1)
+    with torch.no_grad():
+        model(torch.from_numpy(np.ascontiguousarray(x)), training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def pair(
