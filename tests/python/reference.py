@@ -39,8 +39,8 @@ SLOW_TO_START = {"GoogLeNet", "Inception-v3"}
 # in: after so many layers the logits would hardly depend on the image.
 FADING = {"GoogLeNet", "Inception-v3", "Inception-v4", "Inception-ResNet-v2"}
 
-# Networks whose kernels Keras draws so large that values grow from layer to layer, until the gates of
-# squeeze-and-excite turn what rounding leaves into whole steps: here their norms know what comes.
+# Networks whose kernels Keras draws so large that values grow from layer to layer, until the gates
+# of squeeze-and-excite turn what rounding leaves into whole steps: their norms know what comes.
 SETTLED = {"EfficientNet", "EfficientNetV2"}
 
 # Sources that can be run here; a paper cannot.

@@ -16,8 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import cnnzoo as cz
 from conftest import Differences
 from reference import (
-    FLATTENED,
     FAMILIES_OUT_OF_ORDER,
+    FLATTENED,
     OUT_OF_ORDER,
     PATCHED,
     Array,
