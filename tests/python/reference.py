@@ -35,9 +35,18 @@ FAMILIES_OUT_OF_ORDER = {"ResNet-v2"}
 # Families that torchvision starts slowly unless told not to.
 SLOW_TO_START = {"GoogLeNet", "Inception-v3"}
 
-# Families that start with PyTorch's own values, of which each layer loses two thirds of what goes
-# in: after so many layers the logits would hardly depend on the image.
-FADING = {"GoogLeNet", "Inception-v3", "Inception-v4", "Inception-ResNet-v2"}
+# Families of which each layer loses most of what goes in, as sources start them: after so many
+# layers the logits would hardly depend on the image.
+FADING = {
+    "EfficientNet",
+    "GoogLeNet",
+    "Inception-v3",
+    "Inception-v4",
+    "Inception-ResNet-v2",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3",
+}
 
 # Networks whose kernels Keras draws so large that values grow from layer to layer, until the gates
 # of squeeze-and-excite turn what rounding leaves into whole steps: their norms know what comes.
@@ -344,7 +353,8 @@ def randomise_keras(model: Any, *, smooth: bool, lively: bool = False, seed: int
                 variable.assign(generator.normal(0, 0.2, shape))
             elif lively and variable.name == "kernel" and len(shape) == 4:
                 height, width, channels, _ = shape
-                deviation = np.sqrt(2 / (height * width * channels))
+                read = 1 if type(layer).__name__ == "DepthwiseConv2D" else channels
+                deviation = np.sqrt(2 / (height * width * read))
                 variable.assign(generator.normal(0, deviation, shape))
 
 
