@@ -22,6 +22,12 @@ COUNTED = re.compile(
     r"(batch_normalization|conv2d|dense|depthwise_conv2d|separable_conv2d)(?:_(\d+))?"
 )
 
+# What a model of Keras keeps beside the weights of its network, and what that is.
+BESIDE = {
+    re.compile(r"(.*/)?normalization(_\d+)?/(mean|variance|count|\d+)"): "preprocessing",
+    re.compile(".*seed_generator_state"): "the state of random draws",
+}
+
 # What older versions called the kernel of a depthwise convolution, besides.
 OTHER_NAMES = {"kernel": "depthwise_kernel"}
 
@@ -69,6 +75,11 @@ class Variable(NamedTuple):
 
 def _without_ones(shape: Iterable[int]) -> list[int]:
     return [size for size in shape if size != 1]
+
+
+def beside(arrays: Iterable[str]) -> dict[str, str]:
+    """The paths of what is no weight of the network, and what it is."""
+    return {path: what for path in arrays for form, what in BESIDE.items() if form.fullmatch(path)}
 
 
 def to_ours(arrays: Mapping[str, Array], variables: list[Variable]) -> dict[str, Array]:

@@ -338,8 +338,13 @@ class Model:
     ) -> LoadReport:
         if source in {"auto", "keras"} and any("/" in name for name in arrays):
             source = "keras"
-            arrays = keras.to_ours(arrays, self._keras_variables())
-        return _report(self._engine.load_state_dict(arrays, source, policy, origin))
+            beside = keras.beside(arrays)
+            weights = {path: array for path, array in arrays.items() if path not in beside}
+            arrays = keras.to_ours(weights, self._keras_variables())
+        else:
+            beside = {}
+        fields = self._engine.load_state_dict(arrays, source, policy, origin)
+        return _report({**fields, "ignored": {**fields["ignored"], **beside}})
 
     def _keras_variables(self) -> list[keras.Variable]:
         return [keras.Variable(*fields) for fields in self._engine.keras_variables()]

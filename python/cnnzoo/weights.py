@@ -33,7 +33,7 @@ class LoadReport:
         resampled: Positions of another image size, which were interpolated: bicubic, antialiased,
             those of tokens that are no patch kept.
         converted: Parameters whose values came in another type than float32, and which.
-        ignored: Entries of the file that are no arrays, and what they are.
+        ignored: Entries of the file that are no weights, and what they are.
         naming: Whose names the file carries.
         provenance: Where in the file the parameters were found.
     """

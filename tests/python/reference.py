@@ -28,6 +28,10 @@ PATCHED = {"ViT", "DeiT"}
 # Networks of Keras that flatten an image: the shape of a weight follows from the image's size.
 FLATTENED = {"VGG16", "VGG19"}
 
+# Networks whose kernels Keras draws so large that values grow from layer to layer, until the gates
+# of squeeze-and-excite make whole steps of what rounding leaves: their norms have to know them.
+SETTLED = {"EfficientNet", "EfficientNetV2"}
+
 # Sources that can be run here; a paper cannot.
 LIBRARIES = ("torchvision", "timm", "keras")
 
@@ -264,8 +268,11 @@ def build_reference(
         import keras
 
         keras.utils.set_random_seed(0)
-        reference = KerasReference(edition, image_size)
+        settled = edition.info.family in SETTLED
+        reference = KerasReference(edition, image_size or (96 if settled else None))
         randomise_keras(reference.model, smooth=smooth)
+        if settled:
+            settle_keras(reference.model)
         return reference
     module = build_module(edition, image_size=image_size, **options)
     randomise(module)
@@ -314,6 +321,28 @@ def randomise_keras(model: Any, *, smooth: bool, seed: int = 0) -> None:
                 variable.assign(generator.choice([1.0, 1.0, 1.0, -1.0], shape))
             elif variable.name in {"beta", "moving_mean", "bias"}:
                 variable.assign(generator.normal(0, 0.2, shape))
+
+
+def settle_keras(model: Any) -> None:
+    """Set the running statistics to those of some random images.
+
+    Before that, kernels grow, so that networks differ little where only the epsilon differs.
+    """
+    import keras
+
+    for layer in model.layers:
+        # Those with a bias are gates, which no norm follows.
+        if not getattr(layer, "use_bias", True):
+            layer.kernel.assign(4 * layer.kernel.value.detach())
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    x = images(model.input_shape[1:3], 4).transpose(0, 2, 3, 1)
+    with torch.no_grad():
+        model(torch.from_numpy(np.ascontiguousarray(x)), training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def pair(

@@ -113,7 +113,8 @@ def of_torchvision(width: float, depth: float) -> torch.nn.Module:
     settings, last = torchvisions._efficientnet_conf(
         "efficientnet_b0", width_mult=width, depth_mult=depth
     )
-    return torchvisions.EfficientNet(settings, 0.2, last_channel=last)
+    module: torch.nn.Module = torchvisions.EfficientNet(settings, 0.2, last_channel=last)
+    return module
 
 
 def of_timm(width: float, depth: float, *, generator: str) -> torch.nn.Module:
