@@ -298,6 +298,7 @@ def test_seeds_decide_the_parameters() -> None:
         "resnext50_32x4d",
         "efficientnet_b0",
         "efficientnet_lite0",
+        "tf_efficientnetv2_b0",
         "vit_b_32",
         "vit_tiny_patch16_224",
         "deit_tiny_distilled_patch16_224",
