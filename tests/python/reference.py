@@ -38,7 +38,9 @@ SLOW_TO_START = {"GoogLeNet", "Inception-v3"}
 # Families of which each layer loses most of what goes in, as sources start them: after so many
 # layers the logits would hardly depend on the image.
 FADING = {
+    "Aligned Xception",
     "EfficientNet",
+    "EfficientNetV2",
     "GoogLeNet",
     "Inception-v3",
     "Inception-v4",
@@ -46,6 +48,8 @@ FADING = {
     "MobileNet",
     "MobileNetV2",
     "MobileNetV3",
+    "VGG",
+    "Xception",
 }
 
 # Networks whose kernels Keras draws so large that values grow from layer to layer, until the gates
@@ -359,9 +363,16 @@ def randomise_keras(model: Any, *, smooth: bool, lively: bool = False, seed: int
 
 
 def settle_keras(model: Any) -> None:
-    """Set the running statistics to those of some random images."""
+    """Set the running statistics to those of some random images.
+
+    Before that, kernels grow, so that networks differ little where only the epsilon differs.
+    """
     import keras
 
+    for layer in model.layers:
+        # Those with a bias are gates, which no norm follows.
+        if not getattr(layer, "use_bias", True):
+            layer.kernel.assign(4 * layer.kernel.value.detach())
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
