@@ -35,9 +35,22 @@ FAMILIES_OUT_OF_ORDER = {"ResNet-v2"}
 # Families that torchvision starts slowly unless told not to.
 SLOW_TO_START = {"GoogLeNet", "Inception-v3"}
 
-# Families that start with PyTorch's own values, of which each layer loses two thirds of what goes
-# in: after so many layers the logits would hardly depend on the image.
-FADING = {"GoogLeNet", "Inception-v3", "Inception-v4", "Inception-ResNet-v2"}
+# Families of which each layer loses most of what goes in, as sources start them: after so many
+# layers the logits would hardly depend on the image.
+FADING = {
+    "Aligned Xception",
+    "EfficientNet",
+    "EfficientNetV2",
+    "GoogLeNet",
+    "Inception-v3",
+    "Inception-v4",
+    "Inception-ResNet-v2",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3",
+    "VGG",
+    "Xception",
+}
 
 # Networks whose kernels Keras draws so large that values grow from layer to layer, until the gates
 # of squeeze-and-excite turn what rounding leaves into whole steps: their norms know what comes.
@@ -344,14 +357,22 @@ def randomise_keras(model: Any, *, smooth: bool, lively: bool = False, seed: int
                 variable.assign(generator.normal(0, 0.2, shape))
             elif lively and variable.name == "kernel" and len(shape) == 4:
                 height, width, channels, _ = shape
-                deviation = np.sqrt(2 / (height * width * channels))
+                read = 1 if type(layer).__name__ == "DepthwiseConv2D" else channels
+                deviation = np.sqrt(2 / (height * width * read))
                 variable.assign(generator.normal(0, deviation, shape))
 
 
 def settle_keras(model: Any) -> None:
-    """Set the running statistics to those of some random images."""
+    """Set the running statistics to those of some random images.
+
+    Before that, kernels grow, so that networks differ little where only the epsilon differs.
+    """
     import keras
 
+    for layer in model.layers:
+        # Those with a bias are gates, which no norm follows.
+        if not getattr(layer, "use_bias", True):
+            layer.kernel.assign(4 * layer.kernel.value.detach())
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

@@ -367,6 +367,7 @@ def test_seeds_decide_the_parameters() -> None:
         "resnetv2_50d",
         "efficientnet_b0",
         "efficientnet_lite0",
+        "tf_efficientnetv2_b0",
         "mobilenet_v3_small",
         "mobilenetv3_small_050",
         "mobilenetv1_100h",
