@@ -44,8 +44,9 @@ test-slow: test-rust test-python ## the same, with every variant, however large
 
 check: format lint types stub licences ## format, lint, types, stub, licences
 
-bench: install ## measure what importing costs
+bench: install $(VENV)/.test ## measure what importing and building cost, beside torchvision
 	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/initialise.py
 
 # Every edition, however large: about an hour on two cores.
 parity: install $(VENV)/.test ## compare every network with its source, and write docs/parity.md
