@@ -144,7 +144,11 @@ fn conv_arrays(conv: &Conv, channels: usize) -> Vec<Array> {
 }
 
 fn linear_arrays(linear: &Linear, features: usize) -> Vec<Array> {
-    let weight = ("weight", Role::LinearWeight, vec![linear.out, features]);
+    let mut shape = vec![linear.out, features];
+    if linear.pointwise {
+        shape.extend([1, 1]);
+    }
+    let weight = ("weight", Role::LinearWeight, shape);
     with_bias(weight, linear.bias, linear.out, features)
 }
 

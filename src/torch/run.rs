@@ -211,6 +211,9 @@ impl Step<'_> {
             Op::AdaptivePool(op) => x.f_adaptive_avg_pool2d(op.size.sizes()),
             Op::Enlarge(op) => enlarge(op, x),
             Op::Lrn(op) => lrn(op, x),
+            Op::Linear(op) if op.pointwise => {
+                x.f_linear(&self.arrays[0].f_flatten(1, -1)?, self.arrays.get(1))
+            }
             Op::Linear(_) => x.f_linear(&self.arrays[0], self.arrays.get(1)),
             Op::Flatten(_) => x.f_flatten(1, -1),
             Op::Add(_) => {

@@ -73,6 +73,9 @@ impl Recipe {
     pub const TIMM_RESNET_BOTTLENECK: Self =
         Self { exceptions: &[("layer*.bn3.weight", ZERO)], ..Self::RESNET };
 
+    /// timm's ResNet-v2, whose blocks end in no norm.
+    pub const TIMM_RESNET_V2: Self = Self::VGG;
+
     /// torchvision's and timm's DenseNet.
     pub const DENSENET: Self =
         Self { conv: Rule::NormalIn { gain: 2.0 }, bias: ZERO, ..Self::PYTORCH };

@@ -298,20 +298,40 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
                         parameter.normal_(0, 0.1, generator=generator)
 
 
+def norms_of_sums(model: Any) -> set[str]:
+    """The norms whose output is added to something that is no norm's: the input of a block."""
+    import keras
+
+    norms = {
+        id(layer.output): layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    }
+    sums = [layer.input for layer in model.layers if isinstance(layer, keras.layers.Add)]
+    found = [[norms[id(x)] for x in inputs if id(x) in norms] for inputs in sums]
+    return {names[0] for names in found if len(names) == 1}
+
+
 def randomise_keras(model: Any, *, smooth: bool, seed: int = 0) -> None:
     """The same for Keras.
 
     `smooth` norms put out values of 1 or -1 with a deviation of 0.2, so hardly any is near zero.
+    Those of one width agree in their signs, so that their sums are not either, and what a block
+    adds to its input is less, so that sums do not grow until their norm cancels most of them.
     """
     generator = np.random.default_rng(seed)
+    added = norms_of_sums(model)
     for layer in model.layers:
+        size = 0.25 if layer.name in added else 1.0
         for variable in layer.variables:
             shape = variable.shape
-            if variable.name in {"gamma", "moving_variance"}:
-                low, high = (0.1, 0.3) if smooth and variable.name == "gamma" else (0.5, 1.5)
-                variable.assign(generator.uniform(low, high, shape))
+            if variable.name == "gamma" and smooth:
+                variable.assign(size * generator.uniform(0.1, 0.3, shape))
+            elif variable.name in {"gamma", "moving_variance"}:
+                variable.assign(generator.uniform(0.5, 1.5, shape))
             elif variable.name == "beta" and smooth:
-                variable.assign(generator.choice([1.0, 1.0, 1.0, -1.0], shape))
+                signs = np.random.default_rng(shape[0])
+                variable.assign(size * signs.choice([1.0, 1.0, 1.0, -1.0], shape))
             elif variable.name in {"beta", "moving_mean", "bias"}:
                 variable.assign(generator.normal(0, 0.2, shape))
 

@@ -96,6 +96,10 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
         ("f = flatten(input)", "y = linear(f) out=5"),
         lambda x, p: F.linear(x.flatten(1), p["y.weight"], p["y.bias"]),
     ),
+    "linear_pointwise": (
+        ("p = adaptive_pool(input)", "f = flatten(p)", "y = linear(f) out=5 pointwise=true"),
+        lambda x, p: F.conv2d(x.mean((2, 3), keepdim=True), p["y.weight"], p["y.bias"]).flatten(1),
+    ),
     "add": (("y = add(input, input, input)",), lambda x, _: x + x + x),
     "concat": (
         ("a = activation(input) function=relu", "y = concat(input, a, input)"),

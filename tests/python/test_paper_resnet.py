@@ -20,9 +20,7 @@ BLOCKS = {
     "resnet152": (3, 8, 36, 3),
     "plain18": (2, 2, 2, 2),
     "plain34": (3, 4, 6, 3),
-    **{
-        f"{kind}{6 * n + 2}": (n, n, n) for kind in ("resnet", "plain") for n in (3, 5, 7, 9, 18)
-    },
+    **{f"{kind}{6 * n + 2}": (n, n, n) for kind in ("resnet", "plain") for n in (3, 5, 7, 9, 18)},
 }
 IMAGENET = [name for name in BLOCKS if len(BLOCKS[name]) == 4]
 CIFAR = [name for name in BLOCKS if len(BLOCKS[name]) == 3]

@@ -298,6 +298,8 @@ def test_seeds_decide_the_parameters() -> None:
         "resnet26d",
         "seresnet18",
         "legacy_seresnet18",
+        "resnetv2_18",
+        "resnetv2_50d",
         "efficientnet_b0",
         "efficientnet_lite0",
         "vit_b_32",

@@ -2,16 +2,14 @@
 
 use super::super::{Settings, Source};
 use super::names::{BlockNames, Dialect};
-use super::rows::{Block, Form, Row};
+use super::parts::{KERAS_NORM, halving, large, point, square, stem_pool};
+use super::rows::{Block, Form, Order, Row};
 use crate::blocks::{
     Head, SqueezeExcite, conv_norm, conv_norm_act, gated, keras_head, nearest_multiple, pooled_head,
 };
 use crate::error::Result;
-use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Input, Pad, Pool, PoolKind};
+use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Input, Pad, Pool};
 use crate::graph::{Builder, Graph, NodeId};
-
-/// Keras's, in this family.
-pub(super) const KERAS_NORM: BatchNorm = BatchNorm { eps: 1.001e-5, momentum: 0.01, scale: true };
 
 /// A graph being drawn.
 pub(super) struct Drawing<'a> {
@@ -136,7 +134,7 @@ impl<'a> Drawing<'a> {
             let gate = self.gate(out);
             x = gated(&mut self.g, &names.gate(), gate, x);
         }
-        if !self.row.plain {
+        if self.row.order != Order::Plain {
             let shortcut = self.shortcut(place, out, input);
             if place.drop_path > 0.0 {
                 x = self.g.add(names.part("drop_path"), DropPath { rate: place.drop_path }, x);
@@ -185,15 +183,7 @@ impl<'a> Drawing<'a> {
         let mut x = input;
         let mut stride = place.stride;
         if self.row.form == Form::D && stride > 1 {
-            let pool = Pool {
-                kind: PoolKind::Average,
-                kernel: 2.into(),
-                stride: stride.into(),
-                ceil: true,
-                count_padding: false,
-                ..Pool::default()
-            };
-            x = self.g.add(place.names.shortcut_pool(), pool, x);
+            x = self.g.add(place.names.shortcut_pool(), halving(), x);
             stride = 1;
         }
         x = self.g.add(conv, Conv { bias: self.biases(), ..point(out, stride) }, x);
@@ -206,23 +196,4 @@ impl<'a> Drawing<'a> {
         let x = self.g.add(pool, Pool { stride: place.stride.into(), ..Pool::default() }, input);
         self.g.add(pad, Pad { channels: place.channels / 2, ..Pad::default() }, x)
     }
-}
-
-/// The 7×7 of the stem, without the zeros around the image.
-pub(super) fn large(out: usize) -> Conv {
-    Conv { out, kernel: 7.into(), stride: 2.into(), ..Conv::default() }
-}
-
-/// The pool of the stem, likewise.
-pub(super) fn stem_pool() -> Pool {
-    Pool { kernel: 3.into(), stride: 2.into(), ..Pool::default() }
-}
-
-/// A 3×3 convolution that keeps the size, but for its stride.
-fn square(out: usize, stride: usize) -> Conv {
-    Conv { out, kernel: 3.into(), stride: stride.into(), padding: 1.into(), ..Conv::default() }
-}
-
-fn point(out: usize, stride: usize) -> Conv {
-    Conv { out, stride: stride.into(), ..Conv::default() }
 }
