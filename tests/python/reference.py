@@ -337,22 +337,42 @@ def randomise(module: torch.nn.Module, seed: int = 0, *, lively: bool = False) -
                         parameter.normal_(0, 0.1, generator=generator)
 
 
+def norms_of_sums(model: Any) -> set[str]:
+    """The norms whose output is added to something that is no norm's: the input of a block."""
+    import keras
+
+    norms = {
+        id(layer.output): layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    }
+    sums = [layer.input for layer in model.layers if isinstance(layer, keras.layers.Add)]
+    found = [[norms[id(x)] for x in inputs if id(x) in norms] for inputs in sums]
+    return {names[0] for names in found if len(names) == 1}
+
+
 def randomise_keras(model: Any, *, smooth: bool, lively: bool = False, seed: int = 0) -> None:
     """The same for Keras.
 
     `smooth` norms put out values of 1 or -1 with a deviation of 0.2, or without scale of 3 or -3
-    with a deviation of 1, so hardly any is near zero.
+    with a deviation of 1, so hardly any is near zero. Those of one width agree in their signs, so
+    that their sums are not either, and what a block adds to its input is less, so that sums do not
+    grow until their norm cancels most of them.
     """
     generator = np.random.default_rng(seed)
+    added = norms_of_sums(model)
     for layer in model.layers:
         mean = 1.0 if any(variable.name == "gamma" for variable in layer.variables) else 3.0
+        size = 0.25 if layer.name in added else 1.0
         for variable in layer.variables:
             shape = variable.shape
-            if variable.name in {"gamma", "moving_variance"}:
-                low, high = (0.1, 0.3) if smooth and variable.name == "gamma" else (0.5, 1.5)
-                variable.assign(generator.uniform(low, high, shape))
+            if variable.name == "gamma" and smooth:
+                variable.assign(size * generator.uniform(0.1, 0.3, shape))
+            elif variable.name in {"gamma", "moving_variance"}:
+                variable.assign(generator.uniform(0.5, 1.5, shape))
             elif variable.name == "beta" and smooth:
-                variable.assign(generator.choice([mean, mean, mean, -mean], shape))
+                signs = np.random.default_rng(shape[0])
+                variable.assign(size * mean * signs.choice([1.0, 1.0, 1.0, -1.0], shape))
             elif variable.name in {"beta", "moving_mean", "bias"}:
                 variable.assign(generator.normal(0, 0.2, shape))
             elif lively and variable.name == "kernel" and len(shape) == 4:

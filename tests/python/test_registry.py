@@ -19,11 +19,7 @@ RESNETS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 def test_patterns_and_filters() -> None:
     assert cz.list_models("resnet*", family="resnet", source="torchvision") == RESNETS
     assert cz.list_models("RESNET*") == []
-    assert cz.list_models("resnet1*", family="resnet-d") == [
-        "resnet18d",
-        "resnet101d",
-        "resnet152d",
-    ]
+    assert cz.list_models("resnet1*", family="resnet-d", max_macs=3e9) == ["resnet18d"]
     assert cz.list_models("*lite0") == ["efficientnet_lite0", "tf_efficientnet_lite0"]
     assert set(cz.list_models(weights=True)) >= {*RESNETS, "tf_efficientnet_lite0"}
     assert "efficientnet_lite4" not in cz.list_models(weights=True)
@@ -35,7 +31,7 @@ def test_patterns_and_filters() -> None:
     assert cz.list_models("efficientnet_b*", max_macs=4e8) == ["efficientnet_b0"]
     assert set(cz.list_models("*lite*")) <= set(cz.list_models(source="timm"))
     assert not {"resnet56", "plain34"} & set(cz.list_models(source="timm"))
-    with pytest.raises(cz.ArgumentError, match=r"`family`: expected one of .*ResNet, ResNeXt"):
+    with pytest.raises(cz.ArgumentError, match=r"`family`: expected one of .*ResNet, .*ResNeXt"):
         cz.list_models(family="alexnot")
     with pytest.raises(cz.ArgumentError, match=r"`source`: expected one of torchvision, .*timm"):
         cz.list_models(source="torchvison")

@@ -2,7 +2,8 @@
 //!
 //! He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385.
 //! ResNeXt: Xie et al., arXiv:1611.05431. Wide: Zagoruyko and Komodakis, arXiv:1605.07146.
-//! v2: He, Zhang, Ren, Sun, arXiv:1603.05027. D: He et al., arXiv:1812.01187. Squeeze-and-excite: Hu et al., arXiv:1709.01507.
+//! v2: He, Zhang, Ren, Sun, arXiv:1603.05027. D: He et al., arXiv:1812.01187. Squeeze-and-excite: Hu et al.,
+//! arXiv:1709.01507.
 //!
 //! What varies: the block (two 3×3, or 1×1-3×3-1×1), how many of them, groups and width of the 3×3, the stem, whether
 //! shortcuts average, pad or are not there, and whether a gate weighs the channels.
@@ -15,6 +16,7 @@
 //! would. Of v2, timm (default) is as its ResNet, with a 1×1 convolution as classifier; Keras strides in the last block
 //! of a stage.
 
+mod about;
 mod names;
 mod parts;
 mod preactivated;
@@ -24,7 +26,7 @@ mod rows;
 
 use super::{Edition, Source, Variant};
 use crate::weights::init::Recipe;
-use rows::{Block, ROWS, Row, Told};
+use rows::{Block, Order, ROWS, Row, Told};
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
     ROWS.iter().map(|row| Variant {
@@ -41,24 +43,30 @@ fn edition(row: &'static Row, told: &'static Told) -> Edition {
         source,
         source_name: told.name.unwrap_or(row.name),
         preprocess: told.preprocess,
-        recipe: match source {
-            Source::Timm if row.preactivated => Recipe::TIMM_RESNET_V2,
-            Source::Timm if row.legacy => Recipe::RESNET,
-            Source::Timm if row.block == Block::Basic => Recipe::TIMM_RESNET_BASIC,
-            Source::Timm => Recipe::TIMM_RESNET_BOTTLENECK,
-            Source::Torchvision => Recipe::RESNET,
-            Source::Paper => Recipe::RESNET_2015,
-            Source::Keras => Recipe::KERAS,
+        recipe: match (source, row.order, row.block) {
+            (Source::Torchvision, ..) => Recipe::RESNET,
+            (Source::Timm, Order::Preactivated, _) => Recipe::TIMM_RESNET_V2,
+            (Source::Timm, ..) if row.legacy => Recipe::RESNET,
+            (Source::Timm, _, Block::Basic) => Recipe::TIMM_RESNET_BASIC,
+            (Source::Timm, _, Block::Bottleneck) => Recipe::TIMM_RESNET_BOTTLENECK,
+            (Source::Paper, ..) => Recipe::RESNET_2015,
+            (Source::Keras, ..) => Recipe::KERAS,
         },
         deviations: row.deviations(source),
         weights: &[],
-        options: if row.plain { &["drop_rate"] } else { &["drop_rate", "drop_path_rate"] },
+        options: match row.order {
+            Order::Plain => &["drop_rate"],
+            Order::Residual | Order::Preactivated => &["drop_rate", "drop_path_rate"],
+        },
         build: Box::new(move |settings| {
             let classes = settings.classes;
-            if row.preactivated {
-                preactivated::Drawing::new(row, source, settings).network(classes)
-            } else {
-                residual::Drawing::new(row, source, settings).network(classes)
+            match row.order {
+                Order::Residual | Order::Plain => {
+                    residual::Drawing::new(row, source, settings).network(classes)
+                }
+                Order::Preactivated => {
+                    preactivated::Drawing::new(row, source, settings).network(classes)
+                }
             }
         }),
     }

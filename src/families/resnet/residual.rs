@@ -3,7 +3,7 @@
 use super::super::{Settings, Source};
 use super::names::{BlockNames, Dialect};
 use super::parts::{KERAS_NORM, halving, large, point, square, stem_pool};
-use super::rows::{Block, Form, Row};
+use super::rows::{Block, Form, Order, Row};
 use crate::blocks::{
     Head, SqueezeExcite, conv_norm, conv_norm_act, gated, keras_head, nearest_multiple, pooled_head,
 };
@@ -134,7 +134,7 @@ impl<'a> Drawing<'a> {
             let gate = self.gate(out);
             x = gated(&mut self.g, &names.gate(), gate, x);
         }
-        if !self.row.plain {
+        if self.row.order != Order::Plain {
             let shortcut = self.shortcut(place, out, input);
             if place.drop_path > 0.0 {
                 x = self.g.add(names.part("drop_path"), DropPath { rate: place.drop_path }, x);

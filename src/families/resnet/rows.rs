@@ -1,75 +1,8 @@
-//! The table: the families, and a row for every variant.
+//! The table: a row for every variant.
 
 use super::super::{Family, Source};
+use super::about::{PLAIN, RESNET, RESNET_D, RESNET_V2, RESNEXT, SE_RESNET, WIDE};
 use crate::data::{Filter, Preprocess};
-
-pub(super) static RESNET: Family = Family {
-    name: "ResNet",
-    year: 2015,
-    paper: "He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385",
-    idea: "A block learns what to add to its input, so that a hundred layers train as easily as ten.",
-    strengths: "Trains without tricks at any depth; the backbone that most detectors and comparisons start from.",
-    weaknesses: "Many parameters and multiply-adds for its accuracy beside later networks.",
-};
-
-static PLAIN: Family = Family {
-    name: "Plain",
-    year: 2015,
-    paper: RESNET.paper,
-    idea: "ResNet without its shortcuts: what the paper compares with, to show that depth alone makes training harder.",
-    strengths: "The same layers and parameters as the ResNet of its depth, so a comparison shows what shortcuts do.",
-    weaknesses: "The deeper it is, the worse it trains: 34 layers err more than 18, on the training set too.",
-};
-
-static RESNEXT: Family = Family {
-    name: "ResNeXt",
-    year: 2016,
-    paper: "Xie et al.: Aggregated Residual Transformations for Deep Neural Networks, CVPR 2017, arXiv:1611.05431",
-    idea: "The middle of a bottleneck splits into many narrow paths: more groups beat more depth or width.",
-    strengths: "More accurate than a ResNet of the same cost.",
-    weaknesses: "Grouped convolutions run below the speed that their multiply-adds promise.",
-};
-
-static WIDE: Family = Family {
-    name: "Wide ResNet",
-    year: 2016,
-    paper: "Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016, arXiv:1605.07146",
-    idea: "Wider blocks instead of more of them: the same accuracy with a fraction of the depth.",
-    strengths: "Few, large operations that hardware runs near its peak.",
-    weaknesses: "The most parameters of the family.",
-};
-
-static RESNET_D: Family = Family {
-    name: "ResNet-D",
-    year: 2018,
-    paper: "He, Zhang, Zhang, Zhang, Xie, Li: Bag of Tricks for Image Classification with Convolutional Neural \
-            Networks, CVPR 2019, arXiv:1812.01187",
-    idea: "No pixel is skipped: three 3×3 begin the network, and a shortcut averages before its 1×1 instead of \
-           striding over three of four values.",
-    strengths: "More accurate than a ResNet for a few more multiply-adds; its stem and shortcuts fit other networks too.",
-    weaknesses: "Three convolutions at half the image's size: the stem takes a larger part of time and memory.",
-};
-
-static SE_RESNET: Family = Family {
-    name: "SE-ResNet",
-    year: 2017,
-    paper: "Hu, Shen, Albanie, Sun, Wu: Squeeze-and-Excitation Networks, CVPR 2018, arXiv:1709.01507",
-    idea: "A block weighs its channels by a gate that is computed from their means over the whole image.",
-    strengths: "More accurate than a ResNet for almost no multiply-adds; the gate fits any block.",
-    weaknesses: "A tenth more parameters, and a mean over the image in every block, which costs more time than its \
-                 multiply-adds say.",
-};
-
-static RESNET_V2: Family = Family {
-    name: "ResNet-v2",
-    year: 2016,
-    paper: "He, Zhang, Ren, Sun: Identity Mappings in Deep Residual Networks, ECCV 2016, arXiv:1603.05027",
-    idea: "Norm and activation come before each convolution, so that nothing stands on the way from the first block \
-           to the last but sums.",
-    strengths: "Trains at a thousand layers, and the deeper, the more it gains over ResNet.",
-    weaknesses: "At a hundred layers or fewer hardly better than ResNet, and its norms cannot be folded into the \
-                 convolution before them at a block's beginning.",
-};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Block {
@@ -88,6 +21,17 @@ pub(super) enum Form {
     D,
     /// One 3×3 that keeps the size: for images of 32 × 32. Stages have a quarter of the channels.
     Small,
+}
+
+/// What a block does in which order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Convolves, adds its input, activates.
+    Residual,
+    /// Convolves and activates: there are no shortcuts.
+    Plain,
+    /// Normalises and activates, convolves, adds its input.
+    Preactivated,
 }
 
 /// A source's definition.
@@ -113,12 +57,9 @@ pub(super) struct Row {
     pub groups: usize,
     /// Channels of one group in the first stage; 64 without groups.
     pub group_width: usize,
-    /// Whether there are no shortcuts.
-    pub plain: bool,
+    pub order: Order,
     /// Whether blocks weigh their channels by a gate.
     pub squeeze: bool,
-    /// Whether norm and activation come before the convolution.
-    pub preactivated: bool,
     /// Whether it is of timm's older definition, which follows the networks of Caffe.
     pub legacy: bool,
 }
@@ -178,21 +119,16 @@ const BASIC: Row = Row {
     depths: D18,
     groups: 1,
     group_width: 64,
-    plain: false,
+    order: Order::Residual,
     squeeze: false,
-    preactivated: false,
     legacy: false,
 };
-const BOTTLENECK: Row = Row {
-    block: Block::Bottleneck,
-    depths: D50,
-    editions: &[torchvision(232), TIMM, PAPER],
-    ..BASIC
-};
+const BOTTLENECK: Row =
+    Row { block: Block::Bottleneck, depths: D50, editions: &[torchvision(232), TIMM], ..BASIC };
 
 const CIFAR: Row = Row { classes: 10, editions: &[PAPER_CIFAR], form: Form::Small, ..BASIC };
-const PLAIN_CIFAR: Row = Row { family: &PLAIN, plain: true, ..CIFAR };
-const PLAIN_BASIC: Row = Row { family: &PLAIN, plain: true, editions: &[PAPER], ..BASIC };
+const PLAIN_CIFAR: Row = Row { family: &PLAIN, order: Order::Plain, ..CIFAR };
+const PLAIN_BASIC: Row = Row { family: &PLAIN, order: Order::Plain, editions: &[PAPER], ..BASIC };
 
 const NEXT: Row = Row { family: &RESNEXT, depths: D101, groups: 32, group_width: 4, ..BOTTLENECK };
 const WIDER: Row = Row { family: &WIDE, group_width: 128, ..BOTTLENECK };
@@ -208,7 +144,7 @@ const BOTTLENECK_LEGACY: Row =
     Row { legacy: true, editions: &[TIMM_OLD_BILINEAR], ..BOTTLENECK_SE };
 
 const BASIC_V2: Row =
-    Row { family: &RESNET_V2, preactivated: true, editions: &[timm_v2(248)], ..BASIC };
+    Row { family: &RESNET_V2, order: Order::Preactivated, editions: &[timm_v2(248)], ..BASIC };
 const BOTTLENECK_V2: Row =
     Row { block: Block::Bottleneck, depths: D50, editions: &[timm_v2(256)], ..BASIC_V2 };
 
@@ -289,7 +225,7 @@ impl Row {
 
     pub(super) fn deviations(&self, source: Source) -> &'static str {
         match (self.block, source) {
-            _ if self.preactivated => self.deviations_of_v2(source),
+            _ if self.order == Order::Preactivated => self.deviations_of_v2(source),
             (_, Source::Paper) => "none",
             (_, Source::Keras) => "convolutions have biases; its weights expect blue, green, red",
             (Block::Basic, _) if self.legacy => {
@@ -304,6 +240,8 @@ impl Row {
             (Block::Basic, _) => {
                 "shortcuts project where channels double (the paper's option B), its own of this depth pad with zeros"
             }
+            // ResNeXt's own stride stands there too (its section 5.1), and Wide ResNet was built on the same code.
+            (Block::Bottleneck, _) if self.group_width != 64 => "none",
             (Block::Bottleneck, _) => {
                 "the stride of a stage stands in the 3×3, the paper's in the first 1×1"
             }
