@@ -56,6 +56,9 @@ FADING = {
 # of squeeze-and-excite turn what rounding leaves into whole steps: their norms know what comes.
 SETTLED = {"EfficientNet", "EfficientNetV2"}
 
+# Families of Keras whose activations read what norms put out only after it was added.
+SUMMED = {"ResNet", "ResNet-v2"}
+
 # Sources that can be run here; a paper cannot.
 LIBRARIES = ("torchvision", "timm", "keras")
 
@@ -297,7 +300,8 @@ def build_reference(
         settled = edition.info.family in SETTLED
         reference = KerasReference(edition, image_size or (96 if settled else None))
         lively = edition.info.family in FADING
-        randomise_keras(reference.model, smooth=smooth, lively=lively)
+        summed = edition.info.family in SUMMED
+        randomise_keras(reference.model, smooth=smooth, summed=summed, lively=lively)
         if settled:
             settle_keras(reference.model)
         return reference
@@ -351,16 +355,18 @@ def norms_of_sums(model: Any) -> set[str]:
     return {names[0] for names in found if len(names) == 1}
 
 
-def randomise_keras(model: Any, *, smooth: bool, lively: bool = False, seed: int = 0) -> None:
+def randomise_keras(
+    model: Any, *, smooth: bool, summed: bool = False, lively: bool = False, seed: int = 0
+) -> None:
     """The same for Keras.
 
     `smooth` norms put out values of 1 or -1 with a deviation of 0.2, or without scale of 3 or -3
-    with a deviation of 1, so hardly any is near zero. Those of one width agree in their signs, so
-    that their sums are not either, and what a block adds to its input is less, so that sums do not
-    grow until their norm cancels most of them.
+    with a deviation of 1, so hardly any is near zero. Where activations read sums (`summed`), those
+    of one width agree in their signs, so that sums are not either, and what a block adds to its
+    input is less, so that sums do not grow until their norm cancels most of them.
     """
     generator = np.random.default_rng(seed)
-    added = norms_of_sums(model)
+    added = norms_of_sums(model) if summed else set()
     for layer in model.layers:
         mean = 1.0 if any(variable.name == "gamma" for variable in layer.variables) else 3.0
         size = 0.25 if layer.name in added else 1.0
@@ -371,7 +377,7 @@ def randomise_keras(model: Any, *, smooth: bool, lively: bool = False, seed: int
             elif variable.name in {"gamma", "moving_variance"}:
                 variable.assign(generator.uniform(0.5, 1.5, shape))
             elif variable.name == "beta" and smooth:
-                signs = np.random.default_rng(shape[0])
+                signs = np.random.default_rng(shape[0]) if summed else generator
                 variable.assign(size * mean * signs.choice([1.0, 1.0, 1.0, -1.0], shape))
             elif variable.name in {"beta", "moving_mean", "bias"}:
                 variable.assign(generator.normal(0, 0.2, shape))

@@ -58,8 +58,9 @@ def attend_to_shared_keys(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.
     q = F.conv2d(x, p["q.weight"]).flatten(2)
     k = F.conv2d(small, p["k.weight"]).flatten(2)
     v = F.conv2d(small, p["v.weight"]).flatten(2)
-    heads = [v @ ((q[:, h].mT @ k) / 2).softmax(-1).mT for h in (slice(0, 4), slice(4, 8))]
-    return torch.cat(heads, 1).unflatten(2, (17, 18))
+    halves = (slice(0, 4), slice(4, 8))
+    heads = [v @ ((q[:, h].mT @ k) / 2).softmax(-1).mT for h in halves]
+    return torch.cat(heads, 1).reshape(len(x), -1, 17, 18)
 
 
 OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
