@@ -440,7 +440,11 @@ def create_model(
         raise WeightsFileNotFoundError(f"{os.fspath(weights)}: there is no such file")
     if published is not None:
         facts = _native.model_info(name, source)
-        if source is None and published.source != facts["source"]:
+        edition = (facts["source"], facts["source_name"])
+        if source in {None, published.source} and edition != (
+            published.source,
+            published.source_name,
+        ):
             name, source = published.source_name, published.source
         usual = _native.preprocess(name, source)["crop"]
         if num_classes is None:

@@ -197,3 +197,15 @@ print(cnnzoo.weights._table.cache_info().currsize)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n0\n"
+
+
+@pytest.mark.parametrize("source", [None, "timm"])
+def test_a_tag_selects_the_edition_that_it_was_trained_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str | None
+) -> None:
+    """Two editions of one source differ in padding and epsilon, but bear the same names."""
+    cz.create_model("tf_mobilenetv3_small_100", seed=3).save(tmp_path / "m.safetensors")
+    monkeypatch.setattr(cz.Published, "path", lambda _: tmp_path / "m.safetensors")
+    for name in ("mobilenetv3_small_100", "mobilenet_v3_small", "tf_mobilenetv3_small_100"):
+        model = cz.create_model(name, weights="timm/in1k", source=source)
+        assert str(model.graph) == str(cz.create_model("tf_mobilenetv3_small_100").graph)
