@@ -174,22 +174,9 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
         }
         Op::Embedding(embedding) => {
             no_inputs(inputs)?;
-            let Embedding { tokens: count, width, grid } = *embedding;
-            let cells = grid.map_or(0, |grid| grid.height.saturating_mul(grid.width));
-            if cells > count {
-                return Err(Mismatch::new(format!("tokens of at least {cells} cells"), count));
-            }
-            Ok(Shape::Tokens { count, width })
+            embedding_shape(embedding)
         }
-        Op::Attention(attention) => {
-            let (count, width) = tokens(one(inputs)?)?;
-            let parts = attention.heads.saturating_mul(3);
-            if parts == 0 || width == 0 || !width.is_multiple_of(parts) {
-                let expected = format!("a width divisible by 3·heads={parts}");
-                return Err(Mismatch::new(expected, width));
-            }
-            Ok(Shape::Tokens { count, width: width / 3 })
-        }
+        Op::Attention(attention) => attention_shape(attention.heads, one(inputs)?),
         Op::MultiQueryAttention(attention) => multi_query_shape(attention.heads, inputs),
         Op::Take(take) => match tokens(one(inputs)?)? {
             (count, width) if take.index < count => Ok(Shape::Vector { features: width }),
@@ -206,6 +193,25 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
         }
         Op::Concat(_) => concat_shape(inputs),
     }
+}
+
+fn embedding_shape(embedding: &Embedding) -> Result<Shape, Mismatch> {
+    let Embedding { tokens: count, width, grid } = *embedding;
+    let cells = grid.map_or(0, |grid| grid.height.saturating_mul(grid.width));
+    if cells > count {
+        return Err(Mismatch::new(format!("tokens of at least {cells} cells"), count));
+    }
+    Ok(Shape::Tokens { count, width })
+}
+
+fn attention_shape(heads: usize, input: Shape) -> Result<Shape, Mismatch> {
+    let (count, width) = tokens(input)?;
+    let parts = heads.saturating_mul(3);
+    if parts == 0 || width == 0 || !width.is_multiple_of(parts) {
+        let expected = format!("a width divisible by 3·heads={parts}");
+        return Err(Mismatch::new(expected, width));
+    }
+    Ok(Shape::Tokens { count, width: width / 3 })
 }
 
 fn conv_shape(conv: &Conv, image: Image) -> Result<Shape, Mismatch> {
