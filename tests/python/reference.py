@@ -299,7 +299,7 @@ def build_reference(
         keras.utils.set_random_seed(0)
         settled = edition.info.family in SETTLED
         reference = KerasReference(edition, image_size or (96 if settled else None))
-        lively = edition.info.family in FADING
+        lively = edition.info.family in FADING and not settled
         summed = edition.info.family in SUMMED
         randomise_keras(reference.model, smooth=smooth, summed=summed, lively=lively)
         if settled:

@@ -49,7 +49,14 @@ PARTIAL = {"Inception-v3", "Inception-ResNet-v2", "ResNet", "ResNet-v2"}
 # What the sources define differently beside names: the epsilon of the norms, or where a stride
 # stands or what pads, so that outputs are not to be compared.
 EPSILON = {"EfficientNet", "EfficientNetV2", "MobileNetV2", "MobileNetV3"}
-ELSE = {"MobileNet", "ResNet", "ResNet-v2", "Xception"}
+ELSE = {
+    "Inception-ResNet-v2",
+    "Inception-v3",
+    "MobileNet",
+    "ResNet",
+    "ResNet-v2",
+    "Xception",
+}
 
 
 # Larger ones are left to the slow profile.
@@ -132,7 +139,8 @@ def sources_with_these_names(both: Both, keys: Set[str]) -> set[str]:
     ours, theirs = both
     if theirs.source == "keras":
         return {"keras"}
-    if keys <= {key for key, _, _ in ours.graph().parameters()}:
+    own = {key for key, _, _ in ours.graph().parameters()}
+    if keys <= own or own <= keys:
         return {"own"}
     return {
         edition.source

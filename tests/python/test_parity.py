@@ -36,6 +36,7 @@ from tolerance import (
     ROUNDING,
     ROUNDING_IN_ANOTHER_LAYOUT,
     ROUNDING_OF_GRADIENTS,
+    VALUES_IN_ANOTHER_LAYOUT,
     difference,
 )
 
@@ -52,7 +53,7 @@ QUICK_MACS = 2e9
 # small images of VGG by up to 5e-2 in 4 of 40 draws, where the others agreed to 4e-6. So gradients
 # are compared with norms that keep away from zero, on this many batches in turn, of which one has
 # to agree: a gradient that is wrong agrees for no image.
-KERAS_TRIES = 3
+KERAS_TRIES = 5
 
 # Their activations bend nowhere, so no gradient jumps, and norms that do not almost cancel agree
 # ten times as well.
@@ -106,7 +107,7 @@ class Comparison:
         assert len(x) == 1 or spread > LEAST_SPREAD, "the logits hardly depend on the image"
         found = difference(model(x), expected)
         self.differences.add(self.edition, "evaluation", found)
-        assert found <= ROUNDING, f"evaluation of {x.shape}"
+        assert found <= rounding_of(reference), f"evaluation of {x.shape}"
 
     def training(self, size: tuple[int, int], *, image_size: int | None = None) -> None:
         """One step on images of this size."""
@@ -174,6 +175,11 @@ def sides_of_one_size(edition: Edition) -> tuple[int, int, int] | None:
     return None
 
 
+def rounding_of(reference: Reference) -> float:
+    """How much rounding may change values beside those of the reference."""
+    return VALUES_IN_ANOTHER_LAYOUT if isinstance(reference, KerasReference) else ROUNDING
+
+
 class Step(NamedTuple):
     """How far one training step is from the source's."""
 
@@ -190,12 +196,13 @@ def one_step(model: cz.Model, reference: Reference, x: Array) -> Step:
     logits.backward(torch.from_numpy(cotangent))
     ours, gradients = model.vjp(x, cotangent, training=True)
     values = difference(ours, logits.detach().numpy())
-    assert values <= ROUNDING, "training"
+    rounding = rounding_of(reference)
+    assert values <= rounding, "training"
     state = model.state_dict()
     for key, value in reference.state().items():
         if not (key.endswith("running_var") and reference.biased_variance()):
             found = difference(state[key], value)
-            assert found <= ROUNDING, f"after the step: {key}"
+            assert found <= rounding, f"after the step: {key}"
             values = max(values, found)
     originals = reference.gradients()
     assert gradients.keys() == originals.keys()

@@ -18,13 +18,17 @@ ROUNDING_OF_GRADIENTS = 2e-4
 # a step whose norms almost cancel: what the forward pass rounds grows up to a thousand times there.
 ROUNDING_IN_ANOTHER_LAYOUT = 2e-3
 
+# What it computes before that, with running statistics or of the batch.
+VALUES_IN_ANOTHER_LAYOUT = 1e-4
+
 # There, a gradient this much smaller than what is usual in its network is compared on that scale:
 # the shift of a norm whose effect the next norm takes away has none but what rounding leaves.
 LEAST_GRADIENT = 0.1
 
 # Sources whose norms have an epsilon of 1e-3 or 1e-5 and are equal otherwise: half a thousandth of
-# a typical variance in each of some 50 norms in a row. An array in a wrong place changes it all.
-ANOTHER_EPSILON = 0.1
+# a typical variance in each of some 50 norms in a row, and in the gates between them. An array in
+# a wrong place changes it all.
+ANOTHER_EPSILON = 0.2
 
 
 def difference(
