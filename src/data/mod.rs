@@ -3,11 +3,15 @@
 pub mod decode;
 pub mod filter;
 pub mod photo;
+pub mod prepare;
 pub mod preprocess;
+pub mod random;
 pub mod resize;
 
 pub use decode::{decode_bytes, decode_file};
 pub use filter::Filter;
 pub use photo::Photo;
+pub use prepare::Prepare;
 pub use preprocess::Preprocess;
+pub use random::{Key, Random};
 pub use resize::{Window, resize, resize_window};

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::decode::decode_file;
 use super::filter::Filter;
 use super::photo::{CHANNELS, MAX_SIDE, Photo};
+use super::prepare::Prepare;
+use super::random::Key;
 use super::resize::{Window, resize_window};
 use crate::{Error, Result};
 
@@ -163,6 +165,16 @@ impl Preprocess {
     fn values(&self, channel: usize) -> [f32; 256] {
         let (mean, std) = (self.mean[channel], self.std[channel]);
         std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
+    }
+}
+
+impl Prepare for Preprocess {
+    fn shape(&self, _height: usize, _width: usize) -> [usize; 3] {
+        [CHANNELS, self.crop as usize, self.crop as usize]
+    }
+
+    fn write(&self, photo: &Photo, _key: Key, out: &mut [f32]) -> Result<()> {
+        Self::write(self, photo, out)
     }
 }
 

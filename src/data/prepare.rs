@@ -1,0 +1,16 @@
+//! From a decoded photograph to the numbers of one sample, perhaps at random.
+
+use std::fmt::Debug;
+
+use super::photo::Photo;
+use super::random::Key;
+use crate::Result;
+
+/// What a loader does to each photograph.
+pub trait Prepare: Debug + Send + Sync {
+    /// The shape (channels, height, width) of what comes out for a photograph of this height and width.
+    fn shape(&self, height: usize, width: usize) -> [usize; 3];
+
+    /// Writes the sample into `out`, of that shape in row-major order. What is drawn follows from `key` alone.
+    fn write(&self, photo: &Photo, key: Key, out: &mut [f32]) -> Result<()>;
+}

@@ -1,0 +1,47 @@
+//! Randomness that follows from what is drawn for, and from nothing else: neither from the number of threads nor from
+//! what was drawn before. So an epoch can be entered anywhere.
+
+use rand::SeedableRng;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+pub type Random = Xoshiro256PlusPlus;
+
+/// One sample, in one epoch, of one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub seed: u64,
+    pub epoch: u64,
+    /// Of the sample in its data set.
+    pub sample: u64,
+}
+
+impl Key {
+    /// What this sample's augmentation is drawn from. Part of the format of a seed.
+    pub fn random(self) -> Random {
+        let Self { seed, epoch, sample } = self;
+        Random::seed_from_u64(mix(mix(mix(seed) ^ epoch) ^ sample))
+    }
+}
+
+/// A permutation of all 64-bit numbers in which each bit depends on every one (the finaliser of SplitMix64).
+fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::*;
+
+    #[test]
+    fn neighbours_draw_differently() {
+        let draw = |seed, epoch, sample| Key { seed, epoch, sample }.random().random::<u64>();
+        let drawn = [draw(0, 0, 0), draw(0, 0, 1), draw(0, 1, 0), draw(1, 0, 0), draw(1, 1, 1)];
+        assert_eq!(std::collections::HashSet::from(drawn).len(), drawn.len());
+        assert_eq!(draw(3, 4, 5), draw(3, 4, 5));
+    }
+}
