@@ -9,6 +9,8 @@ pub mod families;
 pub mod graph;
 #[cfg(feature = "torch")]
 pub mod torch;
+#[cfg(feature = "torch")]
+pub mod train;
 pub mod weights;
 
 pub use error::{Error, Result};

@@ -29,7 +29,9 @@ from cnnzoo.errors import (
     UnknownModelError,
     WeightsError,
 )
-from cnnzoo.model import Model, create_model, load
+from cnnzoo.losses import BinaryCrossEntropy, CrossEntropy
+from cnnzoo.model import Model, StepResult, create_model, load
+from cnnzoo.optimizers import LAMB, SGD, Adam, AdamW, ParameterGroup, RMSprop
 from cnnzoo.prediction import Guess, Prediction
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.registry import ModelInfo, list_models, model_info
@@ -40,9 +42,15 @@ from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
 __version__ = "0.1.0"
 
 __all__ = [
+    "LAMB",
+    "SGD",
+    "Adam",
+    "AdamW",
     "ArgumentError",
+    "BinaryCrossEntropy",
     "CheckpointError",
     "CnnzooError",
+    "CrossEntropy",
     "DataError",
     "DeviceError",
     "Graph",
@@ -54,11 +62,14 @@ __all__ = [
     "Model",
     "ModelInfo",
     "OutOfMemoryError",
+    "ParameterGroup",
     "Prediction",
     "Preprocess",
     "Published",
+    "RMSprop",
     "Scaling",
     "ShapeError",
+    "StepResult",
     "Summary",
     "SummaryRow",
     "UnknownModelError",

@@ -110,8 +110,10 @@ class Model:
     def graph(self) -> Graph: ...
     def run(self, x: ArrayLike, nodes: list[str] | None = None) -> list[NDArray[np.float32]]: ...
     def pull_back(
-        self, x: ArrayLike, cotangent: ArrayLike, training: bool
+        self, x: ArrayLike, cotangent: ArrayLike, training: bool, seed: int
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]: ...
+    def set_trained(self, patterns: list[str], trained: bool) -> None: ...
+    def trained(self) -> list[str]: ...
     def to(self, device: str) -> None: ...
     def reset_classifier(self, num_classes: int, seed: int) -> None: ...
     def state_dict(self) -> dict[str, NDArray[Any]]: ...
@@ -127,6 +129,42 @@ class Model:
     ) -> list[tuple[str, list[int], str, list[int], list[int], list[int]]]: ...
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str]) -> None: ...
 
+@final
+class Optimizer:
+    def __new__(
+        cls,
+        rule: str,
+        numbers: dict[str, Any],
+        weight_decay: float,
+        norm_weight_decay: float | None,
+        bias_weight_decay: float | None,
+        groups: list[tuple[list[str], float, float | None]],
+    ) -> Optimizer: ...
+    def check(self, model: Model) -> None: ...
+
+@final
+class Loss:
+    def __new__(
+        cls,
+        binary: bool,
+        label_smoothing: float,
+        class_weights: list[float] | None,
+        auxiliary: float,
+    ) -> Loss: ...
+
+def train_step(
+    model: Model,
+    optimizer: Optimizer,
+    x: ArrayLike,
+    y: ArrayLike,
+    loss: Loss,
+    lr: float,
+    share: float,
+    update: bool,
+    clip_norm: float | None,
+    clip_value: float | None,
+    seed: int,
+) -> tuple[float, int, int, float | None]: ...
 @final
 class Checkpoint:
     @staticmethod

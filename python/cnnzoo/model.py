@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from cnnzoo import _keras as keras
 from cnnzoo import _native
 from cnnzoo.errors import ArgumentError, WeightsError, WeightsFileNotFoundError
+from cnnzoo.losses import CrossEntropy, Loss
+from cnnzoo.optimizers import Optimizer
 from cnnzoo.prediction import Prediction, imagenet_labels, rank
 from cnnzoo.preprocess import Photo, Preprocess
 from cnnzoo.summary import Summary
@@ -29,6 +31,26 @@ FORMAT = 1
 
 # Red, green, blue.
 USUAL_CHANNELS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What a training step did.
+
+    Attributes:
+        loss: The batch's mean, before the update.
+        correct: How many images had their largest logit where their target is largest.
+        count: How many images there were.
+        lr: The learning rate.
+        grad_norm: The Euclidean norm of all gradients before they were clipped; none where they
+            wait for those of further batches.
+    """
+
+    loss: float
+    correct: int
+    count: int
+    lr: float
+    grad_norm: float | None
 
 
 class Model:
@@ -176,7 +198,7 @@ class Model:
         return self.graph.nodes()
 
     def vjp(
-        self, x: ArrayLike, cotangent: ArrayLike, *, training: bool = False
+        self, x: ArrayLike, cotangent: ArrayLike, *, training: bool = False, seed: int = 0
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """Run the network and pull a gradient of its output back to every trained parameter.
 
@@ -184,6 +206,7 @@ class Model:
             x: Images (N, C, H, W), as for a run.
             cotangent: The gradient of some loss by the output, of the output's shape.
             training: Use and track the batch's statistics in batch norm, and let dropout drop.
+            seed: From which dropout draws, each node on its own.
 
         Returns:
             The output, and the gradient of sum(output · cotangent) by parameter name.
@@ -192,7 +215,7 @@ class Model:
             ShapeError: The cotangent's shape is not the output's, or, in training, a batch norm
                 sees a single value per channel.
         """
-        return self._engine.pull_back(x, cotangent, training)
+        return self._engine.pull_back(x, cotangent, training, seed)
 
     @overload
     def predict(self, image: Photo, *, top: int = 5) -> Prediction: ...
@@ -265,6 +288,94 @@ class Model:
         """
         self._engine.to(device)
         return self
+
+    # Training
+
+    def train_step(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        optimizer: Optimizer,
+        *,
+        loss: Loss | None = None,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        seed: int | None = None,
+    ) -> StepResult:
+        """Move the parameters by the gradients of a batch.
+
+        Args:
+            x: Images (N, C, H, W), as for a run.
+            y: What they show: integer classes (N,), or float shares of each class (N, K).
+            optimizer: Of this model.
+            loss: What to make small; `CrossEntropy()` if not given.
+            accumulate: How many batches make an update, of their mean gradient.
+            clip_norm: What the Euclidean norm of all gradients is cut to.
+            clip_value: What each number of the gradients is cut to, up and down.
+            seed: From which dropout draws; the number of batches that the optimiser saw, if not
+                given.
+
+        Raises:
+            ShapeError: The targets are not one for each image, or, in a network of batch norms,
+                one sees a single value per channel.
+            ArgumentError: A class that the network does not have, or the optimiser of another
+                model.
+        """
+        if optimizer.model is not self:
+            raise ArgumentError(
+                f"`optimizer`: expected one of this {self.name}, got one of another model, "
+                f"{optimizer.model.name}"
+            )
+        for name, most in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if most is not None and not most > 0:
+                raise ArgumentError(f"`{name}`: expected a number above 0, got {most}")
+        if clip_norm is not None and clip_value is not None:
+            raise ArgumentError("clipping: expected `clip_norm` or `clip_value`, got both")
+        if accumulate < 1:
+            raise ArgumentError(f"`accumulate`: expected at least 1, got {accumulate}")
+        update = optimizer._waiting + 1 >= accumulate
+        found, correct, count, grad_norm = _native.train_step(
+            self._engine,
+            optimizer._engine,
+            x,
+            y,
+            loss=(loss or CrossEntropy())._engine,
+            lr=optimizer.lr,
+            share=1 / accumulate,
+            update=update,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            seed=optimizer._batches if seed is None else seed,
+        )
+        optimizer._batches += 1
+        optimizer._waiting = 0 if update else optimizer._waiting + 1
+        return StepResult(
+            loss=found, correct=correct, count=count, lr=optimizer.lr, grad_norm=grad_norm
+        )
+
+    def freeze(self, *patterns: str) -> Model:
+        """Leave parameters out of training, in place; their batch norms use running statistics.
+
+        Args:
+            *patterns: Of their names, as in a shell, where `*` crosses dots, or paths before some
+                of them: `"layer1*"`, `"features"`. All of them if none are given.
+
+        Raises:
+            ArgumentError: A pattern fits none.
+        """
+        self._engine.set_trained(list(patterns) or ["*"], False)
+        return self
+
+    def unfreeze(self, *patterns: str) -> Model:
+        """Train parameters again, in place; `patterns` as for `freeze`."""
+        self._engine.set_trained(list(patterns) or ["*"], True)
+        return self
+
+    @property
+    def trained(self) -> list[str]:
+        """The names of the parameters that training moves."""
+        return self._engine.trained()
 
     def reset_classifier(self, *, num_classes: int, seed: int = 0) -> Model:
         """Replace the classifier by a fresh one, in place; every other parameter stays.

@@ -50,6 +50,19 @@ pub(super) fn floats<'py>(
     Ok(contiguous.cast_into::<PyArrayDyn<f32>>()?.try_readonly()?)
 }
 
+/// Classes (N,) of integers as contiguous int64, or none if it is no such array.
+pub(super) fn integers<'py>(
+    y: &Bound<'py, PyAny>,
+) -> PyResult<Option<PyReadonlyArrayDyn<'py, i64>>> {
+    let array = untyped(y)?;
+    if !b"iu".contains(&array.dtype().kind()) || array.ndim() != 1 {
+        return Ok(None);
+    }
+    let numpy = y.py().import("numpy")?;
+    let contiguous = numpy.call_method1("require", (array, "int64", ["C", "ALIGNED"]))?;
+    Ok(Some(contiguous.cast_into::<PyArrayDyn<i64>>()?.try_readonly()?))
+}
+
 /// An array of these values, without a copy.
 pub(super) fn from_values<'py>(
     py: Python<'py>,

@@ -11,6 +11,8 @@ mod load;
 mod model;
 mod photo;
 mod registry;
+#[cfg(feature = "torch")]
+mod train;
 
 use pyo3::prelude::*;
 
@@ -22,5 +24,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     registry::register(module)?;
     #[cfg(feature = "torch")]
     model::register(module)?;
+    #[cfg(feature = "torch")]
+    train::register(module)?;
     Ok(())
 }

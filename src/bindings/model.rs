@@ -16,7 +16,8 @@ use super::registry::parse_options;
 use crate::error::{Error, Result};
 use crate::families::{self, Edition, Options, Variant};
 use crate::graph::{self, NodeId, Parameter};
-use crate::torch::{self, Manner, Pullback, Store, Stored, View};
+use crate::torch::{self, Manner, Mode, Pullback, Store, Stored, View};
+use crate::train::groups;
 use crate::weights::init::Recipe;
 use crate::weights::keras;
 use crate::weights::load::Policy;
@@ -25,8 +26,8 @@ use crate::weights::translate::translate;
 use crate::weights::{Checkpoint, Data, Dtype, Item, write_safetensors};
 
 #[pyclass(frozen, module = "cnnzoo._native")]
-struct Model {
-    name: String,
+pub(super) struct Model {
+    pub(super) name: String,
     /// Where the graph comes from; none if a user wrote it.
     row: Option<(&'static Variant, &'static Edition)>,
     /// Many threads read it at once; what writes waits for them. Locked only without the GIL, so that nobody waits
@@ -35,8 +36,8 @@ struct Model {
 }
 
 /// What may change about a model.
-struct State {
-    options: Options,
+pub(super) struct State {
+    pub(super) options: Options,
     graph: graph::Graph,
     /// None on the device `meta`.
     store: Option<Store>,
@@ -67,7 +68,7 @@ impl State {
         self.store.as_ref().ok_or_else(|| read_only(&self.graph))
     }
 
-    fn parts(&mut self) -> Result<(&graph::Graph, &mut Store)> {
+    pub(super) fn parts(&mut self) -> Result<(&graph::Graph, &mut Store)> {
         let store = self.store.as_mut().ok_or_else(|| read_only(&self.graph))?;
         Ok((&self.graph, store))
     }
@@ -98,7 +99,7 @@ impl Model {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,7 +108,10 @@ impl Model {
     }
 
     /// The batch that `x` is, contiguous.
-    fn images<'py>(&self, x: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, f32>> {
+    pub(super) fn images<'py>(
+        &self,
+        x: &Bound<'py, PyAny>,
+    ) -> PyResult<PyReadonlyArrayDyn<'py, f32>> {
         let channels = self.look(x.py(), |state| state.graph.input().channels)?;
         floats(x, &format!("the input of {}", self.name), |shape| match shape {
             [batch, c, _, _] if *batch > 0 && *c == channels => Ok(()),
@@ -214,6 +218,7 @@ impl Model {
         x: &Bound<'py, PyAny>,
         cotangent: &Bound<'py, PyAny>,
         training: bool,
+        seed: u64,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyDict>)> {
         let py = x.py();
         let x = self.images(x)?;
@@ -224,7 +229,8 @@ impl Model {
             let mut state = self.write();
             let checkpointing = state.options.checkpointing.unwrap_or(false);
             let (graph, store) = state.parts()?;
-            let manner = Manner { training, checkpointing };
+            let mode = if training { Mode::Training { seed } } else { Mode::Evaluation };
+            let manner = Manner { mode, checkpointing };
             let Pullback { output, gradients } =
                 torch::pull_back(graph, store, x, cotangent, manner)?;
             let names: Vec<String> = gradients
@@ -238,6 +244,29 @@ impl Model {
             gradients.set_item(name, from_values(py, &array.shape, array.values)?)?;
         }
         Ok((from_values(py, &pullback.output.shape, pullback.output.values)?, gradients))
+    }
+
+    /// Leaves the parameters that these patterns fit out of training, or takes them back.
+    fn set_trained(&self, py: Python<'_>, patterns: Vec<String>, trained: bool) -> PyResult<()> {
+        detached(py, || {
+            let mut state = self.write();
+            let store = state.parts()?.1;
+            let chosen = patterns
+                .iter()
+                .map(|pattern| groups::trained(store.parameters(), pattern, &self.name));
+            let chosen = chosen.collect::<Result<Vec<_>>>()?.concat();
+            store.set_trained(&chosen, trained)
+        })
+    }
+
+    /// The names of the parameters that are trained.
+    fn trained(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        detached(py, || {
+            let state = self.read();
+            let store = state.store()?;
+            let indices = store.trained();
+            Ok(indices.map(|index| store.parameters()[index].name.clone()).collect())
+        })
     }
 
     /// Moves the parameters to another device.

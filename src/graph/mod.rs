@@ -6,6 +6,7 @@ mod check;
 mod cost;
 pub mod op;
 mod parameter;
+pub mod pattern;
 mod revise;
 mod segment;
 pub mod shape;

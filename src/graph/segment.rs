@@ -40,9 +40,9 @@ impl Graph {
         begins.zip(&ends).map(|(begin, &end)| self.segment(nodes[begin..end].to_vec())).collect()
     }
 
-    /// What only the auxiliary classifiers depend on.
-    pub fn beside(&self) -> Segment {
-        let needed = self.needed_for(&[self.output()]);
+    /// What only auxiliary classifiers depend on that are not among `heads`.
+    pub fn beside(&self, heads: &[NodeId]) -> Segment {
+        let needed = self.needed_for(heads);
         let nodes = self.to_run(self.auxiliary()).into_iter().filter(|id| !needed[id.index()]);
         self.segment(nodes.collect())
     }

@@ -1,16 +1,25 @@
 //! The only room that names tch: parameters as libtorch tensors, eager runs of a graph, and gradients, on CPU or CUDA.
 
 mod device;
+mod dispatch;
 mod fill;
-mod pull_back;
+mod gradients;
+mod loss;
+mod optimizer;
+mod rule;
 mod run;
 mod store;
+mod train;
 
 pub use device::{device, device_name};
 pub use fill::Filled;
-pub use pull_back::{Manner, Pullback, pull_back};
-pub use run::{Array, View, infer};
+pub use gradients::{Manner, Pullback, pull_back};
+pub use loss::{Loss, Targets};
+pub use optimizer::{Memory, Optimizer};
+pub use rule::{Pace, Rule};
+pub use run::{Array, Mode, View, infer};
 pub use store::{Store, Stored};
+pub use train::{Clip, Outcome, Task, Update, train_step};
 
 use std::fmt::Display;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::store::{blob, copy_out};
 use super::{Store, failed};
@@ -13,6 +13,7 @@ use crate::graph::op::{
 };
 use crate::graph::shape::{same_padding, span};
 use crate::graph::{Graph, Node, NodeId, Op, Shape};
+use crate::weights::fresh::coins;
 
 /// Float32 values with their shape, row-major: what goes in and comes out.
 #[derive(Clone, Debug)]
@@ -33,10 +34,10 @@ pub struct View<'a> {
 pub fn infer(graph: &Graph, store: &Store, x: View<'_>, wanted: &[NodeId]) -> Result<Vec<Array>> {
     let _no_grad = tch::no_grad_guard();
     let x = on_device(x, store)?;
-    let walk = Walk::new(graph, store, &x, wanted, false)?;
+    let walk = Walk::new(graph, store, &x, wanted, Mode::Evaluation)?;
     let mut values = Values::from([(graph.image(), x)]);
     let nodes = graph.whole(wanted).nodes;
-    walk.run(&nodes, &mut values, &wanted.iter().copied().collect(), Pass::Only)?;
+    walk.run(&nodes, &mut values, &wanted.iter().copied().collect(), Pass::First)?;
     wanted.iter().map(|id| array(&values[id], &graph.node(*id).name)).collect()
 }
 
@@ -52,17 +53,21 @@ pub(super) fn array(tensor: &Tensor, at: &str) -> Result<Array> {
 /// The values that are known.
 pub(super) type Values = HashMap<NodeId, Tensor>;
 
-/// Which values, or images, the dropout of a node keeps.
-pub(super) type Masks = HashMap<NodeId, Tensor>;
+/// What nodes do that behave otherwise in training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch norm uses its running statistics, and dropout does nothing.
+    Evaluation,
+    /// Batch norm uses and tracks those of the batch, unless it is frozen. What dropout keeps follows from the seed.
+    Training { seed: u64 },
+}
 
 /// Nodes may run once, or once without and once with gradients being recorded.
-#[derive(Debug)]
-pub(super) enum Pass<'a> {
-    Only,
-    /// What dropout draws is written down.
-    First(&'a mut Masks),
-    /// Dropout draws no more, and batch norm tracks no more.
-    Second(&'a mut Masks),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    First,
+    /// Batch norm tracks no more.
+    Second,
 }
 
 /// A graph, and a batch of images that fits it.
@@ -71,7 +76,7 @@ pub(super) struct Walk<'a> {
     pub store: &'a Store,
     pub shapes: Vec<Shape>,
     pub batch: usize,
-    training: bool,
+    mode: Mode,
 }
 
 impl<'a> Walk<'a> {
@@ -80,13 +85,17 @@ impl<'a> Walk<'a> {
         store: &'a Store,
         x: &Tensor,
         wanted: &[NodeId],
-        training: bool,
+        mode: Mode,
     ) -> Result<Self> {
         let (batch, shapes) = input_shapes(graph, x, wanted)?;
-        if training {
-            enough_for_statistics(graph, batch, &shapes)?;
+        if mode != Mode::Evaluation {
+            enough_for_statistics(graph, store, batch, &shapes)?;
         }
-        Ok(Self { graph, store, shapes, batch, training })
+        Ok(Self { graph, store, shapes, batch, mode })
+    }
+
+    pub(super) fn trains(&self) -> bool {
+        self.mode != Mode::Evaluation
     }
 
     /// Runs `nodes` one after the other. A value of theirs that is not `kept` goes after its last use.
@@ -95,7 +104,7 @@ impl<'a> Walk<'a> {
         nodes: &[NodeId],
         values: &mut Values,
         kept: &HashSet<NodeId>,
-        mut pass: Pass<'_>,
+        pass: Pass,
     ) -> Result<()> {
         let mut uses: HashMap<NodeId, usize> = HashMap::new();
         for &id in nodes {
@@ -109,7 +118,7 @@ impl<'a> Walk<'a> {
             let node = self.graph.node(id);
             let inputs: Vec<&Tensor> =
                 node.inputs.iter().filter_map(|input| values.get(input)).collect();
-            let value = self.step(id, &inputs, &mut pass).map_err(failed(format_args!(
+            let value = self.step(id, pass).run(&inputs).map_err(failed(format_args!(
                 "{}, node `{}` ({})",
                 self.graph.name(),
                 node.name,
@@ -127,34 +136,16 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn step(
-        &self,
-        id: NodeId,
-        inputs: &[&Tensor],
-        pass: &mut Pass<'_>,
-    ) -> Result<Tensor, TchError> {
-        let mut step = Step {
+    fn step(&self, id: NodeId, pass: Pass) -> Step<'_> {
+        let training = self.trains() && !self.store.is_frozen(id);
+        Step {
             node: self.graph.node(id),
             arrays: self.store.of_node(id.index()),
             batch: self.batch as i64,
-            training: self.training,
-            tracking: self.training,
-            mask: None,
-        };
-        match pass {
-            Pass::Only => {}
-            Pass::First(masks) => {
-                step.mask = step.draw(inputs)?;
-                if let Some(mask) = &step.mask {
-                    masks.insert(id, mask.shallow_clone());
-                }
-            }
-            Pass::Second(masks) => {
-                step.mask = masks.remove(&id);
-                step.tracking = false;
-            }
+            mode: self.mode,
+            own_statistics: !training,
+            tracking: training && pass == Pass::First,
         }
-        step.run(inputs)
     }
 }
 
@@ -175,10 +166,16 @@ fn input_shapes(graph: &Graph, x: &Tensor, wanted: &[NodeId]) -> Result<(usize, 
 }
 
 /// Batch statistics of a single value have no variance; PyTorch refuses them too.
-fn enough_for_statistics(graph: &Graph, batch: usize, shapes: &[Shape]) -> Result<()> {
+fn enough_for_statistics(
+    graph: &Graph,
+    store: &Store,
+    batch: usize,
+    shapes: &[Shape],
+) -> Result<()> {
     let single = graph.ids().find(|id| {
         let per_channel = shapes[id.index()].elements() / shapes[id.index()].channels().max(1);
-        matches!(graph.node(*id).op, Op::BatchNorm(_)) && batch * per_channel < 2
+        let single = batch * per_channel < 2 && matches!(graph.node(*id).op, Op::BatchNorm(_));
+        single && !store.is_frozen(*id)
     });
     single.map_or(Ok(()), |id| {
         Err(Error::Shape {
@@ -194,11 +191,11 @@ struct Step<'a> {
     node: &'a Node,
     arrays: &'a [Tensor],
     batch: i64,
-    training: bool,
-    /// Whether batch norm changes its running statistics.
+    mode: Mode,
+    /// Whether batch norm uses the statistics that it has, instead of the batch's.
+    own_statistics: bool,
+    /// Whether it changes them.
     tracking: bool,
-    /// What dropout keeps, if that is drawn already.
-    mask: Option<Tensor>,
 }
 
 impl Step<'_> {
@@ -250,17 +247,12 @@ impl Step<'_> {
             }
             Op::Scale(_) => x.f_mul(inputs[1]),
             Op::Concat(_) => Tensor::f_cat(inputs, 1),
-            Op::Dropout(op) => match &self.mask {
-                Some(mask) => thinned(x, mask, op.rate),
-                None => x.f_dropout(op.rate, self.training),
-            },
-            Op::DropPath(op) => match &self.mask {
-                Some(mask) => thinned(x, mask, op.rate),
-                None => match self.draw(inputs)? {
-                    Some(mask) => thinned(x, &mask, op.rate),
-                    None => Ok(x.shallow_clone()),
-                },
-            },
+            Op::Dropout(op) => self.drop(x, op.rate, &x.size()),
+            Op::DropPath(op) => {
+                let mut whole = vec![1; x.dim()];
+                whole[0] = self.batch;
+                self.drop(x, op.rate, &whole)
+            }
             Op::Tokens(_) => x.f_flatten(2, -1)?.f_transpose(1, 2),
             Op::Attention(op) => attention(op, x),
             Op::MultiQueryAttention(op) => multi_query_attention(op, inputs),
@@ -309,29 +301,27 @@ impl Step<'_> {
             let _ = count.shallow_clone().f_add_scalar_(1)?;
         }
         // Statistics of the batch alone need none from before.
-        let running = self.tracking || !self.training;
+        let running = self.tracking || self.own_statistics;
         let (mean, variance) = if running { (Some(mean), Some(variance)) } else { (None, None) };
         let BatchNorm { eps, momentum, .. } = *norm;
-        x.f_batch_norm(scale, Some(shift), mean, variance, self.training, momentum, eps, true)
+        let batch = !self.own_statistics;
+        x.f_batch_norm(scale, Some(shift), mean, variance, batch, momentum, eps, true)
     }
 
-    /// Which values, or images, the dropout that this node is keeps.
-    fn draw(&self, inputs: &[&Tensor]) -> Result<Option<Tensor>, TchError> {
-        let Some(x) = inputs.first() else { return Ok(None) };
-        let (rate, size) = match &self.node.op {
-            Op::Dropout(op) => (op.rate, x.size()),
-            Op::DropPath(op) => {
-                let mut size = vec![1; x.dim()];
-                size[0] = self.batch;
-                (op.rate, size)
-            }
-            _ => return Ok(None),
-        };
-        if !self.training || rate == 0.0 {
-            return Ok(None);
+    /// In training, leaves out a `rate` of the values, or of whatever repeats a shape of `size`, and scales the others up
+    /// so that their expectation stays the same.
+    fn drop(&self, x: &Tensor, rate: f64, size: &[i64]) -> Result<Tensor, TchError> {
+        let Mode::Training { seed } = self.mode else { return Ok(x.shallow_clone()) };
+        if rate == 0.0 {
+            return Ok(x.shallow_clone());
         }
-        let mut mask = Tensor::f_empty(size, (Kind::Bool, x.device()))?;
-        mask.f_bernoulli_float_(1.0 - rate).map(Some)
+        let count = size.iter().product::<i64>() as usize;
+        let kept = coins(count, 1.0 - rate, seed, &self.node.name);
+        let mask = Tensor::f_from_slice(&kept)?
+            .f_view(size)?
+            .f_to_device(x.device())?
+            .f_to_kind(x.f_kind()?)?;
+        x.f_mul(&mask.f_div_scalar(1.0 - rate)?)
     }
 }
 
@@ -468,9 +458,4 @@ fn lrn(lrn: &Lrn, x: &Tensor) -> Result<Tensor, TchError> {
         .f_avg_pool3d([size, 1, 1], [1, 1, 1], [0, 0, 0], false, true, None)?
         .f_squeeze_dim(1)?;
     x.f_div(&mean.f_mul_scalar(lrn.alpha)?.f_add_scalar(lrn.k)?.f_pow_tensor_scalar(lrn.beta)?)
-}
-
-/// What `mask` keeps of `x`, scaled up so that its expectation stays the same.
-fn thinned(x: &Tensor, mask: &Tensor, rate: f64) -> Result<Tensor, TchError> {
-    x.f_mul(&mask.f_to_kind(x.f_kind()?)?.f_div_scalar_(1.0 - rate)?)
 }

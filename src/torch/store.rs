@@ -85,6 +85,30 @@ impl Store {
         self.starts[index]..self.starts[index + 1]
     }
 
+    /// Whether nothing of the node at `id` is trained, though it has what could be.
+    pub(super) fn is_frozen(&self, id: NodeId) -> bool {
+        let mut trained = self.range(id.index()).filter(|&i| self.parameters[i].role.is_trained());
+        let mut frozen = false;
+        trained.all(|index| {
+            frozen = true;
+            !self.tensors[index].requires_grad()
+        }) && frozen
+    }
+
+    /// The indices of the parameters that gradients are computed of.
+    pub fn trained(&self) -> impl Iterator<Item = usize> {
+        (0..self.tensors.len()).filter(|&index| self.tensors[index].requires_grad())
+    }
+
+    /// Whether gradients of these parameters are computed, and their norms use the statistics of the batch.
+    pub fn set_trained(&mut self, indices: &[usize], trained: bool) -> Result<()> {
+        for &index in indices {
+            let at = &self.parameters[index].name;
+            let _ = self.tensors[index].f_set_requires_grad(trained).map_err(failed(at))?;
+        }
+        Ok(())
+    }
+
     /// Copies stored values into a parameter, converted to its type.
     pub fn load(&mut self, index: usize, value: &Value<'_>) -> Result<()> {
         let parameter = &self.parameters[index];

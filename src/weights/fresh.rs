@@ -32,6 +32,20 @@ pub fn fill(parameters: Vec<Fresh<'_>>, seed: u64) {
     fill_with(parameters, seed, cores.min(total / WORTH_A_THREAD));
 }
 
+/// As many draws that come out true with this probability, each from the seed, the name and its place.
+pub fn coins(count: usize, probability: f64, seed: u64, name: &str) -> Vec<bool> {
+    let mut random = generator(seed, name, 0);
+    // Of two 32-bit numbers at once.
+    let limit = (probability * 2.0_f64.powi(32)).round() as u64;
+    let mut drawn = Vec::with_capacity(count + 1);
+    while drawn.len() < count {
+        let number: u64 = random.random();
+        drawn.extend([number >> 32 < limit, number & 0xffff_ffff < limit]);
+    }
+    drawn.truncate(count);
+    drawn
+}
+
 fn fill_with(parameters: Vec<Fresh<'_>>, seed: u64, threads: usize) {
     let chunks = parameters.into_iter().flat_map(|Fresh { name, draw, values }| {
         values.chunks_mut(CHUNK).enumerate().map(move |(index, values)| (name, draw, index, values))

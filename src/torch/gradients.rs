@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tch::{Kind, Tensor};
 
-use super::run::{Array, Masks, Pass, Values, View, Walk, array, on_device};
+use super::run::{Array, Mode, Pass, Values, View, Walk, array, on_device};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Segment};
@@ -22,8 +22,7 @@ pub struct Pullback {
 /// How gradients are computed.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
-    /// Batch norm uses and tracks batch statistics, and dropout drops.
-    pub training: bool,
+    pub mode: Mode,
     /// Most values are computed twice instead of being kept.
     pub checkpointing: bool,
 }
@@ -39,10 +38,10 @@ pub fn pull_back(
     let output = graph.output();
     let x = on_device(x, store)?;
     let mut wanted = vec![output];
-    if manner.training {
+    if manner.mode != Mode::Evaluation {
         wanted.extend(graph.auxiliary());
     }
-    let walk = Walk::new(graph, store, &x, &wanted, manner.training)?;
+    let walk = Walk::new(graph, store, &x, &wanted, manner.mode)?;
     let mut shape = vec![walk.batch];
     shape.extend(walk.shapes[output.index()].sizes());
     if shape != cotangent.shape {
@@ -52,33 +51,47 @@ pub fn pull_back(
             got: shape_text(cotangent.shape),
         });
     }
-    let segments = if manner.checkpointing {
-        graph.segments(&walk.shapes, &[output])
-    } else {
-        vec![graph.whole(&[output])]
-    };
-    let mut kept: HashSet<NodeId> = segments.iter().flat_map(|s| &s.reads).copied().collect();
-    kept.insert(output);
-    let beside = manner.training.then(|| graph.beside());
-    kept.extend(beside.iter().flat_map(|beside| &beside.reads));
-
-    let mut run = Run {
-        depends: depending(&walk, &segments),
-        walk,
-        kept,
-        values: Values::from([(graph.image(), x)]),
-        masks: Masks::new(),
-        cotangents: HashMap::from([(output, on_device(cotangent, store)?)]),
-        gradients: BTreeMap::new(),
-    };
-    let output = tch::with_grad(|| run.segments(&segments, beside.as_ref()))?;
+    let cotangent = on_device(cotangent, store)?;
+    let (logits, gradients) = gradients(walk, x, &[output], manner.checkpointing, |heads| {
+        Ok((array(&heads[0], "the output")?, vec![cotangent]))
+    })?;
     let copied = |(index, gradient): (usize, Tensor)| {
         Ok((index, array(&gradient, &store.parameters()[index].name)?))
     };
     Ok(Pullback {
-        output,
-        gradients: run.gradients.into_iter().map(copied).collect::<Result<_>>()?,
+        output: logits,
+        gradients: gradients.into_iter().map(copied).collect::<Result<_>>()?,
     })
+}
+
+/// Runs the graph on `x`, asks `objective` for its gradients by the values of `heads`, and pulls those back to every
+/// trained parameter. Gives what the objective says beside, and the gradients by the index of their parameter.
+pub(super) fn gradients<T>(
+    walk: Walk<'_>,
+    x: Tensor,
+    heads: &[NodeId],
+    checkpointing: bool,
+    objective: impl FnOnce(&[Tensor]) -> Result<(T, Vec<Tensor>)>,
+) -> Result<(T, BTreeMap<usize, Tensor>)> {
+    let graph = walk.graph;
+    let segments =
+        if checkpointing { graph.segments(&walk.shapes, heads) } else { vec![graph.whole(heads)] };
+    // What no head needs runs for what its norms track.
+    let beside = walk.trains().then(|| graph.beside(heads)).filter(|s| !s.nodes.is_empty());
+    let mut kept: HashSet<NodeId> = segments.iter().flat_map(|s| &s.reads).copied().collect();
+    kept.extend(heads);
+    kept.extend(beside.iter().flat_map(|beside| &beside.reads));
+
+    let mut run = Run {
+        depends: depending(&walk, &segments),
+        values: Values::from([(graph.image(), x)]),
+        walk,
+        kept,
+        cotangents: HashMap::new(),
+        gradients: BTreeMap::new(),
+    };
+    let value = tch::with_grad(|| run.segments(&segments, beside.as_ref(), heads, objective))?;
+    Ok((value, run.gradients))
 }
 
 /// The nodes whose values depend on a trained parameter.
@@ -99,43 +112,50 @@ struct Run<'a> {
     kept: HashSet<NodeId>,
     depends: HashSet<NodeId>,
     values: Values,
-    masks: Masks,
     /// The gradients of the values that are known so far.
     cotangents: Values,
     gradients: BTreeMap<usize, Tensor>,
 }
 
 impl Run<'_> {
-    fn segments(&mut self, segments: &[Segment], beside: Option<&Segment>) -> Result<Array> {
-        let output = self.walk.graph.output();
+    fn segments<T>(
+        &mut self,
+        segments: &[Segment],
+        beside: Option<&Segment>,
+        heads: &[NodeId],
+        objective: impl FnOnce(&[Tensor]) -> Result<(T, Vec<Tensor>)>,
+    ) -> Result<T> {
         let Some((last, earlier)) = segments.split_last() else { unreachable!("there is one") };
         {
             let _no_grad = tch::no_grad_guard();
             for Segment { nodes, .. } in earlier {
-                let pass = Pass::First(&mut self.masks);
-                self.walk.run(nodes, &mut self.values, &self.kept, pass)?;
+                self.walk.run(nodes, &mut self.values, &self.kept, Pass::First)?;
             }
         }
-        let logits = {
-            let leaves = self.leaves(last)?;
-            let values = self.record(last, &leaves, false)?;
-            let logits = array(&values[&output], "the output")?;
-            if let Some(beside) = beside {
-                self.beside(beside, &values)?;
-            }
-            self.back(last, &leaves, values)?;
-            logits
+        let leaves = self.leaves(last)?;
+        let values = self.record(last, &leaves, Pass::First)?;
+        if let Some(beside) = beside {
+            self.beside(beside, &values)?;
+        }
+        let head = |id: &NodeId| {
+            let value = values.get(id).unwrap_or_else(|| &self.values[id]);
+            value.f_detach().map_err(failed(self.at(*id)))
         };
+        let (result, cotangents) = objective(&heads.iter().map(head).collect::<Result<Vec<_>>>()?)?;
+        self.cotangents.extend(heads.iter().copied().zip(cotangents));
+        self.back(last, &leaves, values)?;
+        drop(leaves);
+
         for segment in earlier.iter().rev() {
             // They are computed again.
             segment.nodes.iter().for_each(|id| _ = self.values.remove(id));
             let leaves = self.leaves(segment)?;
             if leaves.values().any(Tensor::requires_grad) || !self.trained(segment).is_empty() {
-                let values = self.record(segment, &leaves, true)?;
+                let values = self.record(segment, &leaves, Pass::Second)?;
                 self.back(segment, &leaves, values)?;
             }
         }
-        Ok(logits)
+        Ok(result)
     }
 
     /// Runs the auxiliary classifiers for what their norms track of the batch. Their logits have no share in the
@@ -147,7 +167,7 @@ impl Run<'_> {
             Some((*id, value.shallow_clone()))
         };
         let mut values: Values = beside.reads.iter().filter_map(read).collect();
-        self.walk.run(&beside.nodes, &mut values, &HashSet::new(), Pass::Only)
+        self.walk.run(&beside.nodes, &mut values, &HashSet::new(), Pass::First)
     }
 
     /// What the segment reads, as the beginning of a record.
@@ -162,10 +182,9 @@ impl Run<'_> {
         segment.reads.iter().map(leaf).collect()
     }
 
-    fn record(&mut self, segment: &Segment, leaves: &Values, again: bool) -> Result<Values> {
+    fn record(&self, segment: &Segment, leaves: &Values, pass: Pass) -> Result<Values> {
         let mut values: Values =
             leaves.iter().map(|(&id, leaf)| (id, leaf.shallow_clone())).collect();
-        let pass = if again { Pass::Second(&mut self.masks) } else { Pass::Only };
         self.walk.run(&segment.nodes, &mut values, &self.kept, pass)?;
         Ok(values)
     }
@@ -206,9 +225,9 @@ impl Run<'_> {
 
     /// The trained parameters of the segment.
     fn trained(&self, segment: &Segment) -> Vec<usize> {
-        let parameters = self.walk.store.parameters();
+        let tensors = self.walk.store.tensors();
         let of_node = |id: &NodeId| self.walk.store.range(id.index());
-        let is_trained = |&index: &usize| parameters[index].role.is_trained();
+        let is_trained = |&index: &usize| tensors[index].requires_grad();
         segment.nodes.iter().flat_map(of_node).filter(is_trained).collect()
     }
 

@@ -1,0 +1,296 @@
+"""How parameters move along their gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cnnzoo import _native
+from cnnzoo.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from cnnzoo.model import Model
+
+
+class ParameterGroup:
+    """Parameters that move at a pace of their own.
+
+    Args:
+        *patterns: Of parameter names as in a shell, where `*` crosses dots, or paths before some
+            of them: `"classifier"`, `"layer1*"`, `"*.bias"`. One of them has to fit.
+        lr_scale: How many times the optimiser's rate.
+        weight_decay: If not what it would be without this group.
+    """
+
+    def __init__(
+        self, *patterns: str, lr_scale: float = 1.0, weight_decay: float | None = None
+    ) -> None:
+        if not patterns:
+            raise ArgumentError("a parameter group: expected at least one pattern, got none")
+        self.patterns = patterns
+        self.lr_scale = lr_scale
+        self.weight_decay = weight_decay
+
+    def __repr__(self) -> str:
+        patterns = ", ".join(map(repr, self.patterns))
+        decay = "" if self.weight_decay is None else f", weight_decay={self.weight_decay}"
+        return f"ParameterGroup({patterns}, lr_scale={self.lr_scale}{decay})"
+
+
+class Optimizer:
+    """A rule by which `Model.train_step` moves a model's parameters, and what it remembers.
+
+    What is remembered belongs to a parameter's name, so it survives freezing, moving to another
+    device, and a new classifier. All optimisers take `weight_decay`; `norm_weight_decay` (the
+    factors and shifts of norms) and `bias_weight_decay`, if these are not the same, such as 0; and
+    `groups`, of which the first that fits a parameter counts.
+
+    Attributes:
+        model: Whose parameters it moves.
+        lr: The learning rate, which may be set.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        rule: str,
+        numbers: dict[str, Any],
+        *,
+        lr: float,
+        weight_decay: float,
+        norm_weight_decay: float | None,
+        bias_weight_decay: float | None,
+        groups: Sequence[ParameterGroup],
+    ) -> None:
+        self.model = model
+        self.lr = lr
+        self._numbers = {"weight_decay": weight_decay, **numbers}
+        self._engine = _native.Optimizer(
+            rule,
+            numbers,
+            weight_decay,
+            norm_weight_decay,
+            bias_weight_decay,
+            [(list(group.patterns), group.lr_scale, group.weight_decay) for group in groups],
+        )
+        self._engine.check(model._engine)
+        # Batches that it saw, and of these the ones whose gradients wait for an update.
+        self._batches = 0
+        self._waiting = 0
+
+    @property
+    def lr(self) -> float:
+        """The learning rate."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        if not 0 <= lr < math.inf:
+            raise ArgumentError(f"`lr`: expected a number of at least 0, got {lr}")
+        self._lr = float(lr)
+
+    def __repr__(self) -> str:
+        numbers = "".join(f", {name}={value}" for name, value in self._numbers.items())
+        return f"<{type(self).__name__} of {self.model.name}, lr={self.lr}{numbers}>"
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent as `torch.optim.SGD` has it.
+
+    Args:
+        model: Whose parameters to move.
+        lr: The learning rate.
+        momentum: How much of the last step is taken again.
+        dampening: How much less of the gradient goes into the momentum.
+        weight_decay: How many times the parameter is added to its gradient.
+        nesterov: Whether the gradient is looked up ahead of the momentum (Sutskever et al. 2013).
+        norm_weight_decay: The decay of norms, if another.
+        bias_weight_decay: The decay of biases, if another.
+        groups: Parameters with a pace of their own.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        lr: float,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        norm_weight_decay: float | None = None,
+        bias_weight_decay: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
+    ) -> None:
+        super().__init__(
+            model,
+            "sgd",
+            {"momentum": momentum, "dampening": dampening, "nesterov": nesterov},
+            lr=lr,
+            weight_decay=weight_decay,
+            norm_weight_decay=norm_weight_decay,
+            bias_weight_decay=bias_weight_decay,
+            groups=groups,
+        )
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, arXiv:1412.6980) as `torch.optim.Adam` has it.
+
+    Args:
+        model: Whose parameters to move.
+        lr: The learning rate.
+        betas: How much of the running averages of the gradient and of its square stays.
+        eps: What is added to the root of the square.
+        weight_decay: How many times the parameter is added to its gradient.
+        norm_weight_decay: The decay of norms, if another.
+        bias_weight_decay: The decay of biases, if another.
+        groups: Parameters with a pace of their own.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        norm_weight_decay: float | None = None,
+        bias_weight_decay: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
+    ) -> None:
+        super().__init__(
+            model,
+            "adam",
+            {"betas": betas, "eps": eps, "decoupled": False},
+            lr=lr,
+            weight_decay=weight_decay,
+            norm_weight_decay=norm_weight_decay,
+            bias_weight_decay=bias_weight_decay,
+            groups=groups,
+        )
+
+
+class AdamW(Optimizer):
+    """Adam whose decay is no gradient (Loshchilov and Hutter, arXiv:1711.05101).
+
+    As `torch.optim.AdamW` has it.
+
+    Args:
+        model: Whose parameters to move.
+        lr: The learning rate.
+        betas: How much of the running averages of the gradient and of its square stays.
+        eps: What is added to the root of the square.
+        weight_decay: How many times `lr` the parameter shrinks in each step.
+        norm_weight_decay: The decay of norms, if another.
+        bias_weight_decay: The decay of biases, if another.
+        groups: Parameters with a pace of their own.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        norm_weight_decay: float | None = None,
+        bias_weight_decay: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
+    ) -> None:
+        super().__init__(
+            model,
+            "adam",
+            {"betas": betas, "eps": eps, "decoupled": True},
+            lr=lr,
+            weight_decay=weight_decay,
+            norm_weight_decay=norm_weight_decay,
+            bias_weight_decay=bias_weight_decay,
+            groups=groups,
+        )
+
+
+class RMSprop(Optimizer):
+    """RMSprop as `torch.optim.RMSprop` has it: `eps` is added outside the root.
+
+    Args:
+        model: Whose parameters to move.
+        lr: The learning rate.
+        alpha: How much of the running average of the squared gradient stays.
+        eps: What is added to its root; torchvision trains EfficientNet with 0.0316, and alpha 0.9.
+        momentum: How much of the last step is taken again.
+        centered: Whether the gradient's mean is taken from its square.
+        weight_decay: How many times the parameter is added to its gradient.
+        norm_weight_decay: The decay of norms, if another.
+        bias_weight_decay: The decay of biases, if another.
+        groups: Parameters with a pace of their own.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+        centered: bool = False,
+        weight_decay: float = 0.0,
+        norm_weight_decay: float | None = None,
+        bias_weight_decay: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
+    ) -> None:
+        super().__init__(
+            model,
+            "rmsprop",
+            {"alpha": alpha, "eps": eps, "momentum": momentum, "centered": centered},
+            lr=lr,
+            weight_decay=weight_decay,
+            norm_weight_decay=norm_weight_decay,
+            bias_weight_decay=bias_weight_decay,
+            groups=groups,
+        )
+
+
+class LAMB(Optimizer):
+    """Layer-wise adaptive moments (You et al., arXiv:1904.00962) as `timm.optim.Lamb` has it.
+
+    Args:
+        model: Whose parameters to move.
+        lr: The learning rate.
+        betas: How much of the running averages of the gradient and of its square stays.
+        eps: What is added to the root of the square.
+        weight_decay: How many times the parameter is added to its step; a parameter with one moves
+            by a share of its own size.
+        max_grad_norm: What the norm of all gradients is cut to.
+        norm_weight_decay: The decay of norms, if another.
+        bias_weight_decay: The decay of biases, if another.
+        groups: Parameters with a pace of their own.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.01,
+        max_grad_norm: float | None = 1.0,
+        norm_weight_decay: float | None = None,
+        bias_weight_decay: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
+    ) -> None:
+        super().__init__(
+            model,
+            "lamb",
+            {"betas": betas, "eps": eps, "max_grad_norm": max_grad_norm},
+            lr=lr,
+            weight_decay=weight_decay,
+            norm_weight_decay=norm_weight_decay,
+            bias_weight_decay=bias_weight_decay,
+            groups=groups,
+        )

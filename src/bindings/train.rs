@@ -1,0 +1,182 @@
+//! Training steps: optimisers, losses, and the step.
+
+use std::sync::{Mutex, PoisonError};
+
+use numpy::PyUntypedArrayMethods;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::array::{floats, integers};
+use super::errors::detached;
+use super::model::Model;
+use crate::error::Error;
+use crate::torch::{self, Clip, Manner, Mode, Rule, Targets, Task, Update, View};
+use crate::train::groups::{Group, Paces};
+
+/// What the Python classes `SGD`, `AdamW` and so on drive.
+#[pyclass(frozen, module = "cnnzoo._native")]
+struct Optimizer {
+    paces: Paces,
+    /// Locked only without the GIL.
+    inner: Mutex<torch::Optimizer>,
+}
+
+/// Patterns, times the rate, decay.
+type GroupFields = (Vec<String>, f64, Option<f64>);
+
+#[pymethods]
+impl Optimizer {
+    /// `numbers` are those of the rule, by their Python names.
+    #[new]
+    fn new(
+        rule: &str,
+        numbers: &Bound<'_, PyDict>,
+        weight_decay: f64,
+        norm_weight_decay: Option<f64>,
+        bias_weight_decay: Option<f64>,
+        groups: Vec<GroupFields>,
+    ) -> PyResult<Self> {
+        let rule = parse(rule, numbers)?;
+        rule.check()?;
+        let group = |(patterns, lr_scale, weight_decay)| Group { patterns, lr_scale, weight_decay };
+        let groups = groups.into_iter().map(group).collect();
+        let paces = Paces { lr: 0.0, weight_decay, norm_weight_decay, bias_weight_decay, groups };
+        paces.check()?;
+        Ok(Self { paces, inner: Mutex::new(torch::Optimizer::new(rule)) })
+    }
+
+    /// Fails where a pattern of the groups fits no parameter of the model.
+    fn check(&self, py: Python<'_>, model: &Model) -> PyResult<()> {
+        detached(py, || {
+            let mut state = model.write();
+            let (graph, store) = state.parts()?;
+            self.paces.of(store.parameters(), graph.name()).map(drop)
+        })
+    }
+}
+
+fn parse(rule: &str, numbers: &Bound<'_, PyDict>) -> PyResult<Rule> {
+    fn get<'py, T>(numbers: &Bound<'py, PyDict>, name: &str) -> PyResult<T>
+    where
+        T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+    {
+        numbers.as_any().get_item(name)?.extract()
+    }
+    Ok(match rule {
+        "sgd" => Rule::Sgd {
+            momentum: get(numbers, "momentum")?,
+            dampening: get(numbers, "dampening")?,
+            nesterov: get(numbers, "nesterov")?,
+        },
+        "adam" => Rule::Adam {
+            betas: get(numbers, "betas")?,
+            eps: get(numbers, "eps")?,
+            decoupled: get(numbers, "decoupled")?,
+        },
+        "rmsprop" => Rule::RmsProp {
+            alpha: get(numbers, "alpha")?,
+            eps: get(numbers, "eps")?,
+            momentum: get(numbers, "momentum")?,
+            centered: get(numbers, "centered")?,
+        },
+        _ => Rule::Lamb {
+            betas: get(numbers, "betas")?,
+            eps: get(numbers, "eps")?,
+            max_grad_norm: get(numbers, "max_grad_norm")?,
+        },
+    })
+}
+
+/// What training makes small.
+#[pyclass(frozen, module = "cnnzoo._native")]
+struct Loss {
+    inner: torch::Loss,
+    auxiliary: f64,
+}
+
+#[pymethods]
+impl Loss {
+    #[new]
+    fn new(
+        binary: bool,
+        label_smoothing: f64,
+        class_weights: Option<Vec<f32>>,
+        auxiliary: f64,
+    ) -> PyResult<Self> {
+        if !(0.0..=1.0).contains(&label_smoothing) {
+            let at = "`label_smoothing`".into();
+            let (expected, got) = ("a number of 0 to 1".into(), label_smoothing.to_string());
+            return Err(Error::Argument { at, expected, got }.into());
+        }
+        let inner = if binary {
+            torch::Loss::BinaryCrossEntropy { label_smoothing, positive_weights: class_weights }
+        } else {
+            torch::Loss::CrossEntropy { label_smoothing, class_weights }
+        };
+        Ok(Self { inner, auxiliary })
+    }
+}
+
+/// What a step did: loss, correct, count, the norm of the gradients.
+type Outcome = (f64, usize, usize, Option<f64>);
+
+/// Takes a training step on images `x` (N, C, H, W) that show `y`: classes (N,), or shares of each class (N, K).
+#[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "Python passes them by keyword")]
+fn train_step(
+    model: &Model,
+    optimizer: &Optimizer,
+    x: &Bound<'_, PyAny>,
+    y: &Bound<'_, PyAny>,
+    loss: &Loss,
+    lr: f64,
+    share: f64,
+    update: bool,
+    clip_norm: Option<f64>,
+    clip_value: Option<f64>,
+    seed: u64,
+) -> PyResult<Outcome> {
+    let py = x.py();
+    let x = model.images(x)?;
+    let x = View { shape: x.shape(), values: x.as_slice()? };
+    let classes = integers(y)?;
+    let shares = match &classes {
+        Some(_) => None,
+        None => Some(floats(y, &format!("the targets of {}", model.name), |shape| {
+            if shape.len() == 2 { Ok(()) } else { Err("integers (N,) or floats (N, K)".into()) }
+        })?),
+    };
+    let targets = match (&classes, &shares) {
+        (Some(classes), _) => Targets::Classes(classes.as_slice()?),
+        (None, Some(shares)) => {
+            Targets::Shares { values: shares.as_slice()?, classes: shares.shape()[1] }
+        }
+        (None, None) => Targets::Classes(&[]),
+    };
+    let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
+    detached(py, || {
+        let mut state = model.write();
+        let checkpointing = state.options.checkpointing.unwrap_or(false);
+        let (graph, store) = state.parts()?;
+        let paces = Paces { lr, ..optimizer.paces.clone() };
+        let paces = paces.of(store.parameters(), graph.name())?;
+        let task = Task {
+            x,
+            targets,
+            loss: &loss.inner,
+            auxiliary: loss.auxiliary,
+            manner: Manner { mode: Mode::Training { seed }, checkpointing },
+            share,
+            update: update.then_some(Update { paces: &paces, clip }),
+        };
+        let mut inner = optimizer.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = torch::train_step(graph, store, &mut inner, task)?;
+        Ok((done.loss, done.correct, x.shape[0], done.grad_norm))
+    })
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Optimizer>()?;
+    module.add_class::<Loss>()?;
+    module.add_function(wrap_pyfunction!(train_step, module)?)
+}

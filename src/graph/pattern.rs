@@ -1,0 +1,49 @@
+//! Patterns of names, as in a shell: `*` stands for anything, dots too, and `?` for one character.
+
+/// Whether the pattern fits the name, or the path before one of its dots: `layer1` fits `layer1.0.conv1.weight`.
+pub fn fits(pattern: &str, name: &str) -> bool {
+    let ends = name.match_indices('.').map(|(end, _)| end).chain([name.len()]);
+    ends.into_iter().any(|end| fits_all(pattern.as_bytes(), &name.as_bytes()[..end]))
+}
+
+fn fits_all(mut pattern: &[u8], mut name: &[u8]) -> bool {
+    // What to try next if the present way fails: the last star swallows one more.
+    let mut retry: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (pattern, name) {
+            ([b'*', rest @ ..], _) => {
+                retry = Some((rest, name));
+                pattern = rest;
+            }
+            ([p, pattern_rest @ ..], [n, name_rest @ ..]) if *p == b'?' || p == n => {
+                (pattern, name) = (pattern_rest, name_rest);
+            }
+            ([], []) => return true,
+            _ => match retry {
+                Some((rest, [_, shorter @ ..])) => {
+                    retry = Some((rest, shorter));
+                    (pattern, name) = (rest, shorter);
+                }
+                _ => return false,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn stars_cross_dots_and_paths_hold_what_is_below() {
+        let name = "layer1.0.conv1.weight";
+        for pattern in
+            ["*", "layer1", "layer1*", "layer1.0", "*.conv?.weight", "*conv1", "l*1.*.w*t", name]
+        {
+            assert!(fits(pattern, name), "{pattern}");
+        }
+        for pattern in ["", "layer", "conv1", "layer2*", "*bias", "?", "layer1.0.conv1.weight.*"] {
+            assert!(!fits(pattern, name), "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Operators of libtorch that tch does not wrap, called by name through libtorch's stable C interface
+//! (`torch/csrc/stable/c/shim.h`), whose tensor handles are tch's pointers.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::mem::ManuallyDrop;
+use std::ptr::null_mut;
+
+use tch::{TchError, Tensor};
+
+/// The interface that this follows: libtorch 2.13.0, a byte for each number from the top.
+const INTERFACE: u64 = 2 << 56 | 13 << 48;
+
+/// A number's bits, or a pointer to a list, which goes to libtorch.
+type Slot = u64;
+
+unsafe extern "C" {
+    fn torch_call_dispatcher(
+        operator: *const c_char,
+        overload: *const c_char,
+        stack: *mut Slot,
+        version: u64,
+    ) -> i32;
+    fn torch_new_list_reserve_size(size: usize, list: *mut *mut c_void) -> i32;
+    fn torch_list_push_back(list: *mut c_void, element: Slot) -> i32;
+    fn torch_exception_get_what_without_backtrace() -> *const c_char;
+}
+
+/// How `fused_sgd` steps; PyTorch's definitions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct SgdStep {
+    pub lr: f64,
+    pub weight_decay: f64,
+    pub momentum: f64,
+    pub dampening: f64,
+    pub nesterov: bool,
+    /// Whether the momenta have no value yet.
+    pub first: bool,
+}
+
+/// One step of SGD for `parameters`, in place; `momenta` is empty where there is no momentum.
+pub(super) fn fused_sgd(
+    parameters: &[Tensor],
+    gradients: &[Tensor],
+    momenta: &[Tensor],
+    step: SgdStep,
+) -> Result<(), TchError> {
+    let stack = [
+        list(parameters)?,
+        list(gradients)?,
+        list(momenta)?,
+        step.weight_decay.to_bits(),
+        step.momentum.to_bits(),
+        step.lr.to_bits(),
+        step.dampening.to_bits(),
+        step.nesterov.into(),
+        MINIMISE,
+        step.first.into(),
+        NOTHING,
+        NOTHING,
+    ];
+    // SAFETY: aten::_fused_sgd_(Tensor[] self, Tensor[] grads, Tensor[] momentum_buffer_list, *, float weight_decay,
+    // float momentum, float lr, float dampening, bool nesterov, bool maximize, bool is_first_step, Tensor? grad_scale,
+    // Tensor? found_inf) -> (), which a test compares with the schema that libtorch has.
+    unsafe { call(c"aten::_fused_sgd_", stack) }
+}
+
+/// How `fused_adam` steps; PyTorch's definitions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct AdamStep {
+    pub lr: f64,
+    pub weight_decay: f64,
+    pub betas: [f64; 2],
+    pub eps: f64,
+    /// Whether the decay is taken from the parameters (AdamW) instead of added to the gradients.
+    pub decoupled: bool,
+}
+
+/// One step of Adam for `parameters`, in place, with running averages of their gradients and of these squared. `steps`,
+/// float32 without axes, count this one already.
+pub(super) fn fused_adam(
+    parameters: &[Tensor],
+    gradients: &[Tensor],
+    averages: [&[Tensor]; 2],
+    steps: &[Tensor],
+    step: AdamStep,
+) -> Result<(), TchError> {
+    let [beta1, beta2] = step.betas;
+    let stack = [
+        list(parameters)?,
+        list(gradients)?,
+        list(averages[0])?,
+        list(averages[1])?,
+        list(&[])?,
+        list(steps)?,
+        step.lr.to_bits(),
+        beta1.to_bits(),
+        beta2.to_bits(),
+        step.weight_decay.to_bits(),
+        step.eps.to_bits(),
+        WITHOUT_MAXIMA,
+        MINIMISE,
+        NOTHING,
+        NOTHING,
+    ];
+    let operator = if step.decoupled { c"aten::_fused_adamw_" } else { c"aten::_fused_adam_" };
+    // SAFETY: aten::_fused_adam_(Tensor[] self, Tensor[] grads, Tensor[] exp_avgs, Tensor[] exp_avg_sqs,
+    // Tensor[] max_exp_avg_sqs, Tensor[] state_steps, *, float lr, float beta1, float beta2, float weight_decay,
+    // float eps, bool amsgrad, bool maximize, Tensor? grad_scale, Tensor? found_inf) -> (), and _fused_adamw_ likewise,
+    // which a test compares with the schemas that libtorch has.
+    unsafe { call(operator, stack) }
+}
+
+/// An optional tensor that is left out.
+const NOTHING: Slot = 0;
+/// `maximize`: down the gradient, not up.
+const MINIMISE: Slot = 0;
+/// `amsgrad`: without the largest second moment.
+const WITHOUT_MAXIMA: Slot = 0;
+
+/// A list that holds references of its own to these tensors.
+fn list(tensors: &[Tensor]) -> Result<Slot, TchError> {
+    let mut list = null_mut();
+    // SAFETY: `list` is a place for the pointer to the new list.
+    check(unsafe { torch_new_list_reserve_size(tensors.len(), &raw mut list) })?;
+    for tensor in tensors {
+        let mut reference = ManuallyDrop::new(tensor.shallow_clone());
+        // SAFETY: the list was made above; it takes over the reference, which is not dropped here.
+        check(unsafe { torch_list_push_back(list, reference.as_mut_ptr() as Slot) })?;
+    }
+    Ok(list as Slot)
+}
+
+/// Calls an operator that returns nothing.
+///
+/// # Safety
+/// The stack must hold one slot of the right type for each argument of the operator's schema.
+unsafe fn call<const N: usize>(operator: &CStr, mut stack: [Slot; N]) -> Result<(), TchError> {
+    // SAFETY: the names end in zero; of the stack see above. libtorch frees what the slots point to.
+    check(unsafe {
+        torch_call_dispatcher(operator.as_ptr(), c"".as_ptr(), stack.as_mut_ptr(), INTERFACE)
+    })
+}
+
+/// The message of what failed.
+fn check(status: i32) -> Result<(), TchError> {
+    if status == 0 {
+        return Ok(());
+    }
+    // SAFETY: libtorch keeps the message of this thread's last failure, ended by zero, until the next one.
+    let message = unsafe { torch_exception_get_what_without_backtrace() };
+    let message = if message.is_null() {
+        "an unknown failure".into()
+    } else {
+        // SAFETY: not null, as above.
+        unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned()
+    };
+    Err(TchError::Torch(message))
+}

@@ -1,0 +1,177 @@
+//! An optimiser: a rule, and what it remembers of each parameter from step to step, by the parameter's name.
+
+use std::collections::BTreeMap;
+
+use tch::{Kind, Tensor};
+
+use super::rule::{Group, Pace, Rule};
+use super::run::{Array, array};
+use super::store::blob;
+use super::{Store, failed};
+use crate::error::{Error, Result, shape_text};
+
+/// A rule, and what it remembers.
+#[derive(Debug)]
+pub struct Optimizer {
+    rule: Rule,
+    states: BTreeMap<String, State>,
+    /// Sums of gradients of batches since the last update, by parameter.
+    waiting: BTreeMap<String, Tensor>,
+}
+
+/// What is remembered of one parameter.
+#[derive(Debug)]
+struct State {
+    steps: u64,
+    /// In the order of `Rule::averages`.
+    averages: Vec<Tensor>,
+}
+
+/// The same, to be written down.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    pub parameter: String,
+    /// How many steps it took.
+    pub steps: u64,
+    /// Running averages by PyTorch's names.
+    pub averages: Vec<(String, Array)>,
+}
+
+impl Optimizer {
+    pub fn new(rule: Rule) -> Self {
+        Self { rule, states: BTreeMap::new(), waiting: BTreeMap::new() }
+    }
+
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    /// These gradients, with those that waited added.
+    pub(super) fn with_waiting(
+        &mut self,
+        store: &Store,
+        mut gradients: BTreeMap<usize, Tensor>,
+    ) -> Result<BTreeMap<usize, Tensor>> {
+        for (index, gradient) in &mut gradients {
+            let name = &store.parameters()[*index].name;
+            if let Some(sum) = self.waiting.remove(name).filter(|s| s.size() == gradient.size()) {
+                *gradient = sum.f_add(gradient).map_err(failed(name))?;
+            }
+        }
+        self.waiting.clear();
+        Ok(gradients)
+    }
+
+    /// Keeps gradients for a later update.
+    pub(super) fn wait(&mut self, store: &Store, gradients: BTreeMap<usize, Tensor>) {
+        let name = |index: usize| store.parameters()[index].name.clone();
+        self.waiting = gradients.into_iter().map(|(index, sum)| (name(index), sum)).collect();
+    }
+
+    /// Whether gradients wait for an update.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Moves the parameters that have gradients, each at its own pace: `paces` has one for every parameter.
+    pub(super) fn step(
+        &mut self,
+        store: &Store,
+        mut gradients: BTreeMap<usize, Tensor>,
+        paces: &[Pace],
+    ) -> Result<()> {
+        self.rule.prepare(&mut gradients).map_err(failed("the gradients"))?;
+        // libtorch moves in one call whatever moves alike.
+        let mut groups: BTreeMap<([u64; 2], bool), (Pace, Group)> = BTreeMap::new();
+        for (index, gradient) in gradients {
+            let name = store.parameters()[index].name.as_str();
+            let parameter = store.tensors()[index].shallow_clone();
+            let pace = paces[index];
+            let state = self.state(name, &parameter)?;
+            let key = ([pace.lr.to_bits(), pace.weight_decay.to_bits()], state.steps == 1);
+            let (_, group) = groups.entry(key).or_insert_with(|| (pace, Group::default()));
+            group.steps.push(state.steps);
+            group.averages.resize_with(state.averages.len(), Vec::new);
+            for (of_every, average) in group.averages.iter_mut().zip(&state.averages) {
+                of_every.push(average.shallow_clone());
+            }
+            // The kernels go through memory from its beginning, where parameters lie without gaps.
+            group.gradients.push(gradient.f_contiguous().map_err(failed(name))?);
+            group.parameters.push(parameter);
+        }
+        for (pace, mut group) in groups.into_values() {
+            self.rule.step(&mut group, pace).map_err(failed("a step of the optimizer"))?;
+        }
+        Ok(())
+    }
+
+    /// What is remembered of a parameter that takes one more step. One of another shape or device begins afresh.
+    fn state(&mut self, name: &str, parameter: &Tensor) -> Result<&State> {
+        let fits = |state: &State| {
+            state.averages.iter().all(|average| {
+                average.size() == parameter.size() && average.device() == parameter.device()
+            })
+        };
+        if !self.states.get(name).is_some_and(fits) {
+            let zeros = self.rule.averages().iter().map(|_| parameter.f_zeros_like());
+            let averages = zeros.collect::<Result<_, _>>().map_err(failed(name))?;
+            self.states.insert(name.to_owned(), State { steps: 0, averages });
+        }
+        let Some(state) = self.states.get_mut(name) else { unreachable!("it was put there") };
+        state.steps += 1;
+        Ok(state)
+    }
+
+    /// A copy of what is remembered, by parameter.
+    pub fn memory(&self) -> Result<Vec<Memory>> {
+        let copy = |(name, state): (&String, &State)| {
+            let averages = self.rule.averages().iter().zip(&state.averages);
+            let copied = averages.map(|(of, tensor)| Ok(((*of).to_owned(), array(tensor, name)?)));
+            Ok(Memory {
+                parameter: name.clone(),
+                steps: state.steps,
+                averages: copied.collect::<Result<_>>()?,
+            })
+        };
+        self.states.iter().map(copy).collect()
+    }
+
+    /// Remembers this instead, for the parameters of `store`.
+    pub fn recall(&mut self, store: &Store, memories: &[Memory]) -> Result<()> {
+        let mut states = BTreeMap::new();
+        for memory in memories {
+            let at = format!("what the optimizer remembers of `{}`", memory.parameter);
+            let named = |p: &&crate::graph::Parameter| p.name == memory.parameter;
+            let parameter =
+                store.parameters().iter().find(named).ok_or_else(|| Error::Argument {
+                    at: at.clone(),
+                    expected: "a parameter of the model".into(),
+                    got: "none of that name".into(),
+                })?;
+            let names: Vec<&str> = memory.averages.iter().map(|(of, _)| of.as_str()).collect();
+            if names != self.rule.averages() {
+                return Err(Error::Argument {
+                    at,
+                    expected: self.rule.averages().join(", "),
+                    got: names.join(", "),
+                });
+            }
+            let tensor = |(_, average): &(String, Array)| {
+                if average.shape != parameter.shape {
+                    return Err(Error::Shape {
+                        at: at.clone(),
+                        expected: shape_text(&parameter.shape),
+                        got: shape_text(&average.shape),
+                    });
+                }
+                let tensor = blob(&average.values, &average.shape)?;
+                // Of its own memory, also where the device is the same.
+                tensor.f_to_device_(store.device(), Kind::Float, false, true).map_err(failed(&at))
+            };
+            let averages = memory.averages.iter().map(tensor).collect::<Result<_>>()?;
+            states.insert(memory.parameter.clone(), State { steps: memory.steps, averages });
+        }
+        self.states = states;
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! How far each parameter moves: the rate and decay of the optimiser, but for groups of parameters that have their own.
+
+use crate::error::{Error, Result};
+use crate::graph::pattern::fits;
+use crate::graph::{Parameter, Role};
+use crate::torch::Pace;
+
+/// The rates and decays of an optimiser.
+#[derive(Clone, Debug)]
+pub struct Paces {
+    pub lr: f64,
+    pub weight_decay: f64,
+    /// Of the factors and shifts of norms, if not the same.
+    pub norm_weight_decay: Option<f64>,
+    /// Of the biases of layers, if not the same.
+    pub bias_weight_decay: Option<f64>,
+    /// The first that fits a parameter counts.
+    pub groups: Vec<Group>,
+}
+
+/// Parameters with a pace of their own.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Of names; one of them has to fit.
+    pub patterns: Vec<String>,
+    /// How many times the optimiser's rate.
+    pub lr_scale: f64,
+    /// If not what it would be without this group.
+    pub weight_decay: Option<f64>,
+}
+
+impl Paces {
+    /// The pace of each of these parameters of a model. Fails with `Error::Argument` where a pattern fits none.
+    pub fn of(&self, parameters: &[Parameter], model: &str) -> Result<Vec<Pace>> {
+        for pattern in self.groups.iter().flat_map(|group| &group.patterns) {
+            trained(parameters, pattern, model)?;
+        }
+        Ok(parameters.iter().map(|parameter| self.one(parameter)).collect())
+    }
+
+    /// Fails with `Error::Argument` where a number makes no sense.
+    pub fn check(&self) -> Result<()> {
+        let own = self.groups.iter().flat_map(|group| {
+            [("lr_scale", Some(group.lr_scale)), ("weight_decay", group.weight_decay)]
+        });
+        let mut numbers = vec![
+            ("weight_decay", Some(self.weight_decay)),
+            ("norm_weight_decay", self.norm_weight_decay),
+            ("bias_weight_decay", self.bias_weight_decay),
+        ];
+        numbers.extend(own);
+        for (name, number) in numbers {
+            if let Some(number) = number.filter(|number| !(0.0..f64::INFINITY).contains(number)) {
+                return Err(Error::Argument {
+                    at: format!("`{name}`"),
+                    expected: "a number of at least 0".into(),
+                    got: number.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&self, parameter: &Parameter) -> Pace {
+        let usual = match parameter.role {
+            Role::NormScale | Role::NormShift => self.norm_weight_decay,
+            Role::Bias { .. } => self.bias_weight_decay,
+            _ => None,
+        };
+        let usual = usual.unwrap_or(self.weight_decay);
+        let mut groups = self.groups.iter();
+        let own = groups.find(|group| group.patterns.iter().any(|p| fits(p, &parameter.name)));
+        own.map_or(Pace { lr: self.lr, weight_decay: usual }, |group| Pace {
+            lr: self.lr * group.lr_scale,
+            weight_decay: group.weight_decay.unwrap_or(usual),
+        })
+    }
+}
+
+/// The indices of the trained parameters that a pattern fits. Fails with `Error::Argument` where there are none.
+pub fn trained(parameters: &[Parameter], pattern: &str, model: &str) -> Result<Vec<usize>> {
+    let chosen = parameters.iter().enumerate();
+    let chosen = chosen.filter(|(_, p)| p.role.is_trained() && fits(pattern, &p.name));
+    let indices: Vec<usize> = chosen.map(|(index, _)| index).collect();
+    if indices.is_empty() {
+        let names = parameters.iter().filter(|p| p.role.is_trained()).map(|p| &p.name[..]);
+        let few: Vec<&str> = names.take(3).collect();
+        return Err(Error::Argument {
+            at: format!("a pattern of parameters of {model}"),
+            expected: format!("one that fits some of them, such as {}", few.join(", ")),
+            got: format!("`{pattern}`"),
+        });
+    }
+    Ok(indices)
+}
