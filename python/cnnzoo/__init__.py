@@ -36,6 +36,16 @@ from cnnzoo.prediction import Guess, Prediction
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.registry import ModelInfo, list_models, model_info
 from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
+from cnnzoo.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    MultiStep,
+    OneCycle,
+    Polynomial,
+    Schedule,
+    Step,
+)
 from cnnzoo.summary import Summary, SummaryRow
 from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
 
@@ -50,9 +60,12 @@ __all__ = [
     "BinaryCrossEntropy",
     "CheckpointError",
     "CnnzooError",
+    "Constant",
+    "Cosine",
     "CrossEntropy",
     "DataError",
     "DeviceError",
+    "Exponential",
     "Graph",
     "GraphError",
     "Guess",
@@ -61,14 +74,19 @@ __all__ = [
     "MissingPackageError",
     "Model",
     "ModelInfo",
+    "MultiStep",
+    "OneCycle",
     "OutOfMemoryError",
     "ParameterGroup",
+    "Polynomial",
     "Prediction",
     "Preprocess",
     "Published",
     "RMSprop",
     "Scaling",
+    "Schedule",
     "ShapeError",
+    "Step",
     "StepResult",
     "Summary",
     "SummaryRow",

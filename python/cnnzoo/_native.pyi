@@ -165,6 +165,7 @@ def train_step(
     clip_value: float | None,
     seed: int,
 ) -> tuple[float, int, int, float | None]: ...
+
 @final
 class Checkpoint:
     @staticmethod

@@ -30,6 +30,10 @@ LEAST_GRADIENT = 0.1
 # a wrong place changes it all.
 ANOTHER_EPSILON = 0.2
 
+# What some dozens of training steps make of rounding: another way to about the same loss, as a
+# share of the loss at the beginning.
+STATISTICAL = 0.05
+
 
 def difference(
     ours: NDArray[np.generic], theirs: NDArray[np.generic], *, floor: float = 0.0

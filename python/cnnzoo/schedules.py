@@ -1,0 +1,233 @@
+"""How the learning rate changes while a model trains, in closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cnnzoo.errors import ArgumentError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A learning rate that stays the same, after a linear warm-up.
+
+    Times are in epochs, with fractions. A schedule of one's own overrides `after_warmup`.
+
+    Attributes:
+        warmup: Epochs in which the rate rises evenly to the base.
+        warmup_start: Where it begins, as a share of the base; torchvision's recipes use 0.01.
+        shifted: Whether what follows begins after the warm-up, as in PyTorch and torchvision, or
+            is only covered by it, as in timm.
+        per_epoch: Whether the rate changes between epochs only, instead of with every update.
+    """
+
+    warmup: float = 0.0
+    warmup_start: float = 0.0
+    shifted: bool = True
+    per_epoch: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(0, self, "warmup", "warmup_start")
+
+    def lr(self, base: float, at: float, epochs: float) -> float:
+        """The learning rate of an update.
+
+        Args:
+            base: The optimiser's rate.
+            at: How many epochs are over, with the fraction of the present one.
+            epochs: How many there will be.
+        """
+        if self.per_epoch:
+            # What is meant to be a whole number may lie below it by what division rounds.
+            at = math.floor(at + 1e-9)
+        if at < self.warmup:
+            return base * (self.warmup_start + (1 - self.warmup_start) * at / self.warmup)
+        begin = self.warmup if self.shifted else 0.0
+        return self.after_warmup(base, at - begin, max(epochs - begin, 0.0))
+
+    def after_warmup(self, base: float, at: float, epochs: float) -> float:
+        """The rate where `at` of `epochs` epochs are over."""
+        return base
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Schedule):
+    """The same rate all the time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Schedule):
+    """A factor every so many epochs (`torch.optim.lr_scheduler.StepLR`).
+
+    Attributes:
+        every: Epochs between two steps.
+        gamma: The factor.
+    """
+
+    every: float = 30.0
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        above(0, self, "every", "gamma")
+
+    def after_warmup(self, base: float, at: float, epochs: float) -> float:
+        """The rate where `at` of `epochs` epochs are over."""
+        return base * self.gamma ** math.floor(at / self.every + 1e-9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiStep(Schedule):
+    """A factor at some epochs (`torch.optim.lr_scheduler.MultiStepLR`).
+
+    Attributes:
+        at: The epochs.
+        gamma: The factor.
+    """
+
+    at: Sequence[float] = ()
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        above(0, self, "gamma")
+
+    def after_warmup(self, base: float, at: float, epochs: float) -> float:
+        """The rate where `at` of `epochs` epochs are over."""
+        return base * self.gamma ** sum(at + 1e-9 >= milestone for milestone in self.at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponential(Schedule):
+    """A factor for each epoch (`torch.optim.lr_scheduler.ExponentialLR`).
+
+    Attributes:
+        gamma: The factor.
+    """
+
+    gamma: float = 0.97
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        above(0, self, "gamma")
+
+    def after_warmup(self, base: float, at: float, epochs: float) -> float:
+        """The rate where `at` of `epochs` epochs are over."""
+        return base * self.gamma**at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Polynomial(Schedule):
+    """Down to `min_lr` along a power of what is left (`torch.optim.lr_scheduler.PolynomialLR`).
+
+    Attributes:
+        power: 1 is a straight line.
+        min_lr: The rate at the end.
+    """
+
+    power: float = 1.0
+    min_lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(0, self, "power", "min_lr")
+
+    def after_warmup(self, base: float, at: float, epochs: float) -> float:
+        """The rate where `at` of `epochs` epochs are over."""
+        left = 1 - min(at / epochs, 1.0) if epochs > 0 else 0.0
+        return self.min_lr + (base - self.min_lr) * left**self.power
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """Down to `min_lr` along half a cosine (Loshchilov and Hutter, arXiv:1608.03983).
+
+    As `torch.optim.lr_scheduler.CosineAnnealingLR`, or with a cycle `CosineAnnealingWarmRestarts`.
+
+    Attributes:
+        min_lr: The rate at the end, and before each restart.
+        cycle: Epochs after which the cosine starts again; never if not given.
+        cycle_growth: How many times as long as the one before each cycle is.
+    """
+
+    min_lr: float = 0.0
+    cycle: float | None = None
+    cycle_growth: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(0, self, "min_lr")
+        at_least(1, self, "cycle_growth")
+        if self.cycle is not None:
+            above(0, self, "cycle")
+
+    def after_warmup(self, base: float, at: float, epochs: float) -> float:
+        """The rate where `at` of `epochs` epochs are over."""
+        length = epochs
+        if self.cycle is not None:
+            length = self.cycle
+            while at + 1e-9 >= length:
+                at -= length
+                length *= self.cycle_growth
+        over = min(max(at, 0.0) / length, 1.0) if length > 0 else 1.0
+        return self.min_lr + (base - self.min_lr) * (1 + math.cos(math.pi * over)) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneCycle(Schedule):
+    """Up to the base rate and down again (Smith and Topin, arXiv:1708.07120).
+
+    As `torch.optim.lr_scheduler.OneCycleLR` without its momentum; the base is its `max_lr`.
+
+    Attributes:
+        rise: The share of the epochs in which the rate rises.
+        start_divisor: It begins at the base divided by this.
+        end_divisor: It ends at the beginning divided by this.
+        linear: Whether along straight lines instead of cosines.
+    """
+
+    rise: float = 0.3
+    start_divisor: float = 25.0
+    end_divisor: float = 1e4
+    linear: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        above(0, self, "rise", "start_divisor", "end_divisor")
+        if self.rise >= 1:
+            raise ArgumentError(f"`rise` of OneCycle: expected a number below 1, got {self.rise}")
+
+    def after_warmup(self, base: float, at: float, epochs: float) -> float:
+        """The rate where `at` of `epochs` epochs are over."""
+        start = base / self.start_divisor
+        over = min(at / epochs, 1.0) if epochs > 0 else 1.0
+        if over <= self.rise:
+            return self._between(start, base, over / self.rise)
+        return self._between(base, start / self.end_divisor, (over - self.rise) / (1 - self.rise))
+
+    def _between(self, begin: float, end: float, over: float) -> float:
+        share = over if self.linear else (1 - math.cos(math.pi * over)) / 2
+        return begin + (end - begin) * share
+
+
+def at_least(least: float, of: object, *names: str) -> None:
+    """Refuse fields that are smaller, or no numbers."""
+    for name in names:
+        value = getattr(of, name)
+        if not least <= value < math.inf:
+            raise ArgumentError(
+                f"`{name}` of {type(of).__name__}: expected a number of at least {least}, "
+                f"got {value}"
+            )
+
+
+def above(limit: float, of: object, *names: str) -> None:
+    """Refuse fields that are not larger, or no numbers."""
+    for name in names:
+        value = getattr(of, name)
+        if not limit < value < math.inf:
+            raise ArgumentError(
+                f"`{name}` of {type(of).__name__}: expected a number above {limit}, got {value}"
+            )

@@ -1,0 +1,177 @@
+"""Training steps follow PyTorch's own loop: the same weights, the same batches, dropout off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import timm.optim
+import torch
+from torch.nn import functional
+
+import cnnzoo as cz
+from reference import Edition, build_module, cheapest, editions, images
+from tolerance import ROUNDING, STATISTICAL, difference
+
+CLASSES = 10
+BATCH = 4
+STEPS = 50
+
+# PyTorch's fused kernels are ours, so rounding does not tell the two apart, nor grows. Those of the
+# others are written out on both sides, and what they round grows after so many losses.
+FUSED = {"SGD", "SGD-momentum", "SGD-nesterov", "Adam", "AdamW"}
+FIRST = 2
+
+# Above so many multiply-adds at the default size a family is left to the slow profile.
+QUICK_MACS = 2e9
+
+# What a network needs in training, where not as little as the others.
+SIZES = {"Inception-v3": 299, "Inception-v4": 96, "Inception-ResNet-v2": 96, "Xception": 96}
+SIZE = 64
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An optimiser of ours and PyTorch's or timm's of the same name."""
+
+    name: str
+    ours: Callable[[cz.Model], cz.optimizers.Optimizer]
+    theirs: Callable[[Any], torch.optim.Optimizer]
+
+
+# Rates at which none of the networks blows up.
+PAIRS = [
+    Pair(
+        "SGD",
+        lambda model: cz.SGD(model, lr=0.01),
+        lambda parameters: torch.optim.SGD(parameters, lr=0.01, fused=True),
+    ),
+    Pair(
+        "SGD-momentum",
+        lambda model: cz.SGD(model, lr=0.005, momentum=0.9, dampening=0.1, weight_decay=1e-3),
+        lambda parameters: torch.optim.SGD(
+            parameters, lr=0.005, momentum=0.9, dampening=0.1, weight_decay=1e-3, fused=True
+        ),
+    ),
+    Pair(
+        "SGD-nesterov",
+        lambda model: cz.SGD(model, lr=0.005, momentum=0.9, weight_decay=1e-3, nesterov=True),
+        lambda parameters: torch.optim.SGD(
+            parameters, lr=0.005, momentum=0.9, weight_decay=1e-3, nesterov=True, fused=True
+        ),
+    ),
+    Pair(
+        "Adam",
+        lambda model: cz.Adam(model, lr=1e-3, weight_decay=1e-3),
+        lambda parameters: torch.optim.Adam(parameters, lr=1e-3, weight_decay=1e-3, fused=True),
+    ),
+    Pair(
+        "AdamW",
+        lambda model: cz.AdamW(model, lr=1e-3, betas=(0.8, 0.99), weight_decay=0.05),
+        lambda parameters: torch.optim.AdamW(
+            parameters, lr=1e-3, betas=(0.8, 0.99), weight_decay=0.05, fused=True
+        ),
+    ),
+    Pair(
+        "RMSprop",
+        lambda model: cz.RMSprop(
+            model, lr=1e-3, alpha=0.9, eps=0.0316, momentum=0.9, weight_decay=1e-5
+        ),
+        lambda parameters: torch.optim.RMSprop(
+            parameters, lr=1e-3, alpha=0.9, eps=0.0316, momentum=0.9, weight_decay=1e-5
+        ),
+    ),
+    Pair(
+        "RMSprop-centered",
+        lambda model: cz.RMSprop(model, lr=1e-3, eps=1e-3, centered=True),
+        lambda parameters: torch.optim.RMSprop(parameters, lr=1e-3, eps=1e-3, centered=True),
+    ),
+    Pair(
+        "LAMB",
+        lambda model: cz.LAMB(model, lr=1e-2, weight_decay=0.02),
+        lambda parameters: timm.optim.Lamb(parameters, lr=1e-2, weight_decay=0.02),
+    ),
+]
+
+
+def smallest() -> list[Edition]:
+    """The edition of each family that costs least among those that PyTorch runs."""
+    found: dict[str, Edition] = {}
+    for edition in cheapest([e for e in editions() if e.source != "keras"], 1):
+        known = found.setdefault(edition.info.family, edition)
+        if edition.info.macs < known.info.macs:
+            found[edition.info.family] = edition
+    return list(found.values())
+
+
+def cases() -> list[Any]:
+    """Every optimiser with every family; by default one of them with each small family."""
+    families = sorted(smallest(), key=lambda edition: edition.info.macs)
+    return [
+        pytest.param(
+            edition,
+            pair,
+            id=f"{edition}-{pair.name}",
+            marks=[]
+            if index % len(PAIRS) == which and edition.info.macs < QUICK_MACS
+            else pytest.mark.slow,
+        )
+        for index, edition in enumerate(families)
+        for which, pair in enumerate(PAIRS)
+    ]
+
+
+def twins(edition: Edition) -> tuple[cz.Model, torch.nn.Module, int]:
+    """Ours and theirs with the same weights, and the size of their images."""
+    family = edition.info.family
+    patched = family in {"ViT", "DeiT"}
+    size = edition.info.input_size if patched else SIZES.get(family, SIZE)
+    options = dict.fromkeys({"drop_rate", "drop_path_rate"} & set(edition.info.options), 0.0)
+    module = build_module(edition, image_size=size if patched else None, num_classes=CLASSES)
+    model = edition.create(
+        num_classes=CLASSES, image_size=size if patched else None, seed=1, **options
+    )
+    state = {name: torch.from_numpy(value.copy()) for name, value in model.state_dict().items()}
+    module.load_state_dict(state)
+    return model, module.train(), size
+
+
+def torch_loss(module: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy, where auxiliary classifiers count 0.3 times as much."""
+    output = module(x)
+    if isinstance(output, torch.Tensor):
+        return functional.cross_entropy(output, y)
+    logits, *auxiliary = output
+    loss = functional.cross_entropy(logits, y)
+    for other in auxiliary:
+        loss = loss + 0.3 * functional.cross_entropy(other, y)
+    return loss
+
+
+@pytest.mark.parametrize(("edition", "pair"), cases())
+def test_fifty_steps_follow_pytorch(edition: Edition, pair: Pair) -> None:
+    model, module, size = twins(edition)
+    ours, theirs = pair.ours(model), pair.theirs(module.parameters())
+    generator = np.random.default_rng(0)
+    losses, expected = [], []
+    # A few batches over and over, so that there is something to learn.
+    batches = [
+        (images((size, size), BATCH, seed=seed), generator.integers(0, CLASSES, BATCH))
+        for seed in range(5)
+    ]
+    for step in range(STEPS):
+        x, y = batches[step % len(batches)]
+        losses.append(model.train_step(x, y, ours).loss)
+        loss = torch_loss(module, torch.from_numpy(x), torch.from_numpy(y))
+        theirs.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        theirs.step()
+        expected.append(loss.item())
+        if pair.name in FUSED or step < FIRST:
+            assert difference(np.array(losses), np.array(expected)) <= ROUNDING, f"step {step}"
+    assert np.isfinite(expected).all()
+    ends = [float(np.mean(of[-len(batches) :])) for of in (losses, expected)]
+    assert abs(ends[0] - ends[1]) <= STATISTICAL * expected[0], f"{pair.name}: {ends}"
