@@ -50,13 +50,22 @@ pub(super) fn floats<'py>(
     Ok(contiguous.cast_into::<PyArrayDyn<f32>>()?.try_readonly()?)
 }
 
-/// Classes (N,) of integers as contiguous int64, or none if it is no such array.
+/// Classes (N,) of integers as contiguous int64, or none if they are no integers. Any other shape is a `ShapeError`.
 pub(super) fn integers<'py>(
     y: &Bound<'py, PyAny>,
+    at: &str,
 ) -> PyResult<Option<PyReadonlyArrayDyn<'py, i64>>> {
     let array = untyped(y)?;
-    if !b"iu".contains(&array.dtype().kind()) || array.ndim() != 1 {
+    if !b"iu".contains(&array.dtype().kind()) {
         return Ok(None);
+    }
+    if array.ndim() != 1 {
+        return Err(Error::Shape {
+            at: at.to_owned(),
+            expected: "integers (N,) or floats (N, K)".into(),
+            got: shape_text(array.shape()),
+        }
+        .into());
     }
     let numpy = y.py().import("numpy")?;
     let contiguous = numpy.call_method1("require", (array, "int64", ["C", "ALIGNED"]))?;

@@ -139,10 +139,11 @@ fn train_step(
     let py = x.py();
     let x = model.images(x)?;
     let x = View { shape: x.shape(), values: x.as_slice()? };
-    let classes = integers(y)?;
+    let at = format!("the targets of {}", model.name);
+    let classes = integers(y, &at)?;
     let shares = match &classes {
         Some(_) => None,
-        None => Some(floats(y, &format!("the targets of {}", model.name), |shape| {
+        None => Some(floats(y, &at, |shape| {
             if shape.len() == 2 { Ok(()) } else { Err("integers (N,) or floats (N, K)".into()) }
         })?),
     };

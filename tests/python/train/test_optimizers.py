@@ -284,7 +284,7 @@ def test_gradients_are_cut_as_pytorch_cuts_them(
     ids=str,
 )
 @pytest.mark.parametrize("soft", [False, True], ids=["classes", "shares"])
-def test_losses_are_those_of_pytorch(loss: Any, theirs: Any, soft: bool) -> None:  # noqa: FBT001
+def test_losses_are_those_of_pytorch(loss: Any, theirs: Any, soft: bool) -> None:
     model = small()
     x, classes = next(batches())
     logits = torch.from_numpy(model(x))
