@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -423,8 +424,10 @@ def create_model(
             `transform_input`, whether images come with ImageNet's mean and deviation while the
             network was trained on values of -1 to 1, as torchvision's published weights of
             GoogLeNet and Inception v3 were, which set it;
-            of EfficientNet also `width` and `depth`, how many times as many channels and blocks as
-            in the smallest, in place of the model's own.
+            of EfficientNet and the MobileNets also `width`, how many times as many channels as in
+            the smallest EfficientNet, in the MobileNet of width 1, rounded as the source rounds; of
+            EfficientNet and MobileNetV2 `depth`, how many times as many blocks. Both stand in place
+            of the model's own.
 
     Raises:
         UnknownModelError: There is no such model; it names the closest.
@@ -462,6 +465,10 @@ def create_model(
         **options,
     }
     given = {option: value for option, value in given.items() if value is not None}
+    for option, value in given.items():
+        # JSON has neither NaN nor infinity.
+        if isinstance(value, float | np.floating) and not math.isfinite(value):
+            raise ArgumentError(f"`{option}` of {name}: expected a finite number, got {value}")
     text = json.dumps(given, default=_plain)
     engine = _native.Model(name, source, text, "meta" if meta else device, seed)
     model = Model(engine, Preprocess(**_native.preprocess(name, source)))
