@@ -77,7 +77,12 @@ class Model:
 
     @property
     def preprocess(self) -> Preprocess:
-        """How photographs are prepared for its weights."""
+        """How photographs are prepared for its weights.
+
+        With `in_channels=1` they are made grey before they are resized, as Pillow's `convert("L")`
+        does, and `mean` and `std` are the averages of the three colours'. With 2, 4 or more
+        channels it prepares none (ShapeError): give the model arrays.
+        """
         return self._preprocess
 
     @property
@@ -121,9 +126,8 @@ class Model:
         # ImageNet's usual way to a photograph: an eighth more than the crop.
         usual = Preprocess(**_native.preprocess("resnet18"))
         side = min(graph.input_shape[1:])
-        return cls(
-            engine, replace(usual, crop=side, resize=round(side * usual.resize / usual.crop))
-        )
+        fitting = replace(usual, crop=side, resize=round(side * usual.resize / usual.crop))
+        return cls(engine, fitting.with_channels(graph.input_shape[0]))
 
     # Running
 
@@ -398,7 +402,8 @@ def create_model(
         name: Of `list_models()`, or what a source calls it.
         num_classes: Logits; 0 leaves the classifier off. As many as published weights have, else
             as the data that it was made for (1000 of ImageNet), if not given.
-        in_channels: Channels of the images.
+        in_channels: Channels of the images. With 1, `preprocess` and `predict` make photographs
+            grey; with other numbers than 1 and 3 they take none.
         image_size: Height and width that the network is drawn for, and that `preprocess` cuts
             photographs to; those of published weights if not given. Others can be run, but not by
             networks that learn positions (ViT).
@@ -477,6 +482,7 @@ def create_model(
         weights = published.path()
     if image_size is not None:
         model._preprocess = model.preprocess.resized(image_size)
+    model._preprocess = model.preprocess.with_channels(model.graph.input_shape[0])
     if weights is not None:
         model._load_file(weights, "auto", "pretrained")
     return model
