@@ -6,9 +6,9 @@ use crate::blocks::divisible;
 /// Channels of the first convolution at width 1.
 pub(super) const STEM: usize = 16;
 
-/// `whole` are the channels at width 1.
-fn scaled(whole: usize, width: f64) -> usize {
-    divisible(whole as f64 * width)
+/// `factor` times as many, rounded.
+fn scaled(channels: usize, factor: f64) -> usize {
+    divisible(channels as f64 * factor)
 }
 
 impl Dialect {
