@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -98,7 +99,12 @@ class Model:
 
     @property
     def preprocess(self) -> Preprocess:
-        """How photographs are prepared for its weights."""
+        """How photographs are prepared for its weights.
+
+        With `in_channels=1` they are made grey before they are resized, as Pillow's `convert("L")`
+        does, and `mean` and `std` are the averages of the three colours'. With 2, 4 or more
+        channels it prepares none (ShapeError): give the model arrays.
+        """
         return self._preprocess
 
     @property
@@ -142,9 +148,8 @@ class Model:
         # ImageNet's usual way to a photograph: an eighth more than the crop.
         usual = Preprocess(**_native.preprocess("resnet18"))
         side = min(graph.input_shape[1:])
-        return cls(
-            engine, replace(usual, crop=side, resize=round(side * usual.resize / usual.crop))
-        )
+        fitting = replace(usual, crop=side, resize=round(side * usual.resize / usual.crop))
+        return cls(engine, fitting.with_channels(graph.input_shape[0]))
 
     # Running
 
@@ -508,7 +513,8 @@ def create_model(
         name: Of `list_models()`, or what a source calls it.
         num_classes: Logits; 0 leaves the classifier off. As many as published weights have, else
             as the data that it was made for (1000 of ImageNet), if not given.
-        in_channels: Channels of the images.
+        in_channels: Channels of the images. With 1, `preprocess` and `predict` make photographs
+            grey; with other numbers than 1 and 3 they take none.
         image_size: Height and width that the network is drawn for, and that `preprocess` cuts
             photographs to; those of published weights if not given. Others can be run, but not by
             networks that learn positions (ViT).
@@ -534,8 +540,10 @@ def create_model(
             `transform_input`, whether images come with ImageNet's mean and deviation while the
             network was trained on values of -1 to 1, as torchvision's published weights of
             GoogLeNet and Inception v3 were, which set it;
-            of EfficientNet also `width` and `depth`, how many times as many channels and blocks as
-            in the smallest, in place of the model's own.
+            of EfficientNet and the MobileNets also `width`, how many times as many channels as in
+            the smallest EfficientNet, in the MobileNet of width 1, rounded as the source rounds; of
+            EfficientNet and MobileNetV2 `depth`, how many times as many blocks. Both stand in place
+            of the model's own.
 
     Raises:
         UnknownModelError: There is no such model; it names the closest.
@@ -573,6 +581,10 @@ def create_model(
         **options,
     }
     given = {option: value for option, value in given.items() if value is not None}
+    for option, value in given.items():
+        # JSON has neither NaN nor infinity.
+        if isinstance(value, float | np.floating) and not math.isfinite(value):
+            raise ArgumentError(f"`{option}` of {name}: expected a finite number, got {value}")
     text = json.dumps(given, default=_plain)
     engine = _native.Model(name, source, text, "meta" if meta else device, seed)
     model = Model(engine, Preprocess(**_native.preprocess(name, source)))
@@ -581,6 +593,7 @@ def create_model(
         weights = published.path()
     if image_size is not None:
         model._preprocess = model.preprocess.resized(image_size)
+    model._preprocess = model.preprocess.with_channels(model.graph.input_shape[0])
     if weights is not None:
         model._load_file(weights, "auto", "pretrained")
     return model

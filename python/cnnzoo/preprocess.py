@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native
-from cnnzoo.errors import ArgumentError
+from cnnzoo.errors import ArgumentError, ShapeError
 
 
 @runtime_checkable
@@ -22,6 +23,9 @@ class PillowImage(Protocol):
     def convert(self, mode: str) -> Any:
         """The same image in another mode."""
 
+
+# Grey; red, green and blue.
+GREY, COLOURS = 1, 3
 
 Photo: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | PillowImage"
 
@@ -35,21 +39,29 @@ class Preprocess:
     result divided by `std` in float32, channel by channel. This is torchvision's evaluation
     transform, bit for bit.
 
+    With one number each for `mean` and `std` photographs come out in grey: they are made so before
+    they are resized, as Pillow's `convert("L")` does.
+
     Attributes:
         resize: Pixels of the short side.
         crop: Pixels of each side of the square.
         interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
-        mean: Of red, green and blue, between 0 and 1.
-        std: Of red, green and blue.
+        mean: Of red, green and blue, between 0 and 1; or of grey.
+        std: Of as many.
     """
 
     resize: int
     crop: int
     interpolation: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        if not self.mean or len(self.mean) != len(self.std):
+            raise ArgumentError(
+                "preprocess: mean and std: expected as many numbers of each as channels, "
+                f"got {len(self.mean)} and {len(self.std)}"
+            )
         _ = self._engine  # which checks the values
 
     @functools.cached_property
@@ -58,13 +70,24 @@ class Preprocess:
             resize=self.resize,
             crop=self.crop,
             interpolation=self.interpolation,
-            mean=self.mean,
-            std=self.std,
+            mean=_of_colours(self.mean),
+            std=_of_colours(self.std),
         )
 
     def resized(self, crop: int) -> Preprocess:
         """The same for squares of `crop` pixels: as much of a photograph is cut off."""
         return replace(self, resize=round(self.resize * crop / self.crop), crop=crop)
+
+    def with_channels(self, channels: int) -> Preprocess:
+        """The same for a network that takes so many channels.
+
+        If it has another number now, `mean` and `std` become their average, once a channel. Only
+        for 1 or 3 channels can photographs be prepared.
+        """
+        if channels == len(self.mean):
+            return self
+        mean, std = statistics.fmean(self.mean), statistics.fmean(self.std)
+        return replace(self, mean=(mean,) * channels, std=(std,) * channels)
 
     def __call__(self, images: Photo | Sequence[Photo]) -> NDArray[np.float32]:
         """Prepare photographs.
@@ -74,13 +97,19 @@ class Preprocess:
                 Pillow image, or a list of these.
 
         Returns:
-            float32 of shape (N, 3, crop, crop), N = 1 for a single photograph.
+            float32 of shape (N, C, crop, crop), N = 1 for a single photograph, C = 3, or 1 in grey.
 
         Raises:
             DataError: A file does not decode; it names the path.
-            ShapeError: An array is no image.
+            ShapeError: An array is no image, or the network takes neither 1 nor 3 channels.
             TypeError: An array is not of uint8, or an object is no photograph.
         """
+        if len(self.mean) not in {GREY, COLOURS}:
+            raise ShapeError(
+                "preprocess: expected a network that takes the 1 or 3 channels of photographs, got "
+                f"one that takes {len(self.mean)}; give it arrays (N, {len(self.mean)}, H, W): "
+                "model(x)"
+            )
         photos: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
         if not photos:
             raise ArgumentError("images: expected at least one photograph, got an empty list")
@@ -93,13 +122,20 @@ class Preprocess:
             return np.stack(list(pool.map(self._one, photos)))
 
     def _one(self, photo: Photo) -> NDArray[np.float32]:
+        grey = len(self.mean) == GREY
         if isinstance(photo, str | os.PathLike):
-            return self._engine.apply_file(os.fspath(photo))
+            return self._engine.apply_file(os.fspath(photo), grey=grey)
         if isinstance(photo, np.ndarray):
-            return self._engine.apply_array(photo)
+            return self._engine.apply_array(photo, grey=grey)
         if isinstance(photo, PillowImage):
-            return self._engine.apply_array(np.asarray(photo.convert("RGB")))
+            return self._engine.apply_array(np.asarray(photo.convert("RGB")), grey=grey)
         raise TypeError(
             "a photograph: expected a path, a uint8 array (H, W, 3) or a Pillow image, "
             f"got {type(photo).__name__}"
         )
+
+
+def _of_colours(numbers: tuple[float, ...]) -> tuple[float, float, float]:
+    """What the engine takes: red's serve for grey."""
+    red, green, blue = numbers if len(numbers) == COLOURS else numbers[:1] * COLOURS
+    return red, green, blue

@@ -461,10 +461,11 @@ impl Model {
         } else if let Some(translation) = self.translations(Some(name)).into_iter().next() {
             Ok(Naming::Other(translation).spelled_as(keys))
         } else {
+            let differs = self.edition_of(name).map_or("", |_| ", whose layers are others here");
             Err(Error::Argument {
                 at: format!("`source` of weights for {}", self.name),
                 expected: format!("\"auto\", \"{lite}\" or one of {}", self.sources()),
-                got: format!("\"{name}\""),
+                got: format!("\"{name}\"{differs}"),
             })
         }
     }

@@ -196,16 +196,22 @@ impl Preprocess {
     ///
     /// Args:
     ///     array: uint8 of shape (H, W, 3), (H, W), (H, W, 1) or (H, W, 4).
+    ///     grey: Make it grey before it is resized, as Pillow's `convert("L")` does.
     ///
     /// Returns:
-    ///     float32 of shape (3, crop, crop).
+    ///     float32 of shape (3, crop, crop), or (1, crop, crop) in grey, normalised as red is.
     ///
     /// Raises:
     ///     TypeError: The array is not uint8.
     ///     ValueError: The array has another shape.
-    fn apply_array<'py>(&self, array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray3<f32>>> {
+    #[pyo3(signature = (array, *, grey = false))]
+    fn apply_array<'py>(
+        &self,
+        array: &Bound<'py, PyAny>,
+        grey: bool,
+    ) -> PyResult<Bound<'py, PyArray3<f32>>> {
         let photo = to_photo(array)?;
-        self.run(array.py(), |value, out| value.write(&photo, out))
+        self.run(array.py(), grey, |value, out| value.write(&photo, out))
     }
 
     /// Decodes and preprocesses a file.
@@ -213,22 +219,24 @@ impl Preprocess {
     /// Args:
     ///     path_or_bytes: The path of a JPEG, PNG or WebP file, or its bytes.
     ///     apply_orientation: Turn the picture upright from its EXIF data first.
+    ///     grey: As in `apply_array`.
     ///
     /// Returns:
-    ///     float32 of shape (3, crop, crop).
+    ///     float32 of shape (3, crop, crop), or (1, crop, crop) in grey.
     ///
     /// Raises:
     ///     FileNotFoundError: There is no such file.
     ///     OSError: The file cannot be read.
     ///     ValueError: It is cut short, damaged, too large or of another format.
-    #[pyo3(signature = (path_or_bytes, *, apply_orientation = false))]
+    #[pyo3(signature = (path_or_bytes, *, apply_orientation = false, grey = false))]
     fn apply_file<'py>(
         &self,
         py: Python<'py>,
         path_or_bytes: Source,
         apply_orientation: bool,
+        grey: bool,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
-        self.run(py, |value, out| value.write(&path_or_bytes.read(apply_orientation)?, out))
+        self.run(py, grey, |value, out| value.write(&path_or_bytes.read(apply_orientation)?, out))
     }
 
     fn __repr__(&self) -> String {
@@ -262,12 +270,13 @@ impl Preprocess {
     fn run<'py>(
         &self,
         py: Python<'py>,
+        grey: bool,
         work: impl FnOnce(&preprocess::Preprocess, &mut [f32]) -> Result<()> + Send,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
-        let mut out = vec![0.0; self.0.len()];
+        let (channels, side) = (if grey { 1 } else { 3 }, self.0.crop as usize);
+        let mut out = vec![0.0; channels * side * side];
         py.detach(|| work(&self.0, &mut out))?;
-        let side = self.0.crop as usize;
-        shaped((3, side, side), out).map(|array| array.into_pyarray(py))
+        shaped((channels, side, side), out).map(|array| array.into_pyarray(py))
     }
 }
 

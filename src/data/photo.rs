@@ -59,6 +59,18 @@ impl Photo {
         self.pixels
     }
 
+    /// The photograph in grey, each byte three times, as Pillow's `convert("L")` makes it: by ITU-R 601-2, in 16-bit
+    /// fixed point.
+    #[must_use]
+    pub fn grey(&self) -> Self {
+        let luma = |pixel: &[u8]| {
+            let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+            [((19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16) as u8; CHANNELS]
+        };
+        let pixels = self.pixels.chunks_exact(CHANNELS).flat_map(luma).collect();
+        Self { pixels, ..*self }
+    }
+
     /// Turns and mirrors the photograph upright from an EXIF orientation (1 to 8); any other value
     /// leaves it as it is, as Pillow's `exif_transpose` does.
     #[must_use]

@@ -102,21 +102,24 @@ impl Preprocess {
         })
     }
 
-    /// Writes the photograph into `out`, shape (3, crop, crop), channels red, green, blue.
+    /// Writes the photograph into `out`, shape (3, crop, crop), channels red, green, blue; or in grey, shape
+    /// (1, crop, crop), normalised as red is, where `out` is that long.
     ///
     /// Fails with `Error::Shape` when `out` has another length, and as `check` does.
     pub fn write(&self, photo: &Photo, out: &mut [f32]) -> Result<()> {
         self.check()?;
-        if out.len() != self.len() {
+        let crop = self.crop as usize;
+        let grey = out.len() == crop * crop;
+        if !grey && out.len() != self.len() {
             return Err(Error::Shape {
                 at: "preprocess".into(),
-                expected: format!("{} numbers of (3, {}, {})", self.len(), self.crop, self.crop),
+                expected: format!("{} numbers of (3, {crop}, {crop})", self.len()),
                 got: out.len().to_string(),
             });
         }
+        let photo = if grey { &photo.grey() } else { photo };
         let Placement { width, height, window, left, top } = self.place(photo);
         let part = resize_window(photo, width, height, self.interpolation, window)?;
-        let crop = self.crop as usize;
         for (channel, out) in out.chunks_exact_mut(crop * crop).enumerate() {
             let values = self.values(channel);
             if window.width < crop || window.height < crop {
@@ -133,7 +136,7 @@ impl Preprocess {
         Ok(())
     }
 
-    /// Decodes the file at `path` and writes it into `out`, shape (3, crop, crop).
+    /// Decodes the file at `path` and writes it into `out`, as `write` does.
     ///
     /// Fails as `decode_file` and `write` do.
     pub fn write_file(&self, path: &Path, apply_orientation: bool, out: &mut [f32]) -> Result<()> {

@@ -112,7 +112,7 @@ fn edition(row: &'static Row, dialect: Dialect, source_name: &'static str) -> Ed
             (false, Dialect::Keras) => "ReLU6, the paper ReLU",
         },
         weights: &[],
-        options: &["drop_rate"],
+        options: &["drop_rate", "width"],
         build: Box::new(move |settings| graph(row, dialect, settings)),
     }
 }
@@ -196,13 +196,14 @@ impl Dialect {
 
 fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
     let Settings { classes, in_channels, image_size, .. } = *settings;
+    let width = settings.width.unwrap_or(row.width);
     let mut g = Builder::new(
         settings.name,
         Input { channels: in_channels, height: image_size, width: image_size },
     );
     let norm = dialect.norm();
     let conv = Conv {
-        out: dialect.channels(32, row.width),
+        out: dialect.channels(32, width),
         kernel: 3.into(),
         stride: 2.into(),
         padding: dialect.padding(),
@@ -214,7 +215,7 @@ fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
 
     let mut number = 0_usize;
     for (place, stage) in STAGES.iter().enumerate() {
-        let out = dialect.channels(stage.channels, row.width);
+        let out = dialect.channels(stage.channels, width);
         for index in 0..stage.repeats {
             number += 1;
             let stride = if index == 0 { stage.stride } else { 1 };
@@ -224,7 +225,7 @@ fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
         }
     }
     if row.head_conv {
-        let conv = Conv { out: channels, ..Conv::default() };
+        let conv = Conv { out: channels.max(1024), ..Conv::default() };
         let names = Layer::new("conv_head", "bn2", "act2");
         x = conv_norm_act(&mut g, &names, conv, norm, Function::Relu6, x);
     }

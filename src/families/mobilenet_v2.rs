@@ -6,7 +6,8 @@
 //! What varies: how width and depth scale, and whether stem and head scale with them.
 //!
 //! Sources: torchvision (default at width 1) and timm pad symmetrically and have BN epsilon 1e-5. Keras pads as the
-//! original (`same`, whatever the size of the image) and has its epsilon of 1e-3.
+//! original (`same`, whatever the size of the image) and has its epsilon of 1e-3; it drops what is less than a channel
+//! before it rounds what blocks put out.
 
 use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{
@@ -134,7 +135,7 @@ fn edition(row: &'static Row, source: Source, source_name: &'static str) -> Edit
             }
         },
         weights: &[],
-        options: &["drop_rate", "drop_path_rate"],
+        options: &["drop_rate", "drop_path_rate", "width", "depth"],
         build: Box::new(move |settings| graph(row, dialect, settings)),
     }
 }
@@ -159,6 +160,14 @@ impl Dialect {
         match self {
             Self::Torchvision | Self::Timm => BatchNorm::default(),
             Self::Keras => BatchNorm { eps: 1e-3, momentum: 0.001, scale: true },
+        }
+    }
+
+    /// What a block puts out, rounded.
+    fn narrow(self, channels: f64) -> usize {
+        match self {
+            Self::Torchvision | Self::Timm => divisible(channels),
+            Self::Keras => divisible(channels.floor()),
         }
     }
 
@@ -248,6 +257,11 @@ impl Row {
 
 fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
     let Settings { classes, in_channels, image_size, .. } = *settings;
+    let row = &Row {
+        width: settings.width.unwrap_or(row.width),
+        depth: settings.depth.unwrap_or(row.depth),
+        ..*row
+    };
     let mut g = Builder::new(
         settings.name,
         Input { channels: in_channels, height: image_size, width: image_size },
@@ -288,7 +302,7 @@ fn blocks(
             let block = InvertedResidual {
                 channels,
                 wide: channels * stage.expand,
-                out: row.channels(stage.channels),
+                out: dialect.narrow(stage.channels as f64 * row.width),
                 kernel: 3,
                 stride: if index == 0 { stage.stride } else { 1 },
                 padding: dialect.padding(3),

@@ -35,29 +35,12 @@ FAMILIES_OUT_OF_ORDER = {"ResNet-v2"}
 # Families that torchvision starts slowly unless told not to.
 SLOW_TO_START = {"GoogLeNet", "Inception-v3"}
 
-# Families of which each layer loses most of what goes in, as sources start them: after so many
-# layers the logits would hardly depend on the image.
-FADING = {
-    "Aligned Xception",
-    "EfficientNet",
-    "EfficientNetV2",
-    "GoogLeNet",
-    "Inception-v3",
-    "Inception-v4",
-    "Inception-ResNet-v2",
-    "MobileNet",
-    "MobileNetV2",
-    "MobileNetV3",
-    "VGG",
-    "Xception",
-}
-
-# Networks whose kernels Keras draws so large that values grow from layer to layer, until the gates
-# of squeeze-and-excite turn what rounding leaves into whole steps: their norms know what comes.
-SETTLED = {"EfficientNet", "EfficientNetV2"}
-
 # Families of Keras whose activations read what norms put out only after it was added.
 SUMMED = {"ResNet", "ResNet-v2"}
+
+# (Images, pixels of their side) that norms learn their statistics from: 128 values of each channel
+# in the last stage of most networks. From 16 images of 96 pixels, larger ones have logits of 1000.
+SETTLING = (8, 128)
 
 # Sources that can be run here; a paper cannot.
 LIBRARIES = ("torchvision", "timm", "keras")
@@ -297,23 +280,23 @@ def build_reference(
         import keras
 
         keras.utils.set_random_seed(0)
-        settled = edition.info.family in SETTLED
-        reference = KerasReference(edition, image_size or (96 if settled else None))
-        lively = edition.info.family in FADING and not settled
-        summed = edition.info.family in SUMMED
-        randomise_keras(reference.model, smooth=smooth, summed=summed, lively=lively)
-        if settled:
+        flattened = edition.source_name in FLATTENED
+        reference = KerasReference(edition, image_size or (None if flattened else SETTLING[1]))
+        randomise_keras(reference.model, smooth=smooth, summed=edition.info.family in SUMMED)
+        if not smooth:
             settle_keras(reference.model)
         return reference
     module = build_module(edition, image_size=image_size, **options)
-    randomise(module, lively=edition.info.family in FADING)
+    randomise(module)
+    settle(module)
     return TorchReference(module)
 
 
-def randomise(module: torch.nn.Module, seed: int = 0, *, lively: bool = False) -> None:
+def randomise(module: torch.nn.Module, seed: int = 0) -> None:
     """Make every parameter and statistic matter: none stays at 0 or 1.
 
-    `lively` convolutions put out as much as goes in.
+    Convolutions put out as much as goes in, and norms more that is positive than is not: where half
+    of it is, activations make the least difference grow, in Inception-v3 a hundredfold.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -322,23 +305,43 @@ def randomise(module: torch.nn.Module, seed: int = 0, *, lively: bool = False) -
                 assert layer.running_mean is not None
                 assert layer.running_var is not None
                 layer.weight.uniform_(0.5, 1.5, generator=generator)
-                layer.bias.normal_(0, 0.2, generator=generator)
+                layer.bias.normal_(0.5, 0.5, generator=generator)
                 layer.running_mean.normal_(0, 0.2, generator=generator)
                 layer.running_var.uniform_(0.5, 1.5, generator=generator)
             elif isinstance(layer, torch.nn.LayerNorm):
                 layer.weight.uniform_(0.5, 1.5, generator=generator)
                 layer.bias.normal_(0, 0.2, generator=generator)
             elif isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
-                if float(layer.weight.abs().max()) == 0:
-                    layer.weight.normal_(0, 0.02, generator=generator)
-                if lively and isinstance(layer, torch.nn.Conv2d):
+                if isinstance(layer, torch.nn.Conv2d):
                     torch.nn.init.kaiming_normal_(layer.weight, generator=generator)
+                elif float(layer.weight.abs().max()) == 0:
+                    layer.weight.normal_(0, 0.02, generator=generator)
                 if layer.bias is not None:
                     layer.bias.normal_(0, 0.1, generator=generator)
             else:
                 for parameter in layer.parameters(recurse=False):
                     if float(parameter.abs().max()) < 1e-3:
                         parameter.normal_(0, 0.1, generator=generator)
+
+
+def settle(module: torch.nn.Module) -> None:
+    """Set the running statistics to those of some random images, as training would.
+
+    With others, values grow or fade from layer to layer until the logits tell rounding errors
+    apart, or no images. Only norms train meanwhile: nothing is dropped.
+    """
+    norms = [layer for layer in module.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    module.eval()
+    for norm in norms:
+        norm.train().momentum = 1.0
+    batch, side = SETTLING
+    with torch.no_grad():
+        module(torch.from_numpy(images((side, side), batch, seed=1)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.eval().momentum = momentum
 
 
 def norms_of_sums(model: Any) -> set[str]:
@@ -355,9 +358,7 @@ def norms_of_sums(model: Any) -> set[str]:
     return {names[0] for names in found if len(names) == 1}
 
 
-def randomise_keras(
-    model: Any, *, smooth: bool, summed: bool = False, lively: bool = False, seed: int = 0
-) -> None:
+def randomise_keras(model: Any, *, smooth: bool, summed: bool = False, seed: int = 0) -> None:
     """The same for Keras.
 
     `smooth` norms put out values of 1 or -1 with a deviation of 0.2, or without scale of 3 or -3
@@ -379,9 +380,11 @@ def randomise_keras(
             elif variable.name == "beta" and smooth:
                 signs = np.random.default_rng(shape[0]) if summed else generator
                 variable.assign(size * mean * signs.choice([1.0, 1.0, 1.0, -1.0], shape))
-            elif variable.name in {"beta", "moving_mean", "bias"}:
+            elif variable.name == "beta":
+                variable.assign(generator.normal(0.5, 0.5, shape))
+            elif variable.name in {"moving_mean", "bias"}:
                 variable.assign(generator.normal(0, 0.2, shape))
-            elif lively and variable.name == "kernel" and len(shape) == 4:
+            elif variable.name == "kernel" and len(shape) == 4:
                 height, width, channels, _ = shape
                 read = 1 if type(layer).__name__ == "DepthwiseConv2D" else channels
                 deviation = np.sqrt(2 / (height * width * read))
@@ -389,21 +392,16 @@ def randomise_keras(
 
 
 def settle_keras(model: Any) -> None:
-    """Set the running statistics to those of some random images.
-
-    Before that, kernels grow, so that networks differ little where only the epsilon differs.
-    """
+    """The same for Keras, whose networks drop nothing here."""
     import keras
 
-    for layer in model.layers:
-        # Those with a bias are gates, which no norm follows.
-        if not getattr(layer, "use_bias", True):
-            layer.kernel.assign(4 * layer.kernel.value.detach())
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    if not norms:
+        return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
-    x = images(model.input_shape[1:3], 4).transpose(0, 2, 3, 1)
+    x = images(model.input_shape[1:3], SETTLING[0], seed=1).transpose(0, 2, 3, 1)
     with torch.no_grad():
         model(torch.from_numpy(np.ascontiguousarray(x)), training=True)
     for norm, momentum in zip(norms, momenta, strict=True):

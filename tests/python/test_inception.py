@@ -14,7 +14,7 @@ from torchvision.models._api import WeightsEnum
 
 import cnnzoo as cz
 from cnnzoo import weights as weights_
-from reference import Edition, build_module, images, randomise
+from reference import Edition, build_module, images, randomise, settle
 from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
 
 # The logits of the auxiliary classifiers, in the order of torchvision's output; what each reads.
@@ -26,7 +26,8 @@ HEADS = {
 
 def module_of(name: str, **options: Any) -> torch.nn.Module:
     module = build_module(Edition(name, "torchvision", name), **options)
-    randomise(module, lively=True)
+    randomise(module)
+    settle(module)
     return module
 
 

@@ -25,11 +25,6 @@ VALUES_IN_ANOTHER_LAYOUT = 1e-4
 # the shift of a norm whose effect the next norm takes away has none but what rounding leaves.
 LEAST_GRADIENT = 0.1
 
-# Sources whose norms have an epsilon of 1e-3 or 1e-5 and are equal otherwise: half a thousandth of
-# a typical variance in each of some 50 norms in a row, and in the gates between them. An array in
-# a wrong place changes it all.
-ANOTHER_EPSILON = 0.2
-
 # What some dozens of training steps make of rounding: another way to about the same loss, as a
 # share of the loss at the beginning.
 STATISTICAL = 0.05

@@ -12,6 +12,7 @@
 
 mod names;
 mod rows;
+mod widths;
 
 use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{InvertedResidual, SqueezeExcite, conv_norm_act, divisible, inverted_residual};
@@ -24,6 +25,7 @@ use crate::graph::{Builder, Graph, NodeId};
 use crate::weights::init::Recipe;
 use names::Dialect;
 use rows::{ROWS, Row, Size};
+use widths::STEM;
 
 static FAMILY: Family = Family {
     name: "MobileNetV3",
@@ -35,9 +37,6 @@ static FAMILY: Family = Family {
     weaknesses: "Gates and hard-swish are slow where no kernel fuses them, and hard to quantise; `minimal` leaves \
                  them out.",
 };
-
-/// Channels of the first convolution, at every width.
-const STEM: usize = 16;
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
     ROWS.iter().map(|row| {
@@ -88,7 +87,7 @@ fn edition(row: &'static Row, dialect: Dialect, source_name: &'static str) -> Ed
             Dialect::TimmTf | Dialect::Keras => "none",
         },
         weights: &[],
-        options: &["drop_rate", "drop_path_rate"],
+        options: &["drop_rate", "drop_path_rate", "width"],
         build: Box::new(move |settings| graph(row, dialect, settings)),
     }
 }
@@ -121,13 +120,15 @@ impl Dialect {
 
 fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
     let Settings { in_channels, image_size, .. } = *settings;
+    let row = &Row { width: settings.width.unwrap_or(row.width), ..*row };
     let mut g = Builder::new(
         settings.name,
         Input { channels: in_channels, height: image_size, width: image_size },
     );
     let function = row.function(Function::HardSwish);
+    let channels = dialect.stem_channels(row.width);
     let conv = Conv {
-        out: STEM,
+        out: channels,
         kernel: 3.into(),
         stride: 2.into(),
         padding: dialect.padding(3),
@@ -135,31 +136,33 @@ fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
     };
     let input = g.input();
     let x = conv_norm_act(&mut g, &dialect.stem(), conv, dialect.norm(), function, input);
-    let (x, channels) = blocks(&mut g, row, dialect, settings.drop_path_rate.unwrap_or(0.0), x);
+    let drop_path = settings.drop_path_rate.unwrap_or(0.0);
+    let (x, last) = blocks(&mut g, row, dialect, drop_path, channels, x);
 
-    let last = Conv { out: divisible(6.0 * channels as f64), ..Conv::default() };
+    let last = Conv { out: last, ..Conv::default() };
     let names = dialect.last(row.size.stages());
     let x = conv_norm_act(&mut g, &names, last, dialect.norm(), function, x);
     let logits = head(&mut g, row, dialect, settings, x);
     g.finish(logits)
 }
 
-/// Also how many channels come out.
+/// Also how many channels the convolution after them puts out.
 fn blocks(
     g: &mut Builder,
     row: &Row,
     dialect: Dialect,
     drop_path: f64,
+    mut channels: usize,
     mut x: NodeId,
 ) -> (NodeId, usize) {
     let stages = row.size.stages();
     // timm counts the convolution that comes after the blocks as one of them.
     let count = stages.iter().map(|stage| stage.len()).sum::<usize>() + 1;
-    let (mut before, mut channels) = (0_usize, STEM);
+    let (mut before, mut whole) = (0_usize, STEM);
     for (number, stage) in stages.iter().enumerate() {
         for (index, block) in stage.iter().enumerate() {
             let kernel = if row.minimal { 3 } else { block.kernel };
-            let wide = divisible(channels as f64 * block.expand);
+            let wide = dialect.wide_channels(block.expand, whole, row.width, channels);
             let squeezes = block.squeeze && !row.minimal;
             let inverted = InvertedResidual {
                 channels,
@@ -170,7 +173,7 @@ fn blocks(
                 padding: dialect.padding(kernel),
                 norm: dialect.norm(),
                 function: row.function(block.function),
-                expands: block.expand > 1.0,
+                expands: wide != channels,
                 squeeze: squeezes.then(|| SqueezeExcite {
                     channels: wide,
                     squeezed: divisible(wide as f64 / 4.0),
@@ -181,29 +184,30 @@ fn blocks(
             };
             let names = dialect.block(number, index, before, &inverted);
             x = inverted_residual(g, &names, &inverted, x);
-            channels = inverted.out;
+            (channels, whole) = (inverted.out, block.channels);
             before += 1;
         }
     }
-    (x, channels)
+    (x, dialect.last_channels(whole, row.width, channels))
 }
 
 /// Pooling, one wide layer, and the classifier; without classes, the wide layer.
 fn head(g: &mut Builder, row: &Row, dialect: Dialect, settings: &Settings, x: NodeId) -> NodeId {
     let names = dialect.head();
     let function = row.function(Function::HardSwish);
-    let wide = match row.size {
+    let whole = match row.size {
         Size::Small => 1024,
         Size::Large => 1280,
     };
+    let out = dialect.head_channels(whole, row.width);
     let x = g.add(names.pool, AdaptivePool::default(), x);
     let x = if names.convolves {
-        let x = g.add(names.wide, Conv { out: wide, bias: true, ..Conv::default() }, x);
+        let x = g.add(names.wide, Conv { out, bias: true, ..Conv::default() }, x);
         let x = g.add(names.activation, function, x);
         g.add("flatten", Flatten {}, x)
     } else {
         let x = g.add("flatten", Flatten {}, x);
-        let x = g.add(names.wide, Linear { out: wide, ..Linear::default() }, x);
+        let x = g.add(names.wide, Linear { out, ..Linear::default() }, x);
         g.add(names.activation, function, x)
     };
     if settings.classes == 0 {

@@ -67,7 +67,7 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
                 }
             },
             weights: &[],
-            options: &["drop_rate", "drop_path_rate"],
+            options: &["drop_rate", "drop_path_rate", "width"],
             build: Box::new(move |settings| graph(row, settings)),
         }],
     })
@@ -75,13 +75,15 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
 
 fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
     let Settings { in_channels, image_size, .. } = *settings;
+    let row = &Row { width: settings.width.unwrap_or(row.width), ..*row };
     let mut g = Builder::new(
         settings.name,
         Input { channels: in_channels, height: image_size, width: image_size },
     );
     let mut drawing = Drawing { g: &mut g, row, channels: 0 };
     let input = drawing.g.input();
-    let stem = Conv { out: row.stem, stride: 2.into(), ..square(3) };
+    let stem = if row.width < 1.0 { row.stem } else { row.channels(row.stem) };
+    let stem = Conv { out: stem, stride: 2.into(), ..square(3) };
     let mut x = drawing.layer(&Layer::new("conv_stem", "bn1", "act1"), stem, input);
 
     let count = row.stages.iter().map(|stage| stage.blocks.len()).sum::<usize>() + 1;

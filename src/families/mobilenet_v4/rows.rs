@@ -17,7 +17,7 @@ pub(super) struct Row {
     pub name: &'static str,
     pub timm: &'static str,
     pub stages: &'static [Stage],
-    /// Channels of the first convolution, at every width.
+    /// Channels of the first convolution, also at widths below 1.
     pub stem: usize,
     pub width: f64,
     pub function: Function,
