@@ -11,6 +11,7 @@ mod load;
 mod model;
 mod photo;
 mod registry;
+mod transform;
 
 use pyo3::prelude::*;
 
@@ -20,6 +21,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     graph::register(module)?;
     photo::register(module)?;
     registry::register(module)?;
+    transform::register(module)?;
     #[cfg(feature = "torch")]
     model::register(module)?;
     Ok(())
