@@ -125,14 +125,11 @@ impl Augmentation {
     }
 }
 
-/// One of `count` numbers evenly from `start` to `end`, counted from the nearer end, as `torch.linspace` does.
+/// One of `count` numbers evenly from `start` to `end`, rounded once. `torch.linspace` rounds several times, by how many
+/// numbers the processor adds at once.
 fn spaced([start, end]: [f32; 2], index: usize, count: usize) -> f32 {
-    let step = (end - start) / (count - 1) as f32;
-    if index < count / 2 {
-        start + step * index as f32
-    } else {
-        end - step * (count - 1 - index) as f32
-    }
+    let (start, end) = (f64::from(start), f64::from(end));
+    (start + (end - start) * index as f64 / (count - 1) as f64) as f32
 }
 
 /// Operations drawn blindly, all at one strength.
