@@ -61,6 +61,10 @@ class Transform:
     def _engine(self) -> _native.Transform:
         return _native.Transform(json.dumps([self._spec()]))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: the options, of which the engine is made anew."""
+        return {name: value for name, value in vars(self).items() if name != "_engine"}
+
     def __call__(
         self, image: Photo, *, seed: int = 0, epoch: int = 0, index: int = 0
     ) -> NDArray[np.float32]:
@@ -154,7 +158,7 @@ class Compose(Transform):
     channels: int | None = field(default=None, kw_only=True)
 
     def __init__(self, steps: Iterable[Transform], *, channels: int | None = None) -> None:
-        flat = []
+        flat: list[Transform] = []
         for step in steps:
             if not isinstance(step, Transform):
                 raise TypeError(f"Compose: expected transforms, got {type(step).__name__}")
@@ -280,9 +284,10 @@ def count(at: str, value: Any) -> int:
     """A whole number of 0 to 2^64 - 1."""
     if isinstance(value, bool) or not isinstance(value, kinds.Integral):
         raise ArgumentError(f"{at}: expected a whole number, got {value!r}")
-    if not 0 <= value < 1 << 64:
-        raise ArgumentError(f"{at}: expected a whole number of 0 to 2^64 - 1, got {value}")
-    return int(value)
+    whole = int(value)
+    if not 0 <= whole < 1 << 64:
+        raise ArgumentError(f"{at}: expected a whole number of 0 to 2^64 - 1, got {whole}")
+    return whole
 
 
 def number(at: str, value: Any) -> float:

@@ -118,7 +118,7 @@ def test_color_jitter() -> None:
     names = ["brightness", "contrast", "saturation", "hue"]
     orders = Counter(tuple(step["operation"] for step in steps) for steps in drawn)
     as_often(orders, {tuple(f"adjust_{n}" for n in o): 1 / 24 for o in permutations(names)})
-    factors = {step["operation"]: [] for step in drawn[0]}
+    factors: dict[str, list[float]] = {step["operation"]: [] for step in drawn[0]}
     for steps in drawn:
         for step in steps:
             factors[step["operation"]].append(step["factor"])
@@ -276,11 +276,12 @@ def test_auto_augment(policy: str) -> None:
         for name, probability, level in pair:
             following: Counter[Any] = Counter()
             for before, chance in outcomes.items():
-                following[before] += chance * (1 - probability)  # type: ignore[assignment]
+                following[before] += chance * (1 - probability)
                 for outcome in space(spaces[name], [level or 0], name=name):
-                    following[(*before, outcome)] += chance * probability / 2  # type: ignore[assignment]
+                    both = (*before, outcome)
+                    following[both] += chance * probability / 2
             outcomes = dict(following)
-        expected.update(outcomes)  # type: ignore[arg-type]
+        expected.update(outcomes)
     drawn = draws(cz.AutoAugment(policy), 375, 500, 40_000)
     as_often(Counter(tuple(map(named, steps)) for steps in drawn), dict(expected))
 
@@ -292,9 +293,10 @@ def test_a_key_alone_decides() -> None:
     transform = cz.imagenet_train(32, augment=cz.RandAugment(), color_jitter=0.4, erasing=0.5)
     key = {"seed": 3, "epoch": 4, "index": 5}
     first = transform.operations(100, 90, **key)
-    for other in ({}, {"seed": 4}, {"epoch": 5}, {"index": 6}):
-        again = transform.operations(100, 90, **{**key, **other})
-        assert (again == first) == (not other)
+    changes: list[dict[str, int]] = [{}, {"seed": 4}, {"epoch": 5}, {"index": 6}]
+    for change in changes:
+        drawn = transform.operations(100, 90, **{**key, **change})
+        assert (drawn == first) == (not change)
     # Another object, another size in between: nothing is remembered.
     again = cz.imagenet_train(32, augment=cz.RandAugment(), color_jitter=0.4, erasing=0.5)
     again.operations(7, 8, **key)
