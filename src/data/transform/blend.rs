@@ -39,9 +39,10 @@ pub fn sharpness(canvas: &mut Canvas<'_>, factor: f64) -> Result<()> {
     let length = view.width * view.channels;
     // The outermost pixels have too few neighbours and stay.
     for row in 1..view.height.saturating_sub(1) {
+        let (first, last) = (view.channels, length.saturating_sub(view.channels));
         let out = &mut pixels[row * length..][..length];
-        for place in view.channels..length.saturating_sub(view.channels) {
-            out[place] = mix(smooth(view, row, place), out[place], factor as f32);
+        for (place, byte) in out.iter_mut().enumerate().take(last).skip(first) {
+            *byte = mix(smooth(view, row, place), *byte, factor as f32);
         }
     }
     let photo = Photo::with_channels(view.width, view.height, view.channels, pixels)?;

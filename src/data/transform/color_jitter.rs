@@ -21,7 +21,7 @@ pub struct ColorJitter {
 
 impl ColorJitter {
     pub fn check(&self) -> Result<()> {
-        let factors = [0.0, f64::MAX];
+        let factors = [0.0, f64::INFINITY];
         for (name, range, allowed) in [
             ("brightness", self.brightness, factors),
             ("contrast", self.contrast, factors),

@@ -28,7 +28,7 @@ impl RandomResizedCrop {
     pub fn check(&self) -> Result<()> {
         check_pixels("RandomResizedCrop: size", self.height)?;
         check_pixels("RandomResizedCrop: size", self.width)?;
-        check_range("RandomResizedCrop: scale", self.scale, [0.0, f64::MAX])?;
+        check_range("RandomResizedCrop: scale", self.scale, [0.0, f64::INFINITY])?;
         check_ratio("RandomResizedCrop: ratio", self.ratio)
     }
 

@@ -202,10 +202,10 @@ pub fn check_probability(at: &str, probability: f64) -> Result<()> {
 
 /// From and to, both within `allowed`.
 pub fn check_range(at: &str, [low, high]: [f64; 2], [least, most]: [f64; 2]) -> Result<()> {
-    if least <= low && low <= high && high <= most {
+    if least <= low && low <= high && high <= most && high.is_finite() {
         return Ok(());
     }
-    let bounds = if most == f64::MAX {
+    let bounds = if most.is_infinite() {
         format!("not below {least}")
     } else {
         format!("between {least} and {most}")
