@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod filter;
+mod passes;
 pub mod photo;
 pub mod prepare;
 pub mod preprocess;

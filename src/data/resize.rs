@@ -5,20 +5,13 @@
 //! be seen: columns first, except where `Order` says otherwise. A side that keeps its length has no
 //! pass.
 
-use std::ops::Range;
-
 use super::filter::Filter;
+use super::passes::resample;
 use super::photo::{CHANNELS, Photo, View, Window, check_size};
 use crate::{Error, Result};
 
 /// Bits after the point: 32, less 8 of a pixel, less 2 of room for weights that overshoot.
-const FRACTION: u32 = 32 - 8 - 2;
-
-/// Half of one, added before the bits after the point are dropped.
-const HALF: i32 = 1 << (FRACTION - 1);
-
-/// Bytes of a row that the vertical pass sums at once, in registers.
-const LANES: usize = 32;
+pub(super) const FRACTION: u32 = 32 - 8 - 2;
 
 /// Resizes to `width` x `height` pixels.
 ///
@@ -58,8 +51,8 @@ pub(crate) fn resize_view(
         let rows = Side::new(view.height, height, filter, window.top, window.height);
         let order = Order::new(view, width, height);
         match view.channels {
-            1 => filtered::<1>(view, &columns, &rows, order),
-            _ => filtered::<CHANNELS>(view, &columns, &rows, order),
+            1 => resample::<1>(view, &columns, &rows, order),
+            _ => resample::<CHANNELS>(view, &columns, &rows, order),
         }
     };
     Photo::with_channels(window.width, window.height, view.channels, pixels)
@@ -90,7 +83,7 @@ fn check(width: usize, height: usize, window: Window) -> Result<()> {
 
 /// Which pass is the first.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
+pub(super) enum Order {
     ColumnsFirst,
     RowsFirst,
 }
@@ -141,14 +134,14 @@ fn pick(view: View<'_>, columns: &[Option<usize>], rows: &[Option<usize>]) -> Ve
 }
 
 /// Which inputs make each output of one side, and by which weights.
-struct Side {
+pub(super) struct Side {
     /// Of each output: its first input and how many there are.
-    spans: Vec<(usize, usize)>,
+    pub(super) spans: Vec<(usize, usize)>,
     /// `stride` weights for each output, of which the span says how many count.
     weights: Vec<i32>,
     stride: usize,
     /// The outputs are the inputs, moved.
-    unchanged: bool,
+    pub(super) unchanged: bool,
 }
 
 impl Side {
@@ -182,7 +175,7 @@ impl Side {
         Self { spans, weights, stride, unchanged: false }
     }
 
-    fn taps(&self) -> impl Iterator<Item = (usize, &[i32])> {
+    pub(super) fn taps(&self) -> impl Iterator<Item = (usize, &[i32])> {
         self.spans
             .iter()
             .zip(self.weights.chunks_exact(self.stride))
@@ -190,7 +183,7 @@ impl Side {
     }
 
     /// The inputs that any output needs: where they begin and end.
-    fn reach(&self) -> (usize, usize) {
+    pub(super) fn reach(&self) -> (usize, usize) {
         let start = self.spans.iter().map(|&(start, _)| start).min().unwrap_or(0);
         let end = self.spans.iter().map(|&(start, count)| start + count).max().unwrap_or(0);
         (start, end)
@@ -201,112 +194,4 @@ impl Side {
 fn fixed(weight: f64) -> i32 {
     let scaled = weight * f64::from(1 << FRACTION);
     (scaled + 0.5_f64.copysign(scaled)) as i32
-}
-
-fn filtered<const C: usize>(view: View<'_>, columns: &Side, rows: &Side, order: Order) -> Vec<u8> {
-    let View { pixels, stride, .. } = view;
-    let (left, right) = columns.reach();
-    let (top, bottom) = rows.reach();
-    let width = columns.spans.len();
-    let pixels = &pixels[top * stride..];
-    let height = bottom - top;
-    let across = left * C..right * C;
-    match (columns.unchanged, rows.unchanged) {
-        (true, true) => {
-            let rows = pixels.chunks(stride).take(height);
-            rows.flat_map(|row| &row[across.clone()]).copied().collect()
-        }
-        (false, true) => horizontal::<C>(pixels, stride, height, columns, 0),
-        (true, false) => vertical(pixels, stride, rows, top, across),
-        (false, false) if order == Order::RowsFirst => {
-            let between = vertical(pixels, stride, rows, top, across.clone());
-            horizontal::<C>(&between, across.len(), rows.spans.len(), columns, left)
-        }
-        (false, false) => {
-            let between = horizontal::<C>(pixels, stride, height, columns, 0);
-            let stride = width * C;
-            vertical(&between, stride, rows, top, 0..stride)
-        }
-    }
-}
-
-/// `source` has `height` rows, `stride` bytes apart, that begin at column `first` of the photograph.
-fn horizontal<const C: usize>(
-    source: &[u8],
-    stride: usize,
-    height: usize,
-    columns: &Side,
-    first: usize,
-) -> Vec<u8> {
-    let width = columns.spans.len() * C;
-    let mut out = vec![0; height * width];
-    for (row, out) in source.chunks(stride).zip(out.chunks_exact_mut(width)) {
-        for (out, (start, weights)) in out.as_chunks_mut::<C>().0.iter_mut().zip(columns.taps()) {
-            let mut sums = [HALF; C];
-            let (pixels, _) = row[(start - first) * C..].as_chunks::<C>();
-            for (pixel, &weight) in pixels.iter().zip(weights) {
-                for (sum, &byte) in sums.iter_mut().zip(pixel) {
-                    *sum += i32::from(byte) * weight;
-                }
-            }
-            *out = sums.map(clip);
-        }
-    }
-    out
-}
-
-/// `source` begins at row `first` of the photograph; of its rows the bytes `across` are wanted.
-fn vertical(
-    source: &[u8],
-    stride: usize,
-    rows: &Side,
-    first: usize,
-    across: Range<usize>,
-) -> Vec<u8> {
-    let width = across.len();
-    let mut out = vec![0; rows.spans.len() * width];
-    for (out, (start, weights)) in out.chunks_exact_mut(width).zip(rows.taps()) {
-        let source = &source[(start - first) * stride..];
-        for (index, out) in out.chunks_mut(LANES).enumerate() {
-            let begin = across.start + index * LANES;
-            match out.as_chunks_mut::<LANES>() {
-                ([out], _) => sum_lanes(source, stride, begin, weights, out),
-                (_, out) => {
-                    for (offset, out) in out.iter_mut().enumerate() {
-                        sum_lanes(
-                            source,
-                            stride,
-                            begin + offset,
-                            weights,
-                            std::array::from_mut(out),
-                        );
-                    }
-                }
-            }
-        }
-    }
-    out
-}
-
-/// Sums `N` bytes side by side, down the rows.
-fn sum_lanes<const N: usize>(
-    source: &[u8],
-    stride: usize,
-    begin: usize,
-    weights: &[i32],
-    out: &mut [u8; N],
-) {
-    let mut sums = [HALF; N];
-    for (row, &weight) in source.chunks(stride).zip(weights) {
-        for (sum, &byte) in sums.iter_mut().zip(&row[begin..begin + N]) {
-            *sum += i32::from(byte) * weight;
-        }
-    }
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = clip(sum);
-    }
-}
-
-fn clip(sum: i32) -> u8 {
-    (sum >> FRACTION).clamp(0, 255) as u8
 }
