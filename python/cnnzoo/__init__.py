@@ -14,7 +14,7 @@ from cnnzoo import _libtorch
 
 _libtorch.load()
 
-from cnnzoo import errors, registry
+from cnnzoo import errors, registry, transforms
 from cnnzoo._native import Graph
 from cnnzoo.errors import (
     ArgumentError,
@@ -102,6 +102,7 @@ __all__ = [
     "published_scaling",
     "published_weights",
     "registry",
+    "transforms",
 ]
 
 

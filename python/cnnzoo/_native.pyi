@@ -24,7 +24,9 @@ __all__ = [
     "Graph",
     "Model",
     "Preprocess",
+    "Transform",
     "accepted_names",
+    "apply_operation",
     "decode_photo",
     "draw",
     "editions",
@@ -57,6 +59,9 @@ def decode_photo(
 ) -> NDArray[np.uint8]: ...
 def resize_photo(
     array: NDArray[np.uint8], width: int, height: int, interpolation: str
+) -> NDArray[np.uint8]: ...
+def apply_operation(
+    array: NDArray[np.uint8], operation: str, channels: int
 ) -> NDArray[np.uint8]: ...
 
 @final
@@ -215,3 +220,21 @@ class Preprocess:
     ) -> NDArray[np.float32]: ...
     def __eq__(self, value: object, /) -> bool: ...
     def __hash__(self) -> int: ...
+
+@final
+class Transform:
+    def __new__(cls, steps: str, channels: int | None = None) -> Transform: ...
+    @property
+    def channels(self) -> int: ...
+    def shape(self, height: int, width: int) -> list[int]: ...
+    def draw(self, height: int, width: int, seed: int, epoch: int, index: int) -> str: ...
+    def apply_array(
+        self, array: ArrayLike, seed: int, epoch: int, index: int
+    ) -> NDArray[np.float32]: ...
+    def apply_file(
+        self,
+        path_or_bytes: str | os.PathLike[str] | bytes,
+        seed: int,
+        epoch: int,
+        index: int,
+    ) -> NDArray[np.float32]: ...

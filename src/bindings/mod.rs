@@ -13,6 +13,7 @@ mod photo;
 mod registry;
 #[cfg(feature = "torch")]
 mod train;
+mod transform;
 
 use pyo3::prelude::*;
 
@@ -22,6 +23,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     graph::register(module)?;
     photo::register(module)?;
     registry::register(module)?;
+    transform::register(module)?;
     #[cfg(feature = "torch")]
     model::register(module)?;
     #[cfg(feature = "torch")]

@@ -25,13 +25,13 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// A path or the bytes of a file.
-enum Source {
+pub(super) enum Source {
     Path(PathBuf),
     Bytes(Vec<u8>),
 }
 
 impl Source {
-    fn read(self, apply_orientation: bool) -> Result<Photo> {
+    pub(super) fn read(self, apply_orientation: bool) -> Result<Photo> {
         match self {
             Self::Path(path) => decode_file(&path, apply_orientation),
             Self::Bytes(bytes) => decode_bytes(&bytes, Path::new("<bytes>"), apply_orientation),
@@ -336,12 +336,12 @@ fn gather(view: &ArrayViewD<'_, u8>) -> Vec<u8> {
     pixels
 }
 
-fn to_array(py: Python<'_>, photo: Photo) -> PyResult<Bound<'_, PyArray3<u8>>> {
-    let shape = (photo.height(), photo.width(), 3);
+pub(super) fn to_array(py: Python<'_>, photo: Photo) -> PyResult<Bound<'_, PyArray3<u8>>> {
+    let shape = (photo.height(), photo.width(), photo.channels());
     shaped(shape, photo.into_pixels()).map(|array| array.into_pyarray(py))
 }
 
-fn shaped<T>(shape: (usize, usize, usize), values: Vec<T>) -> PyResult<Array3<T>> {
+pub(super) fn shaped<T>(shape: (usize, usize, usize), values: Vec<T>) -> PyResult<Array3<T>> {
     let count = values.len();
     Array3::from_shape_vec(shape, values).map_err(|_| {
         let (at, expected) = ("photo".into(), format!("{shape:?}"));

@@ -1,17 +1,20 @@
-//! Photographs to arrays: decode, resize as Pillow does, crop and normalise. Knows no tensor library.
+//! Photographs to arrays: decode, resize as Pillow does, crop, augment and normalise. Knows no tensor library.
 
 pub mod decode;
 pub mod filter;
+mod passes;
 pub mod photo;
 pub mod prepare;
 pub mod preprocess;
 pub mod random;
 pub mod resize;
+pub mod transform;
 
 pub use decode::{decode_bytes, decode_file};
 pub use filter::Filter;
-pub use photo::Photo;
+pub use photo::{Photo, Window};
 pub use prepare::Prepare;
 pub use preprocess::Preprocess;
 pub use random::{Key, Random};
-pub use resize::{Window, resize, resize_window};
+pub use resize::{resize, resize_window};
+pub use transform::{Operation, Pipeline, Step};

@@ -1,4 +1,6 @@
-//! A decoded photograph: 8-bit RGB rows from the top, nothing else.
+//! A decoded photograph: 8-bit rows from the top, in RGB or grey, nothing else.
+
+use std::borrow::Cow;
 
 use crate::{Error, Result};
 
@@ -8,35 +10,83 @@ pub const MAX_PIXELS: usize = 2 * 89_478_485;
 /// The longest side a photograph may have, so that tables made for one side stay small.
 pub const MAX_SIDE: usize = 1 << 20;
 
-/// Bytes of one pixel.
+/// Bytes of one pixel of a colour photograph.
 pub const CHANNELS: usize = 3;
 
-/// RGB bytes, shape (height, width, 3), rows without gaps. Neither side is zero.
+/// Bytes of red, green and blue, or of grey alone: shape (height, width, channels), rows without gaps. Neither side
+/// is zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Photo {
     width: usize,
     height: usize,
+    channels: usize,
     pixels: Vec<u8>,
 }
 
+/// A rectangle of a picture, in pixels from its upper left corner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub left: usize,
+    pub top: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+/// A rectangle of a photograph, where it lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    /// From the upper left corner on.
+    pub pixels: &'a [u8],
+    /// Bytes from one row to the next.
+    pub stride: usize,
+    pub width: usize,
+    pub height: usize,
+    pub channels: usize,
+}
+
+impl<'a> View<'a> {
+    /// The bytes of each row, from the top.
+    pub fn rows(self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator {
+        let length = self.width * self.channels;
+        self.pixels.chunks(self.stride).take(self.height).map(move |row| &row[..length])
+    }
+}
+
 impl Photo {
-    /// Takes `pixels` of shape (height, width, 3).
+    /// Takes `pixels` of shape (height, width, 3): red, green, blue.
     ///
     /// Fails with `Error::Shape` when a side is zero or too long, or the number of bytes is another.
     pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> Result<Self> {
-        check_size(width, height).map_err(|expected| Error::Shape {
-            at: "photo".into(),
-            expected,
-            got: format!("{width}x{height}"),
-        })?;
-        if pixels.len() != width * height * CHANNELS {
-            return Err(Error::Shape {
-                at: "photo".into(),
-                expected: format!("{width} * {height} * {CHANNELS} bytes"),
-                got: format!("{} bytes", pixels.len()),
-            });
+        Self::with_channels(width, height, CHANNELS, pixels)
+    }
+
+    /// Takes `pixels` of shape (height, width): grey.
+    ///
+    /// Fails as `new` does.
+    pub fn grey(width: usize, height: usize, pixels: Vec<u8>) -> Result<Self> {
+        Self::with_channels(width, height, 1, pixels)
+    }
+
+    /// Takes `pixels` of shape (height, width, channels), 1 or 3 channels.
+    ///
+    /// Fails as `new` does.
+    pub fn with_channels(
+        width: usize,
+        height: usize,
+        channels: usize,
+        pixels: Vec<u8>,
+    ) -> Result<Self> {
+        let flaw = |expected, got| Error::Shape { at: "photo".into(), expected, got };
+        check_size(width, height)
+            .map_err(|expected| flaw(expected, format!("{width}x{height}")))?;
+        if channels != 1 && channels != CHANNELS {
+            return Err(flaw("1 or 3 channels".into(), channels.to_string()));
         }
-        Ok(Self { width, height, pixels })
+        if pixels.len() != width * height * channels {
+            let expected = format!("{width} * {height} * {channels} bytes");
+            return Err(flaw(expected, format!("{} bytes", pixels.len())));
+        }
+        Ok(Self { width, height, channels, pixels })
     }
 
     /// Pixels across.
@@ -49,9 +99,18 @@ impl Photo {
         self.height
     }
 
-    /// The bytes, shape (height, width, 3).
+    /// 3 (red, green, blue) or 1 (grey).
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The bytes, shape (height, width, channels).
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
+    }
+
+    pub(crate) fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
     }
 
     /// Gives the bytes away.
@@ -59,16 +118,31 @@ impl Photo {
         self.pixels
     }
 
-    /// The photograph in grey, each byte three times, as Pillow's `convert("L")` makes it: by ITU-R 601-2, in 16-bit
-    /// fixed point.
-    #[must_use]
-    pub fn grey(&self) -> Self {
-        let luma = |pixel: &[u8]| {
-            let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
-            [((19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16) as u8; CHANNELS]
+    /// All of it.
+    pub(crate) fn view(&self) -> View<'_> {
+        let Self { width, height, channels, .. } = *self;
+        View { pixels: &self.pixels, stride: width * channels, width, height, channels }
+    }
+
+    /// A part, which has to lie inside.
+    pub(crate) fn part(&self, window: Window) -> View<'_> {
+        let Window { left, top, width, height } = window;
+        let view = self.view();
+        let start = top * view.stride + left * self.channels;
+        View { pixels: &self.pixels[start..], width, height, ..view }
+    }
+
+    /// In 3 channels, or in 1: grey is repeated, colours become the luma of ITU-R 601, as by Pillow's `convert`.
+    pub fn to_channels(&self, channels: usize) -> Cow<'_, Self> {
+        let pixels = match (self.channels, channels) {
+            (CHANNELS, 1) => {
+                let (pixels, _) = self.pixels.as_chunks::<CHANNELS>();
+                pixels.iter().copied().map(luma).collect()
+            }
+            (1, CHANNELS) => self.pixels.iter().flat_map(|&grey| [grey; CHANNELS]).collect(),
+            _ => return Cow::Borrowed(self),
         };
-        let pixels = self.pixels.chunks_exact(CHANNELS).flat_map(luma).collect();
-        Self { pixels, ..*self }
+        Cow::Owned(Self { channels, pixels, ..*self })
     }
 
     /// Turns and mirrors the photograph upright from an EXIF orientation (1 to 8); any other value
@@ -93,12 +167,19 @@ impl Photo {
                 let (column, row) = if turned { (y, x) } else { (x, y) };
                 let column = if right_to_left { self.width - 1 - column } else { column };
                 let row = if bottom_up { self.height - 1 - row } else { row };
-                let start = (row * self.width + column) * CHANNELS;
-                pixels.extend_from_slice(&self.pixels[start..start + CHANNELS]);
+                let start = (row * self.width + column) * self.channels;
+                pixels.extend_from_slice(&self.pixels[start..start + self.channels]);
             }
         }
-        Self { width, height, pixels }
+        Self { width, height, pixels, ..self }
     }
+}
+
+/// The grey of a colour, in 16-bit fixed point.
+pub(crate) fn luma([red, green, blue]: [u8; CHANNELS]) -> u8 {
+    const HALF: u32 = 1 << 15;
+    ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + HALF) >> 16)
+        as u8
 }
 
 /// What a size has to be, where `width` x `height` is something else.

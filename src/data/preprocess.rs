@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::decode::decode_file;
 use super::filter::Filter;
-use super::photo::{CHANNELS, MAX_SIDE, Photo};
+use super::photo::{CHANNELS, MAX_SIDE, Photo, Window};
 use super::prepare::Prepare;
 use super::random::Key;
-use super::resize::{Window, resize_window};
+use super::resize::resize_window;
 use crate::{Error, Result};
 
 /// The preprocessing that belongs to a set of weights.
@@ -117,17 +117,17 @@ impl Preprocess {
                 got: out.len().to_string(),
             });
         }
-        let photo = if grey { &photo.grey() } else { photo };
-        let Placement { width, height, window, left, top } = self.place(photo);
-        let part = resize_window(photo, width, height, self.interpolation, window)?;
+        let photo = photo.to_channels(if grey { 1 } else { CHANNELS });
+        let Placement { width, height, window, left, top } = self.place(&photo);
+        let part = resize_window(&photo, width, height, self.interpolation, window)?;
         for (channel, out) in out.chunks_exact_mut(crop * crop).enumerate() {
-            let values = self.values(channel);
+            let values = normalised(self.mean[channel], self.std[channel]);
             if window.width < crop || window.height < crop {
                 out.fill(values[0]);
             }
-            let rows = part.pixels().chunks_exact(window.width * CHANNELS);
+            let rows = part.pixels().chunks_exact(window.width * part.channels());
             for (out, row) in out.chunks_exact_mut(crop).skip(top).zip(rows) {
-                let bytes = row.iter().skip(channel).step_by(CHANNELS);
+                let bytes = row.iter().skip(channel).step_by(part.channels());
                 for (out, &byte) in out[left..].iter_mut().zip(bytes) {
                     *out = values[usize::from(byte)];
                 }
@@ -146,13 +146,7 @@ impl Preprocess {
 
     fn place(&self, photo: &Photo) -> Placement {
         let (width, height) = (photo.width(), photo.height());
-        let short = self.resize as usize;
-        let long = |long: usize, of: usize| ((short * long) as f64 / of as f64) as usize;
-        let (width, height) = if width <= height {
-            (short, long(height, width))
-        } else {
-            (long(width, height), short)
-        };
+        let (width, height) = short_side(width, height, self.resize as usize);
         let (x, columns, left) = centre(width, self.crop as usize);
         let (y, rows, top) = centre(height, self.crop as usize);
         Placement {
@@ -162,12 +156,6 @@ impl Preprocess {
             left,
             top,
         }
-    }
-
-    /// What each byte of a channel becomes.
-    fn values(&self, channel: usize) -> [f32; 256] {
-        let (mean, std) = (self.mean[channel], self.std[channel]);
-        std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
     }
 }
 
@@ -184,8 +172,19 @@ impl Prepare for Preprocess {
 /// The largest square: its numbers still fit what one photograph may hold.
 const MAX_CROP: usize = 1 << 13;
 
+/// What each byte of a channel becomes.
+pub(crate) fn normalised(mean: f32, std: f32) -> [f32; 256] {
+    std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
+}
+
+/// The width and height whose short side is `short`; the long one keeps the ratio, rounded down.
+pub(crate) fn short_side(width: usize, height: usize, short: usize) -> (usize, usize) {
+    let long = |long: usize, of: usize| ((short * long) as f64 / of as f64) as usize;
+    if width <= height { (short, long(height, width)) } else { (long(width, height), short) }
+}
+
 /// Of one side: where the part that stays begins, how long it is, and where it lies in the square.
-fn centre(side: usize, crop: usize) -> (usize, usize, usize) {
+pub(crate) fn centre(side: usize, crop: usize) -> (usize, usize, usize) {
     if side < crop {
         return (0, side, (crop - side) / 2);
     }

@@ -5,29 +5,13 @@
 //! be seen: columns first, except where `Order` says otherwise. A side that keeps its length has no
 //! pass.
 
-use std::ops::Range;
-
 use super::filter::Filter;
-use super::photo::{CHANNELS, Photo, check_size};
+use super::passes::resample;
+use super::photo::{CHANNELS, Photo, View, Window, check_size};
 use crate::{Error, Result};
 
 /// Bits after the point: 32, less 8 of a pixel, less 2 of room for weights that overshoot.
-const FRACTION: u32 = 32 - 8 - 2;
-
-/// Half of one, added before the bits after the point are dropped.
-const HALF: i32 = 1 << (FRACTION - 1);
-
-/// Bytes of a row that the vertical pass sums at once, in registers.
-const LANES: usize = 32;
-
-/// A rectangle of a picture, in pixels from its upper left corner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    pub left: usize,
-    pub top: usize,
-    pub width: usize,
-    pub height: usize,
-}
+pub(super) const FRACTION: u32 = 32 - 8 - 2;
 
 /// Resizes to `width` x `height` pixels.
 ///
@@ -46,17 +30,32 @@ pub fn resize_window(
     filter: Filter,
     window: Window,
 ) -> Result<Photo> {
+    resize_view(photo.view(), width, height, filter, window)
+}
+
+/// The same of a part of a photograph, as if it were cut out first.
+pub(crate) fn resize_view(
+    view: View<'_>,
+    width: usize,
+    height: usize,
+    filter: Filter,
+    window: Window,
+) -> Result<Photo> {
     check(width, height, window)?;
     let pixels = if filter == Filter::Nearest {
-        let columns = nearest(photo.width(), width, window.left, window.width);
-        let rows = nearest(photo.height(), height, window.top, window.height);
-        pick(photo, &columns, &rows)
+        let columns = nearest(view.width, width, window.left, window.width);
+        let rows = nearest(view.height, height, window.top, window.height);
+        pick(view, &columns, &rows)
     } else {
-        let columns = Side::new(photo.width(), width, filter, window.left, window.width);
-        let rows = Side::new(photo.height(), height, filter, window.top, window.height);
-        filtered(photo, &columns, &rows, Order::new(photo, width, height))
+        let columns = Side::new(view.width, width, filter, window.left, window.width);
+        let rows = Side::new(view.height, height, filter, window.top, window.height);
+        let order = Order::new(view, width, height);
+        match view.channels {
+            1 => resample::<1>(view, &columns, &rows, order),
+            _ => resample::<CHANNELS>(view, &columns, &rows, order),
+        }
     };
-    Photo::new(window.width, window.height, pixels)
+    Photo::with_channels(window.width, window.height, view.channels, pixels)
 }
 
 fn check(width: usize, height: usize, window: Window) -> Result<()> {
@@ -84,7 +83,7 @@ fn check(width: usize, height: usize, window: Window) -> Result<()> {
 
 /// Which pass is the first.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
+pub(super) enum Order {
     ColumnsFirst,
     RowsFirst,
 }
@@ -92,9 +91,9 @@ enum Order {
 impl Order {
     /// Pillow 13 begins with the rows where that saves much: where the height shrinks, by more than
     /// twice the pixels that the width loses. (Earlier versions never did; their pictures differ.)
-    fn new(photo: &Photo, width: usize, height: usize) -> Self {
-        let lost_rows = photo.height() as i64 - height as i64;
-        let lost_columns = photo.width() as i64 - width as i64;
+    fn new(view: View<'_>, width: usize, height: usize) -> Self {
+        let lost_rows = view.height as i64 - height as i64;
+        let lost_columns = view.width as i64 - width as i64;
         if lost_rows > 0 && lost_rows > 2 * lost_columns {
             Self::RowsFirst
         } else {
@@ -120,29 +119,29 @@ fn nearest(from: usize, to: usize, first: usize, count: usize) -> Vec<Option<usi
     table
 }
 
-fn pick(photo: &Photo, columns: &[Option<usize>], rows: &[Option<usize>]) -> Vec<u8> {
-    let stride = photo.width() * CHANNELS;
-    let mut out = vec![0; columns.len() * rows.len() * CHANNELS];
-    for (out_row, row) in out.chunks_exact_mut(columns.len() * CHANNELS).zip(rows) {
+fn pick(view: View<'_>, columns: &[Option<usize>], rows: &[Option<usize>]) -> Vec<u8> {
+    let View { pixels, stride, channels, .. } = view;
+    let mut out = vec![0; columns.len() * rows.len() * channels];
+    for (out_row, row) in out.chunks_exact_mut(columns.len() * channels).zip(rows) {
         let Some(row) = row else { continue };
-        let row = &photo.pixels()[row * stride..][..stride];
-        for (out_pixel, column) in out_row.chunks_exact_mut(CHANNELS).zip(columns) {
+        let row = &pixels[row * stride..];
+        for (out_pixel, column) in out_row.chunks_exact_mut(channels).zip(columns) {
             let Some(column) = column else { continue };
-            out_pixel.copy_from_slice(&row[column * CHANNELS..][..CHANNELS]);
+            out_pixel.copy_from_slice(&row[column * channels..][..channels]);
         }
     }
     out
 }
 
 /// Which inputs make each output of one side, and by which weights.
-struct Side {
+pub(super) struct Side {
     /// Of each output: its first input and how many there are.
-    spans: Vec<(usize, usize)>,
+    pub(super) spans: Vec<(usize, usize)>,
     /// `stride` weights for each output, of which the span says how many count.
     weights: Vec<i32>,
     stride: usize,
     /// The outputs are the inputs, moved.
-    unchanged: bool,
+    pub(super) unchanged: bool,
 }
 
 impl Side {
@@ -176,7 +175,7 @@ impl Side {
         Self { spans, weights, stride, unchanged: false }
     }
 
-    fn taps(&self) -> impl Iterator<Item = (usize, &[i32])> {
+    pub(super) fn taps(&self) -> impl Iterator<Item = (usize, &[i32])> {
         self.spans
             .iter()
             .zip(self.weights.chunks_exact(self.stride))
@@ -184,7 +183,7 @@ impl Side {
     }
 
     /// The inputs that any output needs: where they begin and end.
-    fn reach(&self) -> (usize, usize) {
+    pub(super) fn reach(&self) -> (usize, usize) {
         let start = self.spans.iter().map(|&(start, _)| start).min().unwrap_or(0);
         let end = self.spans.iter().map(|&(start, count)| start + count).max().unwrap_or(0);
         (start, end)
@@ -195,106 +194,4 @@ impl Side {
 fn fixed(weight: f64) -> i32 {
     let scaled = weight * f64::from(1 << FRACTION);
     (scaled + 0.5_f64.copysign(scaled)) as i32
-}
-
-fn filtered(photo: &Photo, columns: &Side, rows: &Side, order: Order) -> Vec<u8> {
-    let stride = photo.width() * CHANNELS;
-    let (left, right) = columns.reach();
-    let (top, bottom) = rows.reach();
-    let width = columns.spans.len();
-    let pixels = &photo.pixels()[top * stride..bottom * stride];
-    let across = left * CHANNELS..right * CHANNELS;
-    match (columns.unchanged, rows.unchanged) {
-        (true, true) => {
-            pixels.chunks_exact(stride).flat_map(|row| &row[across.clone()]).copied().collect()
-        }
-        (false, true) => horizontal(pixels, stride, columns, 0),
-        (true, false) => vertical(pixels, stride, rows, top, across),
-        (false, false) if order == Order::RowsFirst => {
-            let between = vertical(pixels, stride, rows, top, across.clone());
-            horizontal(&between, across.len(), columns, left)
-        }
-        (false, false) => {
-            let between = horizontal(pixels, stride, columns, 0);
-            let stride = width * CHANNELS;
-            vertical(&between, stride, rows, top, 0..stride)
-        }
-    }
-}
-
-/// `source` has rows of `stride` bytes that begin at column `first` of the photograph.
-fn horizontal(source: &[u8], stride: usize, columns: &Side, first: usize) -> Vec<u8> {
-    let width = columns.spans.len() * CHANNELS;
-    let mut out = vec![0; source.len() / stride * width];
-    for (row, out) in source.chunks_exact(stride).zip(out.chunks_exact_mut(width)) {
-        for (out, (start, weights)) in out.chunks_exact_mut(CHANNELS).zip(columns.taps()) {
-            let mut sums = [HALF; CHANNELS];
-            let pixels = row[(start - first) * CHANNELS..].chunks_exact(CHANNELS);
-            for (pixel, &weight) in pixels.zip(weights) {
-                for (sum, &byte) in sums.iter_mut().zip(pixel) {
-                    *sum += i32::from(byte) * weight;
-                }
-            }
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = clip(sum);
-            }
-        }
-    }
-    out
-}
-
-/// `source` begins at row `first` of the photograph; of its rows the bytes `across` are wanted.
-fn vertical(
-    source: &[u8],
-    stride: usize,
-    rows: &Side,
-    first: usize,
-    across: Range<usize>,
-) -> Vec<u8> {
-    let width = across.len();
-    let mut out = vec![0; rows.spans.len() * width];
-    for (out, (start, weights)) in out.chunks_exact_mut(width).zip(rows.taps()) {
-        let source = &source[(start - first) * stride..];
-        for (index, out) in out.chunks_mut(LANES).enumerate() {
-            let begin = across.start + index * LANES;
-            match out.as_chunks_mut::<LANES>() {
-                ([out], _) => sum_lanes(source, stride, begin, weights, out),
-                (_, out) => {
-                    for (offset, out) in out.iter_mut().enumerate() {
-                        sum_lanes(
-                            source,
-                            stride,
-                            begin + offset,
-                            weights,
-                            std::array::from_mut(out),
-                        );
-                    }
-                }
-            }
-        }
-    }
-    out
-}
-
-/// Sums `N` bytes side by side, down the rows.
-fn sum_lanes<const N: usize>(
-    source: &[u8],
-    stride: usize,
-    begin: usize,
-    weights: &[i32],
-    out: &mut [u8; N],
-) {
-    let mut sums = [HALF; N];
-    for (row, &weight) in source.chunks(stride).zip(weights) {
-        for (sum, &byte) in sums.iter_mut().zip(&row[begin..begin + N]) {
-            *sum += i32::from(byte) * weight;
-        }
-    }
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = clip(sum);
-    }
-}
-
-fn clip(sum: i32) -> u8 {
-    (sum >> FRACTION).clamp(0, 255) as u8
 }

@@ -1,0 +1,549 @@
+"""Augmentation, by torchvision's names and definitions, drawn and done in Rust.
+
+    import cnnzoo as cz
+
+    train = cz.transforms.imagenet_train(224, augment=cz.transforms.RandAugment())
+    x = train("photo.jpg", seed=0, epoch=3, index=17)    # float32 (3, 224, 224)
+    train.preview("photo.jpg")                           # a grid picture, which Jupyter shows
+
+What is drawn follows from seed, epoch and index alone: neither from what was drawn before nor from
+the number of threads. Distributions are torchvision's, and pixels are equal, in every bit, to those
+of its functions on Pillow pictures; its generator would draw other numbers.
+
+A transform begins with 8-bit photographs and ends with float32 numbers, as if torchvision's
+`ToTensor` stood where `Normalize` is: bytes are divided by 255, then normalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, TypeAlias
+
+from cnnzoo._transform import (
+    Compose,
+    Preview,
+    Range,
+    Size,
+    Transform,
+    choice,
+    count,
+    fill_of,
+    margins,
+    number,
+    numbers,
+    pair,
+    sides,
+)
+from cnnzoo.errors import ArgumentError
+
+__all__ = [
+    "AutoAugment",
+    "CenterCrop",
+    "ColorJitter",
+    "Compose",
+    "Grayscale",
+    "Normalize",
+    "Preview",
+    "RandAugment",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomHorizontalFlip",
+    "RandomResizedCrop",
+    "RandomShift",
+    "RandomVerticalFlip",
+    "Resize",
+    "Transform",
+    "TrivialAugmentWide",
+    "cifar_eval",
+    "cifar_train",
+    "fashion_mnist_eval",
+    "fashion_mnist_train",
+    "imagenet_eval",
+    "imagenet_train",
+]
+
+Padding: TypeAlias = "int | tuple[int, int] | tuple[int, int, int, int]"
+Fill: TypeAlias = "int | tuple[int, int, int]"
+
+INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# (125.3, 123.0, 113.9) / 255 and (63.0, 62.1, 66.7) / 255, which the CIFAR networks here expect.
+CIFAR_MEAN, CIFAR_STD = (0.49137256, 0.48235294, 0.44666666), (0.24705882, 0.24352941, 0.2615686)
+FASHION_MNIST_MEAN, FASHION_MNIST_STD = (0.2860,), (0.3530,)
+
+
+@dataclass(frozen=True, repr=False)
+class Resize(Transform):
+    """Resize, as Pillow does.
+
+    Attributes:
+        size: Pixels of the short side; the long side keeps the ratio, rounded down. Or (height,
+            width).
+        max_size: Pixels that the long side may have at most; the short side follows.
+        interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
+    """
+
+    size: Size
+    _: KW_ONLY
+    max_size: int | None = None
+    interpolation: str = "bilinear"
+
+    def _options(self) -> dict[str, Any]:
+        single = isinstance(self.size, int)
+        height, width = sides("Resize: size", self.size)
+        options = {
+            "height": height,
+            "interpolation": choice(
+                f"{type(self).__name__}: interpolation", self.interpolation, INTERPOLATIONS
+            ),
+        }
+        if not single:
+            options["width"] = width
+        if self.max_size is not None:
+            options["max_size"] = count("Resize: max_size", self.max_size)
+        return options
+
+
+@dataclass(frozen=True, repr=False)
+class CenterCrop(Transform):
+    """Cut out the middle; black lies around it where the photograph is smaller.
+
+    Attributes:
+        size: Pixels of each side, or (height, width).
+    """
+
+    size: Size
+
+    def _options(self) -> dict[str, Any]:
+        height, width = sides("CenterCrop: size", self.size)
+        return {"height": height, "width": width}
+
+
+@dataclass(frozen=True, repr=False)
+class RandomCrop(Transform):
+    """Cut out a part at a random place.
+
+    Attributes:
+        size: Pixels of each side, or (height, width).
+        padding: Pixels around the photograph first: all sides, (left and right, top and bottom) or
+            (left, top, right, bottom).
+        pad_if_needed: Pad a photograph that is too small, which is an error otherwise.
+        fill: A byte, or (red, green, blue).
+        padding_mode: constant (the fill), edge, reflect or symmetric.
+    """
+
+    size: Size
+    _: KW_ONLY
+    padding: Padding = 0
+    pad_if_needed: bool = False
+    fill: Fill = 0
+    padding_mode: str = "constant"
+
+    def _options(self) -> dict[str, Any]:
+        height, width = sides("RandomCrop: size", self.size)
+        return {
+            "height": height,
+            "width": width,
+            "padding": margins("RandomCrop: padding", self.padding),
+            "pad_if_needed": bool(self.pad_if_needed),
+            "fill": fill_of("RandomCrop: fill", self.fill),
+            "padding_mode": choice(
+                f"{type(self).__name__}: padding_mode", self.padding_mode, PADDING_MODES
+            ),
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class RandomShift(Transform):
+    """Move the photograph by a few pixels: a crop of its own size, after padding.
+
+    With `RandomHorizontalFlip` this is how AlexNet and the CIFAR networks were trained.
+
+    Attributes:
+        padding: By how many pixels at most; see `RandomCrop`.
+        fill: A byte, or (red, green, blue).
+        padding_mode: constant (the fill), edge, reflect or symmetric.
+    """
+
+    padding: Padding
+    _: KW_ONLY
+    fill: Fill = 0
+    padding_mode: str = "constant"
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "padding": margins("RandomShift: padding", self.padding),
+            "fill": fill_of("RandomShift: fill", self.fill),
+            "padding_mode": choice(
+                f"{type(self).__name__}: padding_mode", self.padding_mode, PADDING_MODES
+            ),
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class RandomResizedCrop(Transform):
+    """Cut out a part of random area and ratio, and resize it.
+
+    Ten parts are drawn at most until one lies inside; then it is the largest one in the middle.
+
+    Attributes:
+        size: Pixels of each side, or (height, width).
+        scale: The part's area over the photograph's, from and to.
+        ratio: The part's width over its height, from and to.
+        interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
+    """
+
+    size: Size
+    _: KW_ONLY
+    scale: Range = (0.08, 1.0)
+    ratio: Range = (3 / 4, 4 / 3)
+    interpolation: str = "bilinear"
+
+    def _options(self) -> dict[str, Any]:
+        height, width = sides("RandomResizedCrop: size", self.size)
+        return {
+            "height": height,
+            "width": width,
+            "scale": pair("RandomResizedCrop: scale", self.scale),
+            "ratio": pair("RandomResizedCrop: ratio", self.ratio),
+            "interpolation": choice(
+                f"{type(self).__name__}: interpolation", self.interpolation, INTERPOLATIONS
+            ),
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class RandomHorizontalFlip(Transform):
+    """Swap left and right.
+
+    Attributes:
+        p: How often.
+    """
+
+    p: float = 0.5
+
+    def _options(self) -> dict[str, Any]:
+        return {"p": number("RandomHorizontalFlip: p", self.p)}
+
+
+@dataclass(frozen=True, repr=False)
+class RandomVerticalFlip(Transform):
+    """Swap top and bottom.
+
+    Attributes:
+        p: How often.
+    """
+
+    p: float = 0.5
+
+    def _options(self) -> dict[str, Any]:
+        return {"p": number("RandomVerticalFlip: p", self.p)}
+
+
+@dataclass(frozen=True, repr=False)
+class ColorJitter(Transform):
+    """Change brightness, contrast, saturation and hue by random factors, in random order.
+
+    Attributes:
+        brightness: A factor is drawn from 1 - x (not below 0) to 1 + x, or from the pair given.
+        contrast: Likewise.
+        saturation: Likewise.
+        hue: A part of the circle of colours is drawn from -x to x, at most 0.5, or from the pair.
+    """
+
+    brightness: float | Range = 0.0
+    contrast: float | Range = 0.0
+    saturation: float | Range = 0.0
+    hue: float | Range = 0.0
+
+    def _options(self) -> dict[str, Any]:
+        options = {}
+        for name, middle in (
+            ("brightness", 1.0),
+            ("contrast", 1.0),
+            ("saturation", 1.0),
+            ("hue", 0.0),
+        ):
+            at, value = f"ColorJitter: {name}", getattr(self, name)
+            if isinstance(value, Sequence):
+                low, high = pair(at, value)
+            else:
+                reach = number(at, value)
+                if reach < 0:
+                    raise ArgumentError(f"{at}: expected a number not below 0, got {value}")
+                low, high = middle - reach, middle + reach
+                low = max(low, 0.0) if middle else low
+            if (low, high) != (middle, middle):
+                options[name] = [low, high]
+        return options
+
+
+@dataclass(frozen=True, repr=False)
+class Grayscale(Transform):
+    """Take the luma.
+
+    Attributes:
+        num_output_channels: 1, or 3 equal ones.
+    """
+
+    num_output_channels: int = 1
+
+    def _options(self) -> dict[str, Any]:
+        at = "Grayscale: num_output_channels"
+        return {"num_output_channels": count(at, self.num_output_channels)}
+
+
+@dataclass(frozen=True, repr=False)
+class RandAugment(Transform):
+    """Do `num_ops` of 14 operations, drawn blindly, at one strength (Cubuk et al., 1909.13719).
+
+    Attributes:
+        num_ops: How many, one after another.
+        magnitude: The strength, 0 to `num_magnitude_bins` - 1.
+        num_magnitude_bins: How many strengths there are.
+        fill: A byte, or (red, green, blue), where shears, moves and turns leave nothing.
+    """
+
+    _: KW_ONLY
+    num_ops: int = 2
+    magnitude: int = 9
+    num_magnitude_bins: int = 31
+    fill: Fill = 0
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "num_ops": count("RandAugment: num_ops", self.num_ops),
+            "magnitude": count("RandAugment: magnitude", self.magnitude),
+            "num_magnitude_bins": count("RandAugment: num_magnitude_bins", self.num_magnitude_bins),
+            "fill": fill_of("RandAugment: fill", self.fill),
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class TrivialAugmentWide(Transform):
+    """Do one of 14 operations, drawn blindly, at a strength drawn blindly (2103.10158).
+
+    Attributes:
+        num_magnitude_bins: How many strengths there are.
+        fill: A byte, or (red, green, blue), where shears, moves and turns leave nothing.
+    """
+
+    _: KW_ONLY
+    num_magnitude_bins: int = 31
+    fill: Fill = 0
+
+    def _options(self) -> dict[str, Any]:
+        at = "TrivialAugmentWide: num_magnitude_bins"
+        return {
+            "num_magnitude_bins": count(at, self.num_magnitude_bins),
+            "fill": fill_of("TrivialAugmentWide: fill", self.fill),
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class AutoAugment(Transform):
+    """Do one of 25 pairs of operations that a search found good (Cubuk et al., 1805.09501).
+
+    Attributes:
+        policy: The data set of the search: imagenet, cifar10 or svhn.
+        fill: A byte, or (red, green, blue), where shears, moves and turns leave nothing.
+    """
+
+    policy: str = "imagenet"
+    _: KW_ONLY
+    fill: Fill = 0
+
+    def _options(self) -> dict[str, Any]:
+        policy = choice("AutoAugment: policy", self.policy, ("imagenet", "cifar10", "svhn"))
+        return {"policy": policy, "fill": fill_of("AutoAugment: fill", self.fill)}
+
+
+@dataclass(frozen=True, repr=False)
+class Normalize(Transform):
+    """Divide bytes by 255, subtract `mean`, divide by `std`, channel by channel, in float32.
+
+    Attributes:
+        mean: A number for each channel, or one for all.
+        std: Likewise.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "mean": numbers("Normalize: mean", self.mean),
+            "std": numbers("Normalize: std", self.std),
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class RandomErasing(Transform):
+    """Overwrite a random rectangle, after normalising (Zhong et al., 1708.04896).
+
+    Attributes:
+        p: How often.
+        scale: The rectangle's area over the picture's, from and to.
+        ratio: The rectangle's height over its width, from and to.
+        value: A number, one for each channel, or "random": normal noise.
+    """
+
+    p: float = 0.5
+    _: KW_ONLY
+    scale: Range = (0.02, 0.33)
+    ratio: Range = (0.3, 3.3)
+    value: float | tuple[float, ...] | str = 0.0
+
+    def _options(self) -> dict[str, Any]:
+        if isinstance(self.value, str):
+            if self.value != "random":
+                raise ArgumentError(
+                    f"RandomErasing: value: expected a number, one for each channel or 'random', "
+                    f"got {self.value!r}"
+                )
+            value: Any = "noise"
+        else:
+            value = {"numbers": numbers("RandomErasing: value", self.value)}
+        return {
+            "p": number("RandomErasing: p", self.p),
+            "scale": pair("RandomErasing: scale", self.scale),
+            "ratio": pair("RandomErasing: ratio", self.ratio),
+            "value": value,
+        }
+
+
+def imagenet_train(
+    size: int = 224,
+    *,
+    scale: Range = (0.08, 1.0),
+    ratio: Range = (3 / 4, 4 / 3),
+    interpolation: str = "bilinear",
+    flip: float = 0.5,
+    color_jitter: float = 0.0,
+    augment: Transform | None = None,
+    erasing: float = 0.0,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+) -> Compose:
+    """Training on ImageNet as torchvision's recipes have it: a part, resized, perhaps mirrored.
+
+    Args:
+        size: Pixels of each side.
+        scale: See `RandomResizedCrop`.
+        ratio: See `RandomResizedCrop`.
+        interpolation: See `RandomResizedCrop`.
+        flip: How often left and right are swapped.
+        color_jitter: Of brightness, contrast and saturation.
+        augment: A policy: `RandAugment()`, `TrivialAugmentWide()` or `AutoAugment()`.
+        erasing: How often a rectangle is erased.
+        mean: Of red, green and blue, between 0 and 1.
+        std: Of red, green and blue.
+
+    Returns:
+        A transform to float32 (3, size, size).
+    """
+    jitter = ColorJitter(color_jitter, color_jitter, color_jitter) if color_jitter else None
+    steps = [
+        RandomResizedCrop(size, scale=scale, ratio=ratio, interpolation=interpolation),
+        RandomHorizontalFlip(flip) if flip else None,
+        jitter,
+        augment,
+        Normalize(mean, std),
+        RandomErasing(erasing) if erasing else None,
+    ]
+    return Compose([step for step in steps if step is not None])
+
+
+def imagenet_eval(
+    size: int = 224,
+    *,
+    resize: int = 256,
+    interpolation: str = "bilinear",
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+) -> Compose:
+    """Evaluation on ImageNet: the middle of the resized photograph, as `Preprocess` does it.
+
+    Args:
+        size: Pixels of each side.
+        resize: Pixels of the short side before the middle is cut out.
+        interpolation: See `Resize`.
+        mean: Of red, green and blue, between 0 and 1.
+        std: Of red, green and blue.
+
+    Returns:
+        A transform to float32 (3, size, size).
+    """
+    return Compose(
+        [Resize(resize, interpolation=interpolation), CenterCrop(size), Normalize(mean, std)]
+    )
+
+
+def cifar_train(
+    *,
+    padding: int = 4,
+    flip: float = 0.5,
+    augment: Transform | None = None,
+    erasing: float = 0.0,
+) -> Compose:
+    """Training on CIFAR-10 and CIFAR-100 as in the ResNet paper: moved, perhaps mirrored.
+
+    Args:
+        padding: By how many pixels it is moved at most.
+        flip: How often left and right are swapped.
+        augment: A policy: `AutoAugment("cifar10")`, `RandAugment()` or `TrivialAugmentWide()`.
+        erasing: How often a rectangle is erased.
+
+    Returns:
+        A transform to float32 (3, 32, 32).
+    """
+    normalize = Normalize(CIFAR_MEAN, CIFAR_STD)
+    return Compose(_shifted(padding, flip, augment, normalize, erasing), channels=3)
+
+
+def cifar_eval() -> Compose:
+    """Evaluation on CIFAR-10 and CIFAR-100: the pictures as they are, to float32 (3, 32, 32)."""
+    return Compose([Normalize(CIFAR_MEAN, CIFAR_STD)])
+
+
+def fashion_mnist_train(
+    *,
+    padding: int = 2,
+    flip: float = 0.5,
+    augment: Transform | None = None,
+    erasing: float = 0.0,
+) -> Compose:
+    """Training on Fashion-MNIST: moved, perhaps mirrored, in one channel.
+
+    Args:
+        padding: By how many pixels it is moved at most.
+        flip: How often left and right are swapped.
+        augment: A policy: `RandAugment()` or `TrivialAugmentWide()`.
+        erasing: How often a rectangle is erased.
+
+    Returns:
+        A transform to float32 (1, 28, 28).
+    """
+    normalize = Normalize(FASHION_MNIST_MEAN, FASHION_MNIST_STD)
+    return Compose(_shifted(padding, flip, augment, normalize, erasing), channels=1)
+
+
+def fashion_mnist_eval() -> Compose:
+    """Evaluation on Fashion-MNIST: the pictures as they are, to float32 (1, 28, 28)."""
+    return Compose([Normalize(FASHION_MNIST_MEAN, FASHION_MNIST_STD)])
+
+
+def _shifted(
+    padding: int, flip: float, augment: Transform | None, normalize: Normalize, erasing: float
+) -> list[Transform]:
+    steps = [
+        RandomShift(padding) if padding else None,
+        RandomHorizontalFlip(flip) if flip else None,
+        augment,
+        normalize,
+        RandomErasing(erasing) if erasing else None,
+    ]
+    return [step for step in steps if step is not None]

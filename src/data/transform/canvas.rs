@@ -1,0 +1,138 @@
+//! A photograph under work. Crops and flips are noted, and made real when an operation needs the pixels as they lie.
+
+use std::borrow::Cow;
+
+use crate::Result;
+use crate::data::Photo;
+use crate::data::photo::{CHANNELS, View, Window};
+
+#[derive(Debug)]
+pub struct Canvas<'a> {
+    photo: Cow<'a, Photo>,
+    /// The part that is left of the photograph.
+    window: Window,
+    mirrored: bool,
+    upside_down: bool,
+}
+
+impl<'a> Canvas<'a> {
+    pub fn new(photo: Cow<'a, Photo>) -> Self {
+        let window = Window { left: 0, top: 0, width: photo.width(), height: photo.height() };
+        Self { photo, window, mirrored: false, upside_down: false }
+    }
+
+    pub fn width(&self) -> usize {
+        self.window.width
+    }
+
+    pub fn height(&self) -> usize {
+        self.window.height
+    }
+
+    pub fn channels(&self) -> usize {
+        self.photo.channels()
+    }
+
+    pub fn replace(&mut self, photo: Photo) {
+        *self = Self::new(Cow::Owned(photo));
+    }
+
+    pub fn flip_horizontal(&mut self) {
+        self.mirrored = !self.mirrored;
+    }
+
+    pub fn flip_vertical(&mut self) {
+        self.upside_down = !self.upside_down;
+    }
+
+    /// Keeps a part, which lies inside.
+    pub fn crop(&mut self, part: Window) {
+        let Window { left, top, width, height } = part;
+        let left = if self.mirrored { self.width() - width - left } else { left };
+        let top = if self.upside_down { self.height() - height - top } else { top };
+        let Window { left: x, top: y, .. } = self.window;
+        self.window = Window { left: x + left, top: y + top, width, height };
+    }
+
+    /// The pixels as they lie.
+    pub fn upright(&mut self) -> Result<View<'_>> {
+        if self.mirrored || self.upside_down {
+            let Self { mirrored, upside_down, .. } = *self;
+            let view = self.photo.part(self.window);
+            let channels = view.channels;
+            let mut pixels = Vec::with_capacity(view.width * view.height * channels);
+            for index in 0..view.height {
+                let row = if upside_down { view.height - 1 - index } else { index };
+                let row = &view.pixels[row * view.stride..][..view.width * channels];
+                if mirrored {
+                    pixels.extend(row.rchunks_exact(channels).flatten());
+                } else {
+                    pixels.extend_from_slice(row);
+                }
+            }
+            let photo = Photo::with_channels(view.width, view.height, channels, pixels)?;
+            self.replace(photo);
+        }
+        Ok(self.photo.part(self.window))
+    }
+
+    /// The pixels, to be changed one by one: their place does not count, so flips stay notes.
+    pub fn pixels_mut(&mut self) -> Result<&mut [u8]> {
+        let view = self.photo.part(self.window);
+        if view.height < self.photo.height() || view.width < self.photo.width() {
+            let pixels = view.rows().flatten().copied().collect();
+            let photo = Photo::with_channels(view.width, view.height, view.channels, pixels)?;
+            self.window = Window { left: 0, top: 0, ..self.window };
+            self.photo = Cow::Owned(photo);
+        }
+        Ok(self.photo.to_mut().pixels_mut())
+    }
+
+    /// In another number of channels.
+    pub fn convert(&mut self, channels: usize) -> Result<()> {
+        if channels != self.channels() {
+            self.pixels_mut()?;
+            self.photo = Cow::Owned(self.photo.to_channels(channels).into_owned());
+        }
+        Ok(())
+    }
+
+    /// Writes (channels, height, width) numbers: of each byte what the table of its channel says.
+    pub fn write(&self, tables: &[[f32; 256]], out: &mut [f32]) {
+        let view = self.photo.part(self.window);
+        let (width, area) = (view.width, view.width * view.height);
+        for (index, row) in view.rows().enumerate() {
+            let index = if self.upside_down { view.height - 1 - index } else { index };
+            let at = index * width..(index + 1) * width;
+            if view.channels == 1 {
+                let out = &mut out[at];
+                for (out, &byte) in out.iter_mut().zip(row) {
+                    *out = tables[0][usize::from(byte)];
+                }
+                if self.mirrored {
+                    out.reverse();
+                }
+                continue;
+            }
+            let (red, rest) = out.split_at_mut(area);
+            let (green, blue) = rest.split_at_mut(area);
+            let planes = [&mut red[at.clone()], &mut green[at.clone()], &mut blue[at]];
+            let (pixels, _) = row.as_chunks::<CHANNELS>();
+            for (channel, (plane, table)) in planes.into_iter().zip(tables).enumerate() {
+                let bytes = pixels.iter().map(|pixel| table[usize::from(pixel[channel])]);
+                if self.mirrored {
+                    plane.iter_mut().rev().zip(bytes).for_each(|(out, value)| *out = value);
+                } else {
+                    plane.iter_mut().zip(bytes).for_each(|(out, value)| *out = value);
+                }
+            }
+        }
+    }
+
+    /// The photograph as it is now.
+    pub fn into_photo(mut self) -> Result<Photo> {
+        self.upright()?;
+        self.pixels_mut()?;
+        Ok(self.photo.into_owned())
+    }
+}

@@ -1,0 +1,95 @@
+//! Margins around a photograph.
+
+use serde::{Deserialize, Serialize};
+
+use super::canvas::Canvas;
+use crate::Result;
+use crate::data::photo::{CHANNELS, Photo, luma};
+
+/// Pixels that are added at each side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Margins {
+    pub left: usize,
+    pub top: usize,
+    pub right: usize,
+    pub bottom: usize,
+}
+
+/// What margins are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PaddingMode {
+    /// One colour.
+    #[default]
+    Constant,
+    /// The outermost pixel, again and again.
+    Edge,
+    /// The photograph mirrored at its outermost pixel.
+    Reflect,
+    /// The photograph mirrored at its edge, so that the outermost pixel comes twice.
+    Symmetric,
+}
+
+impl PaddingMode {
+    /// Which pixel of a side of `length` is seen at `place`, which may lie outside.
+    fn source(self, place: i64, length: usize) -> Option<usize> {
+        let length = length as i64;
+        let inside = (0..length).contains(&place);
+        let place = match self {
+            Self::Constant if inside => place,
+            Self::Constant => return None,
+            Self::Edge => place.clamp(0, length - 1),
+            // A side of one pixel has nothing to mirror.
+            Self::Reflect if length == 1 => 0,
+            Self::Reflect => {
+                let around = place.rem_euclid(2 * (length - 1));
+                around.min(2 * (length - 1) - around)
+            }
+            Self::Symmetric => {
+                let around = place.rem_euclid(2 * length);
+                around.min(2 * length - 1 - around)
+            }
+        };
+        Some(place as usize)
+    }
+}
+
+/// As many bytes of a colour as a pixel has.
+pub fn colour(fill: [u8; CHANNELS], channels: usize) -> Vec<u8> {
+    if channels == 1 { vec![luma(fill)] } else { fill.to_vec() }
+}
+
+pub fn enlarge(
+    canvas: &mut Canvas<'_>,
+    margins: Margins,
+    fill: [u8; CHANNELS],
+    mode: PaddingMode,
+) -> Result<()> {
+    if margins == Margins::default() {
+        return Ok(());
+    }
+    let Margins { left, top, right, bottom } = margins;
+    let view = canvas.upright()?;
+    let channels = view.channels;
+    let (width, height) = (left + view.width + right, top + view.height + bottom);
+    let columns: Vec<Option<usize>> =
+        (0..width).map(|column| mode.source(column as i64 - left as i64, view.width)).collect();
+    let fill = colour(fill, channels);
+    let mut pixels = Vec::with_capacity(width * height * channels);
+    for row in 0..height {
+        let Some(row) = mode.source(row as i64 - top as i64, view.height) else {
+            (0..width).for_each(|_| pixels.extend_from_slice(&fill));
+            continue;
+        };
+        let row = &view.pixels[row * view.stride..];
+        for column in &columns {
+            pixels.extend_from_slice(
+                column.map_or(&fill[..], |column| &row[column * channels..][..channels]),
+            );
+        }
+    }
+    let photo = Photo::with_channels(width, height, channels, pixels)?;
+    canvas.replace(photo);
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Random erasing: a rectangle of the numbers is lost.
+
+use rand::SeedableRng;
+use serde::{Deserialize, Serialize};
+
+use super::chance::{below, between, happens, normal};
+use super::step::{Size, check_probability, check_range, check_ratio};
+use crate::data::Random;
+use crate::{Error, Result};
+
+/// How often a rectangle is drawn that may lie inside, before nothing is erased.
+const TRIES: usize = 10;
+
+/// What a rectangle is filled with, after normalising.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    /// The same number everywhere, or one for each channel.
+    Numbers(Vec<f32>),
+    /// A normal deviate for each number.
+    Noise,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RandomErasing {
+    /// How often something is erased.
+    pub p: f64,
+    /// The rectangle's area over the picture's, from and to.
+    pub scale: [f64; 2],
+    /// The rectangle's height over its width, from and to; its logarithm is uniform.
+    pub ratio: [f64; 2],
+    pub value: Value,
+}
+
+/// A rectangle to be erased.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Erasure {
+    pub top: usize,
+    pub left: usize,
+    pub height: usize,
+    pub width: usize,
+    pub value: Value,
+    /// Of the noise.
+    pub seed: u64,
+}
+
+impl RandomErasing {
+    pub fn check(&self, channels: usize) -> Result<()> {
+        check_probability("RandomErasing: p", self.p)?;
+        check_range("RandomErasing: scale", self.scale, [0.0, 1.0])?;
+        check_ratio("RandomErasing: ratio", self.ratio)?;
+        match &self.value {
+            Value::Numbers(numbers) if numbers.len() != 1 && numbers.len() != channels => {
+                Err(Error::Argument {
+                    at: "RandomErasing: value".into(),
+                    expected: format!("a number, or one for each of {channels} channels"),
+                    got: format!("{} numbers", numbers.len()),
+                })
+            }
+            Value::Numbers(_) | Value::Noise => Ok(()),
+        }
+    }
+
+    pub fn draw(&self, random: &mut Random, size: Size) -> Option<Erasure> {
+        if !happens(random, self.p) {
+            return None;
+        }
+        let area = (size.width * size.height) as f64;
+        let logarithms = self.ratio.map(f64::ln);
+        for _ in 0..TRIES {
+            let target = area * between(random, self.scale);
+            let ratio = between(random, logarithms).exp();
+            let height = (target * ratio).sqrt().round_ties_even() as usize;
+            let width = (target / ratio).sqrt().round_ties_even() as usize;
+            if height < size.height && width < size.width {
+                let top = below(random, size.height - height + 1);
+                let left = below(random, size.width - width + 1);
+                let seed = match self.value {
+                    Value::Noise => below(random, 1 << 32) as u64,
+                    Value::Numbers(_) => 0,
+                };
+                return Some(Erasure { top, left, height, width, value: self.value.clone(), seed });
+            }
+        }
+        None
+    }
+}
+
+impl Erasure {
+    /// On numbers of shape (channels, height, width).
+    pub fn apply(&self, numbers: &mut [f32], size: Size) {
+        let mut random = Random::seed_from_u64(self.seed);
+        let planes = numbers.chunks_exact_mut(size.width * size.height);
+        for (channel, plane) in planes.enumerate() {
+            for row in plane.chunks_exact_mut(size.width).skip(self.top).take(self.height) {
+                let row = &mut row[self.left..self.left + self.width];
+                match &self.value {
+                    Value::Numbers(values) => row.fill(values[channel.min(values.len() - 1)]),
+                    Value::Noise => row.fill_with(|| normal(&mut random) as f32),
+                }
+            }
+        }
+    }
+}

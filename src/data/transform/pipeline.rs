@@ -1,0 +1,157 @@
+//! Steps in a row, from a photograph to the numbers of one sample.
+
+use serde::{Deserialize, Serialize};
+
+use super::canvas::Canvas;
+use super::erase::Erasure;
+use super::operation::Operation;
+use super::step::{Size, Step};
+use crate::data::photo::CHANNELS;
+use crate::data::preprocess::normalised;
+use crate::data::{Key, Photo, Prepare};
+use crate::{Error, Result};
+
+/// Checked steps: first those on bytes, then at most one `Normalize`, then `RandomErasing`. Without `Normalize` the
+/// numbers are bytes over 255.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    steps: Vec<Step>,
+    /// Of photographs at the start; others are converted.
+    channels: usize,
+    /// Of what comes out.
+    out_channels: usize,
+    /// Of each channel, what its bytes become.
+    tables: Vec<[f32; 256]>,
+}
+
+/// What chance made of the steps for one photograph.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Drawn {
+    pub operations: Vec<Operation>,
+    pub erasures: Vec<Erasure>,
+}
+
+impl Pipeline {
+    /// `channels` is 1 (grey) or 3. Without it: what `Normalize` has numbers for, and 3 where that is not said.
+    ///
+    /// Fails with `Error::Argument` where a step has a value that it cannot take, or stands in the wrong place.
+    pub fn new(steps: Vec<Step>, channels: Option<usize>) -> Result<Self> {
+        let channels = channels.unwrap_or_else(|| expected_channels(&steps));
+        if channels != 1 && channels != CHANNELS {
+            return Err(Error::Argument {
+                at: "Compose: channels".into(),
+                expected: "1 or 3".into(),
+                got: channels.to_string(),
+            });
+        }
+        check_order(&steps)?;
+        let mut out_channels = channels;
+        for step in &steps {
+            step.check(out_channels)?;
+            (_, out_channels) = step.shape(Size { height: 1, width: 1 }, out_channels);
+        }
+        let tables = tables(&steps, out_channels);
+        Ok(Self { steps, channels, out_channels, tables })
+    }
+
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Of photographs at the start, 1 or 3.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// What is done to a photograph of this size, by this key.
+    ///
+    /// Fails with `Error::Argument` where a part is to be cut that is larger than the photograph.
+    pub fn draw(&self, height: usize, width: usize, key: Key) -> Result<Drawn> {
+        let mut random = key.random();
+        let mut size = Size { height, width };
+        let mut drawn = Drawn::default();
+        for step in &self.steps {
+            step.draw(&mut random, size, &mut drawn)?;
+            (size, _) = step.shape(size, self.channels);
+        }
+        Ok(drawn)
+    }
+}
+
+impl Prepare for Pipeline {
+    fn shape(&self, height: usize, width: usize) -> [usize; 3] {
+        let step = |size, step: &Step| step.shape(size, self.channels).0;
+        let Size { height, width } = self.steps.iter().fold(Size { height, width }, step);
+        [self.out_channels, height, width]
+    }
+
+    fn write(&self, photo: &Photo, key: Key, out: &mut [f32]) -> Result<()> {
+        let [channels, height, width] = self.shape(photo.height(), photo.width());
+        if out.len() != channels * height * width {
+            return Err(Error::Shape {
+                at: "transform".into(),
+                expected: format!("{channels} * {height} * {width} numbers"),
+                got: out.len().to_string(),
+            });
+        }
+        let drawn = self.draw(photo.height(), photo.width(), key)?;
+        let mut canvas = Canvas::new(photo.to_channels(self.channels));
+        for operation in &drawn.operations {
+            operation.draw_on(&mut canvas)?;
+        }
+        canvas.write(&self.tables, out);
+        for erasure in &drawn.erasures {
+            erasure.apply(out, Size { height, width });
+        }
+        Ok(())
+    }
+}
+
+/// What the steps are for: the channels that `Normalize` has numbers for, if none before it makes its own.
+fn expected_channels(steps: &[Step]) -> usize {
+    for step in steps {
+        match step {
+            Step::Grayscale(_) => return CHANNELS,
+            Step::Normalize(normalize) => return normalize.mean.len().max(normalize.std.len()),
+            _ => {}
+        }
+    }
+    CHANNELS
+}
+
+/// Steps on bytes come first, and steps on numbers last.
+fn check_order(steps: &[Step]) -> Result<()> {
+    let place = |step: &Step| match step {
+        Step::Normalize(_) => 1,
+        Step::RandomErasing(_) => 2,
+        _ => 0,
+    };
+    for pair in steps.windows(2) {
+        let [before, after] = pair else { continue };
+        let twice = place(before) == 1 && place(after) == 1;
+        if twice || place(before) > place(after) {
+            return Err(Error::Argument {
+                at: "Compose".into(),
+                expected: "steps on bytes, then one Normalize, then RandomErasing".into(),
+                got: format!("{} after {}", after.name(), before.name()),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn tables(steps: &[Step], channels: usize) -> Vec<[f32; 256]> {
+    let normalize = steps.iter().find_map(|step| match step {
+        Step::Normalize(normalize) => Some(normalize),
+        _ => None,
+    });
+    let of = |numbers: &[f32], channel: usize| numbers[channel.min(numbers.len() - 1)];
+    (0..channels)
+        .map(|channel| match normalize {
+            Some(normalize) => {
+                normalised(of(&normalize.mean, channel), of(&normalize.std, channel))
+            }
+            None => std::array::from_fn(|byte| byte as f32 / 255.0),
+        })
+        .collect()
+}

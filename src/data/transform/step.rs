@@ -1,0 +1,227 @@
+//! The steps of a recipe, as options.
+
+use serde::{Deserialize, Serialize};
+
+use super::augment::{RandAugment, TrivialAugmentWide};
+use super::color_jitter::ColorJitter;
+use super::crop::{CenterCrop, RandomCrop, RandomShift};
+use super::erase::RandomErasing;
+use super::flip::Flip;
+use super::operation::Operation;
+use super::pipeline::Drawn;
+use super::policy::AutoAugment;
+use super::random_resized_crop::RandomResizedCrop;
+use super::resize::Resize;
+use crate::data::Random;
+use crate::data::photo::CHANNELS;
+use crate::{Error, Result};
+
+/// Of a picture, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    pub height: usize,
+    pub width: usize,
+}
+
+/// Each has the name and the options of torchvision's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step")]
+pub enum Step {
+    Resize(Resize),
+    CenterCrop(CenterCrop),
+    RandomCrop(RandomCrop),
+    RandomShift(RandomShift),
+    RandomResizedCrop(RandomResizedCrop),
+    RandomHorizontalFlip(Flip),
+    RandomVerticalFlip(Flip),
+    ColorJitter(ColorJitter),
+    Grayscale(Grayscale),
+    RandAugment(RandAugment),
+    TrivialAugmentWide(TrivialAugmentWide),
+    AutoAugment(AutoAugment),
+    Normalize(Normalize),
+    RandomErasing(RandomErasing),
+}
+
+/// The luma, in 1 or 3 equal channels.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grayscale {
+    pub num_output_channels: usize,
+}
+
+/// From bytes over 255 to (x - mean) / std, channel by channel; one number counts for every channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalize {
+    pub mean: Vec<f32>,
+    pub std: Vec<f32>,
+}
+
+impl Step {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Resize(_) => "Resize",
+            Self::CenterCrop(_) => "CenterCrop",
+            Self::RandomCrop(_) => "RandomCrop",
+            Self::RandomShift(_) => "RandomShift",
+            Self::RandomResizedCrop(_) => "RandomResizedCrop",
+            Self::RandomHorizontalFlip(_) => "RandomHorizontalFlip",
+            Self::RandomVerticalFlip(_) => "RandomVerticalFlip",
+            Self::ColorJitter(_) => "ColorJitter",
+            Self::Grayscale(_) => "Grayscale",
+            Self::RandAugment(_) => "RandAugment",
+            Self::TrivialAugmentWide(_) => "TrivialAugmentWide",
+            Self::AutoAugment(_) => "AutoAugment",
+            Self::Normalize(_) => "Normalize",
+            Self::RandomErasing(_) => "RandomErasing",
+        }
+    }
+
+    /// Fails with `Error::Argument` where an option has a value that it cannot take. `channels` come in.
+    pub fn check(&self, channels: usize) -> Result<()> {
+        match self {
+            Self::Resize(step) => step.check(),
+            Self::CenterCrop(step) => step.check(),
+            Self::RandomCrop(step) => step.check(),
+            Self::RandomShift(step) => step.check(),
+            Self::RandomResizedCrop(step) => step.check(),
+            Self::RandomHorizontalFlip(step) | Self::RandomVerticalFlip(step) => {
+                step.check(self.name())
+            }
+            Self::ColorJitter(step) => step.check(),
+            Self::Grayscale(step) => step.check(),
+            Self::RandAugment(step) => step.check(),
+            Self::TrivialAugmentWide(step) => step.check(),
+            Self::AutoAugment(_) => Ok(()),
+            Self::Normalize(step) => step.check(channels),
+            Self::RandomErasing(step) => step.check(channels),
+        }
+    }
+
+    /// What size and how many channels it makes of these.
+    pub fn shape(&self, size: Size, channels: usize) -> (Size, usize) {
+        let size = match *self {
+            Self::Resize(step) => step.size(size),
+            Self::CenterCrop(CenterCrop { height, width })
+            | Self::RandomCrop(RandomCrop { height, width, .. })
+            | Self::RandomResizedCrop(RandomResizedCrop { height, width, .. }) => {
+                Size { height, width }
+            }
+            Self::Grayscale(Grayscale { num_output_channels }) => {
+                return (size, num_output_channels);
+            }
+            Self::RandomShift(_)
+            | Self::RandomHorizontalFlip(_)
+            | Self::RandomVerticalFlip(_)
+            | Self::ColorJitter(_)
+            | Self::RandAugment(_)
+            | Self::TrivialAugmentWide(_)
+            | Self::AutoAugment(_)
+            | Self::Normalize(_)
+            | Self::RandomErasing(_) => size,
+        };
+        (size, channels)
+    }
+
+    /// Adds to `drawn` what is done to a photograph of this size.
+    pub fn draw(&self, random: &mut Random, size: Size, drawn: &mut Drawn) -> Result<()> {
+        let Drawn { operations, erasures } = drawn;
+        match self {
+            Self::Resize(step) => operations.push(step.draw(size)),
+            Self::CenterCrop(step) => step.draw(size, operations),
+            Self::RandomCrop(step) => step.draw(random, size, operations)?,
+            Self::RandomShift(step) => step.draw(random, size, operations)?,
+            Self::RandomResizedCrop(step) => operations.extend(step.draw(random, size)),
+            Self::RandomHorizontalFlip(step) => {
+                operations.extend(step.happens(random).then_some(Operation::FlipHorizontal));
+            }
+            Self::RandomVerticalFlip(step) => {
+                operations.extend(step.happens(random).then_some(Operation::FlipVertical));
+            }
+            Self::ColorJitter(step) => step.draw(random, operations),
+            Self::Grayscale(Grayscale { num_output_channels: channels }) => {
+                operations.push(Operation::Grayscale { channels: *channels });
+            }
+            Self::RandAugment(step) => step.draw(random, size, operations),
+            Self::TrivialAugmentWide(step) => step.draw(random, operations),
+            Self::AutoAugment(step) => step.draw(random, size, operations),
+            // Nothing to draw: the pipeline holds its tables.
+            Self::Normalize(_) => {}
+            Self::RandomErasing(step) => erasures.extend(step.draw(random, size)),
+        }
+        Ok(())
+    }
+}
+
+impl Grayscale {
+    fn check(self) -> Result<()> {
+        if self.num_output_channels == 1 || self.num_output_channels == CHANNELS {
+            return Ok(());
+        }
+        Err(flaw("Grayscale: num_output_channels", "1 or 3", self.num_output_channels))
+    }
+}
+
+impl Normalize {
+    fn check(&self, channels: usize) -> Result<()> {
+        let Self { mean, std } = self;
+        for (name, numbers) in [("mean", mean), ("std", std)] {
+            if numbers.len() != 1 && numbers.len() != channels {
+                let expected = format!("a number, or one for each of {channels} channels");
+                let got = format!("{} numbers", numbers.len());
+                return Err(flaw(&format!("Normalize: {name}"), &expected, got));
+            }
+        }
+        if mean.iter().any(|mean| !mean.is_finite()) {
+            return Err(flaw("Normalize: mean", "finite numbers", format!("{mean:?}")));
+        }
+        if std.iter().any(|std| !std.is_finite() || *std == 0.0) {
+            return Err(flaw("Normalize: std", "finite numbers, not zero", format!("{std:?}")));
+        }
+        Ok(())
+    }
+}
+
+/// The longest side of what comes out: its numbers still fit what one photograph may hold.
+const MOST_PIXELS: usize = 1 << 13;
+
+pub fn check_pixels(at: &str, side: usize) -> Result<()> {
+    if (1..=MOST_PIXELS).contains(&side) {
+        return Ok(());
+    }
+    Err(flaw(at, &format!("1 to {MOST_PIXELS} pixels"), side))
+}
+
+pub fn check_probability(at: &str, probability: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&probability) {
+        return Ok(());
+    }
+    Err(flaw(at, "a probability, 0 to 1", probability))
+}
+
+/// From and to, both within `allowed`.
+pub fn check_range(at: &str, [low, high]: [f64; 2], [least, most]: [f64; 2]) -> Result<()> {
+    if least <= low && low <= high && high <= most && high.is_finite() {
+        return Ok(());
+    }
+    let bounds = if most.is_infinite() {
+        format!("not below {least}")
+    } else {
+        format!("between {least} and {most}")
+    };
+    let expected = format!("two numbers in order, {bounds}");
+    Err(flaw(at, &expected, format!("({low}, {high})")))
+}
+
+/// From and to, both above zero.
+pub fn check_ratio(at: &str, [low, high]: [f64; 2]) -> Result<()> {
+    if 0.0 < low && low <= high && high.is_finite() {
+        return Ok(());
+    }
+    Err(flaw(at, "two numbers in order, above 0", format!("({low}, {high})")))
+}
+
+fn flaw(at: &str, expected: &str, got: impl ToString) -> Error {
+    Error::Argument { at: at.into(), expected: expected.into(), got: got.to_string() }
+}
