@@ -253,11 +253,37 @@ def test_what_keras_keeps_beside_the_weights_is_reported(tmp_path: Path, how: st
     )
     assert isinstance(reference, KerasReference)
     model = cz.create_model("efficientnet_b0")
-    report = model.load_weights(keras_file(tmp_path, reference, how))
+    path = keras_file(tmp_path, reference, how)
+    if how == "weights":
+        with h5py.File(path, "a") as file:
+            file["layers/dropout/seed_generator/vars/0"] = np.zeros(2, np.uint32)
+    report = model.load_weights(path)
     kinds = [report.ignored[path] for path in report.ignored if "seed_generator" not in path]
+    seeds = [report.ignored[path] for path in report.ignored if "seed_generator" in path]
+    assert set(seeds) <= {"the state of random draws"}
+    assert seeds or how == "model"
     assert kinds == ["preprocessing"] * 3
     assert not report.missing
     assert not report.unexpected
+
+
+# From inside Keras, as it writes.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("how", ["weights", "model"])
+def test_the_state_of_an_optimizer_is_reported(tmp_path: Path, how: str) -> None:
+    """After training Keras saves it too; it has dropout here, whose seeds it does not save."""
+    import keras
+
+    reference = build_reference(Edition("mobilenet_v1_025", "keras", "MobileNet(alpha=0.25)"))
+    assert isinstance(reference, KerasReference)
+    reference.model.compile(keras.optimizers.SGD(momentum=0.9))
+    reference.model.optimizer.build(reference.model.trainable_variables)
+    model = cz.create_model("MobileNet(alpha=0.25)", source="keras")
+    report = model.load_weights(keras_file(tmp_path, reference, how))
+    slots = 2 + len(reference.model.trainable_variables)
+    assert list(report.ignored.values()) == ["the state of an optimizer"] * slots
+    for key, value in model.state_dict(source="keras").items():
+        np.testing.assert_array_equal(value, originals(reference)[key], err_msg=key)
 
 
 def test_layers_that_keras_counts_on_are_found_by_their_order() -> None:
@@ -284,6 +310,9 @@ def damaged(path: Path, what: str) -> Path:
         file.write_bytes(b"PK\x03\x04")
     elif what == "empty":
         h5py.File(file, "w").close()
+    elif what == "no names":
+        with h5py.File(file, "w") as stored:
+            stored["layers/conv2d/vars/0"] = np.zeros((1, 1, 3, 3), np.float32)
     elif what == "another model":
         with h5py.File(file, "w") as stored:
             stored.attrs["layer_names"] = ["conv"]
@@ -297,6 +326,7 @@ def damaged(path: Path, what: str) -> Path:
     [
         ("no HDF5", r"m\.h5: no weights of Keras"),
         ("empty", r"m\.h5: no weights of Keras"),
+        ("no names", r"m\.h5: no weights of Keras \(it counts its layers.*save the model as \.h5"),
         ("another model", r"262 missing: .*1 unexpected: `conv/kernel`"),
         ("missing", r"m\.h5: there is no such file"),
     ],
