@@ -214,6 +214,13 @@ class KerasReference:
         return values.T
 
 
+def originals(reference: Reference) -> dict[str, AnyArray]:
+    """As its library has them: Keras by path and in its layout."""
+    if isinstance(reference, KerasReference):
+        return {v.path: v.value.detach().numpy() for v in reference.model.variables}
+    return reference.state()
+
+
 def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
     """Without dropout and stochastic depth, and without an initialisation that takes minutes."""
     family = edition.info.family
