@@ -48,7 +48,7 @@ bench: install $(VENV)/.test ## measure what importing and building cost, beside
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/initialise.py
 
-# Every edition, however large: about an hour on two cores.
+# Every edition, however large: about an hour on two cores, in up to 15 GB of memory.
 parity: install $(VENV)/.test ## compare every network with its source, and write docs/parity.md
 	rm -f target/differences.json
 	$(BIN)/pytest tests/python/test_parity.py -m "slow or not slow" --differences target/differences.json

@@ -26,7 +26,8 @@ value of what is compared:
 - *training*: logits with batch statistics, and the running statistics after the step;
 - *gradients*: of every parameter.
 
-0 means the same bits: torchvision and timm run the same operators of libtorch in the same order.
+0 means the same bits: torchvision and timm run the same operators of libtorch in the same order,
+but for a few where one of them calls another for the same, which leaves what rounding leaves.
 Keras has its channels last, so sums are taken in another order; `tests/python/tolerance.py` names
 the tolerances and their reasons. The networks that only a paper has are in no library:
 `tests/python/test_paper_*.py` compare them with the paper's tables, and with the network written

@@ -25,7 +25,8 @@ COUNTED = re.compile(
 # What a model of Keras keeps beside the weights of its network, and what that is.
 BESIDE = {
     re.compile(r"(.*/)?normalization(_\d+)?/(mean|variance|count|\d+)"): "preprocessing",
-    re.compile(".*seed_generator_state"): "the state of random draws",
+    re.compile(r".*seed_generator(_state|(_\d+)?/vars/\d+)"): "the state of random draws",
+    re.compile("optimizer(_weights)?/.*"): "the state of an optimizer",
 }
 
 # What older versions called the kernel of a depthwise convolution, besides.
@@ -150,19 +151,39 @@ def read(file: str | os.PathLike[str]) -> dict[str, Array]:
 
 
 def _arrays(stored: Any) -> Iterator[tuple[str, Array]]:
-    """By path, or by layer and number."""
-    if "layers" in stored:
-        for layer in stored["layers"].values():
-            group = layer["vars"]
-            for number, values in group.items():
-                yield f"{group.attrs['name']}/{number}", np.asarray(values)
-        return
+    """By path, or by layer and number. Of what is no layer's, only the names."""
+    rest: dict[str, None] = {}
+    stored.visititems(
+        lambda path, item: rest.update({path: None} if hasattr(item, "shape") else {})
+    )
+    for path, values in _numbered(stored) if "layers" in stored else _named(stored):
+        rest.pop(values.name.lstrip("/"), None)
+        yield path, np.asarray(values)
+    yield from ((path, np.empty(0)) for path in rest)
+
+
+def _numbered(stored: Any) -> Iterator[tuple[str, Any]]:
+    """Of `.weights.h5`."""
+    for layer in stored["layers"].values():
+        group = layer["vars"]
+        if "name" not in group.attrs:
+            # Their order is that of Keras's layers, which a graph does not tell.
+            raise ValueError(
+                "it counts its layers and does not name them, as Keras 3.4 does; "
+                "load it there, and save the model as .h5"
+            )
+        for number, values in group.items():
+            yield f"{group.attrs['name']}/{number}", values
+
+
+def _named(stored: Any) -> Iterator[tuple[str, Any]]:
+    """Of `.h5`, with or without the model."""
     model = stored.get("model_weights", stored)
     for layer in model.attrs["layer_names"]:
         name = _text(layer)
         for weight in model[name].attrs["weight_names"]:
             variable = _text(weight).rpartition("/")[2].partition(":")[0]
-            yield f"{name}/{variable}", np.asarray(model[name][_text(weight)])
+            yield f"{name}/{variable}", model[name][_text(weight)]
 
 
 def _text(value: str | bytes) -> str:

@@ -19,7 +19,7 @@ ROUNDING_OF_GRADIENTS = 2e-4
 ROUNDING_IN_ANOTHER_LAYOUT = 2e-3
 
 # What it computes before that, with running statistics or of the batch.
-VALUES_IN_ANOTHER_LAYOUT = 1e-4
+VALUES_IN_ANOTHER_LAYOUT = 5e-5
 
 # There, a gradient this much smaller than what is usual in its network is compared on that scale:
 # the shift of a norm whose effect the next norm takes away has none but what rounding leaves.
