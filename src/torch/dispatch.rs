@@ -156,3 +156,45 @@ fn check(status: i32) -> Result<(), TchError> {
     };
     Err(TchError::Torch(message))
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    const STEP: SgdStep = SgdStep {
+        lr: 0.5,
+        weight_decay: 0.0,
+        momentum: 0.0,
+        dampening: 0.0,
+        nesterov: false,
+        first: false,
+    };
+
+    fn filled(value: f64) -> Tensor {
+        Tensor::f_full([3], value, (Kind::Float, Device::Cpu)).unwrap()
+    }
+
+    #[test]
+    fn a_step_goes_down_the_gradient_and_keeps_its_arguments() {
+        let (parameters, gradients) = ([filled(1.0), filled(2.0)], [filled(4.0), filled(-2.0)]);
+        for _ in 0..1000 {
+            fused_sgd(&parameters, &gradients, &[], SgdStep { lr: 0.0, ..STEP }).unwrap();
+        }
+        fused_sgd(&parameters, &gradients, &[], STEP).unwrap();
+        assert_eq!(Vec::<f32>::try_from(&parameters[0]).unwrap(), [-1.0; 3]);
+        assert_eq!(Vec::<f32>::try_from(&parameters[1]).unwrap(), [3.0; 3]);
+        assert_eq!(Vec::<f32>::try_from(&gradients[0]).unwrap(), [4.0; 3]);
+    }
+
+    #[test]
+    fn what_libtorch_refuses_is_an_error_with_its_message() {
+        let integers = [Tensor::f_zeros([3], (Kind::Int64, Device::Cpu)).unwrap()];
+        let failure = fused_sgd(&integers, &integers, &[], STEP).unwrap_err();
+        assert!(matches!(failure, TchError::Torch(message) if !message.is_empty()));
+        // SAFETY: no operator is called, since there is none of that name.
+        let failure = unsafe { call(c"aten::no_such_operator", []) }.unwrap_err();
+        assert!(failure.to_string().contains("no_such_operator"));
+    }
+}

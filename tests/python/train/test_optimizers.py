@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
 from numpy.typing import NDArray
 from torch.nn import functional
 
@@ -334,3 +335,58 @@ def test_what_an_optimizer_cannot_do_is_refused() -> None:
             model.train_step(x, targets, optimizer)
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
+
+
+def test_a_step_with_nothing_to_train_changes_nothing() -> None:
+    model = small().freeze()
+    before = model.state_dict()
+    x, y = next(batches())
+    result = model.train_step(x, y, cz.AdamW(model))
+    assert (model.trained, result.grad_norm) == ([], 0.0)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_a_frozen_batch_norm_uses_its_running_statistics() -> None:
+    """As PyTorch's does in evaluation mode, while the others train."""
+    module = torchvision.models.resnet18(num_classes=4).train()
+    model = cz.resnet18(num_classes=4, seed=3)
+    state = {name: torch.from_numpy(v.copy()) for name, v in model.state_dict().items()}
+    module.load_state_dict(state)
+    model.freeze("conv1", "bn1", "layer1")
+    for part in (module.conv1, module.bn1, module.layer1):
+        part.eval().requires_grad_(requires_grad=False)
+    ours = cz.SGD(model, lr=0.01, momentum=0.9)
+    trained = [p for p in module.parameters() if p.requires_grad]
+    theirs = torch.optim.SGD(trained, lr=0.01, momentum=0.9, fused=True)
+    for seed in range(3):
+        x, y = images((64, 64), 4, seed=seed), np.arange(4)
+        result = model.train_step(x, y, ours)
+        loss = functional.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y))
+        theirs.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        theirs.step()
+        assert result.loss == pytest.approx(loss.item(), rel=ROUNDING)
+    after = model.state_dict()
+    for name, value in module.state_dict().items():
+        assert difference(after[name], value.numpy()) <= ROUNDING, name
+    np.testing.assert_array_equal(after["bn1.running_mean"], state["bn1.running_mean"])
+
+
+def test_dropout_follows_its_seed_alone() -> None:
+    def losses(*, seed: int | None, noise: bool = False) -> list[float]:
+        model = cz.alexnet(num_classes=4, drop_rate=0.5, seed=1)
+        optimizer = cz.SGD(model, lr=0.0)
+        found = []
+        for _ in range(2):
+            if noise:
+                torch.manual_seed(3)
+            x, y = images((80, 80), 4), np.arange(4)
+            found.append(model.train_step(x, y, optimizer, seed=seed).loss)
+        return found
+
+    first, second = losses(seed=None)
+    assert first != second
+    assert losses(seed=None, noise=True) == [first, second]
+    assert losses(seed=5) == losses(seed=5)
+    assert len(set(losses(seed=5))) == 1
