@@ -279,7 +279,7 @@ fn decimals(values: [f32; 3]) -> (f64, f64, f64) {
 }
 
 /// A name for what came: an array's element type or an object's class.
-fn kind(object: &Bound<'_, PyAny>) -> String {
+pub(super) fn kind(object: &Bound<'_, PyAny>) -> String {
     let class = object.get_type();
     class.fully_qualified_name().map_or_else(|_| class.to_string(), |name| name.to_string())
 }
@@ -327,7 +327,7 @@ fn gather(view: &ArrayViewD<'_, u8>) -> Vec<u8> {
     pixels
 }
 
-fn to_array(py: Python<'_>, photo: Photo) -> PyResult<Bound<'_, PyArray3<u8>>> {
+pub(super) fn to_array(py: Python<'_>, photo: Photo) -> PyResult<Bound<'_, PyArray3<u8>>> {
     let shape = (photo.height(), photo.width(), 3);
     shaped(shape, photo.into_pixels()).map(|array| array.into_pyarray(py))
 }

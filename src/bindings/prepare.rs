@@ -1,0 +1,26 @@
+//! From what Python calls a transform to what a loader does to each photograph. The one place that knows them all.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use super::photo::{Preprocess, kind};
+use crate::data::{Prepare, loader::Plain};
+use crate::error::Error;
+
+/// `None` is bytes as numbers of 0 to 1. A Python object may hold what does its work as `_engine`.
+pub(super) fn prepare(transform: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Prepare>> {
+    if transform.is_none() {
+        return Ok(Arc::new(Plain));
+    }
+    let engine = transform.getattr("_engine").unwrap_or_else(|_| transform.clone());
+    if let Ok(preprocess) = engine.cast::<Preprocess>() {
+        return Ok(Arc::new(preprocess.get().0));
+    }
+    Err(Error::ElementType {
+        at: "transform".into(),
+        expected: "a Preprocess, or none".into(),
+        got: kind(transform),
+    }
+    .into())
+}
