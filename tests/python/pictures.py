@@ -28,5 +28,7 @@ def folder(root: Path, *, classes: int = 3, each: int = 7, ending: str = ".png")
     """A folder of folders of pictures of several sizes."""
     for seed in range(classes * each):
         width, height = 40 + 3 * seed, 70 - 2 * seed
-        save(root / f"class{seed % classes}" / f"{seed:03}{ending}", seed, width=width, height=height)
+        save(
+            root / f"class{seed % classes}" / f"{seed:03}{ending}", seed, width=width, height=height
+        )
     return root

@@ -1,11 +1,11 @@
 """Data sets, and the loader that feeds them to a network.
 
-    import cnnzoo as cz
+import cnnzoo as cz
 
-    pictures = cz.data.ImageFolder("pictures")
-    train, validation = pictures.split(0.9, seed=0)
-    for x, y in cz.data.Loader(train, batch_size=64, transform=model.preprocess):
-        ...
+pictures = cz.data.ImageFolder("pictures")
+train, validation = pictures.split(0.9, seed=0)
+for x, y in cz.data.Loader(train, batch_size=64, transform=model.preprocess):
+    ...
 """
 
 from __future__ import annotations

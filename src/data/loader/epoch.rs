@@ -51,7 +51,12 @@ struct Progress {
     /// The batches from `next` on that are begun.
     making: VecDeque<Making>,
     stopped: bool,
+    /// Threads that have not ended.
+    running: usize,
 }
+
+/// How long threads are waited for that should end. One that reads from where no answer comes is left to itself.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Where a thread puts a sample.
 pub(super) struct Slot<'a> {
@@ -66,7 +71,8 @@ impl Epoch {
         let order = loader.order(epoch);
         let begun = first.saturating_mul(loader.options().batch_size).min(order.len());
         let threads = loader.options().threads.min(order.len() - begun);
-        let progress = Progress { begun, next: first, making: VecDeque::new(), stopped: false };
+        let progress =
+            Progress { begun, next: first, making: VecDeque::new(), stopped: false, running: 0 };
         let shared = Arc::new(Shared {
             loader,
             epoch,
@@ -77,15 +83,19 @@ impl Epoch {
         });
         // Dropped where a thread cannot be had, which ends those that could.
         let started = Self { shared, threads: Mutex::new(Vec::new()), process: process::id() };
-        for _ in 0..threads {
+        lock(&started.shared.progress).running = threads;
+        for begun in 0..threads {
             let shared = started.shared.clone();
             let thread = thread::Builder::new()
                 .name("cnnzoo-loader".into())
                 .spawn(move || shared.work())
-                .map_err(|error| Error::Argument {
-                    at: "loader: threads".into(),
-                    expected: "as many as the system grants".into(),
-                    got: format!("{threads} ({error})"),
+                .map_err(|error| {
+                    lock(&started.shared.progress).running -= threads - begun;
+                    Error::Argument {
+                        at: "loader: threads".into(),
+                        expected: "as many as the system grants".into(),
+                        got: format!("{threads} ({error})"),
+                    }
                 })?;
             lock(&started.threads).push(thread);
         }
@@ -131,7 +141,7 @@ impl Epoch {
         Ok(Next::Batch(batch?))
     }
 
-    /// Ends the threads, each after the sample it is at, and waits for that. What is ready is lost.
+    /// Ends the threads, each after the sample it is at, and waits for that a while. What is ready is lost.
     pub fn stop(&self) {
         if self.process != process::id() {
             // They are of another process; even their locks may be held for ever.
@@ -140,13 +150,19 @@ impl Epoch {
             }
             return;
         }
-        let mut progress = lock(&self.shared.progress);
+        let shared = &self.shared;
+        let mut progress = lock(&shared.progress);
         progress.stopped = true;
         progress.making.clear();
-        drop(progress);
-        self.shared.room.notify_all();
-        self.shared.ready.notify_all();
+        shared.room.notify_all();
+        shared.ready.notify_all();
         let threads = std::mem::take(&mut *lock(&self.threads));
+        let ended = shared.ready.wait_timeout_while(progress, FAREWELL, |now| now.running > 0);
+        let progress = ended.unwrap_or_else(PoisonError::into_inner).0;
+        if progress.running > 0 {
+            return;
+        }
+        drop(progress);
         for thread in threads {
             // What panics in a thread is caught at the sample.
             let _ = thread.join();
@@ -170,6 +186,8 @@ impl Shared {
             let outcome = self.loader.sample(self.epoch, self.order[place], &mut slot);
             slot.done(outcome);
         }
+        lock(&self.progress).running -= 1;
+        self.ready.notify_all();
     }
 
     /// The next sample, once its batch may be begun; none when there is no more.
