@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use super::errors::detached;
 use super::photo::to_array;
 use crate::data;
-use crate::data::dataset::{Arrays, Files, Size, Subset, image_folder, split};
+use crate::data::dataset::{Arrays, Files, Labels, Size, Subset, cifar, idx, image_folder, split};
 use crate::error::{Error, Result};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -60,6 +60,27 @@ impl Dataset {
             Arrays::new(name, size, pixels, labels, classes)
         })
         .map(Self::new)
+    }
+
+    #[staticmethod]
+    fn idx(
+        py: Python<'_>,
+        images: PathBuf,
+        labels: PathBuf,
+        classes: Option<Vec<String>>,
+    ) -> PyResult<Self> {
+        detached(py, || idx(&images, &labels, classes)).map(Self::new)
+    }
+
+    /// `labels` is only, coarse or fine.
+    #[staticmethod]
+    fn cifar(py: Python<'_>, files: Vec<PathBuf>, labels: &str, names: PathBuf) -> PyResult<Self> {
+        let labels = match labels {
+            "coarse" => Labels::Coarse,
+            "fine" => Labels::Fine,
+            _ => Labels::Only,
+        };
+        detached(py, || cifar(&files, labels, &names)).map(Self::new)
     }
 
     fn subset(&self, indices: Vec<usize>) -> PyResult<Self> {

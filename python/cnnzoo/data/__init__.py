@@ -11,7 +11,9 @@ for x, y in cz.data.Loader(train, batch_size=64, transform=model.preprocess):
 from __future__ import annotations
 
 from cnnzoo.data.dataset import Arrays, Dataset, ImageFolder
+from cnnzoo.data.known import cifar10, cifar100, fashion_mnist, idx
 from cnnzoo.data.loader import BadSample, DataWarning, Loader, LoaderState
+from cnnzoo.data.table import Table
 
 __all__ = [
     "Arrays",
@@ -21,4 +23,9 @@ __all__ = [
     "ImageFolder",
     "Loader",
     "LoaderState",
+    "Table",
+    "cifar10",
+    "cifar100",
+    "fashion_mnist",
+    "idx",
 ]

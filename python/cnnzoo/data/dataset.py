@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,9 @@ class Dataset:
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
         index = self._index(index)
         return self._engine.read(index), self._engine.label(index)
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
+        return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:
         return self._about

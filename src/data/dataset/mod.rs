@@ -1,17 +1,21 @@
 //! Labelled photographs, by number: in files, in memory, or some of another data set.
 
 mod arrays;
+mod cifar;
 mod files;
 mod fingerprint;
 mod folder;
+mod idx;
 mod split;
 mod subset;
 
 use std::fmt::Debug;
 
 pub use arrays::{Arrays, Size};
+pub use cifar::{Labels, cifar};
 pub use files::Files;
 pub use folder::image_folder;
+pub use idx::idx;
 pub use split::split;
 pub use subset::Subset;
 

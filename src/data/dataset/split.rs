@@ -6,14 +6,14 @@ use super::{Dataset, Subset};
 use crate::data::random::shuffled;
 use crate::{Error, Result};
 
-/// Draws round(`fraction` * len) samples for the first part; the rest is the second. Both keep the order of the whole.
+/// Draws `fraction` * len samples, rounded, for the first part; the rest is the second. Both keep the order of the whole.
 ///
 /// Of a class with n samples the first part gets `fraction` * n, rounded down, or one more: those whose remainders are
 /// the largest get it, until the number is right.
 ///
 /// Fails with `Error::Argument` where one of the parts would be empty.
 pub fn split(whole: &Arc<dyn Dataset>, fraction: f64, seed: u64) -> Result<(Subset, Subset)> {
-    let count = (fraction * whole.len() as f64).round();
+    let count = (fraction * whole.len() as f64).round_ties_even();
     if !(count >= 1.0 && count < whole.len() as f64) {
         return Err(Error::Argument {
             at: "split".into(),
