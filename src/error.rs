@@ -43,11 +43,11 @@ pub enum Error {
     #[error("{message}")]
     StateDict { message: String },
 
-    /// A photograph that could not be opened or read.
+    /// A photograph, or a file or folder of a data set, that could not be opened or read.
     #[error("{}: {}", path.display(), reason(source))]
     PhotoFile { path: PathBuf, source: io::Error },
 
-    /// A photograph that does not decode.
+    /// A photograph that does not decode, or a data set that is not what it has to be.
     #[error("{}: expected {expected}, got {got}", path.display())]
     Photo { path: PathBuf, expected: String, got: String },
 
@@ -58,6 +58,10 @@ pub enum Error {
     /// No memory left on a device.
     #[error("{at}: out of memory: {message}")]
     OutOfMemory { at: String, message: String },
+
+    /// A panic: a defect of this crate.
+    #[error("{at}: a defect in cnnzoo: {message}")]
+    Defect { at: String, message: String },
 
     /// libtorch refused an operation.
     #[error("{at}: libtorch: {message}")]

@@ -14,7 +14,7 @@ from cnnzoo import _libtorch
 
 _libtorch.load()
 
-from cnnzoo import errors, registry, transforms
+from cnnzoo import data, errors, registry, transforms
 from cnnzoo._native import Graph
 from cnnzoo.errors import (
     ArgumentError,
@@ -95,6 +95,7 @@ __all__ = [
     "__version__",
     "compound_scaling",
     "create_model",
+    "data",
     "errors",
     "list_models",
     "load",

@@ -64,6 +64,7 @@ class Job:
         hash: `sha256:` or `md5:` and the first hexadecimal digits; empty if not known.
         size: Bytes; none if not known.
         setting: The environment variable that moves the cache.
+        what: What is in the file.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Job:
     hash: str = ""
     size: int | None = None
     setting: str
+    what: str = "weights"
 
     def failed(self, what: str, advice: str) -> WeightsError:
         """The error, which names the address and the path."""
@@ -370,7 +372,7 @@ class _Transfer:
         beginning = chunk[:64].lstrip().lower()
         if kind == "text/html" or beginning.startswith((b"<!doctype html", b"<html")):
             raise self.job.failed(
-                "a web page came instead of weights, as proxies and login pages send it",
+                f"a web page came instead of {self.job.what}, as proxies and login pages send it",
                 "open the address in a browser to see what it says, or put the file there by "
                 "other means",
             )

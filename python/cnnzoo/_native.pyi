@@ -1,7 +1,7 @@
 """The extension module: what the Python package is built on. Not for users."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -21,8 +21,13 @@ _SummaryRow: TypeAlias = tuple[
 
 __all__ = [
     "Checkpoint",
+    "Dataset",
+    "Epoch",
     "Graph",
+    "Loader",
+    "Loss",
     "Model",
+    "Optimizer",
     "Preprocess",
     "Transform",
     "accepted_names",
@@ -36,6 +41,7 @@ __all__ = [
     "published_weights",
     "read_checkpoint",
     "read_metadata",
+    "train_step",
     "resize_photo",
     "write_safetensors",
 ]
@@ -238,3 +244,79 @@ class Transform:
         epoch: int,
         index: int,
     ) -> NDArray[np.float32]: ...
+
+@final
+class Dataset:
+    @staticmethod
+    def image_folder(root: str | os.PathLike[str], allow_empty: bool) -> Dataset: ...
+    @staticmethod
+    def files(
+        root: str | os.PathLike[str],
+        paths: Sequence[str | os.PathLike[str]],
+        labels: NDArray[np.int64],
+        classes: Sequence[str] | None,
+    ) -> Dataset: ...
+    @staticmethod
+    def arrays(
+        name: str,
+        pixels: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        classes: Sequence[str] | None,
+    ) -> Dataset: ...
+    @staticmethod
+    def idx(
+        images: str | os.PathLike[str],
+        labels: str | os.PathLike[str],
+        classes: Sequence[str] | None,
+    ) -> Dataset: ...
+    @staticmethod
+    def cifar(
+        files: Sequence[str | os.PathLike[str]], labels: str, names: str | os.PathLike[str]
+    ) -> Dataset: ...
+    def subset(self, indices: Sequence[int]) -> Dataset: ...
+    def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]: ...
+    def read(self, index: int) -> NDArray[np.uint8]: ...
+    def label(self, index: int) -> int: ...
+    def name(self, index: int) -> str: ...
+    def labels(self) -> NDArray[np.int64]: ...
+    def classes(self) -> list[str]: ...
+    def fingerprint(self) -> str: ...
+    def __len__(self) -> int: ...
+
+@final
+class Loader:
+    def __new__(
+        cls,
+        dataset: Dataset,
+        transform: Any,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        drop_last: bool,
+        threads: int | None,
+        prefetch: int | None,
+        on_error: str,
+    ) -> Loader: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def prefetch(self) -> int: ...
+    def order(self, epoch: int) -> NDArray[np.int64]: ...
+    def epoch(self, epoch: int, first: int) -> Epoch: ...
+    def __len__(self) -> int: ...
+
+@final
+class Epoch:
+    def next(
+        self,
+    ) -> (
+        tuple[
+            int,
+            NDArray[np.float32],
+            NDArray[np.int64],
+            list[tuple[int, str, Exception, int | None]],
+        ]
+        | None
+    ): ...
+    def stop(self) -> None: ...

@@ -72,7 +72,7 @@ fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             set(&fields, &[("at", at)])?;
             "OutOfMemoryError"
         }
-        Error::Torch { at, .. } => {
+        Error::Defect { at, .. } | Error::Torch { at, .. } => {
             set(&fields, &[("at", at)])?;
             "CnnzooError"
         }

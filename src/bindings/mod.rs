@@ -3,13 +3,16 @@
 #[cfg(feature = "torch")]
 mod array;
 mod checkpoint;
+mod dataset;
 mod errors;
 mod graph;
 #[cfg(feature = "torch")]
 mod load;
+mod loader;
 #[cfg(feature = "torch")]
 mod model;
 mod photo;
+mod prepare;
 mod registry;
 #[cfg(feature = "torch")]
 mod train;
@@ -20,7 +23,9 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     checkpoint::register(module)?;
+    dataset::register(module)?;
     graph::register(module)?;
+    loader::register(module)?;
     photo::register(module)?;
     registry::register(module)?;
     transform::register(module)?;

@@ -288,7 +288,7 @@ fn decimals(values: [f32; 3]) -> (f64, f64, f64) {
 }
 
 /// A name for what came: an array's element type or an object's class.
-fn kind(object: &Bound<'_, PyAny>) -> String {
+pub(super) fn kind(object: &Bound<'_, PyAny>) -> String {
     let class = object.get_type();
     class.fully_qualified_name().map_or_else(|_| class.to_string(), |name| name.to_string())
 }

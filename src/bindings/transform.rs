@@ -35,7 +35,7 @@ impl Transform {
     }
 
     fn shape(&self, height: usize, width: usize) -> [usize; 3] {
-        self.0.shape(height, width)
+        self.0.shape_of(height, width)
     }
 
     /// What is done to a photograph of this size, as JSON.
@@ -84,7 +84,7 @@ impl Transform {
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
         let (shape, out) = py.detach(|| -> Result<_> {
             let photo = photo()?;
-            let shape = self.0.shape(photo.height(), photo.width());
+            let shape = self.0.shape(&photo);
             let mut out = vec![0.0; shape.iter().product()];
             self.0.write(&photo, key, &mut out)?;
             Ok((shape, out))

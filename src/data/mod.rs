@@ -1,7 +1,10 @@
-//! Photographs to arrays: decode, resize as Pillow does, crop, augment and normalise. Knows no tensor library.
+//! Photographs to arrays: decode, resize as Pillow does, crop, augment and normalise; data sets and what loads them.
+//! Knows no tensor library.
 
+pub mod dataset;
 pub mod decode;
 pub mod filter;
+pub mod loader;
 mod passes;
 pub mod photo;
 pub mod prepare;
@@ -10,8 +13,10 @@ pub mod random;
 pub mod resize;
 pub mod transform;
 
+pub use dataset::Dataset;
 pub use decode::{decode_bytes, decode_file};
 pub use filter::Filter;
+pub use loader::Loader;
 pub use photo::{Photo, Window};
 pub use prepare::Prepare;
 pub use preprocess::Preprocess;

@@ -160,12 +160,26 @@ impl Preprocess {
 }
 
 impl Prepare for Preprocess {
-    fn shape(&self, _height: usize, _width: usize) -> [usize; 3] {
+    fn shape(&self, _photo: &Photo) -> [usize; 3] {
         [CHANNELS, self.crop as usize, self.crop as usize]
     }
 
     fn write(&self, photo: &Photo, _key: Key, out: &mut [f32]) -> Result<()> {
         Self::write(self, photo, out)
+    }
+}
+
+/// The same for a network of one channel: the photograph becomes grey first.
+#[derive(Clone, Copy, Debug)]
+pub struct Grey(pub Preprocess);
+
+impl Prepare for Grey {
+    fn shape(&self, _photo: &Photo) -> [usize; 3] {
+        [1, self.0.crop as usize, self.0.crop as usize]
+    }
+
+    fn write(&self, photo: &Photo, _key: Key, out: &mut [f32]) -> Result<()> {
+        self.0.write(photo, out)
     }
 }
 

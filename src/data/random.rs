@@ -1,7 +1,7 @@
 //! Randomness that follows from what is drawn for, and from nothing else: neither from the number of threads nor from
 //! what was drawn before. So an epoch can be entered anywhere.
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 pub type Random = Xoshiro256PlusPlus;
@@ -23,8 +23,24 @@ impl Key {
     }
 }
 
+/// The numbers below `count` in the order that `seed` and `epoch` draw. Part of the format of a seed.
+pub fn shuffled(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    // No sample has this number.
+    let mut random = Key { seed, epoch, sample: u64::MAX }.random();
+    let mut order: Vec<usize> = (0..count).collect();
+    for last in (1..count).rev() {
+        order.swap(last, below(last + 1, &mut random));
+    }
+    order
+}
+
+/// A number below `count`.
+pub(super) fn below(count: usize, random: &mut Random) -> usize {
+    ((u128::from(random.random::<u64>()) * count as u128) >> 64) as usize
+}
+
 /// A permutation of all 64-bit numbers in which each bit depends on every one (the finaliser of SplitMix64).
-fn mix(number: u64) -> u64 {
+pub(super) fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -33,8 +49,6 @@ fn mix(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use rand::RngExt;
-
     use super::*;
 
     #[test]

@@ -63,6 +63,13 @@ impl Pipeline {
         self.channels
     }
 
+    /// The shape (channels, height, width) of what comes out for a photograph of this height and width.
+    pub fn shape_of(&self, height: usize, width: usize) -> [usize; 3] {
+        let step = |size, step: &Step| step.shape(size, self.channels).0;
+        let Size { height, width } = self.steps.iter().fold(Size { height, width }, step);
+        [self.out_channels, height, width]
+    }
+
     /// What is done to a photograph of this size, by this key.
     ///
     /// Fails with `Error::Argument` where a part is to be cut that is larger than the photograph.
@@ -79,14 +86,12 @@ impl Pipeline {
 }
 
 impl Prepare for Pipeline {
-    fn shape(&self, height: usize, width: usize) -> [usize; 3] {
-        let step = |size, step: &Step| step.shape(size, self.channels).0;
-        let Size { height, width } = self.steps.iter().fold(Size { height, width }, step);
-        [self.out_channels, height, width]
+    fn shape(&self, photo: &Photo) -> [usize; 3] {
+        self.shape_of(photo.height(), photo.width())
     }
 
     fn write(&self, photo: &Photo, key: Key, out: &mut [f32]) -> Result<()> {
-        let [channels, height, width] = self.shape(photo.height(), photo.width());
+        let [channels, height, width] = self.shape(photo);
         if out.len() != channels * height * width {
             return Err(Error::Shape {
                 at: "transform".into(),

@@ -1,0 +1,166 @@
+"""Labelled photographs, by number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cnnzoo import _native
+from cnnzoo.errors import ShapeError
+
+GREY_RANK = 3
+COLOUR_RANK = 4
+
+
+class Dataset:
+    """Photographs with a label each: `dataset[3]` is `(photo, label)`.
+
+    The photo is uint8 of shape (H, W, 3), the label an index into `classes`.
+    """
+
+    def __init__(self, engine: _native.Dataset, about: str) -> None:
+        self._engine = engine
+        self._about = about
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, in the order of their labels."""
+        return self._engine.classes()
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self._engine.classes())
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The label of every sample, int64 of shape (N,)."""
+        return self._engine.labels()
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells data sets apart: 16 hexadecimal digits.
+
+        They follow from the samples, their order and their labels. Of files it is the names below
+        the root that count and not the contents, so that a folder may be moved.
+        """
+        return self._engine.fingerprint()
+
+    def name(self, index: int) -> str:
+        """What messages call a sample: its path, where it has one."""
+        return self._engine.name(self._index(index))
+
+    def subset(self, indices: Iterable[int]) -> Dataset:
+        """The samples of these numbers, in this order. The classes stay the same.
+
+        Raises:
+            ArgumentError: There is none.
+            IndexError: A number is out of range.
+        """
+        chosen = [self._index(int(index)) for index in indices]
+        return Dataset(self._engine.subset(chosen), f"{len(chosen)} of {self!r}")
+
+    def split(self, fraction: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Two parts, each with the same share of every class and in the order of the whole.
+
+        Args:
+            fraction: Of the samples, for the first part; between 0 and 1.
+            seed: Another one draws others.
+
+        Raises:
+            ArgumentError: A part would be empty.
+        """
+        parts = self._engine.split(fraction, seed)
+        first, second = (Dataset(part, f"{len(part)} of {self!r}") for part in parts)
+        return first, second
+
+    def __len__(self) -> int:
+        return len(self._engine)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        index = self._index(index)
+        return self._engine.read(index), self._engine.label(index)
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        return self._about
+
+    def _index(self, index: int) -> int:
+        size = len(self)
+        if not -size <= index < size:
+            raise IndexError(f"{self!r}: expected an index below {size}, got {index}")
+        return index % size
+
+
+class ImageFolder(Dataset):
+    """A folder of pictures for each class, as torchvision's `ImageFolder` reads it.
+
+    The classes are the folders in `root`, sorted by name. Each has the JPEG, PNG and WebP files
+    below it, however deep.
+
+    Args:
+        root: The folder of the folders.
+        allow_empty: Whether a class may have no picture.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        DataError: There is no class, a class has no picture, or a folder cannot be read.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, allow_empty: bool = False) -> None:
+        self.root = os.path.expanduser(root)
+        engine = _native.Dataset.image_folder(self.root, allow_empty)
+        about = f"{len(engine)} pictures of {len(engine.classes())} classes in {self.root}"
+        super().__init__(engine, about)
+
+
+class Arrays(Dataset):
+    """Photographs in memory. They are copied, so later changes of `x` are not seen.
+
+    Args:
+        x: uint8 of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3).
+        y: Whole numbers of shape (N,), of 0 to the number of classes less one.
+        classes: Their names; if not given, numbers up to the largest of `y`.
+
+    Raises:
+        TypeError: `x` is not of uint8, or `y` not of whole numbers.
+        ShapeError: An array has another shape.
+        ArgumentError: A label has no class.
+    """
+
+    def __init__(self, x: ArrayLike, y: ArrayLike, *, classes: Sequence[str] | None = None) -> None:
+        pixels, labels = np.asarray(x), whole_numbers(y)
+        if pixels.dtype != np.uint8:
+            raise TypeError(f"arrays: expected x of uint8, got {pixels.dtype}")
+        if pixels.ndim == GREY_RANK:
+            pixels = pixels[..., np.newaxis]
+        if pixels.ndim != COLOUR_RANK or pixels.shape[3] not in {1, 3}:
+            raise ShapeError(
+                "arrays: expected x of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3), "
+                f"got {np.shape(x)}"
+            )
+        if labels.shape != pixels.shape[:1]:
+            raise ShapeError(f"arrays: expected y of shape {pixels.shape[:1]}, got {labels.shape}")
+        names = None if classes is None else [str(name) for name in classes]
+        engine = _native.Dataset.arrays("arrays", pixels, labels, names)
+        count, height, width, _ = pixels.shape
+        about = f"{count} pictures of {height}x{width} pixels and {len(engine.classes())} classes"
+        super().__init__(engine, about)
+
+
+def whole_numbers(labels: Any) -> NDArray[np.int64]:
+    """Labels as int64.
+
+    Raises:
+        TypeError: They are no whole numbers.
+    """
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"labels: expected whole numbers, got {array.dtype}")
+    return array.astype(np.int64)

@@ -1,0 +1,257 @@
+"""Batches of a data set, made by threads ahead of whoever takes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnzoo import _native
+from cnnzoo.data.dataset import Dataset
+from cnnzoo.errors import CheckpointError, DataError
+
+
+class DataWarning(UserWarning):
+    """A sample that could not be read was skipped or replaced."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadSample:
+    """A sample that could not be read or prepared.
+
+    Attributes:
+        index: Of the sample in the data set.
+        name: Its path, where it has one.
+        error: What was wrong with it.
+        replacement: The sample that took its place; none if it was skipped.
+    """
+
+    index: int
+    name: str
+    error: Exception
+    replacement: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderState:
+    """Where a loader stands, and what that means something for.
+
+    Attributes:
+        epoch: The epoch that goes on, or comes next.
+        batch: How many batches of it were taken.
+        seed: Of the loader.
+        batch_size: Of the loader.
+        shuffle: Of the loader.
+        drop_last: Of the loader.
+        fingerprint: Of the data set.
+    """
+
+    epoch: int
+    batch: int
+    seed: int
+    batch_size: int
+    shuffle: bool
+    drop_last: bool
+    fingerprint: str
+
+
+class Loader:
+    """Iterates over a data set in batches, a pass an epoch.
+
+    Every iteration is an epoch of its own, with another order if `shuffle` is set. What a batch
+    holds follows from the data set, the options, the epoch and the number of the batch alone: not
+    from the number of threads, nor from what was read before. So `loader.state()` and `start=` go
+    on in the middle of an epoch without reading what came before.
+
+    Threads decode and prepare; they start with an iteration and end with it, also where it is left
+    early. At most `prefetch` batches are in the making, or ready and not taken yet.
+
+    Yields:
+        x, float32 of shape (N, C, H, W), and y, int64 of shape (N,).
+
+    Args:
+        dataset: Where the samples come from.
+        batch_size: N. The last batch may be smaller.
+        transform: What is done to each photograph, as `model.preprocess`; if none, bytes become
+            numbers of 0 to 1 and all photographs have to be of one size.
+        shuffle: Draw an order for each epoch, instead of that of the data set.
+        seed: What order and transform are drawn from.
+        drop_last: Leave out the last batch where it would be smaller.
+        threads: How many; one for each core if not given.
+        prefetch: How many batches ahead; if not given, two more than the threads are at work on.
+        on_error: What becomes of a sample that cannot be read or prepared. `raise` ends the epoch
+            at its batch; `skip` makes its batch smaller; `replace` takes another sample, drawn for
+            it. The latter two warn once an epoch, and `bad_samples` lists all.
+        start: A state to go on from, as `state()` gave it.
+
+    Raises:
+        ArgumentError: An option has no meaning.
+        CheckpointError: `start` is of another data set or of other options.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        batch_size: int = 64,
+        transform: Any = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+        threads: int | None = None,
+        prefetch: int | None = None,
+        on_error: Literal["raise", "skip", "replace"] = "raise",
+        start: LoaderState | Mapping[str, Any] | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self._engine = _native.Loader(
+            dataset._engine,
+            transform,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+            threads=threads,
+            prefetch=prefetch,
+            on_error=on_error,
+        )
+        self._identity: dict[str, Any] = {
+            "seed": seed,
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "drop_last": drop_last,
+        }
+        self._epoch = 0
+        self._batch = 0
+        # Whether an iteration has begun there.
+        self._begun = False
+        self._latest: _native.Epoch | None = None
+        self._bad: list[BadSample] = []
+        if start is not None:
+            self.load_state(start)
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch."""
+        size: int = self._identity["batch_size"]
+        return size
+
+    @property
+    def threads(self) -> int:
+        """How many decode and prepare."""
+        return self._engine.threads
+
+    @property
+    def prefetch(self) -> int:
+        """How many batches are in the making, or ready and not taken, at most."""
+        return self._engine.prefetch
+
+    @property
+    def bad_samples(self) -> list[BadSample]:
+        """What was skipped or replaced in the epoch that is running or ran last."""
+        return list(self._bad)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The samples of an epoch in the order in which they come."""
+        return self._engine.order(epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make this epoch, from its first batch, that of the next iteration."""
+        self._move_to(epoch, 0)
+
+    def state(self) -> LoaderState:
+        """Where the latest iteration stands: the batches that were taken are done."""
+        return LoaderState(
+            epoch=self._epoch,
+            batch=self._batch,
+            fingerprint=self.dataset.fingerprint,
+            **self._identity,
+        )
+
+    def load_state(self, state: LoaderState | Mapping[str, Any]) -> None:
+        """Go on with the next iteration where a loader stood.
+
+        Raises:
+            CheckpointError: The state is of another data set, or of options with which the batches
+                were others.
+        """
+        given = dataclasses.asdict(state) if isinstance(state, LoaderState) else dict(state)
+        mine = dataclasses.asdict(self.state())
+        for name, value in mine.items():
+            if name not in given:
+                raise CheckpointError(f"loader state: expected `{name}`, got none")
+            if name not in {"epoch", "batch"} and given[name] != value:
+                raise CheckpointError(
+                    f"loader state: expected {name} {value}, got {given[name]}, "
+                    "with which the batches were others"
+                )
+        if not 0 <= given["batch"] <= len(self) or given["epoch"] < 0:
+            raise CheckpointError(
+                f"loader state: expected at most {len(self)} batches, got {given['batch']} "
+                f"of epoch {given['epoch']}"
+            )
+        self._move_to(given["epoch"], given["batch"])
+
+    def _move_to(self, epoch: int, batch: int) -> None:
+        self._epoch, self._batch, self._begun = epoch, batch, False
+        # An iteration that is under way no longer says where the loader stands.
+        self._latest = None
+
+    def __len__(self) -> int:
+        return len(self._engine)
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        # What was left early is not gone on with.
+        if self._begun:
+            self._move_to(self._epoch + 1, 0)
+        engine = self._engine.epoch(self._epoch, self._batch)
+        self._latest, self._begun, self._bad = engine, True, []
+        return self._take(engine, self._epoch, whole=self._batch == 0)
+
+    def _take(
+        self, engine: _native.Epoch, epoch: int, *, whole: bool
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        bad: list[BadSample] = []
+        empty = True
+        try:
+            while (batch := engine.next()) is not None:
+                number, x, y, flaws = batch
+                if flaws and not bad:
+                    _warn(flaws[0])
+                bad += [
+                    BadSample(index=index, name=name, error=error, replacement=replacement)
+                    for index, name, error, replacement in flaws
+                ]
+                if self._latest is engine:
+                    self._batch, self._bad = number + 1, bad
+                if len(y):
+                    empty = False
+                    yield x, y
+        finally:
+            engine.stop()
+        if self._latest is engine:
+            self._move_to(epoch + 1, 0)
+        if whole and empty:
+            raise DataError(
+                f"{self.dataset!r}: expected a sample that can be read, got none; the first: "
+                f"{bad[0].error}"
+            )
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value}" for name, value in self._identity.items())
+        return f"Loader({self.dataset!r}, {options}, threads={self.threads})"
+
+
+def _warn(flaw: tuple[int, str, Exception, int | None]) -> None:
+    index, _, error, replacement = flaw
+    what = "skipped" if replacement is None else f"replaced by sample {replacement}"
+    warnings.warn(
+        f"sample {index} is {what}: {error} (told once an epoch; `bad_samples` lists all)",
+        DataWarning,
+        stacklevel=3,
+    )

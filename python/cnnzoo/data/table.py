@@ -1,0 +1,139 @@
+"""Data sets from a table of paths and labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnzoo import _native
+from cnnzoo.data.dataset import Dataset
+from cnnzoo.errors import DataError, MissingPackageError, PhotoFileError, PhotoNotFoundError
+
+
+class Table(Dataset):
+    """Pictures from a table of paths and labels: `.csv`, `.tsv` or `.parquet`, with a header.
+
+    Labels are names of classes, or whole numbers if all are.
+
+    Args:
+        file: The table.
+        path: The column of the paths.
+        label: The column of the labels.
+        root: The folder that paths begin in; the table's own if not given.
+        classes: The names in the order of their numbers. If not given, those of the column,
+            sorted; numbers stay what they are.
+
+    Raises:
+        FileNotFoundError: There is no such table.
+        DataError: It has no such column or no rows, or a label is no class; the message says where.
+        MissingPackageError: A Parquet file, and neither pyarrow nor pandas is installed.
+    """
+
+    def __init__(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        path: str = "path",
+        label: str = "label",
+        root: str | os.PathLike[str] | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        table = Path(file).expanduser()
+        read = _parquet if table.suffix.lower() == ".parquet" else _csv
+        try:
+            columns = read(table, [path, label])
+        except FileNotFoundError as error:
+            raise PhotoNotFoundError(f"{table}: No such file or directory") from error
+        except UnicodeDecodeError as error:
+            raise DataError(f"{table}: expected UTF-8, got {error.reason}") from error
+        except OSError as error:
+            raise PhotoFileError(f"{table}: {error.strerror or error}") from error
+        paths, found = ([str(value) for value in column] for column in columns)
+        if not paths:
+            raise DataError(f"{table}: expected at least one row, got none")
+        numbers, names = _numbered(table, found, classes)
+        folder = table.parent if root is None else Path(root).expanduser()
+        engine = _native.Dataset.files(folder, paths, np.array(numbers, np.int64), names)
+        super().__init__(engine, f"{len(engine)} pictures of {table}")
+
+
+def _csv(table: Path, names: list[str]) -> list[list[Any]]:
+    import csv
+
+    delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file, delimiter=delimiter, strict=True)
+        _check(table, names, rows.fieldnames or ())
+        columns: list[list[Any]] = [[] for _ in names]
+        try:
+            for row in rows:
+                for name, column in zip(names, columns, strict=True):
+                    if not row[name]:
+                        raise DataError(
+                            f"{table}, line {rows.line_num}: expected a {name}, got nothing"
+                        )
+                    column.append(row[name])
+        except csv.Error as error:
+            raise DataError(f"{table}, line {rows.line_num}: {error}") from error
+    return columns
+
+
+def _parquet(table: Path, names: list[str]) -> list[list[Any]]:
+    try:
+        import pyarrow.parquet  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        return _parquet_by_pandas(table, names)
+    try:
+        _check(table, names, pyarrow.parquet.read_schema(table).names)
+        read = pyarrow.parquet.read_table(table, columns=names)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
+        raise DataError(f"{table}: expected a Parquet file, got: {error}") from error
+    return [_filled(table, name, read.column(name).to_pylist()) for name in names]
+
+
+def _parquet_by_pandas(table: Path, names: list[str]) -> list[list[Any]]:
+    try:
+        import pandas as pd  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+        frame = pd.read_parquet(table)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{table}: reading Parquet needs pyarrow, which is not installed; "
+            "install it with: pip install pyarrow"
+        ) from error
+    _check(table, names, list(frame.columns))
+    return [_filled(table, name, frame[name].tolist()) for name in names]
+
+
+def _filled(table: Path, name: str, column: list[Any]) -> list[Any]:
+    for row, value in enumerate(column):
+        if value is None or value in ("", b"") or value != value:  # noqa: PLR0124 (NaN is not itself)
+            raise DataError(f"{table}, row {row}: expected a {name}, got nothing")
+    return column
+
+
+def _check(table: Path, names: list[str], columns: Sequence[str]) -> None:
+    for name in names:
+        if name not in columns:
+            raise DataError(f"{table}: expected a column `{name}`, got {', '.join(columns)}")
+
+
+def _numbered(
+    table: Path, labels: list[str], classes: Sequence[str] | None
+) -> tuple[list[int], list[str] | None]:
+    """The number of each label, and the names of all."""
+    whole = all(label.isdecimal() for label in labels)
+    if classes is None and whole:
+        return [int(label) for label in labels], None
+    names = sorted(set(labels)) if classes is None else [str(name) for name in classes]
+    number = {name: index for index, name in enumerate(names)}
+    for row, label in enumerate(labels):
+        if label not in number and not whole:
+            raise DataError(
+                f"{table}, row {row}: expected a label of {', '.join(names)}, got {label}"
+            )
+    return [number[label] if label in number else int(label) for label in labels], names

@@ -1,0 +1,154 @@
+//! Data sets in Python.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use numpy::{PyArray1, PyArray3, PyReadonlyArray1, PyReadonlyArray4};
+use pyo3::prelude::*;
+
+use super::errors::detached;
+use super::photo::to_array;
+use crate::data;
+use crate::data::dataset::{Arrays, Files, Labels, Size, Subset, cifar, idx, image_folder, split};
+use crate::error::{Error, Result};
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Dataset>()
+}
+
+/// Labelled photographs, by number.
+#[pyclass(frozen, module = "cnnzoo")]
+#[derive(Debug)]
+pub(super) struct Dataset(pub(super) Arc<dyn data::Dataset>);
+
+#[pymethods]
+impl Dataset {
+    #[staticmethod]
+    fn image_folder(py: Python<'_>, root: PathBuf, allow_empty: bool) -> PyResult<Self> {
+        detached(py, || image_folder(&root, allow_empty)).map(Self::new)
+    }
+
+    #[staticmethod]
+    fn files(
+        root: PathBuf,
+        paths: Vec<PathBuf>,
+        labels: PyReadonlyArray1<'_, i64>,
+        classes: Option<Vec<String>>,
+    ) -> PyResult<Self> {
+        let labels = indices(&labels, "labels")?;
+        Ok(Self::new(Files::new(root, paths, labels, classes)?))
+    }
+
+    /// Of bytes (N, H, W, C).
+    #[staticmethod]
+    fn arrays(
+        py: Python<'_>,
+        name: &str,
+        pixels: PyReadonlyArray4<'_, u8>,
+        labels: PyReadonlyArray1<'_, i64>,
+        classes: Option<Vec<String>>,
+    ) -> PyResult<Self> {
+        let labels = indices(&labels, name)?;
+        let view = pixels.as_array();
+        let (_, height, width, channels) = view.dim();
+        let size = Size { height, width, channels };
+        detached(py, || {
+            let pixels = match view.as_slice() {
+                Some(bytes) => bytes.to_vec(),
+                None => view.iter().copied().collect(),
+            };
+            Arrays::new(name, size, pixels, labels, classes)
+        })
+        .map(Self::new)
+    }
+
+    #[staticmethod]
+    fn idx(
+        py: Python<'_>,
+        images: PathBuf,
+        labels: PathBuf,
+        classes: Option<Vec<String>>,
+    ) -> PyResult<Self> {
+        detached(py, || idx(&images, &labels, classes)).map(Self::new)
+    }
+
+    /// `labels` is only, coarse or fine.
+    #[staticmethod]
+    fn cifar(py: Python<'_>, files: Vec<PathBuf>, labels: &str, names: PathBuf) -> PyResult<Self> {
+        let labels = match labels {
+            "coarse" => Labels::Coarse,
+            "fine" => Labels::Fine,
+            _ => Labels::Only,
+        };
+        detached(py, || cifar(&files, labels, &names)).map(Self::new)
+    }
+
+    fn subset(&self, indices: Vec<usize>) -> PyResult<Self> {
+        Ok(Self::new(Subset::new(self.0.clone(), indices)?))
+    }
+
+    fn split(&self, fraction: f64, seed: u64) -> PyResult<(Self, Self)> {
+        let (first, second) = split(&self.0, fraction, seed)?;
+        Ok((Self::new(first), Self::new(second)))
+    }
+
+    fn read<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyArray3<u8>>> {
+        self.check(index)?;
+        to_array(py, detached(py, || self.0.read(index))?)
+    }
+
+    fn label(&self, index: usize) -> PyResult<usize> {
+        self.check(index)?;
+        Ok(self.0.label(index))
+    }
+
+    fn name(&self, index: usize) -> PyResult<String> {
+        self.check(index)?;
+        Ok(self.0.name(index))
+    }
+
+    fn labels<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        let labels = (0..self.0.len()).map(|index| self.0.label(index) as i64);
+        PyArray1::from_iter(py, labels)
+    }
+
+    fn classes(&self) -> Vec<String> {
+        self.0.classes().to_vec()
+    }
+
+    fn fingerprint(&self, py: Python<'_>) -> PyResult<String> {
+        detached(py, || Ok(format!("{:016x}", self.0.fingerprint())))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Dataset {
+    fn new(dataset: impl data::Dataset + 'static) -> Self {
+        Self(Arc::new(dataset))
+    }
+
+    fn check(&self, index: usize) -> Result<()> {
+        if index < self.0.len() {
+            return Ok(());
+        }
+        Err(Error::Argument {
+            at: "data set".into(),
+            expected: format!("an index below {}", self.0.len()),
+            got: index.to_string(),
+        })
+    }
+}
+
+fn indices(numbers: &PyReadonlyArray1<'_, i64>, at: &str) -> Result<Vec<usize>> {
+    let index = |&number: &i64| {
+        usize::try_from(number).map_err(|_| Error::Argument {
+            at: at.into(),
+            expected: "labels of 0 and more".into(),
+            got: number.to_string(),
+        })
+    };
+    numbers.as_array().iter().map(index).collect()
+}

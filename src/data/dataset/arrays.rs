@@ -1,0 +1,111 @@
+//! Photographs in memory, all of one size.
+
+use std::sync::OnceLock;
+
+use super::fingerprint::Fingerprint;
+use super::{Dataset, numbered};
+use crate::data::photo::{CHANNELS, Photo};
+use crate::{Error, Result};
+
+/// Bytes of shape (N, height, width, channels), and a label for each of the N.
+#[derive(Debug)]
+pub struct Arrays {
+    name: String,
+    /// Of one photograph.
+    size: Size,
+    pixels: Vec<u8>,
+    labels: Vec<usize>,
+    classes: Vec<String>,
+    fingerprint: OnceLock<u64>,
+}
+
+/// Of a photograph. Grey ones have one channel, others three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+}
+
+impl Size {
+    fn bytes(self) -> usize {
+        self.height * self.width * self.channels
+    }
+}
+
+impl Arrays {
+    /// `name` is what messages call them. Without names the classes are numbers.
+    ///
+    /// Fails with `Error::Shape` where there is no photograph or another number of bytes than the labels ask for, and
+    /// with `Error::Argument` where a label has no class.
+    pub fn new(
+        name: impl Into<String>,
+        size: Size,
+        pixels: Vec<u8>,
+        labels: Vec<usize>,
+        classes: Option<Vec<String>>,
+    ) -> Result<Self> {
+        let name = name.into();
+        if size.bytes() == 0 || ![1, CHANNELS].contains(&size.channels) {
+            let expected = "photographs of at least one pixel and of 1 or 3 channels".into();
+            return Err(Error::Shape { at: name, expected, got: format!("{size:?}") });
+        }
+        if pixels.len() != labels.len() * size.bytes() {
+            let expected = format!("{} bytes for each of {} labels", size.bytes(), labels.len());
+            return Err(Error::Shape {
+                at: name,
+                expected,
+                got: format!("{} bytes", pixels.len()),
+            });
+        }
+        let Some(&largest) = labels.iter().max() else {
+            let (expected, got) = ("at least one photograph".into(), "none".into());
+            return Err(Error::Shape { at: name, expected, got });
+        };
+        let classes = classes.unwrap_or_else(|| numbered(largest + 1));
+        if largest >= classes.len() {
+            let expected = format!("labels below {} classes", classes.len());
+            return Err(Error::Argument { at: name, expected, got: largest.to_string() });
+        }
+        Ok(Self { name, size, pixels, labels, classes, fingerprint: OnceLock::new() })
+    }
+}
+
+impl Dataset for Arrays {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn read(&self, index: usize) -> Result<Photo> {
+        let Size { height, width, channels } = self.size;
+        let bytes = &self.pixels[index * self.size.bytes()..][..self.size.bytes()];
+        match channels {
+            1 => Photo::grey(width, height, bytes.to_vec()),
+            _ => Photo::new(width, height, bytes.to_vec()),
+        }
+    }
+
+    fn label(&self, index: usize) -> usize {
+        self.labels[index]
+    }
+
+    fn name(&self, index: usize) -> String {
+        format!("{}[{index}]", self.name)
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn fingerprint(&self) -> u64 {
+        *self.fingerprint.get_or_init(|| {
+            let Size { height, width, channels } = self.size;
+            Fingerprint::default()
+                .texts(&self.classes)
+                .numbers(&self.labels)
+                .numbers(&[height, width, channels])
+                .bytes(&self.pixels)
+                .value()
+        })
+    }
+}

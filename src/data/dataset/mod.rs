@@ -1,0 +1,55 @@
+//! Labelled photographs, by number: in files, in memory, or some of another data set.
+
+mod arrays;
+mod cifar;
+mod files;
+mod fingerprint;
+mod folder;
+mod idx;
+mod split;
+mod subset;
+
+use std::fmt::Debug;
+
+pub use arrays::{Arrays, Size};
+pub use cifar::{Labels, cifar};
+pub use files::Files;
+pub use folder::image_folder;
+pub use idx::idx;
+pub use split::split;
+pub use subset::Subset;
+
+use super::photo::Photo;
+use crate::Result;
+
+/// What a loader reads from, in many threads at once.
+pub trait Dataset: Debug + Send + Sync {
+    /// How many samples there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Decodes a sample, `index` below `len`.
+    fn read(&self, index: usize) -> Result<Photo>;
+
+    /// The class of a sample: an index into `classes`.
+    fn label(&self, index: usize) -> usize;
+
+    /// What a message calls a sample: its path, where it has one.
+    fn name(&self, index: usize) -> String;
+
+    /// The names of the classes, in the order of their labels.
+    fn classes(&self) -> &[String];
+
+    /// Tells data sets apart: a number that follows from the samples, their order and their labels. Of files it is
+    /// their names that count and not their contents, so that telling takes no time.
+    fn fingerprint(&self) -> u64;
+}
+
+/// The names of classes that have none: their numbers.
+pub fn numbered(classes: usize) -> Vec<String> {
+    (0..classes).map(|class| class.to_string()).collect()
+}

@@ -1,0 +1,141 @@
+//! A batch, while it is made and when it is ready.
+
+use std::sync::Arc;
+
+use super::rows::{Row, Rows};
+use super::sample::Outcome;
+use crate::error::{Error, Result, shape_text};
+
+/// A batch that is ready.
+#[derive(Debug)]
+pub struct Batch {
+    /// Which one of its epoch.
+    pub number: usize,
+    /// (samples, channels, height, width); without samples all are zero.
+    pub shape: [usize; 4],
+    pub numbers: Vec<f32>,
+    pub labels: Vec<usize>,
+    /// What could not be read or prepared, in the order of the batch.
+    pub bad: Vec<Bad>,
+}
+
+/// A sample that could not be read or prepared.
+#[derive(Debug)]
+pub struct Bad {
+    pub index: usize,
+    /// Its path, where it has one.
+    pub name: String,
+    pub error: Error,
+    /// The sample that took its place.
+    pub replacement: Option<usize>,
+}
+
+/// A batch that threads are at work on.
+#[derive(Debug)]
+pub(super) struct Making {
+    number: usize,
+    memory: Option<Memory>,
+    /// Of each sample, once it is done.
+    outcomes: Vec<Option<Outcome>>,
+    left: usize,
+}
+
+/// Taken when the first sample is decoded, since its size decides on the size of all.
+#[derive(Debug)]
+struct Memory {
+    shape: [usize; 3],
+    /// What the sample is called whose shape it is.
+    name: String,
+    rows: Arc<Rows>,
+    each: Vec<Option<Row>>,
+}
+
+impl Making {
+    pub(super) fn new(number: usize, samples: usize) -> Self {
+        let outcomes = (0..samples).map(|_| None).collect();
+        Self { number, memory: None, outcomes, left: samples }
+    }
+
+    /// The row of a sample, which becomes `shape`, the first time it is asked for.
+    ///
+    /// Fails with `Error::Shape` where the batch has samples of another shape or would not fit any memory.
+    pub(super) fn row(
+        &mut self,
+        place: usize,
+        shape: [usize; 3],
+        name: impl Fn() -> String,
+    ) -> Result<Option<Row>> {
+        if self.memory.is_none() {
+            let row = shape.iter().try_fold(1_usize, |all, &side| all.checked_mul(side));
+            let all = row.and_then(|row| row.checked_mul(self.outcomes.len() * size_of::<f32>()));
+            let Some((row, _)) = row.zip(all.filter(|&all| isize::try_from(all).is_ok())) else {
+                return Err(Error::Shape {
+                    at: name(),
+                    expected: "a sample that fits the memory".into(),
+                    got: shape_text(&shape),
+                });
+            };
+            let (rows, each) = Rows::new(self.outcomes.len(), row);
+            self.memory = Some(Memory { shape, name: name(), rows, each });
+        }
+        match &mut self.memory {
+            Some(memory) if memory.shape != shape => Err(Error::Shape {
+                at: name(),
+                expected: format!(
+                    "{} as {} in the same batch; a transform that resizes makes all alike",
+                    shape_text(&memory.shape),
+                    memory.name
+                ),
+                got: shape_text(&shape),
+            }),
+            Some(memory) => Ok(memory.each[place].take()),
+            None => Ok(None),
+        }
+    }
+
+    /// Notes what became of a sample, whose row is given back; says whether it was the last.
+    pub(super) fn done(&mut self, place: usize, outcome: Outcome) -> bool {
+        self.outcomes[place] = Some(outcome);
+        self.left -= 1;
+        self.is_ready()
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.left == 0
+    }
+
+    /// The batch, without the rows of what was skipped; or the first failure in it.
+    pub(super) fn finish(self) -> Result<Batch> {
+        let (mut labels, mut bad, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, outcome) in self.outcomes.into_iter().enumerate() {
+            match outcome {
+                Some(Outcome::Kept { label, bad: was }) => {
+                    labels.push(label);
+                    bad.extend(was);
+                    kept.push(place);
+                }
+                Some(Outcome::Skipped(was)) => bad.push(was),
+                Some(Outcome::Failed(error)) => return Err(error),
+                None => return Err(defect("a sample of the batch is missing")),
+            }
+        }
+        let mut batch =
+            Batch { number: self.number, shape: [0; 4], numbers: Vec::new(), labels, bad };
+        let Some(memory) = self.memory.filter(|_| !kept.is_empty()) else { return Ok(batch) };
+        drop(memory.each);
+        let numbers = Rows::into_numbers(memory.rows);
+        batch.numbers = numbers.ok_or_else(|| defect("a row of the batch is still out"))?;
+        let [channels, height, width] = memory.shape;
+        let row = channels * height * width;
+        for (place, &from) in kept.iter().enumerate().filter(|(place, from)| place != *from) {
+            batch.numbers.copy_within(from * row..(from + 1) * row, place * row);
+        }
+        batch.numbers.truncate(kept.len() * row);
+        batch.shape = [kept.len(), channels, height, width];
+        Ok(batch)
+    }
+}
+
+fn defect(message: &str) -> Error {
+    Error::Defect { at: "loader".into(), message: message.into() }
+}

@@ -1,0 +1,256 @@
+//! One pass over a data set: the threads that make its batches, and the door at which they are taken.
+
+use std::collections::VecDeque;
+use std::process;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::Loader;
+use super::batch::{Batch, Making};
+use super::rows::Row;
+use super::sample::Outcome;
+use crate::{Error, Result};
+
+/// An epoch under way. Its threads end with it.
+#[derive(Debug)]
+pub struct Epoch {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Where the threads run: after a fork, the child has none of them.
+    process: u32,
+}
+
+/// What waiting for a batch brings.
+#[derive(Debug)]
+pub enum Next {
+    Batch(Batch),
+    /// None is ready yet.
+    Waiting,
+    End,
+}
+
+#[derive(Debug)]
+struct Shared {
+    loader: Loader,
+    epoch: u64,
+    order: Vec<usize>,
+    progress: Mutex<Progress>,
+    /// Told when a batch is ready.
+    ready: Condvar,
+    /// Told when one is taken, so that another may be begun.
+    room: Condvar,
+}
+
+#[derive(Debug)]
+struct Progress {
+    /// The next sample to be begun, by its place in the order.
+    begun: usize,
+    /// The next batch to be taken.
+    next: usize,
+    /// The batches from `next` on that are begun.
+    making: VecDeque<Making>,
+    stopped: bool,
+    /// Threads that have not ended.
+    running: usize,
+}
+
+/// How long threads are waited for that should end. One that reads from where no answer comes is left to itself.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Where a thread puts a sample.
+pub(super) struct Slot<'a> {
+    shared: &'a Shared,
+    batch: usize,
+    place: usize,
+    row: Option<Row>,
+}
+
+impl Epoch {
+    pub(super) fn start(loader: Loader, epoch: u64, first: usize) -> Result<Self> {
+        let order = loader.order(epoch);
+        let begun = first.saturating_mul(loader.options().batch_size).min(order.len());
+        let threads = loader.options().threads.min(order.len() - begun);
+        let progress =
+            Progress { begun, next: first, making: VecDeque::new(), stopped: false, running: 0 };
+        let shared = Arc::new(Shared {
+            loader,
+            epoch,
+            order,
+            progress: Mutex::new(progress),
+            ready: Condvar::new(),
+            room: Condvar::new(),
+        });
+        // Dropped where a thread cannot be had, which ends those that could.
+        let started = Self { shared, threads: Mutex::new(Vec::new()), process: process::id() };
+        lock(&started.shared.progress).running = threads;
+        for begun in 0..threads {
+            let shared = started.shared.clone();
+            let thread = thread::Builder::new()
+                .name("cnnzoo-loader".into())
+                .spawn(move || shared.work())
+                .map_err(|error| {
+                    lock(&started.shared.progress).running -= threads - begun;
+                    Error::Argument {
+                        at: "loader: threads".into(),
+                        expected: "as many as the system grants".into(),
+                        got: format!("{threads} ({error})"),
+                    }
+                })?;
+            lock(&started.threads).push(thread);
+        }
+        Ok(started)
+    }
+
+    /// The next batch, waited for as long as `patience` lasts. Its failure ends the epoch.
+    pub fn next(&self, patience: Duration) -> Result<Next> {
+        if self.process != process::id() {
+            return Err(Error::Argument {
+                at: "loader".into(),
+                expected: "batches taken in the process that began the epoch".into(),
+                got: "a fork of it; begin an epoch there".into(),
+            });
+        }
+        let end = Instant::now() + patience;
+        let shared = &self.shared;
+        let mut progress = lock(&shared.progress);
+        loop {
+            if progress.stopped || progress.next == shared.batches() {
+                return Ok(Next::End);
+            }
+            if progress.making.front().is_some_and(Making::is_ready) {
+                break;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Next::Waiting);
+            }
+            let woken = shared.ready.wait_timeout(progress, left);
+            progress = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let Some(batch) = progress.making.pop_front() else { return Ok(Next::Waiting) };
+        progress.next += 1;
+        drop(progress);
+        shared.room.notify_all();
+        // Whoever else waits may find the next one ready.
+        shared.ready.notify_one();
+        let batch = batch.finish();
+        if batch.is_err() {
+            self.stop();
+        }
+        Ok(Next::Batch(batch?))
+    }
+
+    /// Ends the threads, each after the sample it is at, and waits for that a while. What is ready is lost.
+    pub fn stop(&self) {
+        if self.process != process::id() {
+            // They are of another process; even their locks may be held for ever.
+            if let Ok(mut threads) = self.threads.try_lock() {
+                threads.drain(..).for_each(std::mem::forget);
+            }
+            return;
+        }
+        let shared = &self.shared;
+        let mut progress = lock(&shared.progress);
+        progress.stopped = true;
+        progress.making.clear();
+        shared.room.notify_all();
+        shared.ready.notify_all();
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        let ended = shared.ready.wait_timeout_while(progress, FAREWELL, |now| now.running > 0);
+        let progress = ended.unwrap_or_else(PoisonError::into_inner).0;
+        if progress.running > 0 {
+            return;
+        }
+        drop(progress);
+        for thread in threads {
+            // What panics in a thread is caught at the sample.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Epoch {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn batches(&self) -> usize {
+        self.order.len().div_ceil(self.loader.options().batch_size)
+    }
+
+    fn work(&self) {
+        while let Some((place, mut slot)) = self.begin() {
+            let outcome = self.loader.sample(self.epoch, self.order[place], &mut slot);
+            slot.done(outcome);
+        }
+        lock(&self.progress).running -= 1;
+        self.ready.notify_all();
+    }
+
+    /// The next sample, once its batch may be begun; none when there is no more.
+    fn begin(&self) -> Option<(usize, Slot<'_>)> {
+        let size = self.loader.options().batch_size;
+        let mut progress = lock(&self.progress);
+        loop {
+            if progress.stopped || progress.begun == self.order.len() {
+                return None;
+            }
+            if progress.begun / size < progress.next + self.loader.options().prefetch {
+                break;
+            }
+            progress = self.room.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+        let begun = progress.begun;
+        progress.begun += 1;
+        let (batch, place) = (begun / size, begun % size);
+        if place == 0 {
+            let samples = size.min(self.order.len() - begun);
+            progress.making.push_back(Making::new(batch, samples));
+        }
+        Some((begun, Slot { shared: self, batch, place, row: None }))
+    }
+}
+
+impl Progress {
+    /// A batch that is begun and not taken; none once the epoch is stopped.
+    fn making(&mut self, batch: usize) -> Option<&mut Making> {
+        self.making.get_mut(batch.checked_sub(self.next)?)
+    }
+}
+
+impl Slot<'_> {
+    /// The numbers of the sample, which has this shape.
+    pub(super) fn numbers(&mut self, shape: [usize; 3], index: usize) -> Result<&mut [f32]> {
+        let name = || self.shared.loader.dataset().name(index);
+        let mut progress = lock(&self.shared.progress);
+        if let Some(making) = progress.making(self.batch) {
+            let row = making.row(self.place, shape, name)?;
+            self.row = row.or(self.row.take());
+        }
+        drop(progress);
+        // Without memory: the epoch is stopped, and nobody asks for what is written.
+        self.row.as_mut().map(Row::numbers).ok_or_else(|| Error::Defect {
+            at: "loader".into(),
+            message: "the epoch has ended".into(),
+        })
+    }
+
+    fn done(self, outcome: Outcome) {
+        let Self { shared, batch, place, row } = self;
+        drop(row);
+        let mut progress = lock(&shared.progress);
+        let first = batch == progress.next;
+        if progress.making(batch).is_some_and(|making| making.done(place, outcome)) && first {
+            drop(progress);
+            shared.ready.notify_all();
+        }
+    }
+}
+
+/// What is locked here is whole at every point where a panic could leave it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,148 @@
+//! Batches of a data set, made by threads ahead of whoever takes them.
+//!
+//! What a batch holds follows from the data set, the options, the epoch and the number of the batch, and from nothing
+//! else: not from the number of threads, and not from the batches before. So an epoch can be entered anywhere.
+
+mod batch;
+mod epoch;
+mod plain;
+mod rows;
+mod sample;
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+pub use batch::{Bad, Batch};
+pub use epoch::{Epoch, Next};
+pub use plain::Plain;
+
+use super::dataset::Dataset;
+use super::prepare::Prepare;
+use super::random::shuffled;
+use crate::{Error, Result};
+
+/// How a data set is made into batches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    pub batch_size: usize,
+    /// Draw another order for every epoch, instead of the order of the data set.
+    pub shuffle: bool,
+    pub seed: u64,
+    /// Leave out the last batch where it would be smaller.
+    pub drop_last: bool,
+    pub threads: usize,
+    /// How many batches are being made, or are ready and not yet taken, at most.
+    pub prefetch: usize,
+    pub on_error: OnError,
+}
+
+/// What becomes of a sample that cannot be read or prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// Its batch fails, and with it the epoch.
+    Raise,
+    /// Its batch goes without it.
+    Skip,
+    /// Another sample, drawn for it, takes its place.
+    Replace,
+}
+
+impl Options {
+    /// As many threads as there are cores, and enough batches ahead for all of them.
+    pub fn new(batch_size: usize) -> Self {
+        let threads = available_parallelism().map_or(1, usize::from);
+        Self {
+            batch_size,
+            shuffle: false,
+            seed: 0,
+            drop_last: false,
+            threads,
+            prefetch: Self::ahead(batch_size, threads),
+            on_error: OnError::Raise,
+        }
+    }
+
+    /// Batches that keep `threads` at work while others are taken.
+    pub fn ahead(batch_size: usize, threads: usize) -> usize {
+        2 + threads.div_ceil(batch_size.max(1))
+    }
+}
+
+/// A data set, what is done to its photographs, and how they come.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    dataset: Arc<dyn Dataset>,
+    prepare: Arc<dyn Prepare>,
+    options: Options,
+}
+
+impl Loader {
+    /// Fails with `Error::Argument` where a number of the options is zero, or no batch would come.
+    pub fn new(
+        dataset: Arc<dyn Dataset>,
+        prepare: Arc<dyn Prepare>,
+        options: Options,
+    ) -> Result<Self> {
+        let Options { batch_size, threads, prefetch, .. } = options;
+        for (name, number) in
+            [("batch_size", batch_size), ("threads", threads), ("prefetch", prefetch)]
+        {
+            if number == 0 {
+                let (at, expected) = (format!("loader: {name}"), "at least 1".into());
+                return Err(Error::Argument { at, expected, got: "0".into() });
+            }
+        }
+        let loader = Self { dataset, prepare, options };
+        if loader.batches() == 0 {
+            return Err(Error::Argument {
+                at: "loader: batch_size".into(),
+                expected: format!(
+                    "at most {} samples of the data set, since drop_last leaves out what is smaller",
+                    loader.dataset.len()
+                ),
+                got: loader.options.batch_size.to_string(),
+            });
+        }
+        Ok(loader)
+    }
+
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        &self.dataset
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How many batches an epoch has.
+    pub fn batches(&self) -> usize {
+        let (samples, size) = (self.dataset.len(), self.options.batch_size);
+        if self.options.drop_last { samples / size } else { samples.div_ceil(size) }
+    }
+
+    /// The samples of an epoch in their order, without those that `drop_last` leaves out.
+    pub fn order(&self, epoch: u64) -> Vec<usize> {
+        let samples = self.dataset.len();
+        let mut order = if self.options.shuffle {
+            shuffled(samples, self.options.seed, epoch)
+        } else {
+            (0..samples).collect()
+        };
+        order.truncate(self.batches().saturating_mul(self.options.batch_size));
+        order
+    }
+
+    /// Starts an epoch at batch `first`. No sample of the batches before it is read.
+    ///
+    /// Fails with `Error::Argument` where there is no such batch, or the system grants no threads.
+    pub fn epoch(&self, epoch: u64, first: usize) -> Result<Epoch> {
+        if first > self.batches() {
+            return Err(Error::Argument {
+                at: "loader: batch".into(),
+                expected: format!("at most {}", self.batches()),
+                got: first.to_string(),
+            });
+        }
+        Epoch::start(self.clone(), epoch, first)
+    }
+}

@@ -1,0 +1,82 @@
+//! One sample: read, prepared, and what becomes of it if that fails.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::batch::Bad;
+use super::epoch::Slot;
+use super::{Loader, OnError};
+use crate::data::random::{Key, below};
+use crate::{Error, Result};
+
+/// How many others are tried in the place of one that cannot be read.
+const REPLACEMENTS: usize = 16;
+
+/// What became of a sample.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It, or the one that took its place, is in its row.
+    Kept {
+        label: usize,
+        bad: Option<Bad>,
+    },
+    Skipped(Bad),
+    Failed(Error),
+}
+
+impl Loader {
+    /// Reads sample `index` and writes it into `slot`. A panic is an error that no policy passes over.
+    pub(super) fn sample(&self, epoch: u64, index: usize, slot: &mut Slot<'_>) -> Outcome {
+        catch_unwind(AssertUnwindSafe(|| self.try_sample(epoch, index, slot))).unwrap_or_else(
+            |panic| {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                Outcome::Failed(Error::Defect {
+                    at: self.dataset.name(index),
+                    message: text.unwrap_or("a panic").into(),
+                })
+            },
+        )
+    }
+
+    fn try_sample(&self, epoch: u64, index: usize, slot: &mut Slot<'_>) -> Outcome {
+        let (error, placed) = match self.write(epoch, index, slot) {
+            Ok(()) => return Outcome::Kept { label: self.dataset.label(index), bad: None },
+            Err(failure) => failure,
+        };
+        if !placed {
+            return Outcome::Failed(error);
+        }
+        let mut bad = Bad { index, name: self.dataset.name(index), error, replacement: None };
+        match self.options.on_error {
+            OnError::Raise => Outcome::Failed(bad.error),
+            OnError::Skip => Outcome::Skipped(bad),
+            OnError::Replace => {
+                // Drawn apart from what the sample's transform draws.
+                let seed = !self.options.seed;
+                let mut random = Key { seed, epoch, sample: index as u64 }.random();
+                for _ in 0..REPLACEMENTS {
+                    let other = below(self.dataset.len(), &mut random);
+                    match self.write(epoch, other, slot) {
+                        Ok(()) => {
+                            bad.replacement = Some(other);
+                            let label = self.dataset.label(other);
+                            return Outcome::Kept { label, bad: Some(bad) };
+                        }
+                        Err((error, false)) => return Outcome::Failed(error),
+                        Err((_, true)) => {}
+                    }
+                }
+                Outcome::Failed(bad.error)
+            }
+        }
+    }
+
+    /// Tells of a failure too whether the policy decides on it; where a sample does not fit its batch, it does not.
+    fn write(&self, epoch: u64, index: usize, slot: &mut Slot<'_>) -> Result<(), (Error, bool)> {
+        let photo = self.dataset.read(index).map_err(|error| (error, true))?;
+        let shape = self.prepare.shape(&photo);
+        let numbers = slot.numbers(shape, index).map_err(|error| (error, false))?;
+        let key = Key { seed: self.options.seed, epoch, sample: index as u64 };
+        self.prepare.write(&photo, key, numbers).map_err(|error| (error, true))
+    }
+}

@@ -1,0 +1,591 @@
+"""Batches: whose they equal, in which order, and what no number of threads changes."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+import cnnzoo as cz
+import pictures
+
+PREPROCESS = cz.Preprocess(
+    resize=40, crop=32, interpolation="bilinear", mean=(0.485, 0.456, 0.406), std=(0.2, 0.3, 0.4)
+)
+Batches = list[tuple[NDArray[np.float32], NDArray[np.int64]]]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pictures.folder(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture
+def dataset(root: Path) -> cz.data.Dataset:
+    return cz.data.ImageFolder(root)
+
+
+def arrays(count: int, side: int = 8) -> cz.data.Arrays:
+    """Each picture has its number as its first bytes, which its label is too."""
+    x = np.zeros((count, side, side, 3), np.uint8)
+    x[:, 0, 0, 0], x[:, 0, 0, 1] = np.arange(count) // 256, np.arange(count) % 256
+    return cz.data.Arrays(x, np.arange(count))
+
+
+def numbers(x: NDArray[np.float32]) -> list[int]:
+    return [round(255 * 256 * float(one[0, 0, 0]) + 255 * float(one[1, 0, 0])) for one in x]
+
+
+def same(one: Batches, other: Batches) -> bool:
+    return len(one) == len(other) and all(
+        np.array_equal(x, X) and np.array_equal(y, Y)
+        for (x, y), (X, Y) in zip(one, other, strict=True)
+    )
+
+
+# ---- what comes
+
+
+def test_batches_equal_torchvisions(root: Path, dataset: cz.data.Dataset) -> None:
+    transform = transforms.Compose(
+        [
+            transforms.Resize(PREPROCESS.resize),
+            transforms.CenterCrop(PREPROCESS.crop),
+            transforms.ToTensor(),
+            transforms.Normalize(PREPROCESS.mean, PREPROCESS.std),
+        ]
+    )
+    theirs = DataLoader(datasets.ImageFolder(str(root), transform), batch_size=4)
+    mine = cz.data.Loader(dataset, batch_size=4, transform=PREPROCESS, shuffle=False)
+    assert len(mine) == len(theirs) == 6
+    for (x, y), (X, Y) in zip(mine, theirs, strict=True):
+        assert x.dtype == np.float32 and y.dtype == np.int64
+        assert x.flags.c_contiguous and x.flags.writeable
+        np.testing.assert_array_equal(x, X.numpy())
+        np.testing.assert_array_equal(y, Y.numpy())
+
+
+def test_jpegs_come_as_they_decode(tmp_path: Path) -> None:
+    pictures.folder(tmp_path, ending=".jpg")
+    dataset = cz.data.ImageFolder(tmp_path)
+    ((x, _),) = cz.data.Loader(dataset, batch_size=50, transform=PREPROCESS, shuffle=False)
+    expected = PREPROCESS([dataset.name(index) for index in range(len(dataset))])
+    np.testing.assert_array_equal(x, expected)
+
+
+def test_without_a_transform_bytes_become_numbers_of_0_to_1() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8)
+    loader = cz.data.Loader(cz.data.Arrays(pixels, np.arange(5)), batch_size=2, shuffle=False)
+    x = np.concatenate([x for x, _ in loader])
+    expected = torch.stack([transforms.functional.to_tensor(one) for one in pixels])
+    np.testing.assert_array_equal(x, expected.numpy())
+
+
+def test_pictures_of_two_sizes_make_no_batch(dataset: cz.data.Dataset) -> None:
+    for policy in ("raise", "skip", "replace"):
+        with pytest.raises(cz.ShapeError, match="a transform that resizes makes all alike"):
+            next(iter(cz.data.Loader(dataset, on_error=policy)))
+
+
+# ---- order
+
+
+@pytest.mark.parametrize("threads", range(1, 9))
+def test_no_number_of_threads_changes_a_bit(dataset: cz.data.Dataset, threads: int) -> None:
+    one = cz.data.Loader(dataset, batch_size=4, transform=PREPROCESS, threads=1, seed=3)
+    many = cz.data.Loader(
+        dataset, batch_size=4, transform=PREPROCESS, threads=threads, seed=3, prefetch=threads
+    )
+    for _ in range(2):
+        assert same(list(one), list(many))
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000, 5000])
+def test_an_epoch_has_every_sample_once(size: int) -> None:
+    loader = cz.data.Loader(arrays(1000), batch_size=size, seed=1)
+    epochs = [[(numbers(x), list(y)) for x, y in loader] for _ in range(3)]
+    orders = []
+    for number, epoch in enumerate(epochs):
+        assert [len(y) for _, y in epoch[:-1]] == [size] * (len(loader) - 1)
+        order = list(itertools.chain.from_iterable(y for _, y in epoch))
+        assert list(itertools.chain.from_iterable(x for x, _ in epoch)) == order
+        assert sorted(order) == list(range(1000))
+        assert order == list(loader.order(number))
+        orders.append(order)
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_every_order_is_as_likely() -> None:
+    loader = cz.data.Loader(arrays(4), batch_size=4)
+    drawn = [tuple(loader.order(epoch).tolist()) for epoch in range(24 * 200)]
+    counts = np.array([drawn.count(order) for order in itertools.permutations(range(4))])
+    # Chi squared with 23 degrees of freedom: 49.7 is exceeded once in a thousand seeds.
+    assert ((counts - 200) ** 2 / 200).sum() < 49.7
+
+
+def test_another_seed_draws_another_order() -> None:
+    orders = [cz.data.Loader(arrays(100), seed=seed).order(0).tolist() for seed in range(3)]
+    assert orders[0] != orders[1] != orders[2]
+    again = cz.data.Loader(arrays(100), seed=2, batch_size=7, threads=1).order(0).tolist()
+    assert again == orders[2]
+
+
+def splitmix(state: int) -> int:
+    """The finaliser of SplitMix64, one step on."""
+    z = (state + 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+    return z ^ z >> 31
+
+
+def shuffled(count: int, seed: int, epoch: int) -> list[int]:
+    """The order as random.rs defines it: Fisher and Yates on xoshiro256++, keyed by mixing."""
+    key = splitmix(splitmix(splitmix(seed) ^ epoch) ^ 2**64 - 1)
+    state = [splitmix((key + step * 0x9E3779B97F4A7C15) % 2**64) for step in range(4)]
+
+    def rotated(number: int, bits: int) -> int:
+        return (number << bits | number >> 64 - bits) % 2**64
+
+    def draw() -> int:
+        a, b, c, d = state
+        drawn = (rotated((a + d) % 2**64, 23) + a) % 2**64
+        c, d = c ^ a, d ^ b
+        state[:] = [a ^ d, b ^ c, c ^ (b << 17) % 2**64, rotated(d, 45)]
+        return drawn
+
+    order = list(range(count))
+    for last in range(count - 1, 0, -1):
+        other = draw() * (last + 1) >> 64
+        order[last], order[other] = order[other], order[last]
+    return order
+
+
+def test_the_format_of_a_seed_stays() -> None:
+    """A state in a checkpoint means the same order in every version."""
+    for seed, epoch in [(0, 0), (5, 3), (2**64 - 1, 1000)]:
+        order = cz.data.Loader(arrays(50), seed=seed).order(epoch).tolist()
+        assert order == shuffled(50, seed, epoch)
+
+
+def test_drop_last_leaves_out_what_is_smaller() -> None:
+    loader = cz.data.Loader(arrays(10), batch_size=4, drop_last=True)
+    assert [len(y) for _, y in loader] == [4, 4]
+    assert len(loader) == 2
+    with pytest.raises(cz.ArgumentError, match="at most 10 samples"):
+        cz.data.Loader(arrays(10), batch_size=11, drop_last=True)
+
+
+# ---- resuming
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3, 5, 6])
+def test_an_epoch_is_gone_on_with_bit_for_bit(dataset: cz.data.Dataset, batch: int) -> None:
+    options: dict[str, Any] = {"batch_size": 4, "transform": PREPROCESS, "seed": 7}
+    straight = cz.data.Loader(dataset, **options)
+    expected = [list(straight) for _ in range(3)]
+    first = cz.data.Loader(dataset, **options)
+    list(first)
+    if batch:
+        list(itertools.islice(first, batch))
+    state = json.loads(json.dumps(asdict(first.state())))
+    assert (state["epoch"], state["batch"]) == (1, batch)
+    second = cz.data.Loader(dataset, **options, threads=1, start=state)
+    assert same(list(second), expected[1][batch:])
+    assert same(list(second), expected[2])
+
+
+def test_what_came_before_is_not_read_again(root: Path, tmp_path: Path) -> None:
+    """Batches before the start may be unreadable: nobody looks."""
+    for seed in range(8):
+        pictures.save(tmp_path / "a" / f"{seed}.png", seed)
+    dataset = cz.data.ImageFolder(tmp_path)
+    loader = cz.data.Loader(dataset, batch_size=2, transform=PREPROCESS, shuffle=False)
+    state = replace(loader.state(), batch=3)
+    for seed in range(6):
+        (tmp_path / "a" / f"{seed}.png").write_bytes(b"")
+    loader.load_state(state)
+    assert len(list(loader)) == 1
+
+
+def test_what_is_left_early_is_not_gone_on_with() -> None:
+    loader = cz.data.Loader(arrays(10), batch_size=2)
+    for _ in loader:
+        break
+    state = loader.state()
+    assert (state.epoch, state.batch) == (0, 1)
+    assert np.concatenate([y for _, y in loader]).tolist() == loader.order(1).tolist()
+    loader.set_epoch(7)
+    assert np.concatenate([y for _, y in loader]).tolist() == loader.order(7).tolist()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"batch_size": 3},
+        {"shuffle": False},
+        {"drop_last": True},
+        {"fingerprint": "0" * 16},
+        {"batch": 6},
+        {"epoch": -1},
+    ],
+)
+def test_a_state_of_another_run_is_refused(change: dict[str, Any]) -> None:
+    loader = cz.data.Loader(arrays(10), batch_size=2)
+    with pytest.raises(cz.CheckpointError, match="loader state: expected"):
+        loader.load_state(asdict(loader.state()) | change)
+    with pytest.raises(cz.CheckpointError, match="expected `epoch`"):
+        loader.load_state({})
+
+
+def test_two_iterations_at_once_do_not_mix() -> None:
+    loader = cz.data.Loader(arrays(20), batch_size=2)
+    one, other = iter(loader), iter(loader)
+    pairs = list(zip(one, other, strict=True))
+    assert np.concatenate([y for (_, y), _ in pairs]).tolist() == loader.order(0).tolist()
+    assert np.concatenate([y for _, (_, y) in pairs]).tolist() == loader.order(1).tolist()
+    assert loader.state().epoch == 2
+
+
+# ---- broken files
+
+
+def break_some(root: Path) -> dict[str, str]:
+    """Breaks files of the class `a`, of which 12 stay; says of each what a message says."""
+    for seed in range(12):
+        pictures.save(root / "a" / f"{seed:02}.jpg", seed)
+    whole = (root / "a" / "00.jpg").read_bytes()
+    (root / "a" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "a" / "empty.jpg").write_bytes(b"")
+    (root / "a" / "text.jpg").write_bytes(b"not a picture\n")
+    (root / "a" / "nowhere.jpg").symlink_to(root / "missing")
+    (root / "a" / "picture.bmp").write_bytes(b"BM" + bytes(60))
+    return {
+        "cut.jpg": "a whole and sound JPEG file",
+        "empty.jpg": "an empty file",
+        "text.jpg": 'text that begins with "not a picture"',
+        "nowhere.jpg": "No such file",
+        "picture.bmp": "a BMP file",
+    }
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_raise_names_the_first_broken_file_of_the_order(tmp_path: Path, threads: int) -> None:
+    broken = break_some(tmp_path)
+    dataset = cz.data.ImageFolder(tmp_path)
+    names = [Path(dataset.name(index)).name for index in range(len(dataset))]
+    for epoch in range(4):
+        loader = cz.data.Loader(dataset, batch_size=2, transform=PREPROCESS, threads=threads)
+        loader.set_epoch(epoch)
+        order = [names[index] for index in loader.order(epoch)]
+        place, first = next((at, name) for at, name in enumerate(order) if name in broken)
+        with pytest.raises(cz.DataError) as caught:
+            list(loader)
+        assert loader.state().batch == place // 2
+        assert str(tmp_path / "a" / first) in str(caught.value)
+        assert broken[first] in str(caught.value)
+        assert (caught.type is cz.errors.PhotoNotFoundError) == (first == "nowhere.jpg")
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_skip_leaves_them_out_and_tells(tmp_path: Path, threads: int, shuffle: bool) -> None:
+    broken = break_some(tmp_path)
+    dataset = cz.data.ImageFolder(tmp_path)
+    loader = cz.data.Loader(
+        dataset,
+        batch_size=3,
+        transform=PREPROCESS,
+        shuffle=shuffle,
+        threads=threads,
+        on_error="skip",
+    )
+    with pytest.warns(cz.data.DataWarning, match="is skipped: .*expected|No such") as told:
+        batches = list(loader)
+    assert len(told) == 1
+    order = [Path(dataset.name(index)) for index in loader.order(0)]
+    kept = [path for path in order if path.name not in broken]
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in batches]), PREPROCESS(kept))
+    assert all(len(x) == len(y) > 0 for x, y in batches)
+    bad = loader.bad_samples
+    assert [sample.name for sample in bad] == [str(path) for path in order if path not in kept]
+    for sample in bad:
+        assert broken[Path(sample.name).name] in str(sample.error)
+        assert dataset.name(sample.index) == sample.name
+        assert sample.replacement is None
+
+
+def test_replace_keeps_every_batch_whole(tmp_path: Path) -> None:
+    break_some(tmp_path)
+    dataset = cz.data.ImageFolder(tmp_path)
+    seen = []
+    for threads in (1, 5):
+        loader = cz.data.Loader(
+            dataset, batch_size=4, transform=PREPROCESS, threads=threads, on_error="replace"
+        )
+        with pytest.warns(cz.data.DataWarning, match="is replaced by sample"):
+            batches = list(loader)
+        instead = {sample.index: sample.replacement for sample in loader.bad_samples}
+        assert len(instead) == 5
+        order = [instead.get(index, index) for index in loader.order(0).tolist()]
+        expected = PREPROCESS([dataset.name(index) for index in order if index is not None])
+        np.testing.assert_array_equal(np.concatenate([x for x, _ in batches]), expected)
+        np.testing.assert_array_equal(
+            np.concatenate([y for _, y in batches]), dataset.labels[order]
+        )
+        seen.append(instead)
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("policy", ["raise", "skip", "replace"])
+def test_nothing_but_broken_files_is_an_error(tmp_path: Path, policy: Any) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("one.jpg", "two.jpg"):
+        (tmp_path / "a" / name).write_bytes(b"")
+    loader = cz.data.Loader(cz.data.ImageFolder(tmp_path), on_error=policy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cz.data.DataWarning)
+        with pytest.raises(cz.DataError, match=r"(one|two)\.jpg: .*an empty file"):
+            list(loader)
+
+
+# ---- threads and memory
+
+
+def threads() -> set[str]:
+    """The threads of this process that are a loader's."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            if (task / "comm").read_text().startswith("cnnzoo-loader"):
+                found.add(task.name)
+        except OSError:
+            pass
+    return found
+
+
+def test_threads_run_with_an_iteration_and_end_with_it() -> None:
+    assert not threads()
+    loader = cz.data.Loader(arrays(1000), batch_size=2, threads=5)
+    assert not threads()
+    batches = iter(loader)
+    next(batches)
+    assert len(threads()) == 5
+    list(batches)
+    assert not threads()
+
+
+def test_leaving_early_ends_the_threads(dataset: cz.data.Dataset) -> None:
+    loader = cz.data.Loader(dataset, batch_size=2, transform=PREPROCESS, threads=4)
+    for _ in range(20):
+        for _ in loader:
+            break
+        assert not threads()
+    # Never begun, and only then forgotten.
+    batches = iter(loader)
+    del batches, loader
+    gc.collect()
+    assert not threads()
+
+
+def test_a_failure_ends_the_threads(tmp_path: Path) -> None:
+    break_some(tmp_path)
+    loader = cz.data.Loader(
+        cz.data.ImageFolder(tmp_path), batch_size=1, transform=PREPROCESS, threads=4
+    )
+    with pytest.raises(cz.DataError) as caught:
+        list(loader)
+    assert caught.value
+    assert not threads()
+
+
+def resident() -> int:
+    """Bytes of memory that this process occupies."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def test_a_slow_consumer_bounds_the_memory() -> None:
+    """Batches of 12 MB each: three are ahead, and no more however long one waits."""
+    side = 512
+    x = np.zeros((200, side, side), np.uint8)
+    loader = cz.data.Loader(
+        cz.data.Arrays(x, np.zeros(200, int)), batch_size=4, threads=4, prefetch=3
+    )
+    batch = 4 * 3 * side * side * 4
+    before = resident()
+    batches = iter(loader)
+    next(batches)
+    time.sleep(1.0)
+    grown = resident() - before
+    assert 2 * batch < grown < 5.5 * batch
+    del batches
+
+
+def test_a_batch_belongs_to_whoever_took_it() -> None:
+    batches = list(cz.data.Loader(arrays(64), batch_size=4, shuffle=False))
+    gc.collect()
+    assert list(itertools.chain.from_iterable(numbers(x) for x, _ in batches)) == list(range(64))
+
+
+def test_python_goes_on_while_a_batch_is_waited_for(tmp_path: Path) -> None:
+    picture = pictures.save(tmp_path / "a" / "0.jpg", 0, width=1500, height=1000)
+    for other in range(1, 12):
+        os.link(picture, picture.with_name(f"{other}.jpg"))
+    loader = cz.data.Loader(cz.data.ImageFolder(tmp_path), transform=PREPROCESS)
+    ticks: list[float] = []
+    done = threading.Event()
+
+    def count() -> None:
+        while not done.wait(0.001):
+            ticks.append(time.perf_counter())
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    try:
+        begin = time.perf_counter()
+        next(iter(loader))
+        end = time.perf_counter()
+    finally:
+        done.set()
+        counter.join()
+    assert end - begin > 10 * sys.getswitchinterval(), "too quick to tell"
+    assert len([tick for tick in ticks if begin < tick < end]) >= 5
+
+
+def test_many_threads_take_from_one_iteration() -> None:
+    loader = cz.data.Loader(arrays(3000), batch_size=10, threads=3)
+    engine = loader._engine.epoch(0, 0)
+    taken: list[int] = []
+
+    def take() -> None:
+        while (batch := engine.next()) is not None:
+            taken.extend(batch[2].tolist())
+
+    takers = [threading.Thread(target=take) for _ in range(4)]
+    for taker in takers:
+        taker.start()
+    for taker in takers:
+        taker.join()
+    assert sorted(taken) == list(range(3000))
+
+
+# ---- forks and signals
+
+
+def in_a_fork(work: Any) -> int:
+    """Runs it in a forked child that has ten seconds; its exit status."""
+    with warnings.catch_warnings():
+        # Python warns of forks beside threads, which is what is tried here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_forked_child_begins_epochs_of_its_own(dataset: cz.data.Dataset) -> None:
+    loader = cz.data.Loader(dataset, batch_size=2, transform=PREPROCESS, threads=3)
+    running = iter(loader)
+    next(running)
+    expected = list(cz.data.Loader(dataset, batch_size=2, transform=PREPROCESS))
+
+    def work() -> None:
+        fresh = cz.data.Loader(dataset, batch_size=2, transform=PREPROCESS, threads=3)
+        assert same(list(fresh), expected)
+        loader.set_epoch(0)
+        assert same(list(loader), expected)
+
+    for _ in range(5):
+        assert in_a_fork(work) == 0
+    assert len(list(running)) == len(loader) - 1
+
+
+def test_an_iteration_of_the_parent_is_refused_in_a_fork(dataset: cz.data.Dataset) -> None:
+    loader = cz.data.Loader(dataset, batch_size=2, transform=PREPROCESS, threads=3)
+    running = iter(loader)
+    next(running)
+
+    def work() -> None:
+        nonlocal running
+        with pytest.raises(cz.ArgumentError, match="begin an epoch there"):
+            next(running)
+        del running
+
+    for _ in range(5):
+        assert in_a_fork(work) == 0
+    assert len(list(running)) == len(loader) - 1
+
+
+INTERRUPTED = """
+import os, sys
+import cnnzoo as cz
+
+batches = iter(cz.data.Loader(cz.data.ImageFolder(sys.argv[1]), threads=1))
+print("waiting", flush=True)
+try:
+    next(batches)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_control_c_is_heard_while_a_batch_is_waited_for(tmp_path: Path) -> None:
+    """Also where a read never ends: nobody writes into the pipe, so the batch never comes."""
+    (tmp_path / "a").mkdir()
+    os.mkfifo(tmp_path / "a" / "pipe.jpg")
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (out, err, process.returncode) == ("interrupted\n", "", 0)
+
+
+# ---- arguments
+
+
+@pytest.mark.parametrize("name", ["batch_size", "threads", "prefetch"])
+def test_zero_is_no_number_of_anything(name: str) -> None:
+    with pytest.raises(cz.ArgumentError, match=f"loader: {name}: expected at least 1, got 0"):
+        cz.data.Loader(arrays(4), **cast(Any, {name: 0}))
+
+
+def test_another_policy_or_transform_is_refused() -> None:
+    with pytest.raises(cz.ArgumentError, match="raise, skip or replace, got ignore"):
+        cz.data.Loader(arrays(4), on_error="ignore")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="transform: expected a Preprocess, or none, got"):
+        cz.data.Loader(arrays(4), transform=lambda x: x)
+
+
+def test_importing_it_stays_light() -> None:
+    heavy = "{'csv', 'urllib.request', 'torch', 'PIL'}"
+    program = f"import sys, cnnzoo.data; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
