@@ -26,17 +26,17 @@ impl Fingerprint {
 
     pub(super) fn texts(&mut self, texts: &[String]) -> &mut Self {
         self.number(texts.len());
-        texts.iter().for_each(|text| {
+        for text in texts {
             self.bytes(text.as_bytes());
-        });
+        }
         self
     }
 
     pub(super) fn numbers(&mut self, numbers: &[usize]) -> &mut Self {
         self.number(numbers.len());
-        numbers.iter().for_each(|&number| {
+        for &number in numbers {
             self.number(number);
-        });
+        }
         self
     }
 

@@ -80,3 +80,48 @@ impl Loader {
         self.prepare.write(&photo, key, numbers).map_err(|error| (error, true))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::data::dataset::{Arrays, Size};
+    use crate::data::loader::{Next, Options};
+    use crate::data::{Photo, Prepare};
+
+    /// Panics at the photograph that begins with 2.
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Prepare for Panics {
+        fn shape(&self, _height: usize, _width: usize) -> [usize; 3] {
+            [1, 1, 1]
+        }
+
+        fn write(&self, photo: &Photo, _key: Key, out: &mut [f32]) -> Result<()> {
+            assert!(photo.pixels()[0] != 2, "two");
+            out[0] = 1.0;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_error_of_its_batch_under_every_policy() {
+        let size = Size { height: 1, width: 1, channels: 1 };
+        let dataset = Arc::new(Arrays::new("x", size, vec![0, 1, 2, 3], vec![0; 4], None).unwrap());
+        for on_error in [OnError::Raise, OnError::Skip, OnError::Replace] {
+            let options = Options { threads: 2, on_error, ..Options::new(2) };
+            let loader = Loader::new(dataset.clone(), Arc::new(Panics), options).unwrap();
+            let epoch = loader.epoch(0, 0).unwrap();
+            let patience = Duration::from_secs(60);
+            assert!(
+                matches!(epoch.next(patience), Ok(Next::Batch(batch)) if batch.numbers == [1.0, 1.0])
+            );
+            let error = epoch.next(patience).unwrap_err();
+            assert_eq!(error.to_string(), "x[2]: a defect in cnnzoo: two");
+            assert!(matches!(epoch.next(patience), Ok(Next::End)));
+        }
+    }
+}
