@@ -319,7 +319,7 @@ def start(published: cz.Published) -> subprocess.Popen[str]:
 
 
 def test_control_c_leaves_a_file_to_go_on_with(server: Server, partial: Path) -> None:
-    plan(server, Answer(pause=0.2))
+    plan(server, Answer(pause=2.0))
     process = start(at(server))
     wait_for(lambda: partial.exists() and partial.stat().st_size >= 500_000)
     process.send_signal(signal.SIGINT)
