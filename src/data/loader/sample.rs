@@ -96,7 +96,7 @@ mod tests {
     struct Panics;
 
     impl Prepare for Panics {
-        fn shape(&self, _height: usize, _width: usize) -> [usize; 3] {
+        fn shape(&self, _photo: &Photo) -> [usize; 3] {
             [1, 1, 1]
         }
 
