@@ -152,14 +152,17 @@ def read(file: str | os.PathLike[str]) -> dict[str, Array]:
 
 def _arrays(stored: Any) -> Iterator[tuple[str, Array]]:
     """By path, or by layer and number. Of what is no layer's, only the names."""
-    rest: dict[str, None] = {}
-    stored.visititems(
-        lambda path, item: rest.update({path: None} if hasattr(item, "shape") else {})
-    )
+    rest = set()
+
+    def note(path: str, item: Any) -> None:
+        if hasattr(item, "shape"):
+            rest.add(path)
+
+    stored.visititems(note)
     for path, values in _numbered(stored) if "layers" in stored else _named(stored):
-        rest.pop(values.name.lstrip("/"), None)
+        rest.discard(values.name.lstrip("/"))
         yield path, np.asarray(values)
-    yield from ((path, np.empty(0)) for path in rest)
+    yield from ((path, np.empty(0)) for path in sorted(rest))
 
 
 def _numbered(stored: Any) -> Iterator[tuple[str, Any]]:

@@ -20,7 +20,7 @@ from cnnzoo.errors import ArgumentError, WeightsError, WeightsFileNotFoundError
 from cnnzoo.losses import CrossEntropy, Loss
 from cnnzoo.optimizers import Optimizer
 from cnnzoo.prediction import Prediction, imagenet_labels, rank
-from cnnzoo.preprocess import Photo, Preprocess
+from cnnzoo.preprocess import COLOURS, Photo, Preprocess
 from cnnzoo.summary import Summary
 from cnnzoo.weights import LoadReport, Mismatch, choose_weights
 
@@ -29,9 +29,6 @@ AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
 
 # The layout of what `save` writes into a file's metadata.
 FORMAT = 1
-
-# Red, green, blue.
-USUAL_CHANNELS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -575,7 +572,7 @@ def create_model(
         num_classes = None
     given = {
         "num_classes": num_classes,
-        "in_channels": None if in_channels == USUAL_CHANNELS else in_channels,
+        "in_channels": None if in_channels == COLOURS else in_channels,
         "image_size": image_size,
         "checkpointing": checkpointing or None,
         **options,
@@ -593,7 +590,7 @@ def create_model(
         weights = published.path()
     if image_size is not None:
         model._preprocess = model.preprocess.resized(image_size)
-    model._preprocess = model.preprocess.with_channels(model.graph.input_shape[0])
+    model._preprocess = model.preprocess.with_channels(in_channels)
     if weights is not None:
         model._load_file(weights, "auto", "pretrained")
     return model

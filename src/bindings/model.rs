@@ -73,6 +73,11 @@ impl State {
         Ok((&self.graph, store))
     }
 
+    /// With which another edition has the same sizes, also where it is usually drawn for other images.
+    fn options_of_others(&self) -> Options {
+        Options { image_size: Some(self.graph.input().height), ..self.options.common() }
+    }
+
     fn nodes(&self, names: Option<&[String]>) -> Result<Vec<NodeId>> {
         let Some(names) = names else { return Ok(vec![self.graph.output()]) };
         let find = |name: &String| {
@@ -484,14 +489,14 @@ impl Model {
         let Some((variant, own)) = self.row else { return Vec::new() };
         let (graph, options) = {
             let state = self.read();
-            (state.graph.clone(), state.options.clone())
+            (state.graph.clone(), state.options_of_others())
         };
         let others = variant.editions.iter().filter(|edition| {
             edition.source != own.source
                 && source.is_none_or(|source| edition.source.to_string() == source)
         });
         let translation = |edition: &Edition| {
-            let other = variant.graph(edition, &options.common()).ok()?;
+            let other = variant.graph(edition, &options).ok()?;
             let counterparts = translate(&graph, &other)?;
             Some(Translation { source: edition.source.to_string(), counterparts })
         };
@@ -501,12 +506,11 @@ impl Model {
     /// The network as `source` defines it, with the same sizes.
     fn edition_of(&self, source: &str) -> Option<Result<graph::Graph>> {
         let (variant, own) = self.row?;
-        let options = self.read().options.clone();
         if own.source.to_string() == source {
-            return Some(variant.graph(own, &options));
+            return Some(variant.graph(own, &self.read().options));
         }
         let edition = variant.editions.iter().find(|e| e.source.to_string() == source)?;
-        Some(variant.graph(edition, &options.common()))
+        Some(variant.graph(edition, &self.read().options_of_others()))
     }
 
     /// `strict`, `lenient`, or `pretrained`: where another number of classes was asked for than is usual, the

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from reference import Edition
-
 
 class Differences:
     """The largest difference seen of each edition and kind of comparison."""
@@ -17,14 +15,17 @@ class Differences:
     def __init__(self) -> None:
         self.largest: dict[str, dict[str, float]] = {}
 
-    def add(self, edition: Edition, kind: str, difference: float) -> None:
-        kinds = self.largest.setdefault(str(edition), {})
+    def add(self, edition: str, kind: str, difference: float) -> None:
+        kinds = self.largest.setdefault(edition, {})
         kinds[kind] = max(difference, kinds.get(kind, 0.0))
 
     def write(self, file: Path) -> None:
-        """Into a file, beside what it knows of other editions."""
+        """Into a file, with what it knows from other runs, each of which may be a part of all."""
         known = json.loads(file.read_text()) if file.exists() else {}
-        file.write_text(json.dumps({**known, **self.largest}, indent=1))
+        for edition, kinds in known.items():
+            for kind, difference in kinds.items():
+                self.add(edition, kind, difference)
+        file.write_text(json.dumps(self.largest, indent=1))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -299,8 +299,11 @@ def test_without_a_hash_nothing_of_an_earlier_process_is_used(
     assert [seen.range for seen in server.seen] == [None]
 
 
+# A shell may start tests with SIGINT ignored, which children inherit.
 INTERRUPTED = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import cnnzoo as cz
 from cnnzoo import hub
 print("ready", flush=True)
@@ -319,7 +322,7 @@ def start(published: cz.Published) -> subprocess.Popen[str]:
 
 
 def test_control_c_leaves_a_file_to_go_on_with(server: Server, partial: Path) -> None:
-    plan(server, Answer(pause=2.0))
+    plan(server, Answer(pause=0.2))
     process = start(at(server))
     wait_for(lambda: partial.exists() and partial.stat().st_size >= 500_000)
     process.send_signal(signal.SIGINT)

@@ -13,6 +13,7 @@ import torch
 import cnnzoo as cz
 from levelled import levelled
 from reference import (
+    PATCHED,
     AnyArray,
     Edition,
     Reference,
@@ -76,10 +77,16 @@ def name_of_both(both: Both) -> str:
     return f"{both[0]}-{both[1].source}"
 
 
+def size_of_both(both: Both) -> int | None:
+    """Pixels that ours is drawn for, so that positions are as many as theirs."""
+    ours, theirs = both
+    return theirs.info.input_size if ours.info.family in PATCHED else None
+
+
 @pytest.mark.parametrize("both", PAIRS, ids=name_of_both)
 def test_every_array_has_a_counterpart(both: Both) -> None:
     ours, theirs = both
-    model = ours.create(meta=True)
+    model = ours.create(meta=True, image_size=size_of_both(both))
     names = {
         own: (name, tuple(shape)) for own, name, shape in model._engine.names_in(theirs.source)
     }
@@ -103,7 +110,7 @@ def test_weights_go_in_and_out(both: Both) -> None:
     reference = build_reference(theirs)
     arrays = originals(reference)
     rates = {"drop_rate", "drop_path_rate"} & set(ours.info.options)
-    model = ours.create(**dict.fromkeys(rates, 0.0))
+    model = ours.create(image_size=size_of_both(both), **dict.fromkeys(rates, 0.0))
     report = model.load_state_dict(arrays, strict=ours.info.family not in PARTIAL)
     assert report.naming in sources_with_these_names(both, arrays.keys())
 
@@ -124,9 +131,18 @@ def test_weights_go_in_and_out(both: Both) -> None:
         x = images((9, 9), 1)
         assert difference(ours_levelled(x), theirs_levelled(x)) <= ROUNDING
         return
-    side = 97 if ours.info.family not in {"ViT", "DeiT", "VGG"} else ours.info.input_size
+    side = 97 if ours.info.family not in {*PATCHED, "VGG"} else theirs.info.input_size
     x = images((side, side), 1)
     assert difference(model(x), reference.run(x, training=False).numpy()) <= 5 * ROUNDING
+
+
+@pytest.mark.parametrize(("source", "other"), [("torchvision", "timm"), ("timm", "torchvision")])
+def test_another_source_is_drawn_for_the_same_images(source: str, other: str) -> None:
+    """torchvision draws this one for 518 pixels, timm for 224, which decides on the positions."""
+    model = cz.create_model("vit_h_14", source=source, meta=True)
+    shapes = {name: shape for name, shape, _ in model.graph.parameters()}
+    for own, _, shape in model._engine.names_in(other):
+        assert np.prod(shape) == np.prod(shapes[own]), own
 
 
 def both_levelled(both: Both, model: cz.Model, reference: Reference) -> tuple[cz.Model, cz.Model]:

@@ -106,7 +106,7 @@ class Comparison:
         spread = np.ptp(expected, axis=0).max() / np.abs(expected).max()
         assert len(x) == 1 or spread > LEAST_SPREAD, "the logits hardly depend on the image"
         found = difference(model(x), expected)
-        self.differences.add(self.edition, "evaluation", found)
+        self.differences.add(str(self.edition), "evaluation", found)
         assert found <= rounding_of(reference), f"evaluation of {x.shape}"
 
     def training(
@@ -131,8 +131,8 @@ class Comparison:
                 step = one_step(model, reference, images(size, 4, seed=seed))
                 if step.gradient <= tolerance:
                     break
-        self.differences.add(self.edition, "training", step.values)
-        self.differences.add(self.edition, "gradients", step.gradient)
+        self.differences.add(str(self.edition), "training", step.values)
+        self.differences.add(str(self.edition), "gradients", step.gradient)
         assert step.gradient <= tolerance, f"gradient of {step.worst}"
 
     def step_without_kinks(self, side: int) -> Step:
