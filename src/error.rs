@@ -51,6 +51,14 @@ pub enum Error {
     #[error("{}: expected {expected}, got {got}", path.display())]
     Photo { path: PathBuf, expected: String, got: String },
 
+    /// A checkpoint of a run that could not be opened, read or written.
+    #[error("{}: {}", path.display(), reason(source))]
+    CheckpointFile { path: PathBuf, source: io::Error },
+
+    /// A checkpoint that is damaged, or none of a run.
+    #[error("{}{}: expected {expected}, got {got}", path.display(), entry(key.as_deref()))]
+    Checkpoint { path: PathBuf, key: Option<String>, expected: String, got: String },
+
     /// A device that is not there.
     #[error("device `{device}`: expected {expected}, got {got}")]
     Device { device: String, expected: String, got: String },

@@ -14,7 +14,7 @@ from cnnzoo import _libtorch
 
 _libtorch.load()
 
-from cnnzoo import data, errors, registry, transforms
+from cnnzoo import callbacks, data, errors, metrics, registry, transforms
 from cnnzoo._native import Graph
 from cnnzoo.errors import (
     ArgumentError,
@@ -22,6 +22,7 @@ from cnnzoo.errors import (
     CnnzooError,
     DataError,
     DeviceError,
+    DivergenceError,
     GraphError,
     MissingPackageError,
     OutOfMemoryError,
@@ -29,7 +30,9 @@ from cnnzoo.errors import (
     UnknownModelError,
     WeightsError,
 )
+from cnnzoo.history import EpochRow, History
 from cnnzoo.losses import BinaryCrossEntropy, CrossEntropy
+from cnnzoo.metrics import Metrics
 from cnnzoo.model import Model, StepResult, create_model, load
 from cnnzoo.optimizers import LAMB, SGD, Adam, AdamW, ParameterGroup, RMSprop
 from cnnzoo.prediction import Guess, Prediction
@@ -47,6 +50,7 @@ from cnnzoo.schedules import (
     Step,
 )
 from cnnzoo.summary import Summary, SummaryRow
+from cnnzoo.trainer import Trainer
 from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
 
 __version__ = "0.1.0"
@@ -65,11 +69,15 @@ __all__ = [
     "CrossEntropy",
     "DataError",
     "DeviceError",
+    "DivergenceError",
+    "EpochRow",
     "Exponential",
     "Graph",
     "GraphError",
     "Guess",
+    "History",
     "LoadReport",
+    "Metrics",
     "Mismatch",
     "MissingPackageError",
     "Model",
@@ -90,15 +98,18 @@ __all__ = [
     "StepResult",
     "Summary",
     "SummaryRow",
+    "Trainer",
     "UnknownModelError",
     "WeightsError",
     "__version__",
+    "callbacks",
     "compound_scaling",
     "create_model",
     "data",
     "errors",
     "list_models",
     "load",
+    "metrics",
     "model_info",
     "published_scaling",
     "published_weights",

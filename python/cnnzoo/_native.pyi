@@ -177,6 +177,25 @@ def train_step(
     seed: int,
 ) -> tuple[float, int, int, float | None]: ...
 
+def assess(
+    model: Model, x: ArrayLike, y: ArrayLike, loss: Loss
+) -> tuple[float, NDArray[np.float32]]: ...
+def save_run(
+    path: str | os.PathLike[str],
+    model: Model,
+    average: Model | None,
+    optimizer: Optimizer,
+    text: str,
+) -> None: ...
+
+@final
+class Run:
+    @staticmethod
+    def open(path: str | os.PathLike[str]) -> Run: ...
+    @property
+    def text(self) -> str: ...
+    def restore(self, model: Model, average: Model | None, optimizer: Optimizer) -> None: ...
+
 @final
 class Checkpoint:
     @staticmethod

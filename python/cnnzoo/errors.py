@@ -68,3 +68,15 @@ class OutOfMemoryError(DeviceError, MemoryError):
 
 class CheckpointError(CnnzooError, ValueError):
     """A training checkpoint that is damaged or of another run."""
+
+
+class CheckpointFileError(CheckpointError, OSError):
+    """A training checkpoint that cannot be opened, read or written."""
+
+
+class CheckpointNotFoundError(CheckpointFileError, FileNotFoundError):
+    """A training checkpoint that is not there."""
+
+
+class DivergenceError(CnnzooError, ArithmeticError):
+    """A loss that became infinite, or no number."""

@@ -478,7 +478,10 @@ class Model:
         Raises:
             WeightsError: The file cannot be written.
         """
-        configuration = {
+        self._engine.save(os.fspath(file), {"cnnzoo": json.dumps(self._configuration())})
+
+    def _configuration(self) -> dict[str, Any]:
+        return {
             "format": FORMAT,
             "name": self._engine.source_name or self.name,
             "source": self.source,
@@ -487,7 +490,6 @@ class Model:
             "preprocess": asdict(self.preprocess),
             "labels": self._labels,
         }
-        self._engine.save(os.fspath(file), {"cnnzoo": json.dumps(configuration)})
 
 
 def create_model(
@@ -609,32 +611,36 @@ def load(file: str | os.PathLike[str], *, device: str = "cpu") -> Model:
             "use create_model(name, weights=file)"
         )
     try:
-        configuration = json.loads(text)
-        version = configuration["format"]
-        if version > FORMAT:
-            raise WeightsError(
-                f"{os.fspath(file)}: expected format {FORMAT} or older, got {version}; "
-                "a newer cnnzoo wrote it"
-            )
-        if configuration["graph"] is not None:
-            model = Model.from_graph(_native.Graph.parse(configuration["graph"]), device=device)
-        else:
-            model = create_model(
-                configuration["name"],
-                source=configuration["source"],
-                device=device,
-                **configuration["options"],
-            )
-        preprocess: dict[str, Any] = {
-            field: tuple(value) if isinstance(value, list) else value
-            for field, value in configuration["preprocess"].items()
-        }
-        model._preprocess = Preprocess(**preprocess)
-        if configuration["labels"] is not None:
-            model.labels = configuration["labels"]
+        model = from_configuration(json.loads(text), os.fspath(file), device)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise WeightsError(f"{os.fspath(file)}: its configuration is damaged: {error!r}") from error
     model.load_weights(file)
+    return model
+
+
+def from_configuration(configuration: dict[str, Any], file: str, device: str) -> Model:
+    """The model that `save` described, with fresh parameters."""
+    version = configuration["format"]
+    if version > FORMAT:
+        raise WeightsError(
+            f"{file}: expected format {FORMAT} or older, got {version}; a newer cnnzoo wrote it"
+        )
+    if configuration["graph"] is not None:
+        model = Model.from_graph(_native.Graph.parse(configuration["graph"]), device=device)
+    else:
+        model = create_model(
+            configuration["name"],
+            source=configuration["source"],
+            device=device,
+            **configuration["options"],
+        )
+    preprocess: dict[str, Any] = {
+        field: tuple(value) if isinstance(value, list) else value
+        for field, value in configuration["preprocess"].items()
+    }
+    model._preprocess = Preprocess(**preprocess)
+    if configuration["labels"] is not None:
+        model.labels = configuration["labels"]
     return model
 
 

@@ -66,6 +66,11 @@ class Optimizer:
         self.model = model
         self.lr = lr
         self._numbers = {"weight_decay": weight_decay, **numbers}
+        self._paces = {
+            "norm_weight_decay": norm_weight_decay,
+            "bias_weight_decay": bias_weight_decay,
+        }
+        self._groups = tuple(groups)
         self._engine = _native.Optimizer(
             rule,
             numbers,
@@ -89,6 +94,15 @@ class Optimizer:
         if not 0 <= lr < math.inf:
             raise ArgumentError(f"`lr`: expected a number of at least 0, got {lr}")
         self._lr = float(lr)
+
+    def _configuration(self) -> dict[str, Any]:
+        """Its arguments, in what JSON has."""
+        groups = [
+            {"patterns": g.patterns, "lr_scale": g.lr_scale, "weight_decay": g.weight_decay}
+            for g in self._groups
+        ]
+        numbers = {name: value for name, value in self._numbers.items() if name != "decoupled"}
+        return {"lr": self.lr, **numbers, **self._paces, "groups": groups}
 
     def __repr__(self) -> str:
         numbers = "".join(f", {name}={value}" for name, value in self._numbers.items())
@@ -294,3 +308,14 @@ class LAMB(Optimizer):
             bias_weight_decay=bias_weight_decay,
             groups=groups,
         )
+
+
+def from_configuration(kind: str, model: Model, configuration: dict[str, Any]) -> Optimizer:
+    """The optimiser that `_configuration` described, which remembers nothing yet."""
+    kinds: dict[str, type[Any]] = {c.__name__: c for c in (SGD, Adam, AdamW, RMSprop, LAMB)}
+    groups = [
+        ParameterGroup(*group.pop("patterns"), **group)
+        for group in map(dict, configuration["groups"])
+    ]
+    optimizer: Optimizer = kinds[kind](model, **{**configuration, "groups": groups})
+    return optimizer

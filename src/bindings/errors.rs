@@ -64,6 +64,17 @@ fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             set(&fields, &[("expected", expected), ("got", got)])?;
             "DataError"
         }
+        Error::CheckpointFile { path, source } => {
+            fields.set_item("path", path)?;
+            errno(&fields, source)?;
+            file(source, "CheckpointNotFoundError", "CheckpointFileError")
+        }
+        Error::Checkpoint { path, key, expected, got } => {
+            fields.set_item("path", path)?;
+            fields.set_item("key", key)?;
+            set(&fields, &[("expected", expected), ("got", got)])?;
+            "CheckpointError"
+        }
         Error::Device { device, expected, got } => {
             set(&fields, &[("device", device), ("expected", expected), ("got", got)])?;
             "DeviceError"

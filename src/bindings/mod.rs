@@ -15,6 +15,8 @@ mod photo;
 mod prepare;
 mod registry;
 #[cfg(feature = "torch")]
+mod run;
+#[cfg(feature = "torch")]
 mod train;
 mod transform;
 
@@ -31,6 +33,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     transform::register(module)?;
     #[cfg(feature = "torch")]
     model::register(module)?;
+    #[cfg(feature = "torch")]
+    run::register(module)?;
     #[cfg(feature = "torch")]
     train::register(module)?;
     Ok(())

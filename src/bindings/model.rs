@@ -64,7 +64,11 @@ impl State {
         Ok(Self { options, graph, store })
     }
 
-    fn store(&self) -> Result<&Store> {
+    pub(super) fn graph(&self) -> &graph::Graph {
+        &self.graph
+    }
+
+    pub(super) fn store(&self) -> Result<&Store> {
         self.store.as_ref().ok_or_else(|| read_only(&self.graph))
     }
 
@@ -100,7 +104,7 @@ fn read_only(graph: &graph::Graph) -> Error {
 }
 
 impl Model {
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -2,11 +2,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use numpy::PyUntypedArrayMethods;
+use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::array::{floats, integers};
+use super::array::{floats, from_values, integers};
 use super::errors::detached;
 use super::model::Model;
 use crate::error::Error;
@@ -15,10 +15,10 @@ use crate::train::groups::{Group, Paces};
 
 /// What the Python classes `SGD`, `AdamW` and so on drive.
 #[pyclass(frozen, module = "cnnzoo._native")]
-struct Optimizer {
+pub(super) struct Optimizer {
     paces: Paces,
     /// Locked only without the GIL.
-    inner: Mutex<torch::Optimizer>,
+    pub(super) inner: Mutex<torch::Optimizer>,
 }
 
 /// Patterns, times the rate, decay.
@@ -136,26 +136,11 @@ fn train_step(
     clip_value: Option<f64>,
     seed: u64,
 ) -> PyResult<Outcome> {
-    let py = x.py();
-    let x = model.images(x)?;
-    let x = View { shape: x.shape(), values: x.as_slice()? };
-    let at = format!("the targets of {}", model.name);
-    let classes = integers(y, &at)?;
-    let shares = match &classes {
-        Some(_) => None,
-        None => Some(floats(y, &at, |shape| {
-            if shape.len() == 2 { Ok(()) } else { Err("integers (N,) or floats (N, K)".into()) }
-        })?),
-    };
-    let targets = match (&classes, &shares) {
-        (Some(classes), _) => Targets::Classes(classes.as_slice()?),
-        (None, Some(shares)) => {
-            Targets::Shares { values: shares.as_slice()?, classes: shares.shape()[1] }
-        }
-        (None, None) => Targets::Classes(&[]),
-    };
+    let (images, shown) = batch(model, x, y)?;
+    let x = View { shape: images.shape(), values: images.as_slice()? };
+    let targets = shown.targets()?;
     let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
-    detached(py, || {
+    detached(y.py(), || {
         let mut state = model.write();
         let checkpointing = state.options.checkpointing.unwrap_or(false);
         let (graph, store) = state.parts()?;
@@ -176,8 +161,61 @@ fn train_step(
     })
 }
 
+/// The mean loss (a float) and the logits (N, K) of images `x` (N, C, H, W) that show `y`, in evaluation.
+#[pyfunction]
+fn assess<'py>(
+    model: &Model,
+    x: &Bound<'py, PyAny>,
+    y: &Bound<'py, PyAny>,
+    loss: &Loss,
+) -> PyResult<(f64, Bound<'py, PyAny>)> {
+    let (images, shown) = batch(model, x, y)?;
+    let x = View { shape: images.shape(), values: images.as_slice()? };
+    let targets = shown.targets()?;
+    let (mean, logits) = detached(y.py(), || {
+        let state = model.read();
+        torch::assess(state.graph(), state.store()?, x, targets, &loss.inner)
+    })?;
+    Ok((mean, from_values(y.py(), &logits.shape, logits.values)?))
+}
+
+/// What a batch shows, as Python gave it.
+enum Shown<'py> {
+    Classes(PyReadonlyArrayDyn<'py, i64>),
+    Shares(PyReadonlyArrayDyn<'py, f32>),
+}
+
+impl Shown<'_> {
+    fn targets(&self) -> PyResult<Targets<'_>> {
+        Ok(match self {
+            Self::Classes(classes) => Targets::Classes(classes.as_slice()?),
+            Self::Shares(shares) => {
+                Targets::Shares { values: shares.as_slice()?, classes: shares.shape()[1] }
+            }
+        })
+    }
+}
+
+/// Images and targets, contiguous.
+fn batch<'py>(
+    model: &Model,
+    x: &Bound<'py, PyAny>,
+    y: &Bound<'py, PyAny>,
+) -> PyResult<(PyReadonlyArrayDyn<'py, f32>, Shown<'py>)> {
+    let images = model.images(x)?;
+    let at = format!("the targets of {}", model.name);
+    let shown = match integers(y, &at)? {
+        Some(classes) => Shown::Classes(classes),
+        None => Shown::Shares(floats(y, &at, |shape| {
+            if shape.len() == 2 { Ok(()) } else { Err("integers (N,) or floats (N, K)".into()) }
+        })?),
+    };
+    Ok((images, shown))
+}
+
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Optimizer>()?;
     module.add_class::<Loss>()?;
+    module.add_function(wrap_pyfunction!(assess, module)?)?;
     module.add_function(wrap_pyfunction!(train_step, module)?)
 }

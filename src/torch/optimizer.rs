@@ -33,8 +33,10 @@ pub struct Memory {
     pub parameter: String,
     /// How many steps it took.
     pub steps: u64,
-    /// Running averages by PyTorch's names.
+    /// Running averages by PyTorch's names; none where it took no step.
     pub averages: Vec<(String, Array)>,
+    /// The sum of gradients that waits for an update.
+    pub waiting: Option<Array>,
 }
 
 impl Optimizer {
@@ -122,56 +124,66 @@ impl Optimizer {
         Ok(state)
     }
 
-    /// A copy of what is remembered, by parameter.
-    pub fn memory(&self) -> Result<Vec<Memory>> {
-        let copy = |(name, state): (&String, &State)| {
-            let averages = self.rule.averages().iter().zip(&state.averages);
+    /// A copy of what is remembered of the parameters of `store`.
+    pub fn memory(&self, store: &Store) -> Result<Vec<Memory>> {
+        let mut memories = Vec::new();
+        for parameter in store.parameters() {
+            let name = &parameter.name;
+            let of_its_shape = |tensor: &&Tensor| {
+                tensor.size().iter().map(|&size| size as usize).eq(parameter.shape.iter().copied())
+            };
+            let state = self.states.get(name).filter(|s| s.averages.iter().all(|t| of_its_shape(&t)));
+            let waiting = self.waiting.get(name).filter(of_its_shape);
+            if state.is_none() && waiting.is_none() {
+                continue;
+            }
+            let averages = self.rule.averages().iter().zip(state.iter().flat_map(|s| &s.averages));
             let copied = averages.map(|(of, tensor)| Ok(((*of).to_owned(), array(tensor, name)?)));
-            Ok(Memory {
+            memories.push(Memory {
                 parameter: name.clone(),
-                steps: state.steps,
+                steps: state.map_or(0, |state| state.steps),
                 averages: copied.collect::<Result<_>>()?,
-            })
-        };
-        self.states.iter().map(copy).collect()
+                waiting: waiting.map(|tensor| array(tensor, name)).transpose()?,
+            });
+        }
+        Ok(memories)
     }
 
     /// Remembers this instead, for the parameters of `store`.
     pub fn recall(&mut self, store: &Store, memories: &[Memory]) -> Result<()> {
-        let mut states = BTreeMap::new();
-        for memory in memories {
-            let at = format!("what the optimizer remembers of `{}`", memory.parameter);
-            let named = |p: &&crate::graph::Parameter| p.name == memory.parameter;
-            let parameter =
-                store.parameters().iter().find(named).ok_or_else(|| Error::Argument {
-                    at: at.clone(),
-                    expected: "a parameter of the model".into(),
-                    got: "none of that name".into(),
-                })?;
-            let names: Vec<&str> = memory.averages.iter().map(|(of, _)| of.as_str()).collect();
-            if names != self.rule.averages() {
-                return Err(Error::Argument {
-                    at,
-                    expected: self.rule.averages().join(", "),
-                    got: names.join(", "),
-                });
-            }
-            let tensor = |(_, average): &(String, Array)| {
-                if average.shape != parameter.shape {
-                    return Err(Error::Shape {
-                        at: at.clone(),
-                        expected: shape_text(&parameter.shape),
-                        got: shape_text(&average.shape),
-                    });
+        let (mut states, mut sums) = (BTreeMap::new(), BTreeMap::new());
+        for Memory { parameter: name, steps, averages, waiting } in memories {
+            let at = format!("what the optimizer remembers of `{name}`");
+            let refused = |expected: String, got: String| Error::Argument {
+                at: at.clone(),
+                expected,
+                got,
+            };
+            let mut parameters = store.parameters().iter();
+            let parameter = parameters.find(|parameter| parameter.name == *name).ok_or_else(|| {
+                refused("a parameter of the model".into(), "none of that name".into())
+            })?;
+            let tensor = |of: &Array| {
+                if of.shape != parameter.shape {
+                    return Err(refused(shape_text(&parameter.shape), shape_text(&of.shape)));
                 }
-                let tensor = blob(&average.values, &average.shape)?;
+                let tensor = blob(&of.values, &of.shape)?;
                 // Of its own memory, also where the device is the same.
                 tensor.f_to_device_(store.device(), Kind::Float, false, true).map_err(failed(&at))
             };
-            let averages = memory.averages.iter().map(tensor).collect::<Result<_>>()?;
-            states.insert(memory.parameter.clone(), State { steps: memory.steps, averages });
+            if *steps > 0 {
+                let names: Vec<&str> = averages.iter().map(|(of, _)| of.as_str()).collect();
+                if names != self.rule.averages() {
+                    return Err(refused(self.rule.averages().join(", "), names.join(", ")));
+                }
+                let averages = averages.iter().map(|(_, of)| tensor(of)).collect::<Result<_>>()?;
+                states.insert(name.clone(), State { steps: *steps, averages });
+            }
+            if let Some(sum) = waiting {
+                sums.insert(name.clone(), tensor(sum)?);
+            }
         }
-        self.states = states;
+        (self.states, self.waiting) = (states, sums);
         Ok(())
     }
 }

@@ -8,7 +8,8 @@ use super::gradients::{Manner, gradients};
 use super::loss::{Loss, Targets, judge};
 use super::optimizer::Optimizer;
 use super::rule::{Pace, total_norm};
-use super::run::{View, Walk, on_device};
+use super::run::{Array, View, Walk, infer, on_device};
+use super::store::blob;
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::Graph;
@@ -87,6 +88,23 @@ pub fn train_step(
         optimizer.wait(store, all);
     }
     Ok(Outcome { loss: verdict.loss, correct: verdict.correct, grad_norm })
+}
+
+/// The mean loss of a batch in evaluation, without the auxiliary classifiers, and its logits.
+pub fn assess(
+    graph: &Graph,
+    store: &Store,
+    x: View<'_>,
+    targets: Targets<'_>,
+    loss: &Loss,
+) -> Result<(f64, Array)> {
+    fits(graph, x.shape.first().copied().unwrap_or(0), targets)?;
+    let mut outputs = infer(graph, store, x, &[graph.output()])?;
+    let Some(logits) = outputs.pop() else { unreachable!("one was asked for") };
+    let tensor = blob(&logits.values, &logits.shape)?;
+    let mean = targets.tensor().and_then(|targets| loss.of(&tensor, &targets)?.f_double_value(&[]));
+    let mean = mean.map_err(failed(format_args!("the loss of {}", graph.name())))?;
+    Ok((mean, logits))
 }
 
 fn cut(

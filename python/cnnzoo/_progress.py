@@ -1,0 +1,105 @@
+"""What is seen of training while it runs, and how Ctrl-C reaches it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import warnings
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Bar:
+    """A bar for each epoch on a terminal or in a notebook, a line for each elsewhere."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+        self._bar: Any = None
+        self._title = ""
+
+    def begin(self, title: str, *, batches: int, done: int) -> None:
+        """A bar for an epoch of so many batches."""
+        self._title = title
+        if self._shown and (_in_notebook() or sys.stderr.isatty()):
+            kind = _kind()
+            self._bar = kind(total=batches, initial=done, desc=title, unit="batch", leave=True)
+
+    def advance(self, text: str) -> None:
+        """A batch is done."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update()
+
+    def note(self, text: str) -> None:
+        """What goes on beside the batches."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+
+    def end(self, text: str | None) -> None:
+        """The epoch is over, with this result, or left."""
+        if self._bar is not None:
+            if text is not None:
+                self._bar.set_postfix_str(text)
+            self._bar.close()
+            self._bar = None
+        elif self._shown and text is not None:
+            print(f"{self._title}: {text}", file=sys.stderr, flush=True)
+
+
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules
+
+
+def _kind() -> Any:
+    from tqdm import TqdmWarning, tqdm
+
+    if not _in_notebook():
+        return tqdm
+    with warnings.catch_warnings():
+        # Without ipywidgets it draws with text, and says so.
+        warnings.simplefilter("ignore", TqdmWarning)
+        from tqdm.auto import tqdm as fitting
+
+        return fitting
+
+
+class Interrupted(Exception):  # noqa: N818  # no error, and never seen
+    """Ctrl-C was pressed while a batch was at work."""
+
+
+class Interrupts:
+    """Lets Ctrl-C wait for the end of a batch. A second one does not wait.
+
+    A handler of somebody else's stays, and in other threads there is none.
+    """
+
+    def __init__(self) -> None:
+        self._pressed = False
+        self._installed = False
+
+    def __enter__(self) -> Interrupts:
+        main = threading.current_thread() is threading.main_thread()
+        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._press)
+            self._installed = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def check(self) -> None:
+        """Raise Interrupted, if Ctrl-C was pressed."""
+        if self._pressed:
+            raise Interrupted
+
+    def _press(self, number: int, frame: FrameType | None) -> None:
+        if self._pressed:
+            raise KeyboardInterrupt
+        self._pressed = True

@@ -1,0 +1,207 @@
+"""What happens beside training: at its start, after each batch, after each epoch, and at its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from cnnzoo.errors import ArgumentError, MissingPackageError
+
+if TYPE_CHECKING:
+    from cnnzoo.history import EpochRow
+    from cnnzoo.model import StepResult
+    from cnnzoo.trainer import Trainer
+
+
+class Callback:
+    """Does nothing; override what is wanted.
+
+    `trainer.history` has the rows so far, `trainer.step` the number of batches that were taken, and
+    `trainer.stop()` ends training after the epoch that is running.
+
+    A checkpoint does not hold callbacks: give a resumed run the same ones, and let them follow from
+    the history instead of from what they remember.
+    """
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Training begins, or goes on after `Trainer.resume`."""
+
+    def on_step(self, trainer: Trainer, result: StepResult) -> None:
+        """A batch is done."""
+
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
+        """An epoch is done and evaluated; its checkpoint is not yet written."""
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Training ends, also by an error or Ctrl-C."""
+
+
+class EarlyStopping(Callback):
+    """Ends training where nothing gets better.
+
+    Args:
+        monitor: A column of the history: a `loss`, which is to be small, or a `top`, which is to be
+            large.
+        patience: After so many epochs without a new best.
+        min_delta: By how much a new best has to be better.
+    """
+
+    def __init__(
+        self, *, monitor: str = "val_top1", patience: int = 5, min_delta: float = 0.0
+    ) -> None:
+        better(monitor)
+        if patience < 1:
+            raise ArgumentError(f"`patience`: expected at least 1, got {patience}")
+        self.monitor = monitor
+        self.patience = patience
+        self.min_delta = min_delta
+
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
+        """Stop, if the best row is too long ago."""
+        sign = better(self.monitor)
+        best, since = -float("inf"), 0
+        for past in trainer.history[trainer.first_epoch :]:
+            value = monitored(past, self.monitor) * sign
+            if value > best + self.min_delta:
+                best, since = value, 0
+            else:
+                since += 1
+        if since >= self.patience:
+            trainer.stop()
+
+
+class JsonLines(Callback):
+    """Writes a line of JSON for each epoch, and for some batches.
+
+    Each has the `step` at which it was written. A resumed run goes on in the same file, without the
+    lines that came after its checkpoint.
+
+    Args:
+        file: Where to.
+        every: A line after so many batches too.
+    """
+
+    def __init__(self, file: str | os.PathLike[str], *, every: int | None = None) -> None:
+        if every is not None and every < 1:
+            raise ArgumentError(f"`every` of JsonLines: expected at least 1, got {every}")
+        self.path = Path(file)
+        self.every = every
+        self._out: IO[str] | None = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Open the file, and keep what belongs to the run."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = _kept(self.path, trainer.step) if trainer.step and self.path.exists() else ""
+        self._out = self.path.open("w", encoding="utf-8")
+        self._write_text(kept)
+
+    def on_step(self, trainer: Trainer, result: StepResult) -> None:
+        """Write a line, if it is time."""
+        if self.every is not None and trainer.step % self.every == 0:
+            self._write({"step": trainer.step, **dataclasses.asdict(result)})
+
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
+        """Write a line."""
+        self._write(dataclasses.asdict(row))
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Close the file."""
+        if self._out is not None:
+            self._out.close()
+            self._out = None
+
+    def _write(self, values: dict[str, Any]) -> None:
+        self._write_text(json.dumps(values) + "\n")
+
+    def _write_text(self, text: str) -> None:
+        if self._out is not None:
+            self._out.write(text)
+            self._out.flush()
+
+
+class TensorBoard(Callback):
+    """Writes scalars that TensorBoard shows: losses, accuracies and rates.
+
+    Args:
+        folder: Where to.
+        every: After how many batches to write their loss and rate.
+
+    Raises:
+        MissingPackageError: There is no tensorboard.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, every: int = 50) -> None:
+        if every < 1:
+            raise ArgumentError(f"`every` of TensorBoard: expected at least 1, got {every}")
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingPackageError(
+                "logs for TensorBoard need it: pip install 'cnnzoo[tensorboard]'"
+            ) from error
+        self._open = SummaryWriter
+        self.folder = Path(folder)
+        self.every = every
+        self._writer: Any = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Open a file; what came after the checkpoint of a resumed run is not shown."""
+        self._writer = self._open(str(self.folder), purge_step=trainer.step + 1)
+
+    def on_step(self, trainer: Trainer, result: StepResult) -> None:
+        """Write loss, rate and norm of the gradients, if it is time."""
+        if trainer.step % self.every == 0:
+            self._add("step", trainer.step, loss=result.loss, lr=result.lr, norm=result.grad_norm)
+
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
+        """Write what the row holds."""
+        self._add("train", row.step, loss=row.train_loss, top1=row.train_top1)
+        self._add("val", row.step, loss=row.val_loss, top1=row.val_top1, top5=row.val_top5)
+        self._writer.flush()
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _add(self, group: str, step: int, **values: float | None) -> None:
+        for name, value in values.items():
+            if value is not None:
+                self._writer.add_scalar(f"{group}/{name}", value, step)
+
+
+MONITORS = {"val_top1": 1, "val_top5": 1, "train_top1": 1, "val_loss": -1, "train_loss": -1}
+
+
+def better(monitor: str) -> int:
+    """Whether more (1) or less (-1) of a column is better."""
+    if monitor not in MONITORS:
+        raise ArgumentError(f"`monitor`: expected one of {', '.join(MONITORS)}, got {monitor}")
+    return MONITORS[monitor]
+
+
+def monitored(row: EpochRow, monitor: str) -> float:
+    """The value of a column."""
+    value: float | None = getattr(row, monitor)
+    if value is None:
+        raise ArgumentError(
+            f"`monitor`: expected a column that the run has, got {monitor} without validation data"
+        )
+    return value
+
+
+def _kept(path: Path, step: int) -> str:
+    """The lines of a log up to a step; one that was cut off is left out."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(values, dict) and values.get("step", step + 1) <= step:
+            lines.append(line + "\n")
+    return "".join(lines)

@@ -1,0 +1,559 @@
+"""Training over epochs: schedules, averages, evaluation, checkpoints, and going on where a run stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnzoo import _checkpoint
+from cnnzoo._checkpoint import BEST, LAST, Saved, checkpoint_errors
+from cnnzoo._progress import Bar, Interrupted, Interrupts
+from cnnzoo.callbacks import Callback, better, monitored
+from cnnzoo.data import Loader
+from cnnzoo.errors import ArgumentError, CheckpointError, DivergenceError
+from cnnzoo.history import EpochRow, History
+from cnnzoo.losses import CrossEntropy, Loss
+from cnnzoo.metrics import Metrics, evaluate
+from cnnzoo.mixing import Mixing
+from cnnzoo.model import Model, StepResult
+from cnnzoo.optimizers import Optimizer
+from cnnzoo.schedules import Constant, Schedule
+
+Batches = Loader | Sequence[tuple[NDArray[Any], NDArray[Any]]]
+
+# Steps draw from seeds this far apart, so that no two runs of neighbouring seeds share one.
+STRIDE = 0x9E3779B97F4A7C15
+
+
+@dataclass
+class State:
+    """Where a run stands.
+
+    Attributes:
+        run: A name that no other run has.
+        step: Batches that were taken, over all epochs.
+        epoch: Epochs that are over, with their evaluation.
+        first: How many were over when the fit began.
+        epochs: How many the fit takes.
+        batch: Batches of the running epoch that were taken, or left out by the loader.
+        taken: Of these the ones that were taken.
+        lr: The optimiser's rate, from which the schedule's follow.
+        monitor: The column that decides which epoch is the best.
+        best: Its value there.
+        stopped: Whether training is to end with the running epoch.
+        loss: The sum of the losses of the running epoch's images.
+        correct: How many of these were recognised.
+        count: How many there were.
+        seconds: How long they took.
+        training: What the batches come from.
+        validation: What the images of the evaluation come from.
+    """
+
+    run: str
+    step: int = 0
+    epoch: int = 0
+    first: int = 0
+    epochs: int = 0
+    batch: int = 0
+    taken: int = 0
+    lr: float = 0.0
+    monitor: str = "val_top1"
+    best: float | None = None
+    stopped: bool = False
+    loss: float = 0.0
+    correct: int = 0
+    count: int = 0
+    seconds: float = 0.0
+    training: dict[str, Any] | None = None
+    validation: str | None = None
+
+
+class Trainer:
+    """Trains a model, epoch by epoch.
+
+    What a run computes follows from its arguments, seeds and data alone, and not from whether it
+    was interrupted: `Trainer.resume` goes on from a checkpoint with the same bits, on the same
+    machine with the same number of threads.
+
+    Args:
+        model: What to train. What is frozen stays as it is.
+        optimizer: Of this model.
+        schedule: How the rate changes from the optimiser's; `Constant()` if not given.
+        loss: What to make small; `CrossEntropy()` if not given.
+        mixup: The alpha of mixup (Zhang et al., arXiv:1710.09412); 0 is none.
+        cutmix: The alpha of CutMix (Yun et al., arXiv:1905.04899); 0 is none. With both, one of the
+            two for each batch.
+        ema: How much of a running average of the parameters stays with each update, such as 0.999;
+            none if not given. The average is `averaged`, which evaluation and the best checkpoint
+            take.
+        clip_norm: What the Euclidean norm of all gradients is cut to.
+        clip_value: What each number of the gradients is cut to, up and down.
+        accumulate: How many batches make an update, of their mean gradient. Batches of an epoch's
+            end that are too few for one wait for those of the next.
+        precision: `"float32"`, or `"bfloat16"` for convolutions and matrix products in bfloat16, as
+            PyTorch's autocast has them.
+        seed: From which dropout and mixing draw. Order and augmentation draw from the loader's.
+
+    Attributes:
+        model: What is trained.
+        averaged: The running average of its parameters, as a model; none without `ema`.
+        history: What happened so far.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        optimizer: Optimizer,
+        schedule: Schedule | None = None,
+        loss: Loss | None = None,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        ema: float | None = None,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        accumulate: int = 1,
+        precision: str = "float32",
+        seed: int = 0,
+    ) -> None:
+        if optimizer.model is not model:
+            raise ArgumentError(
+                f"`optimizer`: expected one of this {model.name}, got one of another model, "
+                f"{optimizer.model.name}"
+            )
+        if ema is not None and not 0 <= ema < 1:
+            raise ArgumentError(f"`ema`: expected a number of 0 to 1, without 1, got {ema}")
+        if precision not in {"float32", "bfloat16"}:
+            raise ArgumentError(f"`precision`: expected float32 or bfloat16, got {precision}")
+        self.model = model
+        self.optimizer = optimizer
+        self.schedule = schedule or Constant()
+        self.loss = loss or CrossEntropy()
+        self.mixing = Mixing(mixup=mixup, cutmix=cutmix)
+        self.averaged = None if ema is None else model.copy()
+        self.history = History()
+        self._options = {
+            "schedule": self.schedule,
+            "loss": self.loss,
+            "mixup": mixup,
+            "cutmix": cutmix,
+            "ema": ema,
+            "clip_norm": clip_norm,
+            "clip_value": clip_value,
+            "accumulate": accumulate,
+            "precision": precision,
+            "seed": seed,
+        }
+        self._state = State(run=secrets.token_hex(8))
+        self._fit: _Fit | None = None
+
+    @property
+    def step(self) -> int:
+        """How many batches were taken, over all epochs."""
+        return self._state.step
+
+    @property
+    def first_epoch(self) -> int:
+        """How many epochs were over when the fit began that is running or ran last."""
+        return self._state.first
+
+    def __repr__(self) -> str:
+        state = self._state
+        return f"<Trainer of {self.model.name}: {state.epoch} epochs, {state.step} batches>"
+
+    def fit(
+        self,
+        train: Batches,
+        validation: Batches | None = None,
+        *,
+        epochs: int,
+        monitor: str | None = None,
+        progress: bool = True,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int | None = None,
+    ) -> History:
+        """Train for some epochs, after those of earlier calls.
+
+        The names of the data's classes become the model's `labels`, unless it has some.
+
+        Args:
+            train: A loader, or a sequence of batches: images (N, C, H, W) and what they show,
+                classes (N,) or shares (N, K).
+            validation: What to evaluate on after each epoch; its targets are classes.
+            epochs: How many more. The schedule is spread over these.
+            monitor: The column of the history that decides which epoch is the best: `val_top1`, or
+                `train_loss` without validation, if not given.
+            progress: Show a bar for each epoch, or a line where there is no terminal.
+            callbacks: What else happens.
+            checkpoint: A folder for `last.safetensors`, which `resume` goes on from, and
+                `best.safetensors`, which `cnnzoo.load` reads: the model of the best epoch.
+            checkpoint_every: Write the former after so many batches too, not only after epochs.
+
+        Returns:
+            The history, with the epochs of earlier calls.
+
+        Raises:
+            ArgumentError: The data have classes that the model does not have.
+            DivergenceError: The loss is infinite or no number.
+            CheckpointError: The folder holds the checkpoint of another run, or cannot be written,
+                as where the disk is full. The checkpoint from before is kept.
+            KeyboardInterrupt: Ctrl-C, after the batch that was at work, and with a checkpoint.
+        """
+        if epochs < 1:
+            raise ArgumentError(f"`epochs`: expected at least 1, got {epochs}")
+        if checkpoint_every is not None and checkpoint_every < 1:
+            raise ArgumentError(f"`checkpoint_every`: expected at least 1, got {checkpoint_every}")
+        monitor = monitor or ("train_loss" if validation is None else "val_top1")
+        better(monitor)
+        if validation is None and monitor.startswith("val"):
+            raise ArgumentError(f"`monitor`: expected validation data for {monitor}, got none")
+        folder = None if checkpoint is None else Path(checkpoint)
+        if folder is not None:
+            self._claim(folder)
+        state = self._state
+        # What a fit that was left early had begun of an epoch does not count.
+        self._state = State(
+            run=state.run,
+            step=state.step,
+            epoch=state.epoch,
+            first=state.epoch,
+            epochs=epochs,
+            lr=self.optimizer.lr,
+            monitor=monitor,
+        )
+        fit = _Fit(train, validation, Bar(shown=progress), tuple(callbacks), folder)
+        fit.every = checkpoint_every
+        self._name_classes(train)
+        return self._run(fit)
+
+    def evaluate(self, validation: Batches, *, progress: bool = False) -> Metrics:
+        """How often the model is right, or its running average if there is one.
+
+        Args:
+            validation: A loader, or a sequence of batches of images and their classes.
+            progress: Show a bar.
+        """
+        bar = Bar(shown=progress)
+        if progress:
+            bar.begin("evaluation", batches=len(validation), done=0)
+        try:
+            metrics = self._evaluate(validation, lambda _: bar.advance(""))
+        finally:
+            bar.end(None)
+        return metrics
+
+    def stop(self) -> None:
+        """End training after the epoch that is running."""
+        self._state.stopped = True
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything that `resume` goes on from into a .safetensors file.
+
+        Raises:
+            CheckpointError: The file cannot be written; what was there before is kept.
+        """
+        _checkpoint.save(self, Path(path))
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | os.PathLike[str],
+        train: Batches,
+        validation: Batches | None = None,
+        *,
+        schedule: Schedule | None = None,
+        loss: Loss | None = None,
+        progress: bool = True,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int | None = None,
+        device: str = "cpu",
+    ) -> Trainer:
+        """Rebuild a trainer, and train on to the end of the fit that its checkpoint was written in.
+
+        Args:
+            path: The folder of the fit's checkpoints, or a file that `save` wrote.
+            train: The data from before. A loader goes on in the middle of an epoch.
+            validation: The data from before.
+            schedule: That of the run, if it was of a class of your own.
+            loss: That of the run, if it was of a class of your own.
+            progress: As for `fit`.
+            callbacks: As for `fit`, the same ones.
+            checkpoint: As for `fit`; the folder of the checkpoint if not given.
+            checkpoint_every: As for `fit`.
+            device: `cpu`, `cuda` or `cuda:N`.
+
+        Returns:
+            The trainer; its history has all epochs, those from before too.
+
+        Raises:
+            CheckpointError: The checkpoint is missing, damaged, of something else, or of other
+                data.
+        """
+        file = Path(path)
+        folder = file if file.is_dir() else None
+        saved = Saved(file / LAST if folder else file)
+        model = saved.model(device)
+        options = saved.options({"schedule": schedule, "loss": loss})
+        trainer = cls(model, optimizer=saved.optimizer(model), **options)
+        saved.fill(trainer)
+        with saved._damaged():
+            trainer._state = State(**saved.text["state"])
+            trainer.history = History([EpochRow(**row) for row in saved.text["history"]])
+        trainer._expect(file, "training", trainer._state.training, _identity(train))
+        trainer._expect(file, "validation", trainer._state.validation, _fingerprint(validation))
+        if checkpoint is not None:
+            folder = Path(checkpoint)
+            trainer._claim(folder)
+        fit = _Fit(train, validation, Bar(shown=progress), tuple(callbacks), folder)
+        fit.every = checkpoint_every
+        trainer._run(fit)
+        return trainer
+
+    # The loop
+
+    def _run(self, fit: _Fit) -> History:
+        state = self._state
+        state.training, state.validation = _identity(fit.train), _fingerprint(fit.validation)
+        if fit.folder is not None:
+            _checkpoint.prepare(fit.folder)
+            self._write(fit)
+        try:
+            with Interrupts() as interrupts:
+                fit.interrupts = interrupts
+                for callback in fit.callbacks:
+                    callback.on_start(self)
+                while state.epoch < state.first + state.epochs and not state.stopped:
+                    self._epoch(fit)
+        except Interrupted:
+            raise KeyboardInterrupt(self._interrupted(fit)) from None
+        finally:
+            fit.bar.end(None)
+            self.optimizer.lr = state.lr
+            for callback in fit.callbacks:
+                callback.on_end(self)
+        return self.history
+
+    def _epoch(self, fit: _Fit) -> None:
+        state = self._state
+        last = state.first + state.epochs
+        fit.bar.begin(f"epoch {state.epoch + 1}/{last}", batches=len(fit.train), done=state.batch)
+        self._train(fit)
+        if state.count == 0:
+            raise ArgumentError("training: expected at least one batch, got none")
+        row = self._row(fit)
+        self.history = History([*self.history, row])
+        self._note_best(fit, row)
+        state.epoch += 1
+        state.batch, state.taken = 0, 0
+        state.loss, state.correct, state.count, state.seconds = 0.0, 0, 0, 0.0
+        for callback in fit.callbacks:
+            callback.on_epoch(self, row)
+        self._write(fit)
+        fit.bar.end(_told(row))
+
+    def _train(self, fit: _Fit) -> None:
+        state = self._state
+        began = time.perf_counter()
+        for batch, (x, y) in fit.batches(state):
+            result = self._step(x, y, len(fit.train))
+            state.batch, state.step, state.taken = batch, state.step + 1, state.taken + 1
+            state.loss += result.loss * result.count
+            state.correct += result.correct
+            state.count += result.count
+            now = time.perf_counter()
+            state.seconds, began = state.seconds + now - began, now
+            for callback in fit.callbacks:
+                callback.on_step(self, result)
+            fit.bar.advance(f"loss {state.loss / state.count:.4f}")
+            if fit.every is not None and state.step % fit.every == 0:
+                self._write(fit)
+            fit.check()
+
+    def _step(self, x: NDArray[Any], y: NDArray[Any], batches: int) -> StepResult:
+        state, options = self._state, self._options
+        at = state.epoch - state.first + state.batch / batches
+        self.optimizer.lr = self.schedule.lr(state.lr, at, state.epochs)
+        if self.mixing:
+            x, y = self.mixing(
+                x,
+                y,
+                num_classes=self.model.num_classes,
+                seed=options["seed"],
+                epoch=state.epoch,
+                batch=state.batch,
+            )
+        result = self.model.train_step(
+            x,
+            y,
+            self.optimizer,
+            loss=self.loss,
+            accumulate=options["accumulate"],
+            clip_norm=options["clip_norm"],
+            clip_value=options["clip_value"],
+            precision=options["precision"],
+            seed=(options["seed"] * STRIDE + state.step) % 2**64,
+        )
+        if not math.isfinite(result.loss):
+            raise DivergenceError(
+                f"batch {state.step + 1} of {self.model.name}: expected a finite loss, got "
+                f"{result.loss}; a smaller rate than {result.lr:g}, a warm-up or `clip_norm` helps"
+            )
+        if self.averaged is not None and result.grad_norm is not None:
+            self.averaged._engine.average_from(self.model._engine, options["ema"], True)
+        return result
+
+    def _row(self, fit: _Fit) -> EpochRow:
+        state = self._state
+        found: dict[str, float] = {}
+        if fit.validation is not None:
+            fit.bar.note("evaluating")
+            metrics = self._evaluate(fit.validation, lambda _: fit.check())
+            found = {
+                "val_loss": metrics.loss,
+                "val_top1": metrics.top1,
+                "val_top5": metrics.top5,
+            }
+        return EpochRow(
+            epoch=state.epoch + 1,
+            step=state.step,
+            lr=self.optimizer.lr,
+            train_loss=state.loss / state.count,
+            train_top1=state.correct / state.count,
+            seconds=state.seconds,
+            images_per_second=state.count / max(state.seconds, 1e-9),
+            **found,
+        )
+
+    def _evaluate(self, validation: Batches, after: Any) -> Metrics:
+        model = self.averaged or self.model
+        batches: Iterable[tuple[Any, Any]] = validation
+        if isinstance(validation, Loader):
+            # Always the same pass.
+            validation.set_epoch(0)
+        return evaluate(
+            model, batches, loss=self.loss, after=after, precision=self._options["precision"]
+        )
+
+    def _note_best(self, fit: _Fit, row: EpochRow) -> None:
+        state = self._state
+        value = monitored(row, state.monitor)
+        if state.best is None or value * better(state.monitor) > state.best * better(state.monitor):
+            state.best = value
+            if fit.folder is not None:
+                with checkpoint_errors():
+                    (self.averaged or self.model).save(fit.folder / BEST)
+
+    def _write(self, fit: _Fit) -> None:
+        if fit.folder is not None:
+            _checkpoint.save(self, fit.folder / LAST)
+
+    def _interrupted(self, fit: _Fit) -> str:
+        state = self._state
+        where = f"after batch {state.batch} of epoch {state.epoch + 1}"
+        if fit.folder is None:
+            return f"interrupted {where}; without `checkpoint=`, nothing was written"
+        self._write(fit)
+        return f"interrupted {where}; Trainer.resume({str(fit.folder)!r}, ...) goes on from there"
+
+    def _claim(self, folder: Path) -> None:
+        """Refuse a folder that holds something else."""
+        last = folder / LAST
+        if not last.exists():
+            return
+        run = Saved(last).text["state"]["run"]
+        if run != self._state.run:
+            raise CheckpointError(
+                f"{last}: expected no checkpoint, or one of this run, got that of another; go on "
+                f"with it by Trainer.resume({str(folder)!r}, ...), remove it, or name another "
+                "folder"
+            )
+
+    def _name_classes(self, train: Batches) -> None:
+        classes = tuple(getattr(getattr(train, "dataset", None), "classes", None) or ())
+        if len(classes) > self.model.num_classes:
+            raise ArgumentError(
+                f"training {self.model.name}: expected data of at most {self.model.num_classes} "
+                f"classes, got {len(classes)}; use reset_classifier(num_classes={len(classes)})"
+            )
+        if len(classes) == self.model.num_classes and self.model._labels is None:
+            for model in filter(None, (self.model, self.averaged)):
+                model.labels = classes
+
+    def _expect(self, file: Path, what: str, before: Any, now: Any) -> None:
+        if before != now:
+            raise CheckpointError(
+                f"{file}: expected the {what} data of the run, {before}, got {now}"
+            )
+
+
+class _Fit:
+    """What a fit is given, and does not end up in a checkpoint."""
+
+    def __init__(
+        self,
+        train: Batches,
+        validation: Batches | None,
+        bar: Bar,
+        callbacks: tuple[Callback, ...],
+        folder: Path | None,
+    ) -> None:
+        for data in (train, validation):
+            if data is not None and not (hasattr(data, "__len__") and hasattr(data, "__iter__")):
+                raise ArgumentError(
+                    "training: expected a Loader, or a sequence of batches (x, y), got "
+                    f"{type(data).__name__}"
+                )
+        self.train = train
+        self.validation = validation
+        self.bar = bar
+        self.callbacks = callbacks
+        self.folder = folder
+        self.every: int | None = None
+        self.interrupts: Interrupts | None = None
+
+    def check(self) -> None:
+        if self.interrupts is not None:
+            self.interrupts.check()
+
+    def batches(self, state: State) -> Iterator[tuple[int, tuple[NDArray[Any], NDArray[Any]]]]:
+        """The batches of the epoch that are left, each with how many there were with it."""
+        if isinstance(self.train, Loader):
+            self.train.set_epoch(state.epoch, first_batch=state.batch)
+            for batch in self.train:
+                yield self.train.state().batch, batch
+        else:
+            yield from enumerate(islice(self.train, state.batch, None), state.batch + 1)
+
+
+def _identity(batches: Batches) -> dict[str, Any]:
+    """What decides what the batches hold, apart from where a run stands."""
+    if isinstance(batches, Loader):
+        state = dataclasses.asdict(batches.state())
+        return {name: value for name, value in state.items() if name not in {"epoch", "batch"}}
+    return {"batches": len(batches)}
+
+
+def _fingerprint(batches: Batches | None) -> str | None:
+    if batches is None:
+        return None
+    return batches.dataset.fingerprint if isinstance(batches, Loader) else f"{len(batches)} batches"
+
+
+def _told(row: EpochRow) -> str:
+    text = f"loss {row.train_loss:.4f}, top1 {row.train_top1:.2%}"
+    if row.val_loss is not None:
+        text += f", val loss {row.val_loss:.4f}, val top1 {row.val_top1:.2%}"
+    return text

@@ -1,0 +1,81 @@
+//! Checkpoints of runs.
+
+use std::path::PathBuf;
+use std::sync::PoisonError;
+
+use pyo3::prelude::*;
+
+use super::errors::detached;
+use super::model::Model;
+use super::train::Optimizer;
+use crate::train::checkpoint::{self, Checkpoint};
+
+/// Names of the models in the file: the one that is trained, and the running average of its parameters.
+const MODEL: &str = "model";
+const AVERAGE: &str = "average";
+
+/// Writes a checkpoint over `path`, and `text` into it.
+#[pyfunction]
+fn save_run(
+    py: Python<'_>,
+    path: PathBuf,
+    model: &Model,
+    average: Option<&Model>,
+    optimizer: &Optimizer,
+    text: &str,
+) -> PyResult<()> {
+    detached(py, || {
+        let (state, averaged) = (model.read(), average.map(Model::read));
+        let mut models = vec![(MODEL, state.store()?)];
+        if let Some(averaged) = &averaged {
+            models.push((AVERAGE, averaged.store()?));
+        }
+        let inner = optimizer.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        checkpoint::write(&path, &models, &inner, text)
+    })
+}
+
+/// A checkpoint that was opened and found whole.
+#[pyclass(frozen, module = "cnnzoo._native")]
+struct Run {
+    checkpoint: Checkpoint,
+}
+
+#[pymethods]
+impl Run {
+    #[staticmethod]
+    fn open(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        detached(py, || Ok(Self { checkpoint: Checkpoint::open(&path)? }))
+    }
+
+    /// What was written into it.
+    #[getter]
+    fn text(&self) -> &str {
+        self.checkpoint.text()
+    }
+
+    /// Fills the models, and makes the optimiser of the first remember what it did.
+    fn restore(
+        &self,
+        py: Python<'_>,
+        model: &Model,
+        average: Option<&Model>,
+        optimizer: &Optimizer,
+    ) -> PyResult<()> {
+        detached(py, || {
+            let mut state = model.write();
+            let (_, store) = state.parts()?;
+            self.checkpoint.fill(MODEL, store)?;
+            if let Some(average) = average {
+                self.checkpoint.fill(AVERAGE, average.write().parts()?.1)?;
+            }
+            let mut inner = optimizer.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            self.checkpoint.recall(&mut inner, store)
+        })
+    }
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Run>()?;
+    module.add_function(wrap_pyfunction!(save_run, module)?)
+}

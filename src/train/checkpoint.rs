@@ -1,0 +1,194 @@
+//! What a run goes on from, in one file: its models, what its optimiser remembers, and a text of the caller's. The file
+//! appears whole or not at all, and carries a checksum of everything in it.
+
+use std::path::Path;
+
+use crc32fast::Hasher;
+
+use crate::error::{Error, Result};
+use crate::torch::{Array, Memory, Optimizer, Store, Stored};
+use crate::weights::{self, Data, Dtype, Item, write_safetensors};
+
+/// Keys of the file's string pairs.
+const TEXT: &str = "cnnzoo-run";
+const CHECKSUM: &str = "checksum";
+
+/// Groups of tensors beside the models', which no model may be called.
+const STEPS: &str = "steps";
+const AVERAGES: &str = "averages";
+const WAITING: &str = "waiting";
+
+/// Writes a checkpoint over `path`; `models` come with names. The optimiser moves the first.
+pub fn write(
+    path: &Path,
+    models: &[(&str, &Store)],
+    optimizer: &Optimizer,
+    text: &str,
+) -> Result<()> {
+    let mut tensors: Vec<(String, Vec<usize>, Stored)> = Vec::new();
+    for (model, store) in models {
+        let named = |(name, shape, values)| (format!("{model}/{name}"), shape, values);
+        tensors.extend(store.snapshot()?.into_iter().map(named));
+    }
+    let trained = models.first().map(|(_, store)| optimizer.memory(store)).transpose()?;
+    for Memory { parameter, steps, averages, waiting } in trained.into_iter().flatten() {
+        tensors.push((format!("{STEPS}/{parameter}"), vec![], Stored::Count(steps as i64)));
+        let averages = averages.into_iter().map(|(of, array)| (format!("{AVERAGES}/{of}"), array));
+        let waiting = waiting.map(|array| (WAITING.to_owned(), array));
+        tensors.extend(averages.chain(waiting).map(|(group, Array { shape, values })| {
+            (format!("{group}/{parameter}"), shape, Stored::Floats(values))
+        }));
+    }
+    let mut sum = Checksum::new(text);
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, shape, stored) in &tensors {
+        sum.tensor(name, shape);
+        match stored {
+            Stored::Floats(values) => sum.floats(values),
+            Stored::Count(count) => sum.0.update(&count.to_le_bytes()),
+        }
+    }
+    let metadata = [(TEXT, text.to_owned()), (CHECKSUM, sum.text())];
+    let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let items = tensors.iter().map(|(name, shape, stored)| match stored {
+        Stored::Floats(values) => Item { name, dtype: Dtype::F32, shape, data: Data::F32(values) },
+        Stored::Count(count) => {
+            let data = Data::I64(std::slice::from_ref(count));
+            Item { name, dtype: Dtype::I64, shape, data }
+        }
+    });
+    write_safetensors(path, items, &metadata).map_err(ours)
+}
+
+/// A checkpoint that was opened and found whole.
+#[derive(Debug)]
+pub struct Checkpoint {
+    file: weights::Checkpoint,
+    text: String,
+}
+
+impl Checkpoint {
+    /// Fails with `Error::CheckpointFile` or `Error::Checkpoint` where the file cannot be read, is damaged, or is none of
+    /// a run.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = weights::Checkpoint::open(path).map_err(ours)?;
+        let known = |key| file.metadata().get(key).cloned();
+        let (Some(text), Some(expected)) = (known(TEXT), known(CHECKSUM)) else {
+            let expected = "a checkpoint of a run";
+            return Err(refused(path, None, expected, "a file of weights alone"));
+        };
+        let mut sum = Checksum::new(&text);
+        let mut names: Vec<&str> = file.names().collect();
+        names.sort_unstable();
+        for name in names {
+            let value = file.get(name).map_err(ours)?;
+            sum.tensor(name, &value.shape);
+            sum.0.update(&value.bytes);
+        }
+        if sum.text() != expected {
+            let expected = format!("contents of checksum {expected}");
+            return Err(refused(path, None, &expected, &format!("damaged ones of {}", sum.text())));
+        }
+        Ok(Self { file, text })
+    }
+
+    /// What the caller wrote.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Fills every array of a model.
+    pub fn fill(&self, model: &str, store: &mut Store) -> Result<()> {
+        for index in 0..store.parameters().len() {
+            let name = format!("{model}/{}", store.parameters()[index].name);
+            let value = self.file.get(&name).map_err(ours)?;
+            store.load(index, &value).map_err(|error| match error {
+                Error::Shape { expected, got, .. } => {
+                    refused(self.file.path(), Some(&name), &expected, &got)
+                }
+                other => other,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Makes an optimiser of the parameters of `store` remember what it did.
+    pub fn recall(&self, optimizer: &mut Optimizer, store: &Store) -> Result<()> {
+        let mut memories = Vec::new();
+        for parameter in store.parameters() {
+            let name = &parameter.name;
+            let steps = format!("{STEPS}/{name}");
+            if !self.file.contains(&steps) {
+                continue;
+            }
+            let steps = self.file.get(&steps).and_then(|value| value.read_i64()).map_err(ours)?;
+            let mut averages = Vec::new();
+            if steps > 0 {
+                for of in optimizer.rule().averages() {
+                    averages.push(((*of).to_owned(), self.array(&format!("{AVERAGES}/{of}/{name}"))?));
+                }
+            }
+            let waiting = format!("{WAITING}/{name}");
+            let waiting = self.file.contains(&waiting).then(|| self.array(&waiting)).transpose()?;
+            let parameter = name.clone();
+            memories.push(Memory { parameter, steps: steps as u64, averages, waiting });
+        }
+        optimizer.recall(store, &memories).map_err(|error| match error {
+            Error::Argument { at, expected, got } => {
+                refused(self.file.path(), Some(&at), &expected, &got)
+            }
+            other => other,
+        })
+    }
+
+    fn array(&self, name: &str) -> Result<Array> {
+        let value = self.file.get(name).map_err(ours)?;
+        let mut values = vec![0.0; value.shape.iter().product()];
+        value.write_f32(&mut values)?;
+        Ok(Array { shape: value.shape, values })
+    }
+}
+
+/// Of the caller's text, and of the tensors by the order of their names.
+struct Checksum(Hasher);
+
+impl Checksum {
+    fn new(text: &str) -> Self {
+        let mut hasher = Hasher::new();
+        hasher.update(text.as_bytes());
+        Self(hasher)
+    }
+
+    fn tensor(&mut self, name: &str, shape: &[usize]) {
+        self.0.update(format!("{name}{shape:?}").as_bytes());
+    }
+
+    fn floats(&mut self, values: &[f32]) {
+        let mut bytes = Vec::with_capacity(values.len().min(8192) * size_of::<f32>());
+        for chunk in values.chunks(8192) {
+            bytes.clear();
+            bytes.extend(chunk.iter().flat_map(|value| value.to_le_bytes()));
+            self.0.update(&bytes);
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("{:08x}", self.0.clone().finalize())
+    }
+}
+
+fn refused(path: &Path, key: Option<&str>, expected: &str, got: &str) -> Error {
+    let (path, key) = (path.to_owned(), key.map(str::to_owned));
+    Error::Checkpoint { path, key, expected: expected.into(), got: got.into() }
+}
+
+/// What is wrong with a weights file is wrong with the checkpoint in it.
+fn ours(error: Error) -> Error {
+    match error {
+        Error::WeightsFile { path, source } => Error::CheckpointFile { path, source },
+        Error::Weights { path, key, expected, got } => {
+            Error::Checkpoint { path, key, expected, got }
+        }
+        other => other,
+    }
+}
