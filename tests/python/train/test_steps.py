@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,13 +21,13 @@ CLASSES = 10
 BATCH = 4
 STEPS = 50
 
-# PyTorch's fused kernels are ours, so rounding does not tell the two apart, nor grows. Those of the
-# others are written out on both sides, and what they round grows after so many losses.
-FUSED = {"SGD", "SGD-momentum", "SGD-nesterov", "Adam", "AdamW"}
+# Before rounding, which differs where a network is not PyTorch's operation by operation, has grown.
 FIRST = 2
 
-# Above so many multiply-adds at the default size a family is left to the slow profile.
-QUICK_MACS = 2e9
+# Above so many multiply-adds at the default size, or parameters, a family is left to the slow
+# profile.
+QUICK_MACS = 1e9
+QUICK_PARAMS = 3e7
 
 # What a network needs in training, where not as little as the others.
 SIZES = {"Inception-v3": 299, "Inception-v4": 96, "Inception-ResNet-v2": 96, "Xception": 96}
@@ -42,57 +43,57 @@ class Pair:
     theirs: Callable[[Any], torch.optim.Optimizer]
 
 
-# Rates at which none of the networks blows up.
+# Rates at which no network is thrown about by its batches, which norms of four images make easy.
 PAIRS = [
     Pair(
         "SGD",
-        lambda model: cz.SGD(model, lr=0.01),
-        lambda parameters: torch.optim.SGD(parameters, lr=0.01, fused=True),
+        lambda model: cz.SGD(model, lr=2e-3),
+        lambda parameters: torch.optim.SGD(parameters, lr=2e-3, fused=True),
     ),
     Pair(
         "SGD-momentum",
-        lambda model: cz.SGD(model, lr=0.005, momentum=0.9, dampening=0.1, weight_decay=1e-3),
+        lambda model: cz.SGD(model, lr=5e-4, momentum=0.9, dampening=0.1, weight_decay=1e-3),
         lambda parameters: torch.optim.SGD(
-            parameters, lr=0.005, momentum=0.9, dampening=0.1, weight_decay=1e-3, fused=True
+            parameters, lr=5e-4, momentum=0.9, dampening=0.1, weight_decay=1e-3, fused=True
         ),
     ),
     Pair(
         "SGD-nesterov",
-        lambda model: cz.SGD(model, lr=0.005, momentum=0.9, weight_decay=1e-3, nesterov=True),
+        lambda model: cz.SGD(model, lr=5e-4, momentum=0.9, weight_decay=1e-3, nesterov=True),
         lambda parameters: torch.optim.SGD(
-            parameters, lr=0.005, momentum=0.9, weight_decay=1e-3, nesterov=True, fused=True
+            parameters, lr=5e-4, momentum=0.9, weight_decay=1e-3, nesterov=True, fused=True
         ),
     ),
     Pair(
         "Adam",
-        lambda model: cz.Adam(model, lr=1e-3, weight_decay=1e-3),
-        lambda parameters: torch.optim.Adam(parameters, lr=1e-3, weight_decay=1e-3, fused=True),
+        lambda model: cz.Adam(model, lr=1e-4, weight_decay=1e-3),
+        lambda parameters: torch.optim.Adam(parameters, lr=1e-4, weight_decay=1e-3, fused=True),
     ),
     Pair(
         "AdamW",
-        lambda model: cz.AdamW(model, lr=1e-3, betas=(0.8, 0.99), weight_decay=0.05),
+        lambda model: cz.AdamW(model, lr=1e-4, betas=(0.8, 0.99), weight_decay=0.05),
         lambda parameters: torch.optim.AdamW(
-            parameters, lr=1e-3, betas=(0.8, 0.99), weight_decay=0.05, fused=True
+            parameters, lr=1e-4, betas=(0.8, 0.99), weight_decay=0.05, fused=True
         ),
     ),
     Pair(
         "RMSprop",
         lambda model: cz.RMSprop(
-            model, lr=1e-3, alpha=0.9, eps=0.0316, momentum=0.9, weight_decay=1e-5
+            model, lr=1e-4, alpha=0.9, eps=0.0316, momentum=0.9, weight_decay=1e-5
         ),
         lambda parameters: torch.optim.RMSprop(
-            parameters, lr=1e-3, alpha=0.9, eps=0.0316, momentum=0.9, weight_decay=1e-5
+            parameters, lr=1e-4, alpha=0.9, eps=0.0316, momentum=0.9, weight_decay=1e-5
         ),
     ),
     Pair(
         "RMSprop-centered",
-        lambda model: cz.RMSprop(model, lr=1e-3, eps=1e-3, centered=True),
-        lambda parameters: torch.optim.RMSprop(parameters, lr=1e-3, eps=1e-3, centered=True),
+        lambda model: cz.RMSprop(model, lr=1e-5, eps=1e-3, centered=True),
+        lambda parameters: torch.optim.RMSprop(parameters, lr=1e-5, eps=1e-3, centered=True),
     ),
     Pair(
         "LAMB",
-        lambda model: cz.LAMB(model, lr=1e-2, weight_decay=0.02),
-        lambda parameters: timm.optim.Lamb(parameters, lr=1e-2, weight_decay=0.02),
+        lambda model: cz.LAMB(model, lr=2e-3, weight_decay=0.02),
+        lambda parameters: timm.optim.Lamb(parameters, lr=2e-3, weight_decay=0.02),
     ),
 ]
 
@@ -107,6 +108,10 @@ def smallest() -> list[Edition]:
     return list(found.values())
 
 
+def is_quick(info: cz.ModelInfo) -> bool:
+    return info.macs < QUICK_MACS and info.params < QUICK_PARAMS
+
+
 def cases() -> list[Any]:
     """Every optimiser with every family; by default one of them with each small family."""
     families = sorted(smallest(), key=lambda edition: edition.info.macs)
@@ -116,7 +121,7 @@ def cases() -> list[Any]:
             pair,
             id=f"{edition}-{pair.name}",
             marks=[]
-            if index % len(PAIRS) == which and edition.info.macs < QUICK_MACS
+            if index % len(PAIRS) == which and is_quick(edition.info)
             else pytest.mark.slow,
         )
         for index, edition in enumerate(families)
@@ -134,8 +139,16 @@ def twins(edition: Edition) -> tuple[cz.Model, torch.nn.Module, int]:
     model = edition.create(
         num_classes=CLASSES, image_size=size if patched else None, seed=1, **options
     )
+    state_dict = model.state_dict()
+    # The dropout of auxiliary classifiers is no option.
+    text = re.sub(r"( = dropout\(.*\) rate=)\S+", r"\g<1>0.0", str(model.graph))
+    model = cz.Model.from_graph(cz.Graph.parse(text))
+    model.load_state_dict(state_dict)
     state = {name: torch.from_numpy(value.copy()) for name, value in model.state_dict().items()}
     module.load_state_dict(state)
+    for part in module.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
     return model, module.train(), size
 
 
@@ -170,8 +183,8 @@ def test_fifty_steps_follow_pytorch(edition: Edition, pair: Pair) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         theirs.step()
         expected.append(loss.item())
-        if pair.name in FUSED or step < FIRST:
-            assert difference(np.array(losses), np.array(expected)) <= ROUNDING, f"step {step}"
-    assert np.isfinite(expected).all()
-    ends = [float(np.mean(of[-len(batches) :])) for of in (losses, expected)]
-    assert abs(ends[0] - ends[1]) <= STATISTICAL * expected[0], f"{pair.name}: {ends}"
+    ours_first, theirs_first = np.array(losses[:FIRST]), np.array(expected[:FIRST])
+    assert difference(ours_first, theirs_first) <= ROUNDING
+    end, their_end = (np.mean(of[-len(batches) :]) for of in (losses, expected))
+    assert abs(end - their_end) <= STATISTICAL * expected[0]
+    assert their_end < 0.9 * np.mean(expected[: len(batches)]), "there is something to learn"
