@@ -30,6 +30,7 @@ from cnnzoo.errors import (
     WeightsError,
 )
 from cnnzoo.losses import BinaryCrossEntropy, CrossEntropy
+from cnnzoo.mixing import Mix, Mixing
 from cnnzoo.model import Model, StepResult, create_model, load
 from cnnzoo.optimizers import LAMB, SGD, Adam, AdamW, ParameterGroup, RMSprop
 from cnnzoo.prediction import Guess, Prediction
@@ -72,6 +73,8 @@ __all__ = [
     "LoadReport",
     "Mismatch",
     "MissingPackageError",
+    "Mix",
+    "Mixing",
     "Model",
     "ModelInfo",
     "MultiStep",

@@ -6,11 +6,11 @@ use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::array::{floats, integers};
+use super::array::Shown;
 use super::errors::detached;
 use super::model::Model;
 use crate::error::Error;
-use crate::torch::{self, Clip, Manner, Mode, Rule, Targets, Task, Update, View};
+use crate::torch::{self, Clip, Manner, Mode, Rule, Task, Update, View};
 use crate::train::groups::{Group, Paces};
 
 /// What the Python classes `SGD`, `AdamW` and so on drive.
@@ -139,21 +139,8 @@ fn train_step(
     let py = x.py();
     let x = model.images(x)?;
     let x = View { shape: x.shape(), values: x.as_slice()? };
-    let at = format!("the targets of {}", model.name);
-    let classes = integers(y, &at)?;
-    let shares = match &classes {
-        Some(_) => None,
-        None => Some(floats(y, &at, |shape| {
-            if shape.len() == 2 { Ok(()) } else { Err("integers (N,) or floats (N, K)".into()) }
-        })?),
-    };
-    let targets = match (&classes, &shares) {
-        (Some(classes), _) => Targets::Classes(classes.as_slice()?),
-        (None, Some(shares)) => {
-            Targets::Shares { values: shares.as_slice()?, classes: shares.shape()[1] }
-        }
-        (None, None) => Targets::Classes(&[]),
-    };
+    let shown = Shown::new(y, &format!("the targets of {}", model.name))?;
+    let targets = shown.targets()?;
     let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
     detached(py, || {
         let mut state = model.write();
