@@ -33,6 +33,7 @@ from cnnzoo.errors import (
 from cnnzoo.history import EpochRow, History
 from cnnzoo.losses import BinaryCrossEntropy, CrossEntropy
 from cnnzoo.metrics import Metrics
+from cnnzoo.mixing import Mix, Mixing
 from cnnzoo.model import Model, StepResult, create_model, load
 from cnnzoo.optimizers import LAMB, SGD, Adam, AdamW, ParameterGroup, RMSprop
 from cnnzoo.prediction import Guess, Prediction
@@ -80,6 +81,8 @@ __all__ = [
     "Metrics",
     "Mismatch",
     "MissingPackageError",
+    "Mix",
+    "Mixing",
     "Model",
     "ModelInfo",
     "MultiStep",

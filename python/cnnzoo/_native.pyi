@@ -26,6 +26,7 @@ __all__ = [
     "Graph",
     "Loader",
     "Loss",
+    "Mixing",
     "Model",
     "Optimizer",
     "Preprocess",
@@ -41,8 +42,8 @@ __all__ = [
     "published_weights",
     "read_checkpoint",
     "read_metadata",
-    "train_step",
     "resize_photo",
+    "train_step",
     "write_safetensors",
 ]
 
@@ -162,6 +163,22 @@ class Loss:
         class_weights: list[float] | None,
         auxiliary: float,
     ) -> Loss: ...
+
+@final
+class Mixing:
+    def __new__(cls, mixup: float, cutmix: float) -> Mixing: ...
+    def draw(
+        self, height: int, width: int, seed: int, epoch: int, batch: int
+    ) -> tuple[float, tuple[int, int, int, int] | None] | None: ...
+    def apply(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        num_classes: int | None,
+        seed: int,
+        epoch: int,
+        batch: int,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 
 def train_step(
     model: Model,

@@ -386,7 +386,7 @@ class Trainer:
         state, options = self._state, self._options
         at = state.epoch - state.first + state.batch / batches
         self.optimizer.lr = self.schedule.lr(state.lr, at, state.epochs)
-        if self.mixing:
+        if self.mixing != Mixing():
             x, y = self.mixing(
                 x,
                 y,

@@ -7,6 +7,7 @@ use numpy::{
 use pyo3::prelude::*;
 
 use crate::error::{Error, shape_text};
+use crate::torch::Targets;
 
 /// `x` as a NumPy array, converted by `numpy.asarray` if it is none.
 pub(super) fn untyped<'py>(x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
@@ -50,26 +51,40 @@ pub(super) fn floats<'py>(
     Ok(contiguous.cast_into::<PyArrayDyn<f32>>()?.try_readonly()?)
 }
 
-/// Classes (N,) of integers as contiguous int64, or none if they are no integers. Any other shape is a `ShapeError`.
-pub(super) fn integers<'py>(
-    y: &Bound<'py, PyAny>,
-    at: &str,
-) -> PyResult<Option<PyReadonlyArrayDyn<'py, i64>>> {
-    let array = untyped(y)?;
-    if !b"iu".contains(&array.dtype().kind()) {
-        return Ok(None);
-    }
-    if array.ndim() != 1 {
-        return Err(Error::Shape {
-            at: at.to_owned(),
-            expected: "integers (N,) or floats (N, K)".into(),
-            got: shape_text(array.shape()),
+/// What images show, contiguous.
+pub(super) enum Shown<'py> {
+    Classes(PyReadonlyArrayDyn<'py, i64>),
+    Shares(PyReadonlyArrayDyn<'py, f32>),
+}
+
+impl<'py> Shown<'py> {
+    /// Classes (N,) of integers, or shares of each class (N, K) of floats. Any other shape is a `ShapeError`.
+    pub(super) fn new(y: &Bound<'py, PyAny>, at: &str) -> PyResult<Self> {
+        const EXPECTED: &str = "integers (N,) or floats (N, K)";
+        let array = untyped(y)?;
+        if !b"iu".contains(&array.dtype().kind()) {
+            let fits = |shape: &[usize]| {
+                if shape.len() == 2 { Ok(()) } else { Err(EXPECTED.into()) }
+            };
+            return Ok(Self::Shares(floats(y, at, fits)?));
         }
-        .into());
+        if array.ndim() != 1 {
+            let (at, expected) = (at.to_owned(), EXPECTED.into());
+            return Err(Error::Shape { at, expected, got: shape_text(array.shape()) }.into());
+        }
+        let numpy = y.py().import("numpy")?;
+        let contiguous = numpy.call_method1("require", (array, "int64", ["C", "ALIGNED"]))?;
+        Ok(Self::Classes(contiguous.cast_into::<PyArrayDyn<i64>>()?.try_readonly()?))
     }
-    let numpy = y.py().import("numpy")?;
-    let contiguous = numpy.call_method1("require", (array, "int64", ["C", "ALIGNED"]))?;
-    Ok(Some(contiguous.cast_into::<PyArrayDyn<i64>>()?.try_readonly()?))
+
+    pub(super) fn targets(&self) -> PyResult<Targets<'_>> {
+        Ok(match self {
+            Self::Classes(classes) => Targets::Classes(classes.as_slice()?),
+            Self::Shares(shares) => {
+                Targets::Shares { values: shares.as_slice()?, classes: shares.shape()[1] }
+            }
+        })
+    }
 }
 
 /// An array of these values, without a copy.

@@ -10,6 +10,8 @@ mod graph;
 mod load;
 mod loader;
 #[cfg(feature = "torch")]
+mod mix;
+#[cfg(feature = "torch")]
 mod model;
 mod photo;
 mod prepare;
@@ -31,6 +33,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     photo::register(module)?;
     registry::register(module)?;
     transform::register(module)?;
+    #[cfg(feature = "torch")]
+    mix::register(module)?;
     #[cfg(feature = "torch")]
     model::register(module)?;
     #[cfg(feature = "torch")]

@@ -2,15 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::array::{floats, from_values, integers};
+use super::array::{Shown, from_values};
 use super::errors::detached;
 use super::model::Model;
 use crate::error::Error;
-use crate::torch::{self, Clip, Manner, Mode, Rule, Targets, Task, Update, View};
+use crate::torch::{self, Clip, Manner, Mode, Rule, Task, Update, View};
 use crate::train::groups::{Group, Paces};
 
 /// What the Python classes `SGD`, `AdamW` and so on drive.
@@ -136,8 +136,9 @@ fn train_step(
     clip_value: Option<f64>,
     seed: u64,
 ) -> PyResult<Outcome> {
-    let (images, shown) = batch(model, x, y)?;
+    let images = model.images(x)?;
     let x = View { shape: images.shape(), values: images.as_slice()? };
+    let shown = Shown::new(y, &format!("the targets of {}", model.name))?;
     let targets = shown.targets()?;
     let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
     detached(y.py(), || {
@@ -169,48 +170,15 @@ fn assess<'py>(
     y: &Bound<'py, PyAny>,
     loss: &Loss,
 ) -> PyResult<(f64, Bound<'py, PyAny>)> {
-    let (images, shown) = batch(model, x, y)?;
+    let images = model.images(x)?;
     let x = View { shape: images.shape(), values: images.as_slice()? };
+    let shown = Shown::new(y, &format!("the targets of {}", model.name))?;
     let targets = shown.targets()?;
     let (mean, logits) = detached(y.py(), || {
         let state = model.read();
         torch::assess(state.graph(), state.store()?, x, targets, &loss.inner)
     })?;
     Ok((mean, from_values(y.py(), &logits.shape, logits.values)?))
-}
-
-/// What a batch shows, as Python gave it.
-enum Shown<'py> {
-    Classes(PyReadonlyArrayDyn<'py, i64>),
-    Shares(PyReadonlyArrayDyn<'py, f32>),
-}
-
-impl Shown<'_> {
-    fn targets(&self) -> PyResult<Targets<'_>> {
-        Ok(match self {
-            Self::Classes(classes) => Targets::Classes(classes.as_slice()?),
-            Self::Shares(shares) => {
-                Targets::Shares { values: shares.as_slice()?, classes: shares.shape()[1] }
-            }
-        })
-    }
-}
-
-/// Images and targets, contiguous.
-fn batch<'py>(
-    model: &Model,
-    x: &Bound<'py, PyAny>,
-    y: &Bound<'py, PyAny>,
-) -> PyResult<(PyReadonlyArrayDyn<'py, f32>, Shown<'py>)> {
-    let images = model.images(x)?;
-    let at = format!("the targets of {}", model.name);
-    let shown = match integers(y, &at)? {
-        Some(classes) => Shown::Classes(classes),
-        None => Shown::Shares(floats(y, &at, |shape| {
-            if shape.len() == 2 { Ok(()) } else { Err("integers (N,) or floats (N, K)".into()) }
-        })?),
-    };
-    Ok((images, shown))
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -23,6 +23,12 @@ impl Key {
     }
 }
 
+/// What the mixing of a whole batch is drawn from. Part of the format of a seed.
+pub fn of_batch(seed: u64, epoch: u64, batch: u64) -> Random {
+    // No sample has this number.
+    Random::seed_from_u64(mix(mix(mix(mix(seed) ^ epoch) ^ u64::MAX) ^ batch))
+}
+
 /// The numbers below `count` in the order that `seed` and `epoch` draw. Part of the format of a seed.
 pub fn shuffled(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
     // No sample has this number.
@@ -35,7 +41,7 @@ pub fn shuffled(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
 }
 
 /// A number below `count`.
-pub(super) fn below(count: usize, random: &mut Random) -> usize {
+pub fn below(count: usize, random: &mut Random) -> usize {
     ((u128::from(random.random::<u64>()) * count as u128) >> 64) as usize
 }
 
@@ -57,5 +63,10 @@ mod tests {
         let drawn = [draw(0, 0, 0), draw(0, 0, 1), draw(0, 1, 0), draw(1, 0, 0), draw(1, 1, 1)];
         assert_eq!(std::collections::HashSet::from(drawn).len(), drawn.len());
         assert_eq!(draw(3, 4, 5), draw(3, 4, 5));
+        let of_batch = |seed, epoch, batch| of_batch(seed, epoch, batch).random::<u64>();
+        let drawn = [of_batch(0, 0, 0), of_batch(0, 0, 1), of_batch(0, 1, 0), of_batch(1, 0, 0)];
+        let samples = [draw(0, 0, 0), draw(0, 0, 1), draw(0, 0, u64::MAX)];
+        let every: std::collections::HashSet<u64> = drawn.into_iter().chain(samples).collect();
+        assert_eq!(every.len(), 7);
     }
 }

@@ -1,5 +1,6 @@
-//! What training decides before a step is taken: how far each parameter moves. What is computed on arrays is in `torch`;
-//! the loop over epochs is Python's.
+//! What training decides before a step is taken: how far each parameter moves, and how a batch is mixed. What is computed
+//! on parameters is in `torch`; the loop over epochs is Python's.
 
 pub mod checkpoint;
 pub mod groups;
+pub mod mix;

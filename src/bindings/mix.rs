@@ -1,0 +1,80 @@
+//! Mixup and CutMix in Python.
+
+use numpy::PyUntypedArrayMethods;
+use pyo3::prelude::*;
+
+use super::array::{Shown, floats, from_values};
+use super::errors::detached;
+use crate::data::random::of_batch;
+use crate::error::{Error, shape_text};
+use crate::train::mix::{self, Mix, Window};
+
+/// What Python's `cnnzoo.Mixing` drives.
+#[pyclass(frozen, module = "cnnzoo._native")]
+struct Mixing(mix::Mixing);
+
+/// A share, and (left, top, right, bottom) of a window.
+type Drawn = (f64, Option<(usize, usize, usize, usize)>);
+
+#[pymethods]
+impl Mixing {
+    #[new]
+    fn new(mixup: f64, cutmix: f64) -> PyResult<Self> {
+        let mixing = mix::Mixing { mixup, cutmix };
+        mixing.check()?;
+        Ok(Self(mixing))
+    }
+
+    /// What is done to a batch of images of this size.
+    fn draw(
+        &self,
+        height: usize,
+        width: usize,
+        seed: u64,
+        epoch: u64,
+        batch: u64,
+    ) -> PyResult<Option<Drawn>> {
+        if height == 0 || width == 0 {
+            let (at, expected) = ("the size of images".into(), "at least (1, 1)".into());
+            return Err(Error::Shape { at, expected, got: shape_text(&[height, width]) }.into());
+        }
+        let drawn = self.0.draw([height, width], &mut of_batch(seed, epoch, batch));
+        let corners = |w: Window| (w.left, w.top, w.right, w.bottom);
+        Ok(drawn.map(|Mix { share, window }| (share, window.map(corners))))
+    }
+
+    /// Mixed images (N, C, H, W), and the shares (N, K) of what they show.
+    #[allow(clippy::too_many_arguments, reason = "Python passes them by keyword")]
+    fn apply<'py>(
+        &self,
+        x: &Bound<'py, PyAny>,
+        y: &Bound<'py, PyAny>,
+        num_classes: Option<usize>,
+        seed: u64,
+        epoch: u64,
+        batch: u64,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let py = x.py();
+        let x = floats(x, "the images of a batch", |shape| match shape {
+            [_, _, _, _] if !shape.contains(&0) => Ok(()),
+            _ => Err("(N, C, H, W), all at least 1".into()),
+        })?;
+        let &[count, channels, height, width] = x.shape() else { unreachable!("it was checked") };
+        let shown = Shown::new(y, "the targets of a batch")?;
+        let (pixels, targets) = (x.as_slice()?, shown.targets()?);
+        let (images, shares, classes) = detached(py, || {
+            let shares = mix::shares(targets, num_classes, count)?;
+            let classes = shares.len() / count;
+            let drawn = self.0.draw([height, width], &mut of_batch(seed, epoch, batch));
+            let Some(mix) = drawn else { return Ok((pixels.to_vec(), shares, classes)) };
+            let images = mix.images(pixels, [count, channels, height, width])?;
+            Ok((images, mix.shares(&shares, [count, classes])?, classes))
+        })?;
+        let images = from_values(py, &[count, channels, height, width], images)?;
+        Ok((images, from_values(py, &[count, classes], shares)?))
+    }
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Mixing>()
+}
