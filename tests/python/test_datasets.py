@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import itertools
 import os
 import pickle
 import subprocess
@@ -141,7 +142,7 @@ def test_arrays_are_what_they_were(tmp_path: Path) -> None:
     for x in (grey, grey[..., np.newaxis]):
         dataset = cz.data.Arrays(x, np.zeros(5, np.uint8), classes=["a", "b"])
         photos = np.stack([photo for photo, _ in dataset])
-        np.testing.assert_array_equal(photos, np.repeat(grey[..., np.newaxis], 3, axis=3))
+        np.testing.assert_array_equal(photos, grey[..., np.newaxis])
         assert dataset.num_classes == 2
 
 
@@ -253,20 +254,22 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def test_idx_is_read_as_torchvision_reads_it(
     tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    from torchvision.datasets.mnist import read_image_file, read_label_file
-
-    images, labels = tmp_path / "images", tmp_path / "labels.gz"
-    images.write_bytes(idx(digits[0]))
-    with gzip.open(labels, "wb") as file:
-        file.write(idx(digits[1]))
-    dataset = cz.data.idx(images, labels)
-    theirs = read_image_file(str(images)).numpy()
-    plain = tmp_path / "plain"
-    plain.write_bytes(idx(digits[1]))
-    assert dataset.labels.tolist() == read_label_file(str(plain)).tolist()
-    for (photo, _), image in zip(dataset, theirs, strict=True):
-        np.testing.assert_array_equal(photo, np.stack([image] * 3, axis=2))
-    assert dataset.name(5) == f"{images}[5]"
+    """Photographs of one channel, as torchvision's of Pillow's mode `L`."""
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, name in itertools.product(("train", "t10k"), ("images-idx3", "labels-idx1")):
+        array = digits[name.startswith("labels")]
+        (raw / f"{part}-{name}-ubyte").write_bytes(idx(array))
+    theirs = datasets.FashionMNIST(str(tmp_path))
+    labels = tmp_path / "labels.gz"
+    labels.write_bytes(gzip.compress(idx(digits[1])))
+    images = raw / "train-images-idx3-ubyte"
+    for dataset in (cz.data.fashion_mnist(tmp_path), cz.data.idx(images, labels)):
+        for (photo, label), (image, target) in zip(dataset, theirs, strict=True):
+            assert (image.mode, photo.shape) == ("L", (28, 27, 1))
+            np.testing.assert_array_equal(photo[..., 0], np.asarray(image))
+            assert label == target
+        assert dataset.name(5) == f"{images}[5]"
 
 
 @pytest.mark.parametrize(

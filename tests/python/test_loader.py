@@ -430,19 +430,30 @@ def resident() -> int:
 
 
 def test_a_slow_consumer_bounds_the_memory() -> None:
-    """Batches of 12 MB each: three are ahead, and no more however long one waits."""
-    side = 512
-    x = np.zeros((200, side, side), np.uint8)
-    loader = cz.data.Loader(
-        cz.data.Arrays(x, np.zeros(200, int)), batch_size=4, threads=4, prefetch=3
-    )
-    batch = 4 * 3 * side * side * 4
+    """Batches of 12 MB each: three are ahead, and no more however long one waits.
+
+    What was taken and let go is not held either.
+    """
+    side, samples, size = 512, 200, 4
+    x = np.zeros((samples, side, side, 3), np.uint8)
+    dataset = cz.data.Arrays(x, np.zeros(samples, int))
+    loader = cz.data.Loader(dataset, batch_size=size, threads=4, prefetch=3)
+    batch = size * 3 * side * side * 4
     before = resident()
     batches = iter(loader)
-    next(batches)
-    time.sleep(1.0)
-    grown = resident() - before
-    assert 2 * batch < grown < 5.5 * batch
+    taken = next(batches)
+    del taken
+    end = time.monotonic() + 20
+    # Grown to what is expected, and then still for a while.
+    grown, since = 0, time.monotonic()
+    while time.monotonic() < end:
+        time.sleep(0.02)
+        now = resident() - before
+        if abs(now - grown) > batch // 20:
+            grown, since = now, time.monotonic()
+        elif grown > 2.7 * batch and time.monotonic() - since > 0.5:
+            break
+    assert 2.7 * batch < grown < 4 * batch
     del batches
 
 
@@ -589,7 +600,7 @@ def test_zero_is_no_number_of_anything(name: str) -> None:
 def test_another_policy_or_transform_is_refused() -> None:
     with pytest.raises(cz.ArgumentError, match="raise, skip or replace, got ignore"):
         cz.data.Loader(arrays(4), on_error="ignore")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="transform: expected a Preprocess, or none, got"):
+    with pytest.raises(TypeError, match="expected a transform, a Preprocess, or none, got func"):
         cz.data.Loader(arrays(4), transform=lambda x: x)
 
 
