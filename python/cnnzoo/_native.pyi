@@ -41,8 +41,8 @@ __all__ = [
     "published_weights",
     "read_checkpoint",
     "read_metadata",
-    "train_step",
     "resize_photo",
+    "train_step",
     "write_safetensors",
 ]
 
