@@ -44,9 +44,10 @@ test-slow: test-rust test-python ## the same, with every variant, however large
 
 check: format lint types stub licences ## format, lint, types, stub, licences
 
-bench: install $(VENV)/.test ## measure what importing and building cost, beside torchvision
+bench: install $(VENV)/.test ## measure importing, building and loading, beside torchvision
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/initialise.py
+	$(BIN)/python benchmarks/loader.py
 
 # Every edition, however large: about an hour on two cores, in up to 15 GB of memory.
 parity: install $(VENV)/.test ## compare every network with its source, and write docs/parity.md

@@ -382,6 +382,9 @@ class Model:
     def reset_classifier(self, *, num_classes: int, seed: int = 0) -> Model:
         """Replace the classifier by a fresh one, in place; every other parameter stays.
 
+        It starts as `torch.nn.Linear` does, whatever the source's own rule; torchvision's ViT keeps
+        its zeros.
+
         Args:
             num_classes: Logits; 0 leaves the classifier off.
             seed: Of the classifier's initial parameters.

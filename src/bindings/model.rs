@@ -302,7 +302,7 @@ impl Model {
                 None => (state.graph.with_classes(num_classes)?, Recipe::RESNET),
             };
             if let Some(store) = &mut state.store {
-                store.redraw(&graph, recipe, seed)?;
+                store.redraw(&graph, recipe.of_new_classifier(), seed)?;
             }
             (state.graph, state.options) = (graph, options);
             Ok(())

@@ -157,4 +157,10 @@ impl Recipe {
         ],
         ..Self::PYTORCH
     };
+    /// How a classifier starts that takes the place of another: as a linear layer of PyTorch's. The rules of some
+    /// sources make large logits where the classes are few.
+    #[must_use]
+    pub fn of_new_classifier(self) -> Self {
+        Self { linear: Rule::UniformIn, bias: Rule::UniformIn, ..self }
+    }
 }

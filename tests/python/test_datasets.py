@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import itertools
 import os
 import pickle
 import subprocess
@@ -141,7 +142,7 @@ def test_arrays_are_what_they_were(tmp_path: Path) -> None:
     for x in (grey, grey[..., np.newaxis]):
         dataset = cz.data.Arrays(x, np.zeros(5, np.uint8), classes=["a", "b"])
         photos = np.stack([photo for photo, _ in dataset])
-        np.testing.assert_array_equal(photos, np.repeat(grey[..., np.newaxis], 3, axis=3))
+        np.testing.assert_array_equal(photos, grey[..., np.newaxis])
         assert dataset.num_classes == 2
 
 
@@ -253,20 +254,22 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def test_idx_is_read_as_torchvision_reads_it(
     tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    from torchvision.datasets.mnist import read_image_file, read_label_file
-
-    images, labels = tmp_path / "images", tmp_path / "labels.gz"
-    images.write_bytes(idx(digits[0]))
-    with gzip.open(labels, "wb") as file:
-        file.write(idx(digits[1]))
-    dataset = cz.data.idx(images, labels)
-    theirs = read_image_file(str(images)).numpy()
-    plain = tmp_path / "plain"
-    plain.write_bytes(idx(digits[1]))
-    assert dataset.labels.tolist() == read_label_file(str(plain)).tolist()
-    for (photo, _), image in zip(dataset, theirs, strict=True):
-        np.testing.assert_array_equal(photo, np.stack([image] * 3, axis=2))
-    assert dataset.name(5) == f"{images}[5]"
+    """Photographs of one channel, as torchvision's of Pillow's mode `L`."""
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, name in itertools.product(("train", "t10k"), ("images-idx3", "labels-idx1")):
+        array = digits[name.startswith("labels")]
+        (raw / f"{part}-{name}-ubyte").write_bytes(idx(array))
+    theirs = datasets.FashionMNIST(str(tmp_path))
+    labels = tmp_path / "labels.gz"
+    labels.write_bytes(gzip.compress(idx(digits[1])))
+    images = raw / "train-images-idx3-ubyte"
+    for dataset in (cz.data.fashion_mnist(tmp_path), cz.data.idx(images, labels)):
+        for (photo, label), (image, target) in zip(dataset, theirs, strict=True):
+            assert (image.mode, photo.shape) == ("L", (28, 27, 1))
+            np.testing.assert_array_equal(photo[..., 0], np.asarray(image))
+            assert label == target
+        assert dataset.name(5) == f"{images}[5]"
 
 
 @pytest.mark.parametrize(
@@ -414,18 +417,125 @@ def test_a_table_without_what_it_needs_is_refused(
         cz.data.Table(tmp_path / "missing.csv")
 
 
-def test_parquet_is_read_where_it_can_be(tmp_path: Path) -> None:
-    table = tmp_path / "table.parquet"
-    try:
-        import pyarrow as pa  # type: ignore[import-not-found, unused-ignore]
-        import pyarrow.parquet as pq  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        table.write_bytes(b"PAR1")
-        with pytest.raises(cz.MissingPackageError, match="pip install pyarrow"):
+@pytest.mark.parametrize(
+    ("row", "classes", "message"),
+    [
+        ("a.jpg,-1", None, r"row 1: expected a label of 0 to 1048575, got -1"),
+        ("a.jpg,1048576", None, r"row 1: expected a label of 0 to 1048575, got 1048576"),
+        ("a.jpg,9" + "9" * 30, None, r"row 1: expected a label of 0 to 1048575, got 9999"),
+        ("a.jpg,2", ["cat", "dog"], "row 1: expected a label of 0 to 1, got 2"),
+        ("a.jpg,2", ["1", "0"], "row 1: expected a label of 0 to 1, got 2"),
+        ("a, b.jpg,2", None, "line 3: expected 2 columns, got 3"),
+    ],
+)
+def test_a_row_that_means_something_else_is_refused(
+    tmp_path: Path, row: str, classes: list[str] | None, message: str
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(f"path,label\na.jpg,1\n{row}\n")
+    with pytest.raises(cz.DataError, match=message) as caught:
+        cz.data.Table(table, classes=classes)
+    assert str(caught.value).startswith(str(table))
+
+
+def test_classes_without_names_have_an_end(tmp_path: Path) -> None:
+    """A number of a record in the place of a label asks for more names than there is memory."""
+    most = 1 << 20
+    table = tmp_path / "table.csv"
+    table.write_text(f"path,label\na.jpg,{most - 1}\n")
+    assert cz.data.Table(table).num_classes == most
+    with pytest.raises(cz.ArgumentError, match=r"labels below 1048576, or names of .*, got 10000"):
+        cz.data.Arrays(np.zeros((1, 2, 2), np.uint8), [10**12])
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Callable[..., Path]:
+    """Writes columns into a Parquet file."""
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    pq = pytest.importorskip("pyarrow.parquet")
+
+    def write(**columns: Any) -> Path:
+        path = tmp_path / "table.parquet"
+        pq.write_table(pa.table(columns), path)
+        return path
+
+    return write
+
+
+def test_parquet_is_read_as_csv_is(tmp_path: Path, parquet: Callable[..., Path]) -> None:
+    """Names, numbers, truth values, and names that are stored as numbers."""
+    import pyarrow as pa
+
+    paths = ["a, 1.png", "b/2.png", "c.png"]
+    pictures.save(tmp_path / "b" / "2.png", 2)
+    for labels in (
+        ["dog", "cat", "dog"],
+        [2, 0, 1],
+        pa.array([2, 0, 1], pa.uint8()),
+        [True, False, True],
+        pa.array(["dog", "cat", "dog"]).dictionary_encode(),
+        pa.array(["dog", "cat", "dog"], pa.large_string()),
+    ):
+        mine = cz.data.Table(
+            parquet(kind=labels, file=paths, more=paths), path="file", label="kind"
+        )
+        values = labels if isinstance(labels, list) else labels.to_pylist()
+        lines = [f'"{path}",{value}\n' for path, value in zip(paths, values, strict=True)]
+        table = tmp_path / "table.csv"
+        table.write_text("path,label\n" + "".join(lines))
+        theirs = cz.data.Table(table)
+        assert (mine.classes, mine.fingerprint) == (theirs.classes, theirs.fingerprint)
+        np.testing.assert_array_equal(mine[1][0], np.asarray(pictures.picture(2)))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"path": ["a"]}, "expected a column `label`, got path"),
+        ({"path": ["a", None], "label": [0, 1]}, "row 1: expected a path, as text, got nothing"),
+        ({"path": ["a", ""], "label": [0, 1]}, "row 1: expected a path, as text, got nothing"),
+        ({"path": [b"a"], "label": [0]}, "row 0: expected a path, as text, got b'a'"),
+        ({"path": ["a", "b"], "label": ["x", None]}, "row 1: expected a label, .*, got nothing"),
+        ({"path": ["a"], "label": [1.0]}, "row 0: expected a label, as .*number, got 1.0"),
+        ({"path": ["a"], "label": [float("nan")]}, "row 0: expected a label, .*, got nan"),
+        ({"path": ["a"], "label": [[1]]}, r"row 0: expected a label, .*, got \[1\]"),
+        ({"path": ["a"], "label": [-1]}, "row 0: expected a label of 0 to 1048575, got -1"),
+        ({"path": ["a"], "label": [2**63 - 1]}, "row 0: expected a label of 0 to"),
+        ({"path": np.zeros(0, str), "label": np.zeros(0, int)}, "at least one row, got none"),
+    ],
+)
+def test_parquet_without_what_it_needs_is_refused(
+    parquet: Callable[..., Path], columns: dict[str, Any], message: str
+) -> None:
+    table = parquet(**columns)
+    with pytest.raises(cz.DataError, match=message) as caught:
+        cz.data.Table(table)
+    assert str(caught.value).startswith(str(table))
+
+
+def test_a_damaged_parquet_file_is_refused(tmp_path: Path, parquet: Callable[..., Path]) -> None:
+    whole = parquet(path=[f"{n}.jpg" for n in range(500)], label=range(500)).read_bytes()
+    table = tmp_path / "damaged.parquet"
+    for body in (b"", b"PAR1", b"a table" * 9, *(whole[: n * len(whole) // 20] for n in range(20))):
+        table.write_bytes(body)
+        with pytest.raises(cz.DataError, match=r"damaged\.parquet: expected a Parquet file, got"):
             cz.data.Table(table)
-        return
-    pq.write_table(pa.table({"path": ["a.jpg", "b.jpg"], "label": [1, 0]}), table)
-    assert cz.data.Table(table).labels.tolist() == [1, 0]
+    table.unlink()
+    with pytest.raises(FileNotFoundError, match=r"damaged\.parquet: No such file"):
+        cz.data.Table(table)
+    table.mkdir()
+    with pytest.raises(cz.DataError, match=r"damaged\.parquet.* is a directory"):
+        cz.data.Table(table)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "table.parquet"
+    table.write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(cz.MissingPackageError, match=r"pip install 'cnnzoo\[parquet\]'"):
+        cz.data.Table(table)
 
 
 # ---- downloads, from the loopback

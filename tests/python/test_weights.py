@@ -252,6 +252,32 @@ def test_another_number_of_classes_keeps_the_trunk_and_starts_the_classifier_afr
     assert difference(grey(x[:, :1]), expected) <= ROUNDING
 
 
+@pytest.mark.parametrize(
+    ("name", "source", "classifier"),
+    [
+        ("tf_efficientnet_lite0", None, "classifier"),
+        ("efficientnet_b0", "keras", "predictions"),
+        ("efficientnet_b0", "torchvision", "classifier.1"),
+        ("inception_v3", "torchvision", "fc"),
+        ("mobilenet_v2", "timm", "classifier"),
+    ],
+)
+def test_a_new_classifier_starts_as_a_linear_layer(
+    name: str, source: str | None, classifier: str
+) -> None:
+    """Where the own rule is made for a thousand classes, two would begin with large logits."""
+    model = cz.create_model(name, source=source)
+    model.reset_classifier(num_classes=40)
+    state = model.state_dict()
+    layer = torch.nn.Linear(state[f"{classifier}.weight"].shape[1], 40)
+    for part, theirs in layer.state_dict().items():
+        ours = state[f"{classifier}.{part}"]
+        bound = layer.in_features**-0.5
+        assert abs(ours).max() <= bound
+        if part == "weight":
+            assert ours.std() == pytest.approx(theirs.numpy().std(), rel=0.03)
+
+
 @pytest.mark.parametrize("written", [False, True])
 def test_the_classifier_is_replaced_and_nothing_else(tmp_path: Path, written: bool) -> None:
     model = cz.create_model("resnet18", drop_rate=0.1, seed=2)

@@ -19,7 +19,8 @@ COLOUR_RANK = 4
 class Dataset:
     """Photographs with a label each: `dataset[3]` is `(photo, label)`.
 
-    The photo is uint8 of shape (H, W, 3), the label an index into `classes`.
+    The photo is uint8 of shape (H, W, 3), or (H, W, 1) where it is grey and in memory; the label is
+    an index into `classes`.
     """
 
     def __init__(self, engine: _native.Dataset, about: str) -> None:

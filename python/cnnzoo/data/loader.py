@@ -236,7 +236,10 @@ class Loader:
                     self._batch, self._bad = number + 1, bad
                 if len(y):
                     empty = False
-                    yield x, y
+                    # What is handed over is not held here, so that whoever takes it can let it go.
+                    handed = [(x, y)]
+                    del batch, x, y
+                    yield handed.pop()
         finally:
             engine.stop()
         if self._latest is engine:

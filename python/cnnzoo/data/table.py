@@ -13,11 +13,14 @@ from cnnzoo import _native
 from cnnzoo.data.dataset import Dataset
 from cnnzoo.errors import DataError, MissingPackageError, PhotoFileError, PhotoNotFoundError
 
+# How many classes may go without names: the engine allows as many.
+MOST_NUMBERED = 1 << 20
+
 
 class Table(Dataset):
     """Pictures from a table of paths and labels: `.csv`, `.tsv` or `.parquet`, with a header.
 
-    Labels are names of classes, or whole numbers if all are.
+    Labels are names of classes, or whole numbers from 0 on if all are.
 
     Args:
         file: The table.
@@ -30,7 +33,7 @@ class Table(Dataset):
     Raises:
         FileNotFoundError: There is no such table.
         DataError: It has no such column or no rows, or a label is no class; the message says where.
-        MissingPackageError: A Parquet file, and neither pyarrow nor pandas is installed.
+        MissingPackageError: A Parquet file, and pyarrow is not installed.
     """
 
     def __init__(
@@ -71,6 +74,11 @@ def _csv(table: Path, names: list[str]) -> list[list[Any]]:
         columns: list[list[Any]] = [[] for _ in names]
         try:
             for row in rows:
+                if None in row:
+                    raise DataError(
+                        f"{table}, line {rows.line_num}: expected {len(rows.fieldnames or ())} "
+                        f"columns, got {len(row) - 1 + len(row[None])}"
+                    )
                 for name, column in zip(names, columns, strict=True):
                     if not row[name]:
                         raise DataError(
@@ -84,41 +92,36 @@ def _csv(table: Path, names: list[str]) -> list[list[Any]]:
 
 def _parquet(table: Path, names: list[str]) -> list[list[Any]]:
     try:
-        import pyarrow.parquet  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        return _parquet_by_pandas(table, names)
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{table}: reading Parquet needs pyarrow, which is not installed; "
+            "install it with: pip install 'cnnzoo[parquet]'"
+        ) from error
     try:
         _check(table, names, pyarrow.parquet.read_schema(table).names)
         read = pyarrow.parquet.read_table(table, columns=names)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
         raise DataError(f"{table}: expected a Parquet file, got: {error}") from error
-    return [_filled(table, name, read.column(name).to_pylist()) for name in names]
+    path, label = (read.column(name).to_pylist() for name in names)
+    return [
+        _values(table, names[0], path, str, expected="as text"),
+        _values(table, names[1], label, str, int, bool, expected="as text or a whole number"),
+    ]
 
 
-def _parquet_by_pandas(table: Path, names: list[str]) -> list[list[Any]]:
-    try:
-        import pandas as pd  # type: ignore[import-not-found, import-untyped, unused-ignore]
-
-        frame = pd.read_parquet(table)
-    except ImportError as error:
-        raise MissingPackageError(
-            f"{table}: reading Parquet needs pyarrow, which is not installed; "
-            "install it with: pip install pyarrow"
-        ) from error
-    _check(table, names, list(frame.columns))
-    return [_filled(table, name, frame[name].tolist()) for name in names]
-
-
-def _filled(table: Path, name: str, column: list[Any]) -> list[Any]:
+def _values(table: Path, name: str, column: list[Any], *kinds: type, expected: str) -> list[Any]:
+    """The column, of which every value has to be of such a kind."""
     for row, value in enumerate(column):
-        if value is None or value in ("", b"") or value != value:  # noqa: PLR0124 (NaN is not itself)
-            raise DataError(f"{table}, row {row}: expected a {name}, got nothing")
+        if type(value) not in kinds or value == "":
+            got = repr(value) if value not in (None, "") else "nothing"
+            raise DataError(f"{table}, row {row}: expected a {name}, {expected}, got {got}")
     return column
 
 
 def _check(table: Path, names: list[str], columns: Sequence[str]) -> None:
     for name in names:
-        if name not in columns:
+        if list(columns).count(name) != 1:
             raise DataError(f"{table}: expected a column `{name}`, got {', '.join(columns)}")
 
 
@@ -126,14 +129,22 @@ def _numbered(
     table: Path, labels: list[str], classes: Sequence[str] | None
 ) -> tuple[list[int], list[str] | None]:
     """The number of each label, and the names of all."""
-    whole = all(label.isdecimal() for label in labels)
-    if classes is None and whole:
-        return [int(label) for label in labels], None
-    names = sorted(set(labels)) if classes is None else [str(name) for name in classes]
-    number = {name: index for index, name in enumerate(names)}
+    whole = all(label.removeprefix("-").isdecimal() for label in labels)
+    names = None if classes is None else [str(name) for name in classes]
+    if names is None and not whole:
+        names = sorted(set(labels))
+    number = {name: index for index, name in enumerate(names or ())}
+    if whole and not number.keys() >= set(labels):
+        most = MOST_NUMBERED if names is None else len(names)
+        for row, label in enumerate(labels):
+            if not 0 <= int(label) < most:
+                raise DataError(
+                    f"{table}, row {row}: expected a label of 0 to {most - 1}, got {label}"
+                )
+        return [int(label) for label in labels], names
     for row, label in enumerate(labels):
-        if label not in number and not whole:
+        if label not in number:
             raise DataError(
-                f"{table}, row {row}: expected a label of {', '.join(names)}, got {label}"
+                f"{table}, row {row}: expected a label of {', '.join(number)}, got {label}"
             )
-    return [number[label] if label in number else int(label) for label in labels], names
+    return [number[label] for label in labels], names

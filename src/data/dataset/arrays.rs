@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::fingerprint::Fingerprint;
-use super::{Dataset, numbered};
+use super::{Dataset, named};
 use crate::data::photo::{CHANNELS, Photo};
 use crate::{Error, Result};
 
@@ -62,11 +62,12 @@ impl Arrays {
             let (expected, got) = ("at least one photograph".into(), "none".into());
             return Err(Error::Shape { at: name, expected, got });
         };
-        let classes = classes.unwrap_or_else(|| numbered(largest + 1));
-        if largest >= classes.len() {
-            let expected = format!("labels below {} classes", classes.len());
-            return Err(Error::Argument { at: name, expected, got: largest.to_string() });
-        }
+        let classes = match named(largest, classes) {
+            Ok(classes) => classes,
+            Err(expected) => {
+                return Err(Error::Argument { at: name, expected, got: largest.to_string() });
+            }
+        };
         Ok(Self { name, size, pixels, labels, classes, fingerprint: OnceLock::new() })
     }
 }

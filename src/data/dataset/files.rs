@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::fingerprint::Fingerprint;
-use super::{Dataset, numbered};
+use super::{Dataset, named};
 use crate::data::decode::decode_file;
 use crate::data::photo::Photo;
 use crate::{Error, Result};
@@ -38,10 +38,10 @@ impl Files {
         let Some(&largest) = labels.iter().max() else {
             return flaw("at least one file".into(), "none".into());
         };
-        let classes = classes.unwrap_or_else(|| numbered(largest + 1));
-        if largest >= classes.len() {
-            return flaw(format!("labels below {} classes", classes.len()), largest.to_string());
-        }
+        let classes = match named(largest, classes) {
+            Ok(classes) => classes,
+            Err(expected) => return flaw(expected, largest.to_string()),
+        };
         Ok(Self { root, paths, labels, classes, fingerprint: OnceLock::new() })
     }
 

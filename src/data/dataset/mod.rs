@@ -49,7 +49,19 @@ pub trait Dataset: Debug + Send + Sync {
     fn fingerprint(&self) -> u64;
 }
 
-/// The names of classes that have none: their numbers.
-pub fn numbered(classes: usize) -> Vec<String> {
-    (0..classes).map(|class| class.to_string()).collect()
+/// The most classes that go without names: a larger label means something else, such as the number of a record.
+const MOST_NUMBERED: usize = 1 << 20;
+
+/// The names of the classes, which are numbers up to the largest label if none are given.
+///
+/// Fails with what was expected where a label has no class.
+fn named(largest: usize, classes: Option<Vec<String>>) -> Result<Vec<String>, String> {
+    match classes {
+        Some(classes) if largest < classes.len() => Ok(classes),
+        Some(classes) => Err(format!("labels below {} classes", classes.len())),
+        None if largest < MOST_NUMBERED => {
+            Ok((0..=largest).map(|class| class.to_string()).collect())
+        }
+        None => Err(format!("labels below {MOST_NUMBERED}, or names of the classes")),
+    }
 }

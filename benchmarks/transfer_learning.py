@@ -1,0 +1,150 @@
+"""Transfer learning: a trained EfficientNet-Lite0 learns ten new classes from a few pictures each.
+
+Beside it the same network begins with random parameters, with the same pictures and as many
+epochs. The pictures are Fashion-MNIST's, enlarged; the test set is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+import cnnzoo as cz
+
+NAME = "tf_efficientnet_lite0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What both are told."""
+
+    train: cz.data.Dataset
+    test: cz.data.Dataset
+    image_size: int
+    epochs: int
+    head_epochs: int
+    batch_size: int
+    threads: int
+    seed: int
+
+    def loader(self, dataset: cz.data.Dataset, *, train: bool) -> cz.data.Loader:
+        """Batches of the enlarged pictures, moved and mirrored to train on."""
+        preprocess = cz.create_model(NAME, meta=True).preprocess
+        moved = [cz.transforms.RandomShift(2), cz.transforms.RandomHorizontalFlip()]
+        transform = cz.transforms.Compose(
+            [
+                *(moved if train else []),
+                cz.transforms.Resize(self.image_size, interpolation="bicubic"),
+                cz.transforms.Normalize(preprocess.mean, preprocess.std),
+            ]
+        )
+        return cz.data.Loader(
+            dataset,
+            batch_size=self.batch_size,
+            transform=transform,
+            shuffle=train,
+            drop_last=train,
+            seed=self.seed,
+            threads=self.threads,
+        )
+
+
+def fit(model: cz.Model, run: Run, *, epochs: int, lr: float) -> None:
+    """Train what is not frozen."""
+    loader, schedule = run.loader(run.train, train=True), cz.OneCycle()
+    optimizer = cz.AdamW(model, lr=lr, weight_decay=0.01)
+    for epoch in range(epochs):
+        losses = []
+        for number, (x, y) in enumerate(loader):
+            optimizer.lr = schedule.lr(lr, epoch + number / len(loader), epochs)
+            losses.append(model.train_step(x, y, optimizer).loss)
+        print(f"  epoch {epoch + 1}: mean loss {np.mean(losses):.3f}", flush=True)
+
+
+def accuracy(model: cz.Model, run: Run) -> float:
+    """The share of the test pictures that is named right."""
+    loader = run.loader(run.test, train=False)
+    return float(np.mean(np.concatenate([model(x).argmax(axis=1) == y for x, y in loader])))
+
+
+def transferred(run: Run) -> cz.Model:
+    """A new classifier on a frozen trunk first, then all of it with a smaller rate."""
+    model = cz.create_model(NAME, weights="default", image_size=run.image_size)
+    model.reset_classifier(num_classes=run.train.num_classes)
+    model.freeze().unfreeze("classifier")
+    fit(model, run, epochs=run.head_epochs, lr=1e-2)
+    model.unfreeze()
+    fit(model, run, epochs=run.epochs - run.head_epochs, lr=1e-3)
+    return model
+
+
+def from_scratch(run: Run) -> cz.Model:
+    """Random parameters, all of them trained from the beginning."""
+    model = cz.create_model(
+        NAME, num_classes=run.train.num_classes, image_size=run.image_size, seed=run.seed
+    )
+    fit(model, run, epochs=run.epochs, lr=3e-3)
+    return model
+
+
+def few(dataset: cz.data.Dataset, each: int) -> cz.data.Dataset:
+    """The first so many pictures of every class."""
+    labels = dataset.labels
+    chosen = [np.flatnonzero(labels == label)[:each] for label in range(dataset.num_classes)]
+    return dataset.subset(np.sort(np.concatenate(chosen)).tolist())
+
+
+def main() -> None:
+    """Train both and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--each", type=int, default=50, help="pictures of a class (default 50)")
+    parser.add_argument("--test-each", type=int, default=200, help="likewise, of the test set")
+    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--head-epochs", type=int, default=3, help="of these, with a frozen trunk")
+    parser.add_argument("--batch-size", type=int, default=25)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--root", help="the folder of Fashion-MNIST, as cz.data.fashion_mnist's")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    run = Run(
+        train=few(cz.data.fashion_mnist(given.root), given.each),
+        test=few(cz.data.fashion_mnist(given.root, train=False), given.test_each),
+        image_size=given.image_size,
+        epochs=given.epochs,
+        head_epochs=given.head_epochs,
+        batch_size=given.batch_size,
+        threads=given.threads,
+        seed=given.seed,
+    )
+    print(
+        f"{len(run.train)} pictures to train on, {len(run.test)} to test, of {run.image_size} "
+        f"pixels; {run.epochs} epochs, {given.threads} threads\n"
+        f"torch {torch.__version__}, Python {sys.version.split()[0]}"
+    )
+    rows = []
+    kinds: dict[str, Callable[[Run], cz.Model]] = {
+        "pretrained": transferred,
+        "from scratch": from_scratch,
+    }
+    for kind, train in kinds.items():
+        print(f"\n{kind}")
+        began = time.perf_counter()
+        model = train(run)
+        took = time.perf_counter() - began
+        rows.append((kind, accuracy(model, run), took))
+    print(f"\n{'':14} {'accuracy':>9} {'training':>10}")
+    for kind, share, took in rows:
+        print(f"{kind:14} {share:9.1%} {took:8.0f} s")
+
+
+if __name__ == "__main__":
+    main()
