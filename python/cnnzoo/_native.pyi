@@ -193,7 +193,6 @@ def train_step(
     clip_value: float | None,
     seed: int,
 ) -> tuple[float, int, int, float | None]: ...
-
 def assess(
     model: Model, x: ArrayLike, y: ArrayLike, loss: Loss
 ) -> tuple[float, NDArray[np.float32]]: ...

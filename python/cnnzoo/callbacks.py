@@ -1,4 +1,4 @@
-"""What happens beside training: at its start, after each batch, after each epoch, and at its end."""
+"""What happens beside training: at its start and end, after each batch and each epoch."""
 
 from __future__ import annotations
 

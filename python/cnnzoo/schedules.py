@@ -75,7 +75,7 @@ class Step(Schedule):
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
-        return base * self.gamma ** math.floor(at / self.every + 1e-9)
+        return base * math.pow(self.gamma, math.floor(at / self.every + 1e-9))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class MultiStep(Schedule):
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
-        return base * self.gamma ** sum(at + 1e-9 >= milestone for milestone in self.at)
+        return base * math.pow(self.gamma, sum(at + 1e-9 >= milestone for milestone in self.at))
 
 
 @dataclass(frozen=True, kw_only=True)

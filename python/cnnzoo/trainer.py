@@ -1,4 +1,4 @@
-"""Training over epochs: schedules, averages, evaluation, checkpoints, and going on where a run stopped."""
+"""Training over epochs, with evaluation, checkpoints, and going on where a run stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _checkpoint
@@ -143,7 +142,7 @@ class Trainer:
         self.mixing = Mixing(mixup=mixup, cutmix=cutmix)
         self.averaged = None if ema is None else model.copy()
         self.history = History()
-        self._options = {
+        self._options: dict[str, Any] = {
             "schedule": self.schedule,
             "loss": self.loss,
             "mixup": mixup,
@@ -155,6 +154,7 @@ class Trainer:
             "precision": precision,
             "seed": seed,
         }
+        self._precision = {} if precision == "float32" else {"precision": precision}
         self._state = State(run=secrets.token_hex(8))
         self._fit: _Fit | None = None
 
@@ -403,7 +403,7 @@ class Trainer:
             accumulate=options["accumulate"],
             clip_norm=options["clip_norm"],
             clip_value=options["clip_value"],
-            precision=options["precision"],
+            **self._precision,
             seed=(options["seed"] * STRIDE + state.step) % 2**64,
         )
         if not math.isfinite(result.loss):
@@ -443,9 +443,7 @@ class Trainer:
         if isinstance(validation, Loader):
             # Always the same pass.
             validation.set_epoch(0)
-        return evaluate(
-            model, batches, loss=self.loss, after=after, precision=self._options["precision"]
-        )
+        return evaluate(model, batches, loss=self.loss, after=after, **self._precision)
 
     def _note_best(self, fit: _Fit, row: EpochRow) -> None:
         state = self._state

@@ -31,7 +31,6 @@ def loaders(*, threads: int = 2) -> tuple[cz.data.Loader, cz.data.Loader]:
         [
             cz.transforms.RandomCrop(SIDE, padding=2),
             cz.transforms.RandomHorizontalFlip(),
-            cz.transforms.ToTensor(),
         ]
     )
     train = cz.data.Loader(

@@ -21,9 +21,7 @@ STEPS = 7
 def test_lines_say_what_the_history_says(tmp_path: Path) -> None:
     one = trainer()
     log = tmp_path / "logs" / "run.jsonl"
-    history = one.fit(
-        *loaders(), epochs=2, progress=False, callbacks=[JsonLines(log, every=3)]
-    )
+    history = one.fit(*loaders(), epochs=2, progress=False, callbacks=[JsonLines(log, every=3)])
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["step"] for line in lines] == [3, 6, 7, 9, 12, 14]
     rows = [line for line in lines if "epoch" in line]

@@ -32,7 +32,8 @@ DECAY = 0.1
 
 Float = NDArray[np.float64]
 # A parameter, its gradient, what is remembered of it, the number of the step: to the new parameter.
-Definition = Callable[[Float, Float, dict[str, Any], int], Float]
+Definition = Callable[[Float, Float, dict[str, Float], int], Float]
+NOTHING: Float = np.zeros(())
 
 
 def small(seed: int = 0) -> cz.Model:
@@ -53,12 +54,12 @@ def torch_gradients(
     value = functional.conv2d(torch.from_numpy(x), leaves["conv.weight"], leaves["conv.bias"])
     value = functional.group_norm(value, 2, leaves["norm.weight"], leaves["norm.bias"])
     value = functional.linear(torch.tanh(value).flatten(1), leaves["fc.weight"], leaves["fc.bias"])
-    functional.cross_entropy(value, torch.from_numpy(y)).backward()  # type: ignore[no-untyped-call]
+    functional.cross_entropy(value, torch.from_numpy(y)).backward()
     return {name: leaf.grad.numpy() for name, leaf in leaves.items() if leaf.grad is not None}
 
 
 def sgd(momentum: float, dampening: float, *, nesterov: bool) -> Definition:
-    def step(p: Float, g: Float, memory: dict[str, Any], count: int) -> Float:
+    def step(p: Float, g: Float, memory: dict[str, Float], count: int) -> Float:
         g = g + DECAY * p
         buffer = memory.get("b")
         buffer = g if buffer is None else momentum * buffer + (1 - dampening) * g
@@ -71,15 +72,16 @@ def sgd(momentum: float, dampening: float, *, nesterov: bool) -> Definition:
 def adam(*, decoupled: bool) -> Definition:
     b1, b2, eps = 0.8, 0.95, 1e-6
 
-    def step(p: Float, g: Float, memory: dict[str, Any], count: int) -> Float:
+    def step(p: Float, g: Float, memory: dict[str, Float], count: int) -> Float:
         if decoupled:
             p = p * (1 - LR * DECAY)
         else:
             g = g + DECAY * p
-        m = memory["m"] = b1 * memory.get("m", 0) + (1 - b1) * g
-        v = memory["v"] = b2 * memory.get("v", 0) + (1 - b2) * g * g
+        m = memory["m"] = b1 * memory.get("m", NOTHING) + (1 - b1) * g
+        v = memory["v"] = b2 * memory.get("v", NOTHING) + (1 - b2) * g * g
         root = np.sqrt(v) / np.sqrt(1 - b2**count) + eps
-        return p - LR / (1 - b1**count) * m / root
+        moved: Float = LR / (1 - b1**count) * m / root
+        return p - moved
 
     return step
 
@@ -87,27 +89,28 @@ def adam(*, decoupled: bool) -> Definition:
 def rmsprop(momentum: float, *, centered: bool) -> Definition:
     alpha, eps = 0.9, 0.0316
 
-    def step(p: Float, g: Float, memory: dict[str, Any], count: int) -> Float:
+    def step(p: Float, g: Float, memory: dict[str, Float], count: int) -> Float:
         g = g + DECAY * p
-        v = memory["v"] = alpha * memory.get("v", 0) + (1 - alpha) * g * g
+        v = memory["v"] = alpha * memory.get("v", NOTHING) + (1 - alpha) * g * g
         if centered:
-            mean = memory["g"] = alpha * memory.get("g", 0) + (1 - alpha) * g
+            mean = memory["g"] = alpha * memory.get("g", NOTHING) + (1 - alpha) * g
             v = v - mean * mean
         moved = g / (np.sqrt(v) + eps)
         if momentum > 0:
-            moved = memory["b"] = momentum * memory.get("b", 0) + moved
+            moved = memory["b"] = momentum * memory.get("b", NOTHING) + moved
         return p - LR * moved
 
     return step
 
 
-def lamb(p: Float, g: Float, memory: dict[str, Any], count: int) -> Float:
+def lamb(p: Float, g: Float, memory: dict[str, Float], count: int) -> Float:
     b1, b2, eps = 0.8, 0.95, 1e-6
-    m = memory["m"] = b1 * memory.get("m", 0) + (1 - b1) * g
-    v = memory["v"] = b2 * memory.get("v", 0) + (1 - b2) * g * g
+    m = memory["m"] = b1 * memory.get("m", NOTHING) + (1 - b1) * g
+    v = memory["v"] = b2 * memory.get("v", NOTHING) + (1 - b2) * g * g
     step = m / (1 - b1**count) / (np.sqrt(v) / np.sqrt(1 - b2**count) + eps) + DECAY * p
     size, length = np.linalg.norm(p), np.linalg.norm(step)
-    return p - LR * step * (size / length if size > 0 and length > 0 else 1.0)
+    moved: Float = LR * step * (size / length if size > 0 and length > 0 else 1.0)
+    return p - moved
 
 
 BETAS = (0.8, 0.95)
@@ -248,6 +251,7 @@ def test_batches_make_one_update_of_their_mean_gradient() -> None:
 def test_gradients_are_cut_as_pytorch_cuts_them(
     option: str, cut: Callable[..., object], most: float
 ) -> None:
+    options: dict[str, Any] = {option: most}
     model = small()
     x, y = next(batches())
     before = model.state_dict()
@@ -258,7 +262,7 @@ def test_gradients_are_cut_as_pytorch_cuts_them(
         leaf.grad = torch.from_numpy(gradient.copy())
         leaves.append(leaf)
     cut(leaves, most)
-    result = model.train_step(x, y, cz.SGD(model, lr=1.0), **{option: most})
+    result = model.train_step(x, y, cz.SGD(model, lr=1.0), **options)
     norm = np.sqrt(sum(np.square(gradient).sum() for gradient in gradients.values()))
     assert result.grad_norm == pytest.approx(norm, rel=ROUNDING)
     after = model.state_dict()
@@ -364,7 +368,7 @@ def test_a_frozen_batch_norm_uses_its_running_statistics() -> None:
         result = model.train_step(x, y, ours)
         loss = functional.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y))
         theirs.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         theirs.step()
         assert result.loss == pytest.approx(loss.item(), rel=ROUNDING)
     after = model.state_dict()

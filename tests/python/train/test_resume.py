@@ -1,4 +1,4 @@
-"""A run that was stopped, however, goes on to the same bits; and no checkpoint is ever trusted blindly."""
+"""A run that was stopped, however, goes on to the same bits; no checkpoint is trusted blindly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +60,10 @@ def wait_for_checkpoints(process: subprocess.Popen[str], folder: Path, count: in
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """What the run comes to without being stopped, and its folder."""
     folder = tmp_path_factory.mktemp("straight")
-    yield finish(start(folder)), folder
+    return finish(start(folder)), folder
 
 
 def steps_of_log(folder: Path) -> list[int]:
@@ -290,4 +289,3 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(cz.CheckpointError, match="file"):
         trainer().fit(*loaders(), epochs=1, progress=False, checkpoint=tmp_path / "file" / "run")
-

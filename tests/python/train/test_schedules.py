@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-import timm.scheduler
+import timm.scheduler.cosine_lr
 import torch
 from torch.optim import lr_scheduler as theirs
 
@@ -113,7 +113,7 @@ def test_one_cycle_is_pytorchs(*, linear: bool) -> None:
     total = EPOCHS * UPDATES + 1
 
     def build(optimizer: torch.optim.Optimizer) -> Any:
-        strategy = "linear" if linear else "cos"
+        strategy: Literal["linear", "cos"] = "linear" if linear else "cos"
         return theirs.OneCycleLR(
             optimizer, BASE, total_steps=total, pct_start=0.25, anneal_strategy=strategy
         )
@@ -129,7 +129,7 @@ def test_one_cycle_is_pytorchs(*, linear: bool) -> None:
 
 def test_timms_cosine_is_covered_by_its_warm_up() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=BASE)
-    scheduler = timm.scheduler.CosineLRScheduler(
+    scheduler = timm.scheduler.cosine_lr.CosineLRScheduler(
         optimizer, t_initial=EPOCHS, lr_min=0.01, warmup_t=3, warmup_lr_init=0.1 * BASE
     )
     expected = []
