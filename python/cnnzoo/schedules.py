@@ -115,7 +115,7 @@ class Exponential(Schedule):
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
-        return base * self.gamma**at
+        return base * math.pow(self.gamma, at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class Polynomial(Schedule):
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
         left = 1 - min(at / epochs, 1.0) if epochs > 0 else 0.0
-        return self.min_lr + (base - self.min_lr) * left**self.power
+        return self.min_lr + (base - self.min_lr) * math.pow(left, self.power)
 
 
 @dataclass(frozen=True, kw_only=True)
