@@ -291,6 +291,15 @@ class Model:
         self._engine.to(device)
         return self
 
+    def copy(self) -> Model:
+        """The same network with the same values in memory of their own, frozen alike.
+
+        Training one of the two leaves the other as it is. Optimisers stay with the original.
+        """
+        twin = Model(self._engine.copy(), self._preprocess)
+        twin._labels, twin._load_report = self._labels, self._load_report
+        return twin
+
     # Training
 
     def train_step(

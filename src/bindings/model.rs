@@ -1,5 +1,6 @@
 //! The model that Python's `cnnzoo.Model` drives: a graph and its parameters.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -281,6 +282,42 @@ impl Model {
     /// Moves the parameters to another device.
     fn to(&self, py: Python<'_>, device: &str) -> PyResult<()> {
         detached(py, || self.write().parts()?.1.to_device(torch::device(device)?))
+    }
+
+    /// The same network with the same values in memory of their own, frozen alike.
+    fn copy(&self, py: Python<'_>) -> PyResult<Self> {
+        detached(py, || {
+            let state = self.read();
+            let store = state.store.as_ref().map(Store::duplicate).transpose()?;
+            let (options, graph) = (state.options.clone(), state.graph.clone());
+            let state = RwLock::new(State { options, graph, store });
+            Ok(Self { name: self.name.clone(), row: self.row, state })
+        })
+    }
+
+    /// Moves every parameter toward that of `other`, a model of the same graph: decay · own + (1 - decay) · other. So do
+    /// running statistics, or they are copied; counts are copied.
+    fn average_from(
+        &self,
+        py: Python<'_>,
+        other: &Self,
+        decay: f64,
+        average_buffers: bool,
+    ) -> PyResult<()> {
+        detached(py, || {
+            // Whoever locks two models locks the one at the lower address first, so no two wait for each other.
+            let (mut own, others);
+            match std::ptr::from_ref(self).cmp(&std::ptr::from_ref(other)) {
+                Ordering::Less => (own, others) = (self.write(), other.read()),
+                Ordering::Greater => {
+                    others = other.read();
+                    own = self.write();
+                }
+                // The average of a model and itself is what it is.
+                Ordering::Equal => return Ok(()),
+            }
+            own.parts()?.1.average(others.store()?, decay, average_buffers)
+        })
     }
 
     /// The node whose value is the pooled features.

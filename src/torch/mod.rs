@@ -1,5 +1,6 @@
 //! The only room that names tch: parameters as libtorch tensors, eager runs of a graph, and gradients, on CPU or CUDA.
 
+mod average;
 mod device;
 mod dispatch;
 mod fill;

@@ -63,6 +63,24 @@ impl Store {
         Ok(())
     }
 
+    /// The same values in memory of their own, frozen alike.
+    pub fn duplicate(&self) -> Result<Self> {
+        let duplicate = |(parameter, tensor): (&Parameter, &Tensor)| {
+            tensor
+                .f_detach()
+                .and_then(|values| values.f_to_device_(self.device, values.f_kind()?, false, true))
+                .and_then(|copy| copy.f_set_requires_grad(tensor.requires_grad()))
+                .map_err(failed(&parameter.name))
+        };
+        let tensors = self.parameters.iter().zip(&self.tensors).map(duplicate);
+        Ok(Self {
+            tensors: tensors.collect::<Result<_>>()?,
+            parameters: self.parameters.clone(),
+            starts: self.starts.clone(),
+            device: self.device,
+        })
+    }
+
     pub fn device(&self) -> Device {
         self.device
     }
