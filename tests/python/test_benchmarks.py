@@ -33,7 +33,7 @@ def test_fashion_mnist_is_trained_by_both_sides(tmp_path: Path) -> None:
     for side in ("cnnzoo", "PyTorch"):
         first, second = map(float, re.findall(rf"{side} +epoch \d: mean loss (\d\.\d+)", out))
         assert second < first
-        assert re.search(rf"{side} +\d+\.\d\d% +\d+ s", out)
+        assert re.search(rf"{side} +\d+\.\d\d% +\d+ s +\d+ s", out)
 
 
 def test_a_few_pictures_are_learnt_with_and_without_trained_weights(tmp_path: Path) -> None:
