@@ -12,9 +12,9 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 PADDING = 2
 # What both sides have to reach, and how far apart they may be: shares of the test set.
 LEAST, APART = 0.90, 0.005
+
+Model = TypeVar("Model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,23 +202,48 @@ def check_logits(ours: cz.Model, theirs: nn.Module, run: Run) -> float:
     return difference
 
 
-def sides(run: Run, only: str | None) -> Iterator[tuple[str, float, float]]:
-    """The name of each side, its accuracy, and the seconds that training took."""
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a side reached.
+
+    Attributes:
+        side: Its name.
+        accuracy: The share of the test set that it names right.
+        seconds: Of training.
+        cpu_seconds: Of training, of all threads; on a machine that others use too, they say more.
+    """
+
+    side: str
+    accuracy: float
+    seconds: float
+    cpu_seconds: float
+
+
+def measure(
+    side: str,
+    model: Model,
+    train: Callable[[Model, Run], None],
+    test: Callable[[Model, Run], float],
+    run: Run,
+) -> Result:
+    """Train a side and test it."""
+    began, cpu_began = time.perf_counter(), time.process_time()
+    train(model, run)
+    took, cpu_took = time.perf_counter() - began, time.process_time() - cpu_began
+    return Result(side=side, accuracy=test(model, run), seconds=took, cpu_seconds=cpu_took)
+
+
+def sides(run: Run, only: str | None) -> Iterator[Result]:
+    """The results of both, or of one of them."""
     ours = cz.create_model("resnet20", in_channels=1, image_size=28, seed=run.seed)
     theirs = ResNet20()
     state = {name: torch.from_numpy(array) for name, array in ours.state_dict().items()}
     theirs.load_state_dict(state)
     print(f"logits of the same weights differ by at most {check_logits(ours, theirs, run):.1e}\n")
     if only != "torch":
-        began = time.perf_counter()
-        train_ours(ours, run)
-        took = time.perf_counter() - began
-        yield "cnnzoo", test_ours(ours, run), took
+        yield measure("cnnzoo", ours, train_ours, test_ours, run)
     if only != "ours":
-        began = time.perf_counter()
-        train_torch(theirs, run)
-        took = time.perf_counter() - began
-        yield "PyTorch", test_torch(theirs, run), took
+        yield measure("PyTorch", theirs, train_torch, test_torch, run)
 
 
 def some(dataset: cz.data.Dataset, count: int | None) -> cz.data.Dataset:
@@ -253,10 +280,11 @@ def main() -> None:
         f"{torchvision.__version__}, Python {sys.version.split()[0]}"
     )
     results = list(sides(run, given.only))
-    print(f"\n{'side':8} {'accuracy':>9} {'training':>10}")
-    for name, accuracy, took in results:
-        print(f"{name:8} {accuracy:9.2%} {took:8.0f} s")
-    shares = [accuracy for _, accuracy, _ in results]
+    print(f"\n{'side':8} {'accuracy':>9} {'training':>10} {'of CPU':>10}")
+    for result in results:
+        times = f"{result.seconds:8.0f} s {result.cpu_seconds:8.0f} s"
+        print(f"{result.side:8} {result.accuracy:9.2%} {times}")
+    shares = [result.accuracy for result in results]
     apart = max(shares) - min(shares)
     met = min(shares) >= LEAST and apart <= APART
     print(

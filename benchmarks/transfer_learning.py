@@ -77,9 +77,9 @@ def accuracy(model: cz.Model, run: Run) -> float:
 def transferred(run: Run) -> cz.Model:
     """A new classifier on a frozen trunk first, then all of it with a smaller rate."""
     model = cz.create_model(NAME, weights="default", image_size=run.image_size)
-    model.reset_classifier(num_classes=run.train.num_classes)
+    model.reset_classifier(num_classes=run.train.num_classes, seed=run.seed)
     model.freeze().unfreeze("classifier")
-    fit(model, run, epochs=run.head_epochs, lr=1e-2)
+    fit(model, run, epochs=run.head_epochs, lr=5e-3)
     model.unfreeze()
     fit(model, run, epochs=run.epochs - run.head_epochs, lr=1e-3)
     return model
@@ -87,9 +87,8 @@ def transferred(run: Run) -> cz.Model:
 
 def from_scratch(run: Run) -> cz.Model:
     """Random parameters, all of them trained from the beginning."""
-    model = cz.create_model(
-        NAME, num_classes=run.train.num_classes, image_size=run.image_size, seed=run.seed
-    )
+    model = cz.create_model(NAME, image_size=run.image_size, seed=run.seed)
+    model.reset_classifier(num_classes=run.train.num_classes, seed=run.seed)
     fit(model, run, epochs=run.epochs, lr=3e-3)
     return model
 
@@ -104,7 +103,7 @@ def few(dataset: cz.data.Dataset, each: int) -> cz.data.Dataset:
 def main() -> None:
     """Train both and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--each", type=int, default=50, help="pictures of a class (default 50)")
+    parser.add_argument("--each", type=int, default=20, help="pictures of a class (default 20)")
     parser.add_argument("--test-each", type=int, default=200, help="likewise, of the test set")
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=10)

