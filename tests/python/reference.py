@@ -459,6 +459,16 @@ def cheapest(of: list[Edition], count: int) -> Iterator[Edition]:
         yield from sorted(group, key=lambda edition: edition.info.macs)[:count]
 
 
+def smallest() -> list[Edition]:
+    """The edition of each family that costs least among those that PyTorch runs."""
+    found: dict[str, Edition] = {}
+    for edition in cheapest([e for e in editions() if e.source != "keras"], 1):
+        known = found.setdefault(edition.info.family, edition)
+        if edition.info.macs < known.info.macs:
+            found[edition.info.family] = edition
+    return list(found.values())
+
+
 def images(size: tuple[int, int], batch: int, seed: int = 0) -> Array:
     """Random images (batch, 3, height, width)."""
     generator = np.random.default_rng(seed)

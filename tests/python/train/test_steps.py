@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 import cnnzoo as cz
-from reference import Edition, build_module, cheapest, editions, images
+from reference import Edition, build_module, images, smallest
 from tolerance import ROUNDING, STATISTICAL, difference
 
 CLASSES = 10
@@ -95,16 +95,6 @@ PAIRS = [
         lambda parameters: timm.optim.Lamb(parameters, lr=1e-2, weight_decay=0.02),
     ),
 ]
-
-
-def smallest() -> list[Edition]:
-    """The edition of each family that costs least among those that PyTorch runs."""
-    found: dict[str, Edition] = {}
-    for edition in cheapest([e for e in editions() if e.source != "keras"], 1):
-        known = found.setdefault(edition.info.family, edition)
-        if edition.info.macs < known.info.macs:
-            found[edition.info.family] = edition
-    return list(found.values())
 
 
 def cases() -> list[Any]:
