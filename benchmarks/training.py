@@ -31,11 +31,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "python"))
 
-from reference import PATCHED, Edition, smallest, torch_options
-from tolerance import ROUNDING
 from trainee import Task
 
 import cnnzoo as cz
+from reference import PATCHED, Edition, smallest, torch_options
+from tolerance import ROUNDING
 
 EAGER = ("eager", "channels_last")
 SIDES = ("ours", *EAGER, "compiled")
@@ -201,7 +201,7 @@ def measure(edition: Edition, arguments: argparse.Namespace, folder: str) -> Row
 
 
 def frugality(arguments: argparse.Namespace, folder: str) -> tuple[int, int]:
-    """What a step of DenseNet-121 at batch 8 and 224 pixels takes without checkpointing, and with."""
+    """Bytes of a DenseNet-121 step, batch 8 and 224 pixels, without checkpointing and with."""
     weights = str(Path(folder) / "weights.npz")
     options = {"drop_rate": 0.0}
     np.savez(weights, **cz.densenet121(seed=1).state_dict())
@@ -245,9 +245,10 @@ def header(arguments: argparse.Namespace) -> str:
     return (
         f"Training steps in float32, SGD with momentum; {arguments.threads} threads on "
         f"{os.cpu_count()} cores of {processor()}\n"
-        f"medians of {arguments.rounds} rounds of {arguments.steps} steps; cnnzoo {cz.__version__}, "
-        f"torch {torch.__version__}, torchvision {torchvision.__version__}, timm "
-        f"{timm.__version__}, Python {sys.version.split()[0]}\n"
+        f"medians of {arguments.rounds} rounds of {arguments.steps} steps; "
+        f"cnnzoo {cz.__version__}, torch {torch.__version__}, "
+        f"torchvision {torchvision.__version__}, timm {timm.__version__}, "
+        f"Python {sys.version.split()[0]}\n"
         f"ours/best: to the best of PyTorch's; ours/eager: to the better of the eager two; "
         f"CPU: ours/best in processor time\n\n{''.join(columns)}"
     )
