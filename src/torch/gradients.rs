@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::run::{Array, Mode, Pass, Values, View, Walk, array, on_device};
 use super::{Store, failed};
@@ -84,7 +84,7 @@ pub(super) fn gradients<T>(
 
     let mut run = Run {
         depends: depending(&walk, &segments),
-        values: Values::from([(graph.image(), x)]),
+        values: Values::from([(graph.image(), channels_last(x).map_err(failed("the input"))?)]),
         walk,
         kept,
         cotangents: HashMap::new(),
@@ -92,6 +92,14 @@ pub(super) fn gradients<T>(
     };
     let value = tch::with_grad(|| run.segments(&segments, beside.as_ref(), heads, objective))?;
     Ok((value, run.gradients))
+}
+
+/// On the CPU, images in memory as (N, H, W, C), which libtorch's convolutions and norms hand on and are faster with.
+fn channels_last(x: Tensor) -> Result<Tensor, TchError> {
+    if x.device() != Device::Cpu {
+        return Ok(x);
+    }
+    x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }
 
 /// The nodes whose values depend on a trained parameter.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import timm.optim
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 import cnnzoo as cz
@@ -129,6 +130,11 @@ def twins(edition: Edition) -> tuple[cz.Model, torch.nn.Module, int]:
     return model, module.train(), size
 
 
+def channels_last(x: NDArray[np.float32]) -> torch.Tensor:
+    """Images in the layout that our steps use too: in another one the same sums round otherwise."""
+    return torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
+
+
 def torch_loss(module: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Cross-entropy, where auxiliary classifiers count 0.3 times as much."""
     output = module(x)
@@ -155,7 +161,7 @@ def test_fifty_steps_follow_pytorch(edition: Edition, pair: Pair) -> None:
     for step in range(STEPS):
         x, y = batches[step % len(batches)]
         losses.append(model.train_step(x, y, ours).loss)
-        loss = torch_loss(module, torch.from_numpy(x), torch.from_numpy(y))
+        loss = torch_loss(module, channels_last(x), torch.from_numpy(y))
         theirs.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         theirs.step()
