@@ -232,7 +232,9 @@ def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
     if edition.source == "timm":
         return {"drop_rate": 0.0}
     if family in SLOW_TO_START:
-        return {"dropout": 0.0, "init_weights": False}
+        # Only GoogLeNet's auxiliary classifiers have a rate of their own.
+        auxiliary = {"dropout_aux": 0.0} if family == "GoogLeNet" else {}
+        return {"dropout": 0.0, "init_weights": False, **auxiliary}
     if family.startswith("EfficientNet"):
         return {"dropout": 0.0, "stochastic_depth_prob": 0.0}
     if family in {"AlexNet", "VGG", "VGG-BN"} or family.startswith("MobileNet"):
