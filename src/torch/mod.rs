@@ -5,6 +5,7 @@ mod dispatch;
 mod fill;
 mod gradients;
 mod loss;
+mod memory;
 mod optimizer;
 mod rule;
 mod run;
