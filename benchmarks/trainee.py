@@ -41,6 +41,8 @@ class Task:
     name: str
     """In its library."""
     options: dict[str, Any]
+    graph: str | None = None
+    """The text of our network, instead of the others."""
 
 
 def batch_of(task: Task, batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +56,10 @@ def ours(task: Task) -> Step:
     """Our training step."""
     import cnnzoo as cz
 
-    model = cz.create_model(task.name, source=task.source, **task.options)
+    if task.graph is None:
+        model = cz.create_model(task.name, source=task.source, **task.options)
+    else:
+        model = cz.Model.from_graph(cz.Graph.parse(task.graph))
     with np.load(task.weights) as weights:
         model.load_state_dict(dict(weights))
     optimizer = cz.SGD(model, lr=LR, momentum=MOMENTUM)
