@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::run::{Array, Mode, Pass, Values, View, Walk, array, on_device};
+use super::run::{Array, Mode, Pass, Values, View, Walk, array, channels_last, on_device};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Segment};
@@ -82,9 +82,14 @@ pub(super) fn gradients<T>(
     kept.extend(heads);
     kept.extend(beside.iter().flat_map(|beside| &beside.reads));
 
+    let x = if x.device() == Device::Cpu {
+        channels_last(&x).map_err(failed("the input"))?
+    } else {
+        x
+    };
     let mut run = Run {
         depends: depending(&walk, &segments),
-        values: Values::from([(graph.image(), channels_last(x).map_err(failed("the input"))?)]),
+        values: Values::from([(graph.image(), x)]),
         walk,
         kept,
         cotangents: HashMap::new(),
@@ -92,14 +97,6 @@ pub(super) fn gradients<T>(
     };
     let value = tch::with_grad(|| run.segments(&segments, beside.as_ref(), heads, objective))?;
     Ok((value, run.gradients))
-}
-
-/// On the CPU, images in memory as (N, H, W, C), which libtorch's convolutions and norms hand on and are faster with.
-fn channels_last(x: Tensor) -> Result<Tensor, TchError> {
-    if x.device() != Device::Cpu {
-        return Ok(x);
-    }
-    x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }
 
 /// The nodes whose values depend on a trained parameter.
