@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::run::{Array, Mode, Pass, Values, View, Walk, array, on_device};
+use super::run::{Array, Mode, Pass, Values, View, Walk, array, channels_last, on_device};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Segment};
@@ -82,6 +82,11 @@ pub(super) fn gradients<T>(
     kept.extend(heads);
     kept.extend(beside.iter().flat_map(|beside| &beside.reads));
 
+    let x = if x.device() == Device::Cpu {
+        channels_last(&x).map_err(failed("the input"))?
+    } else {
+        x
+    };
     let mut run = Run {
         depends: depending(&walk, &segments),
         values: Values::from([(graph.image(), x)]),

@@ -6,6 +6,7 @@ mod dispatch;
 mod fill;
 mod gradients;
 mod loss;
+mod memory;
 mod optimizer;
 mod rule;
 mod run;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, Tensor};
 
+use super::memory::give_back_freed_memory;
 use super::rule::{Group, Pace, Rule};
 use super::run::{Array, array};
 use super::store::blob;
@@ -17,6 +18,13 @@ pub struct Optimizer {
     states: BTreeMap<String, State>,
     /// Sums of gradients of batches since the last update, by parameter.
     waiting: BTreeMap<String, Tensor>,
+}
+
+impl Drop for Optimizer {
+    /// Training is over.
+    fn drop(&mut self) {
+        give_back_freed_memory();
+    }
 }
 
 /// What is remembered of one parameter.

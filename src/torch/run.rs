@@ -114,11 +114,24 @@ impl<'a> Walk<'a> {
                 .iter()
                 .for_each(|&input| *uses.entry(input).or_default() += 1);
         }
+        let passing: HashSet<NodeId> = nodes
+            .iter()
+            .copied()
+            .filter(|id| uses.get(id) == Some(&1) && !kept.contains(id))
+            .collect();
         for &id in nodes {
             let node = self.graph.node(id);
             let inputs: Vec<&Tensor> =
                 node.inputs.iter().filter_map(|input| values.get(input)).collect();
-            let value = self.step(id, pass).run(&inputs).map_err(failed(format_args!(
+            // No gradient needs what these put out, so the only node that reads it may write to it.
+            let spare = node.inputs.first().is_some_and(|input| {
+                let fresh = matches!(
+                    self.graph.node(*input).op,
+                    Op::Conv(_) | Op::BatchNorm(_) | Op::Linear(_) | Op::Add(_)
+                );
+                fresh && passing.contains(input)
+            });
+            let value = self.step(id, pass, spare).run(&inputs).map_err(failed(format_args!(
                 "{}, node `{}` ({})",
                 self.graph.name(),
                 node.name,
@@ -136,7 +149,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn step(&self, id: NodeId, pass: Pass) -> Step<'_> {
+    fn step(&self, id: NodeId, pass: Pass, spare: bool) -> Step<'_> {
         let training = self.trains() && !self.store.is_frozen(id);
         Step {
             node: self.graph.node(id),
@@ -145,6 +158,7 @@ impl<'a> Walk<'a> {
             mode: self.mode,
             own_statistics: !training,
             tracking: training && pass == Pass::First,
+            spare,
         }
     }
 }
@@ -196,6 +210,8 @@ struct Step<'a> {
     own_statistics: bool,
     /// Whether it changes them.
     tracking: bool,
+    /// Whether the first input may be written to.
+    spare: bool,
 }
 
 impl Step<'_> {
@@ -220,6 +236,7 @@ impl Step<'_> {
                 let width = x.size().last().copied().unwrap_or(0);
                 x.f_layer_norm([width], self.arrays.first(), self.arrays.get(1), op.eps, true)
             }
+            Op::Activation(op) if self.spare => activation_in_place(op.function, x),
             Op::Activation(op) => activation(op.function, x),
             Op::Pool(op) => pool(op, x),
             Op::Blur(op) => blur(op, x),
@@ -232,7 +249,13 @@ impl Step<'_> {
             Op::Linear(_) => x.f_linear(&self.arrays[0], self.arrays.get(1)),
             Op::Flatten(_) => x.f_flatten(1, -1),
             Op::Add(_) => {
-                inputs[1..].iter().try_fold(x.shallow_clone(), |sum, input| sum.f_add(input))
+                let (mut sum, mut spare) = (x.shallow_clone(), self.spare);
+                for input in &inputs[1..] {
+                    let in_place = spare && sum.f_kind()? == input.f_kind()?;
+                    sum = if in_place { sum.f_add_(input)? } else { sum.f_add(input)? };
+                    spare = true;
+                }
+                Ok(sum)
             }
             Op::Average(_) => Tensor::f_stack(inputs, 0)?.f_mean_dim(&[0_i64][..], false, None),
             Op::Multiply(op) => x.f_mul_scalar(op.by),
@@ -262,10 +285,15 @@ impl Step<'_> {
     }
 
     fn conv(&self, conv: &Conv, x: &Tensor) -> Result<Tensor, TchError> {
-        let (weight, bias) = (&self.arrays[0], self.arrays.get(1));
+        let weight = if is_channels_last(x) {
+            channels_last(&self.arrays[0])?
+        } else {
+            self.arrays[0].shallow_clone()
+        };
+        let bias = self.arrays.get(1);
         let groups = conv.groups as i64;
         let run = |x: &Tensor, padding: [i64; 2]| {
-            x.f_conv2d(weight, bias, conv.stride.sizes(), padding, conv.dilation.sizes(), groups)
+            x.f_conv2d(&weight, bias, conv.stride.sizes(), padding, conv.dilation.sizes(), groups)
         };
         match conv.padding {
             Padding::Both(border) => run(x, border.sizes()),
@@ -325,6 +353,25 @@ impl Step<'_> {
     }
 }
 
+/// Images or windows (N, C, H, W) in memory as (N, H, W, C), which on the CPU libtorch's convolutions and norms are faster
+/// with; they put out what they are given.
+pub(super) fn channels_last(x: &Tensor) -> Result<Tensor, TchError> {
+    let (images, channels, height, width) = x.size4()?;
+    if channels == 1 || height * width == 1 {
+        return Ok(x.shallow_clone());
+    }
+    // With three axes libtorch copies thrice as fast as with four.
+    x.f_view([images, channels, height * width])?
+        .f_transpose(1, 2)?
+        .f_contiguous()?
+        .f_view([images, height, width, channels])?
+        .f_permute([0, 3, 1, 2])
+}
+
+fn is_channels_last(x: &Tensor) -> bool {
+    matches!((&x.size()[..], &x.stride()[..]), ([_, channels, ..], [_, 1, ..]) if *channels > 1)
+}
+
 fn spatial(x: &Tensor) -> Result<(usize, usize), TchError> {
     let (_, _, height, width) = x.size4()?;
     Ok((height as usize, width as usize))
@@ -340,6 +387,20 @@ fn activation(function: Function, x: &Tensor) -> Result<Tensor, TchError> {
         Function::Gelu => x.f_gelu("none"),
         Function::HardSigmoid => x.f_hardsigmoid(),
         Function::HardSwish => x.f_hardswish(),
+    }
+}
+
+/// The same over the memory of `x`, where that is no loss: the gradients of the others need `x`.
+fn activation_in_place(function: Function, x: &Tensor) -> Result<Tensor, TchError> {
+    let mut x = x.shallow_clone();
+    match function {
+        Function::Relu => x.f_relu_(),
+        Function::Relu6 => x.f_relu6_(),
+        Function::Sigmoid => x.f_sigmoid_(),
+        Function::Tanh => x.f_tanh_(),
+        Function::Silu | Function::Gelu | Function::HardSigmoid | Function::HardSwish => {
+            activation(function, &x)
+        }
     }
 }
 

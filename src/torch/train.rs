@@ -6,6 +6,7 @@ use tch::{TchError, Tensor};
 
 use super::gradients::{Manner, gradients};
 use super::loss::{Loss, Targets, judge};
+use super::memory::keep_freed_memory;
 use super::optimizer::Optimizer;
 use super::rule::{Pace, total_norm};
 use super::run::{Array, View, Walk, infer, on_device};
@@ -63,6 +64,7 @@ pub fn train_step(
     optimizer: &mut Optimizer,
     task: Task<'_>,
 ) -> Result<Outcome> {
+    keep_freed_memory();
     let mut heads = vec![graph.output()];
     heads.extend(graph.auxiliary());
     let x = on_device(task.x, store)?;

@@ -232,7 +232,9 @@ def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
     if edition.source == "timm":
         return {"drop_rate": 0.0}
     if family in SLOW_TO_START:
-        return {"dropout": 0.0, "init_weights": False}
+        # Only GoogLeNet's auxiliary classifiers have a rate of their own.
+        auxiliary = {"dropout_aux": 0.0} if family == "GoogLeNet" else {}
+        return {"dropout": 0.0, "init_weights": False, **auxiliary}
     if family.startswith("EfficientNet"):
         return {"dropout": 0.0, "stochastic_depth_prob": 0.0}
     if family in {"AlexNet", "VGG", "VGG-BN"} or family.startswith("MobileNet"):
@@ -457,6 +459,16 @@ def cheapest(of: list[Edition], count: int) -> Iterator[Edition]:
         groups.setdefault((info.family, info.source, info.deviations), []).append(edition)
     for group in groups.values():
         yield from sorted(group, key=lambda edition: edition.info.macs)[:count]
+
+
+def smallest() -> list[Edition]:
+    """The edition of each family that costs least among those that PyTorch runs."""
+    found: dict[str, Edition] = {}
+    for edition in cheapest([e for e in editions() if e.source != "keras"], 1):
+        known = found.setdefault(edition.info.family, edition)
+        if edition.info.macs < known.info.macs:
+            found[edition.info.family] = edition
+    return list(found.values())
 
 
 def images(size: tuple[int, int], batch: int, seed: int = 0) -> Array:

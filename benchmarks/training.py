@@ -1,0 +1,325 @@
+"""How long a training step takes, and how much memory, beside PyTorch's.
+
+The smallest network of every family takes steps of SGD with momentum on the same images from the
+same weights: ours, PyTorch's eager one, the same in channels_last, and compiled (torch.compile, in
+channels_last too), all with PyTorch's fused optimiser. Each side is a process of its own; they take
+turns, so that whatever else the machine does falls on all. The table shows medians, and compares
+ours with the best of theirs. Compiling takes a minute or more per network.
+
+Memory is by how much one step raises the peak of a fresh process, where freed memory goes back to
+the system at once (MALLOC_MMAP_THRESHOLD_), ours against the better of PyTorch's eager two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "python"))
+
+from trainee import Task
+
+import cnnzoo as cz
+from reference import PATCHED, Edition, smallest, torch_options
+from tolerance import ROUNDING
+
+EAGER = ("eager", "channels_last")
+SIDES = ("ours", *EAGER, "compiled")
+BATCH = 8
+# What the images of a family are made smaller for: so many multiply-adds of a batch's forward pass.
+MOST_MACS = 6e9
+# What some networks need at least.
+LEAST_SIZE = {"Inception-v3": 299}
+# Between two sides: the threads of the one before have gone to sleep.
+PAUSE = 0.03
+# How much more than half the memory of a step without checkpointing one with it may take.
+FRUGAL = 0.5
+
+
+class Trainee:
+    """One side at work, in a process of its own."""
+
+    def __init__(self, task: Task, **environment: str) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("trainee.py"))]
+        threads = str(task.threads)
+        numbers = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env={**os.environ, **numbers, **environment},
+        )
+        self.ask(json.dumps(asdict(task)))
+
+    def ask(self, request: str) -> dict[str, Any]:
+        """The answer to a line."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            print(request, file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            self.log.seek(0)
+            last = self.log.read().strip().splitlines()[-1:] or ["no message"]
+            raise RuntimeError(f"ended with {self.process.returncode}: {last[0]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+        self.log.close()
+
+
+@dataclass
+class Row:
+    """What was measured of one network."""
+
+    family: str
+    network: str
+    batch: int
+    size: int
+    seconds: dict[str, float]
+    """The median step of each side."""
+    cpu_seconds: dict[str, float]
+    bytes: dict[str, int]
+    """By how much a step raises the peak of memory."""
+    compiling: float | None
+    failures: dict[str, str]
+
+    def time_ratio(self, sides: Sequence[str] = SIDES[1:], *, cpu: bool = False) -> float:
+        """Ours to the best of these."""
+        seconds = self.cpu_seconds if cpu else self.seconds
+        return seconds["ours"] / min(seconds[side] for side in sides if side in seconds)
+
+    def memory_ratio(self) -> float | None:
+        """Ours to the better of the eager two."""
+        theirs = [self.bytes[side] for side in EAGER if side in self.bytes]
+        return self.bytes["ours"] / min(theirs) if theirs and "ours" in self.bytes else None
+
+
+def size_of(edition: Edition) -> int:
+    """How large the images are: the usual size, or what keeps a step short."""
+    info = edition.info
+    if info.family in PATCHED:
+        return info.input_size
+    for size in (info.input_size, 160, 128):
+        if (
+            size <= info.input_size
+            and BATCH * info.macs * (size / info.input_size) ** 2 < MOST_MACS
+        ):
+            break
+    else:
+        size = 96
+    return max(size, LEAST_SIZE.get(info.family, 0))
+
+
+@contextlib.contextmanager
+def tasks(edition: Edition, threads: int, folder: str) -> Iterator[dict[str, Task]]:
+    """What each side is to do, with the same weights."""
+    info, size = edition.info, size_of(edition)
+    patched = info.family in PATCHED
+    weights = str(Path(folder) / "weights.npz")
+    drawn = edition.create(num_classes=1000, image_size=size if patched else None, seed=1)
+    np.savez(weights, **drawn.state_dict())
+    # Nothing drops, also in auxiliary classifiers, which no option reaches.
+    graph = re.sub(r"rate=[0-9.]+", "rate=0.0", str(drawn.graph))
+    own = {**torch_options(edition, size if patched else None), "num_classes": 1000}
+    yield {
+        side: Task(
+            side=side,
+            threads=threads,
+            batch=BATCH,
+            size=size,
+            weights=weights,
+            source=edition.source,
+            name=edition.source_name,
+            options=own,
+            graph=graph,
+        )
+        for side in SIDES
+    }
+    Path(weights).unlink()
+
+
+def measure(edition: Edition, arguments: argparse.Namespace, folder: str) -> Row:
+    """Measure all sides of one network."""
+    row = Row(
+        edition.info.family, edition.source_name, BATCH, size_of(edition), {}, {}, {}, None, {}
+    )
+    with tasks(edition, arguments.threads, folder) as todo:
+        for side in ("ours", *EAGER) if arguments.memory else ():
+            # Freed memory goes back at once, instead of staying with the allocator.
+            with contextlib.closing(Trainee(todo[side], MALLOC_MMAP_THRESHOLD_=str(1 << 17))) as at:
+                row.bytes[side] = at.ask("memory")["bytes"]
+        with contextlib.ExitStack() as stack:
+            trainees: dict[str, Trainee] = {}
+            firsts: dict[str, float] = {}
+            for side in SIDES if arguments.compile else SIDES[:-1]:
+                began = time.perf_counter()
+                try:
+                    trainee = stack.enter_context(contextlib.closing(Trainee(todo[side])))
+                    (_, _, firsts[side]), *_ = trainee.ask("2")["took"]
+                except RuntimeError as error:
+                    if side != "compiled":
+                        raise
+                    row.failures[side] = str(error)
+                    continue
+                trainees[side] = trainee
+                if side == "compiled":
+                    row.compiling = time.perf_counter() - began
+            # All start from the same weights and see the same images.
+            for side, first in firsts.items():
+                if abs(first - firsts["ours"]) > ROUNDING * firsts["ours"]:
+                    raise RuntimeError(f"{edition}: first losses differ, {side}: {firsts}")
+            took: dict[str, list[list[float]]] = {side: [] for side in trainees}
+            for _ in range(arguments.rounds):
+                for side, trainee in trainees.items():
+                    time.sleep(PAUSE)
+                    took[side] += trainee.ask(str(arguments.steps))["took"]
+        for side, steps in took.items():
+            row.seconds[side] = statistics.median(wall for wall, _, _ in steps)
+            row.cpu_seconds[side] = statistics.median(cpu for _, cpu, _ in steps)
+    return row
+
+
+def frugality(arguments: argparse.Namespace, folder: str) -> tuple[int, int]:
+    """Bytes of a DenseNet-121 step, batch 8 and 224 pixels, without checkpointing and with."""
+    weights = str(Path(folder) / "weights.npz")
+    options = {"drop_rate": 0.0}
+    np.savez(weights, **cz.densenet121(seed=1).state_dict())
+
+    def peak(*, checkpointing: bool) -> int:
+        task = Task(
+            side="ours",
+            threads=arguments.threads,
+            batch=8,
+            size=224,
+            weights=weights,
+            source="torchvision",
+            name="densenet121",
+            options={**options, "checkpointing": checkpointing},
+        )
+        with contextlib.closing(Trainee(task, MALLOC_MMAP_THRESHOLD_=str(1 << 17))) as trainee:
+            found: int = trainee.ask("memory")["bytes"]
+            return found
+
+    return peak(checkpointing=False), peak(checkpointing=True)
+
+
+def processor() -> str:
+    """What the system calls it."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def header(arguments: argparse.Namespace) -> str:
+    """Machine, versions, and the heads of the columns."""
+    import timm
+    import torch
+    import torchvision
+
+    columns = [f"{'ms per step':17} {'batch x size':>12}", *(f"{side:>14}" for side in SIDES)]
+    columns += [f"{'ours/best':>10}", f"{'ours/eager':>11}", f"{'CPU':>6}"]
+    columns += [f"{'MiB ours':>10}", f"{'PyTorch':>8}", f"{'ratio':>6}"]
+    return (
+        f"Training steps in float32, SGD with momentum; {arguments.threads} threads on "
+        f"{os.cpu_count()} cores of {processor()}\n"
+        f"medians of {arguments.rounds} rounds of {arguments.steps} steps; "
+        f"cnnzoo {cz.__version__}, torch {torch.__version__}, "
+        f"torchvision {torchvision.__version__}, timm {timm.__version__}, "
+        f"Python {sys.version.split()[0]}\n"
+        f"ours/best: to the best of PyTorch's; ours/eager: to the better of the eager two; "
+        f"CPU: ours/best in processor time\n\n{''.join(columns)}"
+    )
+
+
+def line(row: Row) -> str:
+    """A row of the table."""
+    cells = [f"{row.family:17} {f'{row.batch} x {row.size}':>12}"]
+    for side in SIDES:
+        cells.append(f"{1e3 * row.seconds[side]:14.1f}" if side in row.seconds else f"{'-':>14}")
+    cells.append(f"{row.time_ratio():10.2f}")
+    cells.append(f"{row.time_ratio(EAGER):11.2f}")
+    cells.append(f"{row.time_ratio(cpu=True):6.2f}")
+    memory = row.memory_ratio()
+    if memory is not None:
+        theirs = min(row.bytes[side] for side in EAGER)
+        cells.append(f"{row.bytes['ours'] / 2**20:10.0f}{theirs / 2**20:9.0f}{memory:7.2f}")
+    if row.compiling is not None:
+        cells.append(f"  compiled in {row.compiling:.0f} s")
+    cells += [f"  {side} failed: {message}" for side, message in row.failures.items()]
+    return "".join(cells)
+
+
+def main() -> None:
+    """Measure, print rows as they come, then what was met."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--families", nargs="*", help="of which networks (default: all)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each side (default 7)")
+    parser.add_argument("--steps", type=int, default=2, help="in a turn (default 2)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side")
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=True, help="and torch.compile"
+    )
+    parser.add_argument(
+        "--memory", action=argparse.BooleanOptionalAction, default=True, help="and memory"
+    )
+    parser.add_argument("--json", type=Path, help="where all figures go")
+    arguments = parser.parse_args()
+
+    editions = sorted(smallest(), key=lambda edition: edition.info.macs)
+    known = [edition.info.family for edition in editions]
+    unknown = set(arguments.families or ()) - set(known)
+    if unknown:
+        parser.error(f"no such family: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    rows: list[Row] = []
+    print(header(arguments), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for edition in editions:
+            if arguments.families and edition.info.family not in arguments.families:
+                continue
+            rows.append(measure(edition, arguments, folder))
+            print(line(rows[-1]), flush=True)
+            if arguments.json:
+                text = json.dumps([asdict(row) for row in rows], indent=1)
+                arguments.json.write_text(text + "\n")
+        slower = [row.family for row in rows if row.time_ratio() > 1]
+        print(
+            f"\ntime at most that of the best of PyTorch's: missed by {', '.join(slower) or 'none'}"
+        )
+        if arguments.memory:
+            larger = [row.family for row in rows if (row.memory_ratio() or 0) > 1]
+            print(f"memory at most PyTorch's: missed by {', '.join(larger) or 'none'}")
+            everything, less = frugality(arguments, folder)
+            print(
+                f"DenseNet-121, a step of 8 x 224 raises the peak by {everything >> 20} MiB, with "
+                f"checkpointing by {less >> 20} MiB: {less / everything:.2f}, target {FRUGAL}"
+            )
+
+
+if __name__ == "__main__":
+    main()
