@@ -140,7 +140,8 @@ impl Optimizer {
             let of_its_shape = |tensor: &&Tensor| {
                 tensor.size().iter().map(|&size| size as usize).eq(parameter.shape.iter().copied())
             };
-            let state = self.states.get(name).filter(|s| s.averages.iter().all(|t| of_its_shape(&t)));
+            let state =
+                self.states.get(name).filter(|s| s.averages.iter().all(|t| of_its_shape(&t)));
             let waiting = self.waiting.get(name).filter(of_its_shape);
             if state.is_none() && waiting.is_none() {
                 continue;
@@ -162,15 +163,13 @@ impl Optimizer {
         let (mut states, mut sums) = (BTreeMap::new(), BTreeMap::new());
         for Memory { parameter: name, steps, averages, waiting } in memories {
             let at = format!("what the optimizer remembers of `{name}`");
-            let refused = |expected: String, got: String| Error::Argument {
-                at: at.clone(),
-                expected,
-                got,
-            };
+            let refused =
+                |expected: String, got: String| Error::Argument { at: at.clone(), expected, got };
             let mut parameters = store.parameters().iter();
-            let parameter = parameters.find(|parameter| parameter.name == *name).ok_or_else(|| {
-                refused("a parameter of the model".into(), "none of that name".into())
-            })?;
+            let parameter =
+                parameters.find(|parameter| parameter.name == *name).ok_or_else(|| {
+                    refused("a parameter of the model".into(), "none of that name".into())
+                })?;
             let tensor = |of: &Array| {
                 if of.shape != parameter.shape {
                     return Err(refused(shape_text(&parameter.shape), shape_text(&of.shape)));

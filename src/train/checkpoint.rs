@@ -125,7 +125,8 @@ impl Checkpoint {
             let mut averages = Vec::new();
             if steps > 0 {
                 for of in optimizer.rule().averages() {
-                    averages.push(((*of).to_owned(), self.array(&format!("{AVERAGES}/{of}/{name}"))?));
+                    averages
+                        .push(((*of).to_owned(), self.array(&format!("{AVERAGES}/{of}/{name}"))?));
                 }
             }
             let waiting = format!("{WAITING}/{name}");

@@ -8,21 +8,40 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_example_of_the_readme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Run in an empty folder that sees the photographs."""
+def write_pictures(folder: Path) -> None:
+    """Parts of two photographs, a folder for each."""
+    generator = np.random.default_rng(0)
+    for name in ("chelsea", "coffee"):
+        with Image.open(ROOT / "photos" / f"{name}.png") as photo:
+            (folder / name).mkdir(parents=True)
+            for index in range(16):
+                left, top = (int(generator.integers(0, side - 220)) for side in photo.size)
+                part = photo.convert("RGB").crop((left, top, left + 220, top + 220))
+                part.save(folder / name / f"{index}.jpg")
+
+
+def test_the_examples_of_the_readme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run one after the other in a folder that has some photographs."""
     (tmp_path / "photos").symlink_to(ROOT / "photos")
+    write_pictures(tmp_path / "pictures")
     monkeypatch.chdir(tmp_path)
-    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    test = doctest.DocTestParser().get_doctest(example, {}, "README.md", "README.md", 0)
-    assert len(test.examples) > 10
-    complaints: list[str] = []
-    doctest.DocTestRunner(verbose=False).run(test, out=complaints.append)
-    assert not complaints, "".join(complaints)
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict[str, object] = {}
+    for example in examples:
+        test = doctest.DocTestParser().get_doctest(example, names, "README.md", "README.md", 0)
+        assert len(test.examples) > 8
+        complaints: list[str] = []
+        doctest.DocTestRunner(verbose=False).run(test, out=complaints.append, clear_globs=False)
+        assert not complaints, "".join(complaints)
+        names = test.globs
+    assert len(examples) == 2
 
 
 def test_the_table_of_families_is_the_registry() -> None:
