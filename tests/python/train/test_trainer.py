@@ -122,8 +122,8 @@ def test_a_whole_recipe_follows_pytorch() -> None:
         for name, value in theirs.state_dict().items():
             if value.is_floating_point():
                 # What gradients that cancel leave of a shift is rounding alone.
-                found = difference(state[name], value.numpy(), floor=0.01)
-                assert found <= ROUNDING_OF_GRADIENTS, name
+                apart = difference(state[name], value.numpy(), floor=0.01)
+                assert apart <= ROUNDING_OF_GRADIENTS, name
             else:
                 # A count is not averaged, which PyTorch does and rounds down.
                 assert state[name] == module.state_dict()[name], name
