@@ -285,6 +285,16 @@ def test_a_full_disk_is_reported_and_the_last_checkpoint_kept(tmp_path: Path) ->
     assert summary(on) == summary(straight)
 
 
+def test_what_a_killed_run_left_unfinished_is_removed(tmp_path: Path) -> None:
+    unfinished = [tmp_path / f".{name}.safetensors.12-0.tmp" for name in ("last", "best")]
+    others = tmp_path / ".mine.tmp"
+    for file in (*unfinished, others):
+        file.write_bytes(b"half")
+    trainer().fit(*loaders(), epochs=1, progress=False, checkpoint=tmp_path)
+    assert not any(file.exists() for file in unfinished)
+    assert others.exists()
+
+
 def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(cz.CheckpointError, match="file"):
