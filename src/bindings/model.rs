@@ -39,7 +39,7 @@ pub(super) struct Model {
 /// What may change about a model.
 pub(super) struct State {
     pub(super) options: Options,
-    graph: graph::Graph,
+    pub(super) graph: graph::Graph,
     /// None on the device `meta`.
     store: Option<Store>,
 }
@@ -101,7 +101,7 @@ fn read_only(graph: &graph::Graph) -> Error {
 }
 
 impl Model {
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
