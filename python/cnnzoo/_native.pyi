@@ -152,9 +152,10 @@ class Optimizer:
         weight_decay: float,
         norm_weight_decay: float | None,
         bias_weight_decay: float | None,
+        layer_decay: float | None,
         groups: list[tuple[list[str], float, float | None]],
     ) -> Optimizer: ...
-    def check(self, model: Model) -> None: ...
+    def paces(self, model: Model) -> list[tuple[str, float, float]]: ...
 
 @final
 class Loss:

@@ -43,8 +43,18 @@ class Optimizer:
 
     What is remembered belongs to a parameter's name, so it survives freezing, moving to another
     device, and a new classifier. All optimisers take `weight_decay`; `norm_weight_decay` (the
-    factors and shifts of norms) and `bias_weight_decay`, if these are not the same, such as 0; and
-    `groups`, of which the first that fits a parameter counts.
+    factors and shifts of norms) and `bias_weight_decay`, if these are not the same, such as 0;
+    `groups`, of which the first that fits a parameter counts; and `layer_decay`.
+
+    `layer_decay` makes early layers move less: the last one by `lr`, each before it by so many
+    times the rate of the one after it, and times the `lr_scale` of a group. Layers are the stem,
+    every block, and what follows the pooling; a norm or convolution after the last block goes with
+    it. So the rates of timm's networks are those of `timm.optim.param_groups_layer_decay`, but for
+    three kinds: in VGG a batch norm goes with its convolution, and `fc1` and `fc2`, which timm has
+    before the pooling, are layers; in the Inceptions each convolution of the stem is a layer; in
+    `legacy_xception` the two convolutions after the last block are. Blocks are read off the names
+    of parameters. Where these say nothing of blocks (AlexNet, VGG, Keras's Inception v3), every
+    convolution or linear layer is a layer.
 
     Attributes:
         model: Whose parameters it moves.
@@ -61,6 +71,7 @@ class Optimizer:
         weight_decay: float,
         norm_weight_decay: float | None,
         bias_weight_decay: float | None,
+        layer_decay: float | None,
         groups: Sequence[ParameterGroup],
     ) -> None:
         self.model = model
@@ -69,6 +80,7 @@ class Optimizer:
         self._paces = {
             "norm_weight_decay": norm_weight_decay,
             "bias_weight_decay": bias_weight_decay,
+            "layer_decay": layer_decay,
         }
         self._groups = tuple(groups)
         self._engine = _native.Optimizer(
@@ -77,9 +89,10 @@ class Optimizer:
             weight_decay,
             norm_weight_decay,
             bias_weight_decay,
+            layer_decay,
             [(list(group.patterns), group.lr_scale, group.weight_decay) for group in groups],
         )
-        self._engine.check(model._engine)
+        _ = self.lr_scales  # which checks the patterns
         # Batches that it saw, and of these the ones whose gradients wait for an update.
         self._batches = 0
         self._waiting = 0
@@ -94,6 +107,11 @@ class Optimizer:
         if not 0 <= lr < math.inf:
             raise ArgumentError(f"`lr`: expected a number of at least 0, got {lr}")
         self._lr = float(lr)
+
+    @property
+    def lr_scales(self) -> dict[str, float]:
+        """How many times `lr` each parameter moves by: its group's, and its layer's."""
+        return {name: scale for name, scale, _ in self._engine.paces(self.model._engine)}
 
     def _configuration(self) -> dict[str, Any]:
         """Its arguments, in what JSON has."""
@@ -121,6 +139,7 @@ class SGD(Optimizer):
         nesterov: Whether the gradient is looked up ahead of the momentum (Sutskever et al. 2013).
         norm_weight_decay: The decay of norms, if another.
         bias_weight_decay: The decay of biases, if another.
+        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
         groups: Parameters with a pace of their own.
     """
 
@@ -135,6 +154,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
         norm_weight_decay: float | None = None,
         bias_weight_decay: float | None = None,
+        layer_decay: float | None = None,
         groups: Sequence[ParameterGroup] = (),
     ) -> None:
         super().__init__(
@@ -145,6 +165,7 @@ class SGD(Optimizer):
             weight_decay=weight_decay,
             norm_weight_decay=norm_weight_decay,
             bias_weight_decay=bias_weight_decay,
+            layer_decay=layer_decay,
             groups=groups,
         )
 
@@ -160,6 +181,7 @@ class Adam(Optimizer):
         weight_decay: How many times the parameter is added to its gradient.
         norm_weight_decay: The decay of norms, if another.
         bias_weight_decay: The decay of biases, if another.
+        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
         groups: Parameters with a pace of their own.
     """
 
@@ -173,6 +195,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         norm_weight_decay: float | None = None,
         bias_weight_decay: float | None = None,
+        layer_decay: float | None = None,
         groups: Sequence[ParameterGroup] = (),
     ) -> None:
         super().__init__(
@@ -183,6 +206,7 @@ class Adam(Optimizer):
             weight_decay=weight_decay,
             norm_weight_decay=norm_weight_decay,
             bias_weight_decay=bias_weight_decay,
+            layer_decay=layer_decay,
             groups=groups,
         )
 
@@ -200,6 +224,7 @@ class AdamW(Optimizer):
         weight_decay: How many times `lr` the parameter shrinks in each step.
         norm_weight_decay: The decay of norms, if another.
         bias_weight_decay: The decay of biases, if another.
+        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
         groups: Parameters with a pace of their own.
     """
 
@@ -213,6 +238,7 @@ class AdamW(Optimizer):
         weight_decay: float = 1e-2,
         norm_weight_decay: float | None = None,
         bias_weight_decay: float | None = None,
+        layer_decay: float | None = None,
         groups: Sequence[ParameterGroup] = (),
     ) -> None:
         super().__init__(
@@ -223,6 +249,7 @@ class AdamW(Optimizer):
             weight_decay=weight_decay,
             norm_weight_decay=norm_weight_decay,
             bias_weight_decay=bias_weight_decay,
+            layer_decay=layer_decay,
             groups=groups,
         )
 
@@ -240,6 +267,7 @@ class RMSprop(Optimizer):
         weight_decay: How many times the parameter is added to its gradient.
         norm_weight_decay: The decay of norms, if another.
         bias_weight_decay: The decay of biases, if another.
+        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
         groups: Parameters with a pace of their own.
     """
 
@@ -255,6 +283,7 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         norm_weight_decay: float | None = None,
         bias_weight_decay: float | None = None,
+        layer_decay: float | None = None,
         groups: Sequence[ParameterGroup] = (),
     ) -> None:
         super().__init__(
@@ -265,6 +294,7 @@ class RMSprop(Optimizer):
             weight_decay=weight_decay,
             norm_weight_decay=norm_weight_decay,
             bias_weight_decay=bias_weight_decay,
+            layer_decay=layer_decay,
             groups=groups,
         )
 
@@ -282,6 +312,7 @@ class LAMB(Optimizer):
         max_grad_norm: What the norm of all gradients is cut to.
         norm_weight_decay: The decay of norms, if another.
         bias_weight_decay: The decay of biases, if another.
+        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
         groups: Parameters with a pace of their own.
     """
 
@@ -296,6 +327,7 @@ class LAMB(Optimizer):
         max_grad_norm: float | None = 1.0,
         norm_weight_decay: float | None = None,
         bias_weight_decay: float | None = None,
+        layer_decay: float | None = None,
         groups: Sequence[ParameterGroup] = (),
     ) -> None:
         super().__init__(
@@ -306,6 +338,7 @@ class LAMB(Optimizer):
             weight_decay=weight_decay,
             norm_weight_decay=norm_weight_decay,
             bias_weight_decay=bias_weight_decay,
+            layer_decay=layer_decay,
             groups=groups,
         )
 

@@ -39,7 +39,7 @@ pub(super) struct Model {
 /// What may change about a model.
 pub(super) struct State {
     pub(super) options: Options,
-    graph: graph::Graph,
+    pub(super) graph: graph::Graph,
     /// None on the device `meta`.
     store: Option<Store>,
 }

@@ -34,23 +34,34 @@ impl Optimizer {
         weight_decay: f64,
         norm_weight_decay: Option<f64>,
         bias_weight_decay: Option<f64>,
+        layer_decay: Option<f64>,
         groups: Vec<GroupFields>,
     ) -> PyResult<Self> {
         let rule = parse(rule, numbers)?;
         rule.check()?;
         let group = |(patterns, lr_scale, weight_decay)| Group { patterns, lr_scale, weight_decay };
         let groups = groups.into_iter().map(group).collect();
-        let paces = Paces { lr: 0.0, weight_decay, norm_weight_decay, bias_weight_decay, groups };
+        let paces = Paces {
+            lr: 1.0,
+            weight_decay,
+            norm_weight_decay,
+            bias_weight_decay,
+            layer_decay,
+            groups,
+        };
         paces.check()?;
         Ok(Self { paces, inner: Mutex::new(torch::Optimizer::new(rule)) })
     }
 
-    /// Fails where a pattern of the groups fits no parameter of the model.
-    fn check(&self, py: Python<'_>, model: &Model) -> PyResult<()> {
+    /// Of every parameter of the model: its name, how many times the rate it moves by, and its decay. Fails where a
+    /// pattern of the groups fits none.
+    fn paces(&self, py: Python<'_>, model: &Model) -> PyResult<Vec<(String, f64, f64)>> {
         detached(py, || {
-            let mut state = model.write();
-            let (graph, store) = state.parts()?;
-            self.paces.of(store.parameters(), graph.name()).map(drop)
+            let state = model.read();
+            let parameters = state.graph.parameters();
+            let paces = self.paces.of(&state.graph, &parameters)?;
+            let trained = parameters.into_iter().zip(paces).filter(|(p, _)| p.role.is_trained());
+            Ok(trained.map(|(p, pace)| (p.name, pace.lr, pace.weight_decay)).collect())
         })
     }
 }
@@ -146,7 +157,7 @@ fn train_step(
         let checkpointing = state.options.checkpointing.unwrap_or(false);
         let (graph, store) = state.parts()?;
         let paces = Paces { lr, ..optimizer.paces.clone() };
-        let paces = paces.of(store.parameters(), graph.name())?;
+        let paces = paces.of(graph, store.parameters())?;
         let task = Task {
             x,
             targets,

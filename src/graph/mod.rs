@@ -4,6 +4,7 @@
 mod build;
 mod check;
 mod cost;
+mod layer;
 pub mod op;
 mod parameter;
 pub mod pattern;
@@ -14,6 +15,7 @@ mod text;
 
 pub use build::Builder;
 pub use cost::{Cost, NodeCost, Receptive};
+pub use layer::Layers;
 pub use op::Op;
 pub use parameter::{Parameter, Role};
 pub use revise::Revision;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::pattern::fits;
-use crate::graph::{Parameter, Role};
+use crate::graph::{Graph, Parameter, Role};
 use crate::torch::Pace;
 
 /// The rates and decays of an optimiser.
@@ -14,6 +14,8 @@ pub struct Paces {
     pub norm_weight_decay: Option<f64>,
     /// Of the biases of layers, if not the same.
     pub bias_weight_decay: Option<f64>,
+    /// How many times the rate of a layer the rate of the layer before it is, if not the same.
+    pub layer_decay: Option<f64>,
     /// The first that fits a parameter counts.
     pub groups: Vec<Group>,
 }
@@ -30,12 +32,20 @@ pub struct Group {
 }
 
 impl Paces {
-    /// The pace of each of these parameters of a model. Fails with `Error::Argument` where a pattern fits none.
-    pub fn of(&self, parameters: &[Parameter], model: &str) -> Result<Vec<Pace>> {
+    /// The pace of each parameter of a graph. Fails with `Error::Argument` where a pattern fits none.
+    pub fn of(&self, graph: &Graph, parameters: &[Parameter]) -> Result<Vec<Pace>> {
         for pattern in self.groups.iter().flat_map(|group| &group.patterns) {
-            trained(parameters, pattern, model)?;
+            trained(parameters, pattern, graph.name())?;
         }
-        Ok(parameters.iter().map(|parameter| self.one(parameter)).collect())
+        let mut paces: Vec<Pace> = parameters.iter().map(|parameter| self.one(parameter)).collect();
+        if let Some(decay) = self.layer_decay {
+            let layers = graph.layers();
+            for (pace, parameter) in paces.iter_mut().zip(parameters) {
+                let after = layers.count - 1 - layers.of(parameter.node);
+                pace.lr *= decay.powi(after as i32);
+            }
+        }
+        Ok(paces)
     }
 
     /// Fails with `Error::Argument` where a number makes no sense.
@@ -49,6 +59,13 @@ impl Paces {
             ("bias_weight_decay", self.bias_weight_decay),
         ];
         numbers.extend(own);
+        if let Some(decay) = self.layer_decay.filter(|decay| !(0.0..=1.0).contains(decay)) {
+            return Err(Error::Argument {
+                at: "`layer_decay`".into(),
+                expected: "a number of 0 to 1".into(),
+                got: decay.to_string(),
+            });
+        }
         for (name, number) in numbers {
             if let Some(number) = number.filter(|number| !(0.0..f64::INFINITY).contains(number)) {
                 return Err(Error::Argument {
