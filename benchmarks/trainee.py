@@ -1,8 +1,8 @@
 """One side of `training.py` in a process of its own: a network that takes training steps when told.
 
 Reads a line of JSON, the `Task`, and answers `{"ready": ...}`. Each further line asks for so many
-steps, or for the memory of one, and is answered with a line. PyTorch's sides never import cnnzoo,
-nor does ours import torch, so neither feels what the other sets up.
+steps, for the memory of one, or for that of all so far, and is answered with a line. PyTorch's
+sides never import cnnzoo, nor does ours import torch, so neither feels what the other sets up.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def theirs(task: Task) -> Step:
     module.train()
     last = task.side != "eager"
     layout = torch.channels_last if last else torch.contiguous_format
-    module = module.to(memory_format=layout)
+    module.to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(module.parameters(), lr=LR, momentum=MOMENTUM, fused=True)
     run = torch.compile(module) if task.side == "compiled" else module
 
@@ -139,11 +139,16 @@ def main() -> None:
     began = time.perf_counter()
     step = ours(task) if task.side == "ours" else theirs(task)
     x, y = batch_of(task, task.batch)
+    resident = kilobytes("VmRSS")
     print(json.dumps({"ready": time.perf_counter() - began}), file=answers)
     for line in sys.stdin:
         request = line.strip()
         if request == "memory":
             print(json.dumps({"bytes": memory_of(step, task)}), file=answers)
+            continue
+        if request == "resident":
+            grown = 1024 * (kilobytes("VmHWM") - resident)
+            print(json.dumps({"bytes": grown}), file=answers)
             continue
         took = []
         for _ in range(int(request)):

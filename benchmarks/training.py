@@ -7,7 +7,8 @@ turns, so that whatever else the machine does falls on all. The table shows medi
 ours with the best of theirs. Compiling takes a minute or more per network.
 
 Memory is by how much one step raises the peak of a fresh process, where freed memory goes back to
-the system at once (MALLOC_MMAP_THRESHOLD_), ours against the better of PyTorch's eager two.
+the system at once (MALLOC_MMAP_THRESHOLD_), ours against each of PyTorch's eager two. "Resident" is
+by how much the timed steps raised that of their own processes, where ours keeps what it freed.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -99,23 +100,24 @@ class Row:
     network: str
     batch: int
     size: int
-    seconds: dict[str, float]
+    seconds: dict[str, float] = field(default_factory=dict)
     """The median step of each side."""
-    cpu_seconds: dict[str, float]
-    bytes: dict[str, int]
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
     """By how much a step raises the peak of memory."""
-    compiling: float | None
-    failures: dict[str, str]
+    resident: dict[str, int] = field(default_factory=dict)
+    """By how much the steps that were timed raised that of their process, whatever it keeps."""
+    compiling: float | None = None
+    failures: dict[str, str] = field(default_factory=dict)
 
-    def time_ratio(self, sides: Sequence[str] = SIDES[1:], *, cpu: bool = False) -> float:
-        """Ours to the best of these."""
+    def time_ratio(self, *, cpu: bool = False) -> float:
+        """Ours to the best of PyTorch's."""
         seconds = self.cpu_seconds if cpu else self.seconds
-        return seconds["ours"] / min(seconds[side] for side in sides if side in seconds)
+        return seconds["ours"] / min(took for side, took in seconds.items() if side != "ours")
 
-    def memory_ratio(self) -> float | None:
-        """Ours to the better of the eager two."""
-        theirs = [self.bytes[side] for side in EAGER if side in self.bytes]
-        return self.bytes["ours"] / min(theirs) if theirs and "ours" in self.bytes else None
+    def memory_ratio(self, *sides: str) -> float:
+        """Ours to the least of these."""
+        return self.bytes["ours"] / min(self.bytes[side] for side in sides)
 
 
 def size_of(edition: Edition) -> int:
@@ -134,6 +136,12 @@ def size_of(edition: Edition) -> int:
     return max(size, LEAST_SIZE.get(info.family, 0))
 
 
+def save(model: cz.Model, path: str) -> None:
+    """Write the parameters where each side finds them."""
+    arrays: dict[str, Any] = model.state_dict()
+    np.savez(path, **arrays)
+
+
 @contextlib.contextmanager
 def tasks(edition: Edition, threads: int, folder: str) -> Iterator[dict[str, Task]]:
     """What each side is to do, with the same weights."""
@@ -141,7 +149,7 @@ def tasks(edition: Edition, threads: int, folder: str) -> Iterator[dict[str, Tas
     patched = info.family in PATCHED
     weights = str(Path(folder) / "weights.npz")
     drawn = edition.create(num_classes=1000, image_size=size if patched else None, seed=1)
-    np.savez(weights, **drawn.state_dict())
+    save(drawn, weights)
     # Nothing drops, also in auxiliary classifiers, which no option reaches.
     graph = re.sub(r"rate=[0-9.]+", "rate=0.0", str(drawn.graph))
     own = {**torch_options(edition, size if patched else None), "num_classes": 1000}
@@ -164,9 +172,7 @@ def tasks(edition: Edition, threads: int, folder: str) -> Iterator[dict[str, Tas
 
 def measure(edition: Edition, arguments: argparse.Namespace, folder: str) -> Row:
     """Measure all sides of one network."""
-    row = Row(
-        edition.info.family, edition.source_name, BATCH, size_of(edition), {}, {}, {}, None, {}
-    )
+    row = Row(edition.info.family, edition.source_name, BATCH, size_of(edition))
     with tasks(edition, arguments.threads, folder) as todo:
         for side in ("ours", *EAGER) if arguments.memory else ():
             # Freed memory goes back at once, instead of staying with the allocator.
@@ -197,6 +203,8 @@ def measure(edition: Edition, arguments: argparse.Namespace, folder: str) -> Row
                 for side, trainee in trainees.items():
                     time.sleep(PAUSE)
                     took[side] += trainee.ask(str(arguments.steps))["took"]
+            for side, trainee in trainees.items():
+                row.resident[side] = trainee.ask("resident")["bytes"]
         for side, steps in took.items():
             row.seconds[side] = statistics.median(wall for wall, _, _ in steps)
             row.cpu_seconds[side] = statistics.median(cpu for _, cpu, _ in steps)
@@ -207,7 +215,7 @@ def frugality(arguments: argparse.Namespace, folder: str) -> tuple[int, int]:
     """Bytes of a DenseNet-121 step, batch 8 and 224 pixels, without checkpointing and with."""
     weights = str(Path(folder) / "weights.npz")
     options = {"drop_rate": 0.0}
-    np.savez(weights, **cz.densenet121(seed=1).state_dict())
+    save(cz.densenet121(seed=1), weights)
 
     def peak(*, checkpointing: bool) -> int:
         task = Task(
@@ -243,8 +251,9 @@ def header(arguments: argparse.Namespace) -> str:
     import torchvision
 
     columns = [f"{'ms per step':17} {'batch x size':>12}", *(f"{side:>14}" for side in SIDES)]
-    columns += [f"{'ours/best':>10}", f"{'ours/eager':>11}", f"{'CPU':>6}"]
-    columns += [f"{'MiB ours':>10}", f"{'PyTorch':>8}", f"{'ratio':>6}"]
+    columns += [f"{'ours/best':>10}", f"{'CPU':>6}"]
+    columns += [f"{'MiB ours':>10}", f"{'eager':>7}", f"{'ch.last':>8}", f"{'ratio':>7}"]
+    columns += [f"{'resident':>10}", f"{'ch.last':>8}"]
     return (
         f"Training steps in float32, SGD with momentum; {arguments.threads} threads on "
         f"{os.cpu_count()} cores of {processor()}\n"
@@ -252,8 +261,8 @@ def header(arguments: argparse.Namespace) -> str:
         f"cnnzoo {cz.__version__}, torch {torch.__version__}, "
         f"torchvision {torchvision.__version__}, timm {timm.__version__}, "
         f"Python {sys.version.split()[0]}\n"
-        f"ours/best: to the best of PyTorch's; ours/eager: to the better of the eager two; "
-        f"CPU: ours/best in processor time\n\n{''.join(columns)}"
+        f"ours/best: to the best of PyTorch's; CPU: the same in processor time; ratio: of memory, "
+        f"to the better of the eager two\n\n{''.join(columns)}"
     )
 
 
@@ -263,12 +272,11 @@ def line(row: Row) -> str:
     for side in SIDES:
         cells.append(f"{1e3 * row.seconds[side]:14.1f}" if side in row.seconds else f"{'-':>14}")
     cells.append(f"{row.time_ratio():10.2f}")
-    cells.append(f"{row.time_ratio(EAGER):11.2f}")
     cells.append(f"{row.time_ratio(cpu=True):6.2f}")
-    memory = row.memory_ratio()
-    if memory is not None:
-        theirs = min(row.bytes[side] for side in EAGER)
-        cells.append(f"{row.bytes['ours'] / 2**20:10.0f}{theirs / 2**20:9.0f}{memory:7.2f}")
+    ours, eager, last = ((row.bytes.get(side, 0) >> 20) for side in SIDES[:3])
+    ratio = row.memory_ratio(*EAGER) if row.bytes else float("nan")
+    cells.append(f"{ours:10}{eager:8}{last:9}{ratio:8.2f}")
+    cells.append(f"{row.resident['ours'] >> 20:11}{row.resident['channels_last'] >> 20:9}")
     if row.compiling is not None:
         cells.append(f"  compiled in {row.compiling:.0f} s")
     cells += [f"  {side} failed: {message}" for side, message in row.failures.items()]
@@ -312,8 +320,9 @@ def main() -> None:
             f"\ntime at most that of the best of PyTorch's: missed by {', '.join(slower) or 'none'}"
         )
         if arguments.memory:
-            larger = [row.family for row in rows if (row.memory_ratio() or 0) > 1]
-            print(f"memory at most PyTorch's: missed by {', '.join(larger) or 'none'}")
+            for name, sides in (("channels_last", EAGER[1:]), ("the better of the two", EAGER)):
+                larger = [row.family for row in rows if row.memory_ratio(*sides) > 1]
+                print(f"memory at most that of {name}: missed by {', '.join(larger) or 'none'}")
             everything, less = frugality(arguments, folder)
             print(
                 f"DenseNet-121, a step of 8 x 224 raises the peak by {everything >> 20} MiB, with "

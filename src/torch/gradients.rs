@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
-use super::run::{Array, Mode, Pass, Values, View, Walk, array, channels_last, on_device};
+use super::run::{Array, Mode, Pass, Values, View, Walk, array, on_device};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Segment};
@@ -73,6 +73,7 @@ pub(super) fn gradients<T>(
     checkpointing: bool,
     objective: impl FnOnce(&[Tensor]) -> Result<(T, Vec<Tensor>)>,
 ) -> Result<(T, BTreeMap<usize, Tensor>)> {
+    let walk = walk.for_gradients();
     let graph = walk.graph;
     let segments =
         if checkpointing { graph.segments(&walk.shapes, heads) } else { vec![graph.whole(heads)] };
@@ -82,11 +83,6 @@ pub(super) fn gradients<T>(
     kept.extend(heads);
     kept.extend(beside.iter().flat_map(|beside| &beside.reads));
 
-    let x = if x.device() == Device::Cpu {
-        channels_last(&x).map_err(failed("the input"))?
-    } else {
-        x
-    };
     let mut run = Run {
         depends: depending(&walk, &segments),
         values: Values::from([(graph.image(), x)]),

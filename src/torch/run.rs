@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use super::store::{blob, copy_out};
 use super::{Store, failed};
@@ -77,6 +77,9 @@ pub(super) struct Walk<'a> {
     pub shapes: Vec<Shape>,
     pub batch: usize,
     mode: Mode,
+    /// Whether a convolution puts out images in memory as (N, H, W, C). On the CPU, libtorch's convolutions and norms are
+    /// faster with these than with (N, C, H, W), and what comes after one keeps to them.
+    channels_last: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -91,7 +94,12 @@ impl<'a> Walk<'a> {
         if mode != Mode::Evaluation {
             enough_for_statistics(graph, store, batch, &shapes)?;
         }
-        Ok(Self { graph, store, shapes, batch, mode })
+        Ok(Self { graph, store, shapes, batch, mode, channels_last: false })
+    }
+
+    /// The same in the layout in which gradients are computed fastest.
+    pub(super) fn for_gradients(self) -> Self {
+        Self { channels_last: self.store.device() == Device::Cpu, ..self }
     }
 
     pub(super) fn trains(&self) -> bool {
@@ -159,6 +167,7 @@ impl<'a> Walk<'a> {
             own_statistics: !training,
             tracking: training && pass == Pass::First,
             spare,
+            channels_last: self.channels_last,
         }
     }
 }
@@ -212,6 +221,7 @@ struct Step<'a> {
     tracking: bool,
     /// Whether the first input may be written to.
     spare: bool,
+    channels_last: bool,
 }
 
 impl Step<'_> {
@@ -285,7 +295,7 @@ impl Step<'_> {
     }
 
     fn conv(&self, conv: &Conv, x: &Tensor) -> Result<Tensor, TchError> {
-        let weight = if is_channels_last(x) {
+        let weight = if self.channels_last && !is_channels_last(x) {
             channels_last(&self.arrays[0])?
         } else {
             self.arrays[0].shallow_clone()
@@ -353,21 +363,12 @@ impl Step<'_> {
     }
 }
 
-/// Images or windows (N, C, H, W) in memory as (N, H, W, C), which on the CPU libtorch's convolutions and norms are faster
-/// with; they put out what they are given.
-pub(super) fn channels_last(x: &Tensor) -> Result<Tensor, TchError> {
-    let (images, channels, height, width) = x.size4()?;
-    if channels == 1 || height * width == 1 {
-        return Ok(x.shallow_clone());
-    }
-    // With three axes libtorch copies thrice as fast as with four.
-    x.f_view([images, channels, height * width])?
-        .f_transpose(1, 2)?
-        .f_contiguous()?
-        .f_view([images, height, width, channels])?
-        .f_permute([0, 3, 1, 2])
+/// A convolution's weights (O, I, H, W) in memory as (O, H, W, I).
+fn channels_last(weight: &Tensor) -> Result<Tensor, TchError> {
+    weight.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }
 
+/// Whether images (N, C, H, W) are in memory as (N, H, W, C).
 fn is_channels_last(x: &Tensor) -> bool {
     matches!((&x.size()[..], &x.stride()[..]), ([_, channels, ..], [_, 1, ..]) if *channels > 1)
 }
