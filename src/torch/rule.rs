@@ -100,7 +100,7 @@ impl Rule {
     /// What is remembered of each parameter: running averages of its shape, by PyTorch's names.
     pub fn averages(self) -> &'static [&'static str] {
         match self {
-            Self::Sgd { momentum, .. } if momentum == 0.0 => &[],
+            Self::Sgd { momentum: 0.0, .. } => &[],
             Self::Sgd { .. } => &["momentum_buffer"],
             Self::Adam { .. } | Self::Lamb { .. } => &["exp_avg", "exp_avg_sq"],
             Self::RmsProp { momentum, centered, .. } => match (momentum > 0.0, centered) {
