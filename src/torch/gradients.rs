@@ -73,7 +73,6 @@ pub(super) fn gradients<T>(
     checkpointing: bool,
     objective: impl FnOnce(&[Tensor]) -> Result<(T, Vec<Tensor>)>,
 ) -> Result<(T, BTreeMap<usize, Tensor>)> {
-    let walk = walk.for_gradients();
     let graph = walk.graph;
     let segments =
         if checkpointing { graph.segments(&walk.shapes, heads) } else { vec![graph.whole(heads)] };

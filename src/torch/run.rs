@@ -97,8 +97,8 @@ impl<'a> Walk<'a> {
         Ok(Self { graph, store, shapes, batch, mode, channels_last: false })
     }
 
-    /// The same in the layout in which gradients are computed fastest.
-    pub(super) fn for_gradients(self) -> Self {
+    /// The same in the layout in which steps are fastest. What rounding leaves is another than in that of the input.
+    pub(super) fn for_steps(self) -> Self {
         Self { channels_last: self.store.device() == Device::Cpu, ..self }
     }
 

@@ -68,7 +68,7 @@ pub fn train_step(
     let mut heads = vec![graph.output()];
     heads.extend(graph.auxiliary());
     let x = on_device(task.x, store)?;
-    let walk = Walk::new(graph, store, &x, &heads, task.manner.mode)?;
+    let walk = Walk::new(graph, store, &x, &heads, task.manner.mode)?.for_steps();
     fits(graph, walk.batch, task.targets)?;
     let at = format!("the loss of {}", graph.name());
     let targets = task.targets.tensor().and_then(|targets| targets.f_to_device(store.device()));
