@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -155,7 +154,7 @@ class Trainer:
             "seed": seed,
         }
         self._precision = {} if precision == "float32" else {"precision": precision}
-        self._state = State(run=secrets.token_hex(8))
+        self._state = State(run=os.urandom(8).hex())
         self._fit: _Fit | None = None
 
     @property
