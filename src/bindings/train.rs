@@ -10,7 +10,7 @@ use super::array::Shown;
 use super::errors::detached;
 use super::model::Model;
 use crate::error::Error;
-use crate::torch::{self, Clip, Manner, Mode, Rule, Task, Update, View};
+use crate::torch::{self, Clip, Manner, Mode, Precision, Rule, Task, Update, View};
 use crate::train::groups::{Group, Paces};
 
 /// What the Python classes `SGD`, `AdamW` and so on drive.
@@ -145,6 +145,7 @@ fn train_step(
     update: bool,
     clip_norm: Option<f64>,
     clip_value: Option<f64>,
+    precision: &str,
     seed: u64,
 ) -> PyResult<Outcome> {
     let py = x.py();
@@ -152,6 +153,7 @@ fn train_step(
     let x = View { shape: x.shape(), values: x.as_slice()? };
     let shown = Shown::new(y, &format!("the targets of {}", model.name))?;
     let targets = shown.targets()?;
+    let precision = Precision::parse(precision)?;
     let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
     detached(py, || {
         let mut state = model.write();
@@ -164,7 +166,7 @@ fn train_step(
             targets,
             loss: &loss.inner,
             auxiliary: loss.auxiliary,
-            manner: Manner { mode: Mode::Training { seed }, checkpointing },
+            manner: Manner { mode: Mode::Training { seed }, checkpointing, precision },
             share,
             update: update.then_some(Update { paces: &paces, clip }),
         };

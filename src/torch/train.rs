@@ -65,12 +65,13 @@ pub fn train_step(
     let mut heads = vec![graph.output()];
     heads.extend(graph.auxiliary());
     let x = on_device(task.x, store)?;
-    let walk = Walk::new(graph, store, &x, &heads, task.manner.mode)?;
+    let Manner { mode, checkpointing, precision } = task.manner;
+    let walk = Walk::new(graph, store, &x, &heads, mode)?.in_precision(precision);
     fits(graph, walk.batch, task.targets)?;
     let at = format!("the loss of {}", graph.name());
     let targets = task.targets.tensor().and_then(|targets| targets.f_to_device(store.device()));
     let targets = targets.map_err(failed(&at))?;
-    let (verdict, new) = gradients(walk, x, &heads, task.manner.checkpointing, |heads| {
+    let (verdict, new) = gradients(walk, x, &heads, checkpointing, |heads| {
         judge(task.loss, heads, &targets, task.auxiliary, task.share).map_err(failed(&at))
     })?;
 
