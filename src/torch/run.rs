@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::precision::{Precision, lowered};
 use super::store::{blob, copy_out};
@@ -81,10 +81,10 @@ pub(super) enum Pass {
 pub(super) struct Walk<'a> {
     pub graph: &'a Graph,
     pub store: &'a Store,
+    precision: Precision,
     pub shapes: Vec<Shape>,
     pub batch: usize,
     mode: Mode,
-    precision: Precision,
 }
 
 impl<'a> Walk<'a> {
@@ -102,12 +102,12 @@ impl<'a> Walk<'a> {
         Ok(Self { graph, store, shapes, batch, mode, precision: Precision::Float32 })
     }
 
-    pub(super) fn in_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
-    }
-
     pub(super) fn trains(&self) -> bool {
         self.mode != Mode::Evaluation
+    }
+
+    pub(super) fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Runs `nodes` one after the other. A value of theirs that is not `kept` goes after its last use.
@@ -473,7 +473,7 @@ fn lrn(lrn: &Lrn, x: &Tensor) -> Result<Tensor, TchError> {
     let (batch, channels, height, width) = x.size4()?;
     let size = lrn.size as i64;
     // torch.autocast lets libtorch average bfloat16 numbers as float32.
-    let squares = x.f_mul(x)?.f_to_kind(Kind::Float)?;
+    let squares = x.f_mul(x)?.f_to_kind(tch::Kind::Float)?;
     let squares = squares.f_view([batch, 1, channels, height, width])?;
     let padded = squares.f_constant_pad_nd([0, 0, 0, 0, size / 2, (size - 1) / 2])?;
     let mean = padded
