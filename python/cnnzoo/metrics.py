@@ -97,8 +97,8 @@ def evaluate(
     batches: Iterable[tuple[ArrayLike, ArrayLike]],
     *,
     loss: Loss | None = None,
+    precision: str = "float32",
     after: Callable[[int], None] = lambda _: None,
-    **options: Any,
 ) -> Metrics:
     """Run the network over batches of images whose classes are known.
 
@@ -106,8 +106,8 @@ def evaluate(
         model: In inference mode.
         batches: Images (N, C, H, W) and their integer classes (N,).
         loss: `CrossEntropy()` if not given; auxiliary classifiers do not run.
+        precision: `"float32"` or `"bfloat16"`, as in training.
         after: Called with the number of images after each batch.
-        **options: Of the run, such as `precision`.
 
     Raises:
         ArgumentError: There is no batch, or its targets are no classes.
@@ -122,7 +122,7 @@ def evaluate(
             raise ArgumentError(
                 f"evaluation: expected integer classes (N,), got {shown.dtype} {shown.shape}"
             )
-        mean, logits = _native.assess(model._engine, x, shown, loss=engine, **options)
+        mean, logits = _native.assess(model._engine, x, shown, loss=engine, precision=precision)
         np.add.at(confusion, (shown, logits.argmax(1)), 1)
         top5 += int((_rank(logits, shown) < 5).sum())  # noqa: PLR2004
         total += mean * len(shown)

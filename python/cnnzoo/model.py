@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,9 @@ from cnnzoo.prediction import Prediction, imagenet_labels, rank
 from cnnzoo.preprocess import COLOURS, Photo, Preprocess
 from cnnzoo.summary import Summary
 from cnnzoo.weights import LoadReport, Mismatch, choose_weights
+
+# What a network computes in.
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 # A list of paths is a list of photographs too.
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
@@ -150,13 +153,16 @@ class Model:
 
     # Running
 
-    def __call__(self, x: ArrayLike, *, exact: bool = False) -> NDArray[np.float32]:
+    def __call__(
+        self, x: ArrayLike, *, exact: bool = False, precision: Precision = "float32"
+    ) -> NDArray[np.float32]:
         """Run the network in inference mode.
 
         Args:
             x: Images (N, C, H, W) that `preprocess` or the like prepared: float32, float64 or
                 float16, in any memory layout. NaN passes through.
             exact: Run operator by operator as PyTorch would; today every run is.
+            precision: What the network computes in, as for `train_step`.
 
         Returns:
             Logits, float32 (N, num_classes); features (N, C) where `num_classes` is 0.
@@ -165,7 +171,7 @@ class Model:
             ShapeError: Another rank, other channels, no images, or images too small.
             TypeError: Another element type.
         """
-        return self._engine.run(x)[0]
+        return self._engine.run(x, precision=precision)[0]
 
     def features(self, x: ArrayLike, nodes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Compute the values of named nodes, and nothing that comes after them.
@@ -200,7 +206,13 @@ class Model:
         return self.graph.nodes()
 
     def vjp(
-        self, x: ArrayLike, cotangent: ArrayLike, *, training: bool = False, seed: int = 0
+        self,
+        x: ArrayLike,
+        cotangent: ArrayLike,
+        *,
+        training: bool = False,
+        precision: Precision = "float32",
+        seed: int = 0,
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """Run the network and pull a gradient of its output back to every trained parameter.
 
@@ -208,6 +220,7 @@ class Model:
             x: Images (N, C, H, W), as for a run.
             cotangent: The gradient of some loss by the output, of the output's shape.
             training: Use and track the batch's statistics in batch norm, and let dropout drop.
+            precision: What the network computes in, as for `train_step`.
             seed: From which dropout draws, each node on its own.
 
         Returns:
@@ -217,7 +230,7 @@ class Model:
             ShapeError: The cotangent's shape is not the output's, or, in training, a batch norm
                 sees a single value per channel.
         """
-        return self._engine.pull_back(x, cotangent, training, seed)
+        return self._engine.pull_back(x, cotangent, training, precision, seed)
 
     @overload
     def predict(self, image: Photo, *, top: int = 5) -> Prediction: ...
@@ -312,6 +325,7 @@ class Model:
         accumulate: int = 1,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        precision: Precision = "float32",
         seed: int | None = None,
     ) -> StepResult:
         """Move the parameters by the gradients of a batch.
@@ -324,6 +338,10 @@ class Model:
             accumulate: How many batches make an update, of their mean gradient.
             clip_norm: What the Euclidean norm of all gradients is cut to.
             clip_value: What each number of the gradients is cut to, up and down.
+            precision: What the network computes in. With `"bfloat16"`, convolutions, linear layers
+                and attention cast what they read and their weights to it, and the rest computes in
+                what it gets, as under `torch.autocast("cpu", torch.bfloat16)`; parameters, their
+                gradients, the loss and what the optimiser remembers stay float32.
             seed: From which dropout draws; the number of batches that the optimiser saw, if not
                 given.
 
@@ -357,6 +375,7 @@ class Model:
             update=update,
             clip_norm=clip_norm,
             clip_value=clip_value,
+            precision=precision,
             seed=optimizer._batches if seed is None else seed,
         )
         optimizer._batches += 1

@@ -30,6 +30,8 @@ from cnnzoo.schedules import Constant, Schedule
 
 Batches = Loader | Sequence[tuple[NDArray[Any], NDArray[Any]]]
 
+PRECISIONS = ("float32", "bfloat16")
+
 # Steps draw from seeds this far apart, so that no two runs of neighbouring seeds share one.
 STRIDE = 0x9E3779B97F4A7C15
 
@@ -132,8 +134,8 @@ class Trainer:
             )
         if ema is not None and not 0 <= ema < 1:
             raise ArgumentError(f"`ema`: expected a number of 0 to 1, without 1, got {ema}")
-        if precision not in {"float32", "bfloat16"}:
-            raise ArgumentError(f"`precision`: expected float32 or bfloat16, got {precision}")
+        if precision not in PRECISIONS:
+            raise ArgumentError(f"`precision`: expected {' or '.join(PRECISIONS)}, got {precision}")
         self.model = model
         self.optimizer = optimizer
         self.schedule = schedule or Constant()
@@ -153,7 +155,6 @@ class Trainer:
             "precision": precision,
             "seed": seed,
         }
-        self._precision = {} if precision == "float32" else {"precision": precision}
         self._state = State(run=os.urandom(8).hex())
         self._fit: _Fit | None = None
 
@@ -402,7 +403,7 @@ class Trainer:
             accumulate=options["accumulate"],
             clip_norm=options["clip_norm"],
             clip_value=options["clip_value"],
-            **self._precision,
+            precision=options["precision"],
             seed=(options["seed"] * STRIDE + state.step) % 2**64,
         )
         if not math.isfinite(result.loss):
@@ -442,7 +443,9 @@ class Trainer:
         if isinstance(validation, Loader):
             # Always the same pass.
             validation.set_epoch(0)
-        return evaluate(model, batches, loss=self.loss, after=after, **self._precision)
+        return evaluate(
+            model, batches, loss=self.loss, after=after, precision=self._options["precision"]
+        )
 
     def _note_best(self, fit: _Fit, row: EpochRow) -> None:
         state = self._state

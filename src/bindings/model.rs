@@ -17,7 +17,7 @@ use super::registry::parse_options;
 use crate::error::{Error, Result};
 use crate::families::{self, Edition, Options, Variant};
 use crate::graph::{self, NodeId, Parameter};
-use crate::torch::{self, Manner, Mode, Pullback, Store, Stored, View};
+use crate::torch::{self, Manner, Mode, Precision, Pullback, Store, Stored, View};
 use crate::train::groups;
 use crate::weights::init::Recipe;
 use crate::weights::keras;
@@ -205,19 +205,21 @@ impl Model {
     }
 
     /// The values of `nodes` for images `x` (N, C, H, W), or of the output where none are named.
-    #[pyo3(signature = (x, nodes=None))]
+    #[pyo3(signature = (x, nodes=None, precision="float32"))]
     fn run<'py>(
         &self,
         x: &Bound<'py, PyAny>,
         nodes: Option<Vec<String>>,
+        precision: &str,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let py = x.py();
+        let precision = Precision::parse(precision)?;
         let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
         let arrays = detached(py, || {
             let state = self.read();
             let wanted = state.nodes(nodes.as_deref())?;
-            torch::infer(&state.graph, state.store()?, view, &wanted)
+            torch::infer(&state.graph, state.store()?, view, &wanted, precision)
         })?;
         arrays.into_iter().map(|array| from_values(py, &array.shape, array.values)).collect()
     }
@@ -228,9 +230,11 @@ impl Model {
         x: &Bound<'py, PyAny>,
         cotangent: &Bound<'py, PyAny>,
         training: bool,
+        precision: &str,
         seed: u64,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyDict>)> {
         let py = x.py();
+        let precision = Precision::parse(precision)?;
         let x = self.images(x)?;
         let cotangent = floats(cotangent, &format!("the cotangent of {}", self.name), |_| Ok(()))?;
         let x = View { shape: x.shape(), values: x.as_slice()? };
@@ -240,7 +244,7 @@ impl Model {
             let checkpointing = state.options.checkpointing.unwrap_or(false);
             let (graph, store) = state.parts()?;
             let mode = if training { Mode::Training { seed } } else { Mode::Evaluation };
-            let manner = Manner { mode, checkpointing };
+            let manner = Manner { mode, checkpointing, precision };
             let Pullback { output, gradients } =
                 torch::pull_back(graph, store, x, cotangent, manner)?;
             let names: Vec<String> = gradients

@@ -10,7 +10,7 @@ use super::array::{Shown, from_values};
 use super::errors::detached;
 use super::model::Model;
 use crate::error::Error;
-use crate::torch::{self, Clip, Manner, Mode, Rule, Task, Update, View};
+use crate::torch::{self, Clip, Manner, Mode, Precision, Rule, Task, Update, View};
 use crate::train::groups::{Group, Paces};
 
 /// What the Python classes `SGD`, `AdamW` and so on drive.
@@ -145,12 +145,14 @@ fn train_step(
     update: bool,
     clip_norm: Option<f64>,
     clip_value: Option<f64>,
+    precision: &str,
     seed: u64,
 ) -> PyResult<Outcome> {
     let images = model.images(x)?;
     let x = View { shape: images.shape(), values: images.as_slice()? };
     let shown = Shown::new(y, &format!("the targets of {}", model.name))?;
     let targets = shown.targets()?;
+    let precision = Precision::parse(precision)?;
     let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
     detached(y.py(), || {
         let mut state = model.write();
@@ -163,7 +165,7 @@ fn train_step(
             targets,
             loss: &loss.inner,
             auxiliary: loss.auxiliary,
-            manner: Manner { mode: Mode::Training { seed }, checkpointing },
+            manner: Manner { mode: Mode::Training { seed }, checkpointing, precision },
             share,
             update: update.then_some(Update { paces: &paces, clip }),
         };
@@ -180,14 +182,16 @@ fn assess<'py>(
     x: &Bound<'py, PyAny>,
     y: &Bound<'py, PyAny>,
     loss: &Loss,
+    precision: &str,
 ) -> PyResult<(f64, Bound<'py, PyAny>)> {
     let images = model.images(x)?;
     let x = View { shape: images.shape(), values: images.as_slice()? };
     let shown = Shown::new(y, &format!("the targets of {}", model.name))?;
     let targets = shown.targets()?;
+    let precision = Precision::parse(precision)?;
     let (mean, logits) = detached(y.py(), || {
         let state = model.read();
-        torch::assess(state.graph(), state.store()?, x, targets, &loss.inner)
+        torch::assess(state.graph(), state.store()?, x, targets, &loss.inner, precision)
     })?;
     Ok((mean, from_values(y.py(), &logits.shape, logits.values)?))
 }

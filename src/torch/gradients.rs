@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tch::{Kind, Tensor};
 
+use super::precision::Precision;
 use super::run::{Array, Mode, Pass, Values, View, Walk, array, on_device};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
@@ -25,6 +26,7 @@ pub struct Manner {
     pub mode: Mode,
     /// Most values are computed twice instead of being kept.
     pub checkpointing: bool,
+    pub precision: Precision,
 }
 
 /// Runs `graph` on `x` and pulls `cotangent`, of the output's shape, back to every trained parameter.
@@ -41,7 +43,7 @@ pub fn pull_back(
     if manner.mode != Mode::Evaluation {
         wanted.extend(graph.auxiliary());
     }
-    let walk = Walk::new(graph, store, &x, &wanted, manner.mode)?;
+    let walk = Walk::new(graph, store, &x, &wanted, manner.mode)?.in_precision(manner.precision);
     let mut shape = vec![walk.batch];
     shape.extend(walk.shapes[output.index()].sizes());
     if shape != cotangent.shape {
@@ -139,7 +141,8 @@ impl Run<'_> {
         }
         let head = |id: &NodeId| {
             let value = values.get(id).unwrap_or_else(|| &self.values[id]);
-            value.f_detach().map_err(failed(self.at(*id)))
+            let logits = value.f_detach().and_then(|value| value.f_to_kind(Kind::Float));
+            logits.map_err(failed(self.at(*id)))
         };
         let (result, cotangents) = objective(&heads.iter().map(head).collect::<Result<Vec<_>>>()?)?;
         self.cotangents.extend(heads.iter().copied().zip(cotangents));

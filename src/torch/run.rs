@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tch::{Device, TchError, Tensor};
 
+use super::precision::{Precision, lowered};
 use super::store::{blob, copy_out};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
@@ -31,10 +32,16 @@ pub struct View<'a> {
 
 /// Runs `graph` on `x` (N, C, H, W) and returns the values of `wanted`, without recording gradients. Batch norm uses
 /// its running statistics.
-pub fn infer(graph: &Graph, store: &Store, x: View<'_>, wanted: &[NodeId]) -> Result<Vec<Array>> {
+pub fn infer(
+    graph: &Graph,
+    store: &Store,
+    x: View<'_>,
+    wanted: &[NodeId],
+    precision: Precision,
+) -> Result<Vec<Array>> {
     let _no_grad = tch::no_grad_guard();
     let x = on_device(x, store)?;
-    let walk = Walk::new(graph, store, &x, wanted, Mode::Evaluation)?;
+    let walk = Walk::new(graph, store, &x, wanted, Mode::Evaluation)?.in_precision(precision);
     let mut values = Values::from([(graph.image(), x)]);
     let nodes = graph.whole(wanted).nodes;
     walk.run(&nodes, &mut values, &wanted.iter().copied().collect(), Pass::First)?;
@@ -74,6 +81,7 @@ pub(super) enum Pass {
 pub(super) struct Walk<'a> {
     pub graph: &'a Graph,
     pub store: &'a Store,
+    precision: Precision,
     pub shapes: Vec<Shape>,
     pub batch: usize,
     mode: Mode,
@@ -94,7 +102,8 @@ impl<'a> Walk<'a> {
         if mode != Mode::Evaluation {
             enough_for_statistics(graph, store, batch, &shapes)?;
         }
-        Ok(Self { graph, store, shapes, batch, mode, channels_last: false })
+        let precision = Precision::Float32;
+        Ok(Self { graph, store, shapes, batch, mode, precision, channels_last: false })
     }
 
     /// The same in the layout in which steps are fastest. What rounding leaves is another than in that of the input.
@@ -104,6 +113,10 @@ impl<'a> Walk<'a> {
 
     pub(super) fn trains(&self) -> bool {
         self.mode != Mode::Evaluation
+    }
+
+    pub(super) fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Runs `nodes` one after the other. A value of theirs that is not `kept` goes after its last use.
@@ -164,6 +177,7 @@ impl<'a> Walk<'a> {
             arrays: self.store.of_node(id.index()),
             batch: self.batch as i64,
             mode: self.mode,
+            precision: self.precision,
             own_statistics: !training,
             tracking: training && pass == Pass::First,
             spare,
@@ -215,6 +229,7 @@ struct Step<'a> {
     arrays: &'a [Tensor],
     batch: i64,
     mode: Mode,
+    precision: Precision,
     /// Whether batch norm uses the statistics that it has, instead of the batch's.
     own_statistics: bool,
     /// Whether it changes them.
@@ -226,6 +241,12 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn run(&self, inputs: &[&Tensor]) -> Result<Tensor, TchError> {
+        if self.precision.lowers(&self.node.op) {
+            let (inputs, arrays) = (lowered(inputs)?, lowered(self.arrays)?);
+            let inputs: Vec<&Tensor> = inputs.iter().collect();
+            let step = Step { arrays: &arrays, precision: Precision::Float32, ..*self };
+            return step.run(&inputs);
+        }
         let Some(&x) = inputs.first() else {
             return self.arrays[0].f_expand([self.batch, -1, -1], false);
         };
@@ -514,7 +535,9 @@ fn multi_query_attention(op: &MultiQueryAttention, inputs: &[&Tensor]) -> Result
 fn lrn(lrn: &Lrn, x: &Tensor) -> Result<Tensor, TchError> {
     let (batch, channels, height, width) = x.size4()?;
     let size = lrn.size as i64;
-    let squares = x.f_mul(x)?.f_view([batch, 1, channels, height, width])?;
+    // torch.autocast lets libtorch average bfloat16 numbers as float32.
+    let squares = x.f_mul(x)?.f_to_kind(tch::Kind::Float)?;
+    let squares = squares.f_view([batch, 1, channels, height, width])?;
     let padded = squares.f_constant_pad_nd([0, 0, 0, 0, size / 2, (size - 1) / 2])?;
     let mean = padded
         .f_avg_pool3d([size, 1, 1], [1, 1, 1], [0, 0, 0], false, true, None)?

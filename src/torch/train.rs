@@ -8,6 +8,7 @@ use super::gradients::{Manner, gradients};
 use super::loss::{Loss, Targets, judge};
 use super::memory::keep_freed_memory;
 use super::optimizer::Optimizer;
+use super::precision::Precision;
 use super::rule::{Pace, total_norm};
 use super::run::{Array, View, Walk, infer, on_device};
 use super::store::blob;
@@ -68,12 +69,13 @@ pub fn train_step(
     let mut heads = vec![graph.output()];
     heads.extend(graph.auxiliary());
     let x = on_device(task.x, store)?;
-    let walk = Walk::new(graph, store, &x, &heads, task.manner.mode)?.for_steps();
+    let Manner { mode, checkpointing, precision } = task.manner;
+    let walk = Walk::new(graph, store, &x, &heads, mode)?.in_precision(precision).for_steps();
     fits(graph, walk.batch, task.targets)?;
     let at = format!("the loss of {}", graph.name());
     let targets = task.targets.tensor().and_then(|targets| targets.f_to_device(store.device()));
     let targets = targets.map_err(failed(&at))?;
-    let (verdict, new) = gradients(walk, x, &heads, task.manner.checkpointing, |heads| {
+    let (verdict, new) = gradients(walk, x, &heads, checkpointing, |heads| {
         judge(task.loss, heads, &targets, task.auxiliary, task.share).map_err(failed(&at))
     })?;
 
@@ -99,9 +101,10 @@ pub fn assess(
     x: View<'_>,
     targets: Targets<'_>,
     loss: &Loss,
+    precision: Precision,
 ) -> Result<(f64, Array)> {
     fits(graph, x.shape.first().copied().unwrap_or(0), targets)?;
-    let mut outputs = infer(graph, store, x, &[graph.output()])?;
+    let mut outputs = infer(graph, store, x, &[graph.output()], precision)?;
     let Some(logits) = outputs.pop() else { unreachable!("one was asked for") };
     let tensor = blob(&logits.values, &logits.shape)?;
     let mean = targets.tensor().and_then(|targets| loss.of(&tensor, &targets)?.f_double_value(&[]));

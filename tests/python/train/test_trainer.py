@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 import cnnzoo as cz
-from tolerance import ROUNDING_OF_GRADIENTS, difference
+from tolerance import ROUNDING_OF_GRADIENTS, STATISTICAL, difference
 from train.small_run import loaders, pictures, trainer
 
 CLASSES = 10
@@ -258,6 +258,28 @@ def test_control_c_works_again_after_a_fit() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_run_in_bfloat16_learns_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    def runs(precision: str, folder: Path | None) -> cz.Trainer:
+        model = cz.create_model("resnet20", num_classes=4, seed=1)
+        optimizer = cz.SGD(model, lr=0.02, momentum=0.9)
+        one = cz.Trainer(model, optimizer=optimizer, precision=precision)
+        one.fit(*loaders(), epochs=3, progress=False, checkpoint=folder)
+        return one
+
+    train, validation = loaders()
+    one, exact = runs("bfloat16", tmp_path), runs("float32", None)
+    assert one.history[-1].train_loss < 0.7 * one.history[0].train_loss
+    assert {values.dtype.name for values in one.model.state_dict().values()} == {"float32", "int64"}
+    again = cz.Trainer.resume(tmp_path, train, validation, progress=False)
+    for trainer in (one, again):
+        trainer.fit(train, validation, epochs=1, progress=False)
+    first, second = one.model.state_dict(), again.model.state_dict()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    # The first losses differ by what bfloat16 rounds, and do differ.
+    apart = abs(one.history[0].train_loss - exact.history[0].train_loss)
+    assert 0 < apart < STATISTICAL * exact.history[0].train_loss
 
 
 def test_data_sets_are_evaluated_alike_each_time() -> None:
