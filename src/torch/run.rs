@@ -224,6 +224,7 @@ fn enough_for_statistics(
 }
 
 /// One node about to run.
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 struct Step<'a> {
     node: &'a Node,
     arrays: &'a [Tensor],
@@ -261,6 +262,9 @@ impl Step<'_> {
             Op::BatchNorm(op) => self.batch_norm(op, x),
             Op::GroupNorm(op) => {
                 let groups = op.groups as i64;
+                // In channels_last libtorch writes to the gradients that nobody wants too, and there is no memory for them.
+                let wanted = x.requires_grad() && self.arrays.iter().all(Tensor::requires_grad);
+                let x = if wanted { x.shallow_clone() } else { x.f_contiguous()? };
                 x.f_group_norm(groups, self.arrays.first(), self.arrays.get(1), op.eps, true)
             }
             Op::LayerNorm(op) => {

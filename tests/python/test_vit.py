@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tolerance import ROUNDING, difference
 
 TINY = "vit_tiny_patch16_224"
 DISTILLED = "deit_tiny_distilled_patch16_224"
+SEED = 11
 
 
 @pytest.mark.parametrize("name", [TINY, DISTILLED])
@@ -94,11 +96,39 @@ def test_preprocess_cuts_to_the_image_size() -> None:
     assert len(model.predict(photo)) == 5
 
 
-class DropInOrder(torch.nn.Dropout):
-    """Dropout that draws image by image; torchvision's attention lays its values out otherwise."""
+def kept(line: str, shape: torch.Size) -> torch.Tensor:
+    """What a dropout or drop path of ours, alone in a graph, multiplies values of this shape by."""
+    node, _, rest = line.partition(" = ")
+    op, rate = rest.partition("(")[0], rest.rpartition(" rate=")[2]
+    size = f"channels={shape[1:].numel()} height=1 width=1"
+    lines = ["graph kept", f"input = input() {size}", f"{node} = {op}(input) rate={rate}"]
+    graph = cz.Graph.parse("\n".join([*lines, f"f = flatten({node})", "output f"]))
+    ones = np.ones((shape[0], shape[1:].numel(), 1, 1), np.float32)
+    model = cz.Model.from_graph(graph)
+    values, _ = model.vjp(ones, ones[..., 0, 0], training=True, seed=SEED)
+    return torch.from_numpy(values).view(shape)
+
+
+class Dropping(torch.nn.Module):
+    """Drops what the next node of ours drops."""
+
+    def __init__(self, lines: Iterator[str], rate: float) -> None:
+        super().__init__()
+        self.lines = lines
+        self.rate = rate
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.contiguous())
+        line = next(self.lines)
+        assert float(line.rpartition(" rate=")[2]) == pytest.approx(self.rate)
+        return x * kept(line, x.shape)
+
+
+def drop_as_ours(module: torch.nn.Module, lines: Iterator[str]) -> None:
+    """Replace every dropout and drop path that has a rate."""
+    for name, part in module.named_children():
+        if rate := getattr(part, "p", 0) or getattr(part, "drop_prob", 0):
+            setattr(module, name, Dropping(lines, rate))
+        drop_as_ours(part, lines)
 
 
 @pytest.mark.parametrize(
@@ -113,19 +143,19 @@ class DropInOrder(torch.nn.Dropout):
 def test_rates_drop_where_the_source_drops(
     edition: Edition, theirs: dict[str, Any], rates: dict[str, Any]
 ) -> None:
-    """Both draw from libtorch's generator, so with one seed both drop the same values."""
+    """One after the other, each with the same rate, at the same place."""
     reference = build_reference(edition, image_size=96, **(theirs or rates))
-    if edition.source == "torchvision":
-        assert isinstance(reference, TorchReference)
-        for block in reference.module.get_submodule("encoder.layers").children():
-            block.dropout = DropInOrder(theirs["dropout"])
+    assert isinstance(reference, TorchReference)
     model = edition.create(image_size=96, **rates)
     model.load_state_dict(reference.state())
+    text = str(model.graph).splitlines()
+    lines = [line for line in text if " = drop" in line and not line.endswith(" rate=0.0")]
+    left = iter(lines)
+    drop_as_ours(reference.module, left)
     x = images((96, 96), 4)
-    torch.manual_seed(11)
     expected = reference.run(x, training=True).detach().numpy()
-    torch.manual_seed(11)
-    logits, _ = model.vjp(x, np.ones_like(expected), training=True)
+    assert list(left) == []
+    logits, _ = model.vjp(x, np.ones_like(expected), training=True, seed=SEED)
     assert difference(logits, expected) <= ROUNDING
     assert difference(model(x), expected) > 0.01
 

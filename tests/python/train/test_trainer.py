@@ -273,8 +273,8 @@ def test_a_run_in_bfloat16_learns_and_resumes_to_the_same_bits(tmp_path: Path) -
     assert one.history[-1].train_loss < 0.7 * one.history[0].train_loss
     assert {values.dtype.name for values in one.model.state_dict().values()} == {"float32", "int64"}
     again = cz.Trainer.resume(tmp_path, train, validation, progress=False)
-    for trainer in (one, again):
-        trainer.fit(train, validation, epochs=1, progress=False)
+    for either in (one, again):
+        either.fit(train, validation, epochs=1, progress=False)
     first, second = one.model.state_dict(), again.model.state_dict()
     assert all(np.array_equal(first[name], second[name]) for name in first)
     # The first losses differ by what bfloat16 rounds, and do differ.
