@@ -48,7 +48,9 @@ class Bar:
 
 
 def _in_notebook() -> bool:
-    return "ipykernel" in sys.modules
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return hasattr(shell, "kernel")
 
 
 def _kind() -> Any:
