@@ -102,12 +102,8 @@ class TorchReference:
 
     def run(self, x: Array, *, training: bool) -> torch.Tensor:
         self.module.train(training)
-        images = torch.from_numpy(x)
-        if training:
-            # As ours: in another layout the same sums round otherwise.
-            images = images.contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(training):
-            output = self.module(images)
+            output = self.module(channels_last(x) if training else torch.from_numpy(x))
         # Networks with auxiliary classifiers put out a tuple in training, the main logits first.
         return output if isinstance(output, torch.Tensor) else output[0]
 
@@ -473,6 +469,11 @@ def smallest() -> list[Edition]:
         if edition.info.macs < known.info.macs:
             found[edition.info.family] = edition
     return list(found.values())
+
+
+def channels_last(x: Array) -> torch.Tensor:
+    """Images in the layout of our training steps: in another one the same sums round otherwise."""
+    return torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
 
 
 def images(size: tuple[int, int], batch: int, seed: int = 0) -> Array:

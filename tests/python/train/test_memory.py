@@ -101,7 +101,9 @@ def test_nothing_is_overwritten_that_is_read_again(lines: list[str], original: O
 @pytest.mark.parametrize("norm", ["batch_norm", "group_norm", "layer_norm"])
 def test_a_norm_is_trained_behind_a_frozen_convolution(norm: str) -> None:
     """Libtorch's group norm ends the process where an image in channels_last records nothing."""
-    text = "graph test\ninput = input() channels=3 height=8 width=8\na = conv(input) out=8 kernel=3\n"
+    text = (
+        "graph test\ninput = input() channels=3 height=8 width=8\na = conv(input) out=8 kernel=3\n"
+    )
     if norm == "layer_norm":
         text += "t = tokens(a)\nb = layer_norm(t)\nf = take(b)\noutput f"
     else:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 import cnnzoo as cz
-from reference import images
+from reference import channels_last, images
 from tolerance import ROUNDING, difference
 
 GRAPH = """graph small
@@ -362,7 +362,7 @@ def test_a_frozen_batch_norm_uses_its_running_statistics() -> None:
     for seed in range(3):
         x, y = images((64, 64), 4, seed=seed), np.arange(4)
         result = model.train_step(x, y, ours)
-        loss = functional.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y))
+        loss = functional.cross_entropy(module(channels_last(x)), torch.from_numpy(y))
         theirs.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         theirs.step()
