@@ -23,6 +23,8 @@ pub struct Optimizer {
 impl Drop for Optimizer {
     /// Training is over.
     fn drop(&mut self) {
+        self.states.clear();
+        self.waiting.clear();
         give_back_freed_memory();
     }
 }

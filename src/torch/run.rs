@@ -262,9 +262,9 @@ impl Step<'_> {
             Op::BatchNorm(op) => self.batch_norm(op, x),
             Op::GroupNorm(op) => {
                 let groups = op.groups as i64;
-                // In channels_last libtorch writes to the gradients that nobody wants too, and there is no memory for them.
-                let wanted = x.requires_grad() && self.arrays.iter().all(Tensor::requires_grad);
-                let x = if wanted { x.shallow_clone() } else { x.f_contiguous()? };
+                // Where only its parameters are trained, libtorch 2.13 writes the gradient of an image in channels_last to
+                // a null pointer.
+                let x = if x.requires_grad() { x.shallow_clone() } else { x.f_contiguous()? };
                 x.f_group_norm(groups, self.arrays.first(), self.arrays.get(1), op.eps, true)
             }
             Op::LayerNorm(op) => {

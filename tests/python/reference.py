@@ -471,6 +471,11 @@ def smallest() -> list[Edition]:
     return list(found.values())
 
 
+def channels_last(x: Array) -> torch.Tensor:
+    """Images in the layout of our training steps: in another one the same sums round otherwise."""
+    return torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
+
+
 def images(size: tuple[int, int], batch: int, seed: int = 0) -> Array:
     """Random images (batch, 3, height, width)."""
     generator = np.random.default_rng(seed)

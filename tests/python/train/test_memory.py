@@ -1,4 +1,4 @@
-"""What a training step does with memory: what it writes over, what it keeps, what it gives back."""
+"""What a training step does with memory: its layout, what it writes over, keeps and gives back."""
 
 from __future__ import annotations
 
@@ -96,6 +96,27 @@ def test_nothing_is_overwritten_that_is_read_again(lines: list[str], original: O
         assert parameter.grad is not None
         assert difference(gradients[name], parameter.grad.numpy()) <= ROUNDING_OF_GRADIENTS, name
     np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("norm", ["batch_norm", "group_norm", "layer_norm"])
+def test_a_norm_is_trained_behind_a_frozen_convolution(norm: str) -> None:
+    """Libtorch's group norm ends the process where an image in channels_last records nothing."""
+    text = (
+        "graph test\ninput = input() channels=3 height=8 width=8\na = conv(input) out=8 kernel=3\n"
+    )
+    if norm == "layer_norm":
+        text += "t = tokens(a)\nb = layer_norm(t)\nf = take(b)\noutput f"
+    else:
+        groups = " groups=2" if norm == "group_norm" else ""
+        text += f"b = {norm}(a){groups}\np = adaptive_pool(b)\nf = flatten(p)\noutput f"
+    model = cz.Model.from_graph(cz.Graph.parse(text))
+    x, cotangent = images((8, 8), 3), np.ones((3, 8), np.float32)
+    _, expected = model.vjp(x, cotangent, training=True)
+    model.freeze("a*")
+    _, gradients = model.vjp(x, cotangent, training=True)
+    assert set(gradients) == {"b.weight", "b.bias"}
+    for name, gradient in gradients.items():
+        assert difference(gradient, expected[name], floor=1.0) <= ROUNDING_OF_GRADIENTS
 
 
 # Prints how many pages a later step touches for the first time, and how many MiB the process uses

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 import cnnzoo as cz
-from reference import images
+from reference import channels_last, images
 from tolerance import ROUNDING, difference
 
 GRAPH = """graph small
@@ -393,9 +393,7 @@ def test_a_frozen_batch_norm_uses_its_running_statistics() -> None:
     for seed in range(3):
         x, y = images((64, 64), 4, seed=seed), np.arange(4)
         result = model.train_step(x, y, ours)
-        # In the layout in which ours trains, so that what they round is alike.
-        laid_out = torch.from_numpy(x).to(memory_format=torch.channels_last)
-        loss = functional.cross_entropy(module(laid_out), torch.from_numpy(y))
+        loss = functional.cross_entropy(module(channels_last(x)), torch.from_numpy(y))
         theirs.zero_grad()
         loss.backward()
         theirs.step()

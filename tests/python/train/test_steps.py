@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import timm.optim.lamb
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
 import cnnzoo as cz
-from reference import Edition, build_module, images, smallest
+from reference import Edition, build_module, channels_last, images, smallest
 from tolerance import ROUNDING, STATISTICAL, difference
 
 CLASSES = 10
@@ -141,11 +140,6 @@ def twins(edition: Edition) -> tuple[cz.Model, torch.nn.Module, int]:
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
     return model, module.train(), size
-
-
-def channels_last(x: NDArray[np.float32]) -> torch.Tensor:
-    """Images in the layout that our steps use too: in another one the same sums round otherwise."""
-    return torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
 
 
 def torch_loss(module: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
