@@ -499,11 +499,11 @@ def resident() -> int:
 
 
 def test_a_slow_consumer_bounds_the_memory() -> None:
-    """Batches of 12 MB each: three are ahead, and no more however long one waits.
+    """Three batches are ahead, and no more however long one waits, beside which all else is small.
 
     What was taken and let go is not held either.
     """
-    side, samples, size = 512, 200, 4
+    side, samples, size = 256, 640, 64
     x = np.zeros((samples, side, side, 3), np.uint8)
     dataset = cz.data.Arrays(x, np.zeros(samples, int))
     loader = cz.data.Loader(dataset, batch_size=size, threads=4, prefetch=3)
@@ -512,7 +512,7 @@ def test_a_slow_consumer_bounds_the_memory() -> None:
     batches = iter(loader)
     taken = next(batches)
     del taken
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     # Grown to what is expected, and then still for a while.
     grown, since = 0, time.monotonic()
     while time.monotonic() < end:
@@ -520,9 +520,9 @@ def test_a_slow_consumer_bounds_the_memory() -> None:
         now = resident() - before
         if abs(now - grown) > batch // 20:
             grown, since = now, time.monotonic()
-        elif grown > 2.7 * batch and time.monotonic() - since > 0.5:
+        elif grown > 2.8 * batch and time.monotonic() - since > 0.5:
             break
-    assert 2.7 * batch < grown < 4 * batch
+    assert 2.8 * batch < grown < 3.8 * batch
     del batches
 
 
