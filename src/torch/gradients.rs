@@ -203,7 +203,9 @@ impl Run<'_> {
                 continue;
             };
             if value.requires_grad() {
-                let scalar = value.f_mul(&cotangent).and_then(|product| product.f_sum(Kind::Float));
+                // In the numbers that it has: a cast would lay its gradient out anew.
+                let scalar =
+                    value.f_mul(&cotangent).and_then(|product| product.f_sum(product.f_kind()?));
                 scalars.push(scalar.map_err(failed(self.at(*id)))?);
             }
         }
