@@ -94,9 +94,12 @@ class JsonLines(Callback):
     def on_start(self, trainer: Trainer) -> None:
         """Open the file, and keep what belongs to the run."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = _kept(self.path, trainer.step) if trainer.step and self.path.exists() else ""
-        self._out = self.path.open("w", encoding="utf-8")
-        self._write_text(kept)
+        kept = _kept(self.path, trainer) if trainer.step and self.path.exists() else ""
+        # A run that is killed here loses nothing.
+        beside = self.path.with_name(f".{self.path.name}.tmp")
+        beside.write_text(kept, encoding="utf-8")
+        beside.replace(self.path)
+        self._out = self.path.open("a", encoding="utf-8")
 
     def on_step(self, trainer: Trainer, result: StepResult) -> None:
         """Write a line, if it is time."""
@@ -114,11 +117,8 @@ class JsonLines(Callback):
             self._out = None
 
     def _write(self, values: dict[str, Any]) -> None:
-        self._write_text(json.dumps(values) + "\n")
-
-    def _write_text(self, text: str) -> None:
         if self._out is not None:
-            self._out.write(text)
+            self._out.write(json.dumps(values) + "\n")
             self._out.flush()
 
 
@@ -194,14 +194,18 @@ def monitored(row: EpochRow, monitor: str) -> float:
     return value
 
 
-def _kept(path: Path, step: int) -> str:
-    """The lines of a log up to a step; one that was cut off is left out."""
+def _kept(path: Path, trainer: Trainer) -> str:
+    """The lines of a log up to where a run stands; one that was cut off is left out."""
+    step, epochs = trainer.step, len(trainer.history)
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             values = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if isinstance(values, dict) and values.get("step", step + 1) <= step:
+        if not isinstance(values, dict):
+            continue
+        # The row of an epoch comes before its checkpoint, and after that of its last batch.
+        if values.get("step", step + 1) <= step and values.get("epoch", 0) <= epochs:
             lines.append(line + "\n")
     return "".join(lines)

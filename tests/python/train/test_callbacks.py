@@ -36,6 +36,29 @@ def test_another_run_begins_its_log_anew(tmp_path: Path) -> None:
     assert len(log.read_text().splitlines()) == 1
 
 
+def test_a_log_goes_on_where_the_run_does(tmp_path: Path) -> None:
+    """A row that was written, of an epoch whose checkpoint was not, is written again, and once."""
+    log, saved = tmp_path / "run.jsonl", tmp_path / "run.safetensors"
+
+    class SavesBeforeTheRow(Callback):
+        def on_step(self, trainer: cz.Trainer, result: cz.StepResult) -> None:
+            if trainer.step == 2 * STEPS:
+                trainer.save(saved)
+
+    logs = [JsonLines(log, every=1)]
+    trainer().fit(*loaders(), epochs=3, progress=False, callbacks=[*logs, SavesBeforeTheRow()])
+
+    def steps() -> list[int]:
+        return [json.loads(line)["step"] for line in log.read_text().splitlines()]
+
+    whole = steps()
+    with log.open("a") as cut:
+        cut.write('{"step": 22, "lo')
+    cz.Trainer.resume(saved, *loaders(), progress=False, callbacks=logs)
+    assert steps() == whole
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
 def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     history = trainer().fit(
         *loaders(), epochs=2, progress=False, callbacks=[TensorBoard(tmp_path, every=2)]
