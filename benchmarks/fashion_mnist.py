@@ -65,16 +65,11 @@ class Run:
 
 def train_ours(model: cz.Model, run: Run) -> None:
     """Train, and tell of each epoch."""
-    loader, schedule = run.loader(), cz.OneCycle()
     optimizer = cz.SGD(
         model, lr=run.lr, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY
     )
-    for epoch in range(run.epochs):
-        losses = []
-        for number, (x, y) in enumerate(loader):
-            optimizer.lr = schedule.lr(run.lr, epoch + number / len(loader), run.epochs)
-            losses.append(model.train_step(x, y, optimizer).loss)
-        tell("cnnzoo", epoch, losses)
+    trainer = cz.Trainer(model, optimizer=optimizer, schedule=cz.OneCycle())
+    trainer.fit(run.loader(), epochs=run.epochs)
 
 
 def test_ours(model: cz.Model, run: Run) -> float:
@@ -165,7 +160,7 @@ def train_torch(model: nn.Module, run: Run) -> None:
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
-        tell("PyTorch", epoch, losses)
+        print(f"PyTorch, epoch {epoch + 1}: mean loss {np.mean(losses):.4f}", flush=True)
 
 
 @torch.inference_mode()
@@ -183,11 +178,6 @@ def share(batches: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> float:
     """Of answers that are right."""
     right = np.concatenate([answers == labels for answers, labels in batches])
     return float(right.mean())
-
-
-def tell(side: str, epoch: int, losses: list[float]) -> None:
-    """One line an epoch, for whoever waits."""
-    print(f"{side:8} epoch {epoch + 1}: mean loss {np.mean(losses):.4f}", flush=True)
 
 
 def check_logits(ours: cz.Model, theirs: nn.Module, run: Run) -> float:

@@ -56,41 +56,32 @@ class Run:
         )
 
 
-def fit(model: cz.Model, run: Run, *, epochs: int, lr: float) -> None:
-    """Train what is not frozen."""
-    loader, schedule = run.loader(run.train, train=True), cz.OneCycle()
+def trainer_of(model: cz.Model, *, lr: float) -> cz.Trainer:
+    """What trains what is not frozen."""
     optimizer = cz.AdamW(model, lr=lr, weight_decay=0.01)
-    for epoch in range(epochs):
-        losses = []
-        for number, (x, y) in enumerate(loader):
-            optimizer.lr = schedule.lr(lr, epoch + number / len(loader), epochs)
-            losses.append(model.train_step(x, y, optimizer).loss)
-        print(f"  epoch {epoch + 1}: mean loss {np.mean(losses):.3f}", flush=True)
+    return cz.Trainer(model, optimizer=optimizer, schedule=cz.OneCycle())
 
 
-def accuracy(model: cz.Model, run: Run) -> float:
-    """The share of the test pictures that is named right."""
-    loader = run.loader(run.test, train=False)
-    return float(np.mean(np.concatenate([model(x).argmax(axis=1) == y for x, y in loader])))
-
-
-def transferred(run: Run) -> cz.Model:
+def transferred(run: Run) -> cz.Trainer:
     """A new classifier on a frozen trunk first, then all of it with a smaller rate."""
     model = cz.create_model(NAME, weights="default", image_size=run.image_size)
     model.reset_classifier(num_classes=run.train.num_classes, seed=run.seed)
+    batches = run.loader(run.train, train=True)
     model.freeze().unfreeze("classifier")
-    fit(model, run, epochs=run.head_epochs, lr=5e-3)
+    trainer_of(model, lr=5e-3).fit(batches, epochs=run.head_epochs)
     model.unfreeze()
-    fit(model, run, epochs=run.epochs - run.head_epochs, lr=1e-3)
-    return model
+    trainer = trainer_of(model, lr=1e-3)
+    trainer.fit(batches, epochs=run.epochs - run.head_epochs)
+    return trainer
 
 
-def from_scratch(run: Run) -> cz.Model:
+def from_scratch(run: Run) -> cz.Trainer:
     """Random parameters, all of them trained from the beginning."""
     model = cz.create_model(NAME, image_size=run.image_size, seed=run.seed)
     model.reset_classifier(num_classes=run.train.num_classes, seed=run.seed)
-    fit(model, run, epochs=run.epochs, lr=3e-3)
-    return model
+    trainer = trainer_of(model, lr=3e-3)
+    trainer.fit(run.loader(run.train, train=True), epochs=run.epochs)
+    return trainer
 
 
 def few(dataset: cz.data.Dataset, each: int) -> cz.data.Dataset:
@@ -130,16 +121,17 @@ def main() -> None:
         f"torch {torch.__version__}, Python {sys.version.split()[0]}"
     )
     rows = []
-    kinds: dict[str, Callable[[Run], cz.Model]] = {
+    kinds: dict[str, Callable[[Run], cz.Trainer]] = {
         "pretrained": transferred,
         "from scratch": from_scratch,
     }
     for kind, train in kinds.items():
         print(f"\n{kind}")
         began = time.perf_counter()
-        model = train(run)
+        trainer = train(run)
         took = time.perf_counter() - began
-        rows.append((kind, accuracy(model, run), took))
+        tested = trainer.evaluate(run.loader(run.test, train=False))
+        rows.append((kind, tested.top1, took))
     print(f"\n{'':14} {'accuracy':>9} {'training':>10}")
     for kind, share, took in rows:
         print(f"{kind:14} {share:9.1%} {took:8.0f} s")

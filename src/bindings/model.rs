@@ -17,7 +17,7 @@ use super::registry::parse_options;
 use crate::error::{Error, Result};
 use crate::families::{self, Edition, Options, Variant};
 use crate::graph::{self, NodeId, Parameter};
-use crate::torch::{self, Manner, Mode, Precision, Pullback, Store, Stored, View};
+use crate::torch::{self, Layout, Manner, Mode, Precision, Pullback, Store, Stored, View};
 use crate::train::groups;
 use crate::weights::init::Recipe;
 use crate::weights::keras;
@@ -107,6 +107,18 @@ fn read_only(graph: &graph::Graph) -> Error {
 impl Model {
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What inference reads: the weights in the layout in which they came, to which training steps do not keep.
+    pub(super) fn settled(&self) -> Result<RwLockReadGuard<'_, State>> {
+        loop {
+            let state = self.read();
+            if state.store()?.layout() == Layout::ChannelsFirst {
+                return Ok(state);
+            }
+            drop(state);
+            self.write().parts()?.1.lay_out(Layout::ChannelsFirst)?;
+        }
     }
 
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
@@ -217,7 +229,7 @@ impl Model {
         let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
         let arrays = detached(py, || {
-            let state = self.read();
+            let state = self.settled()?;
             let wanted = state.nodes(nodes.as_deref())?;
             torch::infer(&state.graph, state.store()?, view, &wanted, precision)
         })?;

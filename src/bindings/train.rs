@@ -190,7 +190,7 @@ fn assess<'py>(
     let targets = shown.targets()?;
     let precision = Precision::parse(precision)?;
     let (mean, logits) = detached(y.py(), || {
-        let state = model.read();
+        let state = model.settled()?;
         torch::assess(state.graph(), state.store()?, x, targets, &loss.inner, precision)
     })?;
     Ok((mean, from_values(y.py(), &logits.shape, logits.values)?))

@@ -47,9 +47,18 @@ impl Graph {
         self.segment(nodes.collect())
     }
 
+    /// What `wanted` depends on, in the order in which it runs: an auxiliary classifier follows what it reads, wherever
+    /// a checkpoint has it. Its gradients are then due late, when much of the network's memory is free again.
     fn to_run(&self, wanted: &[NodeId]) -> Vec<NodeId> {
-        let needed = self.needed_for(wanted);
-        self.ids().skip(1).filter(|id| needed[id.index()]).collect()
+        let (needed, on_the_way) = (self.needed_for(wanted), self.needed_for(&[self.output()]));
+        let mut follows: Vec<usize> = Vec::with_capacity(needed.len());
+        for id in self.ids() {
+            let inputs = self.node(id).inputs.iter().map(|input| follows[input.index()]);
+            follows.push(inputs.max().filter(|_| !on_the_way[id.index()]).unwrap_or(id.index()));
+        }
+        let mut nodes: Vec<NodeId> = self.ids().skip(1).filter(|id| needed[id.index()]).collect();
+        nodes.sort_by_key(|id| follows[id.index()]);
+        nodes
     }
 
     fn segment(&self, nodes: Vec<NodeId>) -> Segment {
@@ -190,6 +199,26 @@ mod tests {
             (0..100).map(|at| Value { bytes: 8, last_use: (at + 1).min(99) }).collect();
         let cuts = cuts(&steps);
         assert!((8..13).contains(&(cuts.len() + 1)), "{cuts:?}");
+    }
+
+    #[test]
+    fn auxiliary_classifiers_run_right_after_what_they_read() {
+        let mut graph = Builder::new("trunk", Input { channels: 4, height: 8, width: 8 });
+        let conv = Conv { out: 4, ..Conv::default() };
+        let first = graph.add("first", conv.clone(), graph.input());
+        let second = graph.add("second", conv.clone(), first);
+        let third = graph.add("third", conv.clone(), second);
+        let head = graph.add("head", conv.clone(), first);
+        let logits = graph.add("logits", Function::Relu, head);
+        let other = graph.add("other", conv, second);
+        graph.auxiliary(logits);
+        graph.auxiliary(other);
+        let graph = graph.finish(third).unwrap();
+        assert_eq!(
+            graph.whole(&[third, logits, other]).nodes,
+            [first, head, logits, second, other, third]
+        );
+        assert_eq!(graph.whole(&[third]).nodes, [first, second, third]);
     }
 
     #[test]

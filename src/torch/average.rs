@@ -18,6 +18,7 @@ impl Store {
             });
         }
         self.same_arrays(other)?;
+        self.lay_out(other.layout())?;
         let _no_grad = tch::no_grad_guard();
         let pairs = self.tensors().iter().zip(other.tensors());
         for (parameter, (tensor, other)) in self.parameters().iter().zip(pairs) {

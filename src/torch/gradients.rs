@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 
 use super::precision::Precision;
 use super::run::{Array, Mode, Pass, Values, View, Walk, array, on_device};
-use super::{Store, failed};
+use super::{Layout, Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Segment};
 
@@ -37,6 +37,7 @@ pub fn pull_back(
     cotangent: View<'_>,
     manner: Manner,
 ) -> Result<Pullback> {
+    store.lay_out(Layout::ChannelsFirst)?;
     let output = graph.output();
     let x = on_device(x, store)?;
     let mut wanted = vec![output];

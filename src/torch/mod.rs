@@ -22,7 +22,7 @@ pub use optimizer::{Memory, Optimizer};
 pub use precision::Precision;
 pub use rule::{Pace, Rule};
 pub use run::{Array, Mode, View, infer};
-pub use store::{Store, Stored};
+pub use store::{Layout, Store, Stored};
 pub use train::{Clip, Outcome, Task, Update, assess, train_step};
 
 use std::fmt::Display;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::memory::give_back_freed_memory;
 use super::rule::{Group, Pace, Rule};
@@ -107,8 +107,7 @@ impl Optimizer {
             for (of_every, average) in group.averages.iter_mut().zip(&state.averages) {
                 of_every.push(average.shallow_clone());
             }
-            // The kernels go through memory from its beginning, where parameters lie without gaps.
-            group.gradients.push(gradient.f_contiguous().map_err(failed(name))?);
+            group.gradients.push(laid_out_like(&parameter, gradient).map_err(failed(name))?);
             group.parameters.push(parameter);
         }
         for (pace, mut group) in groups.into_values() {
@@ -130,6 +129,9 @@ impl Optimizer {
             self.states.insert(name.to_owned(), State { steps: 0, averages });
         }
         let Some(state) = self.states.get_mut(name) else { unreachable!("it was put there") };
+        for average in &mut state.averages {
+            *average = laid_out_like(parameter, average.shallow_clone()).map_err(failed(name))?;
+        }
         state.steps += 1;
         Ok(state)
     }
@@ -195,4 +197,19 @@ impl Optimizer {
         (self.states, self.waiting) = (states, sums);
         Ok(())
     }
+}
+
+/// The same numbers, which lie in memory as those of `parameter` do: the kernels go through both from the beginning.
+fn laid_out_like(parameter: &Tensor, tensor: Tensor) -> Result<Tensor, TchError> {
+    // Along an axis of size 1 nothing is stepped over.
+    let strides = |of: &Tensor| {
+        let axes = of.stride().into_iter().zip(of.size()).filter(|&(_, size)| size > 1);
+        axes.map(|(stride, _)| stride).collect::<Vec<_>>()
+    };
+    if strides(&tensor) == strides(parameter) {
+        return Ok(tensor);
+    }
+    let mut laid_out = parameter.f_detach()?.f_empty_like()?;
+    laid_out.f_copy_(&tensor)?;
+    Ok(laid_out)
 }

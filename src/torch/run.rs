@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tch::{Device, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::precision::{Precision, lowered};
 use super::store::{blob, copy_out};
@@ -85,9 +85,6 @@ pub(super) struct Walk<'a> {
     pub shapes: Vec<Shape>,
     pub batch: usize,
     mode: Mode,
-    /// Whether a convolution puts out images in memory as (N, H, W, C). On the CPU, libtorch's convolutions and norms are
-    /// faster with these than with (N, C, H, W), and what comes after one keeps to them.
-    channels_last: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -102,13 +99,7 @@ impl<'a> Walk<'a> {
         if mode != Mode::Evaluation {
             enough_for_statistics(graph, store, batch, &shapes)?;
         }
-        let precision = Precision::Float32;
-        Ok(Self { graph, store, shapes, batch, mode, precision, channels_last: false })
-    }
-
-    /// The same in the layout in which steps are fastest. What rounding leaves is another than in that of the input.
-    pub(super) fn for_steps(self) -> Self {
-        Self { channels_last: self.store.device() == Device::Cpu, ..self }
+        Ok(Self { graph, store, shapes, batch, mode, precision: Precision::Float32 })
     }
 
     pub(super) fn trains(&self) -> bool {
@@ -181,7 +172,6 @@ impl<'a> Walk<'a> {
             own_statistics: !training,
             tracking: training && pass == Pass::First,
             spare,
-            channels_last: self.channels_last,
         }
     }
 }
@@ -237,7 +227,6 @@ struct Step<'a> {
     tracking: bool,
     /// Whether the first input may be written to.
     spare: bool,
-    channels_last: bool,
 }
 
 impl Step<'_> {
@@ -320,15 +309,11 @@ impl Step<'_> {
     }
 
     fn conv(&self, conv: &Conv, x: &Tensor) -> Result<Tensor, TchError> {
-        let weight = if self.channels_last && !is_channels_last(x) {
-            channels_last(&self.arrays[0])?
-        } else {
-            self.arrays[0].shallow_clone()
-        };
-        let bias = self.arrays.get(1);
+        // It puts out images in the layout of its weights, and what comes after it keeps to that.
+        let (weight, bias) = (&self.arrays[0], self.arrays.get(1));
         let groups = conv.groups as i64;
         let run = |x: &Tensor, padding: [i64; 2]| {
-            x.f_conv2d(&weight, bias, conv.stride.sizes(), padding, conv.dilation.sizes(), groups)
+            x.f_conv2d(weight, bias, conv.stride.sizes(), padding, conv.dilation.sizes(), groups)
         };
         match conv.padding {
             Padding::Both(border) => run(x, border.sizes()),
@@ -386,16 +371,6 @@ impl Step<'_> {
             .f_to_kind(x.f_kind()?)?;
         x.f_mul(&mask.f_div_scalar(1.0 - rate)?)
     }
-}
-
-/// A convolution's weights (O, I, H, W) in memory as (O, H, W, I).
-fn channels_last(weight: &Tensor) -> Result<Tensor, TchError> {
-    weight.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
-}
-
-/// Whether images (N, C, H, W) are in memory as (N, H, W, C).
-fn is_channels_last(x: &Tensor) -> bool {
-    matches!((&x.size()[..], &x.stride()[..]), ([_, channels, ..], [_, 1, ..]) if *channels > 1)
 }
 
 fn spatial(x: &Tensor) -> Result<(usize, usize), TchError> {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::failed;
 use crate::error::{Error, Result, shape_text};
@@ -20,6 +20,31 @@ pub struct Store {
     /// Where each node's arrays begin; one entry more than there are nodes.
     starts: Vec<usize>,
     device: Device,
+    layout: Layout,
+}
+
+/// How images and the weights of convolutions lie in memory, whatever shape they are seen in. A run is in the layout of
+/// the weights. What rounding leaves of a convolution is another in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Images as (N, C, H, W) and weights as (O, I, H, W), as they come and as PyTorch has them unless told: inference
+    /// and `pull_back`.
+    ChannelsFirst,
+    /// Images as (N, H, W, C) and weights as (O, H, W, I): training steps on the CPU, which are fastest so.
+    ChannelsLast,
+}
+
+impl Layout {
+    /// The same images or weights, laid out so.
+    fn of(self, tensor: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            // Viewed anew, since libtorch takes the strides of axes of size 1 for a sign of the layout.
+            Self::ChannelsFirst => tensor.f_contiguous()?.f_view([-1])?.f_view(&tensor.size()[..]),
+            Self::ChannelsLast => {
+                tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
+            }
+        }
+    }
 }
 
 /// The values of one array.
@@ -40,12 +65,14 @@ impl Store {
         let parameters = graph.parameters();
         let every: Vec<&Parameter> = parameters.iter().collect();
         let tensors = fresh(&every, recipe, seed, device)?;
-        Ok(Self { starts: starts(graph, &parameters), parameters, tensors, device })
+        let (starts, layout) = (starts(graph, &parameters), Layout::ChannelsFirst);
+        Ok(Self { starts, parameters, tensors, device, layout })
     }
 
     /// Takes the parameters of `graph` instead: those it shares with the present graph by name and shape stay the same
     /// tensors, but for its classifiers, which like all others start afresh.
     pub fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
+        self.lay_out(Layout::ChannelsFirst)?;
         let parameters = graph.parameters();
         let classifiers = graph.all_classifiers();
         let kept = |parameter: &Parameter| {
@@ -58,8 +85,8 @@ impl Store {
             parameters.iter().zip(&kept).filter(|(_, old)| old.is_none()).map(|(p, _)| p).collect();
         let mut new = fresh(&new, recipe, seed, self.device)?.into_iter();
         let tensors = kept.into_iter().filter_map(|old| old.or_else(|| new.next())).collect();
-        *self =
-            Self { starts: starts(graph, &parameters), parameters, tensors, device: self.device };
+        (self.starts, self.parameters, self.tensors) =
+            (starts(graph, &parameters), parameters, tensors);
         Ok(())
     }
 
@@ -78,7 +105,29 @@ impl Store {
             parameters: self.parameters.clone(),
             starts: self.starts.clone(),
             device: self.device,
+            layout: self.layout,
         })
+    }
+
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Lays the weights of convolutions out; each stays the same tensor.
+    pub fn lay_out(&mut self, layout: Layout) -> Result<()> {
+        if self.layout == layout {
+            return Ok(());
+        }
+        let _no_grad = tch::no_grad_guard();
+        for (parameter, tensor) in self.parameters.iter().zip(&mut self.tensors) {
+            if parameter.role == Role::ConvWeight {
+                let at = || failed(&parameter.name);
+                let laid_out = layout.of(&tensor.f_detach().map_err(at())?).map_err(at())?;
+                tensor.f_set_data(&laid_out).map_err(at())?;
+            }
+        }
+        self.layout = layout;
+        Ok(())
     }
 
     pub fn device(&self) -> Device {
@@ -182,6 +231,7 @@ impl Store {
 
     /// Moves every tensor to `device`; each stays the same tensor.
     pub fn to_device(&mut self, device: Device) -> Result<()> {
+        self.lay_out(Layout::ChannelsFirst)?;
         for (parameter, tensor) in self.parameters.iter().zip(&mut self.tensors) {
             let moved = tensor
                 .f_detach()

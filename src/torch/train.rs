@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use super::gradients::{Manner, gradients};
 use super::loss::{Loss, Targets, judge};
@@ -12,7 +12,7 @@ use super::precision::Precision;
 use super::rule::{Pace, total_norm};
 use super::run::{Array, View, Walk, infer, on_device};
 use super::store::blob;
-use super::{Store, failed};
+use super::{Layout, Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::Graph;
 
@@ -68,9 +68,12 @@ pub fn train_step(
     keep_freed_memory();
     let mut heads = vec![graph.output()];
     heads.extend(graph.auxiliary());
+    if store.device() == Device::Cpu {
+        store.lay_out(Layout::ChannelsLast)?;
+    }
     let x = on_device(task.x, store)?;
     let Manner { mode, checkpointing, precision } = task.manner;
-    let walk = Walk::new(graph, store, &x, &heads, mode)?.in_precision(precision).for_steps();
+    let walk = Walk::new(graph, store, &x, &heads, mode)?.in_precision(precision);
     fits(graph, walk.batch, task.targets)?;
     let at = format!("the loss of {}", graph.name());
     let targets = task.targets.tensor().and_then(|targets| targets.f_to_device(store.device()));

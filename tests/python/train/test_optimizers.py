@@ -421,3 +421,21 @@ def test_dropout_follows_its_seed_alone() -> None:
     assert losses(seed=None, noise=True) == [first, second]
     assert losses(seed=5) == losses(seed=5)
     assert len(set(losses(seed=5))) == 1
+
+
+def test_predictions_do_not_tell_that_steps_lay_the_weights_out_anew() -> None:
+    model = cz.create_model("resnet18", num_classes=4, seed=1)
+    average = model.copy()
+    optimizer = cz.SGD(model, lr=0.01, momentum=0.9)
+    x, y = images((32, 32), 4), np.arange(4)
+    for _ in range(2):
+        model.train_step(x, y, optimizer)
+        average._engine.average_from(model._engine, 0.9, True)
+        for network in (model, average):
+            fresh = cz.create_model("resnet18", num_classes=4, seed=2)
+            fresh.load_state_dict(network.state_dict())
+            np.testing.assert_array_equal(network(x), fresh(x))
+            cotangent = np.ones((4, 4), np.float32)
+            _, gradients = network.vjp(x, cotangent)
+            for name, gradient in fresh.vjp(x, cotangent)[1].items():
+                np.testing.assert_array_equal(gradients[name], gradient)
