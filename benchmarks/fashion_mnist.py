@@ -69,7 +69,8 @@ def train_ours(model: cz.Model, run: Run) -> None:
         model, lr=run.lr, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY
     )
     trainer = cz.Trainer(model, optimizer=optimizer, schedule=cz.OneCycle())
-    trainer.fit(run.loader(), epochs=run.epochs)
+    for row in trainer.fit(run.loader(), epochs=run.epochs):
+        tell("cnnzoo", row.epoch, row.train_loss)
 
 
 def test_ours(model: cz.Model, run: Run) -> float:
@@ -160,7 +161,7 @@ def train_torch(model: nn.Module, run: Run) -> None:
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
-        print(f"PyTorch, epoch {epoch + 1}: mean loss {np.mean(losses):.4f}", flush=True)
+        tell("PyTorch", epoch + 1, float(np.mean(losses)))
 
 
 @torch.inference_mode()
@@ -178,6 +179,11 @@ def share(batches: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> float:
     """Of answers that are right."""
     right = np.concatenate([answers == labels for answers, labels in batches])
     return float(right.mean())
+
+
+def tell(side: str, epoch: int, loss: float) -> None:
+    """One line an epoch."""
+    print(f"{side:8} epoch {epoch}: mean loss {loss:.4f}", flush=True)
 
 
 def check_logits(ours: cz.Model, theirs: nn.Module, run: Run) -> float:
