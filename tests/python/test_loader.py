@@ -626,10 +626,12 @@ def test_an_iteration_of_the_parent_is_refused_in_a_fork(dataset: cz.data.Datase
     assert len(list(running)) == len(loader) - 1
 
 
+# Whoever starts a job in the background may have told it to ignore SIGINT.
 INTERRUPTED = """
-import os, sys
+import signal, sys
 import cnnzoo as cz
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 batches = iter(cz.data.Loader(cz.data.ImageFolder(sys.argv[1]), threads=1))
 print("waiting", flush=True)
 try:
@@ -643,17 +645,17 @@ def test_control_c_is_heard_while_a_batch_is_waited_for(tmp_path: Path) -> None:
     """Also where a read never ends: nobody writes into the pipe, so the batch never comes."""
     (tmp_path / "a").mkdir()
     os.mkfifo(tmp_path / "a" / "pipe.jpg")
-    process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "waiting\n"
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "waiting\n"
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=10)
+        finally:
+            process.kill()
     assert (out, err, process.returncode) == ("interrupted\n", "", 0)
 
 

