@@ -66,7 +66,7 @@ impl Store {
         let every: Vec<&Parameter> = parameters.iter().collect();
         let tensors = fresh(&every, recipe, seed, device)?;
         let (starts, layout) = (starts(graph, &parameters), Layout::ChannelsFirst);
-        Ok(Self { starts, parameters, tensors, device, layout })
+        Ok(Self { parameters, tensors, starts, device, layout })
     }
 
     /// Takes the parameters of `graph` instead: those it shares with the present graph by name and shape stay the same
