@@ -18,7 +18,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -36,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "python"))
 from trainee import Task
 
 import cnnzoo as cz
-from reference import PATCHED, Edition, smallest, torch_options
+from reference import PATCHED, Edition, smallest, torch_options, without_drops
 from tolerance import ROUNDING
 
 EAGER = ("eager", "channels_last")
@@ -48,7 +47,7 @@ MOST_MACS = 6e9
 LEAST_SIZE = {"Inception-v3": 299}
 # Between two sides: the threads of the one before have gone to sleep.
 PAUSE = 0.03
-# How much more than half the memory of a step without checkpointing one with it may take.
+# What share of a step's memory one with checkpointing may take.
 FRUGAL = 0.5
 
 
@@ -150,8 +149,7 @@ def tasks(edition: Edition, threads: int, folder: str) -> Iterator[dict[str, Tas
     weights = str(Path(folder) / "weights.npz")
     drawn = edition.create(num_classes=1000, image_size=size if patched else None, seed=1)
     save(drawn, weights)
-    # Nothing drops, also in auxiliary classifiers, which no option reaches.
-    graph = re.sub(r"rate=[0-9.]+", "rate=0.0", str(drawn.graph))
+    graph = str(without_drops(drawn.graph))
     own = {**torch_options(edition, size if patched else None), "num_classes": 1000}
     yield {
         side: Task(

@@ -24,7 +24,7 @@ use crate::weights::keras;
 use crate::weights::load::Policy;
 use crate::weights::names::{Naming, Translation};
 use crate::weights::translate::translate;
-use crate::weights::{Checkpoint, Data, Dtype, Item, write_safetensors};
+use crate::weights::{Checkpoint, write_safetensors};
 
 #[pyclass(frozen, module = "cnnzoo._native")]
 pub(super) struct Model {
@@ -63,10 +63,6 @@ impl State {
             store.set_scales(&families::residual_ends(&graph), if zero { 0.0 } else { 1.0 })?;
         }
         Ok(Self { options, graph, store })
-    }
-
-    pub(super) fn graph(&self) -> &graph::Graph {
-        &self.graph
     }
 
     pub(super) fn store(&self) -> Result<&Store> {
@@ -460,17 +456,7 @@ impl Model {
     ) -> PyResult<()> {
         detached(py, || {
             let arrays = self.read().store()?.snapshot()?;
-            let items = arrays.iter().map(|(name, shape, stored)| match stored {
-                Stored::Floats(values) => {
-                    Item { name, dtype: Dtype::F32, shape, data: Data::F32(values) }
-                }
-                Stored::Count(count) => Item {
-                    name,
-                    dtype: Dtype::I64,
-                    shape,
-                    data: Data::I64(std::slice::from_ref(count)),
-                },
-            });
+            let items = arrays.iter().map(|(name, shape, stored)| stored.item(name, shape));
             write_safetensors(path, items, &metadata.into_iter().collect())
         })
     }

@@ -191,7 +191,7 @@ fn assess<'py>(
     let precision = Precision::parse(precision)?;
     let (mean, logits) = detached(y.py(), || {
         let state = model.settled()?;
-        torch::assess(state.graph(), state.store()?, x, targets, &loss.inner, precision)
+        torch::assess(&state.graph, state.store()?, x, targets, &loss.inner, precision)
     })?;
     Ok((mean, from_values(y.py(), &logits.shape, logits.values)?))
 }

@@ -22,6 +22,7 @@ pub use optimizer::{Memory, Optimizer};
 pub use precision::Precision;
 pub use rule::{Pace, Rule};
 pub use run::{Array, Mode, View, infer};
+pub(crate) use store::reserved;
 pub use store::{Layout, Store, Stored};
 pub use train::{Clip, Outcome, Task, Update, assess, train_step};
 

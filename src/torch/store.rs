@@ -7,9 +7,9 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::failed;
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Parameter, Role};
-use crate::weights::Value;
 use crate::weights::fresh::{Fresh, fill};
 use crate::weights::init::Recipe;
+use crate::weights::{Data, Dtype, Item, Value};
 
 /// Every array of a graph, in checkpoint order. A tensor keeps its identity for the life of the store: loading
 /// copies into it.
@@ -52,6 +52,17 @@ impl Layout {
 pub enum Stored {
     Floats(Vec<f32>),
     Count(i64),
+}
+
+impl Stored {
+    /// The same, to be written to a file.
+    pub fn item<'a>(&'a self, name: &'a str, shape: &'a [usize]) -> Item<'a> {
+        let (dtype, data) = match self {
+            Self::Floats(values) => (Dtype::F32, Data::F32(values)),
+            Self::Count(count) => (Dtype::I64, Data::I64(std::slice::from_ref(count))),
+        };
+        Item { name, dtype, shape, data }
+    }
 }
 
 // SAFETY: a libtorch tensor is a pointer with an atomic count to memory that any thread may use. Reading it from
@@ -308,13 +319,18 @@ pub(super) fn blob(values: &[f32], shape: &[usize]) -> Result<Tensor> {
     .map_err(failed("an array"))
 }
 
-/// As many zeros; without the memory for them, an error instead of the end of the process.
-fn zeros(count: usize, at: &str) -> Result<Vec<f32>> {
+/// An empty vector with memory for so many values; without that, an error instead of the end of the process.
+pub(crate) fn reserved(count: usize, at: &str) -> Result<Vec<f32>> {
     let mut values = Vec::new();
     values.try_reserve_exact(count).map_err(|error| Error::OutOfMemory {
         at: at.to_owned(),
         message: format!("{count} float32 values: {error}"),
     })?;
+    Ok(values)
+}
+
+fn zeros(count: usize, at: &str) -> Result<Vec<f32>> {
+    let mut values = reserved(count, at)?;
     values.resize(count, 0.0);
     Ok(values)
 }

@@ -7,7 +7,7 @@ use crc32fast::Hasher;
 
 use crate::error::{Error, Result};
 use crate::torch::{Array, Memory, Optimizer, Store, Stored};
-use crate::weights::{self, Data, Dtype, Item, write_safetensors};
+use crate::weights::{self, write_safetensors};
 
 /// Keys of the file's string pairs.
 const TEXT: &str = "cnnzoo-run";
@@ -50,13 +50,7 @@ pub fn write(
     }
     let metadata = [(TEXT, text.to_owned()), (CHECKSUM, sum.text())];
     let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    let items = tensors.iter().map(|(name, shape, stored)| match stored {
-        Stored::Floats(values) => Item { name, dtype: Dtype::F32, shape, data: Data::F32(values) },
-        Stored::Count(count) => {
-            let data = Data::I64(std::slice::from_ref(count));
-            Item { name, dtype: Dtype::I64, shape, data }
-        }
-    });
+    let items = tensors.iter().map(|(name, shape, stored)| stored.item(name, shape));
     write_safetensors(path, items, &metadata).map_err(ours)
 }
 

@@ -6,7 +6,7 @@ use rand_distr::{Distribution, Gamma, OpenClosed01};
 use crate::data::Random;
 use crate::data::random::below;
 use crate::error::{Error, Result, shape_text};
-use crate::torch::Targets;
+use crate::torch::{Targets, reserved};
 
 /// The α of the distribution Beta(α, α) that each way of mixing draws its share from; 0 is off. Where both are on, a
 /// batch is mixed in one way or the other, evenly.
@@ -33,6 +33,9 @@ pub struct Window {
     pub right: usize,
     pub bottom: usize,
 }
+
+/// What memory is reserved for.
+const MIXED: &str = "a mixed batch";
 
 impl Mixing {
     /// Fails with `Error::Argument` where an α makes no sense.
@@ -98,7 +101,7 @@ impl Mix {
         let Some(Window { left, top, right, bottom }) = self.window else {
             return self.blend(x, [batch, size]);
         };
-        let mut mixed = reserved(x.len())?;
+        let mut mixed = reserved(x.len(), MIXED)?;
         mixed.extend_from_slice(x);
         for (image, other) in mixed.chunks_exact_mut(size).zip(before(x, [batch, size])) {
             let planes = image.chunks_exact_mut(height * width);
@@ -119,7 +122,7 @@ impl Mix {
 
     fn blend(self, rows: &[f32], shape: [usize; 2]) -> Result<Vec<f32>> {
         let (own, others) = (self.share as f32, (1.0 - self.share) as f32);
-        let mut mixed = reserved(rows.len())?;
+        let mut mixed = reserved(rows.len(), MIXED)?;
         for (row, other) in rows.chunks_exact(shape[1]).zip(before(rows, shape)) {
             mixed.extend(row.iter().zip(other).map(|(own_value, value)| {
                 // Rounded as torchvision rounds.
@@ -153,7 +156,7 @@ pub fn shares(targets: Targets<'_>, classes: Option<usize>, images: usize) -> Re
         let expected = shape_text(&expected);
         return Err(Error::Shape { at: at.into(), expected, got: shape_text(&shape) });
     }
-    let mut shares = reserved(images * classes)?;
+    let mut shares = reserved(images * classes, MIXED)?;
     match targets {
         Targets::Shares { values, .. } => shares.extend_from_slice(values),
         Targets::Classes(found) => {
@@ -169,16 +172,6 @@ pub fn shares(targets: Targets<'_>, classes: Option<usize>, images: usize) -> Re
         }
     }
     Ok(shares)
-}
-
-/// An empty vector with memory for so many values.
-fn reserved(count: usize) -> Result<Vec<f32>> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(count).map_err(|error| Error::OutOfMemory {
-        at: "a mixed batch".into(),
-        message: format!("{count} float32 values: {error}"),
-    })?;
-    Ok(values)
 }
 
 #[cfg(test)]

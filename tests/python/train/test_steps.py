@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,15 @@ import torch
 from torch.nn import functional
 
 import cnnzoo as cz
-from reference import Edition, build_module, channels_last, images, smallest
+from reference import (
+    PATCHED,
+    Edition,
+    build_module,
+    channels_last,
+    images,
+    smallest,
+    without_drops,
+)
 from tolerance import ROUNDING, STATISTICAL, difference
 
 CLASSES = 10
@@ -144,17 +151,12 @@ def cases() -> list[Any]:
 def twins(edition: Edition) -> tuple[cz.Model, torch.nn.Module, int]:
     """Ours and theirs with the same weights, and the size of their images."""
     family = edition.info.family
-    patched = family in {"ViT", "DeiT"}
+    patched = family in PATCHED
     size = edition.info.input_size if patched else SIZES.get(family, SIZE)
-    options = dict.fromkeys({"drop_rate", "drop_path_rate"} & set(edition.info.options), 0.0)
     module = build_module(edition, image_size=size if patched else None, num_classes=CLASSES)
-    model = edition.create(
-        num_classes=CLASSES, image_size=size if patched else None, seed=1, **options
-    )
+    model = edition.create(num_classes=CLASSES, image_size=size if patched else None, seed=1)
     state_dict = model.state_dict()
-    # The dropout of auxiliary classifiers is no option.
-    text = re.sub(r"( = dropout\(.*\) rate=)\S+", r"\g<1>0.0", str(model.graph))
-    model = cz.Model.from_graph(cz.Graph.parse(text))
+    model = cz.Model.from_graph(without_drops(model.graph))
     model.load_state_dict(state_dict)
     state = {name: torch.from_numpy(value.copy()) for name, value in model.state_dict().items()}
     module.load_state_dict(state)

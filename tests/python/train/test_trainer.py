@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 import cnnzoo as cz
+from reference import channels_last
 from tolerance import ROUNDING_OF_GRADIENTS, STATISTICAL, difference
 from train.small_run import loaders, pictures, trainer
 
@@ -45,9 +46,7 @@ def twins() -> tuple[cz.Model, torch.nn.Module]:
 
 
 def tensors(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """In the layout in which ours trains, so that what they round is alike."""
-    x = torch.from_numpy(batch[0]).to(memory_format=torch.channels_last)
-    return x, torch.from_numpy(batch[1])
+    return channels_last(batch[0]), torch.from_numpy(batch[1])
 
 
 def test_a_whole_recipe_follows_pytorch() -> None:
