@@ -169,7 +169,7 @@ class Loss:
         binary: bool,
         label_smoothing: float,
         class_weights: list[float] | None,
-        auxiliary: float,
+        auxiliary: float | None,
     ) -> Loss: ...
 
 @final

@@ -18,13 +18,13 @@ class CrossEntropy:
     Attributes:
         label_smoothing: How much of each target goes to all classes alike: (1 - s) * y + s / K.
         class_weights: How much each class counts; the mean is over the weights then.
-        auxiliary: How much the loss of each auxiliary classifier (GoogLeNet, Inception v3) counts;
-            0.3 is the paper's.
+        auxiliary: How much the loss of each auxiliary classifier counts; as the network's graph
+            says if not given: 0.3 in GoogLeNet, as in its paper, 0.4 in Inception v3.
     """
 
     label_smoothing: float = 0.0
     class_weights: Sequence[float] | None = None
-    auxiliary: float = 0.3
+    auxiliary: float | None = None
 
     def __post_init__(self) -> None:
         _ = self._engine  # which checks the values
@@ -50,12 +50,12 @@ class BinaryCrossEntropy:
     Attributes:
         label_smoothing: How much of each target goes to all classes alike: (1 - s) * y + s / K.
         positive_weights: How much more a one counts than a zero, of each class.
-        auxiliary: How much the loss of each auxiliary classifier counts.
+        auxiliary: How much the loss of each auxiliary classifier counts, as `CrossEntropy` has it.
     """
 
     label_smoothing: float = 0.0
     positive_weights: Sequence[float] | None = None
-    auxiliary: float = 0.3
+    auxiliary: float | None = None
 
     def __post_init__(self) -> None:
         _ = self._engine  # which checks the values

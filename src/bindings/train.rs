@@ -102,7 +102,7 @@ fn parse(rule: &str, numbers: &Bound<'_, PyDict>) -> PyResult<Rule> {
 #[pyclass(frozen, module = "cnnzoo._native")]
 struct Loss {
     inner: torch::Loss,
-    auxiliary: f64,
+    auxiliary: Option<f64>,
 }
 
 #[pymethods]
@@ -112,7 +112,7 @@ impl Loss {
         binary: bool,
         label_smoothing: f64,
         class_weights: Option<Vec<f32>>,
-        auxiliary: f64,
+        auxiliary: Option<f64>,
     ) -> PyResult<Self> {
         if !(0.0..=1.0).contains(&label_smoothing) {
             let at = "`label_smoothing`".into();

@@ -1,7 +1,7 @@
 //! The hand that draws a graph.
 
 use super::op::Input;
-use super::{Graph, Node, NodeId, Op};
+use super::{Auxiliary, Graph, Node, NodeId, Op};
 use crate::error::Result;
 
 /// Draws a graph node by node. Mistakes come out at `finish`, where the rules are checked.
@@ -9,7 +9,7 @@ use crate::error::Result;
 pub struct Builder {
     name: String,
     nodes: Vec<Node>,
-    auxiliary: Vec<NodeId>,
+    auxiliary: Vec<Auxiliary>,
 }
 
 impl Builder {
@@ -38,9 +38,9 @@ impl Builder {
         NodeId(self.nodes.len() - 1)
     }
 
-    /// Marks the logits of an auxiliary classifier.
-    pub fn auxiliary(&mut self, node: NodeId) {
-        self.auxiliary.push(node);
+    /// Marks the logits of an auxiliary classifier, whose loss counts `weight` times that of the output.
+    pub fn auxiliary(&mut self, logits: NodeId, weight: f64) {
+        self.auxiliary.push(Auxiliary { logits, weight });
     }
 
     pub fn finish(self, output: NodeId) -> Result<Graph> {

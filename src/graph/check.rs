@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::op::{Blur, Op, Padding};
 use super::shape::{Mismatch, Shape, output_shape};
-use super::{Node, NodeId};
+use super::{Auxiliary, Node, NodeId};
 use crate::error::{Error, Result};
 
 /// What a rule may look at: the node, and what comes before it.
@@ -21,7 +21,7 @@ const RULES: &[Rule] =
     &[one_input_node_first, name_is_a_path, name_is_new, sizes_are_positive, rates_and_constants];
 
 /// The shape of every node's value, once every rule holds.
-pub(super) fn check(nodes: &[Node], output: NodeId, auxiliary: &[NodeId]) -> Result<Vec<Shape>> {
+pub(super) fn check(nodes: &[Node], output: NodeId, auxiliary: &[Auxiliary]) -> Result<Vec<Shape>> {
     let mut names = HashSet::new();
     let mut shapes: Vec<Shape> = Vec::new();
     for (position, node) in nodes.iter().enumerate() {
@@ -38,20 +38,32 @@ pub(super) fn check(nodes: &[Node], output: NodeId, auxiliary: &[NodeId]) -> Res
         shapes.push(output_shape(&node.op, &inputs).map_err(fail)?);
         names.insert(&node.name);
     }
-    outputs_exist(nodes, output, auxiliary)?;
+    exists(nodes, output)?;
+    for Auxiliary { logits, weight } in auxiliary {
+        exists(nodes, *logits)?;
+        if !(weight.is_finite() && *weight >= 0.0) {
+            let Node { name, op, .. } = &nodes[logits.0];
+            return Err(Error::Graph {
+                node: name.clone(),
+                op: op.name(),
+                expected: "a finite weight of at least 0 as an auxiliary classifier".into(),
+                got: weight.to_string(),
+            });
+        }
+    }
     Ok(shapes)
 }
 
-fn outputs_exist(nodes: &[Node], output: NodeId, auxiliary: &[NodeId]) -> Result<()> {
-    match std::iter::once(&output).chain(auxiliary).find(|id| id.0 >= nodes.len()) {
-        None => Ok(()),
-        Some(id) => Err(Error::Graph {
-            node: format!("#{}", id.0),
-            op: "output",
-            expected: format!("one of {} nodes", nodes.len()),
-            got: format!("number {}", id.0),
-        }),
+fn exists(nodes: &[Node], output: NodeId) -> Result<()> {
+    if output.0 < nodes.len() {
+        return Ok(());
     }
+    Err(Error::Graph {
+        node: format!("#{}", output.0),
+        op: "output",
+        expected: format!("one of {} nodes", nodes.len()),
+        got: format!("number {}", output.0),
+    })
 }
 
 fn inputs_come_before(position: usize, node: &Node) -> Result<(), Mismatch> {

@@ -50,6 +50,20 @@ pub struct Node {
     pub inputs: Vec<NodeId>,
 }
 
+/// A classifier beside the output, which runs in training only.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Auxiliary {
+    /// The node that holds its logits.
+    pub logits: NodeId,
+    /// How much its loss counts beside that of the output.
+    pub weight: f64,
+}
+
+impl Auxiliary {
+    /// GoogLeNet's (Szegedy et al., arXiv:1409.4842, section 5).
+    pub const USUAL_WEIGHT: f64 = 0.3;
+}
+
 /// A checked architecture. Its nodes stand in an order in which every input comes before its user, which is also
 /// the order of the checkpoint.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +71,7 @@ pub struct Graph {
     name: String,
     nodes: Vec<Node>,
     output: NodeId,
-    auxiliary: Vec<NodeId>,
+    auxiliary: Vec<Auxiliary>,
     /// Of every node, for images of the size that the graph is drawn for.
     drawn: Vec<Shape>,
 }
@@ -68,7 +82,7 @@ impl Graph {
         name: String,
         nodes: Vec<Node>,
         output: NodeId,
-        auxiliary: Vec<NodeId>,
+        auxiliary: Vec<Auxiliary>,
     ) -> Result<Self> {
         let drawn = check::check(&nodes, output, &auxiliary)?;
         let graph = Self { name, nodes, output, auxiliary, drawn };
@@ -122,9 +136,14 @@ impl Graph {
         self.output
     }
 
-    /// Nodes that hold the logits of auxiliary classifiers; they run in training only.
-    pub fn auxiliary(&self) -> &[NodeId] {
+    pub fn auxiliary(&self) -> &[Auxiliary] {
         &self.auxiliary
+    }
+
+    /// What a training step computes a loss of: the output, then the logits of the auxiliary classifiers.
+    pub fn heads(&self) -> Vec<NodeId> {
+        let beside = self.auxiliary.iter().map(|auxiliary| auxiliary.logits);
+        std::iter::once(self.output).chain(beside).collect()
     }
 
     /// The node that holds the pooled features: what comes before the classifier and its dropout.
@@ -162,7 +181,7 @@ impl Graph {
     /// The linear layers that put out logits, those of the auxiliary classifiers among them.
     pub fn all_classifiers(&self) -> Vec<NodeId> {
         let linear = |id: &NodeId| matches!(self.node(*id).op, Op::Linear(_));
-        let auxiliary = self.auxiliary.iter().copied().filter(linear);
+        let auxiliary = self.auxiliary.iter().map(|auxiliary| auxiliary.logits).filter(linear);
         self.classifiers().into_iter().chain(auxiliary).collect()
     }
 

@@ -1,6 +1,6 @@
 //! A graph from another one, with some nodes changed or left out.
 
-use super::{Graph, Node, NodeId, Op};
+use super::{Auxiliary, Graph, Node, NodeId, Op};
 use crate::error::Result;
 
 /// Changes to a graph, which take place at `finish`, where the rules are checked.
@@ -44,7 +44,8 @@ impl Revision<'_> {
             places.push(NodeId(nodes.len()));
             nodes.push(Node { name: node.name.clone(), op, inputs });
         }
-        let auxiliary = self.graph.auxiliary.iter().map(|id| places[id.0]).collect();
+        let moved = |old: &Auxiliary| Auxiliary { logits: places[old.logits.0], ..*old };
+        let auxiliary = self.graph.auxiliary.iter().map(moved).collect();
         Graph::new(self.graph.name.clone(), nodes, places[self.graph.output.0], auxiliary)
     }
 }

@@ -43,7 +43,7 @@ impl Graph {
     /// What only auxiliary classifiers depend on that are not among `heads`.
     pub fn beside(&self, heads: &[NodeId]) -> Segment {
         let needed = self.needed_for(heads);
-        let nodes = self.to_run(self.auxiliary()).into_iter().filter(|id| !needed[id.index()]);
+        let nodes = self.to_run(&self.heads()[1..]).into_iter().filter(|id| !needed[id.index()]);
         self.segment(nodes.collect())
     }
 
@@ -211,8 +211,8 @@ mod tests {
         let head = graph.add("head", conv.clone(), first);
         let logits = graph.add("logits", Function::Relu, head);
         let other = graph.add("other", conv, second);
-        graph.auxiliary(logits);
-        graph.auxiliary(other);
+        graph.auxiliary(logits, 0.3);
+        graph.auxiliary(other, 0.4);
         let graph = graph.finish(third).unwrap();
         assert_eq!(
             graph.whole(&[third, logits, other]).nodes,

@@ -7,9 +7,10 @@
 //! bn1 = batch_norm(conv1)
 //! …
 //! output fc
+//! auxiliary aux.fc weight=0.4
 //! ```
 //!
-//! Only fields that differ from the op's defaults are written. A value is JSON, or a bare word.
+//! Only what differs from the defaults is written. A value is JSON, or a bare word.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,7 +18,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use super::{Graph, Node, NodeId, Op};
+use super::{Auxiliary, Graph, Node, NodeId, Op};
 use crate::error::{Error, Result};
 
 impl fmt::Display for Graph {
@@ -40,7 +41,14 @@ impl fmt::Display for Graph {
             writeln!(f)?;
         }
         writeln!(f, "output {}", self.node(self.output()).name)?;
-        self.auxiliary().iter().try_for_each(|&id| writeln!(f, "auxiliary {}", self.node(id).name))
+        self.auxiliary().iter().try_for_each(|&Auxiliary { logits, weight }| {
+            let name = &self.node(logits).name;
+            if weight.to_bits() == Auxiliary::USUAL_WEIGHT.to_bits() {
+                writeln!(f, "auxiliary {name}")
+            } else {
+                writeln!(f, "auxiliary {name} weight={weight}")
+            }
+        })
     }
 }
 
@@ -106,7 +114,7 @@ struct Parser {
     nodes: Vec<Node>,
     by_name: HashMap<String, NodeId>,
     output: Option<NodeId>,
-    auxiliary: Vec<NodeId>,
+    auxiliary: Vec<Auxiliary>,
 }
 
 impl Parser {
@@ -119,9 +127,15 @@ impl Parser {
             Some(("output", name)) if self.output.is_none() => {
                 self.output = Some(self.known(name)?);
             }
-            Some(("auxiliary", name)) => {
-                let id = self.known(name)?;
-                self.auxiliary.push(id);
+            Some(("auxiliary", rest)) => {
+                let (name, weight) = match rest.split_once(" weight=") {
+                    None => (rest, Auxiliary::USUAL_WEIGHT),
+                    Some((name, weight)) => match weight.parse() {
+                        Ok(parsed) => (name, parsed),
+                        Err(_) => return complain("the weight of an auxiliary classifier", weight),
+                    },
+                };
+                self.auxiliary.push(Auxiliary { logits: self.known(name)?, weight });
             }
             _ => {
                 return complain(

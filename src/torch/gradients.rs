@@ -40,10 +40,7 @@ pub fn pull_back(
     store.lay_out(Layout::ChannelsFirst)?;
     let output = graph.output();
     let x = on_device(x, store)?;
-    let mut wanted = vec![output];
-    if manner.mode != Mode::Evaluation {
-        wanted.extend(graph.auxiliary());
-    }
+    let wanted = if manner.mode == Mode::Evaluation { vec![output] } else { graph.heads() };
     let walk = Walk::new(graph, store, &x, &wanted, manner.mode)?.in_precision(manner.precision);
     let mut shape = vec![walk.batch];
     shape.extend(walk.shapes[output.index()].sizes());

@@ -90,21 +90,21 @@ impl Loss {
     }
 }
 
-/// The loss of `heads` (the output, then auxiliary classifiers, which count `auxiliary` times as much), and the gradient
-/// of `share` times it by each.
+/// The loss of `heads` (the output, then auxiliary classifiers, each of which counts as its one of `weights` says), and
+/// the gradient of `share` times it by each.
 pub(super) fn judge(
     loss: &Loss,
     heads: &[Tensor],
     targets: &Tensor,
-    auxiliary: f64,
+    weights: &[f64],
     share: f64,
 ) -> Result<(Verdict, Vec<Tensor>), TchError> {
     let leaves: Vec<Tensor> =
         heads.iter().map(|head| head.f_set_requires_grad(true)).collect::<Result<_, _>>()?;
     let Some((output, others)) = leaves.split_first() else { unreachable!("there is an output") };
     let mut total = loss.of(output, targets)?;
-    for other in others {
-        total = total.f_add(&loss.of(other, targets)?.f_mul_scalar(auxiliary)?)?;
+    for (other, &weight) in others.iter().zip(weights) {
+        total = total.f_add(&loss.of(other, targets)?.f_mul_scalar(weight)?)?;
     }
     let scaled = total.f_mul_scalar(share)?;
     let cotangents = Tensor::f_run_backward(&[scaled], &leaves, false, false)?;

@@ -30,7 +30,7 @@ pub enum Layout {
     /// Images as (N, C, H, W) and weights as (O, I, H, W), as they come and as PyTorch has them unless told: inference
     /// and `pull_back`.
     ChannelsFirst,
-    /// Images as (N, H, W, C) and weights as (O, H, W, I): training steps on the CPU, which are fastest so.
+    /// Images as (N, H, W, C) and weights as (O, H, W, I): training steps, which are fastest so.
     ChannelsLast,
 }
 

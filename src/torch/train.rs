@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Device, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::gradients::{Manner, gradients};
 use super::loss::{Loss, Targets, judge};
@@ -22,8 +22,8 @@ pub struct Task<'a> {
     pub x: View<'a>,
     pub targets: Targets<'a>,
     pub loss: &'a Loss,
-    /// How much the loss of an auxiliary classifier counts beside that of the output.
-    pub auxiliary: f64,
+    /// How much the loss of each auxiliary classifier counts beside that of the output, if not as the graph says.
+    pub auxiliary: Option<f64>,
     pub manner: Manner,
     /// How much the gradients of this batch count among those of an update.
     pub share: f64,
@@ -66,11 +66,13 @@ pub fn train_step(
     task: Task<'_>,
 ) -> Result<Outcome> {
     keep_freed_memory();
-    let mut heads = vec![graph.output()];
-    heads.extend(graph.auxiliary());
-    if store.device() == Device::Cpu {
-        store.lay_out(Layout::ChannelsLast)?;
-    }
+    let heads = graph.heads();
+    let weights: Vec<f64> = graph
+        .auxiliary()
+        .iter()
+        .map(|auxiliary| task.auxiliary.unwrap_or(auxiliary.weight))
+        .collect();
+    store.lay_out(Layout::ChannelsLast)?;
     let x = on_device(task.x, store)?;
     let Manner { mode, checkpointing, precision } = task.manner;
     let walk = Walk::new(graph, store, &x, &heads, mode)?.in_precision(precision);
@@ -79,7 +81,7 @@ pub fn train_step(
     let targets = task.targets.tensor().and_then(|targets| targets.f_to_device(store.device()));
     let targets = targets.map_err(failed(&at))?;
     let (verdict, new) = gradients(walk, x, &heads, checkpointing, |heads| {
-        judge(task.loss, heads, &targets, task.auxiliary, task.share).map_err(failed(&at))
+        judge(task.loss, heads, &targets, &weights, task.share).map_err(failed(&at))
     })?;
 
     let _no_grad = tch::no_grad_guard();

@@ -291,7 +291,7 @@ def test_auxiliary_outputs_run_only_when_asked_for() -> None:
             "flatten = flatten(pool)",
             "fc = linear(flatten) out=2",
             "output fc",
-            "auxiliary aux.fc",
+            "auxiliary aux.fc weight=0.5",
             "",
         ]
     )
@@ -396,6 +396,14 @@ def test_a_broken_rule_names_node_op_expected_and_got(lines: list[str], message:
         ("graph a\noutput y", "line 2"),
         ("graph a\ngraph b\ninput = input()\noutput input", "line 2 .*each once"),
         ("graph a\ninput = input() channels=99999999\noutput input", "channels from 1"),
+        (
+            "graph a\ninput = input()\noutput input\nauxiliary input weight=much",
+            "line 4 .*expected the weight of an auxiliary classifier, got `much`",
+        ),
+        (
+            "graph a\ninput = input()\noutput input\nauxiliary input weight=-1",
+            "`input` .*expected a finite weight of at least 0 .*, got -1",
+        ),
     ],
 )
 def test_a_text_that_is_no_graph_is_refused(text: str, message: str) -> None:

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::graph::op::{
     AdaptivePool, BatchNorm, Conv, Dropout, Flatten, Function, Linear, Pool, PoolKind,
 };
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Auxiliary, Graph, NodeId};
 use crate::weights::init::Recipe;
 
 static GOOGLENET: Family = Family {
@@ -165,7 +165,7 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
     if settings.aux.unwrap_or(true) && settings.classes > 0 {
         for (number, &x) in (1..).zip(&classified) {
             let logits = auxiliary(&mut drawing, row, &format!("aux{number}"), settings.classes, x);
-            drawing.g.auxiliary(logits);
+            drawing.g.auxiliary(logits, Auxiliary::USUAL_WEIGHT);
         }
     }
     let head = Head { dropout: "dropout", linear: "fc" };

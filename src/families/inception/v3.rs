@@ -66,6 +66,9 @@ const MODULES: [Module; 11] = [
 /// The module that an auxiliary classifier reads.
 const CLASSIFIED: &str = "Mixed_6e";
 
+/// The paper names none; this is the authors' code's and PyTorch's fine-tuning tutorial's.
+const AUXILIARY_WEIGHT: f64 = 0.4;
+
 /// Smaller images leave the auxiliary classifier no window.
 const LEAST_WITH_AUXILIARY: usize = 299;
 
@@ -186,7 +189,7 @@ fn classify(drawing: &mut Drawing, settings: &Settings, input: NodeId) -> Result
     x = g.add("AuxLogits.flatten", Flatten {}, x);
     let classifier = Linear { out: settings.classes, ..Linear::default() };
     let logits = g.add("AuxLogits.fc", classifier, x);
-    g.auxiliary(logits);
+    g.auxiliary(logits, AUXILIARY_WEIGHT);
     Ok(())
 }
 

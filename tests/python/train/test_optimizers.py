@@ -332,6 +332,30 @@ def test_losses_are_those_of_pytorch(loss: Any, theirs: Any, soft: bool) -> None
     assert (result.count, result.lr) == (len(x), 0.0)
 
 
+@pytest.mark.parametrize(
+    ("told", "loss", "weight"),
+    [
+        ("", cz.CrossEntropy(), 0.3),
+        (" weight=0.4", cz.CrossEntropy(), 0.4),
+        (" weight=0.4", cz.CrossEntropy(auxiliary=0.1), 0.1),
+        (" weight=0.4", cz.CrossEntropy(auxiliary=0.0), 0.0),
+    ],
+)
+def test_an_auxiliary_classifier_counts_as_the_graph_or_the_loss_says(
+    told: str, loss: cz.CrossEntropy, weight: float
+) -> None:
+    text = GRAPH.replace("fc =", "aux = linear(flat) out=4\nfc =") + f"auxiliary aux{told}\n"
+    model = cz.Model.from_graph(cz.Graph.parse(text))
+    x, y = next(batches())
+    values = model.features(x, ["fc", "aux"])
+    main, other = (
+        functional.cross_entropy(torch.from_numpy(values[name]), torch.from_numpy(y)).item()
+        for name in ("fc", "aux")
+    )
+    result = model.train_step(x, y, cz.SGD(model, lr=0.0), loss=loss)
+    assert result.loss == pytest.approx(main + weight * other, rel=ROUNDING)
+
+
 def test_what_an_optimizer_cannot_do_is_refused() -> None:
     model = small()
     x, y = next(batches())
