@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::iter::zip;
 
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use super::dispatch::{AdamStep, SgdStep, fused_adam, fused_sgd};
 use crate::error::{Error, Result};
@@ -135,8 +135,11 @@ impl Rule {
                 fused_sgd(&group.parameters, &group.gradients, momenta, step)
             }
             Self::Adam { betas, eps, decoupled } => {
-                let steps = group.steps.iter().map(|&steps| scalar(steps as f32));
-                let steps = steps.collect::<Result<Vec<_>, _>>()?;
+                // The kernels read the counts where the parameters are.
+                let counts = zip(&group.steps, &group.parameters);
+                let counted =
+                    counts.map(|(&steps, at)| scalar(steps as f32)?.f_to_device(at.device()));
+                let steps = counted.collect::<Result<Vec<_>, _>>()?;
                 let step = AdamStep { lr, weight_decay, betas, eps, decoupled };
                 let [gradients, squares] = &group.averages[..] else {
                     unreachable!("two averages")
@@ -225,8 +228,14 @@ impl Mover<'_> {
 
 /// The Euclidean norm of all values of all tensors.
 pub(super) fn total_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<f64, TchError> {
-    let squares = tensors.map(|tensor| Ok(norm(tensor)?.powi(2)));
-    Ok(squares.sum::<Result<f64, TchError>>()?.sqrt())
+    let norms = tensors.map(Tensor::f_norm).collect::<Result<Vec<_>, _>>()?;
+    if norms.is_empty() {
+        return Ok(0.0);
+    }
+    // A device is waited for once.
+    let norms = Tensor::f_stack(&norms, 0)?.f_to_device(Device::Cpu)?;
+    let squares = Vec::<f32>::try_from(&norms)?.into_iter().map(|norm| f64::from(norm).powi(2));
+    Ok(squares.sum::<f64>().sqrt())
 }
 
 fn norm(tensor: &Tensor) -> Result<f64, TchError> {

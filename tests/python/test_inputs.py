@@ -205,13 +205,3 @@ def test_parameters_too_large_for_memory_are_a_memory_error(size: int) -> None:
     with pytest.raises(cz.OutOfMemoryError, match=r"fc\.weight"):
         cz.Model.from_graph(graph)
     assert graph.rows(size, size)
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-def test_a_model_gives_the_same_on_cuda(model: cz.Model) -> None:
-    expected = model(X)
-    on_device = cz.create_model("resnet18", num_classes=7, device="cuda")
-    assert on_device.device == "cuda:0"
-    np.testing.assert_allclose(on_device(X), expected, rtol=1e-3, atol=1e-4)
-    np.testing.assert_array_equal(on_device.to("cpu")(X), expected)
