@@ -27,11 +27,11 @@ CARGO_ENV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" PATH="$(CURDIR)/$(BIN):$$PATH" PYO3
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
-.PHONY: help demo test test-slow check bench docs parity wheel install clean distclean tools python-matches libpython \
+.PHONY: help demo test test-slow check bench bench-training docs parity wheel install clean distclean tools python-matches libpython \
 	test-rust test-python format lint types stub licences
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
 
 demo: install ## set up everything and classify two photographs with a trained network
 	@mkdir -p dist
@@ -44,10 +44,17 @@ test-slow: test-rust test-python ## the same, with every variant, however large
 
 check: format lint types stub licences ## format, lint, types, stub, licences
 
-bench: install $(VENV)/.test ## measure importing, building and loading, beside torchvision
+bench: install $(VENV)/.test ## measure importing, building and loading photographs, beside torchvision
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/initialise.py
 	$(BIN)/python benchmarks/loader.py
+
+# An hour and a half on two cores, most of it for torch.compile, which builds every network; needs the package
+# dataset-fashion-mnist of Debian, or downloads its data.
+bench-training: install $(VENV)/.test ## measure training steps, memory and real runs, beside PyTorch
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/fashion_mnist.py
+	$(BIN)/python benchmarks/transfer_learning.py
 
 # Every edition, however large: about an hour on two cores, in up to 15 GB of memory.
 parity: install $(VENV)/.test ## compare every network with its source, and write docs/parity.md
