@@ -470,17 +470,13 @@ fn attention(op: &Attention, x: &Tensor) -> Result<Tensor, TchError> {
     let heads = op.heads as i64;
     let split =
         x.f_view([batch, tokens, 3, heads, width / 3 / heads])?.f_permute([2, 0, 3, 1, 4])?;
-    let (q, k, v) = (split.f_select(0, 0)?, split.f_select(0, 1)?, split.f_select(0, 2)?);
-    let mixed = Tensor::f_scaled_dot_product_attention(
-        &q,
-        &k,
-        &v,
-        None::<&Tensor>,
-        0.0,
-        false,
-        None,
-        false,
-    )?;
+    // Parts taken one by one would each have a gradient of the whole.
+    let parts = split.f_unbind(0)?;
+    let [q, k, v] = &parts[..] else {
+        return Err(TchError::Shape("queries, keys and values".into()));
+    };
+    let mixed =
+        Tensor::f_scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, false, None, false)?;
     mixed.f_transpose(1, 2)?.f_reshape([batch, tokens, width / 3])
 }
 
