@@ -245,6 +245,7 @@ def test_what_is_left_early_is_not_gone_on_with() -> None:
         {"batch_size": 3},
         {"shuffle": False},
         {"drop_last": True},
+        {"transform": "RandomHorizontalFlip(p=0.5)"},
         {"fingerprint": "0" * 16},
         {"batch": 6},
         {"epoch": -1},

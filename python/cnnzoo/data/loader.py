@@ -48,6 +48,7 @@ class LoaderState:
         batch_size: Of the loader.
         shuffle: Of the loader.
         drop_last: Of the loader.
+        transform: What it prints as.
         fingerprint: Of the data set.
     """
 
@@ -57,6 +58,7 @@ class LoaderState:
     batch_size: int
     shuffle: bool
     drop_last: bool
+    transform: str
     fingerprint: str
 
 
@@ -125,6 +127,7 @@ class Loader:
             "batch_size": batch_size,
             "shuffle": shuffle,
             "drop_last": drop_last,
+            "transform": repr(transform),
         }
         self._epoch = 0
         self._batch = 0

@@ -207,6 +207,8 @@ def test_other_data_are_refused(finished: Path) -> None:
     assert "expected the training data" in refusal(
         finished, cz.data.Loader(pictures(104, seed=1), batch_size=8, seed=5), validation
     )
+    plain = cz.data.Loader(train.dataset, batch_size=16, seed=5)
+    assert "RandomHorizontalFlip(p=0.5)" in refusal(finished, plain, validation)
     assert "expected the validation data of the run" in refusal(finished, train)
 
 
