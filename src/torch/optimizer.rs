@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Kind, Tensor};
 
+use super::layout::{laid_out_like, line};
 use super::memory::give_back_freed_memory;
 use super::rule::{Group, Pace, Rule};
 use super::run::{Array, array};
@@ -104,11 +105,17 @@ impl Optimizer {
             let (_, group) = groups.entry(key).or_insert_with(|| (pace, Group::default()));
             group.steps.push(state.steps);
             group.averages.resize_with(state.averages.len(), Vec::new);
+            // libtorch's kernels copy what is not in the order of its axes, but to them one order is as good as another.
+            let in_line = |tensor: &Tensor| {
+                let line = line(tensor).map_err(failed(name))?;
+                Ok(line.unwrap_or_else(|| tensor.shallow_clone()))
+            };
             for (of_every, average) in group.averages.iter_mut().zip(&state.averages) {
-                of_every.push(average.shallow_clone());
+                of_every.push(in_line(average)?);
             }
-            group.gradients.push(laid_out_like(&parameter, gradient).map_err(failed(name))?);
-            group.parameters.push(parameter);
+            let gradient = laid_out_like(&parameter, gradient).map_err(failed(name))?;
+            group.gradients.push(in_line(&gradient)?);
+            group.parameters.push(in_line(&parameter)?);
         }
         for (pace, mut group) in groups.into_values() {
             self.rule.step(&mut group, pace).map_err(failed("a step of the optimizer"))?;
@@ -197,19 +204,4 @@ impl Optimizer {
         (self.states, self.waiting) = (states, sums);
         Ok(())
     }
-}
-
-/// The same numbers, which lie in memory as those of `parameter` do: the kernels go through both from the beginning.
-fn laid_out_like(parameter: &Tensor, tensor: Tensor) -> Result<Tensor, TchError> {
-    // Along an axis of size 1 nothing is stepped over.
-    let strides = |of: &Tensor| {
-        let axes = of.stride().into_iter().zip(of.size()).filter(|&(_, size)| size > 1);
-        axes.map(|(stride, _)| stride).collect::<Vec<_>>()
-    };
-    if strides(&tensor) == strides(parameter) {
-        return Ok(tensor);
-    }
-    let mut laid_out = parameter.f_detach()?.f_empty_like()?;
-    laid_out.f_copy_(&tensor)?;
-    Ok(laid_out)
 }

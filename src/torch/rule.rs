@@ -6,6 +6,7 @@ use std::iter::zip;
 use tch::{Device, TchError, Tensor};
 
 use super::dispatch::{AdamStep, SgdStep, fused_adam, fused_sgd};
+use super::layout::line;
 use crate::error::{Error, Result};
 
 /// A rule and its numbers.
@@ -226,16 +227,23 @@ impl Mover<'_> {
     }
 }
 
-/// The Euclidean norm of all values of all tensors.
+/// The Euclidean norm of all values of all gradients.
 pub(super) fn total_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<f64, TchError> {
-    let norms = tensors.map(Tensor::f_norm).collect::<Result<Vec<_>, _>>()?;
-    if norms.is_empty() {
+    let squares = tensors.map(square).collect::<Result<Vec<_>, _>>()?;
+    if squares.is_empty() {
         return Ok(0.0);
     }
     // A device is waited for once.
-    let norms = Tensor::f_stack(&norms, 0)?.f_to_device(Device::Cpu)?;
-    let squares = Vec::<f32>::try_from(&norms)?.into_iter().map(|norm| f64::from(norm).powi(2));
-    Ok(squares.sum::<f64>().sqrt())
+    let squares = Tensor::f_stack(&squares, 0)?.f_to_device(Device::Cpu)?;
+    Ok(Vec::<f32>::try_from(&squares)?.into_iter().map(f64::from).sum::<f64>().sqrt())
+}
+
+/// The sum of the squares of all values. A product of vectors runs on all threads; libtorch's norm of everything on one.
+fn square(tensor: &Tensor) -> Result<Tensor, TchError> {
+    match line(tensor)? {
+        Some(line) => line.f_dot(&line),
+        None => tensor.f_norm()?.f_square(),
+    }
 }
 
 fn norm(tensor: &Tensor) -> Result<f64, TchError> {

@@ -135,12 +135,14 @@ impl<'a> Walk<'a> {
             let node = self.graph.node(id);
             let inputs: Vec<&Tensor> =
                 node.inputs.iter().filter_map(|input| values.get(input)).collect();
-            // No gradient needs what these put out, so the only node that reads it may write to it.
+            // No gradient needs what these put out, so the only node that reads it may write to it. Of tokens a linear
+            // layer puts out a view, whose gradient would be copied then.
             let spare = node.inputs.first().is_some_and(|input| {
-                let fresh = matches!(
-                    self.graph.node(*input).op,
-                    Op::Conv(_) | Op::BatchNorm(_) | Op::Linear(_) | Op::Add(_)
-                );
+                let fresh = match self.graph.node(*input).op {
+                    Op::Conv(_) | Op::BatchNorm(_) | Op::Add(_) => true,
+                    Op::Linear(_) => !matches!(self.shapes[input.index()], Shape::Tokens { .. }),
+                    _ => false,
+                };
                 fresh && passing.contains(input)
             });
             let value = self.step(id, pass, spare).run(&inputs).map_err(failed(format_args!(

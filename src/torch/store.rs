@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::failed;
+use super::{Layout, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Parameter, Role};
 use crate::weights::fresh::{Fresh, fill};
@@ -21,30 +21,6 @@ pub struct Store {
     starts: Vec<usize>,
     device: Device,
     layout: Layout,
-}
-
-/// How images and the weights of convolutions lie in memory, whatever shape they are seen in. A run is in the layout of
-/// the weights. What rounding leaves of a convolution is another in each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Images as (N, C, H, W) and weights as (O, I, H, W), as they come and as PyTorch has them unless told: inference
-    /// and `pull_back`.
-    ChannelsFirst,
-    /// Images as (N, H, W, C) and weights as (O, H, W, I): training steps, which are fastest so.
-    ChannelsLast,
-}
-
-impl Layout {
-    /// The same images or weights, laid out so.
-    fn of(self, tensor: &Tensor) -> Result<Tensor, TchError> {
-        match self {
-            // Viewed anew, since libtorch takes the strides of axes of size 1 for a sign of the layout.
-            Self::ChannelsFirst => tensor.f_contiguous()?.f_view([-1])?.f_view(&tensor.size()[..]),
-            Self::ChannelsLast => {
-                tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
-            }
-        }
-    }
 }
 
 /// The values of one array.
