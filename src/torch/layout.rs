@@ -43,18 +43,22 @@ pub(super) fn laid_out_like(model: &Tensor, tensor: Tensor) -> Result<Tensor, Tc
     Ok(laid_out)
 }
 
-/// A view (numel,) of the values in the order in which they lie in memory; none if anything lies between them, or if some
-/// share a place.
-pub(super) fn line(tensor: &Tensor) -> Result<Option<Tensor>, TchError> {
+/// Whether nothing lies between the values in memory, and none share a place.
+pub(super) fn is_dense(tensor: &Tensor) -> bool {
     let mut axes: Vec<(i64, i64)> = strides(tensor).collect();
     axes.sort_unstable();
     let mut next = 1;
-    let dense = axes.into_iter().all(|(stride, size)| {
+    axes.into_iter().all(|(stride, size)| {
         let follows = stride == next;
         next *= size;
         follows
-    });
-    dense.then(|| tensor.f_as_strided([tensor.numel() as i64], [1], None)).transpose()
+    })
+}
+
+/// A view (numel,) of the values in the order in which they lie in memory; none unless they are dense.
+pub(super) fn line(tensor: &Tensor) -> Result<Option<Tensor>, TchError> {
+    let line = || tensor.f_as_strided([tensor.numel() as i64], [1], None);
+    is_dense(tensor).then(line).transpose()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod gradients;
 mod layout;
 mod loss;
 mod memory;
+mod norm;
 mod optimizer;
 mod precision;
 mod rule;

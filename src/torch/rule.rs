@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::iter::zip;
 
-use tch::{Device, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::dispatch::{AdamStep, SgdStep, fused_adam, fused_sgd};
-use super::layout::line;
+use super::norm::total_norm;
 use crate::error::{Error, Result};
 
 /// A rule and its numbers.
@@ -224,25 +224,6 @@ impl Mover<'_> {
             }
         }
         parameter.f_sub_(&step.f_mul_scalar_(pace.lr)?).map(drop)
-    }
-}
-
-/// The Euclidean norm of all values of all gradients.
-pub(super) fn total_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<f64, TchError> {
-    let squares = tensors.map(square).collect::<Result<Vec<_>, _>>()?;
-    if squares.is_empty() {
-        return Ok(0.0);
-    }
-    // A device is waited for once.
-    let squares = Tensor::f_stack(&squares, 0)?.f_to_device(Device::Cpu)?;
-    Ok(Vec::<f32>::try_from(&squares)?.into_iter().map(f64::from).sum::<f64>().sqrt())
-}
-
-/// The sum of the squares of all values. A product of vectors runs on all threads; libtorch's norm of everything on one.
-fn square(tensor: &Tensor) -> Result<Tensor, TchError> {
-    match line(tensor)? {
-        Some(line) => line.f_dot(&line),
-        None => tensor.f_norm()?.f_square(),
     }
 }
 

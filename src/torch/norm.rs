@@ -1,0 +1,119 @@
+//! The Euclidean norm of all gradients together, which every step tells. libtorch's norm of a tensor runs on one thread and
+//! adds up in float32, in which millions of squares lose digits.
+
+use std::num::NonZero;
+use std::thread;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::layout::is_dense;
+
+/// How many squares are added up one after the other: the sum is the same whatever the threads.
+const CHUNK: usize = 1 << 16;
+
+/// Below so many values another thread, which takes a core from libtorch's, costs a step more than it saves.
+const ALONE: usize = 1 << 23;
+
+/// The Euclidean norm of all values of all tensors.
+pub(super) fn total_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<f64, TchError> {
+    let (mut chunks, mut rest) = (Vec::new(), Vec::new());
+    for tensor in tensors {
+        match values(tensor) {
+            Some(values) => chunks.extend(values.chunks(CHUNK)),
+            None => rest.push(tensor.f_norm()?),
+        }
+    }
+    let mut total = sum_of_squares(&chunks);
+    if !rest.is_empty() {
+        // A device is waited for once.
+        let norms = Tensor::f_stack(&rest, 0)?.f_to_device(Device::Cpu)?;
+        total += Vec::<f32>::try_from(&norms)?.into_iter().map(square).sum::<f64>();
+    }
+    Ok(total.sqrt())
+}
+
+/// The float32 values of a tensor on the CPU in the order in which they lie there; none of another, or of one with gaps.
+fn values(tensor: &Tensor) -> Option<&[f32]> {
+    let fits = tensor.device() == Device::Cpu && tensor.f_kind().ok()? == Kind::Float;
+    if !fits || tensor.numel() == 0 || !is_dense(tensor) {
+        return None;
+    }
+    // SAFETY: the strides of a dense tensor span exactly its values from its first on, and every bit pattern is a float. The
+    // tensor lives as long as the slice, and a gradient is written to by nobody.
+    Some(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) })
+}
+
+fn square(value: f32) -> f64 {
+    f64::from(value).powi(2)
+}
+
+fn sum_of_squares(chunks: &[&[f32]]) -> f64 {
+    let threads = if chunks.iter().map(|chunk| chunk.len()).sum::<usize>() < ALONE {
+        1
+    } else {
+        thread::available_parallelism().map_or(1, NonZero::get)
+    };
+    let mut sums = vec![0.0; chunks.len()];
+    let each = chunks.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let mut shares = chunks.chunks(each).zip(sums.chunks_mut(each));
+        let own = shares.next();
+        for (chunks, sums) in shares {
+            scope.spawn(|| add_up(chunks, sums));
+        }
+        if let Some((chunks, sums)) = own {
+            add_up(chunks, sums);
+        }
+    });
+    sums.into_iter().sum()
+}
+
+/// The sum of each chunk's squares. Eight of them at once are what processors add up fastest.
+fn add_up(chunks: &[&[f32]], sums: &mut [f64]) {
+    for (chunk, sum) in chunks.iter().zip(sums) {
+        let mut lanes = [0.0; 8];
+        let (eights, rest) = chunk.as_chunks::<8>();
+        for eight in eights {
+            for (lane, &value) in lanes.iter_mut().zip(eight) {
+                *lane += square(value);
+            }
+        }
+        *sum = lanes.iter().sum::<f64>() + rest.iter().copied().map(square).sum::<f64>();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CPU: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+    #[test]
+    fn every_value_counts_once_wherever_it_lies() {
+        assert!(total_norm([].into_iter()).unwrap().abs() < f64::EPSILON);
+        // In the order of their axes and in another, with gaps, shared, none, and one; enough for several threads.
+        let many = Tensor::f_full([3000, 4000], 0.1, CPU).unwrap();
+        let wide = Tensor::f_full([30, 40], 0.1, CPU).unwrap();
+        let one = Tensor::f_full([1], 0.1, CPU).unwrap();
+        let tensors = [
+            many.f_transpose(0, 1).unwrap(),
+            many,
+            wide.f_narrow(1, 0, 20).unwrap(),
+            one.f_expand([50, 60], false).unwrap(),
+            Tensor::f_zeros([0, 3], CPU).unwrap(),
+            one.f_view(&[] as &[i64]).unwrap(),
+        ];
+        let count = f64::from(2 * 3000 * 4000 + 30 * 20 + 50 * 60 + 1);
+        let expected = count.sqrt() * f64::from(0.1_f32);
+        let found = total_norm(tensors.iter()).unwrap();
+        // What has gaps is added up in float32.
+        assert!((found / expected - 1.0).abs() < 1e-8, "{found}, {expected}");
+    }
+
+    #[test]
+    fn squares_beyond_float32_count_too() {
+        let tensors = [3e30_f64, 4e30].map(|value| Tensor::f_full([1], value, CPU).unwrap());
+        let found = total_norm(tensors.iter()).unwrap();
+        assert!((found / 5e30 - 1.0).abs() < 1e-6, "{found}");
+    }
+}
