@@ -27,8 +27,8 @@ CARGO_ENV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" PATH="$(CURDIR)/$(BIN):$$PATH" PYO3
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
-.PHONY: help demo test test-slow check bench bench-training docs parity wheel install clean distclean tools python-matches libpython \
-	test-rust test-python format lint types stub licences
+.PHONY: help demo test test-slow check bench bench-training docs parity wheel install clean distclean \
+	tools python-matches libpython test-rust test-python format lint types stub licences
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
