@@ -1,7 +1,8 @@
-//! How the extension module finds libtorch: beside it, in the `torch` package of the same environment.
+//! How the extension module finds libtorch: beside it, in the `torch` package of the same environment. And the one file in C++.
 
 fn main() {
-    if std::env::var_os("CARGO_FEATURE_TORCH").is_some() {
+    #[cfg(feature = "torch")]
+    {
         for argument in [
             "-Wl,-rpath,$ORIGIN/../torch/lib",
             "-Wl,--disable-new-dtags",
@@ -13,6 +14,25 @@ fn main() {
         ] {
             println!("cargo::rustc-cdylib-link-arg={argument}");
         }
+        compile("src/torch/batch_norm/record.cpp");
     }
     println!("cargo::rerun-if-changed=build.rs");
+}
+
+/// Compiles a file against the headers of the libtorch that torch-sys found.
+#[cfg(feature = "torch")]
+fn compile(file: &str) {
+    println!("cargo::rerun-if-changed={file}");
+    println!("cargo::rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
+    let libraries =
+        std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys tells where libtorch is");
+    let include = std::path::Path::new(&libraries).with_file_name("include");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .flag("-isystem")
+        .flag(include)
+        .flag_if_supported("-fvisibility=hidden")
+        .file(file)
+        .compile("cnnzoo_record");
 }

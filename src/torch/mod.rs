@@ -1,9 +1,11 @@
 //! The only room that names tch: parameters as libtorch tensors, eager runs of a graph, and gradients, on CPU or CUDA.
 
 mod average;
+mod batch_norm;
 mod device;
 mod dispatch;
 mod fill;
+mod floats;
 mod gradients;
 mod layout;
 mod loss;

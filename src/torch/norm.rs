@@ -4,9 +4,9 @@
 use std::num::NonZero;
 use std::thread;
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
-use super::layout::is_dense;
+use super::floats::floats;
 
 /// How many squares are added up one after the other: the sum is the same whatever the threads.
 const CHUNK: usize = 1 << 16;
@@ -18,7 +18,7 @@ const ALONE: usize = 1 << 23;
 pub(super) fn total_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<f64, TchError> {
     let (mut chunks, mut rest) = (Vec::new(), Vec::new());
     for tensor in tensors {
-        match values(tensor) {
+        match floats(tensor) {
             Some(values) => chunks.extend(values.chunks(CHUNK)),
             None => rest.push(tensor.f_norm()?),
         }
@@ -30,17 +30,6 @@ pub(super) fn total_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Resul
         total += Vec::<f32>::try_from(&norms)?.into_iter().map(square).sum::<f64>();
     }
     Ok(total.sqrt())
-}
-
-/// The float32 values of a tensor on the CPU in the order in which they lie there; none of another, or of one with gaps.
-fn values(tensor: &Tensor) -> Option<&[f32]> {
-    let fits = tensor.device() == Device::Cpu && tensor.f_kind().ok()? == Kind::Float;
-    if !fits || tensor.numel() == 0 || !is_dense(tensor) {
-        return None;
-    }
-    // SAFETY: the strides of a dense tensor span exactly its values from its first on, and every bit pattern is a float. The
-    // tensor lives as long as the slice, and a gradient is written to by nobody.
-    Some(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) })
 }
 
 fn square(value: f32) -> f64 {
@@ -84,6 +73,8 @@ fn add_up(chunks: &[&[f32]], sums: &mut [f64]) {
 
 #[cfg(test)]
 mod tests {
+    use tch::Kind;
+
     use super::*;
 
     const CPU: (Kind, Device) = (Kind::Float, Device::Cpu);

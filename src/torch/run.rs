@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tch::{TchError, Tensor};
 
+use super::batch_norm::{Arrays, Fused, batch_norm};
 use super::precision::{Precision, lowered};
 use super::store::{blob, copy_out};
 use super::{Store, failed};
@@ -131,6 +132,7 @@ impl<'a> Walk<'a> {
             .copied()
             .filter(|id| uses.get(id) == Some(&1) && !kept.contains(id))
             .collect();
+        let fused = self.fused(nodes, &passing);
         for &id in nodes {
             let node = self.graph.node(id);
             let inputs: Vec<&Tensor> =
@@ -145,7 +147,10 @@ impl<'a> Walk<'a> {
                 };
                 fresh && passing.contains(input)
             });
-            let value = self.step(id, pass, spare).run(&inputs).map_err(failed(format_args!(
+            let mut step = self.step(id, pass, spare);
+            step.fused = fused.get(&id).copied();
+            step.done = node.inputs.first().is_some_and(|input| fused.contains_key(input));
+            let value = step.run(&inputs).map_err(failed(format_args!(
                 "{}, node `{}` ({})",
                 self.graph.name(),
                 node.name,
@@ -163,6 +168,21 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// The activations that run with a batch norm, by that norm: nothing else reads it, and it uses the batch's statistics.
+    fn fused(&self, nodes: &[NodeId], passing: &HashSet<NodeId>) -> HashMap<NodeId, Function> {
+        let fused = |&id: &NodeId| {
+            let node = self.graph.node(id);
+            let (Op::Activation(op), [norm]) = (&node.op, &node.inputs[..]) else { return None };
+            let with = matches!(self.graph.node(*norm).op, Op::BatchNorm(_))
+                && self.trains()
+                && !self.store.is_frozen(*norm)
+                && passing.contains(norm)
+                && Fused::of(op.function).is_some();
+            with.then_some((*norm, op.function))
+        };
+        nodes.iter().filter_map(fused).collect()
+    }
+
     fn step(&self, id: NodeId, pass: Pass, spare: bool) -> Step<'_> {
         let training = self.trains() && !self.store.is_frozen(id);
         Step {
@@ -174,6 +194,8 @@ impl<'a> Walk<'a> {
             own_statistics: !training,
             tracking: training && pass == Pass::First,
             spare,
+            fused: None,
+            done: false,
         }
     }
 }
@@ -229,6 +251,10 @@ struct Step<'a> {
     tracking: bool,
     /// Whether the first input may be written to.
     spare: bool,
+    /// The activation that runs with this norm.
+    fused: Option<Function>,
+    /// Whether this activation ran with the norm before it.
+    done: bool,
 }
 
 impl Step<'_> {
@@ -262,6 +288,7 @@ impl Step<'_> {
                 let width = x.size().last().copied().unwrap_or(0);
                 x.f_layer_norm([width], self.arrays.first(), self.arrays.get(1), op.eps, true)
             }
+            Op::Activation(_) if self.done => Ok(x.shallow_clone()),
             Op::Activation(op) if self.spare => activation_in_place(op.function, x),
             Op::Activation(op) => activation(op.function, x),
             Op::Pool(op) => pool(op, x),
@@ -352,10 +379,22 @@ impl Step<'_> {
         }
         // Statistics of the batch alone need none from before.
         let running = self.tracking || self.own_statistics;
-        let (mean, variance) = if running { (Some(mean), Some(variance)) } else { (None, None) };
+        let running = running.then_some([mean, variance]);
         let BatchNorm { eps, momentum, .. } = *norm;
         let batch = !self.own_statistics;
-        x.f_batch_norm(scale, Some(shift), mean, variance, batch, momentum, eps, true)
+        if batch {
+            let arrays = Arrays { scale, shift, running, momentum, eps };
+            let fused = self.fused.and_then(Fused::of).unwrap_or(Fused::Identity);
+            if let Some(y) = batch_norm(x, arrays, fused)? {
+                return Ok(y);
+            }
+        }
+        let [mean, variance] = [0, 1].map(|index| running.map(|running| running[index]));
+        let y = x.f_batch_norm(scale, Some(shift), mean, variance, batch, momentum, eps, true)?;
+        match self.fused {
+            Some(function) => activation_in_place(function, &y),
+            None => Ok(y),
+        }
     }
 
     /// In training, leaves out a `rate` of the values, or of whatever repeats a shape of `size`, and scales the others up

@@ -25,6 +25,11 @@ VALUES_IN_ANOTHER_LAYOUT = 5e-5
 # the shift of a norm whose effect the next norm takes away has none but what rounding leaves.
 LEAST_GRADIENT = 0.1
 
+# Where a step of a few images throws small differences about, rounding is no fixed share of the
+# loss. It is then so many times what other last bits of images and weights make of the reference:
+# operations that add up in another order round in every layer, and a few tries miss the worst.
+TIMES_THE_LAST_BIT = 10.0
+
 # What some dozens of training steps make of rounding: another way to about the same loss, as a
 # share of the loss at the beginning.
 STATISTICAL = 0.05
