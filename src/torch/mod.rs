@@ -10,6 +10,7 @@ mod gradients;
 mod layout;
 mod loss;
 mod memory;
+mod node;
 mod norm;
 mod optimizer;
 mod precision;

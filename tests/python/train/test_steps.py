@@ -253,19 +253,32 @@ def test_fifty_steps_follow_pytorch(edition: Edition, pair: Pair) -> None:
         optimizer = pair.theirs(module.parameters(), lr)
         return torch_losses(module, optimizer, lr, batches, weight)
 
-    of_last_bits = [theirs(*nudged(module, batches[:FIRST], seed)) for seed in range(NUDGES)]
+    def last(losses: NDArray[np.float64]) -> float:
+        return float(np.mean(losses[-len(few) :]))
+
+    def with_other_bits(batches: Batches) -> NDArray[np.float64]:
+        return np.array([theirs(*nudged(unused, batches, seed)) for seed in range(NUDGES)])
+
+    unused = copy.deepcopy(module)
     optimizer = pair.ours(model, lr)
     losses = []
     for step, (x, y) in enumerate(batches):
         optimizer.lr = rate(lr, step)
         losses.append(model.train_step(x, y, optimizer).loss)
+    ours = np.array(losses)
     expected = theirs(module, batches)
 
     start = expected[:FIRST]
-    noise = np.maximum.accumulate(np.abs(np.array(of_last_bits) - start).max(axis=0))
-    rounding = np.maximum(ROUNDING * np.abs(start).max(), TIMES_THE_LAST_BIT * noise)
-    assert (np.abs(losses[:FIRST] - start) <= rounding).all(), "rounding explains the first steps"
-    end, their_end = (np.mean(of[-len(few) :]) for of in (losses, expected))
-    assert abs(end - their_end) <= STATISTICAL * expected[0]
-    first, last = expected[FIRST : FIRST + len(few)], expected[-len(few) :]
-    assert np.abs(last - first).mean() > STATISTICAL * expected[0], "the steps lead somewhere"
+    noise = np.abs(with_other_bits(batches[:FIRST]) - start).max(axis=0)
+    rounding = np.maximum(
+        ROUNDING * np.abs(start).max(), TIMES_THE_LAST_BIT * np.maximum.accumulate(noise)
+    )
+    assert (np.abs(ours[:FIRST] - start) <= rounding).all(), "rounding explains the first steps"
+
+    # Some networks are thrown about by what rounding leaves: PyTorch's loop ends up elsewhere too.
+    ends, apart = [last(expected)], STATISTICAL * expected[0]
+    if abs(last(ours) - ends[0]) > apart:
+        ends.extend(last(losses) for losses in with_other_bits(batches))
+    assert min(ends) - apart <= last(ours) <= max(ends) + apart, "the last steps are PyTorch's"
+    moved = expected[-len(few) :] - expected[FIRST : FIRST + len(few)]
+    assert np.abs(moved).mean() > apart, "the steps lead somewhere"

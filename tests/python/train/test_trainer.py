@@ -21,7 +21,7 @@ from train.small_run import loaders, pictures, trainer
 
 CLASSES = 10
 EPOCHS = 4
-SIDE = 32
+SIDE = 64
 
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 
