@@ -2,6 +2,7 @@
 
 use tch::{TchError, Tensor};
 
+use super::Layout;
 use super::batch_norm::{Arrays, Fused, batch_norm};
 use super::precision::{Precision, lowered};
 use super::run::Mode;
@@ -19,6 +20,7 @@ pub(super) struct Call<'a> {
     pub node: &'a Node,
     pub arrays: &'a [Tensor],
     pub batch: i64,
+    pub layout: Layout,
     pub mode: Mode,
     pub precision: Precision,
     /// Whether batch norm uses the statistics that it has, instead of the batch's.
@@ -158,7 +160,8 @@ impl Call<'_> {
         let running = running.then_some([mean, variance]);
         let BatchNorm { eps, momentum, .. } = *norm;
         let batch = !self.own_statistics;
-        if batch {
+        // In the other layout the bits are libtorch's.
+        if batch && self.layout == Layout::ChannelsLast {
             let arrays = Arrays { scale, shift, running, momentum, eps };
             let fused = self.fused.and_then(Fused::of).unwrap_or(Fused::Identity);
             if let Some(y) = batch_norm(x, arrays, fused)? {

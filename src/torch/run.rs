@@ -8,7 +8,7 @@ use super::batch_norm::Fused;
 use super::node::Call;
 use super::precision::Precision;
 use super::store::{blob, copy_out};
-use super::{Store, failed};
+use super::{Layout, Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::op::Function;
 use crate::graph::{Graph, NodeId, Op, Shape};
@@ -170,6 +170,7 @@ impl<'a> Walk<'a> {
             let node = self.graph.node(id);
             let (Op::Activation(op), [norm]) = (&node.op, &node.inputs[..]) else { return None };
             let with = matches!(self.graph.node(*norm).op, Op::BatchNorm(_))
+                && self.store.layout() == Layout::ChannelsLast
                 && self.trains()
                 && !self.store.is_frozen(*norm)
                 && passing.contains(norm)
@@ -185,6 +186,7 @@ impl<'a> Walk<'a> {
             node: self.graph.node(id),
             arrays: self.store.of_node(id.index()),
             batch: self.batch as i64,
+            layout: self.store.layout(),
             mode: self.mode,
             precision: self.precision,
             own_statistics: !training,
