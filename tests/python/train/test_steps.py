@@ -223,8 +223,8 @@ def nudged(module: torch.nn.Module, batches: Batches, seed: int) -> tuple[torch.
     generator = np.random.default_rng(seed)
 
     def nudge(shape: tuple[int, ...]) -> NDArray[np.float32]:
-        ulps = generator.integers(-1, 2, shape, np.int8).astype(np.float32)
-        return 1 + ulps * np.finfo(np.float32).eps
+        ulps = generator.integers(-1, 2, shape, np.int8)
+        return np.asarray(1 + ulps * np.finfo(np.float32).eps, np.float32)
 
     module = copy.deepcopy(module)
     with torch.no_grad():
