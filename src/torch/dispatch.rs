@@ -23,26 +23,6 @@ unsafe extern "C" {
     fn torch_new_list_reserve_size(size: usize, list: *mut *mut c_void) -> i32;
     fn torch_list_push_back(list: *mut c_void, element: Slot) -> i32;
     fn torch_exception_get_what_without_backtrace() -> *const c_char;
-    fn torch_parallel_for(
-        begin: i64,
-        end: i64,
-        grain: i64,
-        work: extern "C" fn(i64, i64, *mut c_void),
-        context: *mut c_void,
-    ) -> i32;
-}
-
-/// Does `work` for each number below `count`, on libtorch's threads.
-pub(super) fn on_threads(count: usize, work: &(dyn Fn(usize) + Sync)) {
-    extern "C" fn some(begin: i64, end: i64, context: *mut c_void) {
-        // SAFETY: this is the context below, which lives until all are done.
-        let work = unsafe { &*context.cast::<&(dyn Fn(usize) + Sync)>() };
-        (begin..end).for_each(|index| work(index as usize));
-    }
-    let context = (&raw const work).cast_mut().cast();
-    // SAFETY: `some` only reads what the context points to, and that may be shared by threads.
-    let status = unsafe { torch_parallel_for(0, count as i64, 1, some, context) };
-    debug_assert_eq!(status, 0, "`some` throws nothing");
 }
 
 /// How `fused_sgd` steps; PyTorch's definitions.

@@ -17,6 +17,7 @@ mod precision;
 mod rule;
 mod run;
 mod store;
+mod threads;
 mod train;
 
 pub use device::{device, device_name};

@@ -1,18 +1,13 @@
 //! The Euclidean norm of all gradients together, which every step tells. libtorch's norm of a tensor runs on one thread and
 //! adds up in float32, in which millions of squares lose digits.
 
-use std::num::NonZero;
-use std::thread;
-
 use tch::{Device, TchError, Tensor};
 
 use super::floats::floats;
+use super::threads::on_each;
 
 /// How many squares are added up one after the other: the sum is the same whatever the threads.
 const CHUNK: usize = 1 << 16;
-
-/// Below so many values another thread, which takes a core from libtorch's, costs a step more than it saves.
-const ALONE: usize = 1 << 23;
 
 /// The Euclidean norm of all values of all tensors.
 pub(super) fn total_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<f64, TchError> {
@@ -23,7 +18,7 @@ pub(super) fn total_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Resul
             None => rest.push(tensor.f_norm()?),
         }
     }
-    let mut total = sum_of_squares(&chunks);
+    let mut total = on_each(chunks, sum_of_squares).into_iter().sum::<f64>();
     if !rest.is_empty() {
         // A device is waited for once.
         let norms = Tensor::f_stack(&rest, 0)?.f_to_device(Device::Cpu)?;
@@ -36,39 +31,16 @@ fn square(value: f32) -> f64 {
     f64::from(value).powi(2)
 }
 
-fn sum_of_squares(chunks: &[&[f32]]) -> f64 {
-    let threads = if chunks.iter().map(|chunk| chunk.len()).sum::<usize>() < ALONE {
-        1
-    } else {
-        thread::available_parallelism().map_or(1, NonZero::get)
-    };
-    let mut sums = vec![0.0; chunks.len()];
-    let each = chunks.len().div_ceil(threads).max(1);
-    thread::scope(|scope| {
-        let mut shares = chunks.chunks(each).zip(sums.chunks_mut(each));
-        let own = shares.next();
-        for (chunks, sums) in shares {
-            scope.spawn(|| add_up(chunks, sums));
+/// Eight squares at once are what processors add up fastest.
+fn sum_of_squares(chunk: &[f32]) -> f64 {
+    let mut lanes = [0.0; 8];
+    let (eights, rest) = chunk.as_chunks::<8>();
+    for eight in eights {
+        for (lane, &value) in lanes.iter_mut().zip(eight) {
+            *lane += square(value);
         }
-        if let Some((chunks, sums)) = own {
-            add_up(chunks, sums);
-        }
-    });
-    sums.into_iter().sum()
-}
-
-/// The sum of each chunk's squares. Eight of them at once are what processors add up fastest.
-fn add_up(chunks: &[&[f32]], sums: &mut [f64]) {
-    for (chunk, sum) in chunks.iter().zip(sums) {
-        let mut lanes = [0.0; 8];
-        let (eights, rest) = chunk.as_chunks::<8>();
-        for eight in eights {
-            for (lane, &value) in lanes.iter_mut().zip(eight) {
-                *lane += square(value);
-            }
-        }
-        *sum = lanes.iter().sum::<f64>() + rest.iter().copied().map(square).sum::<f64>();
     }
+    lanes.iter().sum::<f64>() + rest.iter().copied().map(square).sum::<f64>()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::batch_norm::Fused;
 use super::node::Call;
 use super::precision::Precision;
 use super::store::{blob, copy_out};
-use super::{Layout, Store, failed};
+use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::op::Function;
 use crate::graph::{Graph, NodeId, Op, Shape};
@@ -164,15 +164,18 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Whether the node is run for its training, and nothing keeps it as it is.
+    fn learns(&self, id: NodeId) -> bool {
+        self.trains() && !self.store.is_frozen(id)
+    }
+
     /// The activations that run with a batch norm, by that norm: nothing else reads it, and it uses the batch's statistics.
     fn fused(&self, nodes: &[NodeId], passing: &HashSet<NodeId>) -> HashMap<NodeId, Function> {
         let fused = |&id: &NodeId| {
             let node = self.graph.node(id);
             let (Op::Activation(op), [norm]) = (&node.op, &node.inputs[..]) else { return None };
             let with = matches!(self.graph.node(*norm).op, Op::BatchNorm(_))
-                && self.store.layout() == Layout::ChannelsLast
-                && self.trains()
-                && !self.store.is_frozen(*norm)
+                && self.learns(*norm)
                 && passing.contains(norm)
                 && Fused::of(op.function).is_some();
             with.then_some((*norm, op.function))
@@ -181,7 +184,7 @@ impl<'a> Walk<'a> {
     }
 
     fn call(&self, id: NodeId, pass: Pass, spare: bool) -> Call<'_> {
-        let training = self.trains() && !self.store.is_frozen(id);
+        let learns = self.learns(id);
         Call {
             node: self.graph.node(id),
             arrays: self.store.of_node(id.index()),
@@ -189,8 +192,8 @@ impl<'a> Walk<'a> {
             layout: self.store.layout(),
             mode: self.mode,
             precision: self.precision,
-            own_statistics: !training,
-            tracking: training && pass == Pass::First,
+            own_statistics: !learns,
+            tracking: learns && pass == Pass::First,
             spare,
             fused: None,
             done: false,

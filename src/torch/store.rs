@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
+use super::floats::floats_mut;
 use super::{Layout, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Parameter, Role};
@@ -249,7 +250,7 @@ fn fresh(
 ) -> Result<Vec<Tensor>> {
     let mut tensors = parameters.iter().map(|p| unwritten(p)).collect::<Result<Vec<_>>>()?;
     let drawn = parameters.iter().zip(&mut tensors).filter_map(|(parameter, tensor)| {
-        let values = memory(tensor)?;
+        let values = floats_mut(tensor)?;
         Some(Fresh { name: &parameter.name, draw: recipe.draw(parameter), values })
     });
     fill(drawn.collect(), seed);
@@ -270,16 +271,6 @@ fn unwritten(parameter: &Parameter) -> Result<Tensor> {
         _ => Tensor::f_empty(shape, (Kind::Float, Device::Cpu)),
     }
     .map_err(failed(&parameter.name))
-}
-
-/// The values of a new float32 tensor on the CPU, in row-major order; none of another type.
-fn memory(tensor: &mut Tensor) -> Option<&mut [f32]> {
-    if tensor.f_kind().ok()? != Kind::Float || tensor.numel() == 0 {
-        return None;
-    }
-    // SAFETY: the tensor was made contiguous and float32 on the CPU by `unwritten`, and shares its memory with no other;
-    // the slice borrows it exclusively. libtorch aligns its memory to 64 bytes. Every bit pattern is a float.
-    Some(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) })
 }
 
 /// A tensor over `values`, without a copy. It must not outlive them, so it never leaves this room.

@@ -5,13 +5,12 @@
 
 use std::iter::zip;
 use std::mem::MaybeUninit;
-use std::sync::Mutex;
 
 use super::activation::{Activation, Fused, HardSwish, Identity, Relu, Relu6};
 use super::loops::{
     Rest, Tiles, add_gradients, add_moments, input_gradients, input_gradients_in_place, normalise,
 };
-use crate::torch::dispatch::on_threads;
+use crate::torch::threads::on_each;
 
 /// How many values are summed up in float32 before they go to float64: this many rows of a tile.
 const BLOCK: usize = 64;
@@ -246,21 +245,6 @@ fn repeated(values: &[f32], width: usize) -> Vec<f32> {
 /// The sum of what a tile holds of a channel.
 fn folded(tile: &[f32], channel: usize, channels: usize) -> f64 {
     tile[channel..].iter().step_by(channels).copied().map(f64::from).sum()
-}
-
-/// What `work` makes of each item, on libtorch's threads.
-fn on_each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    if items.len() == 1 {
-        return items.into_iter().map(work).collect();
-    }
-    let slots: Vec<Mutex<(Option<T>, Option<R>)>> =
-        items.into_iter().map(|item| Mutex::new((Some(item), None))).collect();
-    on_threads(slots.len(), &|index| {
-        if let Ok(mut slot) = slots[index].lock() {
-            slot.1 = slot.0.take().map(&work);
-        }
-    });
-    slots.into_iter().filter_map(|slot| slot.into_inner().ok()?.1).collect()
 }
 
 /// Of each channel, the sum of the norm's gradients, and of these times the distance from the mean.

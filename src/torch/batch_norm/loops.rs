@@ -159,13 +159,8 @@ fn input_gradients_body<A: Activation>(
 ) {
     let width = tiles.mean.len();
     for ((g, x), dx) in zip(zip(cotangent.chunks(width), x.chunks(width)), dx.chunks_mut(width)) {
-        let per_channel =
-            zip(zip(tiles.scale, tiles.shift), zip(tiles.mean, zip(rest.along, rest.level)));
-        for (((g, x), dx), ((scale, shift), (mean, (along, level)))) in
-            zip(zip(zip(g, x), dx), per_channel)
-        {
-            let gradient = A::gradient(x * scale + shift, *g);
-            dx.write((gradient - level - (x - mean) * along) * scale);
+        for (((g, x), dx), channel) in zip(zip(zip(g, x), dx), channels(tiles, rest)) {
+            dx.write(input_gradient::<A>(*g, *x, channel));
         }
     }
 }
@@ -183,11 +178,37 @@ fn input_gradients_in_place_body<A: Activation>(
 ) {
     let width = tiles.mean.len();
     for (g, x) in zip(cotangent.chunks_mut(width), x.chunks(width)) {
-        let per_channel =
-            zip(zip(tiles.scale, tiles.shift), zip(tiles.mean, zip(rest.along, rest.level)));
-        for ((g, x), ((scale, shift), (mean, (along, level)))) in zip(zip(g, x), per_channel) {
-            let gradient = A::gradient(x * scale + shift, *g);
-            *g = (gradient - level - (x - mean) * along) * scale;
+        for ((g, x), channel) in zip(zip(g, x), channels(tiles, rest)) {
+            *g = input_gradient::<A>(*g, *x, channel);
         }
     }
+}
+
+/// What belongs to the channel of a value.
+struct Channel {
+    scale: f32,
+    shift: f32,
+    mean: f32,
+    along: f32,
+    level: f32,
+}
+
+#[inline(always)]
+fn channels(tiles: Tiles<'_>, rest: Rest<'_>) -> impl Iterator<Item = Channel> {
+    zip(zip(tiles.scale, tiles.shift), zip(tiles.mean, zip(rest.along, rest.level))).map(
+        |((&scale, &shift), (&mean, (&along, &level)))| Channel {
+            scale,
+            shift,
+            mean,
+            along,
+            level,
+        },
+    )
+}
+
+#[inline(always)]
+fn input_gradient<A: Activation>(cotangent: f32, x: f32, channel: Channel) -> f32 {
+    let Channel { scale, shift, mean, along, level } = channel;
+    let gradient = A::gradient(x * scale + shift, cotangent);
+    (gradient - level - (x - mean) * along) * scale
 }

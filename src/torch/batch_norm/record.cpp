@@ -37,14 +37,11 @@ struct CnnzooBatchNormBackward final : torch::autograd::Node {
     TORCH_CHECK(memory_, torch::autograd::ERR_BACKWARD_TWICE);
     variable_list gradients(3);
     Tensor cotangent = std::move(cotangents[0]);
-    cotangents.clear();
     if (!cotangent.defined()) {
       return gradients;
     }
     const Tensor x = x_.unpack();
-    if (!cotangent.is_contiguous(at::MemoryFormat::ChannelsLast)) {
-      cotangent = cotangent.contiguous(at::MemoryFormat::ChannelsLast);
-    }
+    cotangent = cotangent.contiguous(at::MemoryFormat::ChannelsLast);
     TORCH_CHECK(
         cotangent.sizes() == x.sizes() && cotangent.scalar_type() == at::kFloat && cotangent.device().is_cpu(),
         "the gradient of a batch norm is not like its output");

@@ -126,9 +126,8 @@ fn values_statistics_and_gradients_are_those_of_libtorch_in_float64() {
 
 #[test]
 fn a_mean_far_from_zero_costs_no_digits_of_the_variance() {
-    let (ours, theirs) = ([16, 8, 20, 20], 4000.0);
-    let (ours, theirs) =
-        (Case::new(ours, theirs, Kind::Float), Case::new(ours, theirs, Kind::Double));
+    let case = |kind| Case::new([16, 8, 20, 20], 4000.0, kind);
+    let (ours, theirs) = (case(Kind::Float), case(Kind::Double));
     // float32 itself has 2e-4 left of a distance from such a mean.
     same(&ours.ours(Fused::Identity), &theirs.theirs(Fused::Identity), 2e-4, "values");
     same(&ours.running[1], &theirs.running[1], ROUNDING, "the variance");
@@ -177,7 +176,8 @@ fn a_norm_without_scale_and_running_statistics_has_none() {
     let y = batch_norm(&case.x, arrays, Fused::Relu6).unwrap().unwrap();
     let shift = Some(&case.shift);
     let none = None::<&Tensor>;
-    let expected = case.x.f_batch_norm(none, shift, none, none, true, 0.1, EPS, false).unwrap();
+    let expected =
+        case.x.f_batch_norm(none, shift, none, none, true, MOMENTUM, EPS, false).unwrap();
     let expected = expected.f_relu6().unwrap();
     same(&y, &expected, ROUNDING, "values");
     let of = [&case.x, &case.shift];
@@ -226,7 +226,8 @@ fn what_is_not_a_number_is_not_hidden() {
 #[test]
 fn other_numbers_and_layouts_are_left_to_libtorch() {
     let case = Case::new([2, 4, 3, 3], 1.0, Kind::Float);
-    let arrays = Arrays { scale: None, shift: &case.shift, running: None, momentum: 0.1, eps: EPS };
+    let arrays =
+        Arrays { scale: None, shift: &case.shift, running: None, momentum: MOMENTUM, eps: EPS };
     let refused = |x: &Tensor| batch_norm(x, arrays, Fused::Identity).unwrap().is_none();
     assert!(!refused(&case.x));
     assert!(refused(&case.x.f_contiguous().unwrap()));
