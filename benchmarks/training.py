@@ -36,7 +36,7 @@ from trainee import Task
 
 import cnnzoo as cz
 from reference import PATCHED, Edition, smallest, torch_options, without_drops
-from tolerance import ROUNDING
+from tolerance import VALUES_IN_ANOTHER_LAYOUT
 
 EAGER = ("eager", "channels_last")
 SIDES = ("ours", *EAGER, "compiled")
@@ -194,7 +194,7 @@ def measure(edition: Edition, arguments: argparse.Namespace, folder: str) -> Row
                     row.compiling = time.perf_counter() - began
             # All start from the same weights and see the same images.
             for side, first in firsts.items():
-                if abs(first - firsts["ours"]) > ROUNDING * firsts["ours"]:
+                if abs(first - firsts["ours"]) > VALUES_IN_ANOTHER_LAYOUT * firsts["ours"]:
                     raise RuntimeError(f"{edition}: first losses differ, {side}: {firsts}")
             took: dict[str, list[list[float]]] = {side: [] for side in trainees}
             for _ in range(arguments.rounds):

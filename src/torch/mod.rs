@@ -13,6 +13,7 @@ mod memory;
 mod node;
 mod norm;
 mod optimizer;
+mod patches;
 mod precision;
 mod rule;
 mod run;

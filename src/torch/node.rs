@@ -1,9 +1,10 @@
 //! What each operation is in libtorch's terms.
 
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use super::Layout;
 use super::batch_norm::{Arrays, Fused, batch_norm};
+use super::patches::{conv_of_patches, side_by_side};
 use super::precision::{Precision, lowered};
 use super::run::Mode;
 use crate::graph::op::{
@@ -118,6 +119,12 @@ impl Call<'_> {
     fn conv(&self, conv: &Conv, x: &Tensor) -> Result<Tensor, TchError> {
         // It puts out images in the layout of its weights, and what comes after it keeps to that.
         let (weight, bias) = (&self.arrays[0], self.arrays.get(1));
+        let (height, width) = spatial(x)?;
+        // In evaluation the bits are libtorch's, whatever was trained.
+        let trains = self.mode != Mode::Evaluation && self.layout == Layout::ChannelsLast;
+        if trains && x.device() == Device::Cpu && side_by_side(conv, height, width) {
+            return conv_of_patches(x, weight, bias);
+        }
         let groups = conv.groups as i64;
         let run = |x: &Tensor, padding: [i64; 2]| {
             x.f_conv2d(weight, bias, conv.stride.sizes(), padding, conv.dilation.sizes(), groups)
@@ -125,7 +132,6 @@ impl Call<'_> {
         match conv.padding {
             Padding::Both(border) => run(x, border.sizes()),
             Padding::Same => {
-                let (height, width) = spatial(x)?;
                 let rows = same_padding(
                     height,
                     span(conv.kernel.height, conv.dilation.height),
