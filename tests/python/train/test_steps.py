@@ -44,7 +44,7 @@ QUICK_MACS = 1.2e9
 QUICK_PARAMS = 3e7
 
 # What a network needs in training, where not as little as the others.
-SIZES = {"Inception-v3": 299, "Inception-v4": 139, "Inception-ResNet-v2": 96, "Xception": 96}
+SIZES = {"Inception-v3": 299, "Inception-v4": 139, "Inception-ResNet-v2": 139, "Xception": 96}
 SIZE = 64
 
 # How much the loss of an auxiliary classifier counts, where not as in GoogLeNet's paper.
