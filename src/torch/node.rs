@@ -1,6 +1,6 @@
 //! What each operation is in libtorch's terms.
 
-use tch::{Device, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::Layout;
 use super::batch_norm::{Arrays, Fused, batch_norm};
@@ -120,9 +120,10 @@ impl Call<'_> {
         // It puts out images in the layout of its weights, and what comes after it keeps to that.
         let (weight, bias) = (&self.arrays[0], self.arrays.get(1));
         let (height, width) = spatial(x)?;
-        // In evaluation the bits are libtorch's, whatever was trained.
+        // Elsewhere the bits are libtorch's: in evaluation whatever was trained, and in bfloat16 those of torch.autocast.
         let trains = self.mode != Mode::Evaluation && self.layout == Layout::ChannelsLast;
-        if trains && x.device() == Device::Cpu && side_by_side(conv, height, width) {
+        let float = x.device() == Device::Cpu && x.f_kind()? == Kind::Float;
+        if trains && float && side_by_side(conv, height, width) {
             return conv_of_patches(x, weight, bias);
         }
         let groups = conv.groups as i64;
@@ -337,7 +338,7 @@ fn lrn(lrn: &Lrn, x: &Tensor) -> Result<Tensor, TchError> {
     let (batch, channels, height, width) = x.size4()?;
     let size = lrn.size as i64;
     // torch.autocast lets libtorch average bfloat16 numbers as float32.
-    let squares = x.f_mul(x)?.f_to_kind(tch::Kind::Float)?;
+    let squares = x.f_mul(x)?.f_to_kind(Kind::Float)?;
     let squares = squares.f_view([batch, 1, channels, height, width])?;
     let padded = squares.f_constant_pad_nd([0, 0, 0, 0, size / 2, (size - 1) / 2])?;
     let mean = padded
