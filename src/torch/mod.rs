@@ -18,6 +18,8 @@ mod precision;
 mod rule;
 mod run;
 mod store;
+#[cfg(test)]
+mod testing;
 mod threads;
 mod train;
 

@@ -1,10 +1,10 @@
 //! What each operation is in libtorch's terms.
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::Layout;
 use super::batch_norm::{Arrays, Fused, batch_norm};
-use super::patches::{conv_of_patches, side_by_side};
+use super::patches::conv_of_patches;
 use super::precision::{Precision, lowered};
 use super::run::Mode;
 use crate::graph::op::{
@@ -119,12 +119,10 @@ impl Call<'_> {
     fn conv(&self, conv: &Conv, x: &Tensor) -> Result<Tensor, TchError> {
         // It puts out images in the layout of its weights, and what comes after it keeps to that.
         let (weight, bias) = (&self.arrays[0], self.arrays.get(1));
-        let (height, width) = spatial(x)?;
-        // Elsewhere the bits are libtorch's: in evaluation whatever was trained, and in bfloat16 those of torch.autocast.
+        // In evaluation the bits are libtorch's, whatever was trained.
         let trains = self.mode != Mode::Evaluation && self.layout == Layout::ChannelsLast;
-        let float = x.device() == Device::Cpu && x.f_kind()? == Kind::Float;
-        if trains && float && side_by_side(conv, height, width) {
-            return conv_of_patches(x, weight, bias);
+        if trains && let Some(y) = conv_of_patches(conv, x, weight, bias)? {
+            return Ok(y);
         }
         let groups = conv.groups as i64;
         let run = |x: &Tensor, padding: [i64; 2]| {
@@ -133,6 +131,7 @@ impl Call<'_> {
         match conv.padding {
             Padding::Both(border) => run(x, border.sizes()),
             Padding::Same => {
+                let (height, width) = spatial(x)?;
                 let rows = same_padding(
                     height,
                     span(conv.kernel.height, conv.dilation.height),

@@ -3,43 +3,49 @@
 
 use tch::{TchError, Tensor};
 
+use super::floats::floats;
 use crate::graph::op::{Conv, Padding, Pair};
 
-/// Whether every value of an image of this size is in exactly one window of `conv`.
-pub(super) fn side_by_side(conv: &Conv, height: usize, width: usize) -> bool {
-    let Conv { kernel, stride, dilation, groups, .. } = *conv;
-    let alone = kernel == stride && dilation == Pair::ONE && groups == 1;
-    let whole = height.is_multiple_of(kernel.height) && width.is_multiple_of(kernel.width);
-    alone && kernel != Pair::ONE && conv.padding == Padding::from(0) && whole
-}
-
-/// Such a convolution of `x` (N, C, H, W): as libtorch's in channels_last, but for the last bits.
+/// The convolution of `x` (N, C, H, W), as libtorch's in channels_last but for the last bits. None unless its windows lie side by
+/// side, and all is float32 on the CPU.
 pub(super) fn conv_of_patches(
+    conv: &Conv,
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
-) -> Result<Tensor, TchError> {
+) -> Result<Option<Tensor>, TchError> {
     let (batch, channels, height, width) = x.size4()?;
-    let (_, _, rows, columns) = weight.size4()?;
+    let Pair { height: rows, width: columns } = conv.kernel;
+    if !side_by_side(conv, height as usize, width as usize) || floats(weight).is_none() {
+        return Ok(None);
+    }
+    let (rows, columns) = (rows as i64, columns as i64);
     // In each patch, values lie as those of a weight in channels_last do.
     let patches = x
         .f_reshape([batch, channels, height / rows, rows, width / columns, columns])?
         .f_permute([0, 2, 4, 3, 5, 1])?
         .f_flatten(3, 5)?;
     let weight = weight.f_permute([0, 2, 3, 1])?.f_flatten(1, 3)?;
-    patches.f_linear(&weight, bias)?.f_permute([0, 3, 1, 2])
+    Ok(Some(patches.f_linear(&weight, bias)?.f_permute([0, 3, 1, 2])?))
+}
+
+/// Whether every value of an image of this size is in exactly one window of `conv`.
+fn side_by_side(conv: &Conv, height: usize, width: usize) -> bool {
+    let Conv { kernel, stride, dilation, groups, .. } = *conv;
+    let alone = kernel == stride && dilation == Pair::ONE && groups == 1;
+    let whole = height.is_multiple_of(kernel.height) && width.is_multiple_of(kernel.width);
+    alone && kernel != Pair::ONE && conv.padding == Padding::from(0) && whole
 }
 
 #[cfg(test)]
 mod tests {
     use std::iter::zip;
 
+    use tch::Kind;
+
     use super::*;
     use crate::torch::layout::Layout;
-    use tch::{Device, Kind};
-
-    /// What float32 leaves of sums of some hundred values, relative to the largest of a tensor.
-    const ROUNDING: f64 = 2e-6;
+    use crate::torch::testing::{ROUNDING, gradients, same, scattered, weights};
 
     fn conv(kernel: Pair) -> Conv {
         Conv { out: 5, kernel, stride: kernel, ..Conv::default() }
@@ -49,24 +55,23 @@ mod tests {
     fn values_and_gradients_are_those_of_a_convolution() {
         let kernel = Pair { height: 4, width: 6 };
         assert!(side_by_side(&conv(kernel), 12, 30));
-        let drawn = |size: &[i64]| Tensor::f_randn(size, (Kind::Float, Device::Cpu)).unwrap();
+        let drawn = |size: &[i64]| scattered(size).f_to_kind(Kind::Float).unwrap();
         let image = |size: [i64; 4]| Layout::ChannelsLast.of(&drawn(&size)).unwrap();
         let leaves = [image([2, 3, 12, 30]), image([5, 3, 4, 6]), drawn(&[5])]
             .map(|leaf| leaf.f_set_requires_grad(true).unwrap());
         let [x, weight, bias] = &leaves;
-        let ours = conv_of_patches(x, weight, Some(bias)).unwrap();
+        let ours = conv_of_patches(&conv(kernel), x, weight, Some(bias)).unwrap().unwrap();
         let theirs = x.f_conv2d(weight, Some(bias), kernel.sizes(), [0, 0], [1, 1], 1).unwrap();
         assert_eq!(ours.stride(), theirs.stride());
-        let cotangent = Tensor::f_randn_like(&ours).unwrap();
-        let gradients = |y: &Tensor| {
-            let product = y.f_mul(&cotangent).unwrap().f_sum(Kind::Float).unwrap();
-            Tensor::f_run_backward(&[product], &leaves, false, false).unwrap()
-        };
-        let pairs = zip(gradients(&ours), gradients(&theirs)).chain([(ours, theirs)]);
-        for (ours, theirs) in pairs {
-            let apart = (&ours - &theirs).abs().max().double_value(&[]);
-            assert!(apart <= ROUNDING * theirs.abs().max().double_value(&[]), "{apart}");
+        same(&ours, &theirs, ROUNDING, "values");
+        let pulled = |y: &Tensor| gradients(&(y * weights(y)).sum(Kind::Float), &leaves.each_ref());
+        for (ours, theirs) in zip(pulled(&ours), pulled(&theirs)) {
+            same(&ours, &theirs, ROUNDING, "gradients");
         }
+        let bfloat16 = [x, weight].map(|leaf| leaf.f_to_kind(Kind::BFloat16).unwrap());
+        assert!(
+            conv_of_patches(&conv(kernel), &bfloat16[0], &bfloat16[1], None).unwrap().is_none()
+        );
     }
 
     #[test]

@@ -4,13 +4,11 @@ use tch::{Device, Kind};
 
 use super::*;
 use crate::torch::layout::Layout;
+use crate::torch::testing::{ROUNDING, gradients, same, scattered, weights};
 
 const ALL: [Fused; 4] = [Fused::Identity, Fused::Relu, Fused::Relu6, Fused::HardSwish];
 const MOMENTUM: f64 = 0.1;
 const EPS: f64 = 1e-5;
-
-/// What float32 leaves of sums of some thousand values, relative to the largest of a tensor.
-const ROUNDING: f64 = 2e-6;
 
 /// x, scale, shift, running mean and variance: leaves but for the last two.
 struct Case {
@@ -64,33 +62,6 @@ impl Case {
     fn leaves(&self) -> [&Tensor; 3] {
         [&self.x, &self.scale, &self.shift]
     }
-}
-
-/// Numbers between -0.5 and 0.5 that follow no pattern, always the same of a shape.
-fn scattered(shape: &[i64]) -> Tensor {
-    let count = shape.iter().product::<i64>();
-    let line = Tensor::f_arange(count, (Kind::Double, Device::Cpu)).unwrap();
-    let line = ((line + 1.0) * 12.9898).f_sin().unwrap() * 43758.5453;
-    (&line - line.f_floor().unwrap() - 0.5).f_view(shape).unwrap()
-}
-
-/// Numbers by which outputs are weighted, the same for each.
-fn weights(like: &Tensor) -> Tensor {
-    scattered(&like.size()).f_flip([0]).unwrap().f_to_kind(like.f_kind().unwrap()).unwrap()
-}
-
-fn gradients(objective: &Tensor, of: &[&Tensor]) -> Vec<Tensor> {
-    Tensor::f_run_backward(&[objective], of, false, false).unwrap()
-}
-
-#[track_caller]
-fn same(ours: &Tensor, theirs: &Tensor, tolerance: f64, what: &str) {
-    assert_eq!(ours.size(), theirs.size(), "{what}");
-    let theirs = theirs.f_to_kind(Kind::Double).unwrap();
-    let apart = (ours.f_to_kind(Kind::Double).unwrap() - &theirs).abs().max();
-    let worst = apart.f_double_value(&[]).unwrap()
-        / theirs.abs().max().f_double_value(&[]).unwrap().max(1e-3);
-    assert!(worst <= tolerance, "{what}: {worst:e}");
 }
 
 #[test]
