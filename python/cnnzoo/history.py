@@ -75,13 +75,14 @@ class History(Sequence[EpochRow]):
         Raises:
             MissingPackageError: There is no matplotlib.
         """
+        try:
+            from matplotlib import pyplot
+            from matplotlib.ticker import PercentFormatter
+        except ImportError as error:
+            raise MissingPackageError(
+                "drawing a history needs matplotlib: pip install 'cnnzoo[plots]'"
+            ) from error
         if axes is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                raise MissingPackageError(
-                    "drawing a history needs matplotlib: pip install 'cnnzoo[plots]'"
-                ) from error
             _, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
         loss, top1 = axes
         epochs = [row.epoch for row in self.rows]
@@ -97,7 +98,8 @@ class History(Sequence[EpochRow]):
             on.set_xlabel("epoch")
             on.xaxis.get_major_locator().set_params(integer=True)
             on.spines[["top", "right"]].set_visible(False)
-        top1.yaxis.set_major_formatter("{x:.0%}")
+        # As many digits as the ticks need to tell 27.5 % from 28 %.
+        top1.yaxis.set_major_formatter(PercentFormatter(1.0))
         loss.legend(frameon=False)
         return axes
 

@@ -129,6 +129,29 @@ def test_a_history_is_drawn_with_its_values() -> None:
     pyplot.close(loss.figure)
 
 
+def test_a_tick_of_a_drawn_history_says_where_it_stands() -> None:
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [
+        cz.EpochRow(
+            epoch=epoch,
+            step=epoch,
+            lr=0.1,
+            train_loss=1.0,
+            train_top1=share,
+            seconds=1.0,
+            images_per_second=1.0,
+        )
+        for epoch, share in enumerate([0.25, 0.4], start=1)
+    ]
+    _, top1 = cz.History(rows).plot()
+    top1.figure.canvas.draw()
+    told = [float(label.get_text().rstrip("%")) / 100 for label in top1.get_yticklabels()]
+    assert told == pytest.approx(list(top1.get_yticks()), abs=1e-9)
+    pyplot.close(top1.figure)
+
+
 def test_a_history_prints_as_a_table() -> None:
     history = trainer().fit(*loaders(), epochs=2, progress=False)
     lines = repr(history).splitlines()
