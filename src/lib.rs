@@ -6,6 +6,7 @@ pub mod blocks;
 pub mod data;
 pub mod error;
 pub mod families;
+pub mod file;
 pub mod graph;
 #[cfg(feature = "torch")]
 pub mod torch;

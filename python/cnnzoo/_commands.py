@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 
 from cnnzoo import _native
 from cnnzoo._text import Out, human, one_line, shorten, table
-from cnnzoo.errors import CnnzooError, DataError, PhotoFileError
+from cnnzoo.errors import CnnzooError, DataError
 from cnnzoo.model import Model, create_model
 from cnnzoo.prediction import BAR, Prediction, bar, rank
 from cnnzoo.registry import ModelInfo, list_models, model_info
 from cnnzoo.summary import Summary
 
-# What is taken out of a folder.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # Photographs that run through the network together: few, so that Ctrl-C acts soon.
 BATCH = 8
 # Running text is not set wider than this, nor narrower than that.
@@ -171,18 +169,12 @@ def _find(photos: Sequence[str]) -> Iterator[str | CnnzooError]:
         if not os.path.isdir(photo):
             yield photo
             continue
-        refused: list[OSError] = []
-        below = sorted(
-            os.path.join(folder, name)
-            for folder, _, names in os.walk(photo, onerror=refused.append)
-            for name in names
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-        )
+        below, unreadable = _native.list_photos(photo)
         yield from below
-        for error in refused:
-            yield PhotoFileError(f"{error.filename}: {error.strerror}")
-        if not below and not refused:
-            yield DataError(f"{photo}: expected {', '.join(SUFFIXES)} files in or below, got none")
+        yield from unreadable
+        if not below and not unreadable:
+            endings = ", ".join(_native.PHOTO_SUFFIXES)
+            yield DataError(f"{photo}: expected {endings} files in or below, got none")
 
 
 def _answers(

@@ -23,6 +23,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TypeVar
 
+from cnnzoo._files import open_regular
 from cnnzoo._text import Out
 from cnnzoo.errors import WeightsError, WeightsFileError, WeightsFileNotFoundError
 
@@ -281,7 +282,7 @@ def digest(path: Path, like: str) -> str:
     if not kind:
         return ""
     state = hashlib.new(kind, usedforsecurity=False)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(CHUNK):
             state.update(chunk)
     return f"{kind}:{state.hexdigest()[: len(digits)]}"

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnnzoo.errors import DataError
+
 _SummaryRow: TypeAlias = tuple[
     str,
     str,
@@ -20,6 +22,7 @@ _SummaryRow: TypeAlias = tuple[
 ]
 
 __all__ = [
+    "PHOTO_SUFFIXES",
     "Checkpoint",
     "Dataset",
     "Epoch",
@@ -38,6 +41,7 @@ __all__ = [
     "decode_photo",
     "draw",
     "editions",
+    "list_photos",
     "model_info",
     "model_names",
     "preprocess",
@@ -49,6 +53,8 @@ __all__ = [
     "train_step",
     "write_safetensors",
 ]
+
+PHOTO_SUFFIXES: tuple[str, ...]
 
 def model_names() -> list[str]: ...
 def accepted_names() -> list[str]: ...
@@ -64,6 +70,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint: ...
 def write_safetensors(
     path: str | os.PathLike[str], tensors: dict[str, Any], *, metadata: dict[str, str] | None = None
 ) -> None: ...
+def list_photos(folder: str | os.PathLike[str]) -> tuple[list[str], list[DataError]]: ...
 def decode_photo(
     path_or_bytes: str | os.PathLike[str] | bytes, *, apply_orientation: bool = False
 ) -> NDArray[np.uint8]: ...

@@ -1,19 +1,32 @@
 //! Data sets in Python.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use numpy::{PyArray1, PyArray3, PyReadonlyArray1, PyReadonlyArray4};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use super::errors::detached;
 use super::photo::to_array;
 use crate::data;
 use crate::data::dataset::{Arrays, Files, Labels, Size, Subset, cifar, idx, image_folder, split};
+use crate::data::list::SUFFIXES;
 use crate::error::{Error, Result};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(list_photos, module)?)?;
+    module.add("PHOTO_SUFFIXES", PyTuple::new(module.py(), SUFFIXES)?)?;
     module.add_class::<Dataset>()
+}
+
+/// The photographs below a folder, and an exception for each folder that cannot be read.
+#[pyfunction]
+fn list_photos(py: Python<'_>, folder: PathBuf) -> PyResult<(Vec<OsString>, Vec<PyErr>)> {
+    let listing = detached(py, || Ok(data::list_photos(&folder)))?;
+    let photos = listing.photos.into_iter().map(PathBuf::into_os_string).collect();
+    Ok((photos, listing.unreadable.into_iter().map(PyErr::from).collect()))
 }
 
 /// Labelled photographs, by number.

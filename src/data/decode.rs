@@ -9,13 +9,12 @@ mod jpeg;
 mod png;
 mod webp;
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::photo::{Photo, check_size};
-use crate::{Error, Result};
+use crate::{Error, Result, file};
 
 /// The largest file that is read: no photograph of `MAX_PIXELS` comes near it.
 const MAX_BYTES: u64 = 1 << 30;
@@ -48,14 +47,16 @@ struct Decoded {
 /// decode.
 pub fn decode_file(path: &Path, apply_orientation: bool) -> Result<Photo> {
     let unreadable = |source| Error::PhotoFile { path: path.into(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.is_dir() {
-        return Err(Error::Photo {
-            path: path.into(),
-            expected: FORMATS.into(),
-            got: "a directory".into(),
-        });
-    }
+    let file = match file::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            return Err(Error::Photo {
+                path: path.into(),
+                expected: FORMATS.into(),
+                got: "a directory".into(),
+            });
+        }
+        file => file.map_err(unreadable)?,
+    };
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES {

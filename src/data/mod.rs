@@ -4,6 +4,7 @@
 pub mod dataset;
 pub mod decode;
 pub mod filter;
+pub mod list;
 pub mod loader;
 mod passes;
 pub mod photo;
@@ -16,6 +17,7 @@ pub mod transform;
 pub use dataset::Dataset;
 pub use decode::{decode_bytes, decode_file};
 pub use filter::Filter;
+pub use list::list_photos;
 pub use loader::Loader;
 pub use photo::{Photo, Window};
 pub use prepare::Prepare;

@@ -23,6 +23,7 @@ from torchvision import datasets
 
 import cnnzoo as cz
 import pictures
+from cnnzoo import _native
 from cnnzoo.data import fetch, known
 from pictures import idx
 
@@ -47,14 +48,11 @@ def test_classes_and_files_are_torchvisions(tmp_path: Path) -> None:
         "b/sub.d/6.tif",
         "b/ä.jpg",
         "b/Z.jpg",
-        "b/.hidden.jpg",
         "b/notes.txt",
         "b/noending",
         "b/jpg",
-        "b/.jpg",
         "B/7.ppm",
         "a b/8.pgm",
-        ".c/9.tiff",
         "Ä/1.jpg",
         "beside.jpg",
         "elsewhere-5/x.jpg",
@@ -94,13 +92,6 @@ def test_what_is_no_folder_of_classes_is_refused(tmp_path: Path) -> None:
         cz.data.ImageFolder(tmp_path / "file")
 
 
-def test_a_link_in_a_circle_is_refused(tmp_path: Path) -> None:
-    pictures.save(tmp_path / "a" / "b" / "1.png", 0)
-    (tmp_path / "a" / "b" / "around").symlink_to(tmp_path / "a")
-    with pytest.raises(cz.DataError, match=r"around: expected folders in a tree, got a link"):
-        cz.data.ImageFolder(tmp_path)
-
-
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     pictures.save(tmp_path / "a" / "b" / "1.png", 0)
@@ -108,6 +99,9 @@ def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     try:
         with pytest.raises(cz.errors.PhotoFileError, match="b: Permission denied"):
             cz.data.ImageFolder(tmp_path)
+        photos, unreadable = _native.list_photos(tmp_path)
+        assert photos == []
+        assert [str(error) for error in unreadable] == [f"{tmp_path}/a/b: Permission denied"]
     finally:
         (tmp_path / "a" / "b").chmod(0o700)
 
@@ -520,7 +514,7 @@ def test_a_damaged_parquet_file_is_refused(tmp_path: Path, parquet: Callable[...
     with pytest.raises(FileNotFoundError, match=r"damaged\.parquet: No such file"):
         cz.data.Table(table)
     table.mkdir()
-    with pytest.raises(cz.DataError, match=r"damaged\.parquet.* is a directory"):
+    with pytest.raises(cz.DataError, match=r"damaged\.parquet: Is a directory"):
         cz.data.Table(table)
 
 

@@ -102,8 +102,11 @@ class Dataset:
 class ImageFolder(Dataset):
     """A folder of pictures for each class, as torchvision's `ImageFolder` reads it.
 
-    The classes are the folders in `root`, sorted by name. Each has the JPEG, PNG and WebP files
-    below it, however deep.
+    The classes are the folders in `root`, sorted by name. Each has the picture files below it,
+    however deep, in torchvision's order. Unlike there, what is hidden (its name begins with a dot,
+    as `.ipynb_checkpoints` does, or it is a `__MACOSX`, `@eaDir` or `$RECYCLE.BIN`) is passed over,
+    and so are pipes, sockets and devices. Links are followed, unless they lead back to a folder
+    that they lie in. The command `cnnzoo predict` finds the same files below a folder.
 
     Args:
         root: The folder of the folders.

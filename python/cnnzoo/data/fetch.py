@@ -43,8 +43,11 @@ def fetch(path: Path, *, download: bool) -> Path:
     base, known = SOURCES[path.name]
     url = base + path.name
     if path.exists():
-        if digest(path, known) == known:
-            return path
+        try:
+            if digest(path, known) == known:
+                return path
+        except OSError as error:
+            raise PhotoFileError(f"{path}: {error.strerror or error}") from error
         raise DataError(f"{path}: expected {known}, got another file; delete it to have it fetched")
     offline = os.environ.get("CNNZOO_OFFLINE", "").strip().lower() in {"1", "on", "yes", "true"}
     if offline or not download:

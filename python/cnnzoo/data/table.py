@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnnzoo import _native
+from cnnzoo._files import open_regular
 from cnnzoo.data.dataset import Dataset
 from cnnzoo.errors import DataError, MissingPackageError, PhotoFileError, PhotoNotFoundError
 
@@ -68,7 +70,7 @@ def _csv(table: Path, names: list[str]) -> list[list[Any]]:
     import csv
 
     delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
-    with table.open(newline="", encoding="utf-8-sig") as file:
+    with io.TextIOWrapper(open_regular(table), newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file, delimiter=delimiter, strict=True)
         _check(table, names, rows.fieldnames or ())
         columns: list[list[Any]] = [[] for _ in names]
@@ -99,8 +101,9 @@ def _parquet(table: Path, names: list[str]) -> list[list[Any]]:
             "install it with: pip install 'cnnzoo[parquet]'"
         ) from error
     try:
-        _check(table, names, pyarrow.parquet.read_schema(table).names)
-        read = pyarrow.parquet.read_table(table, columns=names)
+        with open_regular(table) as file:
+            _check(table, names, pyarrow.parquet.read_schema(file).names)
+            read = pyarrow.parquet.read_table(file, columns=names)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
         raise DataError(f"{table}: expected a Parquet file, got: {error}") from error
     path, label = (read.column(name).to_pylist() for name in names)

@@ -3,11 +3,11 @@
 //! A file is a row of records: one label (CIFAR-10) or two, the coarse and the fine one (CIFAR-100), and the 32x32
 //! bytes of the red, the green and the blue channel. <https://www.cs.toronto.edu/~kriz/cifar.html>
 
-use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::arrays::{Arrays, Size};
-use crate::{Error, Result};
+use crate::{Error, Result, file};
 
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
@@ -64,5 +64,10 @@ pub fn cifar(files: &[PathBuf], labels: Labels, names: &Path) -> Result<Arrays> 
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|source| Error::PhotoFile { path: path.into(), source })
+    let read = || {
+        let mut bytes = Vec::new();
+        file::open(path)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|source| Error::PhotoFile { path: path.into(), source })
 }

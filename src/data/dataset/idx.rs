@@ -3,7 +3,6 @@
 //! A file begins with two zeros, the code of its element type (8: bytes), the number of its axes, and the length of
 //! each axis as four bytes, the highest first; the elements follow. <http://yann.lecun.com/exdb/mnist/>
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::arrays::{Arrays, Size};
 use crate::error::{Error, Result, shape_text};
+use crate::file;
 
 /// More than any file of the family has.
 const MOST_BYTES: usize = 1 << 34;
@@ -76,7 +76,7 @@ fn read<const AXES: usize>(path: &Path) -> Result<([usize; AXES], Vec<u8>)> {
 
 /// The file, decompressed if its first two bytes are gzip's.
 fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    let mut file = File::open(path)?;
+    let mut file = file::open(path)?;
     let mut start = Vec::new();
     file.by_ref().take(2).read_to_end(&mut start)?;
     let compressed = start == [0x1f, 0x8b];

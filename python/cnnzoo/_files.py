@@ -1,0 +1,43 @@
+"""Opening what a user names: regular files, and nothing that waits for another process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import BinaryIO
+
+# What is no regular file, and the test for it.
+KINDS = {
+    "a pipe": stat.S_ISFIFO,
+    "a socket": stat.S_ISSOCK,
+    "a device": lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode),
+}
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file for reading, as the engine's readers do.
+
+    Opening a pipe would wait for its writer, and reading a device may never end. Both the name and
+    what was opened are looked at, so it does not help to put a pipe there in between.
+
+    Raises:
+        OSError: It is a folder, pipe, socket or device, which `strerror` says, or cannot be opened.
+    """
+    _check(os.stat(path).st_mode, path)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check(os.fstat(file).st_mode, path)
+        return os.fdopen(file, "rb")
+    except BaseException:
+        os.close(file)
+        raise
+
+
+def _check(mode: int, path: str | os.PathLike[str]) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    for name, is_one in KINDS.items():
+        if is_one(mode):
+            message = f"expected a regular file, got {name}"
+            raise OSError(errno.EINVAL, message, os.fspath(path))
