@@ -8,20 +8,25 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnnzoo import _native, losses, optimizers, schedules
+from cnnzoo import _native, _record, losses, optimizers, schedules
+from cnnzoo._configuration import Configuration, check_format
+from cnnzoo._record import Misfit
 from cnnzoo.errors import (
     CheckpointError,
     CheckpointFileError,
     CnnzooError,
+    DeviceError,
     WeightsError,
     WeightsFileError,
 )
-from cnnzoo.model import Model, from_configuration
+from cnnzoo.model import Model, described
 
 if TYPE_CHECKING:
     from cnnzoo.trainer import Trainer
+
+T = TypeVar("T")
 
 # The layout of the text.
 FORMAT = 1
@@ -52,7 +57,7 @@ def save(trainer: Trainer, path: Path) -> None:
     optimizer = trainer.optimizer
     text = {
         "format": FORMAT,
-        "model": trainer.model._configuration(),
+        "model": trainer.model._configuration().plain(),
         "trained": trainer.model.trained,
         "optimizer": {
             "class": type(optimizer).__name__,
@@ -74,71 +79,122 @@ def save(trainer: Trainer, path: Path) -> None:
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerText:
+    """What a checkpoint says of the optimiser.
+
+    Attributes:
+        class_: Its name.
+        arguments: How it was built.
+        batches: How many it saw.
+        waiting: Of these the ones whose gradients wait for an update.
+    """
+
+    class_: str
+    arguments: dict[str, Any]
+    batches: int
+    waiting: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Described:
+    """A value of a class: a schedule, a loss."""
+
+    class_: str
+    fields: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Text:
+    """All that a checkpoint says beside its arrays; what is of other modules is read by these."""
+
+    format: int
+    model: dict[str, Any]
+    trained: tuple[str, ...]
+    optimizer: OptimizerText
+    trainer: dict[str, Any]
+    state: dict[str, Any]
+    history: tuple[dict[str, Any], ...]
+
+
 class Saved:
-    """A checkpoint that was opened and found whole."""
+    """A checkpoint that was opened and found whole. It is data: every value of it is checked."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._run = _native.Run.open(os.fspath(path))
-        with self._damaged():
-            self.text: dict[str, Any] = json.loads(self._run.text)
-            version = self.text["format"]
-        if version > FORMAT:
-            raise CheckpointError(
-                f"{path}: expected format {FORMAT} or older, got {version}; a newer cnnzoo wrote it"
-            )
+        with self.damaged():
+            given = _record.decoded(self._run.text, "run")
+            if isinstance(given, dict):
+                check_format(given.get("format"), FORMAT, "run.format")
+            self._text = _record.record(Text, given, "run")
+
+    def state(self, kind: type[T]) -> T:
+        """Where the run stands."""
+        with self.damaged():
+            return _record.record(kind, self._text.state, "run.state")
+
+    def history(self, kind: type[T]) -> list[T]:
+        """The epochs that are over."""
+        with self.damaged():
+            return [_record.record(kind, row, "run.history") for row in self._text.history]
 
     def model(self, device: str) -> Model:
         """The model, with fresh parameters, and what was frozen."""
-        with self._damaged():
-            model = from_configuration(self.text["model"], str(self.path), device)
-            trained = set(self.text["trained"])
-            frozen = [name for name in model.trained if name not in trained]
-        if frozen:
+        with self.damaged():
+            model = described(Configuration.read(self._text.model, "run.model"))
+            options = self._text.trainer
+            self._run.expect(model._engine, options.get("ema") is not None)
+        model._engine.allocate(device, 0)
+        trained = set(self._text.trained)
+        if frozen := [name for name in model.trained if name not in trained]:
             model.freeze(*frozen)
         return model
 
     def optimizer(self, model: Model) -> optimizers.Optimizer:
         """The optimiser, which remembers nothing yet."""
-        with self._damaged():
-            fields = self.text["optimizer"]
-            optimizer = optimizers.from_configuration(fields["class"], model, fields["arguments"])
-            optimizer._batches, optimizer._waiting = fields["batches"], fields["waiting"]
+        text = self._text.optimizer
+        with self.damaged():
+            optimizer = optimizers.from_configuration(text.class_, model, text.arguments)
+            optimizer._batches, optimizer._waiting = text.batches, text.waiting
         return optimizer
 
-    def options(self, given: dict[str, Any]) -> dict[str, Any]:
-        """The trainer's options, of which some are given instead."""
-        with self._damaged():
-            return {
-                name: self._rebuilt(name, value) if given.get(name) is None else given[name]
-                for name, value in self.text["trainer"].items()
-            }
-
-    def fill(self, trainer: Trainer) -> None:
-        """Fill the models, and make the optimiser remember what it did."""
+    def trainer(self, kind: type[Trainer], device: str, given: dict[str, Any]) -> Trainer:
+        """The trainer without its state and history; some options are given instead."""
+        model = self.model(device)
+        optimizer = self.optimizer(model)
+        with self.damaged():
+            options = dict(self._text.trainer)
+            objects: dict[str, Any] = {"model": model, "optimizer": optimizer}
+            for name, value in given.items():
+                text = options.pop(name, None)
+                objects[name] = value or self._rebuilt(name, text)
+            options = _record.arguments(kind, options, "run.trainer", beside=objects)
+            trainer = kind(**options)
         average = None if trainer.averaged is None else trainer.averaged._engine
         self._run.restore(trainer.model._engine, average, trainer.optimizer._engine)
+        return trainer
 
-    def _rebuilt(self, name: str, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        if value["class"] not in KNOWN:
+    def _rebuilt(self, name: str, given: Any) -> Any:
+        value = _record.record(Described, given, f"run.trainer.{name}")
+        if value.class_ not in KNOWN:
             raise CheckpointError(
                 f"{self.path}: expected `{name}=`, since the run had one of your own, "
-                f"{value['class']}; got none"
+                f"{value.class_}; got none"
             )
-        return KNOWN[value["class"]](**value["fields"])
+        return _record.record(KNOWN[value.class_], value.fields, f"run.trainer.{name}")
 
     @contextmanager
-    def _damaged(self) -> Iterator[None]:
+    def damaged(self) -> Iterator[None]:
+        """What does not fit, as an error of the checkpoint."""
         try:
             yield
-        except CheckpointError:
+        except (CheckpointError, DeviceError):
             raise
-        except (CnnzooError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (Misfit, CnnzooError) as error:
             raise CheckpointError(
                 f"{self.path}: expected the description of a run, got one that is damaged or of "
-                f"another version of cnnzoo: {error!r}"
+                f"another version of cnnzoo: {error}"
             ) from error
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, overload
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _keras as keras
 from cnnzoo import _native
+from cnnzoo._configuration import MODEL, Configuration, damaged
 from cnnzoo.errors import ArgumentError, WeightsError, WeightsFileNotFoundError
 from cnnzoo.losses import CrossEntropy, Loss
 from cnnzoo.optimizers import Optimizer
@@ -29,9 +30,6 @@ Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 # A list of paths is a list of photographs too.
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
-
-# The layout of what `save` writes into a file's metadata.
-FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -509,18 +507,17 @@ class Model:
         Raises:
             WeightsError: The file cannot be written.
         """
-        self._engine.save(os.fspath(file), {"cnnzoo": json.dumps(self._configuration())})
+        self._engine.save(os.fspath(file), {MODEL: json.dumps(self._configuration().plain())})
 
-    def _configuration(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "name": self._engine.source_name or self.name,
-            "source": self.source,
-            "options": self.options,
-            "graph": str(self.graph) if self.source is None else None,
-            "preprocess": asdict(self.preprocess),
-            "labels": self._labels,
-        }
+    def _configuration(self) -> Configuration:
+        return Configuration(
+            name=self._engine.source_name or self.name,
+            source=self.source,
+            options=self.options,
+            graph=str(self.graph) if self.source is None else None,
+            preprocess=self.preprocess,
+            labels=self._labels,
+        )
 
 
 def create_model(
@@ -632,46 +629,36 @@ def create_model(
 def load(file: str | os.PathLike[str], *, device: str = "cpu") -> Model:
     """Rebuild a model from the file that `Model.save` wrote.
 
+    The file is data: what it says of the network is checked, value by value, and its arrays are
+    compared with the network's before there is memory for these.
+
     Raises:
         WeightsError: The file is missing, damaged, or not written by `save`.
+        DeviceError: There is no such device.
     """
-    text = _native.read_metadata(os.fspath(file)).get("cnnzoo")
-    if text is None:
+    path = os.fspath(file)
+    configuration = Configuration.of_file(path)
+    if configuration is None:
         raise WeightsError(
-            f"{os.fspath(file)}: expected a file that `Model.save` wrote, got weights alone; "
+            f"{path}: expected a file that `Model.save` wrote, got weights alone; "
             "use create_model(name, weights=file)"
         )
-    try:
-        model = from_configuration(json.loads(text), os.fspath(file), device)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{os.fspath(file)}: its configuration is damaged: {error!r}") from error
-    model.load_weights(file)
+    with damaged(path):
+        model = described(configuration)
+    model._engine.expect(path)
+    model._engine.allocate(device, 0)
+    model.load_weights(path)
     return model
 
 
-def from_configuration(configuration: dict[str, Any], file: str, device: str) -> Model:
-    """The model that `save` described, with fresh parameters."""
-    version = configuration["format"]
-    if version > FORMAT:
-        raise WeightsError(
-            f"{file}: expected format {FORMAT} or older, got {version}; a newer cnnzoo wrote it"
-        )
-    if configuration["graph"] is not None:
-        model = Model.from_graph(_native.Graph.parse(configuration["graph"]), device=device)
-    else:
-        model = create_model(
-            configuration["name"],
-            source=configuration["source"],
-            device=device,
-            **configuration["options"],
-        )
-    preprocess: dict[str, Any] = {
-        field: tuple(value) if isinstance(value, list) else value
-        for field, value in configuration["preprocess"].items()
-    }
-    model._preprocess = Preprocess(**preprocess)
-    if configuration["labels"] is not None:
-        model.labels = configuration["labels"]
+def described(configuration: Configuration) -> Model:
+    """The model that `save` described, without parameters.
+
+    Raises:
+        Misfit: There is no such network.
+    """
+    model = Model(configuration.engine(), configuration.preprocess)
+    model._labels = configuration.labels
     return model
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnnzoo import _native
+from cnnzoo import _native, _record
+from cnnzoo._record import Misfit
 from cnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -344,11 +346,29 @@ class LAMB(Optimizer):
 
 
 def from_configuration(kind: str, model: Model, configuration: dict[str, Any]) -> Optimizer:
-    """The optimiser that `_configuration` described, which remembers nothing yet."""
+    """The optimiser that `_configuration` described, which remembers nothing yet.
+
+    Raises:
+        Misfit: It described none.
+    """
     kinds: dict[str, type[Any]] = {c.__name__: c for c in (SGD, Adam, AdamW, RMSprop, LAMB)}
+    if kind not in kinds:
+        raise Misfit("run.optimizer.class", " or ".join(kinds), kind)
+    others = dict(configuration)
+    given = _record.read(tuple[_Group, ...], others.pop("groups", None), "run.optimizer.groups")
     groups = [
-        ParameterGroup(*group.pop("patterns"), **group)
-        for group in map(dict, configuration["groups"])
+        ParameterGroup(*g.patterns, lr_scale=g.lr_scale, weight_decay=g.weight_decay) for g in given
     ]
-    optimizer: Optimizer = kinds[kind](model, **{**configuration, "groups": groups})
+    beside = {"model": model, "groups": groups}
+    at = "run.optimizer.arguments"
+    optimizer: Optimizer = kinds[kind](**_record.arguments(kinds[kind], others, at, beside=beside))
     return optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """A `ParameterGroup` in a file."""
+
+    patterns: tuple[str, ...]
+    lr_scale: float
+    weight_decay: float | None

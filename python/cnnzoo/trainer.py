@@ -78,6 +78,15 @@ class State:
     training: dict[str, Any] | None = None
     validation: str | None = None
 
+    def __post_init__(self) -> None:
+        better(self.monitor)
+        if self.epoch < self.first:
+            raise ArgumentError(
+                f"`epoch`: expected one from {self.first}, where the fit began, got {self.epoch}"
+            )
+        if not 0 <= self.lr < math.inf:
+            raise ArgumentError(f"`lr`: expected a number of at least 0, got {self.lr}")
+
 
 class Trainer:
     """Trains a model, epoch by epoch.
@@ -305,15 +314,16 @@ class Trainer:
         file = Path(path)
         folder = file if file.is_dir() else None
         saved = Saved(file / LAST if folder else file)
-        model = saved.model(device)
-        options = saved.options({"schedule": schedule, "loss": loss})
-        trainer = cls(model, optimizer=saved.optimizer(model), **options)
-        saved.fill(trainer)
-        with saved._damaged():
-            trainer._state = State(**saved.text["state"])
-            trainer.history = History([EpochRow(**row) for row in saved.text["history"]])
+        state, history = saved.state(State), History(saved.history(EpochRow))
+        trainer = saved.trainer(cls, device, {"schedule": schedule, "loss": loss})
+        trainer._state, trainer.history = state, history
         trainer._expect(file, "training", trainer._state.training, _identity(train))
         trainer._expect(file, "validation", trainer._state.validation, _fingerprint(validation))
+        if trainer._state.batch > len(train):
+            raise CheckpointError(
+                f"{file}: expected at most {len(train)} batches that were taken, got "
+                f"{trainer._state.batch}"
+            )
         if checkpoint is not None:
             folder = Path(checkpoint)
             trainer._claim(folder)
@@ -473,7 +483,7 @@ class Trainer:
         last = folder / LAST
         if not last.exists():
             return
-        run = Saved(last).text["state"]["run"]
+        run = Saved(last).state(State).run
         if run != self._state.run:
             raise CheckpointError(
                 f"{last}: expected no checkpoint, or one of this run, got that of another; go on "

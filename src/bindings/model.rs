@@ -21,7 +21,7 @@ use crate::torch::{self, Layout, Manner, Mode, Precision, Pullback, Store, Store
 use crate::train::groups;
 use crate::weights::init::Recipe;
 use crate::weights::keras;
-use crate::weights::load::Policy;
+use crate::weights::load::{Entries, Policy, match_entries};
 use crate::weights::names::{Naming, Translation};
 use crate::weights::translate::translate;
 use crate::weights::{Checkpoint, write_safetensors};
@@ -170,6 +170,27 @@ impl Model {
             let name = graph.name().to_owned();
             let state = State::new(Options::default(), graph, Recipe::RESNET, seed, device)?;
             Ok(Self { name, row: None, state: RwLock::new(state) })
+        })
+    }
+
+    /// Fails unless a weights file has an array for each parameter of the network, of its shape, and none beside them.
+    fn expect(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        detached(py, || {
+            let (checkpoint, graph) = (Checkpoint::open(&path)?, self.read().graph.clone());
+            let (naming, policy) = (Naming::Own, Policy::Strict);
+            let found = match_entries(&graph.parameters(), &checkpoint.shapes(), &naming, &policy);
+            found.accept(&policy, &naming, graph.name(), &path.display().to_string())
+        })
+    }
+
+    /// Gives a network that was built without parameters fresh ones.
+    fn allocate(&self, py: Python<'_>, device: &str, seed: u64) -> PyResult<()> {
+        detached(py, || {
+            let recipe = self.row.map_or(Recipe::RESNET, |(_, edition)| edition.recipe);
+            let mut state = self.write();
+            let (options, graph) = (state.options.clone(), state.graph.clone());
+            *state = State::new(options, graph, recipe, seed, device)?;
+            Ok(())
         })
     }
 

@@ -54,6 +54,15 @@ impl Run {
         self.checkpoint.text()
     }
 
+    /// Fails unless the file has an array for each parameter of the network, of its shape, and for its average.
+    fn expect(&self, py: Python<'_>, model: &Model, averaged: bool) -> PyResult<()> {
+        detached(py, || {
+            let parameters = model.read().graph.parameters();
+            self.checkpoint.expect(MODEL, &parameters)?;
+            if averaged { self.checkpoint.expect(AVERAGE, &parameters) } else { Ok(()) }
+        })
+    }
+
     /// Fills the models, and makes the optimiser of the first remember what it did.
     fn restore(
         &self,

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use crc32fast::Hasher;
 
-use crate::error::{Error, Result};
-use crate::torch::{Array, Memory, Optimizer, Store, Stored};
-use crate::weights::{self, write_safetensors};
+use crate::error::{Error, Result, shape_text};
+use crate::graph::Parameter;
+use crate::torch::{Array, Memory, Optimizer, Store, Stored, reserved};
+use crate::weights::load::takes;
+use crate::weights::{self, Value, write_safetensors};
 
 /// Keys of the file's string pairs.
 const TEXT: &str = "cnnzoo-run";
@@ -91,17 +93,23 @@ impl Checkpoint {
         &self.text
     }
 
+    /// Fails unless there is an array of its shape for each of a model's parameters.
+    pub fn expect(&self, model: &str, parameters: &[Parameter]) -> Result<()> {
+        for parameter in parameters {
+            let name = format!("{model}/{}", parameter.name);
+            let value = self.shaped(&name, parameter)?;
+            takes(parameter, value.dtype)
+                .map_err(|expected| self.refused(&name, expected, value.dtype.name()))?;
+        }
+        Ok(())
+    }
+
     /// Fills every array of a model.
     pub fn fill(&self, model: &str, store: &mut Store) -> Result<()> {
         for index in 0..store.parameters().len() {
             let name = format!("{model}/{}", store.parameters()[index].name);
             let value = self.file.get(&name).map_err(ours)?;
-            store.load(index, &value).map_err(|error| match error {
-                Error::Shape { expected, got, .. } => {
-                    refused(self.file.path(), Some(&name), &expected, &got)
-                }
-                other => other,
-            })?;
+            store.load(index, &value).map_err(|error| self.of(&name, error))?;
         }
         Ok(())
     }
@@ -115,18 +123,22 @@ impl Checkpoint {
             if !self.file.contains(&steps) {
                 continue;
             }
-            let steps = self.file.get(&steps).and_then(|value| value.read_i64()).map_err(ours)?;
+            let count = self.file.get(&steps).and_then(|value| value.read_i64());
+            let count = count.map_err(|error| self.of(&steps, error))?;
+            let count = u64::try_from(count)
+                .map_err(|_| self.refused(&steps, "a count", &count.to_string()))?;
             let mut averages = Vec::new();
-            if steps > 0 {
+            if count > 0 {
                 for of in optimizer.rule().averages() {
-                    averages
-                        .push(((*of).to_owned(), self.array(&format!("{AVERAGES}/{of}/{name}"))?));
+                    let array = self.array(&format!("{AVERAGES}/{of}/{name}"), parameter)?;
+                    averages.push(((*of).to_owned(), array));
                 }
             }
             let waiting = format!("{WAITING}/{name}");
-            let waiting = self.file.contains(&waiting).then(|| self.array(&waiting)).transpose()?;
+            let sum = || self.array(&waiting, parameter);
+            let waiting = self.file.contains(&waiting).then(sum).transpose()?;
             let parameter = name.clone();
-            memories.push(Memory { parameter, steps: steps as u64, averages, waiting });
+            memories.push(Memory { parameter, steps: count, averages, waiting });
         }
         optimizer.recall(store, &memories).map_err(|error| match error {
             Error::Argument { at, expected, got } => {
@@ -136,11 +148,35 @@ impl Checkpoint {
         })
     }
 
-    fn array(&self, name: &str) -> Result<Array> {
+    /// The array of the shape of a parameter.
+    fn shaped(&self, name: &str, parameter: &Parameter) -> Result<Value<'_>> {
         let value = self.file.get(name).map_err(ours)?;
-        let mut values = vec![0.0; value.shape.iter().product()];
-        value.write_f32(&mut values)?;
+        if value.shape == parameter.shape {
+            return Ok(value);
+        }
+        Err(self.refused(name, &shape_text(&parameter.shape), &shape_text(&value.shape)))
+    }
+
+    fn array(&self, name: &str, parameter: &Parameter) -> Result<Array> {
+        let value = self.shaped(name, parameter)?;
+        let mut values = reserved(value.elements(), name)?;
+        values.resize(value.elements(), 0.0);
+        value.write_f32(&mut values).map_err(|error| self.of(name, error))?;
         Ok(Array { shape: value.shape, values })
+    }
+
+    /// An error of one entry.
+    fn of(&self, name: &str, error: Error) -> Error {
+        match error {
+            Error::Shape { expected, got, .. } | Error::ElementType { expected, got, .. } => {
+                self.refused(name, &expected, &got)
+            }
+            other => ours(other),
+        }
+    }
+
+    fn refused(&self, name: &str, expected: &str, got: &str) -> Error {
+        refused(self.file.path(), Some(name), expected, got)
     }
 }
 

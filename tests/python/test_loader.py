@@ -253,10 +253,22 @@ def test_what_is_left_early_is_not_gone_on_with() -> None:
 )
 def test_a_state_of_another_run_is_refused(change: dict[str, Any]) -> None:
     loader = cz.data.Loader(arrays(10), batch_size=2)
-    with pytest.raises(cz.CheckpointError, match="loader state: expected"):
+    with pytest.raises(cz.CheckpointError, match=r"loader state.*: expected"):
         loader.load_state(asdict(loader.state()) | change)
-    with pytest.raises(cz.CheckpointError, match="expected `epoch`"):
+    with pytest.raises(cz.CheckpointError, match=r"`loader state\.epoch`: expected a value"):
         loader.load_state({})
+
+
+def test_a_state_of_other_types_is_refused() -> None:
+    loader = cz.data.Loader(arrays(10), batch_size=2)
+    plain = asdict(loader.state())
+    for name in plain:
+        for other in (None, "x", 1.5, -1, 2**64, 2**63, [], {}, np.zeros(2)):
+            with pytest.raises(cz.CheckpointError, match="loader state"):
+                loader.load_state({**plain, name: other})
+    for other in (5, "state", [1], {**plain, "more": 1}):
+        with pytest.raises(cz.CheckpointError, match="`loader state`"):
+            loader.load_state(other)
 
 
 def test_two_iterations_at_once_do_not_mix() -> None:

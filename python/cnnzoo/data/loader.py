@@ -11,9 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo import _native
+from cnnzoo import _native, _record
 from cnnzoo.data.dataset import Dataset
 from cnnzoo.errors import ArgumentError, CheckpointError, DataError
+
+# Far from where counting on would end.
+LAST_EPOCH = 2**62
 
 
 class DataWarning(UserWarning):
@@ -188,22 +191,25 @@ class Loader:
             CheckpointError: The state is of another data set, or of options with which the batches
                 were others.
         """
-        given = dataclasses.asdict(state) if isinstance(state, LoaderState) else dict(state)
-        mine = dataclasses.asdict(self.state())
-        for name, value in mine.items():
-            if name not in given:
-                raise CheckpointError(f"loader state: expected `{name}`, got none")
-            if name not in {"epoch", "batch"} and given[name] != value:
+        plain = dataclasses.asdict(state) if isinstance(state, LoaderState) else state
+        try:
+            plain = dict(plain) if isinstance(plain, Mapping) else plain
+            given = _record.record(LoaderState, plain, "loader state")
+        except _record.Misfit as misfit:
+            raise CheckpointError(str(misfit)) from misfit
+        for name, value in dataclasses.asdict(self.state()).items():
+            got = getattr(given, name)
+            if name not in {"epoch", "batch"} and got != value:
                 raise CheckpointError(
-                    f"loader state: expected {name} {value}, got {given[name]}, "
+                    f"loader state: expected {name} {value}, got {got}, "
                     "with which the batches were others"
                 )
-        if not 0 <= given["batch"] <= len(self) or given["epoch"] < 0:
+        if given.batch > len(self) or given.epoch > LAST_EPOCH:
             raise CheckpointError(
-                f"loader state: expected at most {len(self)} batches, got {given['batch']} "
-                f"of epoch {given['epoch']}"
+                f"loader state: expected at most {len(self)} batches, got {given.batch} "
+                f"of epoch {given.epoch}"
             )
-        self._move_to(given["epoch"], given["batch"])
+        self._move_to(given.epoch, given.batch)
 
     def _move_to(self, epoch: int, batch: int) -> None:
         self._epoch, self._batch, self._begun = epoch, batch, False

@@ -1,0 +1,134 @@
+"""What `Model.save` writes beside the weights: a description of the network, which is data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cnnzoo import _native, _record
+from cnnzoo._record import Misfit
+from cnnzoo.errors import ArgumentError, GraphError, UnknownModelError, WeightsError
+from cnnzoo.preprocess import Preprocess
+
+# The layout of the description.
+FORMAT = 1
+
+# The pairs of a file's metadata that hold one of a model, and one of a run.
+MODEL, RUN = "cnnzoo", "cnnzoo-run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """A network without its parameters.
+
+    Attributes:
+        format: The layout of the description.
+        name: Of the network, as its source calls it.
+        source: Whose definition it is; none if it was built from a graph.
+        options: Of the network alone, which Rust checks.
+        graph: Its text, if it was built from one.
+        preprocess: How photographs are prepared.
+        labels: The names of its classes, if they were given.
+    """
+
+    format: int = FORMAT
+    name: str
+    source: str | None
+    options: dict[str, bool | int | float | str]
+    graph: str | None
+    preprocess: Preprocess
+    labels: tuple[str, ...] | None
+
+    @classmethod
+    def read(cls, given: Any, at: str) -> Configuration:
+        """One of decoded JSON.
+
+        Raises:
+            Misfit: It is none, or not of this format.
+        """
+        if isinstance(given, dict):
+            check_format(given.get("format"), FORMAT, f"{at}.format")
+        return _record.record(cls, given, at)
+
+    @classmethod
+    def of_file(cls, file: str | os.PathLike[str]) -> Configuration | None:
+        """What `save` wrote into a .safetensors file; none if it is weights alone.
+
+        Raises:
+            WeightsError: It is damaged, or the file is a checkpoint of a run.
+        """
+        path = os.fspath(file)
+        metadata = _native.read_metadata(path)
+        if RUN in metadata:
+            raise WeightsError(
+                f"{path}: expected weights of a model, got a checkpoint of a run; go on with it by "
+                f"Trainer.resume({path!r}, ...), or load the best.safetensors beside it"
+            )
+        if MODEL not in metadata:
+            return None
+        with damaged(path):
+            return cls.read(_record.decoded(metadata[MODEL], "configuration"), "configuration")
+
+    def plain(self) -> dict[str, Any]:
+        """What JSON has."""
+        return asdict(self)
+
+    def draw(self, **others: Any) -> _native.Graph:
+        """The network, with some other options.
+
+        Raises:
+            CnnzooError: There is no such network.
+        """
+        if self.graph is not None:
+            return _native.Graph.parse(self.graph)
+        return _native.draw(self.name, self.source, json.dumps({**self.options, **others}))
+
+    def engine(self) -> _native.Model:
+        """The network without memory for its parameters.
+
+        Raises:
+            Misfit: There is no such network, or what is said beside it does not fit it.
+        """
+        if self.graph is not None and (self.source is not None or self.options):
+            raise Misfit("graph", "neither a source nor options beside it", self.options)
+        try:
+            if self.graph is not None:
+                engine = _native.Model.from_graph(_native.Graph.parse(self.graph), "meta", 0)
+            else:
+                options = json.dumps(self.options)
+                engine = _native.Model(self.name, self.source, options, "meta", 0)
+        except (UnknownModelError, ArgumentError, GraphError) as error:
+            raise Misfit("network", "one that cnnzoo can build", error) from error
+        channels = engine.graph().input_shape[0]
+        if len(self.preprocess.mean) != channels:
+            raise Misfit(
+                "preprocess.mean", f"{channels} numbers, as the network takes", self.preprocess.mean
+            )
+        if self.labels is not None and len(self.labels) != engine.num_classes:
+            got = f"{len(self.labels)} names"
+            raise Misfit("labels", f"{engine.num_classes}, as the network has logits", got)
+        return engine
+
+
+def check_format(got: Any, latest: int, at: str) -> None:
+    """Refuse what a newer version wrote.
+
+    Raises:
+        Misfit: It did, or the number is none.
+    """
+    if type(got) is not int or not 1 <= got <= latest:
+        newer = "; a newer cnnzoo wrote it" if type(got) is int and got > latest else ""
+        raise Misfit(at, f"format {latest} or older", f"{got}{newer}")
+
+
+@contextmanager
+def damaged(path: str) -> Iterator[None]:
+    """Misfits as errors of the file."""
+    try:
+        yield
+    except Misfit as error:
+        raise WeightsError(f"{path}: its configuration is damaged: {error}") from error

@@ -1,0 +1,168 @@
+"""JSON of a file as values of known types; what does not fit is refused by its place."""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import functools
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from cnnzoo.errors import CnnzooError
+
+T = TypeVar("T")
+
+# Numbers of files go to Rust, where counts and seeds have 64 bits.
+WHOLE_NUMBERS = 2**64
+
+KINDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number of 0 to 2⁶⁴ - 1",
+    float: "a number",
+    str: "text",
+    type(None): "null",
+}
+
+
+class Misfit(Exception):  # noqa: N818 (it becomes an error of the file)
+    """What was expected, what came, and where."""
+
+    def __init__(self, at: str, expected: str, got: Any) -> None:
+        super().__init__(f"`{at}`: expected {expected}, got {_shown(got)}")
+
+
+def decoded(text: str, at: str) -> Any:
+    """What JSON says."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Misfit(at, "JSON", f"{text[:40]} ({error})") from error
+
+
+def read(annotation: Any, given: Any, at: str) -> Any:  # noqa: PLR0911 (one for each kind)
+    """A value of an annotation: plain values, tuples, dicts, choices, and dataclasses of these.
+
+    A dataclass whose field is a Python keyword has an underscore behind it there. A number may be
+    whole where one with digits is expected; nothing else is converted. Whole numbers are not below
+    zero.
+
+    Raises:
+        Misfit: It is none.
+    """
+    if annotation is Any:
+        return given
+    if annotation in KINDS:
+        return _plain(annotation, given, at)
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        return record(annotation, given, at)
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in {typing.Union, types.UnionType}:
+        return _one_of(inner, given, at)
+    if origin is typing.Literal:
+        if not any(type(given) is type(choice) and given == choice for choice in inner):
+            raise Misfit(at, " or ".join(map(json.dumps, inner)), given)
+        return given
+    if origin is dict:
+        if not isinstance(given, dict):
+            raise Misfit(at, "an object", given)
+        return {_plain(str, k, at): read(inner[1], v, f"{at}.{k}") for k, v in given.items()}
+    if origin in {tuple, collections.abc.Sequence}:
+        return _several(inner, given, at)
+    raise NotImplementedError(f"no reader of {annotation}")
+
+
+def record(kind: type[T], given: Any, at: str) -> T:
+    """A dataclass of a JSON object, as `read`; what it raises on a value of its own is a misfit."""
+    fields = arguments(kind, given, at)
+    try:
+        return kind(**fields)
+    except (CnnzooError, ArithmeticError) as error:
+        raise Misfit(at, kind.__name__, f"{given} ({error})") from error
+
+
+def arguments(
+    function: Callable[..., Any], given: Any, at: str, *, beside: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The keyword arguments of a function that a JSON object holds; `beside` are further ones."""
+    if not isinstance(given, dict):
+        raise Misfit(at, "an object", given)
+    hints = _hints(function)
+    wanted = {p.name: p for p in inspect.signature(function).parameters.values()}
+    names = {name.rstrip("_"): name for name in wanted if name not in (beside or {})}
+    for name in given:
+        if name not in names:
+            raise Misfit(at, f"no more than {', '.join(names)}", name)
+    found = dict(beside or {})
+    for there, name in names.items():
+        if there in given:
+            found[name] = read(hints[name], given[there], f"{at}.{there}")
+        elif wanted[name].default is inspect.Parameter.empty:
+            raise Misfit(f"{at}.{there}", "a value", "none")
+    return found
+
+
+@functools.cache
+def _hints(function: Any) -> dict[str, Any]:
+    if dataclasses.is_dataclass(function):
+        return typing.get_type_hints(function)
+    code = function.__init__ if isinstance(function, type) else function
+    # Models are the one thing that is imported for annotations alone.
+    return typing.get_type_hints(code, localns={"Model": object})
+
+
+def _plain(kind: Any, given: Any, at: str) -> Any:
+    if kind is float and type(given) is int:
+        kind = int
+    fits = type(given) is kind
+    if fits and kind is int:
+        fits = 0 <= given < WHOLE_NUMBERS
+    if fits and kind is str:
+        fits = not any("\ud800" <= letter <= "\udfff" for letter in given)
+    if not fits:
+        raise Misfit(at, KINDS[kind], given)
+    return given
+
+
+def _one_of(choices: tuple[Any, ...], given: Any, at: str) -> Any:
+    misfits = []
+    for choice in choices:
+        try:
+            return read(choice, given, at)
+        except Misfit as misfit:
+            misfits.append(misfit)
+    # What is not even of the right kind says less than what fails inside.
+    raise max(misfits, key=lambda misfit: str(misfit).partition(":")[0].count("."))
+
+
+def _several(inner: tuple[Any, ...], given: Any, at: str) -> tuple[Any, ...]:
+    if not isinstance(given, list):
+        raise Misfit(at, "a list", given)
+    if len(inner) == 1 or inner[1] is Ellipsis:
+        kinds = inner[:1] * len(given)
+    elif len(inner) == len(given):
+        kinds = inner
+    else:
+        raise Misfit(at, f"a list of {len(inner)}", given)
+    return tuple(
+        read(kind, value, f"{at}.{index}")
+        for index, (kind, value) in enumerate(zip(kinds, given, strict=True))
+    )
+
+
+def _shown(value: Any) -> str:
+    longest = 120
+    if isinstance(value, Exception):
+        return str(value)
+    if isinstance(value, str):
+        text = value
+    else:
+        try:
+            text = json.dumps(value, default=str)
+        except (ValueError, RecursionError):
+            text = type(value).__name__
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= longest else text[:longest] + "…"
