@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from cnnzoo import _native, _record
@@ -55,37 +56,29 @@ class Configuration:
         return _record.record(cls, given, at)
 
     @classmethod
-    def of_file(cls, file: str | os.PathLike[str]) -> Configuration | None:
+    def of_file(cls, file: WeightsFile) -> Configuration | None:
         """What `save` wrote into a .safetensors file; none if it is weights alone.
 
         Raises:
-            WeightsError: It is damaged, or the file is a checkpoint of a run.
+            WeightsError: It is damaged.
         """
-        path = os.fspath(file)
-        metadata = _native.read_metadata(path)
-        if RUN in metadata:
-            raise WeightsError(
-                f"{path}: expected weights of a model, got a checkpoint of a run; go on with it by "
-                f"Trainer.resume({path!r}, ...), or load the best.safetensors beside it"
-            )
-        if MODEL not in metadata:
+        text = file.stored.metadata.get(MODEL)
+        if text is None:
             return None
-        with damaged(path):
-            return cls.read(_record.decoded(metadata[MODEL], "configuration"), "configuration")
+        with damaged(file.path):
+            return cls.read(_record.decoded(text, "configuration"), "configuration")
 
     def plain(self) -> dict[str, Any]:
         """What JSON has."""
         return asdict(self)
 
-    def draw(self, **others: Any) -> _native.Graph:
-        """The network, with some other options.
+    def draw(self, options: dict[str, Any]) -> _native.Graph:
+        """The network with other options.
 
         Raises:
-            CnnzooError: There is no such network.
+            ArgumentError: It has none such.
         """
-        if self.graph is not None:
-            return _native.Graph.parse(self.graph)
-        return _native.draw(self.name, self.source, json.dumps({**self.options, **others}))
+        return _native.draw(self.name, self.source, json.dumps(options))
 
     def engine(self) -> _native.Model:
         """The network without memory for its parameters.
@@ -112,6 +105,51 @@ class Configuration:
             got = f"{len(self.labels)} names"
             raise Misfit("labels", f"{engine.num_classes}, as the network has logits", got)
         return engine
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A weights file that is no checkpoint of a run, opened."""
+
+    path: str
+    stored: _native.Checkpoint
+
+    @classmethod
+    def open(cls, file: str | os.PathLike[str]) -> WeightsFile:
+        """Open it.
+
+        Raises:
+            WeightsError: It is missing, damaged, refused, or a checkpoint of a run.
+        """
+        path = os.fspath(file)
+        stored = _native.read_checkpoint(path)
+        if RUN in stored.metadata:
+            raise WeightsError(
+                f"{path}: expected weights of a model, got a checkpoint of a run; go on with it by "
+                f"Trainer.resume({path!r}, ...), or load the best.safetensors beside it"
+            )
+        return cls(path, stored)
+
+
+# Endings of what other libraries write.
+FOREIGN = {
+    ".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".h5", ".hdf5", ".keras", ".npz", ".npy",
+    ".onnx", ".pb", ".tflite", ".zip", ".tar",
+}  # fmt: skip
+
+
+def check_ending(file: str | os.PathLike[str]) -> None:
+    """Refuse a name that says another format than is written.
+
+    Raises:
+        ArgumentError: It does.
+    """
+    ending = Path(file).suffix
+    if ending.lower() in FOREIGN:
+        raise ArgumentError(
+            f"`file`: expected a name that ends in .safetensors, which is what is written, got "
+            f"{os.fspath(file)!r}; torch reads that file by safetensors.torch.load_file"
+        )
 
 
 def check_format(got: Any, latest: int, at: str) -> None:

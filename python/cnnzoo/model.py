@@ -16,14 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _keras as keras
 from cnnzoo import _native
-from cnnzoo._configuration import MODEL, Configuration, damaged
-from cnnzoo.errors import ArgumentError, WeightsError, WeightsFileNotFoundError
+from cnnzoo._adopt import adopt
+from cnnzoo._configuration import MODEL, Configuration, WeightsFile, check_ending, damaged
+from cnnzoo.errors import ArgumentError, WeightsError
 from cnnzoo.losses import CrossEntropy, Loss
 from cnnzoo.optimizers import Optimizer
 from cnnzoo.prediction import Prediction, imagenet_labels, rank
 from cnnzoo.preprocess import COLOURS, Photo, Preprocess
 from cnnzoo.summary import Summary
-from cnnzoo.weights import LoadReport, Mismatch, choose_weights
+from cnnzoo.weights import LoadReport, Mismatch, Published, choose_weights
 
 # What a network computes in.
 Precision: TypeAlias = Literal["float32", "bfloat16"]
@@ -477,9 +478,12 @@ class Model:
         return self._load_file(file, source, "strict" if strict else "lenient")
 
     def _load_file(self, file: str | os.PathLike[str], source: str, policy: str) -> LoadReport:
-        if Path(file).suffix.lower() in keras.SUFFIXES:
+        if _is_keras(file):
             return self._load_arrays(keras.read(file), "keras", policy, os.fspath(file))
-        return self._note(self._engine.load_weights(os.fspath(file), source, policy))
+        return self._load_opened(WeightsFile.open(file), source, policy)
+
+    def _load_opened(self, file: WeightsFile, source: str, policy: str) -> LoadReport:
+        return self._note(self._engine.load_weights(file.stored, source, policy))
 
     def _load_arrays(
         self, arrays: dict[str, NDArray[Any]], source: str, policy: str, origin: str
@@ -505,8 +509,10 @@ class Model:
         """Write weights and configuration into one .safetensors file, which `load` reads.
 
         Raises:
+            ArgumentError: The name ends as those of another format do: `.pth`, `.h5`.
             WeightsError: The file cannot be written.
         """
+        check_ending(file)
         self._engine.save(os.fspath(file), {MODEL: json.dumps(self._configuration().plain())})
 
     def _configuration(self) -> Configuration:
@@ -524,7 +530,7 @@ def create_model(
     name: str,
     *,
     num_classes: int | None = None,
-    in_channels: int = 3,
+    in_channels: int | None = None,
     image_size: int | None = None,
     checkpointing: bool = False,
     source: str | None = None,
@@ -540,8 +546,9 @@ def create_model(
         name: Of `list_models()`, or what a source calls it.
         num_classes: Logits; 0 leaves the classifier off. As many as published weights have, else
             as the data that it was made for (1000 of ImageNet), if not given.
-        in_channels: Channels of the images. With 1, `preprocess` and `predict` make photographs
-            grey; with other numbers than 1 and 3 they take none.
+        in_channels: Channels of the images; 3, or as a file of `save` has it, if not given. With 1,
+            `preprocess` and `predict` make photographs grey; with other numbers than 1 and 3 they
+            take none.
         image_size: Height and width that the network is drawn for, and that `preprocess` cuts
             photographs to; those of published weights if not given. Others can be run, but not by
             networks that learn positions (ViT).
@@ -552,7 +559,9 @@ def create_model(
             neither installed nor cached is downloaded. A tag of another source selects that
             source unless one is given. With another number of classes than the file's, the
             classifier starts afresh; positions of another image size are interpolated; the first
-            convolution is made to fit other channels than three (`LoadReport.adapted`).
+            convolution is made to fit other channels than three (`LoadReport.adapted`). With a
+            file of `save`, what is not given here is as the file says: options, edition,
+            preprocessing and labels; what makes another function of the network is refused.
         device: `cpu`, `cuda` or `cuda:N`.
         seed: Of the initial parameters.
         meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
@@ -578,52 +587,83 @@ def create_model(
         WeightsError: The weights are missing, damaged, or of another model.
         DeviceError: There is no such device.
     """
-    published = None
+    published = choose_weights(name, source, weights) if isinstance(weights, str) else None
     usual_classes = _native.model_info(name, source)["num_classes"]
-    if isinstance(weights, str):
-        published = choose_weights(name, source, weights)
-    elif weights is not None and not Path(weights).exists():
-        raise WeightsFileNotFoundError(f"{os.fspath(weights)}: there is no such file")
+    file, saved = _opened(None if published else weights)
     if published is not None:
-        facts = _native.model_info(name, source)
-        edition = (facts["source"], facts["source_name"])
-        if source in {None, published.source} and edition != (
-            published.source,
-            published.source_name,
-        ):
-            name, source = published.source_name, published.source
+        name, source = _edition_of(published, name, source)
         usual = _native.preprocess(name, source)["crop"]
         if num_classes is None:
             num_classes = published.classes
         if image_size is None and published.preprocess and published.preprocess.crop != usual:
             image_size = published.preprocess.crop
         options = {**published.options, **options}
-    if num_classes == usual_classes and (published is None or published.classes == num_classes):
+    known = published.classes if published else usual_classes
+    if saved is None and num_classes == usual_classes == known:
         num_classes = None
     given = {
         "num_classes": num_classes,
-        "in_channels": None if in_channels == COLOURS else in_channels,
+        "in_channels": None if saved is None and in_channels == COLOURS else in_channels,
         "image_size": image_size,
         "checkpointing": checkpointing or None,
         **options,
     }
-    given = {option: value for option, value in given.items() if value is not None}
+    text, labels = _json(name, given), None
+    if file is not None and saved is not None:
+        adopted = adopt(file.path, saved, name, source, json.loads(text))
+        name, source, labels = adopted.name, adopted.source, adopted.labels
+        text = json.dumps(adopted.options)
+    # Without memory, until it is known that the arrays of a file fit.
+    engine = _native.Model(name, source, text, "meta" if meta or file else device, seed)
+    own = saved or published
+    usual_way = Preprocess(**_native.preprocess(name, source))
+    model = Model(engine, (own.preprocess if own else None) or usual_way)
+    model._labels = labels
+    if image_size is not None:
+        model._preprocess = model.preprocess.resized(image_size)
+    model._preprocess = model.preprocess.with_channels(engine.graph().input_shape[0])
+    if file is not None:
+        if not meta:
+            engine.expect(file.stored, "auto", "pretrained")
+            engine.allocate(device, seed)
+        model._load_opened(file, "auto", "pretrained")
+    elif weights is not None:
+        path = published.path() if published else weights
+        model._load_file(path, "auto", "pretrained")
+    return model
+
+
+def _opened(
+    weights: str | os.PathLike[str] | None,
+) -> tuple[WeightsFile | None, Configuration | None]:
+    """A file of weights, and what `save` wrote into it; those of Keras are opened elsewhere."""
+    if weights is None or _is_keras(weights):
+        return None, None
+    file = WeightsFile.open(weights)
+    return file, Configuration.of_file(file)
+
+
+def _edition_of(published: Published, name: str, source: str | None) -> tuple[str, str | None]:
+    """The name and source of the network, of which published weights select theirs."""
+    facts = _native.model_info(name, source)
+    theirs = (published.source_name, published.source)
+    if source in {None, published.source} and theirs != (facts["source_name"], facts["source"]):
+        return theirs
+    return name, source
+
+
+def _json(name: str, options: dict[str, Any]) -> str:
+    """The options that are given, as Rust takes them."""
+    given = {option: value for option, value in options.items() if value is not None}
     for option, value in given.items():
         # JSON has neither NaN nor infinity.
         if isinstance(value, float | np.floating) and not math.isfinite(value):
             raise ArgumentError(f"`{option}` of {name}: expected a finite number, got {value}")
-    text = json.dumps(given, default=_plain)
-    engine = _native.Model(name, source, text, "meta" if meta else device, seed)
-    model = Model(engine, Preprocess(**_native.preprocess(name, source)))
-    if published is not None:
-        model._preprocess = published.preprocess or model._preprocess
-        weights = published.path()
-    if image_size is not None:
-        model._preprocess = model.preprocess.resized(image_size)
-    model._preprocess = model.preprocess.with_channels(in_channels)
-    if weights is not None:
-        model._load_file(weights, "auto", "pretrained")
-    return model
+    return json.dumps(given, default=_plain)
+
+
+def _is_keras(file: str | os.PathLike[str]) -> bool:
+    return Path(file).suffix.lower() in keras.SUFFIXES
 
 
 def load(file: str | os.PathLike[str], *, device: str = "cpu") -> Model:
@@ -636,18 +676,18 @@ def load(file: str | os.PathLike[str], *, device: str = "cpu") -> Model:
         WeightsError: The file is missing, damaged, or not written by `save`.
         DeviceError: There is no such device.
     """
-    path = os.fspath(file)
-    configuration = Configuration.of_file(path)
+    opened = WeightsFile.open(file)
+    configuration = Configuration.of_file(opened)
     if configuration is None:
         raise WeightsError(
-            f"{path}: expected a file that `Model.save` wrote, got weights alone; "
+            f"{opened.path}: expected a file that `Model.save` wrote, got weights alone; "
             "use create_model(name, weights=file)"
         )
-    with damaged(path):
+    with damaged(opened.path):
         model = described(configuration)
-    model._engine.expect(path)
+    model._engine.expect(opened.stored, "auto", "strict")
     model._engine.allocate(device, 0)
-    model.load_weights(path)
+    model._load_opened(opened, "auto", "strict")
     return model
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cnnzoo import _checkpoint
 from cnnzoo._checkpoint import BEST, LAST, Saved, checkpoint_errors
+from cnnzoo._configuration import check_ending
 from cnnzoo._progress import Bar, Interrupted, Interrupts
 from cnnzoo.callbacks import Callback, better, monitored
 from cnnzoo.data import Loader
@@ -271,8 +272,10 @@ class Trainer:
         """Write everything that `resume` goes on from into a .safetensors file.
 
         Raises:
+            ArgumentError: The name ends as those of another format do.
             CheckpointError: The file cannot be written; what was there before is kept.
         """
+        check_ending(path)
         _checkpoint.save(self, Path(path))
 
     @classmethod

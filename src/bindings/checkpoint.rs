@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList};
 
+use super::errors::detached;
 use crate::weights::{self, Data, Dtype, Item, Value};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -20,14 +21,13 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pyclass(frozen, mapping, module = "cnnzoo._native")]
 #[derive(Debug)]
 pub struct Checkpoint {
-    inner: weights::Checkpoint,
+    pub(super) inner: weights::Checkpoint,
 }
 
 /// Opens a .safetensors or .pth file without executing anything stored in it.
 #[pyfunction]
 fn read_checkpoint(py: Python<'_>, path: PathBuf) -> PyResult<Checkpoint> {
-    let inner = py.detach(|| weights::Checkpoint::open(path))?;
-    Ok(Checkpoint { inner })
+    detached(py, || Ok(Checkpoint { inner: weights::Checkpoint::open(path)? }))
 }
 
 #[pymethods]

@@ -1,7 +1,7 @@
 //! The model that Python's `cnnzoo.Model` drives: a graph and its parameters.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::array::{count, floats, from_values};
+use super::checkpoint::Checkpoint;
 use super::errors::detached;
 use super::graph::Graph;
 use super::load::{Held, into_python};
@@ -24,7 +25,7 @@ use crate::weights::keras;
 use crate::weights::load::{Entries, Policy, match_entries};
 use crate::weights::names::{Naming, Translation};
 use crate::weights::translate::translate;
-use crate::weights::{Checkpoint, write_safetensors};
+use crate::weights::write_safetensors;
 
 #[pyclass(frozen, module = "cnnzoo._native")]
 pub(super) struct Model {
@@ -173,13 +174,21 @@ impl Model {
         })
     }
 
-    /// Fails unless a weights file has an array for each parameter of the network, of its shape, and none beside them.
-    fn expect(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+    /// Fails where `load_weights` would, by the shapes of the file alone.
+    fn expect(
+        &self,
+        py: Python<'_>,
+        checkpoint: &Checkpoint,
+        naming: &str,
+        policy: &str,
+    ) -> PyResult<()> {
         detached(py, || {
-            let (checkpoint, graph) = (Checkpoint::open(&path)?, self.read().graph.clone());
-            let (naming, policy) = (Naming::Own, Policy::Strict);
-            let found = match_entries(&graph.parameters(), &checkpoint.shapes(), &naming, &policy);
-            found.accept(&policy, &naming, graph.name(), &path.display().to_string())
+            let file = &checkpoint.inner;
+            let keys = file.names().collect();
+            let (naming, policy) = (self.naming(naming, &keys)?, self.policy(policy)?);
+            let graph = self.read().graph.clone();
+            let found = match_entries(&graph.parameters(), &file.shapes(), &naming, &policy);
+            found.accept(&policy, &naming, graph.name(), &file.path().display().to_string())
         })
     }
 
@@ -418,21 +427,20 @@ impl Model {
     fn load_weights<'py>(
         &self,
         py: Python<'py>,
-        path: PathBuf,
+        checkpoint: &Checkpoint,
         naming: &str,
         policy: &str,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let (report, ignored, provenance) = detached(py, || {
-            let checkpoint = Checkpoint::open(&path)?;
-            let keys = checkpoint.names().collect();
+        let file = &checkpoint.inner;
+        let report = detached(py, || {
+            let keys = file.names().collect();
             let (naming, policy) = (self.naming(naming, &keys)?, self.policy(policy)?);
-            let origin = path.display().to_string();
+            let origin = file.path().display().to_string();
             let mut state = self.write();
             let (graph, store) = state.parts()?;
-            let report = store.fill(graph, &checkpoint, naming, &policy, &origin)?;
-            Ok((report, checkpoint.ignored().to_vec(), checkpoint.provenance().to_owned()))
+            store.fill(graph, file, naming, &policy, &origin)
         })?;
-        into_python(py, report, &ignored, &provenance)
+        into_python(py, report, file.ignored(), file.provenance())
     }
 
     /// Of every parameter that `source` has too: our name, its name, and the shape there.
@@ -481,12 +489,6 @@ impl Model {
             write_safetensors(path, items, &metadata.into_iter().collect())
         })
     }
-}
-
-/// The (string, string) pairs that a weights file carries.
-#[pyfunction]
-fn read_metadata(py: Python<'_>, path: PathBuf) -> PyResult<HashMap<String, String>> {
-    detached(py, || Ok(Checkpoint::open(path)?.metadata().clone().into_iter().collect()))
 }
 
 impl Model {
@@ -596,6 +598,5 @@ type NameThere = (String, String, Vec<usize>);
 type KerasVariable = (String, Vec<usize>, String, Vec<usize>, Vec<usize>, Vec<usize>);
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Model>()?;
-    module.add_function(wrap_pyfunction!(read_metadata, module)?)
+    module.add_class::<Model>()
 }

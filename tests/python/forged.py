@@ -6,6 +6,7 @@ import copy
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ OTHERS: list[Any] = [
 
 def described(path: Path, key: str = "cnnzoo") -> dict[str, Any]:
     """What a file says beside its arrays."""
-    found: dict[str, Any] = json.loads(_native.read_metadata(path)[key])
+    found: dict[str, Any] = json.loads(_native.read_checkpoint(path).metadata[key])
     return found
 
 
@@ -65,14 +66,14 @@ def mutations(whole: Any) -> Iterator[tuple[str, Any]]:
         for other in OTHERS:
             yield (
                 f"{place} = {str(other)[:20]!r}",
-                _changed(whole, place, lambda at, k, v=other: _set(at, k, v)),
+                _changed(whole, place, partial(_set, value=other)),
             )
         yield f"del {place}", _changed(whole, place, _delete)
         if isinstance(_at(whole, place), dict):
             for name in ("weights", "device", "seed", "meta", "source", "name", "checkpoint"):
                 yield (
                     f"{place} + {name}",
-                    _changed(whole, place, lambda at, k, n=name: at[k].setdefault(n, "x")),
+                    _changed(whole, place, partial(_add, name=name)),
                 )
 
 
@@ -105,6 +106,10 @@ def _changed(whole: Any, place: tuple[Any, ...], change: Callable[[Any, Any], ob
 
 def _set(at: Any, key: Any, value: Any) -> None:
     at[key] = value
+
+
+def _add(at: Any, key: Any, name: str) -> None:
+    at[key].setdefault(name, "x")
 
 
 def _delete(at: Any, key: Any) -> None:

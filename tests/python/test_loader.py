@@ -262,11 +262,13 @@ def test_a_state_of_another_run_is_refused(change: dict[str, Any]) -> None:
 def test_a_state_of_other_types_is_refused() -> None:
     loader = cz.data.Loader(arrays(10), batch_size=2)
     plain = asdict(loader.state())
+    others: list[Any] = [None, "x", 1.5, -1, 2**64, 2**63, [], {}, np.zeros(2)]
     for name in plain:
-        for other in (None, "x", 1.5, -1, 2**64, 2**63, [], {}, np.zeros(2)):
+        for other in others:
             with pytest.raises(cz.CheckpointError, match="loader state"):
                 loader.load_state({**plain, name: other})
-    for other in (5, "state", [1], {**plain, "more": 1}):
+    foreign: list[Any] = [5, "state", [1], {**plain, "more": 1}]
+    for other in foreign:
         with pytest.raises(cz.CheckpointError, match="`loader state`"):
             loader.load_state(other)
 

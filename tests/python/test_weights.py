@@ -428,6 +428,6 @@ def test_parameters_start_as_their_source_starts_them(name: str) -> None:
 def test_configuration_is_readable_by_others(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     cz.create_model("resnet18", num_classes=2).save(path)
-    configuration = json.loads(_native.read_metadata(path)["cnnzoo"])
+    configuration = json.loads(_native.read_checkpoint(path).metadata["cnnzoo"])
     assert configuration["name"] == "resnet18"
     assert configuration["options"] == {"num_classes": 2}

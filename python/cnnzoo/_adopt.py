@@ -1,0 +1,81 @@
+"""A network for a file that `Model.save` wrote: as the file says, or a refusal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from cnnzoo import _native
+from cnnzoo._configuration import Configuration, damaged
+from cnnzoo.errors import WeightsError
+
+# Options that may be others than the file's: what has another size starts afresh or is made to
+# fit, and the rest is of training alone.
+FREE = {
+    "num_classes",
+    "in_channels",
+    "image_size",
+    "checkpointing",
+    "drop_rate",
+    "drop_path_rate",
+    "zero_init_residual",
+    "aux",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """What a network is built with.
+
+    Attributes:
+        name: As its source calls it.
+        source: Whose definition it is.
+        options: The file's, and those that were given instead.
+        labels: The file's, if the classifier is.
+    """
+
+    name: str
+    source: str | None
+    options: dict[str, Any]
+    labels: tuple[str, ...] | None
+
+
+def adopt(
+    path: str, saved: Configuration, name: str, source: str | None, given: dict[str, Any]
+) -> Adopted:
+    """Settle what a network is built with, of what the file says and what was asked for.
+
+    Raises:
+        WeightsError: The file's network is another one.
+    """
+    if saved.graph is not None:
+        raise WeightsError(
+            f"{path}: expected weights of {name}, got a network of a graph of its own, "
+            f"{saved.name}; use cnnzoo.load(file)"
+        )
+    with damaged(path):
+        engine = saved.engine()
+    wanted = _native.model_info(name, source)
+    if engine.name != wanted["name"]:
+        raise WeightsError(
+            f"{path}: expected weights of {wanted['name']}, got those of {engine.name}"
+        )
+    if source not in {None, saved.source}:
+        raise WeightsError(
+            f"{path}: expected weights for the definition of {source}, got a network of "
+            f"{saved.source}; leave `source` away, or build the network and use load_weights(file)"
+        )
+    options = {**saved.options, **{o: value for o, value in given.items() if o in FREE}}
+    drawn = saved.draw(options)
+    for option, value in given.items():
+        if option not in FREE and saved.draw({**options, option: value}) != drawn:
+            there = json.dumps(saved.options[option]) if option in saved.options else "none"
+            raise WeightsError(
+                f"{path}: expected `{option}` as the file's network has it, {there}, got "
+                f"{json.dumps(value)}; leave it away, or build the network and use "
+                "load_weights(file)"
+            )
+    same = options.get("num_classes", engine.num_classes) == engine.num_classes
+    labels = saved.labels if same else None
+    return Adopted(name=saved.name, source=saved.source, options=options, labels=labels)
