@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native
+from cnnzoo._arguments import SEEDS, whole
 from cnnzoo.errors import ArgumentError, MissingPackageError
 from cnnzoo.preprocess import Photo, PillowImage
 
@@ -282,12 +283,7 @@ def readable(value: Any) -> str:
 
 def count(at: str, value: Any) -> int:
     """A whole number of 0 to 2^64 - 1."""
-    if isinstance(value, bool) or not isinstance(value, kinds.Integral):
-        raise ArgumentError(f"{at}: expected a whole number, got {value!r}")
-    whole = int(value)
-    if not 0 <= whole < 1 << 64:
-        raise ArgumentError(f"{at}: expected a whole number of 0 to 2^64 - 1, got {whole}")
-    return whole
+    return whole(at, value, most=SEEDS)
 
 
 def number(at: str, value: Any) -> float:

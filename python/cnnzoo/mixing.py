@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
+from cnnzoo._arguments import SEEDS, seed_of, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +86,19 @@ class Mixing:
             ShapeError: Images are not (N, C, H, W), or the targets not one for each.
             ArgumentError: A class that is not below `num_classes`, which may be missing.
         """
-        return self._engine.apply(x, y, num_classes, seed, epoch, batch)
+        if num_classes is not None:
+            num_classes = whole("`num_classes`", num_classes, least=1)
+        return self._engine.apply(x, y, num_classes, *_key(seed, epoch, batch))
 
     def draw(self, *, height: int, width: int, seed: int, epoch: int, batch: int) -> Mix | None:
         """Say what is done to a batch of images of this size; none if both ways are off."""
-        drawn = self._engine.draw(height, width, seed, epoch, batch)
+        drawn = self._engine.draw(
+            whole("`height`", height), whole("`width`", width), *_key(seed, epoch, batch)
+        )
         return None if drawn is None else Mix(share=drawn[0], window=drawn[1])
+
+
+def _key(seed: int, epoch: int, batch: int) -> tuple[int, int, int]:
+    """The numbers that draws follow from."""
+    numbers = (whole("`epoch`", epoch, most=SEEDS), whole("`batch`", batch, most=SEEDS))
+    return (seed_of(seed), *numbers)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnnzoo import _keras as keras
 from cnnzoo import _native
 from cnnzoo._adopt import adopt
+from cnnzoo._arguments import seed_of, whole
 from cnnzoo._configuration import MODEL, Configuration, WeightsFile, check_ending, damaged
 from cnnzoo.errors import ArgumentError, WeightsError
 from cnnzoo.losses import CrossEntropy, Loss
@@ -143,7 +144,7 @@ class Model:
             device: `cpu`, `cuda` or `cuda:N`.
             seed: Of the initial parameters.
         """
-        engine = _native.Model.from_graph(graph, device, seed)
+        engine = _native.Model.from_graph(graph, device, seed_of(seed))
         # ImageNet's usual way to a photograph: an eighth more than the crop.
         usual = Preprocess(**_native.preprocess("resnet18"))
         side = min(graph.input_shape[1:])
@@ -229,7 +230,7 @@ class Model:
             ShapeError: The cotangent's shape is not the output's, or, in training, a batch norm
                 sees a single value per channel.
         """
-        return self._engine.pull_back(x, cotangent, training, precision, seed)
+        return self._engine.pull_back(x, cotangent, training, precision, seed_of(seed))
 
     @overload
     def predict(self, image: Photo, *, top: int = 5) -> Prediction: ...
@@ -360,8 +361,7 @@ class Model:
                 raise ArgumentError(f"`{name}`: expected a number above 0, got {most}")
         if clip_norm is not None and clip_value is not None:
             raise ArgumentError("clipping: expected `clip_norm` or `clip_value`, got both")
-        if accumulate < 1:
-            raise ArgumentError(f"`accumulate`: expected at least 1, got {accumulate}")
+        accumulate = whole("`accumulate`", accumulate, least=1)
         update = optimizer._waiting + 1 >= accumulate
         found, correct, count, grad_norm = _native.train_step(
             self._engine,
@@ -375,7 +375,7 @@ class Model:
             clip_norm=clip_norm,
             clip_value=clip_value,
             precision=precision,
-            seed=optimizer._batches if seed is None else seed,
+            seed=optimizer._batches if seed is None else seed_of(seed),
         )
         optimizer._batches += 1
         optimizer._waiting = 0 if update else optimizer._waiting + 1
@@ -419,7 +419,7 @@ class Model:
         Raises:
             ArgumentError: A number that the network cannot take.
         """
-        self._engine.reset_classifier(num_classes, seed)
+        self._engine.reset_classifier(whole("`num_classes`", num_classes), seed_of(seed))
         self._labels = None
         return self
 
@@ -587,6 +587,7 @@ def create_model(
         WeightsError: The weights are missing, damaged, or of another model.
         DeviceError: There is no such device.
     """
+    seed = seed_of(seed)
     published = choose_weights(name, source, weights) if isinstance(weights, str) else None
     usual_classes = _native.model_info(name, source)["num_classes"]
     file, saved = _opened(None if published else weights)

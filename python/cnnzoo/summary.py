@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
+from cnnzoo._arguments import whole
 from cnnzoo._native import Graph
 from cnnzoo._text import table
 
@@ -42,6 +43,7 @@ class Summary(Sequence[SummaryRow]):
     """The rows of a model for images of one size, and their sums."""
 
     def __init__(self, graph: Graph, height: int, width: int) -> None:
+        height, width = whole("`x_shape`: height", height), whole("`x_shape`: width", width)
         self.name = graph.name
         self.x_shape = (1, graph.input_shape[0], height, width)
         self.rows = tuple(_row(*row) for row in graph.rows(height, width))

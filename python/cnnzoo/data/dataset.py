@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
+from cnnzoo._arguments import seed_of
 from cnnzoo.errors import ShapeError
 
 GREY_RANK = 3
@@ -75,7 +76,7 @@ class Dataset:
         Raises:
             ArgumentError: A part would be empty.
         """
-        parts = self._engine.split(fraction, seed)
+        parts = self._engine.split(fraction, seed_of(seed))
         first, second = (Dataset(part, f"{len(part)} of {self!r}") for part in parts)
         return first, second
 

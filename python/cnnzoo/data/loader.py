@@ -6,12 +6,14 @@ import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native, _record
+from cnnzoo._arguments import seed_of, whole
 from cnnzoo.data.dataset import Dataset
 from cnnzoo.errors import ArgumentError, CheckpointError, DataError
 
@@ -113,6 +115,10 @@ class Loader:
         on_error: Literal["raise", "skip", "replace"] = "raise",
         start: LoaderState | Mapping[str, Any] | None = None,
     ) -> None:
+        # The engine says what is too small.
+        batch_size, seed = whole("loader: batch_size", batch_size), seed_of(seed, "loader: seed")
+        threads = None if threads is None else whole("loader: threads", threads)
+        prefetch = None if prefetch is None else whole("loader: prefetch", prefetch)
         self.dataset = dataset
         self._engine = _native.Loader(
             dataset._engine,
@@ -164,16 +170,17 @@ class Loader:
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The samples of an epoch in the order in which they come."""
-        return self._engine.order(epoch)
+        return self._engine.order(whole("`epoch`", epoch, most=LAST_EPOCH))
 
     def set_epoch(self, epoch: int, *, first_batch: int = 0) -> None:
         """Make this epoch, from this of its batches, that of the next iteration."""
-        if epoch < 0 or not 0 <= first_batch <= len(self):
+        integral = isinstance(epoch, Integral) and isinstance(first_batch, Integral)
+        if not integral or not 0 <= epoch <= LAST_EPOCH or not 0 <= first_batch <= len(self):
             raise ArgumentError(
                 f"{self!r}: expected an epoch from 0 and one of its {len(self)} batches, got batch "
                 f"{first_batch} of epoch {epoch}"
             )
-        self._move_to(epoch, first_batch)
+        self._move_to(int(epoch), int(first_batch))
 
     def state(self) -> LoaderState:
         """Where the latest iteration stands: the batches that were taken are done."""
