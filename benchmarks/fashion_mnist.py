@@ -147,7 +147,7 @@ def train_torch(model: nn.Module, run: Run) -> None:
         model.parameters(), run.lr, MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, run.lr, total_steps=run.epochs * len(mine) + 1, cycle_momentum=False
+        optimizer, run.lr, total_steps=run.epochs * len(mine), cycle_momentum=False
     )
     torch.manual_seed(run.seed)
     model.train()

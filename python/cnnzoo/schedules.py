@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from cnnzoo.errors import ArgumentError
 
+# By so much a time that is meant to be a whole number may lie below it, since division rounds.
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -31,21 +34,27 @@ class Schedule:
     def __post_init__(self) -> None:
         at_least(0, self, "warmup", "warmup_start")
 
-    def lr(self, base: float, at: float, epochs: float) -> float:
-        """The learning rate of an update.
+    def lr(self, base: float, at: float, epochs: float, *, steps: float | None = None) -> float:
+        """The learning rate of a step.
 
         Args:
             base: The optimiser's rate.
-            at: How many epochs are over, with the fraction of the present one.
-            epochs: How many there will be.
+            at: Epochs that are over, with the fraction of the present one: the number of the step,
+                counted from 0, divided by the steps of an epoch.
+            epochs: All epochs of the fit.
+            steps: Steps of each epoch, which are its batches. `OneCycle` needs them to end with
+                the last step; without them it takes a fit to have very many.
         """
         if self.per_epoch:
-            # What is meant to be a whole number may lie below it by what division rounds.
-            at = math.floor(at + 1e-9)
+            at = math.floor(at + ROUNDING)
         if at < self.warmup:
             return base * (self.warmup_start + (1 - self.warmup_start) * at / self.warmup)
         begin = self.warmup if self.shifted else 0.0
-        return self.after_warmup(base, at - begin, max(epochs - begin, 0.0))
+        return self._at(base, at - begin, max(epochs - begin, 0.0), steps)
+
+    def _at(self, base: float, at: float, epochs: float, steps: float | None) -> float:
+        """The rate after the warm-up, of a schedule that may count steps."""
+        return self.after_warmup(base, at, epochs)
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
@@ -75,7 +84,7 @@ class Step(Schedule):
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
-        return base * math.pow(self.gamma, math.floor(at / self.every + 1e-9))
+        return base * math.pow(self.gamma, math.floor(at / self.every + ROUNDING))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +105,7 @@ class MultiStep(Schedule):
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
-        return base * math.pow(self.gamma, sum(at + 1e-9 >= milestone for milestone in self.at))
+        return base * math.pow(self.gamma, sum(at + ROUNDING >= milestone for milestone in self.at))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +177,7 @@ class Cosine(Schedule):
         length = epochs
         if self.cycle is not None:
             length = self.cycle
-            while at + 1e-9 >= length:
+            while at + ROUNDING >= length:
                 at -= length
                 length *= self.cycle_growth
         over = min(max(at, 0.0) / length, 1.0) if length > 0 else 1.0
@@ -179,10 +188,13 @@ class Cosine(Schedule):
 class OneCycle(Schedule):
     """Up to the base rate and down again (Smith and Topin, arXiv:1708.07120).
 
-    As `torch.optim.lr_scheduler.OneCycleLR` without its momentum; the base is its `max_lr`.
+    As `torch.optim.lr_scheduler.OneCycleLR` without its momentum; the base is its `max_lr`, `rise`
+    its `pct_start`, and the two divisors its `div_factor` and `final_div_factor`. As there,
+    the first step takes the first rate and the last step the last one, and the peak comes one step
+    before `rise` of all steps.
 
     Attributes:
-        rise: The share of the epochs in which the rate rises.
+        rise: The share of the steps in which the rate rises.
         start_divisor: It begins at the base divided by this.
         end_divisor: It ends at the beginning divided by this.
         linear: Whether along straight lines instead of cosines.
@@ -200,12 +212,22 @@ class OneCycle(Schedule):
             raise ArgumentError(f"`rise` of OneCycle: expected a number below 1, got {self.rise}")
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
-        """The rate where `at` of `epochs` epochs are over."""
+        """The rate where `at` of `epochs` epochs are over, if there are very many steps."""
+        return self._along(base, at, self.rise * epochs, epochs)
+
+    def _at(self, base: float, at: float, epochs: float, steps: float | None) -> float:
+        if steps is None:
+            return self.after_warmup(base, at, epochs)
+        total = epochs * steps
+        return self._along(base, at * steps, self.rise * total - 1, total - 1)
+
+    def _along(self, base: float, at: float, peak: float, end: float) -> float:
+        """The rate at a place between 0 and the end; the peak may lie before both in short fits."""
         start = base / self.start_divisor
-        over = min(at / epochs, 1.0) if epochs > 0 else 1.0
-        if over <= self.rise:
-            return self._between(start, base, over / self.rise)
-        return self._between(base, start / self.end_divisor, (over - self.rise) / (1 - self.rise))
+        if at <= peak + ROUNDING:
+            return self._between(start, base, min(at / peak, 1.0) if peak > 0 else 1.0)
+        over = min((at - peak) / (end - peak), 1.0) if end > peak else 1.0
+        return self._between(base, start / self.end_divisor, over)
 
     def _between(self, begin: float, end: float, over: float) -> float:
         share = over if self.linear else (1 - math.cos(math.pi * over)) / 2

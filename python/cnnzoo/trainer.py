@@ -398,7 +398,7 @@ class Trainer:
     def _step(self, x: NDArray[Any], y: NDArray[Any], batches: int) -> StepResult:
         state, options = self._state, self._options
         at = state.epoch - state.first + state.batch / batches
-        self.optimizer.lr = self.schedule.lr(state.lr, at, state.epochs)
+        self.optimizer.lr = self.schedule.lr(state.lr, at, state.epochs, steps=batches)
         if self.mixing != Mixing():
             x, y = self.mixing(
                 x,

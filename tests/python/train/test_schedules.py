@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import timm.scheduler.cosine_lr
 import torch
@@ -108,23 +109,30 @@ def test_a_rate_changes_with_updates_or_epochs(*, per_epoch: bool) -> None:
     assert found == NEAR(expected)
 
 
+LENGTHS = (1, 2, 3, 5, 10, 50, 333)
+
+
+@pytest.mark.parametrize("steps", LENGTHS)
 @pytest.mark.parametrize("linear", [False, True])
-def test_one_cycle_is_pytorchs(*, linear: bool) -> None:
-    total = EPOCHS * UPDATES + 1
+@pytest.mark.parametrize("rise", [0.3, 0.7, 0.123])
+def test_one_cycle_is_pytorchs_to_the_last_step(*, rise: float, linear: bool, steps: int) -> None:
+    strategy: Literal["linear", "cos"] = "linear" if linear else "cos"
 
     def build(optimizer: torch.optim.Optimizer) -> Any:
-        strategy: Literal["linear", "cos"] = "linear" if linear else "cos"
         return theirs.OneCycleLR(
-            optimizer, BASE, total_steps=total, pct_start=0.25, anneal_strategy=strategy
+            optimizer,
+            BASE,
+            total_steps=steps,
+            pct_start=rise,
+            anneal_strategy=strategy,
+            div_factor=20.0,
+            final_div_factor=1e3,
         )
 
-    schedule = ours.OneCycle(rise=0.25, linear=linear)
-    # PyTorch counts the steps between the first update and the last, and rises one fewer of them.
-    expected = rates(build, total - 1)
-    peak = (0.25 * total - 1) / (total - 1)
-    schedule = ours.OneCycle(rise=peak, linear=linear)
-    found = [schedule.lr(BASE, update / (total - 1), 1) for update in range(total - 1)]
-    assert found == NEAR(expected)
+    schedule = ours.OneCycle(rise=rise, linear=linear, start_divisor=20.0, end_divisor=1e3)
+    expected = rates(build, steps)
+
+    assert [schedule.lr(BASE, i / steps, 1, steps=steps) for i in range(steps)] == NEAR(expected)
 
 
 def test_timms_cosine_is_covered_by_its_warm_up() -> None:
@@ -138,6 +146,99 @@ def test_timms_cosine_is_covered_by_its_warm_up() -> None:
         expected.append(optimizer.param_groups[0]["lr"])
     schedule = ours.Cosine(min_lr=0.01, warmup=3, warmup_start=0.1, shifted=False)
     assert [schedule.lr(BASE, epoch, EPOCHS) for epoch in range(EPOCHS)] == NEAR(expected)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 12])
+def test_one_cycle_spreads_over_the_epochs_of_a_fit(epochs: int) -> None:
+    steps = epochs * UPDATES
+
+    def build(optimizer: torch.optim.Optimizer) -> Any:
+        return theirs.OneCycleLR(optimizer, BASE, epochs=epochs, steps_per_epoch=UPDATES)
+
+    found = [ours.OneCycle().lr(BASE, i / UPDATES, epochs, steps=UPDATES) for i in range(steps)]
+    assert found == NEAR(rates(build, steps))
+
+
+def test_a_fit_takes_the_rates_of_one_cycle_from_the_first_to_the_last() -> None:
+    model = cz.create_model("mobilenet_v1_025", num_classes=2, image_size=32)
+    x, y = np.zeros((2, 3, 32, 32), np.float32), np.array([0, 1])
+    taken: list[float] = []
+
+    class Rates(cz.callbacks.Callback):
+        def on_step(self, trainer: cz.Trainer, result: cz.StepResult) -> None:
+            taken.append(result.lr)
+
+    trainer = cz.Trainer(model, optimizer=cz.SGD(model, lr=1e-3), schedule=cz.OneCycle())
+    trainer.fit([(x, y)] * 3, epochs=2, progress=False, callbacks=[Rates()])
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-3)
+    schedule = theirs.OneCycleLR(optimizer, 1e-3, epochs=2, steps_per_epoch=3)
+    expected = []
+    for _ in range(6):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert taken == NEAR(expected)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("steps", LENGTHS)
+def test_every_schedule_is_pytorchs_to_the_last_step(name: str, steps: int) -> None:
+    """Both count in steps; a warm-up that is longer than the fit is cut off."""
+    schedule, _ = PAIRS[name]
+    of_length: dict[str, Build] = {
+        "polynomial": lambda o: theirs.PolynomialLR(o, total_iters=steps, power=2.0),
+        "cosine": lambda o: theirs.CosineAnnealingLR(o, steps, eta_min=0.01),
+        "torchvision-cosine": after_warmup(3, lambda o: theirs.CosineAnnealingLR(o, steps - 3)),
+    }
+    build = of_length.get(name, PAIRS[name][1])
+    if name == "torchvision-cosine" and steps <= 3:
+        build = lambda o: theirs.LinearLR(o, start_factor=0.01, total_iters=3)  # noqa: E731
+
+    found = [schedule.lr(BASE, step, steps, steps=1) for step in range(steps)]
+
+    assert found == NEAR(rates(build, steps))
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 10])
+def test_restarts_within_epochs_are_pytorchs(epochs: int) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=BASE)
+    schedule = theirs.CosineAnnealingWarmRestarts(optimizer, 2, T_mult=2, eta_min=0.01)
+    expected = []
+    for update in range(epochs * UPDATES):
+        optimizer.step()
+        schedule.step(update / UPDATES)
+        expected.append(optimizer.param_groups[0]["lr"])
+
+    mine = ours.Cosine(cycle=2, cycle_growth=2, min_lr=0.01)
+    found = [mine.lr(BASE, i / UPDATES, epochs, steps=UPDATES) for i in range(epochs * UPDATES)]
+
+    assert found == NEAR(expected)
+
+
+@pytest.mark.parametrize("t_initial", [1, 2, 7, 40])
+@pytest.mark.parametrize("warmup", [0, 1, 3])
+@pytest.mark.parametrize("prefix", [False, True])
+def test_timms_cosine_is_ours_at_every_length(*, t_initial: int, warmup: int, prefix: bool) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=BASE)
+    scheduler = timm.scheduler.cosine_lr.CosineLRScheduler(
+        optimizer,
+        t_initial=t_initial,
+        lr_min=0.01,
+        warmup_t=warmup,
+        warmup_lr_init=0.1 * BASE,
+        warmup_prefix=prefix,
+    )
+    # timm's length leaves out a warm-up that stands before it.
+    epochs = t_initial + warmup if prefix else t_initial
+    expected = []
+    for epoch in range(epochs):
+        scheduler.step(epoch)
+        expected.append(optimizer.param_groups[0]["lr"])
+
+    schedule = ours.Cosine(min_lr=0.01, warmup=warmup, warmup_start=0.1, shifted=prefix)
+
+    assert [schedule.lr(BASE, epoch, epochs) for epoch in range(epochs)] == NEAR(expected)
 
 
 def test_nonsense_is_refused() -> None:
