@@ -66,7 +66,7 @@ impl Mixing {
             let shares = mix::shares(targets, num_classes, count)?;
             let classes = shares.len() / count;
             let drawn = self.0.draw([height, width], &mut of_batch(seed, epoch, batch));
-            let Some(mix) = drawn else { return Ok((pixels.to_vec(), shares, classes)) };
+            let Some(mix) = drawn else { return Ok((mix::copied(pixels)?, shares, classes)) };
             let images = mix.images(pixels, [count, channels, height, width])?;
             Ok((images, mix.shares(&shares, [count, classes])?, classes))
         })?;

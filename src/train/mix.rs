@@ -71,12 +71,13 @@ impl Mixing {
         let window = Window {
             left: column.saturating_sub(across),
             top: row.saturating_sub(down),
-            right: (column + across).min(width),
-            bottom: (row + down).min(height),
+            right: column.saturating_add(across).min(width),
+            bottom: row.saturating_add(down).min(height),
         };
         // Of what was not cut off at the border.
-        let cut = (window.right - window.left) * (window.bottom - window.top);
-        Some(Mix { share: 1.0 - cut as f64 / (width * height) as f64, window: Some(window) })
+        let area = |width: usize, height: usize| width as f64 * height as f64;
+        let cut = area(window.right - window.left, window.bottom - window.top);
+        Some(Mix { share: 1.0 - cut / area(width, height), window: Some(window) })
     }
 }
 
@@ -94,15 +95,15 @@ fn beta(alpha: f64, random: &mut Random) -> f64 {
 }
 
 impl Mix {
-    /// The images (N, C, H, W), mixed.
+    /// The images (N, C, H, W), mixed. None of the sizes is 0.
     pub fn images(self, x: &[f32], shape: [usize; 4]) -> Result<Vec<f32>> {
         let [batch, channels, height, width] = shape;
+        // Of images that are there, so it is no larger than their memory.
         let size = channels * height * width;
         let Some(Window { left, top, right, bottom }) = self.window else {
             return self.blend(x, [batch, size]);
         };
-        let mut mixed = reserved(x.len(), MIXED)?;
-        mixed.extend_from_slice(x);
+        let mut mixed = copied(x)?;
         for (image, other) in mixed.chunks_exact_mut(size).zip(before(x, [batch, size])) {
             let planes = image.chunks_exact_mut(height * width);
             for (plane, other) in planes.zip(other.chunks_exact(height * width)) {
@@ -133,6 +134,13 @@ impl Mix {
     }
 }
 
+/// The images as they are.
+pub fn copied(x: &[f32]) -> Result<Vec<f32>> {
+    let mut copy = reserved(x.len(), MIXED)?;
+    copy.extend_from_slice(x);
+    Ok(copy)
+}
+
 /// The row before each one, the last before the first.
 fn before(rows: &[f32], [count, size]: [usize; 2]) -> impl Iterator<Item = &[f32]> {
     rows.chunks_exact(size).cycle().skip(count.saturating_sub(1))
@@ -156,11 +164,15 @@ pub fn shares(targets: Targets<'_>, classes: Option<usize>, images: usize) -> Re
         let expected = shape_text(&expected);
         return Err(Error::Shape { at: at.into(), expected, got: shape_text(&shape) });
     }
-    let mut shares = reserved(images * classes, MIXED)?;
+    let count = images.checked_mul(classes).ok_or_else(|| Error::OutOfMemory {
+        at: MIXED.into(),
+        message: format!("{images} images of {classes} classes"),
+    })?;
+    let mut shares = reserved(count, MIXED)?;
     match targets {
         Targets::Shares { values, .. } => shares.extend_from_slice(values),
         Targets::Classes(found) => {
-            shares.resize(images * classes, 0.0);
+            shares.resize(count, 0.0);
             for (row, &class) in shares.chunks_exact_mut(classes).zip(found) {
                 let place = usize::try_from(class).ok().and_then(|class| row.get_mut(class));
                 *place.ok_or_else(|| Error::Argument {
@@ -185,6 +197,29 @@ mod tests {
         let found: Vec<f32> = before(&rows, [3, 2]).take(3).map(|row| row[0]).collect();
         assert_eq!(found, [5.0, 1.0, 3.0]);
         assert_eq!(before(&rows, [1, 6]).next(), Some(&rows[..]));
+    }
+
+    #[test]
+    fn sizes_that_no_memory_has_are_refused() {
+        let targets = Targets::Classes(&[0, 1, 0, 1]);
+        for classes in [1 << 62, usize::MAX, usize::MAX / 16] {
+            let refused = shares(targets, Some(classes), 4);
+            assert!(matches!(refused, Err(Error::OutOfMemory { .. })), "{classes}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_window_lies_in_images_of_any_size() {
+        let (mixing, side) = (Mixing { mixup: 0.0, cutmix: 1.0 }, usize::MAX);
+        for batch in 0..100 {
+            let Some(Mix { share, window: Some(window) }) =
+                mixing.draw([side, side], &mut of_batch(0, 0, batch))
+            else {
+                panic!("both are on");
+            };
+            assert!((0.0..=1.0).contains(&share), "{share}");
+            assert!(window.left <= window.right && window.top <= window.bottom, "{window:?}");
+        }
     }
 
     #[test]

@@ -189,7 +189,7 @@ def test_what_cannot_be_mixed_is_refused() -> None:
         (cz.ShapeError, r"expected \(5,\), got \(4,\)", mix(x, y[:4])),
         (cz.ShapeError, r"expected \(5, 7\), got \(4, 7\)", mix(x, soft[:4])),
         (cz.ShapeError, r"expected \(5, 6\), got \(5, 7\)", mix(x, soft, CLASSES - 1)),
-        (cz.ShapeError, r"integers \(N,\) or floats \(N, K\)", mix(x, soft[0])),
+        (cz.ShapeError, r"integers \(N,\) or numbers \(N, K\)", mix(x, soft[0])),
         (cz.ShapeError, r"the targets of a batch", mix(x, soft[:, :0], None)),
         (TypeError, "float32, float64 or float16", mix(x.astype(np.uint8), y)),
         (
@@ -203,3 +203,25 @@ def test_what_cannot_be_mixed_is_refused() -> None:
             call()
     again, _ = mixing(x, soft, **KEY)
     np.testing.assert_array_equal(again, mixing(x, y, num_classes=CLASSES, **KEY)[0])
+
+
+@pytest.mark.parametrize("classes", [2**62, 2**63, 2**64 - 1])
+def test_more_classes_than_there_is_memory_for_are_refused(classes: int) -> None:
+    """5 * 2**62 numbers would be 2**62 if they were counted in 64 bits."""
+    x, y = batch()
+    for mixing in (cz.Mixing(), cz.Mixing(mixup=0.2), cz.Mixing(cutmix=1.0)):
+        with pytest.raises(cz.OutOfMemoryError, match="a mixed batch"):
+            mixing(x, y, num_classes=classes, **KEY)
+
+
+def test_a_window_lies_within_images_of_any_size() -> None:
+    side = 2**64 - 1
+    for index in range(50):
+        mix = cz.Mixing(cutmix=1.0).draw(height=side, width=side, **KEY | {"batch": index})
+        assert mix is not None
+        assert mix.window is not None
+        left, top, right, bottom = mix.window
+        assert 0 <= left <= right <= side
+        assert 0 <= top <= bottom <= side
+        covered = (right - left) / side * ((bottom - top) / side)
+        assert mix.share == pytest.approx(1 - covered, abs=1e-9)
