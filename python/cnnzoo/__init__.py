@@ -31,8 +31,8 @@ from cnnzoo.errors import (
     WeightsError,
 )
 from cnnzoo.history import EpochRow, History
-from cnnzoo.losses import BinaryCrossEntropy, CrossEntropy
-from cnnzoo.metrics import Metrics
+from cnnzoo.losses import BinaryCrossEntropy, CrossEntropy, FunctionLoss, TorchLoss
+from cnnzoo.metrics import Metrics, MultiLabelMetrics
 from cnnzoo.mixing import Mix, Mixing
 from cnnzoo.model import Model, StepResult, create_model, load
 from cnnzoo.optimizers import LAMB, SGD, Adam, AdamW, ParameterGroup, RMSprop
@@ -73,6 +73,7 @@ __all__ = [
     "DivergenceError",
     "EpochRow",
     "Exponential",
+    "FunctionLoss",
     "Graph",
     "GraphError",
     "Guess",
@@ -85,6 +86,7 @@ __all__ = [
     "Mixing",
     "Model",
     "ModelInfo",
+    "MultiLabelMetrics",
     "MultiStep",
     "OneCycle",
     "OutOfMemoryError",
@@ -101,6 +103,7 @@ __all__ = [
     "StepResult",
     "Summary",
     "SummaryRow",
+    "TorchLoss",
     "Trainer",
     "UnknownModelError",
     "WeightsError",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnzoo import _native
-from cnnzoo._configuration import Configuration, damaged
+from cnnzoo._configuration import Configuration, Task, damaged
 from cnnzoo.errors import WeightsError
 
 # Options that may be others than the file's: what has another size starts afresh or is made to
@@ -33,12 +33,14 @@ class Adopted:
         source: Whose definition it is.
         options: The file's, and those that were given instead.
         labels: The file's, if the classifier is.
+        task: Likewise.
     """
 
     name: str
     source: str | None
     options: dict[str, Any]
     labels: tuple[str, ...] | None
+    task: Task
 
 
 def adopt(
@@ -77,5 +79,10 @@ def adopt(
                 "load_weights(file)"
             )
     same = options.get("num_classes", engine.num_classes) == engine.num_classes
-    labels = saved.labels if same else None
-    return Adopted(name=saved.name, source=saved.source, options=options, labels=labels)
+    return Adopted(
+        name=saved.name,
+        source=saved.source,
+        options=options,
+        labels=saved.labels if same else None,
+        task=saved.task if same else "multi_class",
+    )

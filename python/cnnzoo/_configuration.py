@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from cnnzoo import _native, _record
 from cnnzoo._record import Misfit
 from cnnzoo.errors import ArgumentError, GraphError, UnknownModelError, WeightsError
 from cnnzoo.preprocess import Preprocess
+
+# What an image shows: one class, or any number of labels.
+Task: TypeAlias = Literal["multi_class", "multi_label"]
 
 # The layout of the description.
 FORMAT = 1
@@ -34,6 +37,7 @@ class Configuration:
         graph: Its text, if it was built from one.
         preprocess: How photographs are prepared.
         labels: The names of its classes, if they were given.
+        task: What an image shows, which older files do not say.
     """
 
     format: int = FORMAT
@@ -43,6 +47,7 @@ class Configuration:
     graph: str | None
     preprocess: Preprocess
     labels: tuple[str, ...] | None
+    task: Task = "multi_class"
 
     @classmethod
     def read(cls, given: Any, at: str) -> Configuration:

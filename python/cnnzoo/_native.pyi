@@ -1,7 +1,7 @@
 """The extension module: what the Python package is built on. Not for users."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -176,6 +176,7 @@ class Loss:
         class_weights: list[float] | None,
         auxiliary: float | None,
     ) -> Loss: ...
+    def fits(self, num_classes: int) -> None: ...
 
 @final
 class Mixing:
@@ -198,7 +199,7 @@ def train_step(
     optimizer: Optimizer,
     x: ArrayLike,
     y: ArrayLike,
-    loss: Loss,
+    loss: Loss | Callable[[NDArray[np.float32]], tuple[float, float, NDArray[np.float32]]],
     lr: float,
     share: float,
     update: bool,
@@ -206,10 +207,10 @@ def train_step(
     clip_value: float | None,
     precision: str,
     seed: int,
-) -> tuple[float, int, int, float | None]: ...
+) -> tuple[float, float, int, int, float | None]: ...
 def assess(
-    model: Model, x: ArrayLike, y: ArrayLike, loss: Loss, precision: str
-) -> tuple[float, NDArray[np.float32]]: ...
+    model: Model, x: ArrayLike, y: ArrayLike, loss: Loss | None, precision: str
+) -> tuple[float, float, NDArray[np.float32]]: ...
 def save_run(
     path: str | os.PathLike[str],
     model: Model,

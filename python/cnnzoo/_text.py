@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import shutil
 from collections.abc import Collection, Sequence
@@ -115,3 +116,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[
         for cells in everything
     ]
     return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:]])
+
+
+def percent(share: float) -> str:
+    """A share with a digit after the point; nothing where it is NaN."""
+    return "" if math.isnan(share) else f"{share:.1%}"

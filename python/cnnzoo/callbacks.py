@@ -43,7 +43,7 @@ class EarlyStopping(Callback):
     """Ends training where nothing gets better.
 
     Args:
-        monitor: A column of the history: a `loss`, which is to be small, or a `top`, which is to be
+        monitor: A column of the history: a `loss`, which is to be small, or another, which is to be
             large.
         patience: After so many epochs without a new best.
         min_delta: By how much a new best has to be better.
@@ -159,7 +159,17 @@ class TensorBoard(Callback):
     def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
         """Write what the row holds."""
         self._add("train", row.step, loss=row.train_loss, top1=row.train_top1)
-        self._add("val", row.step, loss=row.val_loss, top1=row.val_top1, top5=row.val_top5)
+        self._add(
+            "val",
+            row.step,
+            loss=row.val_loss,
+            top1=row.val_top1,
+            top5=row.val_top5,
+            map=row.val_map,
+            f1=row.val_f1,
+            accuracy=row.val_accuracy,
+            **row.val_metrics,
+        )
         self._writer.flush()
 
     def on_end(self, trainer: Trainer) -> None:
@@ -174,7 +184,16 @@ class TensorBoard(Callback):
                 self._writer.add_scalar(f"{group}/{name}", value, step)
 
 
-MONITORS = {"val_top1": 1, "val_top5": 1, "train_top1": 1, "val_loss": -1, "train_loss": -1}
+MONITORS = {
+    "val_top1": 1,
+    "val_top5": 1,
+    "val_map": 1,
+    "val_f1": 1,
+    "val_accuracy": 1,
+    "train_top1": 1,
+    "val_loss": -1,
+    "train_loss": -1,
+}
 
 
 def better(monitor: str) -> int:
@@ -189,7 +208,7 @@ def monitored(row: EpochRow, monitor: str) -> float:
     value: float | None = getattr(row, monitor)
     if value is None:
         raise ArgumentError(
-            f"`monitor`: expected a column that the run has, got {monitor} without validation data"
+            f"`monitor`: expected a column that the run has, got {monitor}, which has no value here"
         )
     return value
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, overload
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, overload
 
 from cnnzoo._text import table
 from cnnzoo.errors import MissingPackageError
@@ -18,11 +18,18 @@ class EpochRow:
         epoch: Its number, from 1.
         step: How many batches the run had taken at its end.
         lr: The rate of its last update.
-        train_loss: The mean over its images, each before the update that it took part in.
-        train_top1: The share of these whose largest logit was where their target is largest.
+        train_loss: The mean over its images, each before the update that it took part in; weighted
+            where the loss has weights of classes, and NaN where all of them weighed nothing.
+        train_top1: The share of these whose largest logit was where their target is largest; none
+            where an image may have any number of labels.
         val_loss: The mean over the validation images; none without these.
         val_top1: The share of these whose class has the largest logit.
-        val_top5: The share of these whose class is among the five largest logits.
+        val_top5: The share of these whose class is among the five largest logits; none where there
+            are fewer than six classes.
+        val_map: The mean average precision, where an image may have any number of labels.
+        val_f1: The mean F1 of the labels there.
+        val_accuracy: The mean accuracy of the labels there.
+        val_metrics: The values of the metrics that were given as functions, by name.
         seconds: How long its batches took, loading included.
         images_per_second: How many images of these there were in each.
     """
@@ -31,10 +38,14 @@ class EpochRow:
     step: int
     lr: float
     train_loss: float
-    train_top1: float
+    train_top1: float | None = None
     val_loss: float | None = None
     val_top1: float | None = None
     val_top5: float | None = None
+    val_map: float | None = None
+    val_f1: float | None = None
+    val_accuracy: float | None = None
+    val_metrics: dict[str, float] = field(default_factory=dict)
     seconds: float
     images_per_second: float
 
@@ -60,11 +71,17 @@ class History(Sequence[EpochRow]):
         return iter(self.rows)
 
     def __repr__(self) -> str:
-        head = ("epoch", "lr", "loss", "top1", "val loss", "val top1", "val top5", "images/s")
-        return table(head, [_cells(row) for row in self.rows], right=tuple(range(8)))
+        columns = [c for c in _COLUMNS if not self.rows or any(map(c.cell, self.rows))]
+        columns += [_extra(name) for name in {n: None for row in self for n in row.val_metrics}]
+        columns.append(_Column("images/s", lambda row: f"{row.images_per_second:.0f}"))
+        head = tuple(column.title for column in columns)
+        cells = [tuple(column.cell(row) for column in columns) for row in self.rows]
+        return table(head, cells, right=tuple(range(len(head))))
 
     def plot(self, *, axes: Any = None) -> Any:
         """Draw the losses, and beside them the shares of images that were recognised.
+
+        Where an image may have any number of labels, these are the mean average precision.
 
         Args:
             axes: Two of matplotlib to draw on; new ones if not given.
@@ -86,14 +103,20 @@ class History(Sequence[EpochRow]):
             _, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
         loss, top1 = axes
         epochs = [row.epoch for row in self.rows]
+        labels = any(row.val_map is not None for row in self.rows)
+        right = (
+            ("train_top1", "val_map", "mean average precision")
+            if labels
+            else ("train_top1", "val_top1", "top-1 accuracy")
+        )
         for on, train, validation, title in (
             (loss, "train_loss", "val_loss", "loss"),
-            (top1, "train_top1", "val_top1", "top-1 accuracy"),
+            (top1, *right),
         ):
-            on.plot(epochs, [getattr(row, train) for row in self.rows], label="training")
-            values = [getattr(row, validation) for row in self.rows]
-            if any(value is not None for value in values):
-                on.plot(epochs, [_or_nan(value) for value in values], label="validation")
+            for name, label in ((train, "training"), (validation, "validation")):
+                values = [getattr(row, name) for row in self.rows]
+                if any(value is not None for value in values):
+                    on.plot(epochs, [_or_nan(value) for value in values], label=label)
             on.set_title(title)
             on.set_xlabel("epoch")
             on.xaxis.get_major_locator().set_params(integer=True)
@@ -104,20 +127,40 @@ class History(Sequence[EpochRow]):
         return axes
 
 
-def _cells(row: EpochRow) -> tuple[str, ...]:
-    def share(value: float | None) -> str:
-        return "" if value is None else f"{value:.2%}"
+class _Column(NamedTuple):
+    """One of the table, which is left out where all its cells are empty."""
 
-    return (
-        str(row.epoch),
-        f"{row.lr:.3g}",
-        f"{row.train_loss:.4f}",
-        share(row.train_top1),
-        "" if row.val_loss is None else f"{row.val_loss:.4f}",
-        share(row.val_top1),
-        share(row.val_top5),
-        f"{row.images_per_second:.0f}",
-    )
+    title: str
+    cell: Callable[[EpochRow], str]
+
+
+def _of(title: str, name: str, form: str) -> _Column:
+    def cell(row: EpochRow) -> str:
+        value = getattr(row, name)
+        return "" if value is None else format(value, form)
+
+    return _Column(title, cell)
+
+
+def _extra(name: str) -> _Column:
+    def cell(row: EpochRow) -> str:
+        return f"{row.val_metrics[name]:.4g}" if name in row.val_metrics else ""
+
+    return _Column(f"val {name}", cell)
+
+
+_COLUMNS = (
+    _of("epoch", "epoch", "d"),
+    _of("lr", "lr", ".3g"),
+    _of("loss", "train_loss", ".4f"),
+    _of("top1", "train_top1", ".2%"),
+    _of("val loss", "val_loss", ".4f"),
+    _of("val top1", "val_top1", ".2%"),
+    _of("val top5", "val_top5", ".2%"),
+    _of("val mAP", "val_map", ".2%"),
+    _of("val f1", "val_f1", ".2%"),
+    _of("val accuracy", "val_accuracy", ".2%"),
+)
 
 
 def _or_nan(value: float | None) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Literal, TypeAlias, TypeVar, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,9 +18,9 @@ from cnnzoo import _keras as keras
 from cnnzoo import _native
 from cnnzoo._adopt import adopt
 from cnnzoo._arguments import seed_of, whole
-from cnnzoo._configuration import MODEL, Configuration, WeightsFile, check_ending, damaged
+from cnnzoo._configuration import MODEL, Configuration, Task, WeightsFile, check_ending, damaged
 from cnnzoo.errors import ArgumentError, WeightsError
-from cnnzoo.losses import CrossEntropy, Loss
+from cnnzoo.losses import LossLike, as_loss
 from cnnzoo.optimizers import Optimizer
 from cnnzoo.prediction import Prediction, imagenet_labels, rank
 from cnnzoo.preprocess import COLOURS, Photo, Preprocess
@@ -39,8 +39,11 @@ class StepResult:
     """What a training step did.
 
     Attributes:
-        loss: The batch's mean, before the update.
-        correct: How many images had their largest logit where their target is largest.
+        loss: The batch's mean, before the update; 0 where no image of it counts.
+        weight: How much the batch counts in a mean over batches: its number of images, or the sum
+            of their classes' weights where the loss has some.
+        correct: How many images had their largest logit where their target is largest; none of
+            whose logits one is NaN.
         count: How many images there were.
         lr: The learning rate.
         grad_norm: The Euclidean norm of all gradients before they were clipped; none where they
@@ -48,6 +51,7 @@ class StepResult:
     """
 
     loss: float
+    weight: float
     correct: int
     count: int
     lr: float
@@ -65,6 +69,7 @@ class Model:
         self._engine = engine
         self._preprocess = preprocess
         self._labels: tuple[str, ...] | None = None
+        self._task: Task = "multi_class"
         self._load_report: LoadReport | None = None
 
     @property
@@ -130,6 +135,23 @@ class Model:
                 f"labels of {self.name}: expected {self.num_classes} names, got {len(labels)}"
             )
         self._labels = labels
+
+    @property
+    def task(self) -> Task:
+        """Whether an image shows one class (`"multi_class"`) or any number (`"multi_label"`).
+
+        Training on labels (N, K) with `BinaryCrossEntropy` sets it, `save` keeps it, and
+        predictions are sigmoids then.
+        """
+        return self._task
+
+    @task.setter
+    def task(self, task: Task) -> None:
+        if task not in get_args(Task):
+            raise ArgumentError(
+                f"task of {self.name}: expected one of {', '.join(get_args(Task))}, got {task!r}"
+            )
+        self._task = task
 
     def __repr__(self) -> str:
         given = "".join(f", {option}={value!r}" for option, value in self.options.items())
@@ -311,6 +333,7 @@ class Model:
         """
         twin = Model(self._engine.copy(), self._preprocess)
         twin._labels, twin._load_report = self._labels, self._load_report
+        twin._task = self._task
         return twin
 
     # Training
@@ -321,7 +344,7 @@ class Model:
         y: ArrayLike,
         optimizer: Optimizer,
         *,
-        loss: Loss | None = None,
+        loss: LossLike | None = None,
         accumulate: int = 1,
         clip_norm: float | None = None,
         clip_value: float | None = None,
@@ -332,9 +355,11 @@ class Model:
 
         Args:
             x: Images (N, C, H, W), as for a run.
-            y: What they show: integer classes (N,), or float shares of each class (N, K).
+            y: What they show: integer classes (N,), or shares of each class (N, K).
             optimizer: Of this model.
-            loss: What to make small; `CrossEntropy()` if not given.
+            loss: What to make small: a loss of cnnzoo or of `torch.nn`, a `TorchLoss`, or a
+                function of (logits, targets) that gives the batch's mean and its gradient by the
+                logits, as `FunctionLoss` says; `CrossEntropy()` if not given.
             accumulate: How many batches make an update, of their mean gradient.
             clip_norm: What the Euclidean norm of all gradients is cut to.
             clip_value: What each number of the gradients is cut to, up and down.
@@ -363,12 +388,12 @@ class Model:
             raise ArgumentError("clipping: expected `clip_norm` or `clip_value`, got both")
         accumulate = whole("`accumulate`", accumulate, least=1)
         update = optimizer._waiting + 1 >= accumulate
-        found, correct, count, grad_norm = _native.train_step(
+        found, weight, correct, count, grad_norm = _native.train_step(
             self._engine,
             optimizer._engine,
             x,
             y,
-            loss=(loss or CrossEntropy())._engine,
+            loss=as_loss(loss)._objective(y),
             lr=optimizer.lr,
             share=1 / accumulate,
             update=update,
@@ -380,7 +405,12 @@ class Model:
         optimizer._batches += 1
         optimizer._waiting = 0 if update else optimizer._waiting + 1
         return StepResult(
-            loss=found, correct=correct, count=count, lr=optimizer.lr, grad_norm=grad_norm
+            loss=found,
+            weight=weight,
+            correct=correct,
+            count=count,
+            lr=optimizer.lr,
+            grad_norm=grad_norm,
         )
 
     def freeze(self, *patterns: str) -> Model:
@@ -420,7 +450,7 @@ class Model:
             ArgumentError: A number that the network cannot take.
         """
         self._engine.reset_classifier(whole("`num_classes`", num_classes), seed_of(seed))
-        self._labels = None
+        self._labels, self._task = None, "multi_class"
         return self
 
     # Weights
@@ -523,6 +553,7 @@ class Model:
             graph=str(self.graph) if self.source is None else None,
             preprocess=self.preprocess,
             labels=self._labels,
+            task=self._task,
         )
 
 
@@ -609,17 +640,18 @@ def create_model(
         "checkpointing": checkpointing or None,
         **options,
     }
-    text, labels = _json(name, given), None
+    text, labels, task = _json(name, given), None, None
     if file is not None and saved is not None:
         adopted = adopt(file.path, saved, name, source, json.loads(text))
-        name, source, labels = adopted.name, adopted.source, adopted.labels
+        name, source = adopted.name, adopted.source
+        labels, task = adopted.labels, adopted.task
         text = json.dumps(adopted.options)
     # Without memory, until it is known that the arrays of a file fit.
     engine = _native.Model(name, source, text, "meta" if meta or file else device, seed)
     own = saved or published
     usual_way = Preprocess(**_native.preprocess(name, source))
     model = Model(engine, (own.preprocess if own else None) or usual_way)
-    model._labels = labels
+    model._labels, model._task = labels, task or model.task
     if image_size is not None:
         model._preprocess = model.preprocess.resized(image_size)
     model._preprocess = model.preprocess.with_channels(engine.graph().input_shape[0])
@@ -699,7 +731,7 @@ def described(configuration: Configuration) -> Model:
         Misfit: There is no such network.
     """
     model = Model(configuration.engine(), configuration.preprocess)
-    model._labels = configuration.labels
+    model._labels, model._task = configuration.labels, configuration.task
     return model
 
 

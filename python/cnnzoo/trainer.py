@@ -6,12 +6,13 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _checkpoint
@@ -22,10 +23,11 @@ from cnnzoo.callbacks import Callback, better, monitored
 from cnnzoo.data import Loader
 from cnnzoo.errors import ArgumentError, CheckpointError, DivergenceError
 from cnnzoo.history import EpochRow, History
-from cnnzoo.losses import CrossEntropy, Loss
+from cnnzoo.losses import BinaryCrossEntropy, LossLike, Metric, as_loss, fits
 from cnnzoo.metrics import Metrics, evaluate
 from cnnzoo.mixing import Mixing
 from cnnzoo.model import Model, StepResult
+from cnnzoo.multilabel import MultiLabelMetrics, share
 from cnnzoo.optimizers import Optimizer
 from cnnzoo.schedules import Constant, Schedule
 
@@ -54,6 +56,7 @@ class State:
         best: Its value there.
         stopped: Whether training is to end with the running epoch.
         loss: The sum of the losses of the running epoch's images.
+        weight: How much these count together: their number, or the sum of their classes' weights.
         correct: How many of these were recognised.
         count: How many there were.
         seconds: How long they took.
@@ -73,6 +76,7 @@ class State:
     best: float | None = None
     stopped: bool = False
     loss: float = 0.0
+    weight: float = math.nan
     correct: int = 0
     count: int = 0
     seconds: float = 0.0
@@ -80,6 +84,9 @@ class State:
     validation: str | None = None
 
     def __post_init__(self) -> None:
+        if math.isnan(self.weight):
+            # Checkpoints from before losses had weights of classes in their means.
+            self.weight = float(self.count)
         better(self.monitor)
         if self.epoch < self.first:
             raise ArgumentError(
@@ -100,7 +107,8 @@ class Trainer:
         model: What to train. What is frozen stays as it is.
         optimizer: Of this model.
         schedule: How the rate changes from the optimiser's; `Constant()` if not given.
-        loss: What to make small; `CrossEntropy()` if not given.
+        loss: What to make small, as for `Model.train_step`; `CrossEntropy()` if not given. The mean
+            of an epoch weighs a function's batches by their images, unless it says otherwise.
         mixup: The alpha of mixup (Zhang et al., arXiv:1710.09412); 0 is none.
         cutmix: The alpha of CutMix (Yun et al., arXiv:1905.04899); 0 is none. With both, one of the
             two for each batch.
@@ -127,7 +135,7 @@ class Trainer:
         *,
         optimizer: Optimizer,
         schedule: Schedule | None = None,
-        loss: Loss | None = None,
+        loss: LossLike | None = None,
         mixup: float = 0.0,
         cutmix: float = 0.0,
         ema: float | None = None,
@@ -149,7 +157,8 @@ class Trainer:
         self.model = model
         self.optimizer = optimizer
         self.schedule = schedule or Constant()
-        self.loss = loss or CrossEntropy()
+        self.loss = as_loss(loss)
+        fits(self.loss, model.num_classes)
         self.mixing = Mixing(mixup=mixup, cutmix=cutmix)
         self.averaged = None if ema is None else model.copy()
         self.history = History()
@@ -189,6 +198,7 @@ class Trainer:
         *,
         epochs: int,
         monitor: str | None = None,
+        metrics: Mapping[str, Metric] | None = None,
         progress: bool = True,
         callbacks: Sequence[Callback] = (),
         checkpoint: str | os.PathLike[str] | None = None,
@@ -201,10 +211,15 @@ class Trainer:
         Args:
             train: A loader, or a sequence of batches: images (N, C, H, W) and what they show,
                 classes (N,) or shares (N, K).
-            validation: What to evaluate on after each epoch; its targets are classes.
+            validation: What to evaluate on after each epoch; its targets are classes, or, with
+                another loss than `CrossEntropy`, a 0 or 1 for each label (N, K). Its first batch is
+                evaluated before training begins.
             epochs: How many more. The schedule is spread over these.
-            monitor: The column of the history that decides which epoch is the best: `val_top1`, or
-                `train_loss` without validation, if not given.
+            monitor: The column of the history that decides which epoch is the best: `val_top1`,
+                `val_map` where targets are labels, or `train_loss` without validation, if not
+                given.
+            metrics: Functions of logits and targets of the validation, for the history's
+                `val_metrics`, as for `cnnzoo.metrics.evaluate`.
             progress: Show a bar for each epoch, or a line where there is no terminal.
             callbacks: What else happens.
             checkpoint: A folder for `last.safetensors`, which `resume` goes on from, and
@@ -225,10 +240,9 @@ class Trainer:
             raise ArgumentError(f"`epochs`: expected at least 1, got {epochs}")
         if checkpoint_every is not None and checkpoint_every < 1:
             raise ArgumentError(f"`checkpoint_every`: expected at least 1, got {checkpoint_every}")
-        monitor = monitor or ("train_loss" if validation is None else "val_top1")
-        better(monitor)
-        if validation is None and monitor.startswith("val"):
-            raise ArgumentError(f"`monitor`: expected validation data for {monitor}, got none")
+        fit = _Fit(train, validation, Bar(shown=progress), tuple(callbacks), metrics)
+        self._name_classes(train)
+        monitor = self._begin(fit, monitor)
         folder = None if checkpoint is None else Path(checkpoint)
         if folder is not None:
             self._claim(folder)
@@ -243,26 +257,31 @@ class Trainer:
             lr=self.optimizer.lr,
             monitor=monitor,
         )
-        fit = _Fit(train, validation, Bar(shown=progress), tuple(callbacks), folder)
-        fit.every = checkpoint_every
-        self._name_classes(train)
+        fit.folder, fit.every = folder, checkpoint_every
         return self._run(fit)
 
-    def evaluate(self, validation: Batches, *, progress: bool = False) -> Metrics:
+    def evaluate(
+        self,
+        validation: Batches,
+        *,
+        metrics: Mapping[str, Metric] | None = None,
+        progress: bool = False,
+    ) -> Metrics | MultiLabelMetrics:
         """How often the model is right, or its running average if there is one.
 
         Args:
-            validation: A loader, or a sequence of batches of images and their classes.
+            validation: A loader, or a sequence of batches of images and what they show, as for
+                `fit`.
+            metrics: Functions of logits and targets, as for `cnnzoo.metrics.evaluate`.
             progress: Show a bar.
         """
         bar = Bar(shown=progress)
         if progress:
             bar.begin("evaluation", batches=len(validation), done=0)
         try:
-            metrics = self._evaluate(validation, lambda _: bar.advance(""))
+            return self._evaluate(validation, metrics, lambda _: bar.advance(""))
         finally:
             bar.end(None)
-        return metrics
 
     def stop(self) -> None:
         """End training after the epoch that is running."""
@@ -286,7 +305,8 @@ class Trainer:
         validation: Batches | None = None,
         *,
         schedule: Schedule | None = None,
-        loss: Loss | None = None,
+        loss: LossLike | None = None,
+        metrics: Mapping[str, Metric] | None = None,
         progress: bool = True,
         callbacks: Sequence[Callback] = (),
         checkpoint: str | os.PathLike[str] | None = None,
@@ -300,7 +320,8 @@ class Trainer:
             train: The data from before. A loader goes on in the middle of an epoch.
             validation: The data from before.
             schedule: That of the run, if it was of a class of your own.
-            loss: That of the run, if it was of a class of your own.
+            loss: That of the run, if it was a function, or of a class of your own.
+            metrics: As for `fit`, the same ones.
             progress: As for `fit`.
             callbacks: As for `fit`, the same ones.
             checkpoint: As for `fit`; the folder of the checkpoint if not given.
@@ -330,12 +351,46 @@ class Trainer:
         if checkpoint is not None:
             folder = Path(checkpoint)
             trainer._claim(folder)
-        fit = _Fit(train, validation, Bar(shown=progress), tuple(callbacks), folder)
-        fit.every = checkpoint_every
+        fit = _Fit(train, validation, Bar(shown=progress), tuple(callbacks), metrics)
+        fit.folder, fit.every = folder, checkpoint_every
+        trainer._begin(fit, trainer._state.monitor)
         trainer._run(fit)
         return trainer
 
     # The loop
+
+    def _begin(self, fit: _Fit, monitor: str | None) -> str:
+        """Evaluate the first batch of the validation, before anything is trained.
+
+        Returns:
+            The column that decides which epoch is the best.
+
+        Raises:
+            ArgumentError: The validation cannot be evaluated, or has no such column.
+        """
+        columns: dict[str, Any] = {"train_loss": 0.0, "train_top1": 0.0}
+        usual = "train_loss"
+        if fit.validation is not None:
+            first = self._evaluate(fit.validation, None, lambda _: None, most=1)
+            columns |= _columns(first)
+            labels = isinstance(first, MultiLabelMetrics)
+            usual = "val_map" if labels else "val_top1"
+            self._set_task(fit, labels=labels)
+        monitor = monitor or usual
+        better(monitor)
+        if fit.validation is None and monitor.startswith("val"):
+            raise ArgumentError(f"`monitor`: expected validation data for {monitor}, got none")
+        if columns.get(monitor) is None:
+            has = ", ".join(name for name in columns if columns[name] is not None)
+            raise ArgumentError(
+                f"`monitor`: expected a column that this run has, {has}, got {monitor}"
+            )
+        return monitor
+
+    def _set_task(self, fit: _Fit, *, labels: bool) -> None:
+        fit.labels = labels
+        for model in filter(None, (self.model, self.averaged)):
+            model.task = "multi_label" if labels else "multi_class"
 
     def _run(self, fit: _Fit) -> History:
         state = self._state
@@ -371,7 +426,8 @@ class Trainer:
         self._note_best(fit, row)
         state.epoch += 1
         state.batch, state.taken = 0, 0
-        state.loss, state.correct, state.count, state.seconds = 0.0, 0, 0, 0.0
+        state.loss, state.weight, state.correct, state.count = 0.0, 0.0, 0, 0
+        state.seconds = 0.0
         for callback in fit.callbacks:
             callback.on_epoch(self, row)
         self._write(fit)
@@ -381,16 +437,20 @@ class Trainer:
         state = self._state
         began = time.perf_counter()
         for batch, (x, y) in fit.batches(state):
+            if fit.labels is None:
+                binary = isinstance(self.loss, BinaryCrossEntropy)
+                self._set_task(fit, labels=binary and np.ndim(y) > 1)
             result = self._step(x, y, len(fit.train))
             state.batch, state.step, state.taken = batch, state.step + 1, state.taken + 1
-            state.loss += result.loss * result.count
+            state.loss += result.loss * result.weight
+            state.weight += result.weight
             state.correct += result.correct
             state.count += result.count
             now = time.perf_counter()
             state.seconds, began = state.seconds + now - began, now
             for callback in fit.callbacks:
                 callback.on_step(self, result)
-            fit.bar.advance(f"loss {state.loss / state.count:.4f}")
+            fit.bar.advance(f"loss {share(state.loss, state.weight):.4f}")
             if fit.every is not None and state.step % fit.every == 0:
                 self._write(fit)
             fit.check()
@@ -430,34 +490,40 @@ class Trainer:
 
     def _row(self, fit: _Fit) -> EpochRow:
         state = self._state
-        found: dict[str, float] = {}
+        found: dict[str, Any] = {}
         if fit.validation is not None:
             fit.bar.note("evaluating")
-            metrics = self._evaluate(fit.validation, lambda _: fit.check())
-            found = {
-                "val_loss": metrics.loss,
-                "val_top1": metrics.top1,
-                "val_top5": metrics.top5,
-            }
+            found = _columns(self._evaluate(fit.validation, fit.metrics, lambda _: fit.check()))
         return EpochRow(
             epoch=state.epoch + 1,
             step=state.step,
             lr=self.optimizer.lr,
-            train_loss=state.loss / state.count,
-            train_top1=state.correct / state.count,
+            train_loss=share(state.loss, state.weight),
+            train_top1=None if fit.labels else state.correct / state.count,
             seconds=state.seconds,
             images_per_second=state.count / max(state.seconds, 1e-9),
             **found,
         )
 
-    def _evaluate(self, validation: Batches, after: Any) -> Metrics:
-        model = self.averaged or self.model
+    def _evaluate(
+        self,
+        validation: Batches,
+        metrics: Mapping[str, Metric] | None,
+        after: Any,
+        *,
+        most: int | None = None,
+    ) -> Metrics | MultiLabelMetrics:
         batches: Iterable[tuple[Any, Any]] = validation
         if isinstance(validation, Loader):
             # Always the same pass.
             validation.set_epoch(0)
         return evaluate(
-            model, batches, loss=self.loss, after=after, precision=self._options["precision"]
+            self.averaged or self.model,
+            islice(batches, most),
+            loss=self.loss,
+            metrics=metrics,
+            after=after,
+            precision=self._options["precision"],
         )
 
     def _note_best(self, fit: _Fit, row: EpochRow) -> None:
@@ -521,7 +587,7 @@ class _Fit:
         validation: Batches | None,
         bar: Bar,
         callbacks: tuple[Callback, ...],
-        folder: Path | None,
+        metrics: Mapping[str, Metric] | None,
     ) -> None:
         for data in (train, validation):
             if data is not None and not (hasattr(data, "__len__") and hasattr(data, "__iter__")):
@@ -533,7 +599,10 @@ class _Fit:
         self.validation = validation
         self.bar = bar
         self.callbacks = callbacks
-        self.folder = folder
+        self.metrics = metrics
+        self.folder: Path | None = None
+        # Whether an image may have any number of labels, once that is known.
+        self.labels: bool | None = None
         self.every: int | None = None
         self.interrupts: Interrupts | None = None
 
@@ -565,8 +634,31 @@ def _fingerprint(batches: Batches | None) -> str | None:
     return batches.dataset.fingerprint if isinstance(batches, Loader) else f"{len(batches)} batches"
 
 
+def _columns(metrics: Metrics | MultiLabelMetrics) -> dict[str, Any]:
+    """The columns of the history that an evaluation fills."""
+    found: dict[str, Any] = {"val_loss": metrics.loss, "val_metrics": dict(metrics.extra)}
+    if isinstance(metrics, Metrics):
+        return {**found, "val_top1": metrics.top1, "val_top5": metrics.top5}
+    return {
+        **found,
+        "val_map": metrics.mean_average_precision,
+        "val_f1": metrics.f1,
+        "val_accuracy": metrics.accuracy,
+    }
+
+
 def _told(row: EpochRow) -> str:
-    text = f"loss {row.train_loss:.4f}, top1 {row.train_top1:.2%}"
+    parts = [f"loss {row.train_loss:.4f}"]
+    if row.train_top1 is not None:
+        parts.append(f"top1 {row.train_top1:.2%}")
     if row.val_loss is not None:
-        text += f", val loss {row.val_loss:.4f}, val top1 {row.val_top1:.2%}"
-    return text
+        parts.append(f"val loss {row.val_loss:.4f}")
+    for name, value in (
+        ("val top1", row.val_top1),
+        ("val mAP", row.val_map),
+        ("val f1", row.val_f1),
+        ("val accuracy", row.val_accuracy),
+    ):
+        if value is not None:
+            parts.append(f"{name} {value:.2%}")
+    return ", ".join(parts + [f"val {name} {value:.4g}" for name, value in row.val_metrics.items()])

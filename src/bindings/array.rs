@@ -58,15 +58,21 @@ pub(super) enum Shown<'py> {
 }
 
 impl<'py> Shown<'py> {
-    /// Classes (N,) of integers, or shares of each class (N, K) of floats. Any other shape is a `ShapeError`.
+    /// Classes (N,) of integers, or shares of each class (N, K) of floats, integers or truths. Any other shape is a
+    /// `ShapeError`.
     pub(super) fn new(y: &Bound<'py, PyAny>, at: &str) -> PyResult<Self> {
-        const EXPECTED: &str = "integers (N,) or floats (N, K)";
+        const EXPECTED: &str = "integers (N,) or numbers (N, K)";
         let array = untyped(y)?;
-        if !b"iu".contains(&array.dtype().kind()) {
+        let kind = array.dtype().kind();
+        if array.ndim() == 2 || !b"iu".contains(&kind) {
             let fits = |shape: &[usize]| {
                 if shape.len() == 2 { Ok(()) } else { Err(EXPECTED.into()) }
             };
-            return Ok(Self::Shares(floats(y, at, fits)?));
+            let floating = match kind {
+                b'b' | b'i' | b'u' => array.call_method1("astype", ("float32",))?,
+                _ => array.into_any(),
+            };
+            return Ok(Self::Shares(floats(&floating, at, fits)?));
         }
         if array.ndim() != 1 {
             let (at, expected) = (at.to_owned(), EXPECTED.into());

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::{self, ThreadId};
 
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -35,6 +36,8 @@ pub(super) struct Model {
     /// Many threads read it at once; what writes waits for them. Locked only without the GIL, so that nobody waits
     /// for a lock with the GIL in hand.
     state: RwLock<State>,
+    /// The thread that holds the state while it asks a function of Python's.
+    asking: Mutex<Option<ThreadId>>,
 }
 
 /// What may change about a model.
@@ -102,28 +105,50 @@ fn read_only(graph: &graph::Graph) -> Error {
 }
 
 impl Model {
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    /// Until what it gives is dropped, this thread asks a function, and holds the state.
+    pub(super) fn asking(&self) -> Asking<'_> {
+        *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current().id());
+        Asking(self)
+    }
+
+    /// Fails with `Error::Argument` on the thread that would wait for itself.
+    fn not_asking(&self) -> Result<()> {
+        let asking = *self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if asking != Some(thread::current().id()) {
+            return Ok(());
+        }
+        let at = format!("{} in a training step", self.name);
+        let expected = "a loss that is a function of logits and targets".into();
+        Err(Error::Argument { at, expected, got: "one that uses the model itself".into() })
+    }
+
+    pub(super) fn read(&self) -> Result<RwLockReadGuard<'_, State>> {
+        self.not_asking()?;
+        Ok(self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What inference reads: the weights in the layout in which they came, to which training steps do not keep.
     pub(super) fn settled(&self) -> Result<RwLockReadGuard<'_, State>> {
         loop {
-            let state = self.read();
+            let state = self.read()?;
             if state.store()?.layout() == Layout::ChannelsFirst {
                 return Ok(state);
             }
             drop(state);
-            self.write().parts()?.1.lay_out(Layout::ChannelsFirst)?;
+            self.write()?.parts()?.1.lay_out(Layout::ChannelsFirst)?;
         }
     }
 
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn write(&self) -> Result<RwLockWriteGuard<'_, State>> {
+        self.not_asking()?;
+        Ok(self.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn look<T: Send>(&self, py: Python<'_>, at: impl FnOnce(&State) -> T + Send) -> PyResult<T> {
-        detached(py, || Ok(at(&self.read())))
+        detached(py, || {
+            let state = self.read()?;
+            Ok(at(&state))
+        })
     }
 
     /// The batch that `x` is, contiguous.
@@ -136,6 +161,15 @@ impl Model {
             [batch, c, _, _] if *batch > 0 && *c == channels => Ok(()),
             _ => Err(format!("(N, {channels}, H, W) with N at least 1")),
         })
+    }
+}
+
+/// Says that a thread asks a function, as long as it lives.
+pub(super) struct Asking<'a>(&'a Model);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        *self.0.asking.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -159,6 +193,7 @@ impl Model {
                 name: variant.name.into(),
                 row: Some((variant, edition)),
                 state: RwLock::new(state),
+                asking: Mutex::default(),
             })
         })
     }
@@ -170,7 +205,7 @@ impl Model {
             let graph = graph.0.clone();
             let name = graph.name().to_owned();
             let state = State::new(Options::default(), graph, Recipe::RESNET, seed, device)?;
-            Ok(Self { name, row: None, state: RwLock::new(state) })
+            Ok(Self { name, row: None, state: RwLock::new(state), asking: Mutex::default() })
         })
     }
 
@@ -186,7 +221,7 @@ impl Model {
             let file = &checkpoint.inner;
             let keys = file.names().collect();
             let (naming, policy) = (self.naming(naming, &keys)?, self.policy(policy)?);
-            let graph = self.read().graph.clone();
+            let graph = self.read()?.graph.clone();
             let found = match_entries(&graph.parameters(), &file.shapes(), &naming, &policy);
             found.accept(&policy, &naming, graph.name(), &file.path().display().to_string())
         })
@@ -196,7 +231,7 @@ impl Model {
     fn allocate(&self, py: Python<'_>, device: &str, seed: u64) -> PyResult<()> {
         detached(py, || {
             let recipe = self.row.map_or(Recipe::RESNET, |(_, edition)| edition.recipe);
-            let mut state = self.write();
+            let mut state = self.write()?;
             let (options, graph) = (state.options.clone(), state.graph.clone());
             *state = State::new(options, graph, recipe, seed, device)?;
             Ok(())
@@ -278,7 +313,7 @@ impl Model {
         let x = View { shape: x.shape(), values: x.as_slice()? };
         let cotangent = View { shape: cotangent.shape(), values: cotangent.as_slice()? };
         let (pullback, names) = detached(py, || {
-            let mut state = self.write();
+            let mut state = self.write()?;
             let checkpointing = state.options.checkpointing.unwrap_or(false);
             let (graph, store) = state.parts()?;
             let mode = if training { Mode::Training { seed } } else { Mode::Evaluation };
@@ -301,7 +336,7 @@ impl Model {
     /// Leaves the parameters that these patterns fit out of training, or takes them back.
     fn set_trained(&self, py: Python<'_>, patterns: Vec<String>, trained: bool) -> PyResult<()> {
         detached(py, || {
-            let mut state = self.write();
+            let mut state = self.write()?;
             let store = state.parts()?.1;
             let chosen = patterns
                 .iter()
@@ -314,7 +349,7 @@ impl Model {
     /// The names of the parameters that are trained.
     fn trained(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         detached(py, || {
-            let state = self.read();
+            let state = self.read()?;
             let store = state.store()?;
             let indices = store.trained();
             Ok(indices.map(|index| store.parameters()[index].name.clone()).collect())
@@ -323,17 +358,17 @@ impl Model {
 
     /// Moves the parameters to another device.
     fn to(&self, py: Python<'_>, device: &str) -> PyResult<()> {
-        detached(py, || self.write().parts()?.1.to_device(torch::device(device)?))
+        detached(py, || self.write()?.parts()?.1.to_device(torch::device(device)?))
     }
 
     /// The same network with the same values in memory of their own, frozen alike.
     fn copy(&self, py: Python<'_>) -> PyResult<Self> {
         detached(py, || {
-            let state = self.read();
+            let state = self.read()?;
             let store = state.store.as_ref().map(Store::duplicate).transpose()?;
             let (options, graph) = (state.options.clone(), state.graph.clone());
             let state = RwLock::new(State { options, graph, store });
-            Ok(Self { name: self.name.clone(), row: self.row, state })
+            Ok(Self { name: self.name.clone(), row: self.row, state, asking: Mutex::default() })
         })
     }
 
@@ -350,10 +385,10 @@ impl Model {
             // Whoever locks two models locks the one at the lower address first, so no two wait for each other.
             let (mut own, others);
             match std::ptr::from_ref(self).cmp(&std::ptr::from_ref(other)) {
-                Ordering::Less => (own, others) = (self.write(), other.read()),
+                Ordering::Less => (own, others) = (self.write()?, other.read()?),
                 Ordering::Greater => {
-                    others = other.read();
-                    own = self.write();
+                    others = other.read()?;
+                    own = self.write()?;
                 }
                 // The average of a model and itself is what it is.
                 Ordering::Equal => return Ok(()),
@@ -371,7 +406,7 @@ impl Model {
     /// Gives the network a fresh classifier for so many classes, or none; every other parameter stays the same tensor.
     fn reset_classifier(&self, py: Python<'_>, num_classes: usize, seed: u64) -> PyResult<()> {
         detached(py, || {
-            let mut state = self.write();
+            let mut state = self.write()?;
             let mut options = state.options.clone();
             let (graph, recipe) = match self.row {
                 Some((variant, edition)) => {
@@ -390,7 +425,7 @@ impl Model {
 
     /// A copy of every parameter and buffer, by name.
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let arrays = detached(py, || self.read().store()?.snapshot())?;
+        let arrays = detached(py, || self.read()?.store()?.snapshot())?;
         let dict = PyDict::new(py);
         for (name, shape, stored) in arrays {
             let array = match stored {
@@ -416,7 +451,7 @@ impl Model {
         let report = detached(py, || {
             let keys = values.keys().copied().collect();
             let (naming, policy) = (self.naming(naming, &keys)?, self.policy(policy)?);
-            let mut state = self.write();
+            let mut state = self.write()?;
             let (graph, store) = state.parts()?;
             store.fill(graph, &values, naming, &policy, origin)
         })?;
@@ -436,7 +471,7 @@ impl Model {
             let keys = file.names().collect();
             let (naming, policy) = (self.naming(naming, &keys)?, self.policy(policy)?);
             let origin = file.path().display().to_string();
-            let mut state = self.write();
+            let mut state = self.write()?;
             let (graph, store) = state.parts()?;
             store.fill(graph, file, naming, &policy, &origin)
         })?;
@@ -447,7 +482,7 @@ impl Model {
     fn names_in(&self, py: Python<'_>, source: &str) -> PyResult<Vec<NameThere>> {
         detached(py, || {
             let naming = self.naming(source, &HashSet::new())?;
-            let parameters = self.read().graph.parameters();
+            let parameters = self.read()?.graph.parameters();
             let order: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
             let there = |parameter: &Parameter| {
                 let own = parameter.name.clone();
@@ -484,7 +519,7 @@ impl Model {
         metadata: BTreeMap<String, String>,
     ) -> PyResult<()> {
         detached(py, || {
-            let arrays = self.read().store()?.snapshot()?;
+            let arrays = self.read()?.store()?.snapshot()?;
             let items = arrays.iter().map(|(name, shape, stored)| stored.item(name, shape));
             write_safetensors(path, items, &metadata.into_iter().collect())
         })
@@ -520,7 +555,7 @@ impl Model {
     fn naming(&self, name: &str, keys: &HashSet<&str>) -> Result<Naming> {
         let own = self.source().unwrap_or_else(|| Naming::Own.to_string());
         if name == "auto" {
-            let parameters = self.read().graph.parameters();
+            let parameters = self.read()?.graph.parameters();
             let order: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
             return Ok(Naming::recognise(keys, &order, || self.translations(None)));
         }
@@ -554,7 +589,7 @@ impl Model {
     fn translations(&self, source: Option<&str>) -> Vec<Translation> {
         let Some((variant, own)) = self.row else { return Vec::new() };
         let (graph, options) = {
-            let state = self.read();
+            let Ok(state) = self.read() else { return Vec::new() };
             (state.graph.clone(), state.options_of_others())
         };
         let others = variant.editions.iter().filter(|edition| {
@@ -573,10 +608,10 @@ impl Model {
     fn edition_of(&self, source: &str) -> Option<Result<graph::Graph>> {
         let (variant, own) = self.row?;
         if own.source.to_string() == source {
-            return Some(variant.graph(own, &self.read().options));
+            return Some(self.read().and_then(|state| variant.graph(own, &state.options)));
         }
         let edition = variant.editions.iter().find(|e| e.source.to_string() == source)?;
-        Some(variant.graph(edition, &self.read().options_of_others()))
+        Some(self.read().and_then(|state| variant.graph(edition, &state.options_of_others())))
     }
 
     /// `strict`, `lenient`, or `pretrained`: where another number of classes was asked for than is usual, the
@@ -585,7 +620,7 @@ impl Model {
     fn policy(&self, name: &str) -> Result<Policy> {
         match name {
             "lenient" => Ok(Policy::Lenient),
-            "pretrained" => self.pretrained(self.read().options.clone()),
+            "pretrained" => self.pretrained(self.read()?.options.clone()),
             _ => Ok(Policy::Strict),
         }
     }

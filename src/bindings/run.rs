@@ -25,7 +25,7 @@ fn save_run(
     text: &str,
 ) -> PyResult<()> {
     detached(py, || {
-        let (state, averaged) = (model.read(), average.map(Model::read));
+        let (state, averaged) = (model.read()?, average.map(Model::read).transpose()?);
         let mut models = vec![(MODEL, state.store()?)];
         if let Some(averaged) = &averaged {
             models.push((AVERAGE, averaged.store()?));
@@ -57,7 +57,7 @@ impl Run {
     /// Fails unless the file has an array for each parameter of the network, of its shape, and for its average.
     fn expect(&self, py: Python<'_>, model: &Model, averaged: bool) -> PyResult<()> {
         detached(py, || {
-            let parameters = model.read().graph.parameters();
+            let parameters = model.read()?.graph.parameters();
             self.checkpoint.expect(MODEL, &parameters)?;
             if averaged { self.checkpoint.expect(AVERAGE, &parameters) } else { Ok(()) }
         })
@@ -72,11 +72,11 @@ impl Run {
         optimizer: &Optimizer,
     ) -> PyResult<()> {
         detached(py, || {
-            let mut state = model.write();
+            let mut state = model.write()?;
             let (_, store) = state.parts()?;
             self.checkpoint.fill(MODEL, store)?;
             if let Some(average) = average {
-                self.checkpoint.fill(AVERAGE, average.write().parts()?.1)?;
+                self.checkpoint.fill(AVERAGE, average.write()?.parts()?.1)?;
             }
             let mut inner = optimizer.inner.lock().unwrap_or_else(PoisonError::into_inner);
             self.checkpoint.recall(&mut inner, store)

@@ -2,15 +2,17 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use numpy::PyUntypedArrayMethods;
+use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::array::{Shown, from_values};
 use super::errors::detached;
 use super::model::Model;
-use crate::error::Error;
-use crate::torch::{self, Clip, Manner, Mode, Precision, Rule, Task, Update, View};
+use crate::error::{Error, Result};
+use crate::torch::{
+    self, Array, Clip, Manner, Mode, Objective, Opinion, Precision, Rule, Task, Update, View,
+};
 use crate::train::groups::{Group, Paces};
 
 /// What the Python classes `SGD`, `AdamW` and so on drive.
@@ -57,7 +59,7 @@ impl Optimizer {
     /// pattern of the groups fits none.
     fn paces(&self, py: Python<'_>, model: &Model) -> PyResult<Vec<(String, f64, f64)>> {
         detached(py, || {
-            let state = model.read();
+            let state = model.read()?;
             let parameters = state.graph.parameters();
             let paces = self.paces.of(&state.graph, &parameters)?;
             let trained = parameters.into_iter().zip(paces).filter(|(p, _)| p.role.is_trained());
@@ -114,22 +116,59 @@ impl Loss {
         class_weights: Option<Vec<f32>>,
         auxiliary: Option<f64>,
     ) -> PyResult<Self> {
-        if !(0.0..=1.0).contains(&label_smoothing) {
-            let at = "`label_smoothing`".into();
-            let (expected, got) = ("a number of 0 to 1".into(), label_smoothing.to_string());
-            return Err(Error::Argument { at, expected, got }.into());
-        }
         let inner = if binary {
             torch::Loss::BinaryCrossEntropy { label_smoothing, positive_weights: class_weights }
         } else {
             torch::Loss::CrossEntropy { label_smoothing, class_weights }
         };
+        inner.check()?;
+        if let Some(weight) = auxiliary.filter(|weight| !(0.0..f64::INFINITY).contains(weight)) {
+            let (at, expected) = ("`auxiliary`".into(), "a finite number of at least 0".into());
+            return Err(Error::Argument { at, expected, got: weight.to_string() }.into());
+        }
         Ok(Self { inner, auxiliary })
+    }
+
+    /// Fails with an `ArgumentError` where it is one of another number of classes.
+    fn fits(&self, num_classes: usize) -> PyResult<()> {
+        Ok(self.inner.fits(num_classes)?)
     }
 }
 
-/// What a step did: loss, correct, count, the norm of the gradients.
-type Outcome = (f64, usize, usize, Option<f64>);
+/// A loss of Python's: a function of logits (N, K) alone, which gives the mean loss, the batch's weight, and the gradient
+/// of the former by the logits, float32 (N, K).
+struct Function {
+    function: Py<PyAny>,
+    /// What it raised, which no error of ours stands for.
+    raised: Mutex<Option<PyErr>>,
+}
+
+impl Function {
+    fn judge(&self, logits: Array) -> Result<Opinion> {
+        Python::attach(|py| {
+            let answer: PyResult<(f64, f64, PyReadonlyArrayDyn<'_, f32>)> =
+                from_values(py, &logits.shape, logits.values)
+                    .and_then(|logits| self.function.bind(py).call1((logits,)))
+                    .and_then(|answer| answer.extract());
+            let opinion = answer.and_then(|(loss, weight, gradient)| {
+                Ok(Opinion { loss, weight, gradient: gradient.as_slice()?.to_vec() })
+            });
+            opinion.map_err(|error| {
+                let got = error.to_string();
+                *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                let (at, expected) = ("`loss`".into(), "a loss and its gradient".into());
+                Error::Argument { at, expected, got }
+            })
+        })
+    }
+
+    fn raised(&self) -> Option<PyErr> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What a step did: loss, weight, correct, count, the norm of the gradients.
+type Outcome = (f64, f64, usize, usize, Option<f64>);
 
 /// Takes a training step on images `x` (N, C, H, W) that show `y`: classes (N,), or shares of each class (N, K).
 #[pyfunction]
@@ -139,7 +178,7 @@ fn train_step(
     optimizer: &Optimizer,
     x: &Bound<'_, PyAny>,
     y: &Bound<'_, PyAny>,
-    loss: &Loss,
+    loss: &Bound<'_, PyAny>,
     lr: f64,
     share: f64,
     update: bool,
@@ -154,8 +193,27 @@ fn train_step(
     let targets = shown.targets()?;
     let precision = Precision::parse(precision)?;
     let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
-    detached(y.py(), || {
-        let mut state = model.write();
+    let (known, function) = match loss.cast::<Loss>() {
+        Ok(known) => (Some(known.get()), None),
+        Err(_) => {
+            let function = loss.clone().unbind();
+            (None, Some(Function { function, raised: Mutex::default() }))
+        }
+    };
+    let ask = function.as_ref().map(|function| {
+        |logits| {
+            // The function may not wait for a model that waits for the function.
+            let _asking = model.asking();
+            function.judge(logits)
+        }
+    });
+    let objective = match (known, &ask) {
+        (Some(loss), _) => Objective::Loss(&loss.inner),
+        (None, Some(ask)) => Objective::Function(ask),
+        (None, None) => unreachable!("it is one or the other"),
+    };
+    let outcome = detached(y.py(), || {
+        let mut state = model.write()?;
         let checkpointing = state.options.checkpointing.unwrap_or(false);
         let (graph, store) = state.parts()?;
         let paces = Paces { lr, ..optimizer.paces.clone() };
@@ -163,37 +221,44 @@ fn train_step(
         let task = Task {
             x,
             targets,
-            loss: &loss.inner,
-            auxiliary: loss.auxiliary,
+            objective,
+            auxiliary: known.and_then(|loss| loss.auxiliary),
             manner: Manner { mode: Mode::Training { seed }, checkpointing, precision },
             share,
             update: update.then_some(Update { paces: &paces, clip }),
         };
         let mut inner = optimizer.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let done = torch::train_step(graph, store, &mut inner, task)?;
-        Ok((done.loss, done.correct, x.shape[0], done.grad_norm))
-    })
+        Ok((done.loss, done.weight, done.correct, x.shape[0], done.grad_norm))
+    });
+    match function.and_then(|function| function.raised()) {
+        Some(error) => Err(error),
+        None => outcome,
+    }
 }
 
-/// The mean loss (a float) and the logits (N, K) of images `x` (N, C, H, W) that show `y`, in evaluation.
+/// Of images `x` (N, C, H, W) that show `y`, in evaluation: the sum of their losses, their weight, and the logits (N, K).
+/// Where there is no loss, the first two are 0.
 #[pyfunction]
 fn assess<'py>(
     model: &Model,
     x: &Bound<'py, PyAny>,
     y: &Bound<'py, PyAny>,
-    loss: &Loss,
+    loss: Option<&Loss>,
     precision: &str,
-) -> PyResult<(f64, Bound<'py, PyAny>)> {
+) -> PyResult<(f64, f64, Bound<'py, PyAny>)> {
     let images = model.images(x)?;
     let x = View { shape: images.shape(), values: images.as_slice()? };
     let shown = Shown::new(y, &format!("the targets of {}", model.name))?;
     let targets = shown.targets()?;
     let precision = Precision::parse(precision)?;
-    let (mean, logits) = detached(y.py(), || {
+    let loss = loss.map(|loss| &loss.inner);
+    let found = detached(y.py(), || {
         let state = model.settled()?;
-        torch::assess(&state.graph, state.store()?, x, targets, &loss.inner, precision)
+        torch::assess(&state.graph, state.store()?, x, targets, loss, precision)
     })?;
-    Ok((mean, from_values(y.py(), &logits.shape, logits.values)?))
+    let logits = from_values(y.py(), &found.logits.shape, found.logits.values)?;
+    Ok((found.loss, found.weight, logits))
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

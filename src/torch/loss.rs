@@ -1,6 +1,13 @@
 //! What training makes small: the loss of a batch, and its gradient by the logits.
 
+use std::fmt;
+
 use tch::{Kind, Reduction, TchError, Tensor};
+
+use super::failed;
+use super::run::{Array, array};
+use super::store::blob;
+use crate::error::{Error, Result, shape_text};
 
 /// What the images of a batch show.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +41,7 @@ impl Targets<'_> {
     }
 }
 
-/// The mean loss over a batch, as PyTorch defines it.
+/// The loss of images, as PyTorch defines it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Loss {
     /// Softmax, then the negative logarithm of the targets' shares.
@@ -51,12 +58,42 @@ pub enum Loss {
     },
 }
 
-/// What a loss says of a batch.
+/// What is made small.
+#[derive(Clone, Copy)]
+pub enum Objective<'a> {
+    Loss(&'a Loss),
+    /// A function of logits (N, K), in which what the images show is known.
+    Function(&'a (dyn Fn(Array) -> Result<Opinion> + Sync)),
+}
+
+impl fmt::Debug for Objective<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loss(loss) => loss.fmt(out),
+            Self::Function(_) => out.write_str("a function"),
+        }
+    }
+}
+
+/// What a function says of logits (N, K).
+#[derive(Clone, Debug)]
+pub struct Opinion {
+    /// The batch's mean loss.
+    pub loss: f64,
+    /// How much the batch counts among others.
+    pub weight: f64,
+    /// The gradient of the loss by the logits, row-major.
+    pub gradient: Vec<f32>,
+}
+
+/// What is said of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Verdict {
-    /// Of the output and, weighted, of the auxiliary classifiers.
+    /// The mean of the output and, weighted, of the auxiliary classifiers.
     pub loss: f64,
-    /// How many images have their largest logit where their target is largest.
+    /// How much the batch counts among others.
+    pub weight: f64,
+    /// How many images have their largest logit where their target is largest, and none that is NaN.
     pub correct: usize,
 }
 
@@ -64,27 +101,132 @@ pub(super) struct Verdict {
 const IGNORED: i64 = -100;
 
 impl Loss {
-    /// The loss of logits (N, K), recorded for its gradient.
-    pub(super) fn of(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor, TchError> {
+    /// Fails with `Error::Argument` where a number makes no sense, whatever the network.
+    pub fn check(&self) -> Result<()> {
+        let (Self::CrossEntropy { label_smoothing, .. }
+        | Self::BinaryCrossEntropy { label_smoothing, .. }) = self;
+        let refused = |at: &str, expected: &str, got: String| {
+            Err(Error::Argument { at: at.into(), expected: expected.into(), got })
+        };
+        if !(0.0..=1.0).contains(label_smoothing) {
+            return refused("`label_smoothing`", "a number of 0 to 1", label_smoothing.to_string());
+        }
+        let Some((name, weights)) = self.weights() else { return Ok(()) };
+        if let Some(wrong) = weights.iter().find(|weight| !(0.0..f32::INFINITY).contains(*weight)) {
+            return refused(name, "finite numbers of at least 0", wrong.to_string());
+        }
+        if !weights.iter().any(|&weight| weight > 0.0) {
+            return refused(name, "at least one number above 0", "none".into());
+        }
+        Ok(())
+    }
+
+    /// Fails with `Error::Argument` where the loss is one of another number of classes.
+    pub fn fits(&self, classes: usize) -> Result<()> {
+        match self.weights() {
+            Some((name, weights)) if weights.len() != classes => Err(Error::Argument {
+                at: name.into(),
+                expected: format!("a number for each of {classes} classes"),
+                got: format!("{} numbers", weights.len()),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The numbers per class, and what they are called.
+    fn weights(&self) -> Option<(&'static str, &[f32])> {
         match self {
-            Self::CrossEntropy { label_smoothing, class_weights } => {
-                let weights = per_class(class_weights.as_deref(), logits)?;
-                let (mean, smoothing) = (Reduction::Mean, *label_smoothing);
-                logits.f_cross_entropy_loss(targets, weights, mean, IGNORED, smoothing)
+            Self::CrossEntropy { class_weights, .. } => {
+                class_weights.as_deref().map(|weights| ("`class_weights`", weights))
             }
-            Self::BinaryCrossEntropy { label_smoothing, positive_weights } => {
-                let classes = logits.size()[1];
-                let shares = if targets.dim() == 1 {
-                    targets.f_one_hot(classes)?.f_to_kind(logits.f_kind()?)?
-                } else {
-                    targets.shallow_clone()
+            Self::BinaryCrossEntropy { positive_weights, .. } => {
+                positive_weights.as_deref().map(|weights| ("`positive_weights`", weights))
+            }
+        }
+    }
+
+    /// The sum of the losses of logits (N, K), recorded for its gradient, and how much the images count together: the
+    /// mean of any number of batches is the sum of the former over that of the latter.
+    pub(super) fn of(&self, logits: &Tensor, targets: &Tensor) -> Result<(Tensor, f64), TchError> {
+        let kind = logits.f_kind()?;
+        let [images, classes] = logits.size()[..] else { unreachable!("a row for each image") };
+        let of_classes = targets.dim() == 1;
+        let weights = self.weights().map(|(_, weights)| {
+            Tensor::f_from_slice(weights)?.f_to_device(logits.device())?.f_to_kind(kind)
+        });
+        let weights = weights.transpose()?;
+        let targets = if of_classes { targets.shallow_clone() } else { targets.f_to_kind(kind)? };
+        match self {
+            Self::CrossEntropy { label_smoothing, .. } => {
+                let weight = match &weights {
+                    Some(weights) if of_classes => weights
+                        .f_index_select(0, &targets)?
+                        .f_sum(Kind::Double)?
+                        .f_double_value(&[])?,
+                    // PyTorch's mean over shares is one over images, whatever their classes weigh.
+                    _ => images as f64,
                 };
+                let (sum, smoothing) = (Reduction::Sum, *label_smoothing);
+                let sum =
+                    logits.f_cross_entropy_loss(&targets, weights, sum, IGNORED, smoothing)?;
+                Ok((sum, weight))
+            }
+            Self::BinaryCrossEntropy { label_smoothing, .. } => {
+                let shares =
+                    if of_classes { targets.f_one_hot(classes)?.f_to_kind(kind)? } else { targets };
                 let shares = shares
                     .f_mul_scalar(1.0 - label_smoothing)?
                     .f_add_scalar(label_smoothing / classes as f64)?;
-                let weights = per_class(positive_weights.as_deref(), logits)?;
                 let none = None::<Tensor>;
-                logits.f_binary_cross_entropy_with_logits(&shares, none, weights, Reduction::Mean)
+                let sum = logits.f_binary_cross_entropy_with_logits(
+                    &shares,
+                    none,
+                    weights,
+                    Reduction::Sum,
+                )?;
+                Ok((sum.f_div_scalar(classes)?, images as f64))
+            }
+        }
+    }
+
+    /// The mean loss of a batch, its weight, and the gradient of `share` times the mean. Images that do not count have
+    /// no loss, and teach nothing.
+    fn judge(
+        &self,
+        logits: &Tensor,
+        targets: &Tensor,
+        share: f64,
+    ) -> Result<(f64, f64, Tensor), TchError> {
+        let leaf = logits.f_set_requires_grad(true)?;
+        let (sum, weight) = self.of(&leaf, targets)?;
+        if weight <= 0.0 {
+            return Ok((0.0, 0.0, leaf.f_detach()?.f_zeros_like()?));
+        }
+        let scaled = sum.f_mul_scalar(share / weight)?;
+        let mut gradients = Tensor::f_run_backward(&[scaled], &[&leaf], false, false)?;
+        let Some(gradient) = gradients.pop() else { unreachable!("one was asked for") };
+        Ok((sum.f_double_value(&[])? / weight, weight, gradient))
+    }
+}
+
+impl Objective<'_> {
+    fn judge(self, logits: &Tensor, targets: &Tensor, share: f64) -> Result<(f64, f64, Tensor)> {
+        const AT: &str = "the gradient of the loss by the logits";
+        match self {
+            Self::Loss(loss) => loss.judge(logits, targets, share).map_err(failed(AT)),
+            Self::Function(function) => {
+                let logits_now = array(logits, "the logits of a step")?;
+                let shape = logits_now.shape.clone();
+                let Opinion { loss, weight, gradient } = function(logits_now)?;
+                if gradient.len() != shape.iter().product::<usize>() {
+                    let (expected, got) = (shape_text(&shape), shape_text(&[gradient.len()]));
+                    return Err(Error::Shape { at: AT.into(), expected, got });
+                }
+                let gradient = blob(&gradient, &shape)?
+                    .f_to_device(logits.device())
+                    .and_then(|gradient| gradient.f_mul_scalar(share))
+                    .map_err(failed(AT))?;
+                Ok((loss, weight, gradient))
             }
         }
     }
@@ -93,30 +235,30 @@ impl Loss {
 /// The loss of `heads` (the output, then auxiliary classifiers, each of which counts as its one of `weights` says), and
 /// the gradient of `share` times it by each.
 pub(super) fn judge(
-    loss: &Loss,
+    objective: Objective<'_>,
     heads: &[Tensor],
     targets: &Tensor,
     weights: &[f64],
     share: f64,
-) -> Result<(Verdict, Vec<Tensor>), TchError> {
-    let leaves: Vec<Tensor> =
-        heads.iter().map(|head| head.f_set_requires_grad(true)).collect::<Result<_, _>>()?;
-    let Some((output, others)) = leaves.split_first() else { unreachable!("there is an output") };
-    let mut total = loss.of(output, targets)?;
-    for (other, &weight) in others.iter().zip(weights) {
-        total = total.f_add(&loss.of(other, targets)?.f_mul_scalar(weight)?)?;
+) -> Result<(Verdict, Vec<Tensor>)> {
+    let Some((output, others)) = heads.split_first() else { unreachable!("there is an output") };
+    let (mut total, weight, gradient) = objective.judge(output, targets, share)?;
+    let mut cotangents = vec![gradient];
+    for (other, &counts) in others.iter().zip(weights) {
+        let (loss, _, gradient) = objective.judge(other, targets, counts * share)?;
+        total += counts * loss;
+        cotangents.push(gradient);
     }
-    let scaled = total.f_mul_scalar(share)?;
-    let cotangents = Tensor::f_run_backward(&[scaled], &leaves, false, false)?;
-    let shown =
-        if targets.dim() == 1 { targets.shallow_clone() } else { targets.f_argmax(1, false)? };
-    let hits = output.f_detach()?.f_argmax(1, false)?.f_eq_tensor(&shown)?.f_sum(Kind::Int64)?;
-    let correct = usize::try_from(hits.f_int64_value(&[])?).unwrap_or(0);
-    Ok((Verdict { loss: total.f_double_value(&[])?, correct }, cotangents))
+    let correct = correct(output, targets).map_err(failed("how many images are recognised"))?;
+    Ok((Verdict { loss: total, weight, correct }, cotangents))
 }
 
-/// A number per class, where the logits are.
-fn per_class(weights: Option<&[f32]>, logits: &Tensor) -> Result<Option<Tensor>, TchError> {
-    let Some(weights) = weights else { return Ok(None) };
-    Tensor::f_from_slice(weights)?.f_to_device(logits.device()).map(Some)
+/// A row with a NaN in it is no answer, wherever the others are largest.
+fn correct(logits: &Tensor, targets: &Tensor) -> Result<usize, TchError> {
+    let logits = logits.f_detach()?;
+    let shown =
+        if targets.dim() == 1 { targets.shallow_clone() } else { targets.f_argmax(1, false)? };
+    let answered = logits.f_isnan()?.f_any_dim(1, false)?.f_logical_not()?;
+    let hits = logits.f_argmax(1, false)?.f_eq_tensor(&shown)?.f_logical_and(&answered)?;
+    Ok(usize::try_from(hits.f_sum(Kind::Int64)?.f_int64_value(&[])?).unwrap_or(0))
 }

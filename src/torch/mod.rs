@@ -27,14 +27,14 @@ pub use device::{device, device_name};
 pub use fill::Filled;
 pub use gradients::{Manner, Pullback, pull_back};
 pub use layout::Layout;
-pub use loss::{Loss, Targets};
+pub use loss::{Loss, Objective, Opinion, Targets};
 pub use optimizer::{Memory, Optimizer};
 pub use precision::Precision;
 pub use rule::{Pace, Rule};
 pub use run::{Array, Mode, View, infer};
 pub(crate) use store::reserved;
 pub use store::{Store, Stored};
-pub use train::{Clip, Outcome, Task, Update, assess, train_step};
+pub use train::{Assessment, Clip, Outcome, Task, Update, assess, train_step};
 
 use std::fmt::Display;
 

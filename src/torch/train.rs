@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::gradients::{Manner, gradients};
-use super::loss::{Loss, Targets, judge};
+use super::loss::{Loss, Objective, Targets, Verdict, judge};
 use super::memory::keep_freed_memory;
 use super::norm::total_norm;
 use super::optimizer::Optimizer;
@@ -22,7 +22,7 @@ use crate::graph::Graph;
 pub struct Task<'a> {
     pub x: View<'a>,
     pub targets: Targets<'a>,
-    pub loss: &'a Loss,
+    pub objective: Objective<'a>,
     /// How much the loss of each auxiliary classifier counts beside that of the output, if not as the graph says.
     pub auxiliary: Option<f64>,
     pub manner: Manner,
@@ -51,8 +51,10 @@ pub enum Clip {
 /// What a step did.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
-    /// The batch's mean loss before the update.
+    /// The batch's mean loss before the update; 0 where no image of it counts.
     pub loss: f64,
+    /// How much the batch counts in a mean over batches.
+    pub weight: f64,
     /// How many images had their largest logit where their target is largest.
     pub correct: usize,
     /// The Euclidean norm of all gradients before they were clipped; none without an update.
@@ -78,11 +80,14 @@ pub fn train_step(
     let Manner { mode, checkpointing, precision } = task.manner;
     let walk = Walk::new(graph, store, &x, &heads, mode)?.in_precision(precision);
     fits(graph, walk.batch, task.targets)?;
+    if let Objective::Loss(loss) = task.objective {
+        loss.fits(graph.classes())?;
+    }
     let at = format!("the loss of {}", graph.name());
     let targets = task.targets.tensor().and_then(|targets| targets.f_to_device(store.device()));
     let targets = targets.map_err(failed(&at))?;
     let (verdict, new) = gradients(walk, x, &heads, checkpointing, |heads| {
-        judge(task.loss, heads, &targets, &weights, task.share).map_err(failed(&at))
+        judge(task.objective, heads, &targets, &weights, task.share)
     })?;
 
     let _no_grad = tch::no_grad_guard();
@@ -97,25 +102,44 @@ pub fn train_step(
     } else {
         optimizer.wait(store, all);
     }
-    Ok(Outcome { loss: verdict.loss, correct: verdict.correct, grad_norm })
+    let Verdict { loss, weight, correct } = verdict;
+    Ok(Outcome { loss, weight, correct, grad_norm })
 }
 
-/// The mean loss of a batch in evaluation, without the auxiliary classifiers, and its logits.
+/// What an evaluation finds of a batch.
+#[derive(Clone, Debug)]
+pub struct Assessment {
+    /// The losses of the images, added up; 0 where no loss was asked for.
+    pub loss: f64,
+    /// How much the images count together: the mean over batches is the sum of the losses over that of the weights.
+    pub weight: f64,
+    pub logits: Array,
+}
+
+/// The loss of a batch in evaluation, without the auxiliary classifiers, and its logits.
 pub fn assess(
     graph: &Graph,
     store: &Store,
     x: View<'_>,
     targets: Targets<'_>,
-    loss: &Loss,
+    loss: Option<&Loss>,
     precision: Precision,
-) -> Result<(f64, Array)> {
+) -> Result<Assessment> {
     fits(graph, x.shape.first().copied().unwrap_or(0), targets)?;
+    if let Some(loss) = loss {
+        loss.fits(graph.classes())?;
+    }
     let mut outputs = infer(graph, store, x, &[graph.output()], precision)?;
     let Some(logits) = outputs.pop() else { unreachable!("one was asked for") };
+    let Some(of) = loss else { return Ok(Assessment { loss: 0.0, weight: 0.0, logits }) };
     let tensor = blob(&logits.values, &logits.shape)?;
-    let mean = targets.tensor().and_then(|targets| loss.of(&tensor, &targets)?.f_double_value(&[]));
-    let mean = mean.map_err(failed(format_args!("the loss of {}", graph.name())))?;
-    Ok((mean, logits))
+    // In float64, so that it does not matter how images are put into batches.
+    let judged = tensor.f_to_kind(Kind::Double).and_then(|tensor| {
+        let (sum, weight) = of.of(&tensor, &targets.tensor()?)?;
+        Ok((sum.f_double_value(&[])?, weight))
+    });
+    let (loss, weight) = judged.map_err(failed(format_args!("the loss of {}", graph.name())))?;
+    Ok(Assessment { loss, weight, logits })
 }
 
 fn cut(

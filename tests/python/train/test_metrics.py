@@ -10,8 +10,10 @@ import torch
 from torch.nn import functional
 
 import cnnzoo as cz
+from cnnzoo.losses import Metric
 from cnnzoo.metrics import Metrics, evaluate
 from tolerance import ROUNDING
+from train.chosen import cut, images, network
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 import keras
@@ -74,9 +76,104 @@ def test_figures_are_those_of_keras_and_pytorch(
 
 def test_nan_is_never_right(model: cz.Model) -> None:
     x = np.full((2, 3, 32, 32), np.nan, np.float32)
-    found = evaluate(model, [(x, np.array([1, 2]))])
-    assert found.top1 == 0
-    assert found.top5 == 0
+    found = evaluate(model, [(x, np.array([0, 1]))])
+    assert (found.top1, found.top5, found.count) == (0, 0, 2)
+    assert found.confusion.sum() == 0
+    assert found.undecided.tolist() == [1, 1] + [0] * 6
+    assert [f.count for f in found.per_class] == found.undecided.tolist()
+    assert [f.recall for f in found.per_class[:2]] == [0, 0]
+    assert np.isnan([f.precision for f in found.per_class]).all()
+
+
+def test_one_nan_among_the_logits_leaves_the_others_as_they_are() -> None:
+    """Five of six images are recognised; the sixth is missed, and nothing is taken for it."""
+    logits = np.eye(6)
+    logits[0, 0] = np.nan
+    shown = np.arange(6)
+    found = evaluate(network(6), cut(images(logits), shown, 4))
+    assert found.top1 == pytest.approx(5 / 6)
+    assert found.top5 == pytest.approx(5 / 6)
+    np.testing.assert_array_equal(found.confusion, np.diag([0, 1, 1, 1, 1, 1]))
+    assert [f.recall for f in found.per_class] == [0, 1, 1, 1, 1, 1]
+    assert [f.precision for f in found.per_class[1:]] == [1] * 5
+
+
+def test_a_step_counts_no_image_whose_logits_hold_a_nan() -> None:
+    """Not even where PyTorch's argmax, which puts NaN first, would hit."""
+    model = network(4)
+    x, y = images(np.eye(4)), np.arange(4)
+    optimizer = cz.SGD(model, lr=0.0)
+    assert model.train_step(x, y, optimizer).correct == 4
+    model.load_state_dict(
+        {**model.state_dict(), "fc.bias": np.array([0, np.nan, 0, 0], np.float32)}
+    )
+    assert model.train_step(x, y, optimizer).correct == 0
+    assert model.train_step(x, np.eye(4), optimizer).correct == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 9])
+@pytest.mark.parametrize("weights", [None, [1.0, 5.0, 9.0], [0.0, 1.0, 1.0]], ids=str)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_mean_does_not_depend_on_the_batches(
+    size: int, weights: list[float] | None, smoothing: float
+) -> None:
+    logits = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+    shown = np.arange(9) % 3
+    loss = cz.CrossEntropy(class_weights=weights, label_smoothing=smoothing)
+    found = evaluate(network(3), cut(images(logits), shown, size), loss=loss)
+    theirs = functional.cross_entropy(
+        torch.from_numpy(logits).double(),
+        torch.from_numpy(shown),
+        None if weights is None else torch.tensor(weights).double(),
+        label_smoothing=smoothing,
+    )
+    # The same logits to the last bit, and sums in float64.
+    assert found.loss == pytest.approx(theirs.item(), rel=1e-12)
+
+
+def test_there_is_no_mean_of_images_that_all_weigh_nothing() -> None:
+    found = evaluate(
+        network(3),
+        [(images(np.eye(3)), np.zeros(3, int))],
+        loss=cz.CrossEntropy(class_weights=[0, 1, 1]),
+    )
+    assert np.isnan(found.loss)
+    assert found.top1 == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("classes", "there"), [(2, False), (5, False), (6, True)])
+def test_top5_is_left_out_where_it_is_always_right(classes: int, there: bool) -> None:
+    found = evaluate(network(classes), [(images(np.eye(classes)), np.arange(classes))])
+    assert found.top5 == (1.0 if there else None)
+    assert ("top5=" in repr(found)) == there
+
+
+def test_metrics_of_ones_own_see_all_images_at_once() -> None:
+    logits = np.random.default_rng(1).normal(size=(9, 3)).astype(np.float32)
+    shown = np.arange(9) % 3
+
+    def spread(logits: np.ndarray, targets: np.ndarray) -> float:
+        logits -= 1000  # which only it sees
+        return float(np.ptp(logits[targets == 1]))
+
+    asked: dict[str, Metric] = {
+        "spread": spread,
+        "theirs": torch.nn.CrossEntropyLoss(reduction="sum"),
+    }
+    found = [
+        evaluate(network(3), cut(images(logits), shown, size), metrics=asked) for size in (9, 2)
+    ]
+    assert found[0].extra["spread"] == pytest.approx(np.ptp(logits[shown == 1]), rel=1e-4)
+    assert found[0].extra["theirs"] == pytest.approx(9 * found[0].loss, rel=ROUNDING)
+    assert found[0].extra == found[1].extra
+    wrong: list[tuple[str, object]] = [
+        ("expected a number, got None", lambda *_: None),
+        (r"expected a number, got ndarray \(9, 3\)", lambda logits, _: logits),
+        ("expected a function", 3),
+    ]
+    for message, metric in wrong:
+        with pytest.raises(cz.ArgumentError, match=f"`metrics`, mine: {message}"):
+            evaluate(network(3), [(images(logits), shown)], metrics={"mine": metric})  # type: ignore[dict-item]
 
 
 def test_a_table_for_people() -> None:
@@ -86,6 +183,7 @@ def test_a_table_for_people() -> None:
         top5=1.0,
         count=4,
         confusion=np.array([[2, 1], [0, 1]]),
+        undecided=np.array([0, 0]),
         labels=("cat", "dog"),
     )
     assert repr(metrics) == "Metrics(loss=1.0000, top1=75.00%, top5=100.00%, 4 images)"
