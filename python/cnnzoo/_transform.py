@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cnnzoo import _native
 from cnnzoo._arguments import SEEDS, whole
+from cnnzoo._copying import Value
 from cnnzoo.errors import ArgumentError, MissingPackageError
 from cnnzoo.preprocess import Photo, PillowImage
 
@@ -34,7 +35,7 @@ GAP = 4
 MOST_TILES = 400
 
 
-class Transform:
+class Transform(Value):
     """A step from photographs to numbers, or several in a row.
 
     Transforms are values: frozen, equal when their options are, hashable, and safe to share between
@@ -61,10 +62,6 @@ class Transform:
     @functools.cached_property
     def _engine(self) -> _native.Transform:
         return _native.Transform(json.dumps([self._spec()]))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: the options, of which the engine is made anew."""
-        return {name: value for name, value in vars(self).items() if name != "_engine"}
 
     def __call__(
         self, image: Photo, *, seed: int = 0, epoch: int = 0, index: int = 0

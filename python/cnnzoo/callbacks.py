@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from cnnzoo.errors import ArgumentError, MissingPackageError
+from cnnzoo.errors import ArgumentError, CopyError, MissingPackageError
 
 if TYPE_CHECKING:
     from cnnzoo.history import EpochRow
@@ -37,6 +37,23 @@ class Callback:
 
     def on_end(self, trainer: Trainer) -> None:
         """Training ends, also by an error or Ctrl-C."""
+
+    # What is open while training runs, and nothing else keeps from being pickled.
+    _open_while_training: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled.
+
+        Raises:
+            CopyError: Training runs, and it writes to a file.
+        """
+        name = self._open_while_training
+        if name is not None and vars(self).get(name) is not None:
+            raise CopyError(
+                f"{type(self).__name__}: expected training to be over, got a file that is open for "
+                "it, which cannot be copied or pickled"
+            )
+        return dict(vars(self))
 
 
 class EarlyStopping(Callback):
@@ -83,6 +100,8 @@ class JsonLines(Callback):
         file: Where to.
         every: A line after so many batches too.
     """
+
+    _open_while_training = "_out"
 
     def __init__(self, file: str | os.PathLike[str], *, every: int | None = None) -> None:
         if every is not None and every < 1:
@@ -132,6 +151,8 @@ class TensorBoard(Callback):
     Raises:
         MissingPackageError: There is no tensorboard.
     """
+
+    _open_while_training = "_writer"
 
     def __init__(self, folder: str | os.PathLike[str], *, every: int = 50) -> None:
         if every < 1:

@@ -5,9 +5,18 @@ The fields of an error (`expected`, `got`, `node`, `path`, ...) are attributes o
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class CnnzooError(Exception):
     """The root of all others."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is copied and pickled: the message and the fields, `errno` too."""
+        fields = dict(vars(self))
+        if isinstance(self, OSError):
+            fields["errno"] = self.errno
+        return type(self), self.args, fields
 
 
 class ArgumentError(CnnzooError, ValueError):
@@ -76,6 +85,10 @@ class CheckpointFileError(CheckpointError, OSError):
 
 class CheckpointNotFoundError(CheckpointFileError, FileNotFoundError):
     """A training checkpoint that is not there."""
+
+
+class CopyError(CnnzooError, TypeError):
+    """A thing that cannot be copied or pickled while it is at work."""
 
 
 class DivergenceError(CnnzooError, ArithmeticError):

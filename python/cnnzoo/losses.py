@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
+from cnnzoo._copying import Value
 from cnnzoo.errors import ArgumentError, ShapeError
 
 # The mean loss of a batch, how much the batch counts among others, and the gradient of the former
@@ -20,7 +21,7 @@ Opinion: TypeAlias = tuple[float, float, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossEntropy:
+class CrossEntropy(Value):
     """Softmax cross-entropy, the mean over the batch, as `torch.nn.CrossEntropyLoss` has it.
 
     Targets are classes (N,), or shares of each class (N, K) such as mixup makes.
@@ -59,7 +60,7 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BinaryCrossEntropy:
+class BinaryCrossEntropy(Value):
     """Sigmoid cross-entropy of each class on its own, the mean over images and classes.
 
     As `torch.nn.BCEWithLogitsLoss` has it. Targets are classes (N,), which become a one among

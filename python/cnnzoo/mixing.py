@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
 from cnnzoo._arguments import SEEDS, seed_of, whole
+from cnnzoo._copying import Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Mix:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixing:
+class Mixing(Value):
     """Each image of a batch is mixed with the one before it, and so is what they show.
 
     As `MixUp` and `CutMix` of `torchvision.transforms.v2` do (Zhang et al., arXiv:1710.09412; Yun

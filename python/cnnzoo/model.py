@@ -19,10 +19,11 @@ from cnnzoo import _native
 from cnnzoo._adopt import adopt
 from cnnzoo._arguments import seed_of, whole
 from cnnzoo._configuration import MODEL, Configuration, Task, WeightsFile, check_ending, damaged
+from cnnzoo._packing import pack_model, unpack_model
 from cnnzoo.errors import ArgumentError, WeightsError
 from cnnzoo.losses import LossLike, as_loss
 from cnnzoo.optimizers import Optimizer
-from cnnzoo.prediction import Prediction, imagenet_labels, rank
+from cnnzoo.prediction import Prediction, rank, usual_labels
 from cnnzoo.preprocess import COLOURS, Photo, Preprocess
 from cnnzoo.summary import Summary
 from cnnzoo.weights import LoadReport, Mismatch, Published, choose_weights
@@ -62,13 +63,15 @@ class Model:
     """An image-classification network with its parameters.
 
     Built by `create_model`, `load`, or a function named after the model. A model may be used from
-    many threads at once; the GIL is released while it runs.
+    many threads at once; the GIL is released while it runs. A child that was forked after a run may
+    run it too, though not where another thread was running it at the fork; prefer `spawn`.
+
+    It can be copied and pickled, with its options, labels, parameters and what is frozen of them.
     """
 
     def __init__(self, engine: _native.Model, preprocess: Preprocess) -> None:
         self._engine = engine
         self._preprocess = preprocess
-        self._labels: tuple[str, ...] | None = None
         self._task: Task = "multi_class"
         self._load_report: LoadReport | None = None
 
@@ -120,21 +123,32 @@ class Model:
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of its classes; ImageNet's where it has a thousand, else their numbers."""
-        if self._labels is not None:
-            return self._labels
-        names = imagenet_labels()
-        if self.num_classes == len(names):
-            return names
-        return tuple(f"class {index}" for index in range(self.num_classes))
+        return self._labels or usual_labels(self.num_classes)
 
     @labels.setter
     def labels(self, names: Iterable[str]) -> None:
-        labels = tuple(names)
-        if len(labels) != self.num_classes:
-            raise ArgumentError(
-                f"labels of {self.name}: expected {self.num_classes} names, got {len(labels)}"
-            )
-        self._labels = labels
+        self._labels = tuple(names)
+
+    @property
+    def _labels(self) -> tuple[str, ...] | None:
+        """The labels that were given; the engine holds them beside the classifier."""
+        labels = self._engine.labels
+        return None if labels is None else tuple(labels)
+
+    @_labels.setter
+    def _labels(self, names: tuple[str, ...] | None) -> None:
+        if names is not None:
+            for name in names:
+                if not isinstance(name, str):
+                    raise ArgumentError(
+                        f"labels of {self.name}: expected text, got {type(name).__name__}"
+                    )
+        self._engine.set_labels(None if names is None else list(names))
+
+    def _classify(self, x: ArrayLike) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        """Logits (N, K), and the labels of the classifier that computed them."""
+        logits, labels = self._engine.classify(x)
+        return logits, tuple(labels or usual_labels(logits.shape[1]))
 
     @property
     def task(self) -> Task:
@@ -297,12 +311,12 @@ class Model:
             return self._stream(image, top, batch_size)
         if isinstance(image, list | tuple):
             return list(self._stream(image, top, batch_size))
-        return rank(self(self.preprocess(image)), self.labels, top)[0]
+        return rank(*self._classify(self.preprocess(image)), top)[0]
 
     def _stream(self, images: Iterable[Photo], top: int, batch_size: int) -> Iterator[Prediction]:
         photos = iter(images)
         while batch := list(islice(photos, batch_size)):
-            yield from rank(self(self.preprocess(batch)), self.labels, top)
+            yield from rank(*self._classify(self.preprocess(batch)), top)
 
     def summary(self, x_shape: Sequence[int] | None = None) -> Summary:
         """Tabulate every node: shape, parameters, multiply-adds, memory, receptive field.
@@ -332,9 +346,19 @@ class Model:
         Training one of the two leaves the other as it is. Optimisers stay with the original.
         """
         twin = Model(self._engine.copy(), self._preprocess)
-        twin._labels, twin._load_report = self._labels, self._load_report
-        twin._task = self._task
+        twin._load_report, twin._task = self._load_report, self._task
         return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        return self.copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: options, bytes of the parameters, and what is known beside."""
+        return {**vars(self), "_engine": pack_model(self._engine, self._configuration())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The model that was pickled; on the CPU where its device is not here, with a warning."""
+        vars(self).update({**state, "_engine": unpack_model(state["_engine"])})
 
     # Training
 
@@ -450,7 +474,7 @@ class Model:
             ArgumentError: A number that the network cannot take.
         """
         self._engine.reset_classifier(whole("`num_classes`", num_classes), seed_of(seed))
-        self._labels, self._task = None, "multi_class"
+        self._task = "multi_class"
         return self
 
     # Weights

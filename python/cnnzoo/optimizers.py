@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnzoo import _native, _record
+from cnnzoo._copying import pack_memory, unpack_memory
 from cnnzoo._record import Misfit
 from cnnzoo.errors import ArgumentError
 
@@ -78,6 +79,7 @@ class Optimizer:
     ) -> None:
         self.model = model
         self.lr = lr
+        self._rule = rule
         self._numbers = {"weight_decay": weight_decay, **numbers}
         self._paces = {
             "norm_weight_decay": norm_weight_decay,
@@ -85,19 +87,32 @@ class Optimizer:
             "layer_decay": layer_decay,
         }
         self._groups = tuple(groups)
-        self._engine = _native.Optimizer(
-            rule,
-            numbers,
-            weight_decay,
-            norm_weight_decay,
-            bias_weight_decay,
-            layer_decay,
-            [(list(group.patterns), group.lr_scale, group.weight_decay) for group in groups],
-        )
+        self._engine = self._build()
         _ = self.lr_scales  # which checks the patterns
         # Batches that it saw, and of these the ones whose gradients wait for an update.
         self._batches = 0
         self._waiting = 0
+
+    def _build(self) -> _native.Optimizer:
+        """An engine that remembers nothing yet."""
+        numbers = dict(self._numbers)
+        weight_decay = numbers.pop("weight_decay")
+        groups = [(list(g.patterns), g.lr_scale, g.weight_decay) for g in self._groups]
+        return _native.Optimizer(
+            self._rule, numbers, weight_decay=weight_decay, groups=groups, **self._paces
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: the model, the options, and what is remembered."""
+        memory = pack_memory(self._engine.memory(self.model._engine))
+        return {**vars(self), "_engine": memory}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The optimiser that was pickled."""
+        vars(self).update(state)
+        self._engine = self._build()
+        if state["_engine"]:
+            self._engine.recall(self.model._engine, unpack_memory(state["_engine"]))
 
     @property
     def lr(self) -> float:

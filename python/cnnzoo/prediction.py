@@ -81,3 +81,9 @@ def imagenet_labels() -> tuple[str, ...]:
     """The names of the thousand classes of ImageNet's challenge, in their usual order."""
     text = Path(__file__).with_name("imagenet_labels.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())
+
+
+def usual_labels(classes: int) -> tuple[str, ...]:
+    """The names of so many classes that nobody named: ImageNet's of a thousand, else numbers."""
+    names = imagenet_labels()
+    return names if classes == len(names) else tuple(f"class {n}" for n in range(classes))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native
+from cnnzoo._copying import Value
 from cnnzoo.errors import ArgumentError, ShapeError
 
 
@@ -31,7 +32,7 @@ Photo: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | PillowImage"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preprocess:
+class Preprocess(Value):
     """How photographs are prepared for a network; it belongs to the network's weights.
 
     The short side is resized to `resize` pixels exactly as Pillow does it, a square of `crop`

@@ -21,7 +21,7 @@ from cnnzoo._configuration import check_ending
 from cnnzoo._progress import Bar, Interrupted, Interrupts
 from cnnzoo.callbacks import Callback, better, monitored
 from cnnzoo.data import Loader
-from cnnzoo.errors import ArgumentError, CheckpointError, DivergenceError
+from cnnzoo.errors import ArgumentError, CheckpointError, CopyError, DivergenceError
 from cnnzoo.history import EpochRow, History
 from cnnzoo.losses import BinaryCrossEntropy, LossLike, Metric, as_loss, fits
 from cnnzoo.metrics import Metrics, evaluate
@@ -186,6 +186,19 @@ class Trainer:
     def first_epoch(self) -> int:
         """How many epochs were over when the fit began that is running or ran last."""
         return self._state.first
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: all of it, between two fits.
+
+        Raises:
+            CopyError: A fit is running.
+        """
+        if self._fit is not None:
+            raise CopyError(
+                f"{self!r}: expected no fit, got one that is running, which cannot be copied or "
+                "pickled; `save` writes what `Trainer.resume` goes on from"
+            )
+        return dict(vars(self))
 
     def __repr__(self) -> str:
         state = self._state
@@ -398,6 +411,7 @@ class Trainer:
         if fit.folder is not None:
             _checkpoint.prepare(fit.folder)
             self._write(fit)
+        self._fit = fit
         try:
             with Interrupts() as interrupts:
                 fit.interrupts = interrupts
@@ -408,6 +422,7 @@ class Trainer:
         except Interrupted:
             raise KeyboardInterrupt(self._interrupted(fit)) from None
         finally:
+            self._fit = None
             fit.bar.end(None)
             self.optimizer.lr = state.lr
             for callback in fit.callbacks:

@@ -7,7 +7,7 @@ use numpy::{
 use pyo3::prelude::*;
 
 use crate::error::{Error, shape_text};
-use crate::torch::Targets;
+use crate::torch::{Targets, has_room};
 
 /// `x` as a NumPy array, converted by `numpy.asarray` if it is none.
 pub(super) fn untyped<'py>(x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
@@ -46,6 +46,10 @@ pub(super) fn floats<'py>(
         expected,
         got: shape_text(array.shape()),
     })?;
+    let elements = array.shape().iter().fold(1_u64, |n, &size| n.saturating_mul(size as u64));
+    if !(array.is_c_contiguous() && dtype.itemsize() == size_of::<f32>()) {
+        has_room(elements.saturating_mul(size_of::<f32>() as u64), || at.to_owned())?;
+    }
     let numpy = x.py().import("numpy")?;
     let contiguous = numpy.call_method1("require", (array, "float32", ["C", "ALIGNED"]))?;
     Ok(contiguous.cast_into::<PyArrayDyn<f32>>()?.try_readonly()?)

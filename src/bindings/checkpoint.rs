@@ -135,7 +135,7 @@ fn elements<'py, T: Element, const SIZE: usize>(
     one: impl Fn([u8; SIZE]) -> T + Sync,
 ) -> PyResult<Bound<'py, PyAny>> {
     let elements: Vec<T> =
-        py.detach(|| value.bytes.as_chunks().0.iter().map(|&bytes| one(bytes)).collect());
+        detached(py, || Ok(value.bytes.as_chunks().0.iter().map(|&bytes| one(bytes)).collect()))?;
     Ok(elements.into_pyarray(py).reshape(value.shape.clone())?.into_any())
 }
 
@@ -157,8 +157,7 @@ fn write_safetensors(
         pairs.insert(key.extract()?, value.extract()?);
     }
     let items: Vec<Item<'_>> = arrays.iter().map(|array| array.item(py)).collect();
-    py.detach(|| weights::write_safetensors(path, items, &pairs))?;
-    Ok(())
+    detached(py, || weights::write_safetensors(path, items, &pairs))
 }
 
 /// A named array, copied to row-major little-endian bytes.

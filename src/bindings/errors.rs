@@ -7,6 +7,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyType};
 
+use super::process::{Running, with_pools};
 use crate::error::{Error, Result};
 
 impl From<Error> for PyErr {
@@ -114,16 +115,24 @@ pub(super) fn detached<T: Send>(
     py: Python<'_>,
     work: impl FnOnce() -> Result<T> + Send,
 ) -> PyResult<T> {
-    let outcome = py.detach(|| catch_unwind(AssertUnwindSafe(work)));
+    // Let go after the GIL is back.
+    let running = Running::begin(py)?;
+    let outcome = py.detach(|| catch_unwind(AssertUnwindSafe(|| with_pools(work))));
+    drop(running);
     match outcome {
-        Ok(result) => Ok(result?),
+        Ok(Ok(result)) => Ok(result?),
+        Ok(Err(error)) => Err(Error::OutOfMemory {
+            at: "a thread, without which a forked child runs nothing".into(),
+            message: error.to_string(),
+        }
+        .into()),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let message = text
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("a panic")
                 .to_owned();
-            Err(Error::Torch { at: "a defect in cnnzoo".into(), message }.into())
+            Err(Error::Defect { at: "without the GIL".into(), message }.into())
         }
     }
 }

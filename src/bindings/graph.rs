@@ -39,6 +39,11 @@ impl Graph {
         self.0.to_string()
     }
 
+    /// What is copied and pickled: the text form.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        Ok((slf.get_type().getattr("parse")?, (slf.get().0.to_string(),)))
+    }
+
     fn __repr__(&self) -> String {
         format!("<Graph {}: {} nodes>", self.0.name(), self.0.nodes().len())
     }

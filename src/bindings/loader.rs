@@ -122,7 +122,10 @@ impl Epoch {
     }
 
     /// Ends the threads.
-    fn stop(&self, py: Python<'_>) {
-        py.detach(|| self.0.stop());
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || {
+            self.0.stop();
+            Ok(())
+        })
     }
 }

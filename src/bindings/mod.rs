@@ -15,6 +15,7 @@ mod mix;
 mod model;
 mod photo;
 mod prepare;
+mod process;
 mod registry;
 #[cfg(feature = "torch")]
 mod run;
@@ -31,6 +32,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     graph::register(module)?;
     loader::register(module)?;
     photo::register(module)?;
+    process::register(module)?;
     registry::register(module)?;
     transform::register(module)?;
     #[cfg(feature = "torch")]

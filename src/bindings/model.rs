@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) graph: graph::Graph,
     /// None on the device `meta`.
     store: Option<Store>,
+    /// The names of the classes, if they were given. They are here so that a run sees those of its classifier.
+    labels: Option<Vec<String>>,
 }
 
 /// The device of models without parameters.
@@ -66,7 +68,7 @@ impl State {
         if let (Some(store), Some(zero)) = (&mut store, options.zero_init_residual) {
             store.set_scales(&families::residual_ends(&graph), if zero { 0.0 } else { 1.0 })?;
         }
-        Ok(Self { options, graph, store })
+        Ok(Self { options, graph, store, labels: None })
     }
 
     pub(super) fn store(&self) -> Result<&Store> {
@@ -233,7 +235,8 @@ impl Model {
             let recipe = self.row.map_or(Recipe::RESNET, |(_, edition)| edition.recipe);
             let mut state = self.write()?;
             let (options, graph) = (state.options.clone(), state.graph.clone());
-            *state = State::new(options, graph, recipe, seed, device)?;
+            let labels = state.labels.clone();
+            *state = State { labels, ..State::new(options, graph, recipe, seed, device)? };
             Ok(())
         })
     }
@@ -275,6 +278,47 @@ impl Model {
 
     fn graph(&self, py: Python<'_>) -> PyResult<Graph> {
         self.look(py, |state| Graph(state.graph.clone()))
+    }
+
+    /// The names of the classes, if they were given.
+    #[getter]
+    fn labels(&self, py: Python<'_>) -> PyResult<Option<Vec<String>>> {
+        self.look(py, |state| state.labels.clone())
+    }
+
+    /// Names the classes. Fails unless there is a name for each.
+    fn set_labels(&self, py: Python<'_>, labels: Option<Vec<String>>) -> PyResult<()> {
+        detached(py, || {
+            let mut state = self.write()?;
+            let (classes, names) = (state.graph.classes(), labels.as_ref().map(Vec::len));
+            if names.is_some_and(|names| names != classes) {
+                return Err(Error::Argument {
+                    at: format!("labels of {}", self.name),
+                    expected: format!("{classes} names"),
+                    got: names.unwrap_or_default().to_string(),
+                });
+            }
+            state.labels = labels;
+            Ok(())
+        })
+    }
+
+    /// The output for `x`, and the names of its classes, if they were given: those of the classifier that ran.
+    fn classify<'py>(&self, x: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Labels)> {
+        let py = x.py();
+        let x = self.images(x)?;
+        let view = View { shape: x.shape(), values: x.as_slice()? };
+        let (array, labels) = detached(py, || {
+            let state = self.settled()?;
+            let (graph, store) = (&state.graph, state.store()?);
+            let outputs = torch::infer(graph, store, view, &[graph.output()], Precision::Float32)?;
+            Ok((outputs.into_iter().next(), state.labels.clone()))
+        })?;
+        let array = array.ok_or_else(|| Error::Defect {
+            at: self.name.clone(),
+            message: "a run without an output".into(),
+        })?;
+        Ok((from_values(py, &array.shape, array.values)?, labels))
     }
 
     /// The values of `nodes` for images `x` (N, C, H, W), or of the output where none are named.
@@ -367,7 +411,8 @@ impl Model {
             let state = self.read()?;
             let store = state.store.as_ref().map(Store::duplicate).transpose()?;
             let (options, graph) = (state.options.clone(), state.graph.clone());
-            let state = RwLock::new(State { options, graph, store });
+            let labels = state.labels.clone();
+            let state = RwLock::new(State { options, graph, store, labels });
             Ok(Self { name: self.name.clone(), row: self.row, state, asking: Mutex::default() })
         })
     }
@@ -418,7 +463,7 @@ impl Model {
             if let Some(store) = &mut state.store {
                 store.redraw(&graph, recipe.of_new_classifier(), seed)?;
             }
-            (state.graph, state.options) = (graph, options);
+            (state.graph, state.options, state.labels) = (graph, options, None);
             Ok(())
         })
     }
@@ -625,6 +670,9 @@ impl Model {
         }
     }
 }
+
+/// The names of classes, if they were given.
+type Labels = Option<Vec<String>>;
 
 /// Our name, the name there, the shape there.
 type NameThere = (String, String, Vec<usize>);

@@ -15,6 +15,7 @@ use numpy::{
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::errors::detached;
 use crate::data::{Filter, Photo, decode_bytes, decode_file, preprocess, resize};
 use crate::error::{Error, Result, shape_text};
 
@@ -74,7 +75,7 @@ fn decode_photo(
     path_or_bytes: Source,
     apply_orientation: bool,
 ) -> PyResult<Bound<'_, PyArray3<u8>>> {
-    let photo = py.detach(|| path_or_bytes.read(apply_orientation))?;
+    let photo = detached(py, || path_or_bytes.read(apply_orientation))?;
     to_array(py, photo)
 }
 
@@ -106,7 +107,7 @@ fn resize_photo<'py>(
     let photo = to_photo(array)?;
     // A negative size is as wrong as none.
     let size = |pixels: i64| usize::try_from(pixels).unwrap_or(0);
-    let resized = py.detach(|| resize(&photo, size(width), size(height), filter))?;
+    let resized = detached(py, || resize(&photo, size(width), size(height), filter))?;
     to_array(py, resized)
 }
 
@@ -275,7 +276,7 @@ impl Preprocess {
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
         let (channels, side) = (if grey { 1 } else { 3 }, self.0.crop as usize);
         let mut out = vec![0.0; channels * side * side];
-        py.detach(|| work(&self.0, &mut out))?;
+        detached(py, || work(&self.0, &mut out))?;
         shaped((channels, side, side), out).map(|array| array.into_pyarray(py))
     }
 }

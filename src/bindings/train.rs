@@ -6,12 +6,13 @@ use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::array::{Shown, from_values};
+use super::array::{Shown, floats, from_values};
 use super::errors::detached;
 use super::model::Model;
 use crate::error::{Error, Result};
 use crate::torch::{
-    self, Array, Clip, Manner, Mode, Objective, Opinion, Precision, Rule, Task, Update, View,
+    self, Array, Clip, Manner, Memory, Mode, Objective, Opinion, Precision, Rule, Task, Update,
+    View,
 };
 use crate::train::groups::{Group, Paces};
 
@@ -22,6 +23,9 @@ pub(super) struct Optimizer {
     /// Locked only without the GIL.
     pub(super) inner: Mutex<torch::Optimizer>,
 }
+
+/// Parameter, steps, running averages by name, the sum of gradients that waits for an update.
+type Remembered<'py> = (String, u64, Vec<(String, Bound<'py, PyAny>)>, Option<Bound<'py, PyAny>>);
 
 /// Patterns, times the rate, decay.
 type GroupFields = (Vec<String>, f64, Option<f64>);
@@ -66,6 +70,46 @@ impl Optimizer {
             Ok(trained.map(|(p, pace)| (p.name, pace.lr, pace.weight_decay)).collect())
         })
     }
+
+    /// A copy of what it remembers of the parameters of the model.
+    fn memory<'py>(&self, py: Python<'py>, model: &Model) -> PyResult<Vec<Remembered<'py>>> {
+        let memories = detached(py, || {
+            let state = model.read()?;
+            let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.memory(state.store()?)
+        })?;
+        let array = |array: Array| from_values(py, &array.shape, array.values);
+        let remembered = |memory: Memory| {
+            let averages = memory.averages.into_iter();
+            let averages = averages.map(|(of, average)| Ok((of, array(average)?)));
+            let waiting = memory.waiting.map(array).transpose()?;
+            Ok((memory.parameter, memory.steps, averages.collect::<PyResult<_>>()?, waiting))
+        };
+        memories.into_iter().map(remembered).collect()
+    }
+
+    /// Makes it remember this instead.
+    fn recall(&self, py: Python<'_>, model: &Model, memories: Vec<Remembered<'_>>) -> PyResult<()> {
+        let array = |array: Bound<'_, PyAny>| -> PyResult<Array> {
+            let array = floats(&array, "what the optimizer remembers", |_| Ok(()))?;
+            Ok(Array { shape: array.shape().to_vec(), values: array.as_slice()?.to_vec() })
+        };
+        let memory = |(parameter, steps, averages, waiting): Remembered<'_>| -> PyResult<Memory> {
+            let averages = averages.into_iter().map(|(of, average)| Ok((of, array(average)?)));
+            Ok(Memory {
+                parameter,
+                steps,
+                averages: averages.collect::<PyResult<_>>()?,
+                waiting: waiting.map(array).transpose()?,
+            })
+        };
+        let memories = memories.into_iter().map(memory).collect::<PyResult<Vec<_>>>()?;
+        detached(py, || {
+            let state = model.read()?;
+            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.recall(state.store()?, &memories)
+        })
+    }
 }
 
 fn parse(rule: &str, numbers: &Bound<'_, PyDict>) -> PyResult<Rule> {
@@ -92,11 +136,19 @@ fn parse(rule: &str, numbers: &Bound<'_, PyDict>) -> PyResult<Rule> {
             momentum: get(numbers, "momentum")?,
             centered: get(numbers, "centered")?,
         },
-        _ => Rule::Lamb {
+        "lamb" => Rule::Lamb {
             betas: get(numbers, "betas")?,
             eps: get(numbers, "eps")?,
             max_grad_norm: get(numbers, "max_grad_norm")?,
         },
+        other => {
+            return Err(Error::Argument {
+                at: "the rule of an optimizer".into(),
+                expected: "sgd, adam, rmsprop or lamb".into(),
+                got: other.into(),
+            }
+            .into());
+        }
     })
 }
 

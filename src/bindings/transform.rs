@@ -5,6 +5,7 @@ use std::sync::Arc;
 use numpy::{IntoPyArray, PyArray3};
 use pyo3::prelude::*;
 
+use super::errors::detached;
 use super::photo::{Source, shaped, to_array, to_photo};
 use crate::data::{Key, Operation, Photo, Pipeline, Prepare, Step};
 use crate::error::{Error, Result};
@@ -82,7 +83,7 @@ impl Transform {
         key: Key,
         photo: impl FnOnce() -> Result<Photo> + Send,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
-        let (shape, out) = py.detach(|| -> Result<_> {
+        let (shape, out) = detached(py, || {
             let photo = photo()?;
             let shape = self.0.shape(&photo);
             let mut out = vec![0.0; shape.iter().product()];

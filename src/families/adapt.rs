@@ -35,6 +35,8 @@ pub(super) struct Adaptation {
     pub stem: Option<Stem>,
     pub activation: Option<Function>,
     pub norm: Option<Norm>,
+    /// It rewrites nothing, but needs blocks whose last norm can start so.
+    pub zero_init_residual: Option<bool>,
 }
 
 /// Names of the options that can change `graph`.
@@ -70,16 +72,20 @@ impl Adaptation {
             }
             graph = revision.finish()?;
         }
-        match self.norm {
-            None | Some(Norm::Batch) => Ok(graph),
-            Some(norm) => {
-                let nodes = norms(&graph);
-                if nodes.is_empty() {
-                    return Err(lacks(&graph, "norm", "batch norms"));
-                }
-                renormalised(&graph, nodes, norm)
+        if let Some(norm) = self.norm {
+            let nodes = norms(&graph);
+            if nodes.is_empty() {
+                return Err(lacks(&graph, "norm", "batch norms"));
+            }
+            if norm != Norm::Batch {
+                graph = renormalised(&graph, nodes, norm)?;
             }
         }
+        if self.zero_init_residual.is_some() && residual_ends(&graph).is_empty() {
+            let what = "residual blocks that end in a norm";
+            return Err(lacks(&graph, "zero_init_residual", what));
+        }
+        Ok(graph)
     }
 }
 

@@ -116,7 +116,8 @@ impl Options {
     }
 
     pub(super) fn adaptation(&self) -> Adaptation {
-        Adaptation { stem: self.stem, activation: self.activation, norm: self.norm }
+        let Self { stem, activation, norm, zero_init_residual, .. } = *self;
+        Adaptation { stem, activation, norm, zero_init_residual }
     }
 
     fn accepted(name: &str, option: &str, edition: &Edition) -> Result<()> {

@@ -281,6 +281,13 @@ impl Graph {
     /// keep the shape that they are drawn with.
     pub fn shapes(&self, height: usize, width: usize, wanted: &[NodeId]) -> Result<Vec<Shape>> {
         let image = Shape::Image { channels: self.input().channels, height, width };
+        if height.max(width) > shape::MAX_SIDE {
+            return Err(Error::Shape {
+                at: format!("the input of {}", self.name),
+                expected: format!("at most {} pixels a side", shape::MAX_SIDE),
+                got: format!("{height}×{width}"),
+            });
+        }
         let needed = self.needed_for(wanted);
         let mut shapes: Vec<Shape> = Vec::with_capacity(self.nodes.len());
         for (position, node) in self.nodes.iter().enumerate() {

@@ -3,10 +3,15 @@
 /// Whether the pattern fits the name, or the path before one of its dots: `layer1` fits `layer1.0.conv1.weight`.
 pub fn fits(pattern: &str, name: &str) -> bool {
     let ends = name.match_indices('.').map(|(end, _)| end).chain([name.len()]);
-    ends.into_iter().any(|end| fits_all(pattern.as_bytes(), &name.as_bytes()[..end]))
+    ends.into_iter().any(|end| is_whole(pattern.as_bytes(), &name.as_bytes()[..end]))
 }
 
-fn fits_all(mut pattern: &[u8], mut name: &[u8]) -> bool {
+/// Whether the pattern fits all of the name.
+pub fn fits_whole(pattern: &str, name: &str) -> bool {
+    is_whole(pattern.as_bytes(), name.as_bytes())
+}
+
+fn is_whole(mut pattern: &[u8], mut name: &[u8]) -> bool {
     // What to try next if the present way fails: the last star swallows one more.
     let mut retry: Option<(&[u8], &[u8])> = None;
     loop {
@@ -32,7 +37,7 @@ fn fits_all(mut pattern: &[u8], mut name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::fits;
+    use super::{fits, fits_whole};
 
     #[test]
     fn stars_cross_dots_and_paths_hold_what_is_below() {
@@ -45,5 +50,6 @@ mod tests {
         for pattern in ["", "layer", "conv1", "layer2*", "*bias", "?", "layer1.0.conv1.weight.*"] {
             assert!(!fits(pattern, name), "{pattern}");
         }
+        assert!(fits_whole("*.conv1.weight", name) && !fits_whole("layer1", name));
     }
 }

@@ -102,8 +102,19 @@ impl Axis {
     }
 }
 
+/// No size is larger than this, so no sum of sizes and borders wraps; it is far above any real one.
+pub const MAX_SIDE: usize = 1 << 40;
+
 /// The output shape of `op` on `inputs`.
 pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
+    let shape = unbounded_shape(op, inputs)?;
+    if shape.sizes().iter().any(|&size| size > MAX_SIDE) {
+        return Err(Mismatch::new(format!("sizes of at most {MAX_SIDE}"), shape));
+    }
+    Ok(shape)
+}
+
+fn unbounded_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
     match op {
         Op::Input(input) => {
             no_inputs(inputs)?;

@@ -1,5 +1,7 @@
 //! What the C library does with memory that a training step lets go.
 
+use crate::error::{Error, Result};
+
 /// Lets the C library keep it for the next step, which needs as much again. By default it returns large blocks to the
 /// system, and each page that comes back is cleared by the kernel at its first use: up to a fifth of a step's time.
 ///
@@ -8,6 +10,30 @@
 pub(super) fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     glibc::keep();
+}
+
+/// Fails where the system says that it does not have so many bytes. Asked beforehand, since memory that is only promised is
+/// taken away with the process when it is written to.
+pub(crate) fn has_room(bytes: u64, at: impl FnOnce() -> String) -> Result<()> {
+    /// Below this nobody asks.
+    const LITTLE: u64 = 1 << 28;
+    let kilobytes = |text: String| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    let most = || {
+        let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(kilobytes)? << 10;
+        let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+        let limit = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
+        Some(free.min(limit))
+    };
+    match (bytes > LITTLE).then(most).flatten() {
+        Some(most) if bytes > most => Err(Error::OutOfMemory {
+            at: at(),
+            message: format!("it takes {bytes} bytes, and there are {most}"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Gives the system what was kept.

@@ -28,6 +28,7 @@ pub use fill::Filled;
 pub use gradients::{Manner, Pullback, pull_back};
 pub use layout::Layout;
 pub use loss::{Loss, Objective, Opinion, Targets};
+pub(crate) use memory::has_room;
 pub use optimizer::{Memory, Optimizer};
 pub use precision::Precision;
 pub use rule::{Pace, Rule};

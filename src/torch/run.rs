@@ -131,8 +131,13 @@ impl<'a> Walk<'a> {
         let fused = self.fused(nodes, &passing);
         for &id in nodes {
             let node = self.graph.node(id);
-            let inputs: Vec<&Tensor> =
-                node.inputs.iter().filter_map(|input| values.get(input)).collect();
+            let input = |input: &NodeId| {
+                values.get(input).ok_or_else(|| Error::Defect {
+                    at: format!("{}, node `{}`", self.graph.name(), node.name),
+                    message: format!("`{}` did not run before", self.graph.node(*input).name),
+                })
+            };
+            let inputs = node.inputs.iter().map(input).collect::<Result<Vec<&Tensor>>>()?;
             // No gradient needs what these put out, so the only node that reads it may write to it. Of tokens a linear
             // layer puts out a view, whose gradient would be copied then.
             let spare = node.inputs.first().is_some_and(|input| {

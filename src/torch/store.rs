@@ -5,6 +5,7 @@ use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 use super::floats::floats_mut;
+use super::memory::has_room;
 use super::{Layout, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Parameter, Role};
@@ -248,6 +249,9 @@ fn fresh(
     seed: u64,
     device: Device,
 ) -> Result<Vec<Tensor>> {
+    let elements = parameters.iter().map(|p| p.elements() as u64);
+    let bytes = elements.fold(0_u64, u64::saturating_add).saturating_mul(size_of::<f32>() as u64);
+    has_room(bytes, || format!("{} arrays of parameters", parameters.len()))?;
     let mut tensors = parameters.iter().map(|p| unwritten(p)).collect::<Result<Vec<_>>>()?;
     let drawn = parameters.iter().zip(&mut tensors).filter_map(|(parameter, tensor)| {
         let values = floats_mut(tensor)?;

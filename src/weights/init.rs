@@ -1,5 +1,6 @@
 //! How parameters start: by the rules of a recipe.
 
+use crate::graph::pattern::fits_whole;
 use crate::graph::{Parameter, Role};
 
 pub use super::recipe::Recipe;
@@ -96,7 +97,7 @@ fn fans(parameter: &Parameter) -> (usize, usize) {
 impl Recipe {
     pub fn draw(&self, parameter: &Parameter) -> Draw {
         let exception =
-            self.exceptions.iter().find(|(pattern, _)| matches(pattern, &parameter.name));
+            self.exceptions.iter().find(|(pattern, _)| fits_whole(pattern, &parameter.name));
         let rule = match parameter.role {
             Role::RunningVariance => Rule::Constant(1.0),
             Role::RunningMean | Role::BatchCount => Rule::Constant(0.0),
@@ -110,15 +111,5 @@ impl Recipe {
             Role::Bias { .. } => self.bias,
         };
         rule.draw(parameter)
-    }
-}
-
-/// Whether `name` has the form of `pattern`, in which a `*` stands for any text.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => name
-            .strip_prefix(start)
-            .is_some_and(|name| (0..=name.len()).any(|at| matches(rest, &name[at..]))),
     }
 }

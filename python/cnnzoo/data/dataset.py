@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
 from cnnzoo._arguments import seed_of
-from cnnzoo.errors import ShapeError
+from cnnzoo.errors import DataError, ShapeError
+
+# How the engine of a data set is made: the name of its constructor, or subset or split, and what
+# that takes. Pixels in memory are left out.
+Made: TypeAlias = tuple[Any, ...]
 
 GREY_RANK = 3
 COLOUR_RANK = 4
@@ -24,9 +28,32 @@ class Dataset:
     an index into `classes`.
     """
 
-    def __init__(self, engine: _native.Dataset, about: str) -> None:
+    def __init__(self, engine: _native.Dataset, about: str, *, made: Made) -> None:
         self._engine = engine
         self._about = about
+        self._made = made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: pixels in memory, and of files their names."""
+        how, *arguments = self._made
+        if how == "arrays":
+            pixels = [self._engine.read(index) for index in range(len(self))]
+            arguments = ["arrays", np.stack(pixels), self.labels, self.classes]
+        return {**vars(self), "_made": (how, *arguments), "_engine": self.fingerprint}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The data set that was pickled.
+
+        Raises:
+            DataError: Its files are not there, or are others now.
+        """
+        how, *arguments = state["_made"]
+        vars(self).update(state)
+        if how == "arrays":
+            self._made = (how,)
+        self._engine = _engine(how, arguments)
+        if self.fingerprint != state["_engine"]:
+            raise DataError(f"a pickled data set: expected {self!r} as before, got other files")
 
     @property
     def classes(self) -> list[str]:
@@ -64,7 +91,8 @@ class Dataset:
             IndexError: A number is out of range.
         """
         chosen = [self._index(int(index)) for index in indices]
-        return Dataset(self._engine.subset(chosen), f"{len(chosen)} of {self!r}")
+        made = ("subset", self, chosen)
+        return Dataset(self._engine.subset(chosen), f"{len(chosen)} of {self!r}", made=made)
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Two parts, each with the same share of every class and in the order of the whole.
@@ -76,8 +104,12 @@ class Dataset:
         Raises:
             ArgumentError: A part would be empty.
         """
-        parts = self._engine.split(fraction, seed_of(seed))
-        first, second = (Dataset(part, f"{len(part)} of {self!r}") for part in parts)
+        seed = seed_of(seed)
+        parts = self._engine.split(fraction, seed)
+        first, second = (
+            Dataset(part, f"{len(part)} of {self!r}", made=("split", self, fraction, seed, index))
+            for index, part in enumerate(parts)
+        )
         return first, second
 
     def __len__(self) -> int:
@@ -122,7 +154,7 @@ class ImageFolder(Dataset):
         self.root = os.path.expanduser(root)
         engine = _native.Dataset.image_folder(self.root, allow_empty)
         about = f"{len(engine)} pictures of {len(engine.classes())} classes in {self.root}"
-        super().__init__(engine, about)
+        super().__init__(engine, about, made=("image_folder", self.root, allow_empty))
 
 
 class Arrays(Dataset):
@@ -156,7 +188,21 @@ class Arrays(Dataset):
         engine = _native.Dataset.arrays("arrays", pixels, labels, names)
         count, height, width, _ = pixels.shape
         about = f"{count} pictures of {height}x{width} pixels and {len(engine.classes())} classes"
-        super().__init__(engine, about)
+        super().__init__(engine, about, made=("arrays",))
+
+
+def _engine(how: str, arguments: Sequence[Any]) -> _native.Dataset:
+    """The engine of a data set that was made so."""
+    engine: _native.Dataset
+    if how == "subset":
+        whole, indices = arguments
+        engine = whole._engine.subset(indices)
+    elif how == "split":
+        whole, fraction, seed, part = arguments
+        engine = whole._engine.split(fraction, seed)[part]
+    else:
+        engine = getattr(_native.Dataset, how)(*arguments)
+    return engine
 
 
 def whole_numbers(labels: Any) -> NDArray[np.int64]:

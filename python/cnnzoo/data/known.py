@@ -44,7 +44,8 @@ def idx(images: PathLike, labels: PathLike, *, classes: list[str] | None = None)
         DataError: A file is no IDX file, cut short or too long, or they do not belong together.
     """
     engine = _native.Dataset.idx(images, labels, classes)
-    return Dataset(engine, f"{len(engine)} pictures of {os.fspath(images)}")
+    about = f"{len(engine)} pictures of {os.fspath(images)}"
+    return Dataset(engine, about, made=("idx", images, labels, classes))
 
 
 def fashion_mnist(
@@ -95,8 +96,10 @@ def cifar10(root: PathLike | None = None, *, train: bool = True, download: bool 
     )
     names = "batches.meta.txt"
     folder = _unpacked(root, "cifar-10-binary.tar.gz", "cifar-10-batches-bin", download=download)
-    engine = _native.Dataset.cifar([folder / name for name in batches], "only", folder / names)
-    return Dataset(engine, f"{len(engine)} pictures of {folder}")
+    files = [folder / name for name in batches]
+    engine = _native.Dataset.cifar(files, "only", folder / names)
+    about = f"{len(engine)} pictures of {folder}"
+    return Dataset(engine, about, made=("cifar", files, "only", folder / names))
 
 
 def cifar100(
@@ -123,8 +126,10 @@ def cifar100(
     """
     folder = _unpacked(root, "cifar-100-binary.tar.gz", "cifar-100-binary", download=download)
     file = folder / ("train.bin" if train else "test.bin")
-    engine = _native.Dataset.cifar([file], labels, folder / f"{labels}_label_names.txt")
-    return Dataset(engine, f"{len(engine)} pictures of {file}")
+    names = folder / f"{labels}_label_names.txt"
+    engine = _native.Dataset.cifar([file], labels, names)
+    about = f"{len(engine)} pictures of {file}"
+    return Dataset(engine, about, made=("cifar", [file], labels, names))
 
 
 def _folder(root: PathLike | None, name: str) -> Path:

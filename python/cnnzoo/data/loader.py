@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cnnzoo import _native, _record
 from cnnzoo._arguments import seed_of, whole
+from cnnzoo._copying import Iteration
 from cnnzoo.data.dataset import Dataset
 from cnnzoo.errors import ArgumentError, CheckpointError, DataError
 
@@ -120,17 +121,17 @@ class Loader:
         threads = None if threads is None else whole("loader: threads", threads)
         prefetch = None if prefetch is None else whole("loader: prefetch", prefetch)
         self.dataset = dataset
-        self._engine = _native.Loader(
-            dataset._engine,
-            transform,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            drop_last=drop_last,
-            threads=threads,
-            prefetch=prefetch,
-            on_error=on_error,
-        )
+        self._transform = transform
+        self._options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "seed": seed,
+            "drop_last": drop_last,
+            "threads": threads,
+            "prefetch": prefetch,
+            "on_error": on_error,
+        }
+        self._engine = _native.Loader(dataset._engine, transform, **self._options)
         self._identity: dict[str, Any] = {
             "seed": seed,
             "batch_size": batch_size,
@@ -146,6 +147,16 @@ class Loader:
         self._bad: list[BadSample] = []
         if start is not None:
             self.load_state(start)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: all but an iteration that is in progress."""
+        return {n: v for n, v in vars(self).items() if n not in {"_engine", "_latest"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The loader that was pickled, where it stood."""
+        vars(self).update(state)
+        self._engine = _native.Loader(self.dataset._engine, self._transform, **self._options)
+        self._latest = None
 
     @property
     def batch_size(self) -> int:
@@ -232,7 +243,11 @@ class Loader:
             self._move_to(self._epoch + 1, 0)
         engine = self._engine.epoch(self._epoch, self._batch)
         self._latest, self._begun, self._bad = engine, True, []
-        return self._take(engine, self._epoch, whole=self._batch == 0)
+        return Iteration(
+            self._take(engine, self._epoch, whole=self._batch == 0),
+            "an iteration over a loader: expected it to be over, got one in progress, whose "
+            "threads cannot be copied or pickled; take the loader, which knows where it stands",
+        )
 
     def _take(
         self, engine: _native.Epoch, epoch: int, *, whole: bool

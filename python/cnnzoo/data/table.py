@@ -62,8 +62,9 @@ class Table(Dataset):
             raise DataError(f"{table}: expected at least one row, got none")
         numbers, names = _numbered(table, found, classes)
         folder = table.parent if root is None else Path(root).expanduser()
-        engine = _native.Dataset.files(folder, paths, np.array(numbers, np.int64), names)
-        super().__init__(engine, f"{len(engine)} pictures of {table}")
+        given = (folder, paths, np.array(numbers, np.int64), names)
+        engine = _native.Dataset.files(*given)
+        super().__init__(engine, f"{len(engine)} pictures of {table}", made=("files", *given))
 
 
 def _csv(table: Path, names: list[str]) -> list[list[Any]]:

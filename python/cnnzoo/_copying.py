@@ -1,0 +1,95 @@
+"""Copies and pickles of what Rust holds.
+
+A pickle holds options, bytes and plain values, of which the engine is made anew; it names no
+functions but classes of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, NoReturn, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnzoo.errors import CopyError
+
+T_co = TypeVar("T_co", covariant=True)
+
+# An array without a function of NumPy's: its type, shape and bytes.
+Packed = tuple[str, tuple[int, ...], bytes]
+
+
+class Value:
+    """A frozen value whose engine follows from its options."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: the options, of which the engine is made anew."""
+        return {name: value for name, value in vars(self).items() if name != "_engine"}
+
+
+class Iteration(Iterator[T_co], Generic[T_co]):
+    """An iteration in progress, which can be neither copied nor pickled.
+
+    Attributes:
+        about: What is iterated, and what to copy or pickle instead.
+    """
+
+    def __init__(self, items: Iterator[T_co], about: str) -> None:
+        self._items = items
+        self.about = about
+
+    def __next__(self) -> T_co:
+        """The next one."""
+        return next(self._items)
+
+    def close(self) -> None:
+        """End it early."""
+        close = getattr(self._items, "close", None)
+        if close is not None:
+            close()
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            CopyError: Always.
+        """
+        raise CopyError(self.about)
+
+
+def pack(array: NDArray[Any]) -> Packed:
+    """An array as plain values."""
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def unpack(packed: Packed) -> NDArray[Any]:
+    """The array that was packed, read-only."""
+    dtype, shape, values = packed
+    return np.frombuffer(values, dtype).reshape(shape)
+
+
+def pack_memory(memory: Iterable[Any]) -> list[Any]:
+    """What an optimiser remembers as plain values."""
+    return [
+        (
+            name,
+            steps,
+            [(of, pack(average)) for of, average in averages],
+            None if waiting is None else pack(waiting),
+        )
+        for name, steps, averages, waiting in memory
+    ]
+
+
+def unpack_memory(packed: Iterable[Any]) -> list[Any]:
+    """What was packed."""
+    return [
+        (
+            name,
+            steps,
+            [(of, unpack(average)) for of, average in averages],
+            None if waiting is None else unpack(waiting),
+        )
+        for name, steps, averages, waiting in packed
+    ]
