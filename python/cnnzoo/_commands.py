@@ -211,7 +211,9 @@ def _classify(
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         prepared = list(pool.map(prepare, batch))
     images = [image for image in prepared if not isinstance(image, CnnzooError)]
-    predictions = iter(rank(model(np.concatenate(images)), model.labels, top) if images else [])
+    predictions = iter(
+        rank(model(np.concatenate(images)), model.labels, top, model.task) if images else []
+    )
     return [image if isinstance(image, CnnzooError) else next(predictions) for image in prepared]
 
 

@@ -291,7 +291,8 @@ class Model:
         Args:
             image: A path (JPEG, PNG or WebP), a uint8 array (H, W, 3) or a Pillow image; a list
                 of these; or, with `stream`, any iterable of these.
-            top: How many classes to name.
+            top: How many classes to name; where the model's `task` is `"multi_label"`, also
+                every further one whose probability, a sigmoid, is at least 0.5.
             stream: Yield predictions one by one, while photographs are read batch by batch.
             batch_size: How many photographs run through the network together.
 
@@ -311,12 +312,12 @@ class Model:
             return self._stream(image, top, batch_size)
         if isinstance(image, list | tuple):
             return list(self._stream(image, top, batch_size))
-        return rank(*self._classify(self.preprocess(image)), top)[0]
+        return rank(*self._classify(self.preprocess(image)), top, self.task)[0]
 
     def _stream(self, images: Iterable[Photo], top: int, batch_size: int) -> Iterator[Prediction]:
         photos = iter(images)
         while batch := list(islice(photos, batch_size)):
-            yield from rank(*self._classify(self.preprocess(batch)), top)
+            yield from rank(*self._classify(self.preprocess(batch)), top, self.task)
 
     def summary(self, x_shape: Sequence[int] | None = None) -> Summary:
         """Tabulate every node: shape, parameters, multiply-adds, memory, receptive field.

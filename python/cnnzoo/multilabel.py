@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -140,8 +141,8 @@ def checked_threshold(threshold: float) -> float:
     Raises:
         ArgumentError: It is not.
     """
-    if isinstance(threshold, str) or not 0 <= threshold <= 1:
-        raise ArgumentError(f"`threshold`: expected a number of 0 to 1, got {threshold}")
+    if not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
+        raise ArgumentError(f"`threshold`: expected a number of 0 to 1, got {threshold!r}")
     return float(threshold)
 
 

@@ -10,6 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo._configuration import Task
+from cnnzoo.multilabel import THRESHOLD, checked_threshold, probabilities
+
 # How wide a bar of probability 1 is drawn in text.
 BAR = 20
 
@@ -40,6 +43,18 @@ class Prediction(tuple[Guess, ...]):
             for guess in self
         )
 
+    def taken(self, threshold: float = THRESHOLD) -> tuple[Guess, ...]:
+        """The guesses of at least this probability.
+
+        Of a model whose `task` is `"multi_label"`, and whose probabilities are sigmoids, these are
+        the labels that the photograph has.
+
+        Raises:
+            ArgumentError: The threshold is no number of 0 to 1.
+        """
+        least = checked_threshold(threshold)
+        return tuple(guess for guess in self if guess.probability >= least)
+
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td style='text-align:left'>{html.escape(guess.label)}</td>"
@@ -63,17 +78,32 @@ def _finite(probability: float) -> float:
     return 0.0 if np.isnan(probability) else probability
 
 
-def rank(logits: NDArray[np.float32], labels: tuple[str, ...], top: int) -> list[Prediction]:
-    """Turn logits (N, K) into the `top` likeliest of K labels for each image."""
+def rank(
+    logits: NDArray[np.float32], labels: tuple[str, ...], top: int, task: Task
+) -> list[Prediction]:
+    """Turn logits (N, K) into the `top` likeliest of K labels for each image.
+
+    Where an image may have any number of labels, each has a probability of its own, and no label is
+    left out that is taken.
+    """
+    several = task == "multi_label"
+    likelihoods = probabilities(logits) if several else _softmax(logits)
+    order = np.argsort(-likelihoods, axis=1, kind="stable")
+    counts = np.full(len(logits), top)
+    if several:
+        counts = np.maximum(counts, (likelihoods >= THRESHOLD).sum(1))
+    return [
+        Prediction(Guess(labels[i], int(i), float(row[i])) for i in best[:count])
+        for row, best, count in zip(likelihoods, order, counts, strict=True)
+    ]
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=1, keepdims=True)
-    probabilities = np.exp(shifted)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-    return [
-        Prediction(Guess(labels[i], int(i), float(row[i])) for i in best)
-        for row, best in zip(probabilities, order, strict=True)
-    ]
+    likelihoods: NDArray[np.float64] = np.exp(shifted)
+    likelihoods /= likelihoods.sum(axis=1, keepdims=True)
+    return likelihoods
 
 
 @functools.cache

@@ -215,7 +215,8 @@ def test_a_monitor_that_the_run_does_not_have_is_refused_at_once(
 def test_what_cannot_be_evaluated_as_labels() -> None:
     model, (x, y) = network(LABELS), data(1)[0]
     loss = cz.BinaryCrossEntropy()
-    for threshold in (-0.1, 1.1, float("nan")):
+    wrong: list[Any] = [-0.1, 1.1, float("nan"), "half", None]
+    for threshold in wrong:
         with pytest.raises(cz.ArgumentError, match="`threshold`: expected a number of 0 to 1"):
             evaluate(model, [(x, y)], loss=loss, threshold=threshold)
     with pytest.raises(cz.ArgumentError, match=r"expected labels \(N, K\) as in the batches befo"):
@@ -238,3 +239,24 @@ def test_a_table_of_labels() -> None:
     assert repr(found) == (
         "MultiLabelMetrics(loss=0.0000, mAP=100.00%, f1=66.67%, accuracy=50.00%, 2 images)"
     )
+
+
+def test_predictions_of_labels_are_sigmoids_and_leave_none_out() -> None:
+    model = cz.create_model("resnet20", num_classes=7, seed=1)
+    model.labels = [f"label {index}" for index in range(7)]
+    bias = np.array([3, -1, 2, 0, -4, 1, np.nan], np.float32)
+    weight = np.zeros((7, 64), np.float32)
+    model.load_state_dict({**model.state_dict(), "fc.weight": weight, "fc.bias": bias})
+    photo = np.zeros((32, 32, 3), np.uint8)
+    assert len(model.predict(photo, top=2)) == 2
+    model.task = "multi_label"
+    found = model.predict(photo, top=2)
+    # Of the four that are taken, and of none that is NaN.
+    assert [guess.index for guess in found] == [0, 2, 5, 3]
+    expected = torch.sigmoid(torch.tensor([3.0, 2.0, 1.0, 0.0])).tolist()
+    assert [guess.probability for guess in found] == pytest.approx(expected)
+    assert found.taken() == tuple(found)
+    assert [guess.label for guess in found.taken(0.8)] == ["label 0", "label 2"]
+    assert [guess.index for guess in model.predict([photo], top=6)[0]] == [0, 2, 5, 3, 1, 4]
+    with pytest.raises(cz.ArgumentError, match="`threshold`: expected a number of 0 to 1"):
+        found.taken(50)
