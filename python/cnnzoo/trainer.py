@@ -384,7 +384,13 @@ class Trainer:
         columns: dict[str, Any] = {"train_loss": 0.0, "train_top1": 0.0}
         usual = "train_loss"
         if fit.validation is not None:
-            first = self._evaluate(fit.validation, None, lambda _: None, most=1)
+            try:
+                with Interrupts() as interrupts:
+                    first = self._evaluate(
+                        fit.validation, None, lambda _: interrupts.check(), most=1
+                    )
+            except Interrupted:
+                raise KeyboardInterrupt("interrupted before the first batch") from None
             columns |= _columns(first)
             labels = isinstance(first, MultiLabelMetrics)
             usual = "val_map" if labels else "val_top1"

@@ -48,4 +48,5 @@ def test_a_notebook_shows_bars_and_its_stop_button_works(
     (table,) = history.outputs
     assert table.data["text/plain"].startswith("epoch")
     said = [output.text for output in stopped.outputs if output.get("name") == "stdout"]
-    assert said[0].startswith("interrupted after batch")
+    # On a busy machine it may be pressed while the validation is looked at.
+    assert said[0].startswith(("interrupted after batch", "interrupted before the first batch"))
