@@ -44,6 +44,11 @@ def arrays() -> cz.data.Arrays:
     return cz.data.Arrays(pixels, [0, 1, 2, 1, 0], classes=["a", "b", "c"])
 
 
+def squared(logits: Any, targets: Any) -> Any:
+    """A loss of one's own, for its name."""
+    return (logits**2).mean(), 2 * logits / logits.size
+
+
 def trainer(model: cz.Model) -> cz.Trainer:
     """One that took a step."""
     made = cz.Trainer(model, optimizer=cz.AdamW(model), ema=0.9, mixup=0.2, seed=3)
@@ -61,6 +66,8 @@ def things(tmp_path: Path) -> dict[type, Any]:
     model = small(seed=2)
     model.labels = ("one", "two", "three")
     data, tools = cz.data, cz.transforms
+    shares = np.eye(4, 3, dtype=np.float32)
+    shown = metrics.evaluate(model, [(X, shares)], loss=cz.BinaryCrossEntropy())
     trained, folder = trainer(model), data.ImageFolder(root)
     loader = data.Loader(arrays(), batch_size=2, seed=4)
     made: list[Any] = [
@@ -86,6 +93,10 @@ def things(tmp_path: Path) -> dict[type, Any]:
         *(kind(model, lr=0.1) for kind in (cz.SGD, cz.Adam, cz.AdamW, cz.RMSprop, cz.LAMB)),
         cz.CrossEntropy(class_weights=[1.0, 2.0, 3.0]),
         cz.BinaryCrossEntropy(label_smoothing=0.1),
+        cz.FunctionLoss(squared),
+        cz.TorchLoss(squared),
+        shown,
+        shown.per_label[0],
         cz.Mixing(mixup=0.2, cutmix=1.0),
         cz.Mix(share=0.5),
         cz.Constant(),
@@ -112,7 +123,7 @@ def things(tmp_path: Path) -> dict[type, Any]:
         tools.CenterCrop(4),
         tools.ColorJitter(brightness=0.2),
         tools.Grayscale(),
-        tools.Normalize([0.5], [0.5]),
+        tools.Normalize((0.5,), (0.5,)),
         tools.RandAugment(),
         tools.RandomCrop(4, padding=2),
         tools.RandomErasing(),
@@ -281,7 +292,7 @@ def test_what_is_at_work_says_so(again: Callable[[Any], Any], tmp_path: Path) ->
     assert isinstance(raised.value, TypeError)
     iteration.close()  # type: ignore[attr-defined]
 
-    found = []
+    found: list[str] = []
 
     class Copying(callbacks.Callback):
         def on_step(self, trainer: cz.Trainer, result: cz.StepResult) -> None:
