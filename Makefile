@@ -62,8 +62,9 @@ parity: install $(VENV)/.test ## compare every network with its source, and writ
 	$(BIN)/pytest tests/python/test_parity.py -m "slow or not slow" --differences target/differences.json
 	$(BIN)/python tools/parity.py target/differences.json
 
-docs: install ## write what documents take from the registry
+docs: install ## write what documents and type checkers take from the registry
 	$(BIN)/python tools/readme.py
+	$(BIN)/python tools/constructors.py
 
 wheel: dist/.wheel ## build the wheel into dist/
 

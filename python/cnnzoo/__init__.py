@@ -10,6 +10,9 @@ Every name of `list_models()` is also a function: `cz.resnet50(num_classes=10)`.
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 from cnnzoo import _libtorch
 
 _libtorch.load()
@@ -37,7 +40,7 @@ from cnnzoo.metrics import Metrics, MultiLabelMetrics
 from cnnzoo.mixing import Mix, Mixing
 from cnnzoo.model import Model, StepResult, create_model, load
 from cnnzoo.optimizers import LAMB, SGD, Adam, AdamW, ParameterGroup, RMSprop
-from cnnzoo.prediction import Guess, Prediction
+from cnnzoo.prediction import FailedPrediction, Guess, Prediction
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.registry import ModelInfo, list_models, model_info
 from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
@@ -54,8 +57,7 @@ from cnnzoo.schedules import (
 from cnnzoo.summary import Summary, SummaryRow
 from cnnzoo.trainer import Trainer
 from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
-
-__version__ = "0.1.0"
+from cnnzoo_command import __version__
 
 __all__ = [
     "LAMB",
@@ -75,6 +77,7 @@ __all__ = [
     "DivergenceError",
     "EpochRow",
     "Exponential",
+    "FailedPrediction",
     "FunctionLoss",
     "Graph",
     "GraphError",
@@ -126,13 +129,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> registry.Constructor:
-    """The constructor of a model: `cnnzoo.resnet50`."""
-    if name in registry.accepted_names():
-        constructor = registry.constructor(name)
-        globals()[name] = constructor
-        return constructor
-    raise AttributeError(f"module 'cnnzoo' has no attribute '{name}'")
+if TYPE_CHECKING:
+    # Every model by name; with `__getattr__`, every misspelt name would be one too.
+    from cnnzoo._constructors import *  # noqa: F403  # a stub of names alone
+else:
+
+    def __getattr__(name: str) -> registry.Constructor:
+        """The constructor of a model: `cnnzoo.resnet50`."""
+        if name in registry.accepted_names():
+            constructor = registry.constructor(name)
+            globals()[name] = constructor
+            return constructor
+        message = f"module 'cnnzoo' has no attribute '{name}'"
+        # Of which a traceback says what may have been meant.
+        raise AttributeError(message, name=name, obj=sys.modules[__name__])
 
 
 def __dir__() -> list[str]:

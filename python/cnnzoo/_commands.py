@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
-import math
 import os
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cnnzoo import _native
-from cnnzoo._text import Out, human, one_line, shorten, table
-from cnnzoo.errors import CnnzooError, DataError
-from cnnzoo.model import Model, create_model
-from cnnzoo.prediction import BAR, Prediction, bar, rank
-from cnnzoo.registry import ModelInfo, list_models, model_info
+from cnnzoo._formats import FORMATS
+from cnnzoo._photo import Contents, Photo, read_bytes
+from cnnzoo._predict import BATCH, predict_many
+from cnnzoo._text import Out, human, one_line, table
+from cnnzoo.errors import (
+    ArgumentError,
+    DataError,
+    PhotoFileError,
+    WeightsError,
+)
+from cnnzoo.model import Model, create_model, load
+from cnnzoo.prediction import FailedPrediction, Prediction
+from cnnzoo.registry import ModelInfo, accepted_names, list_models, model_info
 from cnnzoo.summary import Summary
 
-# Photographs that run through the network together: few, so that Ctrl-C acts soon.
-BATCH = 8
+# Of files with a model or weights.
+FILE_SUFFIXES = {".safetensors", ".pth", ".pt", ".bin", ".h5"}
 # Running text is not set wider than this, nor narrower than that.
 WIDEST = 88
 NARROWEST = 20
 
 
-def complain(err: Out, error: CnnzooError) -> None:
+def complain(err: Out, error: Exception) -> None:
     """Write an error as one line."""
     err.print("cnnzoo: " + one_line(str(error)), cut=False)
 
@@ -57,9 +63,18 @@ def list_models_(args: argparse.Namespace, out: Out, err: Out) -> int:
     elif infos:
         head = ("name", "family", "year", "params", "multiply-adds", "image", "weights")
         out.print(table(head, [_row(info) for info in infos], right=(3, 4, 5)))
-    else:
-        err.print("cnnzoo: no model is like that; `cnnzoo list` prints them all")
-    return 0
+    if not infos:
+        err.print(f"cnnzoo: no model is like that; {_hint(args.pattern)}", cut=False)
+    return 0 if infos else 1
+
+
+def _hint(pattern: str | None) -> str:
+    """What may have been meant where nothing was found."""
+    sources = {source for name in list_models() for source in model_info(name).sources}
+    if pattern in sources:
+        return f"{pattern} is a source, and goes behind --source: `cnnzoo list --source {pattern}`"
+    close = difflib.get_close_matches((pattern or "").lower(), list_models(), n=3)
+    return f"the closest are {', '.join(close)}" if close else "`cnnzoo list` prints them all"
 
 
 def _row(info: ModelInfo) -> tuple[str, ...]:
@@ -136,107 +151,89 @@ def _layers(facts: ModelInfo) -> Summary:
 
 
 def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
-    """Print what photographs show. One that cannot be read does not keep the others from it."""
+    """Write what photographs show. One that cannot be read does not keep the others from it."""
     found = list(_find(args.photos))
     if args.save is not None:
         from cnnzoo.picture import check_save
 
         check_save(args.save, photos=len(found))
-    model = create_model(args.model, weights=args.weights, device=args.device)
-    answers: list[tuple[str, Prediction]] = []
-    for path, answer in _answers(model, found, args.top, err):
-        if isinstance(answer, CnnzooError):
-            complain(err, answer)
-            continue
-        if not args.json:
-            out.print("\n" * bool(answers) + one_line(path), cut=False)
-            out.print(_bars(answer, out))
+    model = _model(args)
+    answers = predict_many(model, found, top=args.top, on_error="keep")
+    drawn: list[tuple[str, Photo | Contents, Prediction]] = []
+    failures = 0
+    many = len(found) > BATCH and err.is_terminal
+    with FORMATS[args.format](out) as entries:
+        for number, photo in enumerate(found):
+            if many:
+                err.status(f"{number} of {len(found)} photographs")
+            try:
+                answer = next(answers)
+            finally:
+                if many:
+                    err.status("")
+            path = answer.path or ""
+            if isinstance(answer, FailedPrediction):
+                failures += 1
+                complain(err, answer.error)
+            elif args.save is not None and not isinstance(photo, FailedPrediction):
+                drawn.append((Path(path).name, photo, answer))
+            entries.write(path, answer)
             out.flush()
-        answers.append((path, answer))
-    if args.json:
-        _print_json(out, [_plain(path, prediction) for path, prediction in answers])
-    if args.save is not None and answers:
+    if drawn:
         from cnnzoo.picture import draw_predictions, save
 
-        photos = [(Path(path).name, path, prediction) for path, prediction in answers]
-        save(draw_predictions(photos), args.save)
-    return 0 if len(answers) == len(found) else 1
+        save(draw_predictions(drawn), args.save)
+    return 0 if failures == 0 else 1
 
 
-def _find(photos: Sequence[str]) -> Iterator[str | CnnzooError]:
-    """The photographs themselves, and those below folders; an error for a folder without any."""
+def _model(args: argparse.Namespace) -> Model:
+    """The network of a name, or the one that `Model.save` wrote into a file."""
+    if args.model in accepted_names() or not _is_file_name(args.model):
+        return create_model(args.model, weights=args.weights or "default", device=args.device)
+    if args.weights is not None:
+        raise ArgumentError(
+            f"`--weights`: expected none beside a model's file, which holds its own, got "
+            f"{args.weights}; weights alone go with the name of their network: "
+            f"--model NAME --weights {args.model}"
+        )
+    path = Path(args.model)
+    if path.is_dir():
+        best = path / "best.safetensors"
+        hint = f"; take {best}" if best.exists() else ""
+        raise WeightsError(f"{path}: expected a file that `Model.save` wrote, got a folder{hint}")
+    return load(path, device=args.device)
+
+
+def _is_file_name(text: str) -> bool:
+    return os.sep in text or os.path.exists(text) or Path(text).suffix in FILE_SUFFIXES
+
+
+def _find(photos: Sequence[str]) -> Iterator[str | Contents | FailedPrediction]:
+    """The photographs themselves, and those below folders; a failure for a folder without any."""
     for photo in photos:
+        if photo == "-":
+            yield _standard_input()
+            continue
         if not os.path.isdir(photo):
             yield photo
             continue
         below, unreadable = _native.list_photos(photo)
         yield from below
-        yield from unreadable
+        for error in unreadable:
+            path = os.fsdecode(getattr(error, "path", photo))
+            yield FailedPrediction(path=path, error=error)
         if not below and not unreadable:
             endings = ", ".join(_native.PHOTO_SUFFIXES)
-            yield DataError(f"{photo}: expected {endings} files in or below, got none")
+            expected = f"{photo}: expected {endings} files in or below, got none"
+            yield FailedPrediction(path=photo, error=DataError(expected))
 
 
-def _answers(
-    model: Model, found: Sequence[str | CnnzooError], top: int, err: Out
-) -> Iterator[tuple[str, Prediction | CnnzooError]]:
-    """What each photograph shows, or why it cannot be said, as soon as it is known."""
-    many = len(found) > BATCH and err.is_terminal
-    for start in range(0, len(found), BATCH):
-        batch = found[start : start + BATCH]
-        try:
-            if many:
-                err.status(f"{start} of {len(found)} photographs")
-            answers = _classify(model, batch, top)
-        finally:
-            if many:
-                err.status("")
-        yield from zip(map(str, batch), answers, strict=True)
-
-
-def _classify(
-    model: Model, batch: Sequence[str | CnnzooError], top: int
-) -> list[Prediction | CnnzooError]:
-    from concurrent.futures import ThreadPoolExecutor
-
-    def prepare(item: str | CnnzooError) -> NDArray[np.float32] | CnnzooError:
-        if isinstance(item, CnnzooError):
-            return item
-        try:
-            return model.preprocess(item)
-        except CnnzooError as error:
-            return error
-
-    # Decoding and resizing run without the GIL.
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        prepared = list(pool.map(prepare, batch))
-    images = [image for image in prepared if not isinstance(image, CnnzooError)]
-    predictions = iter(
-        rank(model(np.concatenate(images)), model.labels, top, model.task) if images else []
-    )
-    return [image if isinstance(image, CnnzooError) else next(predictions) for image in prepared]
-
-
-def _bars(prediction: Prediction, out: Out) -> str:
-    """Label, percentage and bar; on a narrow terminal the bars give way, then the labels."""
-    columns = out.columns or 10**6
-    longest = max(len(guess.label) for guess in prediction)
-    beside = len("    100.0%  ")
-    labels = max(1, min(longest, columns - beside))
-    width = max(0, min(BAR, columns - beside - labels))
-    return "\n".join(
-        f"  {shorten(guess.label, labels, out.plain):<{labels}}  {guess.probability:6.1%}  "
-        f"{bar(guess.probability, width=width, plain=out.plain)}".rstrip()
-        for guess in prediction
-    )
-
-
-def _plain(path: str, prediction: Prediction) -> dict[str, Any]:
-    return {
-        "path": path,
-        "predictions": [
-            # JSON has no NaN.
-            {**guess._asdict(), "probability": None if math.isnan(guess.probability) else guess[2]}
-            for guess in prediction
-        ],
-    }
+def _standard_input() -> Contents | FailedPrediction:
+    """The one photograph whose bytes come there."""
+    if sys.stdin is None:  # as the shell closed it
+        closed = PhotoFileError("-: standard input is closed")
+        return FailedPrediction(path="-", error=closed)
+    try:
+        return Contents(read_bytes(sys.stdin.buffer, "-"), "-")
+    except DataError as error:
+        return FailedPrediction(path="-", error=error)

@@ -74,7 +74,9 @@ def write_safetensors(
 ) -> None: ...
 def list_photos(folder: str | os.PathLike[str]) -> tuple[list[str], list[DataError]]: ...
 def decode_photo(
-    path_or_bytes: str | os.PathLike[str] | bytes, *, apply_orientation: bool = False
+    path_or_bytes: str | os.PathLike[str] | bytes | tuple[bytes, str],
+    *,
+    apply_orientation: bool = False,
 ) -> NDArray[np.uint8]: ...
 def resize_photo(
     array: NDArray[np.uint8], width: int, height: int, interpolation: str
@@ -281,7 +283,7 @@ class Preprocess:
     def apply_array(self, array: ArrayLike, *, grey: bool = ...) -> NDArray[np.float32]: ...
     def apply_file(
         self,
-        path_or_bytes: str | os.PathLike[str] | bytes,
+        path_or_bytes: str | os.PathLike[str] | bytes | tuple[bytes, str],
         *,
         apply_orientation: bool = ...,
         grey: bool = ...,
@@ -301,7 +303,7 @@ class Transform:
     ) -> NDArray[np.float32]: ...
     def apply_file(
         self,
-        path_or_bytes: str | os.PathLike[str] | bytes,
+        path_or_bytes: str | os.PathLike[str] | bytes | tuple[bytes, str],
         seed: int,
         epoch: int,
         index: int,

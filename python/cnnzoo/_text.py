@@ -82,20 +82,6 @@ def human(number: float) -> str:
     return f"{number:.{digits}f}{unit}"
 
 
-def from_human(text: str) -> float:
-    """The number that `human` writes: `25.6M`, also `5e9` or `30_000_000`.
-
-    Raises:
-        ValueError: It is no positive number.
-    """
-    units = {"K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
-    unit = units.get(text[-1:].upper(), 1.0)
-    number = float(text[:-1] if unit > 1 else text) * unit
-    if not 0 <= number < float("inf"):
-        raise ValueError(text)
-    return number
-
-
 def shorten(text: str, width: int, plain: bool = False) -> str:
     """The beginning of a text, with an ellipsis where something is cut off."""
     if len(text) <= width:

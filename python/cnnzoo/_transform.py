@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from cnnzoo import _native
 from cnnzoo._arguments import SEEDS, whole
 from cnnzoo._copying import Value
+from cnnzoo._photo import Photo, source
 from cnnzoo.errors import ArgumentError, MissingPackageError
-from cnnzoo.preprocess import Photo, PillowImage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,8 +69,8 @@ class Transform(Value):
         """Transform one photograph.
 
         Args:
-            image: A path (JPEG, PNG or WebP), a uint8 array (H, W, 3), (H, W) or (H, W, 4), or a
-                Pillow image.
+            image: A path, the bytes of a file or an open file (JPEG, PNG or WebP), a uint8 array
+                (H, W, 3), (H, W) or (H, W, 4), or a Pillow image.
             seed: Of the run.
             epoch: Of the run, from 0.
             index: Of the photograph in its data set. What is drawn follows from these three.
@@ -85,9 +85,10 @@ class Transform(Value):
             TypeError: An array is not of uint8, or an object is no photograph.
         """
         key = [count(name, n) for name, n in (("seed", seed), ("epoch", epoch), ("index", index))]
-        if isinstance(image, str | os.PathLike):
-            return self._engine.apply_file(os.fspath(image), *key)
-        return self._engine.apply_array(_array(image), *key)
+        photo = source(image)
+        if isinstance(photo, np.ndarray):
+            return self._engine.apply_array(photo, *key)
+        return self._engine.apply_file(photo, *key)
 
     def operations(
         self, height: int, width: int, *, seed: int = 0, epoch: int = 0, index: int = 0
@@ -127,7 +128,8 @@ class Transform(Value):
         """
         if not 1 <= count <= MOST_TILES:
             raise ArgumentError(f"preview: count: expected 1 to {MOST_TILES}, got {count}")
-        photo = _native.decode_photo(image) if isinstance(image, str | os.PathLike) else image
+        found = source(image)
+        photo = found if isinstance(found, np.ndarray) else _native.decode_photo(found)
         tiles = [self(photo, seed=seed, epoch=epoch, index=index) for index in range(count)]
         return Preview(pixels=_grid([_bytes(tile, self._flat()) for tile in tiles]), count=count)
 
@@ -226,17 +228,6 @@ class Preview:
     def __repr__(self) -> str:
         height, width, _ = self.pixels.shape
         return f"Preview(count={self.count}, {width} x {height} pixels)"
-
-
-def _array(image: Any) -> NDArray[np.uint8]:
-    if isinstance(image, np.ndarray):
-        return image
-    if isinstance(image, PillowImage):
-        return np.asarray(image.convert("RGB"))
-    raise TypeError(
-        "a photograph: expected a path, a uint8 array (H, W, 3) or a Pillow image, "
-        f"got {type(image).__name__}"
-    )
 
 
 def _bytes(x: NDArray[np.float32], steps: Sequence[Transform]) -> NDArray[np.uint8]:

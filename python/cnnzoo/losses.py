@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
+from cnnzoo._arrays import as_array
 from cnnzoo._copying import Value
 from cnnzoo.errors import ArgumentError, ShapeError
 
@@ -234,7 +235,7 @@ def measured(name: str, metric: Metric, logits: NDArray[Any], targets: NDArray[A
 
 def _settled(targets: ArrayLike) -> NDArray[Any]:
     """Targets as functions get them; what has another shape is refused before they are called."""
-    array = np.asarray(targets)
+    array = as_array(targets)
     return array.astype(np.int64 if array.ndim == 1 else np.float32)
 
 

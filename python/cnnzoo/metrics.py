@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
+from cnnzoo._arrays import as_array
 from cnnzoo._text import percent, table
 from cnnzoo.errors import ArgumentError
 from cnnzoo.losses import (
@@ -267,7 +268,7 @@ class _Kept:
 
 def _targets(y: ArrayLike, *, labels: bool, like: int | None) -> NDArray[Any]:
     """Integer classes (N,), or labels (N, K) where they are allowed."""
-    array = np.asarray(y)
+    array = as_array(y)
     of_labels = labels and array.ndim > 1
     if of_labels and (array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all()):
         wrong = array[~np.isin(array, (0, 1))] if array.dtype.kind in "iuf" else array.ravel()

@@ -7,9 +7,8 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,15 +17,22 @@ from cnnzoo import _keras as keras
 from cnnzoo import _native
 from cnnzoo._adopt import adopt
 from cnnzoo._arguments import seed_of, whole
+from cnnzoo._arrays import Device, as_array, device_name
 from cnnzoo._configuration import MODEL, Configuration, Task, WeightsFile, check_ending, damaged
+from cnnzoo._neighbours import check_options, with_tag
 from cnnzoo._packing import pack_model, unpack_model
+from cnnzoo._photo import Photo, is_photo
+from cnnzoo._predict import BATCH, ON_ERROR, OnError, predict_many
 from cnnzoo.errors import ArgumentError, WeightsError
 from cnnzoo.losses import LossLike, as_loss
 from cnnzoo.optimizers import Optimizer
-from cnnzoo.prediction import Prediction, rank, usual_labels
-from cnnzoo.preprocess import COLOURS, Photo, Preprocess
+from cnnzoo.prediction import FailedPrediction, Prediction, usual_labels
+from cnnzoo.preprocess import COLOURS, Preprocess
 from cnnzoo.summary import Summary
 from cnnzoo.weights import LoadReport, Mismatch, Published, choose_weights
+
+if TYPE_CHECKING:
+    from cnnzoo.data import Dataset
 
 # What a network computes in.
 Precision: TypeAlias = Literal["float32", "bfloat16"]
@@ -172,15 +178,15 @@ class Model:
         return f"<Model {self.name} from {self.source or 'a graph'}{given} on {self.device}>"
 
     @classmethod
-    def from_graph(cls, graph: _native.Graph, *, device: str = "cpu", seed: int = 0) -> Model:
+    def from_graph(cls, graph: _native.Graph, *, device: Device = "cpu", seed: int = 0) -> Model:
         """Build a model of any graph, such as the text of another one, changed and parsed.
 
         Args:
             graph: The architecture.
-            device: `cpu`, `cuda` or `cuda:N`.
+            device: `cpu`, `cuda`, `cuda:N` or a `torch.device`.
             seed: Of the initial parameters.
         """
-        engine = _native.Model.from_graph(graph, device, seed_of(seed))
+        engine = _native.Model.from_graph(graph, device_name(device), seed_of(seed))
         # ImageNet's usual way to a photograph: an eighth more than the crop.
         usual = Preprocess(**_native.preprocess("resnet18"))
         side = min(graph.input_shape[1:])
@@ -209,17 +215,18 @@ class Model:
         """
         return self._engine.run(x, precision=precision)[0]
 
-    def features(self, x: ArrayLike, nodes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    def features(self, x: ArrayLike, nodes: str | Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Compute the values of named nodes, and nothing that comes after them.
 
         Args:
             x: Images (N, C, H, W), as for a run.
-            nodes: Names of `nodes()`; a path such as `layer2` means the last node below it.
+            nodes: Names of `nodes()`, or one of them; a path such as `layer2` means the last node
+                below it.
 
         Raises:
             ArgumentError: There is no such node.
         """
-        names = list(nodes)
+        names = [nodes] if isinstance(nodes, str) else list(nodes)
         return dict(zip(names, self._engine.run(x, names), strict=True))
 
     def pyramid(self, x: ArrayLike) -> dict[str, NDArray[np.float32]]:
@@ -268,56 +275,93 @@ class Model:
         """
         return self._engine.pull_back(x, cotangent, training, precision, seed_of(seed))
 
+    # A str is one photograph, and to a type checker several strings.
     @overload
-    def predict(self, image: Photo, *, top: int = 5) -> Prediction: ...
+    def predict(self, image: Photo, *, top: int = 5) -> Prediction: ...  # type: ignore[overload-overlap]
     @overload
     def predict(
-        self, image: list[AnyPhoto] | tuple[AnyPhoto, ...], *, top: int = 5, batch_size: int = 32
+        self,
+        image: Iterable[AnyPhoto] | Dataset,
+        *,
+        top: int = 5,
+        stream: Literal[False] = False,
+        batch_size: int = BATCH,
+        on_error: Literal["raise", "skip"] = "raise",
     ) -> list[Prediction]: ...
     @overload
     def predict(
-        self, image: Iterable[Photo], *, top: int = 5, stream: bool, batch_size: int = 32
+        self,
+        image: Iterable[AnyPhoto] | Dataset,
+        *,
+        top: int = 5,
+        stream: Literal[False] = False,
+        batch_size: int = BATCH,
+        on_error: Literal["keep"],
+    ) -> list[Prediction | FailedPrediction]: ...
+    @overload
+    def predict(
+        self,
+        image: Iterable[AnyPhoto] | Dataset,
+        *,
+        top: int = 5,
+        stream: Literal[True],
+        batch_size: int = BATCH,
+        on_error: Literal["raise", "skip"] = "raise",
     ) -> Iterator[Prediction]: ...
+    @overload
+    def predict(
+        self,
+        image: Iterable[AnyPhoto] | Dataset,
+        *,
+        top: int = 5,
+        stream: Literal[True],
+        batch_size: int = BATCH,
+        on_error: Literal["keep"],
+    ) -> Iterator[Prediction | FailedPrediction]: ...
     def predict(
         self,
         image: Any,
         *,
         top: int = 5,
         stream: bool = False,
-        batch_size: int = 32,
-    ) -> Prediction | list[Prediction] | Iterator[Prediction]:
+        batch_size: int = BATCH,
+        on_error: OnError = "raise",
+    ) -> Prediction | list[Any] | Iterator[Any]:
         """Say what photographs show.
 
         Args:
-            image: A path (JPEG, PNG or WebP), a uint8 array (H, W, 3) or a Pillow image; a list
-                of these; or, with `stream`, any iterable of these.
+            image: A path, the bytes of a file or an open file (JPEG, PNG or WebP), a uint8 array
+                (H, W, 3) or a Pillow image; or any iterable of these; or a data set, whose labels
+                are not looked at.
             top: How many classes to name; where the model's `task` is `"multi_label"`, also
                 every further one whose probability, a sigmoid, is at least 0.5.
             stream: Yield predictions one by one, while photographs are read batch by batch.
             batch_size: How many photographs run through the network together.
+            on_error: What becomes of a photograph of several that cannot be read: `"raise"` its
+                error, `"skip"` it, or `"keep"` a `FailedPrediction` in its place, which has its
+                path and the error.
 
         Returns:
-            A `Prediction` for one photograph, a list of them for a list, an iterator for a stream.
+            A `Prediction` for one photograph, a list of them for several, an iterator for a stream.
 
         Raises:
+            ArgumentError: An option has no meaning, or the model no classifier.
             DataError: A file is missing, damaged or no photograph; it names the path.
+            ShapeError: An array is no photograph, or the network takes none.
             TypeError: An object is no photograph.
         """
-        if self.num_classes == 0:
-            raise ArgumentError(f"{self.name} has no classifier (num_classes=0) to predict with")
-        for option, value in (("top", top), ("batch_size", batch_size)):
-            if value < 1:
-                raise ArgumentError(f"`{option}`: expected at least 1, got {value}")
+        one = is_photo(image)
+        if one and on_error != "raise" and on_error in ON_ERROR:
+            raise ArgumentError(
+                f'`on_error`: expected "raise" for a single photograph, got "{on_error}", which is '
+                "for several"
+            )
+        photos = [image] if one or not isinstance(image, Iterable) else image
+        answers = predict_many(self, photos, top=top, batch_size=batch_size, on_error=on_error)
         if stream:
-            return self._stream(image, top, batch_size)
-        if isinstance(image, list | tuple):
-            return list(self._stream(image, top, batch_size))
-        return rank(*self._classify(self.preprocess(image)), top, self.task)[0]
-
-    def _stream(self, images: Iterable[Photo], top: int, batch_size: int) -> Iterator[Prediction]:
-        photos = iter(images)
-        while batch := list(islice(photos, batch_size)):
-            yield from rank(*self._classify(self.preprocess(batch)), top, self.task)
+            return answers
+        found = list(answers)
+        return found if photos is image else found[0]  # type: ignore[return-value]
 
     def summary(self, x_shape: Sequence[int] | None = None) -> Summary:
         """Tabulate every node: shape, parameters, multiply-adds, memory, receptive field.
@@ -332,13 +376,13 @@ class Model:
         height, width = graph.input_shape[1:] if x_shape is None else tuple(x_shape)[-2:]
         return Summary(graph, height, width)
 
-    def to(self, device: str) -> Model:
-        """Move the parameters to `cpu` or `cuda:N`, in place.
+    def to(self, device: Device) -> Model:
+        """Move the parameters to `cpu`, `cuda:N` or a `torch.device`, in place.
 
         Raises:
             DeviceError: There is no such device.
         """
-        self._engine.to(device)
+        self._engine.to(device_name(device))
         return self
 
     def copy(self) -> Model:
@@ -591,7 +635,7 @@ def create_model(
     checkpointing: bool = False,
     source: str | None = None,
     weights: str | os.PathLike[str] | None = None,
-    device: str = "cpu",
+    device: Device = "cpu",
     seed: int = 0,
     meta: bool = False,
     **options: Any,
@@ -599,7 +643,8 @@ def create_model(
     """Build a network.
 
     Args:
-        name: Of `list_models()`, or what a source calls it.
+        name: Of `list_models()`, or what a source calls it: timm's `resnet18.a1_in1k` is its
+            network with those weights, Keras' `MobileNet` the one that its function builds.
         num_classes: Logits; 0 leaves the classifier off. As many as published weights have, else
             as the data that it was made for (1000 of ImageNet), if not given.
         in_channels: Channels of the images; 3, or as a file of `save` has it, if not given. With 1,
@@ -618,7 +663,7 @@ def create_model(
             convolution is made to fit other channels than three (`LoadReport.adapted`). With a
             file of `save`, what is not given here is as the file says: options, edition,
             preprocessing and labels; what makes another function of the network is refused.
-        device: `cpu`, `cuda` or `cuda:N`.
+        device: `cpu`, `cuda`, `cuda:N` or a `torch.device`.
         seed: Of the initial parameters.
         meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
         **options: Of `model_info(name).options`. `drop_rate` and `drop_path_rate`;
@@ -644,6 +689,8 @@ def create_model(
         DeviceError: There is no such device.
     """
     seed = seed_of(seed)
+    name, source, weights = with_tag(name, source, weights)
+    device = device_name(device)
     published = choose_weights(name, source, weights) if isinstance(weights, str) else None
     usual_classes = _native.model_info(name, source)["num_classes"]
     file, saved = _opened(None if published else weights)
@@ -665,6 +712,7 @@ def create_model(
         "checkpointing": checkpointing or None,
         **options,
     }
+    check_options(name, options, _native.model_info(name, source)["options"])
     text, labels, task = _json(name, given), None, None
     if file is not None and saved is not None:
         adopted = adopt(file.path, saved, name, source, json.loads(text))
@@ -724,7 +772,7 @@ def _is_keras(file: str | os.PathLike[str]) -> bool:
     return Path(file).suffix.lower() in keras.SUFFIXES
 
 
-def load(file: str | os.PathLike[str], *, device: str = "cpu") -> Model:
+def load(file: str | os.PathLike[str], *, device: Device = "cpu") -> Model:
     """Rebuild a model from the file that `Model.save` wrote.
 
     The file is data: what it says of the network is checked, value by value, and its arrays are
@@ -744,7 +792,7 @@ def load(file: str | os.PathLike[str], *, device: str = "cpu") -> Model:
     with damaged(opened.path):
         model = described(configuration)
     model._engine.expect(opened.stored, "auto", "strict")
-    model._engine.allocate(device, 0)
+    model._engine.allocate(device_name(device), 0)
     model._load_opened(opened, "auto", "strict")
     return model
 
@@ -761,12 +809,8 @@ def described(configuration: Configuration) -> Model:
 
 
 def _array(name: object, value: Any) -> NDArray[Any]:
-    """A NumPy array of a torch tensor or the like, without importing torch."""
-    if type(value).__module__.partition(".")[0] == "torch":
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":
-            value = value.float()
-    array = np.asarray(value)
+    """A contiguous array of numbers of what a state dict holds."""
+    array = as_array(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"`{name}`: expected an array of numbers, got {type(value).__name__}")
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(array.shape)

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native
+from cnnzoo._photo import Contents, Photo, source
 from cnnzoo._text import one_line
 from cnnzoo.errors import ArgumentError, MissingPackageError, PhotoFileError, ShapeError
 from cnnzoo.prediction import Guess, Prediction
-from cnnzoo.preprocess import Photo, PillowImage
 
 if TYPE_CHECKING:
     from PIL import ImageFont
@@ -58,15 +58,15 @@ FIRST_BAR = "#3a6ea5"
 OTHER_BARS = "#a9c3dd"
 
 
-def draw_predictions(photos: Sequence[tuple[str, Photo, Prediction]]) -> Image:
+def draw_predictions(photos: Sequence[tuple[str, Photo | Contents, Prediction]]) -> Image:
     """Draw each photograph beside its bars.
 
     The photographs are drawn as the network sees them: without the turn that a camera notes in
     EXIF, without transparency. A bar of full width is a probability of 1.
 
     Args:
-        photos: A title, the photograph (a path, a uint8 array or a Pillow image) and what
-            `Model.predict` says about it, for each.
+        photos: A title, the photograph as `Model.predict` takes it (an open file is read from where
+            it stands), and what that says about it, for each.
 
     Returns:
         A Pillow image in RGB, two pixels to the point; in Jupyter it shows itself.
@@ -138,7 +138,7 @@ def save(picture: Image, file: str | os.PathLike[str]) -> None:
 class _Card:
     """One photograph and its panel."""
 
-    def __init__(self, title: str, photo: Photo, prediction: Prediction) -> None:
+    def __init__(self, title: str, photo: Photo | Contents, prediction: Prediction) -> None:
         self._title = one_line(title)
         self._photo = _fit(photo)
         self._bars = prediction[:MOST_BARS]
@@ -183,21 +183,15 @@ class _Card:
             paper.paste(FIRST_BAR if first else OTHER_BARS, (left, top), mask)
 
 
-def _fit(photo: Photo) -> Image:
+def _fit(photo: Photo | Contents) -> Image:
     """The photograph in RGB, as large as its place allows."""
     pillow = _pillow()
+    found = source(photo)
     image: Image
-    if isinstance(photo, str | os.PathLike):
-        image = pillow.fromarray(_native.decode_photo(photo))
-    elif isinstance(photo, np.ndarray):
-        image = pillow.fromarray(_image_array(photo)).convert("RGB")
-    elif isinstance(photo, PillowImage):
-        image = photo.convert("RGB")
+    if isinstance(found, np.ndarray):
+        image = pillow.fromarray(_image_array(found)).convert("RGB")
     else:
-        raise TypeError(
-            "a photograph: expected a path, a uint8 array (H, W, 3) or a Pillow image, "
-            f"got {type(photo).__name__}"
-        )
+        image = pillow.fromarray(_native.decode_photo(found))
     factor = min(_px(PHOTO[0]) / image.width, _px(PHOTO[1]) / image.height, LARGEST_PIXEL)
     size = (max(1, round(factor * image.width)), max(1, round(factor * image.height)))
     if factor > LARGEST_PIXEL / 2:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import html
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,9 +34,20 @@ class Guess(NamedTuple):
 
 
 class Prediction(tuple[Guess, ...]):
-    """The likeliest classes of one photograph, the best first."""
+    """The likeliest classes of one photograph, the best first.
 
-    __slots__ = ()
+    Attributes:
+        path: Where the photograph came from: its path, the name of an open file or of a data set's
+            sample; none if it does not say, as of bytes and arrays.
+    """
+
+    path: str | None
+
+    def __new__(cls, guesses: Iterable[Guess] = (), *, path: str | None = None) -> Prediction:
+        """Hold these guesses."""
+        prediction = super().__new__(cls, guesses)
+        prediction.path = path
+        return prediction
 
     def __repr__(self) -> str:
         width = max((len(guess.label) for guess in self), default=0)
@@ -64,6 +77,22 @@ class Prediction(tuple[Guess, ...]):
             for guess in self
         )
         return f"<table>{rows}</table>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedPrediction:
+    """A photograph that could not be read, in the place of what it shows.
+
+    Attributes:
+        path: Where it came from, as of a `Prediction`.
+        error: Why it could not be read.
+    """
+
+    path: str | None
+    error: Exception
+
+    def __repr__(self) -> str:
+        return f"<FailedPrediction {self.error}>"
 
 
 def bar(probability: float, *, width: int = BAR, plain: bool = False) -> str:

@@ -7,28 +7,18 @@ import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native
 from cnnzoo._copying import Value
+from cnnzoo._photo import Contents, Photo, held, source
 from cnnzoo.errors import ArgumentError, ShapeError
-
-
-@runtime_checkable
-class PillowImage(Protocol):
-    """What is used of `PIL.Image.Image`, so that Pillow need not be there."""
-
-    def convert(self, mode: str) -> Any:
-        """The same image in another mode."""
-
 
 # Grey; red, green and blue.
 GREY, COLOURS = 1, 3
-
-Photo: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | PillowImage"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +84,8 @@ class Preprocess(Value):
         """Prepare photographs.
 
         Args:
-            images: A path (JPEG, PNG or WebP), a uint8 array (H, W, 3), (H, W) or (H, W, 4), a
-                Pillow image, or a list of these.
+            images: A path, the bytes of a file or an open file (JPEG, PNG or WebP), a uint8 array
+                (H, W, 3), (H, W) or (H, W, 4), a Pillow image, or a list of these.
 
         Returns:
             float32 of shape (N, C, crop, crop), N = 1 for a single photograph, C = 3, or 1 in grey.
@@ -105,13 +95,10 @@ class Preprocess(Value):
             ShapeError: An array is no image, or the network takes neither 1 nor 3 channels.
             TypeError: An array is not of uint8, or an object is no photograph.
         """
-        if len(self.mean) not in {GREY, COLOURS}:
-            raise ShapeError(
-                "preprocess: expected a network that takes the 1 or 3 channels of photographs, got "
-                f"one that takes {len(self.mean)}; give it arrays (N, {len(self.mean)}, H, W): "
-                "model(x)"
-            )
-        photos: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
+        self.check_channels()
+        photos: list[Any] = [images]
+        if isinstance(images, list | tuple) and not isinstance(images, Contents):
+            photos = [held(photo) for photo in images]
         if not photos:
             raise ArgumentError("images: expected at least one photograph, got an empty list")
         if len(photos) == 1:
@@ -122,18 +109,25 @@ class Preprocess(Value):
         with ThreadPoolExecutor(max_workers=min(len(photos), os.cpu_count() or 1)) as pool:
             return np.stack(list(pool.map(self._one, photos)))
 
-    def _one(self, photo: Photo) -> NDArray[np.float32]:
+    def check_channels(self) -> None:
+        """Find out whether photographs can be prepared at all.
+
+        Raises:
+            ShapeError: The network takes neither 1 nor 3 channels.
+        """
+        if len(self.mean) not in {GREY, COLOURS}:
+            raise ShapeError(
+                "preprocess: expected a network that takes the 1 or 3 channels of photographs, got "
+                f"one that takes {len(self.mean)}; give it arrays (N, {len(self.mean)}, H, W): "
+                "model(x)"
+            )
+
+    def _one(self, photo: Any) -> NDArray[np.float32]:
         grey = len(self.mean) == GREY
-        if isinstance(photo, str | os.PathLike):
-            return self._engine.apply_file(os.fspath(photo), grey=grey)
-        if isinstance(photo, np.ndarray):
-            return self._engine.apply_array(photo, grey=grey)
-        if isinstance(photo, PillowImage):
-            return self._engine.apply_array(np.asarray(photo.convert("RGB")), grey=grey)
-        raise TypeError(
-            "a photograph: expected a path, a uint8 array (H, W, 3) or a Pillow image, "
-            f"got {type(photo).__name__}"
-        )
+        found = source(photo)
+        if isinstance(found, np.ndarray):
+            return self._engine.apply_array(found, grey=grey)
+        return self._engine.apply_file(found, grey=grey)
 
 
 def _of_colours(numbers: tuple[float, ...]) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cnnzoo import _native
+from cnnzoo._neighbours import tagged
 from cnnzoo.errors import ArgumentError
 from cnnzoo.weights import edition_tags, other_editions
 
@@ -84,6 +85,8 @@ def model_info(name: str, *, source: str | None = None) -> ModelInfo:
         UnknownModelError: There is no such model.
         ArgumentError: The model has no such source.
     """
+    if source in {None, "timm"} and (of_timm := tagged(name)) is not None:
+        return _cached_info(of_timm[0], "timm")
     return _cached_info(name, source)
 
 

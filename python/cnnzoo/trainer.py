@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _checkpoint
+from cnnzoo._arrays import Device, device_name
 from cnnzoo._checkpoint import BEST, LAST, Saved, checkpoint_errors
 from cnnzoo._configuration import check_ending
 from cnnzoo._progress import Bar, Interrupted, Interrupts
@@ -324,7 +325,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | None = None,
-        device: str = "cpu",
+        device: Device = "cpu",
     ) -> Trainer:
         """Rebuild a trainer, and train on to the end of the fit that its checkpoint was written in.
 
@@ -339,7 +340,7 @@ class Trainer:
             callbacks: As for `fit`, the same ones.
             checkpoint: As for `fit`; the folder of the checkpoint if not given.
             checkpoint_every: As for `fit`.
-            device: `cpu`, `cuda` or `cuda:N`.
+            device: `cpu`, `cuda`, `cuda:N` or a `torch.device`.
 
         Returns:
             The trainer; its history has all epochs, those from before too.
@@ -352,7 +353,7 @@ class Trainer:
         folder = file if file.is_dir() else None
         saved = Saved(file / LAST if folder else file)
         state, history = saved.state(State), History(saved.history(EpochRow))
-        trainer = saved.trainer(cls, device, {"schedule": schedule, "loss": loss})
+        trainer = saved.trainer(cls, device_name(device), {"schedule": schedule, "loss": loss})
         trainer._state, trainer.history = state, history
         trainer._expect(file, "training", trainer._state.training, _identity(train))
         trainer._expect(file, "validation", trainer._state.validation, _fingerprint(validation))

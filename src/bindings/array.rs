@@ -9,12 +9,12 @@ use pyo3::prelude::*;
 use crate::error::{Error, shape_text};
 use crate::torch::{Targets, has_room};
 
-/// `x` as a NumPy array, converted by `numpy.asarray` if it is none.
+/// `x` as a NumPy array, converted as `cnnzoo._arrays` converts what is none, torch's tensors too.
 pub(super) fn untyped<'py>(x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
     if let Ok(array) = x.cast::<PyUntypedArray>() {
         return Ok(array.clone());
     }
-    Ok(x.py().import("numpy")?.call_method1("asarray", (x,))?.cast_into()?)
+    Ok(x.py().import("cnnzoo._arrays")?.call_method1("as_array", (x,))?.cast_into()?)
 }
 
 /// A batch of floating-point images (N, C, H, W), or any float array where `rank` is none, as contiguous float32.

@@ -5,7 +5,7 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use numpy::ndarray::{Array3, ArrayViewD, Axis};
 use numpy::{
@@ -25,17 +25,17 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Preprocess>()
 }
 
-/// A path or the bytes of a file.
+/// A path, or the bytes of a file and what errors call it.
 pub(super) enum Source {
     Path(PathBuf),
-    Bytes(Vec<u8>),
+    Bytes(Vec<u8>, PathBuf),
 }
 
 impl Source {
     pub(super) fn read(self, apply_orientation: bool) -> Result<Photo> {
         match self {
             Self::Path(path) => decode_file(&path, apply_orientation),
-            Self::Bytes(bytes) => decode_bytes(&bytes, Path::new("<bytes>"), apply_orientation),
+            Self::Bytes(bytes, name) => decode_bytes(&bytes, &name, apply_orientation),
         }
     }
 }
@@ -45,7 +45,10 @@ impl<'py> FromPyObject<'_, 'py> for Source {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         if let Ok(bytes) = object.cast::<PyBytes>() {
-            return Ok(Self::Bytes(bytes.as_bytes().to_vec()));
+            return Ok(Self::Bytes(bytes.as_bytes().to_vec(), "<bytes>".into()));
+        }
+        if let Ok((bytes, name)) = object.extract::<(Bound<'py, PyBytes>, PathBuf)>() {
+            return Ok(Self::Bytes(bytes.as_bytes().to_vec(), name));
         }
         object.extract().map(Self::Path).map_err(|_| {
             let expected = "a path or the bytes of a file".into();
@@ -57,7 +60,7 @@ impl<'py> FromPyObject<'_, 'py> for Source {
 /// Decodes a JPEG, PNG or WebP file as Pillow's `Image.open(path).convert("RGB")` does.
 ///
 /// Args:
-///     path_or_bytes: The path of the file, or its bytes.
+///     path_or_bytes: The path of the file, its bytes, or these and what errors call it.
 ///     apply_orientation: Turn the picture upright from its EXIF data, which is ignored otherwise.
 ///
 /// Returns:

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use serde_json::{Map, Value};
 
 use super::graph::Graph;
 use crate::data::Preprocess;
@@ -24,7 +25,7 @@ fn accepted_names() -> Vec<&'static str> {
             variant
                 .editions
                 .iter()
-                .map(|edition| edition.source_name)
+                .flat_map(families::Edition::names)
                 .filter(|&name| name != variant.name),
         );
     }
@@ -138,18 +139,37 @@ fn draw(name: &str, source: Option<&str>, options: &str) -> PyResult<Graph> {
 }
 
 pub(super) fn parse_options(name: &str, options: &str) -> Result<Options, Error> {
-    serde_json::from_str(options).map_err(|error| {
-        // "unknown field `x`, expected one of … at line 1 column 6"
-        let text = error.to_string();
-        let fault = [", expected one of", " at line "]
-            .iter()
-            .fold(text.as_str(), |text, end| text.split(end).next().unwrap_or(text));
-        Error::Argument {
-            at: format!("the options of {name}"),
-            expected: "options of `model_info`, each of its own kind".into(),
-            got: format!("{options} ({fault})"),
-        }
-    })
+    let unfit = |error: &serde_json::Error| unfit(format!("options of {name}"), options, error);
+    let given: Map<String, Value> = serde_json::from_str(options).map_err(|error| unfit(&error))?;
+    // One by one, so that an error knows which it is about.
+    for (option, value) in &given {
+        let alone = Map::from_iter([(option.clone(), value.clone())]);
+        serde_json::from_value::<Options>(Value::Object(alone)).map_err(|error| {
+            let known = !error.to_string().starts_with("unknown field");
+            let (at, got) = if known {
+                (format!("`{option}` of {name}"), value.to_string())
+            } else {
+                (format!("options of {name}"), format!("`{option}`"))
+            };
+            self::unfit(at, &got, &error)
+        })?;
+    }
+    serde_json::from_value(Value::Object(given)).map_err(|error| unfit(&error))
+}
+
+/// Of serde's "unknown variant `x`, expected one of `a`, `b`", what was expected.
+fn unfit(at: String, got: &str, error: &serde_json::Error) -> Error {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or(&text);
+    let expected = text.split_once(", expected ").map_or(text, |(_, expected)| expected);
+    let expected = match expected {
+        "usize" => "a whole number from 0",
+        "f64" => "a number",
+        "a boolean" => "True or False",
+        "string or map" => "a name",
+        other => other,
+    };
+    Error::Argument { at, expected: expected.replace('`', "\""), got: got.to_owned() }
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

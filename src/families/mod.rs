@@ -97,6 +97,13 @@ pub struct Edition {
     build: Build,
 }
 
+impl Edition {
+    /// What its source calls it: also without an argument that is the default one of Keras' function.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.source_name).chain(self.source_name.strip_suffix("(alpha=1.0)"))
+    }
+}
+
 impl fmt::Debug for Edition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.source, self.source_name)
@@ -154,7 +161,7 @@ pub fn variants() -> &'static [Variant] {
 ///
 /// Fails with `Error::UnknownModel`, or `Error::Argument` where the variant has no such source.
 pub fn find(name: &str, source: Option<&str>) -> Result<(&'static Variant, &'static Edition)> {
-    let called = |edition: &&Edition| edition.source_name == name;
+    let called = |edition: &&Edition| edition.names().any(|known| known == name);
     let variant = variants()
         .iter()
         .find(|variant| variant.name == name)
@@ -192,7 +199,8 @@ impl Variant {
 
 /// The names that look most like `name`, best first.
 fn closest(name: &str) -> Vec<String> {
-    let name = name.to_lowercase();
+    // Without the tag of weights that timm's names may have.
+    let name = name.split_once('.').map_or(name, |(network, _)| network).to_lowercase();
     let mut scored: Vec<(f64, &str)> = variants()
         .iter()
         .map(|variant| (strsim::normalized_damerau_levenshtein(&name, variant.name), variant.name))

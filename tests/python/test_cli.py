@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import io
+import itertools
 import json
 import os
 import signal
@@ -19,8 +21,10 @@ import skimage.data
 from PIL import Image
 
 import cnnzoo as cz
-from cnnzoo import _commands
+from cnnzoo import _commands, _native
+from cnnzoo._predict import BATCH
 from cnnzoo.cli import main
+from cnnzoo_command.arguments import SOURCES
 
 PHOTOGRAPHS: Any = skimage.data  # has no types
 # Photographs run in batches of other sizes; the sums inside are then taken in another order.
@@ -49,6 +53,9 @@ def model() -> cz.Model:
 class Guessing:
     """Looks at no photograph; for tests of what is printed about them."""
 
+    num_classes = 1000
+    task = "multi_class"
+
     def __init__(self, model: cz.Model) -> None:
         self.preprocess = model.preprocess
         self.labels = model.labels
@@ -57,6 +64,9 @@ class Guessing:
         logits = np.zeros((len(x), len(self.labels)), np.float32)
         logits[:, [281, 282, 285]] = 8.0, 9.0, 7.0
         return logits
+
+    def _classify(self, x: Any) -> Any:
+        return self(x), self.labels
 
 
 @pytest.fixture
@@ -144,6 +154,28 @@ def test_arguments_that_make_no_sense(run: Command, argv: list[str]) -> None:
     out, err = run(*argv, status=2)
     assert out == ""
     assert "usage: cnnzoo" in err
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["--help"], ["predict", "--help"], ["paint"], []])
+def test_what_needs_no_model_starts_without_one(argv: list[str]) -> None:
+    code = (
+        "import sys, cnnzoo_command; status = cnnzoo_command.main(sys.argv[1:]); "
+        "heavy = {'cnnzoo', 'numpy', 'torch', 'ctypes', 'importlib.metadata'} & set(sys.modules); "
+        "assert not heavy, heavy; sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, check=False)
+    assert done.returncode == (0 if "--version" in argv or "--help" in argv else 2), done.stderr
+    if argv == ["--version"]:
+        assert done.stdout.decode() == f"cnnzoo {cz.__version__}\n"
+
+
+def test_a_package_that_does_not_load_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "cnnzoo").mkdir()
+    (tmp_path / "cnnzoo" / "__init__.py").write_text("raise ImportError('torch is not there')")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import cnnzoo_command as c; "
+    code += "sys.exit(c.main(['list']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"cnnzoo: torch is not there\n")
 
 
 def test_nothing_slow_is_imported() -> None:
@@ -256,10 +288,21 @@ def test_list_filters(run: Command, argv: list[str], options: dict[str, Any]) ->
 
 
 def test_list_of_nothing(run: Command) -> None:
-    out, err = run("list", "no such")
-    assert out == ""
-    assert "no model is like that" in err
-    assert run.json("list", "no such") == []
+    assert "no model is like that" in run.error("list", "no such")
+    assert run.json("list", "no such", status=1) == []
+    assert "resnet50" in run.error("list", "resnett50")
+
+
+def test_list_says_where_a_source_goes(run: Command) -> None:
+    for argv in (["--weights", "timm"], ["timm"]):
+        assert "`cnnzoo list --source timm`" in run.error("list", *argv)
+
+
+def test_help_names_every_source(run: Command) -> None:
+    sources = {source for name in cz.list_models() for source in cz.model_info(name).sources}
+    assert set(SOURCES.split(", ")) == sources
+    for command in ("list", "info"):
+        assert SOURCES in " ".join(run(command, "--help")[0].split())
 
 
 def test_list_with_a_family_or_source_that_is_none(run: Command) -> None:
@@ -389,8 +432,147 @@ def test_predict_goes_on_after_a_broken_photograph(
         str(photos / "chelsea.png"),
         str(photos / "coffee.jpg"),
     ]
-    assert len(run.json("predict", *argv, status=1)) == 2
-    assert run.json("predict", bad[1], status=1) == []
+    answers = run.json("predict", *argv, status=1)
+    assert [answer["path"] for answer in answers] == [str(path) for path in argv]
+    errors = [answer["error"] for answer in answers if "error" in answer]
+    assert errors == [line.removeprefix("cnnzoo: ") for line in lines]
+    assert [answer["path"] for answer in answers if "predictions" in answer] == [
+        str(photos / "chelsea.png"),
+        str(photos / "coffee.jpg"),
+    ]
+
+
+def entries(out: str, form: str) -> list[tuple[str, list[tuple[str, int, float]], bool]]:
+    """The path, the guesses and whether there is an error, of each entry of each format."""
+    if form == "csv":
+        rows = list(csv.DictReader(io.StringIO(out)))
+        return [
+            (
+                path,
+                [(r["label"], int(r["index"]), float(r["probability"])) for r in of if r["label"]],
+                any(r["error"] for r in of),
+            )
+            for path, group in itertools.groupby(rows, lambda row: row["path"])
+            for of in [list(group)]
+        ]
+    found = json.loads(out) if form == "json" else [json.loads(line) for line in out.splitlines()]
+    return [
+        (
+            entry["path"],
+            [(g["label"], g["index"], g["probability"]) for g in entry.get("predictions", [])],
+            "error" in entry,
+        )
+        for entry in found
+    ]
+
+
+@pytest.mark.usefixtures("guessing")
+def test_formats_say_the_same(run: Command, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / 'a "cut", one.png').write_bytes((photos / "chelsea.png").read_bytes()[:5000])
+    argv = ["predict", photos / "chelsea.png", tmp_path, photos / "coffee.jpg", "--top", "2"]
+    found = {
+        form: entries(run(*argv, "--format", form, status=1)[0], form)
+        for form in ("json", "jsonl", "csv")
+    }
+    assert found["json"] == found["jsonl"] == found["csv"]
+    (first, guesses, failed), (bad, none, why), _ = found["json"]
+    assert (first, failed, bad, none, why) == (
+        str(photos / "chelsea.png"),
+        False,
+        str(tmp_path / 'a "cut", one.png'),
+        [],
+        True,
+    )
+    # The logits that `Guessing` makes: 9 and 8 beside a 7 and 997 zeros.
+    shares = np.exp([9.0, 8.0]) / (np.exp([7.0, 8.0, 9.0]).sum() + 997)
+    assert [guess[:2] for guess in guesses] == [("tiger cat", 282), ("tabby", 281)]
+    assert [guess[2] for guess in guesses] == pytest.approx(shares)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "json"])
+def test_what_was_written_before_an_end_is_whole(
+    run: Command, photos: Path, monkeypatch: pytest.MonkeyPatch, model: cz.Model, form: str
+) -> None:
+    class Stopping(Guessing):
+        batches = 0
+
+        def __call__(self, x: Any) -> Any:
+            self.batches += 1
+            if self.batches > 2:
+                raise KeyboardInterrupt
+            return super().__call__(x)
+
+    monkeypatch.setattr(_commands, "create_model", lambda *_, **__: Stopping(model))
+    argv = ["predict", *[photos / "coffee.jpg"] * (2 * BATCH + 3), "--format", form]
+    out, _ = run(*argv, status=130)
+    found = entries(out, form)
+    assert sum(len(guesses) for _, guesses, _ in found) == 5 * 2 * BATCH
+    assert out.endswith("\n")
+
+
+@pytest.mark.usefixtures("guessing")
+def test_each_entry_is_written_as_soon_as_it_is_known(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+
+    class Pipe(io.StringIO):
+        def flush(self) -> None:
+            flushed.append(self.getvalue().count("\n"))
+
+    monkeypatch.setattr(sys, "stdout", Pipe())
+    assert main(["predict", *[str(photos / "coffee.jpg")] * 3, "--format", "jsonl"]) == 0
+    assert flushed[:3] == [1, 2, 3]
+
+
+def test_predict_with_a_model_of_ones_own(run: Command, photos: Path, tmp_path: Path) -> None:
+    own = cz.create_model("mobilenet_v1_025", num_classes=3, image_size=64, seed=5)
+    own.labels = ["cat", "cup", "no idea"]
+    file = tmp_path / "run" / "best.safetensors"
+    file.parent.mkdir()
+    own.save(file)
+    paths = sorted(photos.iterdir())
+    answers = run.json("predict", "--model", file, photos)
+    for answer, prediction in zip(answers, own.predict(paths), strict=True):
+        guesses = [(g["label"], g["index"], g["probability"]) for g in answer["predictions"]]
+        assert [guess[:2] for guess in guesses] == [guess[:2] for guess in prediction]
+        probabilities = [guess[2] for guess in prediction]
+        assert [guess[2] for guess in guesses] == pytest.approx(probabilities, abs=ROUNDING)
+    assert {guess["label"] for guess in answers[0]["predictions"]} == set(own.labels)
+
+
+def test_what_is_no_model_file_is_said(run: Command, photos: Path, tmp_path: Path) -> None:
+    photo = photos / "coffee.jpg"
+    own = cz.create_model("mobilenet_v1_025", num_classes=3)
+    own.save(tmp_path / "best.safetensors")
+    best = tmp_path / "best.safetensors"
+    assert f"take {best}" in run.error("predict", "--model", tmp_path, photo)
+    missing = tmp_path / "none.safetensors"
+    assert str(missing) in run.error("predict", "--model", missing, photo)
+    message = run.error("predict", "--model", best, "--weights", "default", photo)
+    assert "which holds its own" in message
+    _native.write_safetensors(tmp_path / "weights.safetensors", own.state_dict())
+    message = run.error("predict", "--model", tmp_path / "weights.safetensors", photo)
+    assert "got weights alone" in message
+
+
+@pytest.mark.usefixtures("guessing")
+def test_standard_input_is_one_photograph(
+    run: Command, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def feed(data: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    feed((photos / "coffee.jpg").read_bytes())
+    argv = ["predict", "-", "--save", tmp_path / "p.png"]
+    (answer,) = run.json(*argv)
+    assert answer["path"] == "-"
+    assert answer["predictions"][0]["label"] == "tiger cat"
+    assert (tmp_path / "p.png").exists()
+    feed(b"no photograph")
+    assert "-: expected a JPEG" in run.error("predict", "-")
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "-: standard input is closed" in run.error("predict", "-")
 
 
 @pytest.mark.usefixtures("guessing")

@@ -78,6 +78,7 @@ def things(tmp_path: Path) -> dict[type, Any]:
         model.summary().rows[0],
         model.predict(np.zeros((64, 64, 3), np.uint8)),
         model.predict(np.zeros((64, 64, 3), np.uint8))[0],
+        cz.FailedPrediction(path="x", error=cz.DataError("y")),
         model.load_state_dict(model.state_dict()),
         model.train_step(X, Y, cz.SGD(model, lr=0.1)),
         cz.Mismatch("fc.weight", (3, 4), (3, 5)),

@@ -179,8 +179,24 @@ def test_mobile_blocks_may_start_as_the_identity() -> None:
         ("alexnet", {"norm": "group"}, "`norm` of alexnet: expected a network with batch norms"),
         ("resnet18", {"stem": "tiny"}, "stem|small"),
         ("resnet18", {"activation": "swosh"}, "swosh"),
-        ("resnet18", {"norm": 3}, "the options of resnet18"),
-        ("resnet18", {"zero_init_residual": "yes"}, "the options of resnet18"),
+        ("resnet18", {"norm": 3}, "`norm` of resnet18: expected a name, got 3"),
+        (
+            "resnet18",
+            {"zero_init_residual": "yes"},
+            '`zero_init_residual` of resnet18: expected True or False, got "yes"',
+        ),
+        (
+            "resnet18",
+            {"activation": "swish"},
+            '`activation` of resnet18: expected one of "relu", "relu6", "silu", .*"hard_swish"',
+        ),
+        ("resnet18", {"norm": "layer"}, '`norm` of resnet18: expected .*"group".*"none"'),
+        ("resnet18", {"num_classes": 2.5}, "`num_classes` of resnet18: expected a whole number"),
+        ("resnet18", {"num_classes": -1}, "`num_classes` of resnet18: expected a whole number"),
+        ("resnet18", {"drop_rate": "x"}, '`drop_rate` of resnet18: expected a number, got "x"'),
+        ("resnet18", {"source": "tv"}, '`source` of resnet18: expected "torchvision" or "timm"'),
+        ("resnet18", {"weights": True}, '`weights` of resnet18: expected "default"'),
+        ("resnet18", {"device": 0}, '`device`: expected "cpu", .*, got 0'),
     ],
 )
 def test_what_a_network_cannot_be_is_refused(

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import cnnzoo_command
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -238,10 +240,10 @@ def metadata() -> Message:
 
 
 def test_wheel_holds_the_package_and_nothing_else() -> None:
-    package = {name for name in names() if name.startswith("cnnzoo/")}
-    sources = ROOT / "python" / "cnnzoo"
+    package = {name for name in names() if name.startswith(("cnnzoo/", "cnnzoo_command/"))}
+    sources = ROOT / "python"
     written = {
-        str(Path("cnnzoo") / path.relative_to(sources))
+        str(path.relative_to(sources))
         for path in sources.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so"
     }
@@ -275,7 +277,8 @@ def test_wheel_fits_every_python_from_3_10_on() -> None:
 def test_metadata() -> None:
     facts = metadata()
     assert facts["Name"] == "cnnzoo"
-    assert facts["Version"] == wheel().name.split("-")[1]
+    assert facts["Version"] == wheel().name.split("-")[1] == cnnzoo_command.__version__
+    assert facts["Author"] == "The cnnzoo authors"
     assert facts["License-Expression"] == "MIT OR Apache-2.0"
     assert facts.get_all("License-File") == ["LICENSE-MIT", "LICENSE-APACHE"]
     assert facts["Requires-Python"] == ">=3.10"
@@ -300,7 +303,14 @@ def test_extras_that_errors_and_documents_name_are_there() -> None:
 
 def test_commands_of_the_package_are_there() -> None:
     (text,) = [text for name, text in texts().items() if name.endswith("/entry_points.txt")]
-    assert text.split() == ["[console_scripts]", "cnnzoo=cnnzoo.cli:main"]
+    assert text.split() == ["[console_scripts]", "cnnzoo=cnnzoo_command:main"]
+
+
+def test_the_description_has_no_link_that_a_package_index_cannot_follow() -> None:
+    text = str(metadata().get_payload())
+    assert text.startswith("# cnnzoo")
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
 
 
 def test_licences_are_whole() -> None:

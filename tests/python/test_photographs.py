@@ -132,7 +132,7 @@ def test_top_is_clamped_and_checked(lite0: cz.Model) -> None:
     chelsea = PHOTOS / "chelsea.png"
     assert len(lite0.predict(chelsea, top=1)) == 1
     assert len(lite0.predict(chelsea, top=5000)) == 1000
-    with pytest.raises(cz.ArgumentError, match="`top`: expected at least 1, got 0"):
+    with pytest.raises(cz.ArgumentError, match=r"`top`: expected a whole number of 1 to .*, got 0"):
         lite0.predict(chelsea, top=0)
 
 
@@ -161,7 +161,7 @@ def test_a_foreign_file_is_named(lite0: cz.Model, tmp_path: Path) -> None:
         lite0.predict([PHOTOS / "chelsea.png", path])
 
 
-@pytest.mark.parametrize("photo", [3, None, b"bytes", object()])
+@pytest.mark.parametrize("photo", [3, None, 1.5, object()])
 def test_other_objects_are_refused(lite0: cz.Model, photo: object) -> None:
     with pytest.raises(TypeError, match="a photograph: expected a path"):
         lite0.predict(photo)  # type: ignore[call-overload]

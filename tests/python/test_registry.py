@@ -115,7 +115,7 @@ def test_a_source_that_is_not_there_is_refused() -> None:
         ({"drop_rate": 1.0}, "a rate from 0 to below 1, got 1"),
         ({"drop_rate": float("nan")}, "drop_rate"),
         ({"drop_path_rate": -0.1}, "`drop_path_rate` of resnet18"),
-        ({"drop_rat": 0.1}, r"got {\"drop_rat\": 0.1} \(unknown field `drop_rat`\)$"),
+        ({"drop_rat": 0.1}, "got `drop_rat`; the nearest is drop_rate$"),
     ],
 )
 def test_an_option_out_of_range_is_refused(options: dict[str, float], message: str) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnzoo._text import Out, from_human, human, one_line, shorten, table
+from cnnzoo._text import Out, human, one_line, shorten, table
+from cnnzoo_command.arguments import from_human
 
 # Three digits: the last one is half a unit off at most.
 ROUNDING = 0.005

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
 from cnnzoo._arguments import seed_of
+from cnnzoo._arrays import as_array
 from cnnzoo.errors import DataError, ShapeError
 
 # How the engine of a data set is made: the name of its constructor, or subset or split, and what
@@ -172,7 +173,7 @@ class Arrays(Dataset):
     """
 
     def __init__(self, x: ArrayLike, y: ArrayLike, *, classes: Sequence[str] | None = None) -> None:
-        pixels, labels = np.asarray(x), whole_numbers(y)
+        pixels, labels = as_array(x), whole_numbers(y)
         if pixels.dtype != np.uint8:
             raise TypeError(f"arrays: expected x of uint8, got {pixels.dtype}")
         if pixels.ndim == GREY_RANK:
@@ -211,7 +212,7 @@ def whole_numbers(labels: Any) -> NDArray[np.int64]:
     Raises:
         TypeError: They are no whole numbers.
     """
-    array = np.asarray(labels)
+    array = as_array(labels)
     if array.dtype.kind not in "iu":
         raise TypeError(f"labels: expected whole numbers, got {array.dtype}")
     return array.astype(np.int64)

@@ -1,0 +1,117 @@
+"""What `cnnzoo predict` writes: an entry for each photograph, as soon as it is known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from typing import Any, TypeAlias
+
+from cnnzoo._text import Out, one_line, shorten
+from cnnzoo.prediction import BAR, FailedPrediction, Prediction, bar
+
+Answer: TypeAlias = "Prediction | FailedPrediction"
+
+COLUMNS = ("path", "rank", "label", "index", "probability", "error")
+
+
+class Text:
+    """Label, percentage and bar, for people; of what could not be read stderr tells."""
+
+    def __init__(self, out: Out) -> None:
+        self._out = out
+        self._first = True
+
+    def __enter__(self) -> Text:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        pass
+
+    def write(self, path: str, answer: Answer) -> None:
+        """Write the entry of one photograph."""
+        if isinstance(answer, FailedPrediction):
+            return
+        self._out.print("\n" * (not self._first) + one_line(path), cut=False)
+        self._out.print(_bars(answer, self._out))
+        self._first = False
+
+
+class JsonLines(Text):
+    """A JSON object in each line."""
+
+    def write(self, path: str, answer: Answer) -> None:
+        """Write the entry of one photograph."""
+        self._out.print(_as_json(path, answer), cut=False)
+
+
+class Json(Text):
+    """A JSON list, an entry in each line; it is closed when the work is interrupted, too."""
+
+    def __enter__(self) -> Json:
+        self._out.print("[", cut=False)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # A stream that has failed takes no more.
+        if kind is None or not issubclass(kind, OSError):
+            self._out.print("]", cut=False)
+
+    def write(self, path: str, answer: Answer) -> None:
+        """Write the entry of one photograph."""
+        self._out.print("," * (not self._first) + _as_json(path, answer), cut=False)
+        self._first = False
+
+
+class Csv(Text):
+    """A row for each class under a head; one row for what could not be read."""
+
+    def __enter__(self) -> Csv:
+        self._row(COLUMNS)
+        return self
+
+    def write(self, path: str, answer: Answer) -> None:
+        """Write the entry of one photograph."""
+        if isinstance(answer, FailedPrediction):
+            self._row((path, "", "", "", "", one_line(str(answer.error))))
+            return
+        for rank, guess in enumerate(answer, 1):
+            label, index, probability = guess
+            number = "" if math.isnan(probability) else repr(probability)
+            self._row((path, rank, label, index, number, ""))
+
+    def _row(self, cells: tuple[object, ...]) -> None:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(cells)
+        self._out.print(line.getvalue(), cut=False)
+
+
+FORMATS: dict[str, type[Text]] = {"text": Text, "jsonl": JsonLines, "csv": Csv, "json": Json}
+
+
+def _as_json(path: str, answer: Answer) -> str:
+    entry: dict[str, Any] = {"path": path}
+    if isinstance(answer, FailedPrediction):
+        entry["error"] = str(answer.error)
+    else:
+        entry["predictions"] = [
+            # JSON has no NaN.
+            {**guess._asdict(), "probability": None if math.isnan(guess.probability) else guess[2]}
+            for guess in answer
+        ]
+    return json.dumps(entry, allow_nan=False)
+
+
+def _bars(prediction: Prediction, out: Out) -> str:
+    """Label, percentage and bar; on a narrow terminal the bars give way, then the labels."""
+    columns = out.columns or 10**6
+    longest = max(len(guess.label) for guess in prediction)
+    beside = len("    100.0%  ")
+    labels = max(1, min(longest, columns - beside))
+    width = max(0, min(BAR, columns - beside - labels))
+    return "\n".join(
+        f"  {shorten(guess.label, labels, out.plain):<{labels}}  {guess.probability:6.1%}  "
+        f"{bar(guess.probability, width=width, plain=out.plain)}".rstrip()
+        for guess in prediction
+    )

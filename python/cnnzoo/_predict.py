@@ -1,0 +1,142 @@
+"""Many photographs, a batch at a time: what `Model.predict`, its stream and the command all run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnzoo._arguments import whole
+from cnnzoo._photo import held, path_of
+from cnnzoo.errors import ArgumentError, CnnzooError
+from cnnzoo.prediction import FailedPrediction, Prediction, rank
+
+if TYPE_CHECKING:
+    from cnnzoo.data import Dataset
+    from cnnzoo.model import Model
+
+OnError: TypeAlias = Literal["raise", "skip", "keep"]
+ON_ERROR = ("raise", "skip", "keep")
+
+# Photographs that run through the network together: the fastest number that was measured, see
+# benchmarks/predict.py.
+BATCH = 4
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A photograph, or why it cannot be had."""
+
+    path: str | None
+    photo: Any
+
+
+def predict_many(
+    model: Model,
+    photos: Iterable[Any],
+    *,
+    top: int = 5,
+    batch_size: int = BATCH,
+    on_error: OnError = "raise",
+) -> Iterator[Prediction | FailedPrediction]:
+    """Say what each photograph shows as soon as its batch is done, in their order.
+
+    Args:
+        model: With a classifier.
+        photos: As `Model.predict` takes them, or failures of some that were not found; or a data
+            set. No more than a batch is read ahead.
+        top: How many classes to name.
+        batch_size: How many photographs run through the network together.
+        on_error: What becomes of those that cannot be read, as for `Model.predict`.
+
+    Raises:
+        ArgumentError: An option has no meaning, or the model no classifier.
+        ShapeError: The network takes no photographs.
+    """
+    if model.num_classes == 0:
+        raise ArgumentError(f"{model.name} has no classifier (num_classes=0) to predict with")
+    top, batch_size = whole("`top`", top, least=1), whole("`batch_size`", batch_size, least=1)
+    if on_error not in ON_ERROR:
+        known = ", ".join(f'"{choice}"' for choice in ON_ERROR)
+        raise ArgumentError(f"`on_error`: expected one of {known}, got {on_error!r}")
+    model.preprocess.check_channels()
+    return _answers(model, _items(photos), top, batch_size, on_error)
+
+
+def _answers(
+    model: Model, items: Iterator[_Item], top: int, batch_size: int, on_error: OnError
+) -> Iterator[Prediction | FailedPrediction]:
+    while batch := list(islice(items, batch_size)):
+        prepared = _prepare(model, batch)
+        if on_error == "raise":
+            for image in prepared:
+                if isinstance(image, Exception):
+                    raise image
+        images = [image for image in prepared if not isinstance(image, Exception)]
+        ranked = iter(
+            rank(*model._classify(np.concatenate(images)), top, model.task) if images else ()
+        )
+        for item, image in zip(batch, prepared, strict=True):
+            if not isinstance(image, Exception):
+                yield Prediction(next(ranked), path=item.path)
+            elif on_error == "keep":
+                yield FailedPrediction(path=item.path, error=image)
+
+
+def _prepare(model: Model, batch: list[_Item]) -> list[NDArray[np.float32] | Exception]:
+    prepare = partial(_prepare_one, model)
+    if len(batch) == 1:
+        return [prepare(batch[0])]
+    from concurrent.futures import ThreadPoolExecutor
+
+    # Decoding and resizing run without the GIL.
+    with ThreadPoolExecutor(max_workers=min(len(batch), os.cpu_count() or 1)) as pool:
+        return list(pool.map(prepare, batch))
+
+
+def _prepare_one(model: Model, item: _Item) -> NDArray[np.float32] | Exception:
+    try:
+        photo = item.photo
+        if isinstance(photo, _Sample):
+            photo = photo.read()
+        return photo if isinstance(photo, Exception) else model.preprocess(photo)
+    except (CnnzooError, TypeError) as error:
+        return error
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A photograph of a data set, which is read where it is decoded."""
+
+    dataset: Dataset
+    index: int
+
+    def read(self) -> NDArray[np.uint8]:
+        return self.dataset._engine.read(self.index)
+
+
+def _items(photos: Iterable[Any]) -> Iterator[_Item]:
+    if (dataset := _as_dataset(photos)) is not None:
+        for index in range(len(dataset)):
+            yield _Item(dataset.name(index), _Sample(dataset, index))
+        return
+    for photo in photos:
+        if isinstance(photo, FailedPrediction):
+            yield _Item(photo.path, photo.error)
+            continue
+        try:
+            yield _Item(path_of(photo), held(photo))
+        except CnnzooError as error:
+            yield _Item(path_of(photo), error)
+
+
+def _as_dataset(photos: Iterable[Any]) -> Dataset | None:
+    from cnnzoo.data import Dataset
+
+    return photos if isinstance(photos, Dataset) else None

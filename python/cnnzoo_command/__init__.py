@@ -1,0 +1,68 @@
+"""How the command `cnnzoo` begins: with nothing loaded that `--help` and `--version` do not need.
+
+A package of its own, since importing any part of `cnnzoo` loads libtorch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+__version__ = "0.1.0"
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments after the command's name; the process's own if not given.
+
+    Returns:
+        The exit status: 0 when all went well, 1 after an error that is one line on stderr, 2 for
+        arguments that make no sense, 130 after Ctrl-C, 141 when nobody reads the output any more.
+    """
+    from cnnzoo_command.arguments import parser
+
+    whole = parser()
+    try:
+        args = whole.parse_args(argv)
+    except SystemExit as finished:  # after --help, --version or a wrong argument
+        return _written(finished.code if isinstance(finished.code, int) else 1)
+    if args.command is None:
+        whole.print_help(sys.stderr)
+        return 2
+    try:
+        from cnnzoo.cli import run
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except ImportError as error:
+        print(f"cnnzoo: {error}", file=sys.stderr)
+        return 1
+    return run(args)
+
+
+def _written(status: int) -> int:
+    """The status, once everything is written: at exit, a reader who has gone is a traceback."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        discard(sys.stdout)
+        return BROKEN_PIPE if isinstance(error, BrokenPipeError) else 1
+    return status
+
+
+def discard(stream: Any) -> None:
+    """Let what is still buffered go nowhere, so that Python's own flush at exit is silent."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # a stream without a file, as tests have
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)

@@ -1,0 +1,186 @@
+"""The arguments of the command `cnnzoo`."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import Any
+
+from cnnzoo_command import __version__
+
+# Whose definitions of networks there are.
+SOURCES = "torchvision, timm, keras, paper"
+
+STATUSES = """exit status:
+  0    all went well
+  1    something failed, of which stderr has a line: a photograph that cannot be read, no such
+       model; or `list` found nothing
+  2    the arguments make no sense
+  130  Ctrl-C
+  141  nobody reads the output any more"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Everything that the command takes."""
+    whole = argparse.ArgumentParser(
+        prog="cnnzoo",
+        description="The classic image-classification networks: find them, read about them, "
+        "classify photographs with them.",
+        epilog="`cnnzoo COMMAND --help` says more about a command.\n\n" + STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    whole.add_argument("--version", action="version", version=f"cnnzoo {__version__}")
+    whole.set_defaults(command=None)
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND")
+
+    command = _add(
+        commands,
+        "list",
+        "list models with their size and cost",
+        """
+        cnnzoo list                        everything
+        cnnzoo list resnet                 names with "resnet" in them
+        cnnzoo list 'efficientnet_b?'      names that match a pattern
+        cnnzoo list --max-params 10M       at most ten million parameters
+        cnnzoo list --source keras         models that Keras has too
+        cnnzoo list --weights --json       models with trained weights, for a program
+        """,
+    )
+    command.add_argument(
+        "pattern",
+        nargs="?",
+        metavar="PATTERN",
+        help="a part of the name; or, with * ? or [...], what the whole name looks like",
+    )
+    command.add_argument("--family", metavar="F", help="only this family: ResNet, ResNeXt, ...")
+    command.add_argument("--source", metavar="S", help=f"only models of this source: {SOURCES}")
+    command.add_argument("--weights", action="store_true", help="only models with trained weights")
+    command.add_argument(
+        "--max-params", type=_amount, metavar="N", help="at most N parameters: 30M"
+    )
+    command.add_argument(
+        "--max-macs", type=_amount, metavar="N", help="at most N multiply-adds for an image: 5G"
+    )
+    command.add_argument("--json", action="store_true", help="all facts, as a JSON list")
+
+    command = _add(
+        commands,
+        "info",
+        "say what is known about a model",
+        """
+        cnnzoo info resnet50
+        cnnzoo info efficientnet_v2_s --layers
+        """,
+    )
+    command.add_argument("model", metavar="MODEL", help="a name that `cnnzoo list` prints")
+    command.add_argument("--source", metavar="S", help=f"whose definition: {SOURCES}")
+    command.add_argument(
+        "--layers", action="store_true", help="also every layer: shape, parameters, multiply-adds"
+    )
+    command.add_argument("--json", action="store_true", help="as a JSON object")
+
+    command = _add(
+        commands,
+        "predict",
+        "say what photographs show",
+        """
+        cnnzoo predict cat.jpg
+        cnnzoo predict holiday/ --top 3 --format csv > holiday.csv
+        cnnzoo predict cat.jpg dog.png --save picture.png
+        cnnzoo predict --model run/best.safetensors daisy.jpg
+        curl -s https://example.com/cat.jpg | cnnzoo predict - --format jsonl
+        """,
+    )
+    command.add_argument(
+        "photos",
+        nargs="+",
+        metavar="PHOTO",
+        help="a JPEG, PNG or WebP file, a folder with such files in it or below, or - for the "
+        "bytes of one on standard input",
+    )
+    command.add_argument(
+        "--model",
+        default="tf_efficientnet_lite0",
+        metavar="M",
+        help="a name that `cnnzoo list` prints, or a file that `Model.save` wrote or a training "
+        "run as its best, with its weights, labels and preprocessing (default: %(default)s)",
+    )
+    command.add_argument(
+        "--weights",
+        metavar="W",
+        help="of a network named by --model: a tag of `cnnzoo info M`, a .safetensors or .pth "
+        "file, or `default`, the best published ones, which are taken if nothing is said",
+    )
+    command.add_argument(
+        "--top", type=_count, default=5, metavar="N", help="how many classes (default: %(default)s)"
+    )
+    command.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda or cuda:N")
+    command.add_argument(
+        "--save",
+        metavar="PICTURE",
+        help="draw the photographs beside their bars into this .png, .jpg or .webp file",
+    )
+    command.add_argument(
+        "--format",
+        choices=("text", "jsonl", "csv", "json"),
+        default="text",
+        help="text for people (default); jsonl, an object in each line; csv, a row for each class; "
+        "json, a list. Each photograph is written as soon as it is known, and one that cannot be "
+        "read has an entry with its error",
+    )
+    command.add_argument(
+        "--json",
+        action="store_const",
+        dest="format",
+        const="json",
+        help="the same as --format json",
+    )
+    return whole
+
+
+def _add(
+    commands: Any,
+    name: str,
+    summary: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog="examples:\n" + textwrap.indent(textwrap.dedent(examples).strip(), "  "),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=name)
+    return parser
+
+
+def _amount(text: str) -> float:
+    try:
+        return from_human(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number such as 30M, 5G or 2e6, got '{text}'"
+        ) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 up, got '{text}'")
+    return int(text)
+
+
+def from_human(text: str) -> float:
+    """The number that `25.6M` means, also `5e9` or `30_000_000`.
+
+    Raises:
+        ValueError: It is no positive number.
+    """
+    units = {"K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
+    unit = units.get(text[-1:].upper(), 1.0)
+    number = float(text[:-1] if unit > 1 else text) * unit
+    if not 0 <= number < float("inf"):
+        raise ValueError(text)
+    return number
