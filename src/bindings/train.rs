@@ -245,13 +245,10 @@ fn train_step(
     let targets = shown.targets()?;
     let precision = Precision::parse(precision)?;
     let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
-    let (known, function) = match loss.cast::<Loss>() {
-        Ok(known) => (Some(known.get()), None),
-        Err(_) => {
-            let function = loss.clone().unbind();
-            (None, Some(Function { function, raised: Mutex::default() }))
-        }
-    };
+    let known = loss.cast::<Loss>().ok().map(Bound::get);
+    let function = known
+        .is_none()
+        .then(|| Function { function: loss.clone().unbind(), raised: Mutex::default() });
     let ask = function.as_ref().map(|function| {
         |logits| {
             // The function may not wait for a model that waits for the function.

@@ -68,6 +68,7 @@ def things(tmp_path: Path) -> dict[type, Any]:
     data, tools = cz.data, cz.transforms
     shares = np.eye(4, 3, dtype=np.float32)
     shown = metrics.evaluate(model, [(X, shares)], loss=cz.BinaryCrossEntropy())
+    assert isinstance(shown, metrics.MultiLabelMetrics)
     trained, folder = trainer(model), data.ImageFolder(root)
     loader = data.Loader(arrays(), batch_size=2, seed=4)
     made: list[Any] = [
