@@ -27,7 +27,7 @@ CARGO_ENV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" PATH="$(CURDIR)/$(BIN):$$PATH" PYO3
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
-.PHONY: help demo test test-slow check bench bench-training docs parity wheel install clean distclean \
+.PHONY: help demo test test-slow fuzz sanitize check bench bench-training docs parity wheel install clean distclean \
 	tools python-matches libpython test-rust test-python format lint types stub licences
 
 help: ## list the targets
@@ -41,6 +41,23 @@ test: test-rust test-python ## set up everything and run the tests
 
 test-slow: PYTEST_MARKS := -m "slow or not slow"
 test-slow: test-rust test-python ## the same, with every variant, however large
+
+# A minute for each reader, unless SECONDS says otherwise.
+fuzz: SECONDS := 60
+fuzz: install $(VENV)/.test ## read mutated files of every kind, in child processes with limits
+	CNNZOO_FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest tests/python/fuzz -m "slow or not slow"
+
+# Without torch, whose libraries valgrind would look at too; in a folder of its own, since the wheel is built otherwise.
+# What valgrind reports of glibc's own string functions is none of ours; there is none so far.
+sanitize: install $(VENV)/.test | libpython ## run the decoders under valgrind
+	@command -v valgrind > /dev/null || { echo "install valgrind" >&2; exit 1; }
+	rm -rf target/seeds
+	PYTHONPATH=tests/python $(BIN)/python tests/python/fuzz/photographs.py target/seeds
+	library="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')"; \
+	CNNZOO_SEEDS="$(CURDIR)/target/seeds" $(CARGO_ENV) LD_LIBRARY_PATH="$$library" \
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind --error-exitcode=9 --quiet" \
+	cargo test --locked --no-default-features --target x86_64-unknown-linux-gnu --target-dir target/sanitize \
+		--config 'profile.dev.package."*".opt-level=2' --test decoders
 
 check: format lint types stub licences ## format, lint, types, stub, licences
 

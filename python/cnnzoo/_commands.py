@@ -182,7 +182,7 @@ def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
     if drawn:
         from cnnzoo.picture import draw_predictions, save
 
-        save(draw_predictions(drawn), args.save)
+        save(draw_predictions(drawn, orientation=model.preprocess.orientation), args.save)
     return 0 if failures == 0 else 1
 
 

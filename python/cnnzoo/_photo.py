@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo import _native
 from cnnzoo._arrays import as_array, is_tensor
-from cnnzoo.errors import DataError, PhotoFileError
+from cnnzoo.errors import ArgumentError, CnnzooError, DataError, PhotoFileError
+
+# The entry of EXIF data that says how a camera was held.
+ORIENTATION = 0x0112
+# Of a picture in 16 bits.
+MOST_OF_16_BITS = 0xFFFF
 
 # No photograph's file is larger; the decoder says so of files that it opens itself.
 MOST_BYTES = 1 << 30
@@ -46,6 +53,7 @@ Photo: TypeAlias = (
     | memoryview
     | OpenFile
     | NDArray[np.uint8]
+    | NDArray[np.uint16]
     | PillowImage
 )
 
@@ -82,10 +90,16 @@ def held(photo: Any) -> Any:
     return photo
 
 
-def source(photo: Any) -> str | bytes | Contents | NDArray[np.uint8]:
+def source(photo: Any, *, orientation: bool) -> str | bytes | Contents | NDArray[Any]:
     """What the decoder takes: a path, bytes or an array.
 
+    Pillow's images are turned upright from their EXIF data if `orientation` says so. Its modes I;16
+    and I are taken as 16 bits, of which the high byte counts, as in files; `convert("RGB")` would
+    make nearly all of them white.
+
     Raises:
+        ArgumentError: A Pillow image of mode I has values outside 16 bits, or the mode is F, whose
+            values have no known range.
         DataError: An open file or a Pillow image cannot be read.
         TypeError: It is no photograph.
     """
@@ -100,7 +114,10 @@ def source(photo: Any) -> str | bytes | Contents | NDArray[np.uint8]:
         return as_array(photo)
     if isinstance(photo, PillowImage):
         try:
-            return np.asarray(photo.convert("RGB"))
+            pixels = _pixels(photo)
+            return upright(pixels, _orientation(photo)) if orientation else pixels
+        except CnnzooError:
+            raise
         except (OSError, ValueError, SyntaxError) as error:
             where = path_of(photo) or "a Pillow image"
             raise DataError(f"{where}: expected a sound picture, got: {error}") from error
@@ -108,6 +125,62 @@ def source(photo: Any) -> str | bytes | Contents | NDArray[np.uint8]:
         "a photograph: expected a path, bytes, an open file, a uint8 array (H, W, 3) or a Pillow "
         f"image, got {type(photo).__name__}"
     )
+
+
+def decoded(photo: Any, *, orientation: bool) -> NDArray[Any]:
+    """The pixels of a photograph, whether in a file or in memory.
+
+    Raises:
+        DataError: The file does not decode.
+        ArgumentError: As for `source`.
+        TypeError: Likewise.
+    """
+    found = source(photo, orientation=orientation)
+    if isinstance(found, np.ndarray):
+        return found
+    return _native.decode_photo(found, orientation=orientation)
+
+
+def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn and mirror pixels (H, W, ...) by an EXIF orientation; all but 2 to 8 leave them."""
+    turns: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+        2: lambda pixels: pixels[:, ::-1],
+        3: lambda pixels: pixels[::-1, ::-1],
+        4: lambda pixels: pixels[::-1],
+        5: lambda pixels: pixels.swapaxes(0, 1),
+        6: lambda pixels: np.rot90(pixels, -1),
+        7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+        8: lambda pixels: np.rot90(pixels, 1),
+    }
+    turn = turns.get(orientation)
+    return pixels if turn is None else turn(pixels)
+
+
+def _pixels(photo: PillowImage) -> NDArray[np.uint8]:
+    mode = str(getattr(photo, "mode", ""))
+    if mode == "F":
+        raise ArgumentError(
+            "a photograph: expected a Pillow image of whole numbers, got mode F; "
+            "scale it to 0 to 255 and convert it to L"
+        )
+    if mode != "I" and not mode.startswith("I;16"):
+        return np.asarray(photo.convert("RGB"))
+    values = np.asarray(photo)
+    if mode == "I" and not 0 <= values.min() <= values.max() <= MOST_OF_16_BITS:
+        raise ArgumentError(
+            "a photograph: expected a Pillow image of mode I with values of 0 to "
+            f"{MOST_OF_16_BITS}, got {values.min()} to {values.max()}"
+        )
+    return (values >> 8).astype(np.uint8)
+
+
+def _orientation(photo: PillowImage) -> int:
+    """None is 1. Pillow fails in many ways on EXIF data that is damaged, which has none."""
+    try:
+        # After the pixels: of a TIFF file Pillow turns them itself, and forgets the entry then.
+        return int(photo.getexif().get(ORIENTATION, 1))  # type: ignore[attr-defined]
+    except Exception:
+        return 1
 
 
 def _reads(value: object) -> bool:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cnnzoo import _native
 from cnnzoo._arguments import SEEDS, whole
 from cnnzoo._copying import Value
-from cnnzoo._photo import Photo, source
+from cnnzoo._photo import Photo, decoded, source
 from cnnzoo.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ class Transform(Value):
                 object.__setattr__(self, option.name, tuple(value))
         _ = self._engine  # which checks the values
 
+    @property
+    def orientation(self) -> bool:
+        """Whether photographs are turned upright from their EXIF data first."""
+        return True
+
     def _options(self) -> dict[str, Any]:
         """The options as the engine takes them."""
         raise NotImplementedError
@@ -69,8 +74,9 @@ class Transform(Value):
         """Transform one photograph.
 
         Args:
-            image: A path, the bytes of a file or an open file (JPEG, PNG or WebP), a uint8 array
-                (H, W, 3), (H, W) or (H, W, 4), or a Pillow image.
+            image: A path, the bytes of a file or an open file (JPEG, PNG, WebP, GIF, BMP, TIFF or
+                PNM), a uint8 array (H, W, 3), (H, W) or (H, W, 4), or a Pillow image; also uint16,
+                and Pillow's modes I;16 and I, of which the high byte counts.
             seed: Of the run.
             epoch: Of the run, from 0.
             index: Of the photograph in its data set. What is drawn follows from these three.
@@ -82,13 +88,13 @@ class Transform(Value):
             ArgumentError: The photograph is smaller than a part that is to be cut out.
             DataError: A file does not decode; it names the path.
             ShapeError: An array is no image.
-            TypeError: An array is not of uint8, or an object is no photograph.
+            TypeError: An array is neither of uint8 nor uint16, or an object is no photograph.
         """
         key = [count(name, n) for name, n in (("seed", seed), ("epoch", epoch), ("index", index))]
-        photo = source(image)
-        if isinstance(photo, np.ndarray):
-            return self._engine.apply_array(photo, *key)
-        return self._engine.apply_file(photo, *key)
+        found = source(image, orientation=self.orientation)
+        if isinstance(found, np.ndarray):
+            return self._engine.apply_array(found, *key)
+        return self._engine.apply_file(found, *key, orientation=self.orientation)
 
     def operations(
         self, height: int, width: int, *, seed: int = 0, epoch: int = 0, index: int = 0
@@ -128,8 +134,7 @@ class Transform(Value):
         """
         if not 1 <= count <= MOST_TILES:
             raise ArgumentError(f"preview: count: expected 1 to {MOST_TILES}, got {count}")
-        found = source(image)
-        photo = found if isinstance(found, np.ndarray) else _native.decode_photo(found)
+        photo = decoded(image, orientation=self.orientation)
         tiles = [self(photo, seed=seed, epoch=epoch, index=index) for index in range(count)]
         return Preview(pixels=_grid([_bytes(tile, self._flat()) for tile in tiles]), count=count)
 
@@ -152,12 +157,28 @@ class Compose(Transform):
         channels: Of photographs at the start: 3, or 1, grey. Others are converted as Pillow does.
             If none: as many as `Normalize` has numbers for, unless `Grayscale` stands before it;
             else 3.
+        orientation: Whether photographs are turned upright from their EXIF data first, as a viewer
+            shows them: those in files, in data sets and Pillow's images. torchvision does not turn
+            them; with False neither does this. If none, as the steps: all turn, but another
+            `Compose` may say that it does not.
     """
 
     steps: tuple[Transform, ...]
     channels: int | None = field(default=None, kw_only=True)
+    orientation: bool = field(default=True, kw_only=True)
 
-    def __init__(self, steps: Iterable[Transform], *, channels: int | None = None) -> None:
+    def __init__(
+        self,
+        steps: Iterable[Transform],
+        *,
+        channels: int | None = None,
+        orientation: bool | None = None,
+    ) -> None:
+        if orientation is not None and not isinstance(orientation, bool):
+            raise ArgumentError(
+                f"Compose: orientation: expected True, False or None, got {orientation!r}"
+            )
+        steps = list(steps)
         flat: list[Transform] = []
         for step in steps:
             if not isinstance(step, Transform):
@@ -165,6 +186,9 @@ class Compose(Transform):
             flat.extend(step._flat())
         object.__setattr__(self, "steps", tuple(flat))
         object.__setattr__(self, "channels", channels)
+        if orientation is None:
+            orientation = all(step.orientation for step in steps)
+        object.__setattr__(self, "orientation", orientation)
         _ = self._engine  # which checks the order
 
     def _flat(self) -> tuple[Transform, ...]:
@@ -181,7 +205,8 @@ class Compose(Transform):
         lines = "".join(f"    {step!r},\n" for step in self.steps)
         steps = f"[\n{lines}]" if lines else "[]"
         channels = "" if self.channels is None else f", channels={self.channels}"
-        return f"Compose({steps}{channels})"
+        orientation = "" if self.orientation else ", orientation=False"
+        return f"Compose({steps}{channels}{orientation})"
 
 
 @dataclass(frozen=True, repr=False, eq=False)

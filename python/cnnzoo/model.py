@@ -330,9 +330,9 @@ class Model:
         """Say what photographs show.
 
         Args:
-            image: A path, the bytes of a file or an open file (JPEG, PNG or WebP), a uint8 array
-                (H, W, 3) or a Pillow image; or any iterable of these; or a data set, whose labels
-                are not looked at.
+            image: A path, the bytes of a file, an open file, a uint8 array (H, W, 3) or a Pillow
+                image, as `preprocess` takes them; or any iterable of these; or a data set, whose
+                labels are not looked at.
             top: How many classes to name; where the model's `task` is `"multi_label"`, also
                 every further one whose probability, a sigmoid, is at least 0.5.
             stream: Yield predictions one by one, while photographs are read batch by batch.

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo import _native
-from cnnzoo._photo import Contents, Photo, source
+from cnnzoo._photo import Contents, Photo, decoded
 from cnnzoo._text import one_line
 from cnnzoo.errors import ArgumentError, MissingPackageError, PhotoFileError, ShapeError
 from cnnzoo.prediction import Guess, Prediction
@@ -58,15 +57,18 @@ FIRST_BAR = "#3a6ea5"
 OTHER_BARS = "#a9c3dd"
 
 
-def draw_predictions(photos: Sequence[tuple[str, Photo | Contents, Prediction]]) -> Image:
+def draw_predictions(
+    photos: Sequence[tuple[str, Photo | Contents, Prediction]], *, orientation: bool = True
+) -> Image:
     """Draw each photograph beside its bars.
 
-    The photographs are drawn as the network sees them: without the turn that a camera notes in
-    EXIF, without transparency. A bar of full width is a probability of 1.
+    The photographs are drawn as the network sees them: turned upright by what a camera notes in
+    EXIF, and without transparency. A bar of full width is a probability of 1.
 
     Args:
         photos: A title, the photograph as `Model.predict` takes it (an open file is read from where
             it stands), and what that says about it, for each.
+        orientation: As the model's `preprocess` says; with False nothing is turned.
 
     Returns:
         A Pillow image in RGB, two pixels to the point; in Jupyter it shows itself.
@@ -80,7 +82,7 @@ def draw_predictions(photos: Sequence[tuple[str, Photo | Contents, Prediction]])
     """
     _check_count(len(photos))
     pillow = _pillow()
-    cards = [_Card(*photo) for photo in photos]
+    cards = [_Card(*photo, orientation=orientation) for photo in photos]
     columns = math.ceil(math.sqrt(len(cards) / 3))
     rows = [cards[start : start + columns] for start in range(0, len(cards), columns)]
     heights = [max(card.height for card in row) for row in rows]
@@ -138,9 +140,11 @@ def save(picture: Image, file: str | os.PathLike[str]) -> None:
 class _Card:
     """One photograph and its panel."""
 
-    def __init__(self, title: str, photo: Photo | Contents, prediction: Prediction) -> None:
+    def __init__(
+        self, title: str, photo: Photo | Contents, prediction: Prediction, *, orientation: bool
+    ) -> None:
         self._title = one_line(title)
-        self._photo = _fit(photo)
+        self._photo = _fit(photo, orientation=orientation)
         self._bars = prediction[:MOST_BARS]
         self._rest = prediction[MOST_BARS:]
         rows = len(self._bars) * ROW - (ROW - TEXT - BAR - 6)
@@ -183,15 +187,11 @@ class _Card:
             paper.paste(FIRST_BAR if first else OTHER_BARS, (left, top), mask)
 
 
-def _fit(photo: Photo | Contents) -> Image:
+def _fit(photo: Photo | Contents, *, orientation: bool) -> Image:
     """The photograph in RGB, as large as its place allows."""
     pillow = _pillow()
-    found = source(photo)
-    image: Image
-    if isinstance(found, np.ndarray):
-        image = pillow.fromarray(_image_array(found)).convert("RGB")
-    else:
-        image = pillow.fromarray(_native.decode_photo(found))
+    pixels = _image_array(decoded(photo, orientation=orientation))
+    image: Image = pillow.fromarray(pixels).convert("RGB")
     factor = min(_px(PHOTO[0]) / image.width, _px(PHOTO[1]) / image.height, LARGEST_PIXEL)
     size = (max(1, round(factor * image.width)), max(1, round(factor * image.height)))
     if factor > LARGEST_PIXEL / 2:
@@ -200,6 +200,8 @@ def _fit(photo: Photo | Contents) -> Image:
 
 
 def _image_array(photo: NDArray[Any]) -> NDArray[np.uint8]:
+    if photo.dtype.kind == "u" and photo.dtype.itemsize == 2:  # noqa: PLR2004
+        photo = (photo >> 8).astype(np.uint8)
     if photo.dtype != np.uint8:
         raise TypeError(f"a photograph: expected an array of uint8, got {photo.dtype}")
     rank = photo.ndim

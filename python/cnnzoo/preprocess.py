@@ -39,6 +39,9 @@ class Preprocess(Value):
         interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
         mean: Of red, green and blue, between 0 and 1; or of grey.
         std: Of as many.
+        orientation: Whether photographs are turned upright from their EXIF data first, as a viewer
+            shows them: those in files, in data sets and Pillow's images. torchvision does not turn
+            them; with False neither does this.
     """
 
     resize: int
@@ -46,12 +49,17 @@ class Preprocess(Value):
     interpolation: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    orientation: bool = True
 
     def __post_init__(self) -> None:
         if not self.mean or len(self.mean) != len(self.std):
             raise ArgumentError(
                 "preprocess: mean and std: expected as many numbers of each as channels, "
                 f"got {len(self.mean)} and {len(self.std)}"
+            )
+        if not isinstance(self.orientation, bool):
+            raise ArgumentError(
+                f"preprocess: orientation: expected True or False, got {self.orientation!r}"
             )
         _ = self._engine  # which checks the values
 
@@ -84,8 +92,10 @@ class Preprocess(Value):
         """Prepare photographs.
 
         Args:
-            images: A path, the bytes of a file or an open file (JPEG, PNG or WebP), a uint8 array
-                (H, W, 3), (H, W) or (H, W, 4), a Pillow image, or a list of these.
+            images: A path, the bytes of a file or an open file (JPEG, PNG, WebP, GIF, BMP, TIFF or
+                PNM), a uint8 array (H, W, 3), (H, W) or (H, W, 4), a Pillow image, or a list of
+                these. Of uint16 arrays and of Pillow's modes I;16 and I the high byte counts, as of
+                files in 16 bits.
 
         Returns:
             float32 of shape (N, C, crop, crop), N = 1 for a single photograph, C = 3, or 1 in grey.
@@ -93,7 +103,7 @@ class Preprocess(Value):
         Raises:
             DataError: A file does not decode; it names the path.
             ShapeError: An array is no image, or the network takes neither 1 nor 3 channels.
-            TypeError: An array is not of uint8, or an object is no photograph.
+            TypeError: An array is neither of uint8 nor uint16, or an object is no photograph.
         """
         self.check_channels()
         photos: list[Any] = [images]
@@ -124,10 +134,10 @@ class Preprocess(Value):
 
     def _one(self, photo: Any) -> NDArray[np.float32]:
         grey = len(self.mean) == GREY
-        found = source(photo)
+        found = source(photo, orientation=self.orientation)
         if isinstance(found, np.ndarray):
             return self._engine.apply_array(found, grey=grey)
-        return self._engine.apply_file(found, grey=grey)
+        return self._engine.apply_file(found, orientation=self.orientation, grey=grey)
 
 
 def _of_colours(numbers: tuple[float, ...]) -> tuple[float, float, float]:

@@ -8,11 +8,12 @@ use numpy::{PyArray1, PyArray3, PyReadonlyArray1, PyReadonlyArray4};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::errors::detached;
+use super::errors::{detached, interruptible};
 use super::photo::to_array;
 use crate::data;
 use crate::data::dataset::{Arrays, Files, Labels, Size, Subset, cifar, idx, image_folder, split};
 use crate::data::list::SUFFIXES;
+use crate::data::memory::room;
 use crate::error::{Error, Result};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -24,7 +25,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// The photographs below a folder, and an exception for each folder that cannot be read.
 #[pyfunction]
 fn list_photos(py: Python<'_>, folder: PathBuf) -> PyResult<(Vec<OsString>, Vec<PyErr>)> {
-    let listing = detached(py, || Ok(data::list_photos(&folder)))?;
+    let listing = interruptible(py, move || Ok(data::list_photos(&folder)))?;
     let photos = listing.photos.into_iter().map(PathBuf::into_os_string).collect();
     Ok((photos, listing.unreadable.into_iter().map(PyErr::from).collect()))
 }
@@ -38,7 +39,7 @@ pub(super) struct Dataset(pub(super) Arc<dyn data::Dataset>);
 impl Dataset {
     #[staticmethod]
     fn image_folder(py: Python<'_>, root: PathBuf, allow_empty: bool) -> PyResult<Self> {
-        detached(py, || image_folder(&root, allow_empty)).map(Self::new)
+        interruptible(py, move || image_folder(&root, allow_empty)).map(Self::new)
     }
 
     #[staticmethod]
@@ -61,15 +62,17 @@ impl Dataset {
         labels: PyReadonlyArray1<'_, i64>,
         classes: Option<Vec<String>>,
     ) -> PyResult<Self> {
-        let labels = indices(&labels, name)?;
         let view = pixels.as_array();
         let (_, height, width, channels) = view.dim();
         let size = Size { height, width, channels };
+        // An array may repeat a few bytes of memory as often as it likes.
+        let mut pixels = room(view.len()).map_err(|shortage| shortage.at(name))?;
+        let labels = indices(&labels, name)?;
         detached(py, || {
-            let pixels = match view.as_slice() {
-                Some(bytes) => bytes.to_vec(),
-                None => view.iter().copied().collect(),
-            };
+            match view.as_slice() {
+                Some(bytes) => pixels.extend_from_slice(bytes),
+                None => pixels.extend(view.iter().copied()),
+            }
             Arrays::new(name, size, pixels, labels, classes)
         })
         .map(Self::new)
@@ -82,7 +85,7 @@ impl Dataset {
         labels: PathBuf,
         classes: Option<Vec<String>>,
     ) -> PyResult<Self> {
-        detached(py, || idx(&images, &labels, classes)).map(Self::new)
+        interruptible(py, move || idx(&images, &labels, classes)).map(Self::new)
     }
 
     /// `labels` is only, coarse or fine.
@@ -93,7 +96,7 @@ impl Dataset {
             "fine" => Labels::Fine,
             _ => Labels::Only,
         };
-        detached(py, || cifar(&files, labels, &names)).map(Self::new)
+        interruptible(py, move || cifar(&files, labels, &names)).map(Self::new)
     }
 
     fn subset(&self, indices: Vec<usize>) -> PyResult<Self> {
@@ -105,9 +108,15 @@ impl Dataset {
         Ok((Self::new(first), Self::new(second)))
     }
 
-    fn read<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyArray3<u8>>> {
+    #[pyo3(signature = (index, *, orientation = true))]
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        index: usize,
+        orientation: bool,
+    ) -> PyResult<Bound<'py, PyArray3<u8>>> {
         self.check(index)?;
-        to_array(py, detached(py, || self.0.read(index))?)
+        to_array(py, detached(py, || self.0.read(index, orientation))?)
     }
 
     fn label(&self, index: usize) -> PyResult<usize> {
@@ -163,5 +172,10 @@ fn indices(numbers: &PyReadonlyArray1<'_, i64>, at: &str) -> Result<Vec<usize>> 
             got: number.to_string(),
         })
     };
-    numbers.as_array().iter().map(index).collect()
+    let numbers = numbers.as_array();
+    let mut found = room(numbers.len()).map_err(|shortage| shortage.at(at))?;
+    for number in numbers {
+        found.push(index(number)?);
+    }
+    Ok(found)
 }

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -119,6 +122,10 @@ pub(super) fn detached<T: Send>(
     let running = Running::begin(py)?;
     let outcome = py.detach(|| catch_unwind(AssertUnwindSafe(|| with_pools(work))));
     drop(running);
+    settled(outcome)
+}
+
+fn settled<T>(outcome: thread::Result<io::Result<Result<T>>>) -> PyResult<T> {
     match outcome {
         Ok(Ok(result)) => Ok(result?),
         Ok(Err(error)) => Err(Error::OutOfMemory {
@@ -133,6 +140,37 @@ pub(super) fn detached<T: Send>(
                 .unwrap_or("a panic")
                 .to_owned();
             Err(Error::Defect { at: "without the GIL".into(), message }.into())
+        }
+    }
+}
+
+/// How long Ctrl-C waits.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The same for what may read for a long time: Ctrl-C ends it, however long a disk or a server does not answer. The work
+/// is in a thread of its own, which is left to itself then.
+pub(super) fn interruptible<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> PyResult<T> {
+    let (sender, mut receiver) = sync_channel(1);
+    let work = move || {
+        // Nobody listens any more after Ctrl-C.
+        let _ = sender.send(catch_unwind(AssertUnwindSafe(|| Ok(work()))));
+    };
+    thread::Builder::new().name("cnnzoo-reader".into()).spawn(work).map_err(|error| {
+        let (at, expected) = ("reading".into(), "a thread to read in".into());
+        Error::Argument { at, expected, got: error.to_string() }
+    })?;
+    loop {
+        let receiver = &mut receiver;
+        match py.detach(move || receiver.recv_timeout(PATIENCE)) {
+            Ok(outcome) => return settled(outcome),
+            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                let (at, message) = ("reading".into(), "its thread has ended".into());
+                return Err(Error::Defect { at, message }.into());
+            }
         }
     }
 }

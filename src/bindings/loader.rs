@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::dataset::Dataset;
 use super::errors::detached;
-use super::prepare::prepare;
+use super::prepare::{orientation, prepare};
 use crate::data;
 use crate::data::loader::{self, Next, OnError, Options};
 use crate::error::Error;
@@ -58,7 +58,17 @@ impl Loader {
         };
         let threads = threads.unwrap_or(Options::new(batch_size).threads);
         let prefetch = prefetch.unwrap_or(Options::ahead(batch_size, threads));
-        let options = Options { batch_size, shuffle, seed, drop_last, threads, prefetch, on_error };
+        let orientation = orientation(transform)?;
+        let options = Options {
+            batch_size,
+            shuffle,
+            seed,
+            drop_last,
+            threads,
+            prefetch,
+            on_error,
+            orientation,
+        };
         let dataset = dataset.get().0.clone();
         Ok(Self(data::Loader::new(dataset, prepare(transform)?, options)?))
     }

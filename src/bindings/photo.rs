@@ -16,6 +16,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::errors::detached;
+use crate::data::memory::{Shortage, copied, room, zeros};
+use crate::data::photo::{check_size, no_room};
 use crate::data::{Filter, Photo, decode_bytes, decode_file, preprocess, resize};
 use crate::error::{Error, Result, shape_text};
 
@@ -32,10 +34,10 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub(super) fn read(self, apply_orientation: bool) -> Result<Photo> {
+    pub(super) fn read(self, orientation: bool) -> Result<Photo> {
         match self {
-            Self::Path(path) => decode_file(&path, apply_orientation),
-            Self::Bytes(bytes, name) => decode_bytes(&bytes, &name, apply_orientation),
+            Self::Path(path) => decode_file(&path, orientation),
+            Self::Bytes(bytes, name) => decode_bytes(&bytes, &name, orientation),
         }
     }
 }
@@ -57,11 +59,14 @@ impl<'py> FromPyObject<'_, 'py> for Source {
     }
 }
 
-/// Decodes a JPEG, PNG or WebP file as Pillow's `Image.open(path).convert("RGB")` does.
+/// Decodes a JPEG, PNG, WebP, GIF, BMP, TIFF or PNM file as Pillow's `Image.open(path).convert("RGB")` does.
+///
+/// Grey of 16 bits becomes its high byte, as colours of 16 bits do; Pillow makes nearly all of it white.
 ///
 /// Args:
 ///     path_or_bytes: The path of the file, its bytes, or these and what errors call it.
-///     apply_orientation: Turn the picture upright from its EXIF data, which is ignored otherwise.
+///     orientation: Turn the picture upright from its EXIF data, as `ImageOps.exif_transpose` does. torchvision does
+///         not; without it the picture stays as the camera held it.
 ///
 /// Returns:
 ///     uint8 of shape (H, W, 3), red, green, blue.
@@ -71,22 +76,22 @@ impl<'py> FromPyObject<'_, 'py> for Source {
 ///     OSError: The file cannot be read.
 ///     ValueError: It is cut short, damaged, too large or of another format.
 #[pyfunction]
-#[pyo3(signature = (path_or_bytes, *, apply_orientation = false))]
+#[pyo3(signature = (path_or_bytes, *, orientation = true))]
 #[allow(clippy::needless_pass_by_value)]
 fn decode_photo(
     py: Python<'_>,
     path_or_bytes: Source,
-    apply_orientation: bool,
+    orientation: bool,
 ) -> PyResult<Bound<'_, PyArray3<u8>>> {
-    let photo = detached(py, || path_or_bytes.read(apply_orientation))?;
+    let photo = detached(py, || path_or_bytes.read(orientation))?;
     to_array(py, photo)
 }
 
 /// Resizes a photograph as Pillow's `Image.resize((width, height), resample)` does, bit for bit.
 ///
 /// Args:
-///     array: uint8 of shape (H, W, 3); grey (H, W) and (H, W, 1) are repeated, alpha of (H, W, 4) is
-///         dropped.
+///     array: uint8, or uint16 of which the high byte counts, of shape (H, W, 3); grey (H, W) and (H, W, 1) are
+///         repeated, alpha of (H, W, 4) is dropped.
 ///     width: Pixels across of the result.
 ///     height: Pixels down of the result.
 ///     interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
@@ -95,7 +100,7 @@ fn decode_photo(
 ///     uint8 of shape (height, width, 3).
 ///
 /// Raises:
-///     TypeError: The array is not uint8.
+///     TypeError: The array is neither uint8 nor uint16.
 ///     ValueError: The array has another shape, or a size or the interpolation is none.
 #[pyfunction]
 #[pyo3(signature = (array, width, height, interpolation))]
@@ -199,14 +204,14 @@ impl Preprocess {
     /// Preprocesses a decoded photograph.
     ///
     /// Args:
-    ///     array: uint8 of shape (H, W, 3), (H, W), (H, W, 1) or (H, W, 4).
+    ///     array: uint8 or uint16 of shape (H, W, 3), (H, W), (H, W, 1) or (H, W, 4).
     ///     grey: Make it grey before it is resized, as Pillow's `convert("L")` does.
     ///
     /// Returns:
     ///     float32 of shape (3, crop, crop), or (1, crop, crop) in grey, normalised as red is.
     ///
     /// Raises:
-    ///     TypeError: The array is not uint8.
+    ///     TypeError: The array is neither uint8 nor uint16.
     ///     ValueError: The array has another shape.
     #[pyo3(signature = (array, *, grey = false))]
     fn apply_array<'py>(
@@ -221,8 +226,8 @@ impl Preprocess {
     /// Decodes and preprocesses a file.
     ///
     /// Args:
-    ///     path_or_bytes: The path of a JPEG, PNG or WebP file, or its bytes.
-    ///     apply_orientation: Turn the picture upright from its EXIF data first.
+    ///     path_or_bytes: The path of a picture file, or its bytes.
+    ///     orientation: Turn the picture upright from its EXIF data first.
     ///     grey: As in `apply_array`.
     ///
     /// Returns:
@@ -232,15 +237,15 @@ impl Preprocess {
     ///     FileNotFoundError: There is no such file.
     ///     OSError: The file cannot be read.
     ///     ValueError: It is cut short, damaged, too large or of another format.
-    #[pyo3(signature = (path_or_bytes, *, apply_orientation = false, grey = false))]
+    #[pyo3(signature = (path_or_bytes, *, orientation = true, grey = false))]
     fn apply_file<'py>(
         &self,
         py: Python<'py>,
         path_or_bytes: Source,
-        apply_orientation: bool,
+        orientation: bool,
         grey: bool,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
-        self.run(py, grey, |value, out| value.write(&path_or_bytes.read(apply_orientation)?, out))
+        self.run(py, grey, |value, out| value.write(&path_or_bytes.read(orientation)?, out))
     }
 
     fn __repr__(&self) -> String {
@@ -278,7 +283,8 @@ impl Preprocess {
         work: impl FnOnce(&preprocess::Preprocess, &mut [f32]) -> Result<()> + Send,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
         let (channels, side) = (if grey { 1 } else { 3 }, self.0.crop as usize);
-        let mut out = vec![0.0; channels * side * side];
+        let out = zeros(channels * side * side);
+        let mut out = out.map_err(|shortage| shortage.at("preprocess"))?;
         detached(py, || work(&self.0, &mut out))?;
         shaped((channels, side, side), out).map(|array| array.into_pyarray(py))
     }
@@ -297,7 +303,8 @@ pub(super) fn kind(object: &Bound<'_, PyAny>) -> String {
     class.fully_qualified_name().map_or_else(|_| class.to_string(), |name| name.to_string())
 }
 
-/// Copies a uint8 array, (H, W, 3), (H, W), (H, W, 1) or (H, W, 4), however it lies in memory.
+/// Copies an array, (H, W, 3), (H, W), (H, W, 1) or (H, W, 4), however it lies in memory: uint8, or the high bytes of
+/// uint16.
 pub(crate) fn to_photo(array: &Bound<'_, PyAny>) -> PyResult<Photo> {
     let at = || "photo".to_string();
     let expected =
@@ -305,8 +312,10 @@ pub(crate) fn to_photo(array: &Bound<'_, PyAny>) -> PyResult<Photo> {
     let Ok(untyped) = array.cast::<PyUntypedArray>() else {
         return Err(Error::ElementType { at: at(), expected: expected(), got: kind(array) }.into());
     };
-    if !untyped.dtype().is_equiv_to(&dtype::<u8>(array.py())) {
-        let got = untyped.dtype().to_string();
+    let element = untyped.dtype();
+    let wide = element.kind() == b'u' && element.itemsize() == 2;
+    if !wide && !element.is_equiv_to(&dtype::<u8>(array.py())) {
+        let got = element.to_string();
         return Err(Error::ElementType { at: at(), expected: expected(), got }.into());
     }
     let shape = untyped.shape().to_vec();
@@ -317,27 +326,40 @@ pub(crate) fn to_photo(array: &Bound<'_, PyAny>) -> PyResult<Photo> {
     if !shaped_so {
         return Err(Error::Shape { at: at(), expected: expected(), got: shape_text(&shape) }.into());
     }
+    let (height, width) = (shape[0], shape[1]);
+    // An array may repeat a few bytes of memory as often as it likes.
+    check_size(width, height).map_err(|expected| {
+        let got = format!("an array of shape {}", shape_text(&shape));
+        Error::Shape { at: at(), expected, got }
+    })?;
+    if wide {
+        // In the byte order of this machine, whatever that of the array is.
+        let native = array.call_method1("astype", ("uint16",))?;
+        let native = native.cast::<PyArrayDyn<u16>>()?.try_readonly()?;
+        let pixels = gather(&native.as_array(), |value| (value >> 8) as u8).map_err(no_room)?;
+        return Ok(Photo::new(width, height, pixels)?);
+    }
     let array = array.cast::<PyArrayDyn<u8>>()?.try_readonly()?;
     // `as_slice` alone takes the columns of a Fortran-ordered array for rows.
     let rows = untyped.is_c_contiguous().then(|| array.as_slice());
     let pixels = match (rows, &*shape) {
-        (Some(Ok(bytes)), [_, _, 3]) => bytes.to_vec(),
-        _ => gather(&array.as_array()),
+        (Some(Ok(bytes)), [_, _, 3]) => copied(bytes),
+        _ => gather(&array.as_array(), |value| value),
     };
-    Ok(Photo::new(shape[1], shape[0], pixels)?)
+    Ok(Photo::new(width, height, pixels.map_err(no_room)?)?)
 }
 
-fn gather(view: &ArrayViewD<'_, u8>) -> Vec<u8> {
-    let mut pixels = Vec::with_capacity(view.len() * 3);
+fn gather<T: Copy>(view: &ArrayViewD<'_, T>, byte: impl Fn(T) -> u8) -> Result<Vec<u8>, Shortage> {
+    let mut pixels = room(view.shape()[0] * view.shape()[1] * 3)?;
     match view.shape() {
         [_, _, 3 | 4] => {
             for pixel in view.lanes(Axis(2)) {
-                pixels.extend([pixel[0], pixel[1], pixel[2]]);
+                pixels.extend([0, 1, 2].map(|channel| byte(pixel[channel])));
             }
         }
-        _ => pixels.extend(view.iter().flat_map(|&grey| [grey; 3])),
+        _ => pixels.extend(view.iter().flat_map(|&grey| [byte(grey); 3])),
     }
-    pixels
+    Ok(pixels)
 }
 
 pub(super) fn to_array(py: Python<'_>, photo: Photo) -> PyResult<Bound<'_, PyArray3<u8>>> {

@@ -9,6 +9,11 @@ use super::transform::Transform;
 use crate::data::{Prepare, loader::Plain, preprocess::Grey};
 use crate::error::Error;
 
+/// Whether it wants photographs upright; one that does not say so does.
+pub(super) fn orientation(transform: &Bound<'_, PyAny>) -> PyResult<bool> {
+    transform.getattr_opt("orientation")?.map_or(Ok(true), |wanted| wanted.extract())
+}
+
 /// `None` is bytes as numbers of 0 to 1. A Python object may hold what does its work as `_engine`.
 pub(super) fn prepare(transform: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Prepare>> {
     if transform.is_none() {

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 
 use super::errors::detached;
 use super::photo::{Source, shaped, to_array, to_photo};
+use crate::data::memory::zeros;
 use crate::data::{Key, Operation, Photo, Pipeline, Prepare, Step};
 use crate::error::{Error, Result};
 
@@ -63,6 +64,7 @@ impl Transform {
         self.run(array.py(), Key { seed, epoch, sample: index }, || Ok(photo))
     }
 
+    #[pyo3(signature = (path_or_bytes, seed, epoch, index, *, orientation = true))]
     fn apply_file<'py>(
         &self,
         py: Python<'py>,
@@ -70,9 +72,10 @@ impl Transform {
         seed: u64,
         epoch: u64,
         index: u64,
+        orientation: bool,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
         let key = Key { seed, epoch, sample: index };
-        self.run(py, key, || path_or_bytes.read(false))
+        self.run(py, key, || path_or_bytes.read(orientation))
     }
 }
 
@@ -86,7 +89,8 @@ impl Transform {
         let (shape, out) = detached(py, || {
             let photo = photo()?;
             let shape = self.0.shape(&photo);
-            let mut out = vec![0.0; shape.iter().product()];
+            let count = shape.iter().fold(1, |all: usize, &side| all.saturating_mul(side));
+            let mut out = zeros(count).map_err(|shortage| shortage.at("transform"))?;
             self.0.write(&photo, key, &mut out)?;
             Ok((shape, out))
         })?;
@@ -104,7 +108,8 @@ fn apply_operation<'py>(
     let operation: Operation =
         serde_json::from_str(operation).map_err(|error| unreadable("operation", &error))?;
     let photo = to_photo(array)?;
-    let photo = operation.apply(&photo.to_channels(channels))?;
+    let photo = photo.to_channels(channels)?;
+    let photo = operation.apply(&photo)?;
     to_array(array.py(), photo)
 }
 

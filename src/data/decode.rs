@@ -4,31 +4,53 @@
 //! becomes of its colour types. Whatever is cut short, damaged or of another kind is an error that
 //! holds the path, never a picture with a grey half.
 
+mod bmp;
 mod exif;
+mod gif;
 mod jpeg;
 mod png;
+mod pnm;
+mod tiff;
 mod webp;
 
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use super::memory::{Shortage, room};
 use super::photo::{Photo, check_size};
 use crate::{Error, Result, file};
 
 /// The largest file that is read: no photograph of `MAX_PIXELS` comes near it.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// What was expected and what came; the path is added where it is known.
+/// Why a file does not decode; the path is added where it is known.
 #[derive(Debug)]
-struct Flaw {
-    expected: String,
-    got: String,
+enum Flaw {
+    /// What was expected and what came.
+    Content {
+        expected: String,
+        got: String,
+    },
+    Memory(Shortage),
 }
 
 impl Flaw {
     fn new(expected: impl Into<String>, got: impl Into<String>) -> Self {
-        Self { expected: expected.into(), got: got.into() }
+        Self::Content { expected: expected.into(), got: got.into() }
+    }
+
+    fn at(self, path: &Path) -> Error {
+        match self {
+            Self::Content { expected, got } => Error::Photo { path: path.into(), expected, got },
+            Self::Memory(shortage) => shortage.at(path.display().to_string()),
+        }
+    }
+}
+
+impl From<Shortage> for Flaw {
+    fn from(shortage: Shortage) -> Self {
+        Self::Memory(shortage)
     }
 }
 
@@ -40,12 +62,12 @@ struct Decoded {
     orientation: Option<u16>,
 }
 
-/// Reads and decodes the JPEG, PNG or WebP file at `path`.
+/// Reads and decodes the picture file at `path`.
 ///
-/// `apply_orientation` turns the picture upright from its EXIF data, which is ignored otherwise.
+/// `orientation` turns the picture upright from its EXIF data, which is ignored otherwise.
 /// Fails with `Error::PhotoFile` when the file cannot be read and `Error::Photo` when it does not
 /// decode.
-pub fn decode_file(path: &Path, apply_orientation: bool) -> Result<Photo> {
+pub fn decode_file(path: &Path, orientation: bool) -> Result<Photo> {
     let unreadable = |source| Error::PhotoFile { path: path.into(), source };
     let file = match file::open(path) {
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
@@ -57,31 +79,40 @@ pub fn decode_file(path: &Path, apply_orientation: bool) -> Result<Photo> {
         }
         file => file.map_err(unreadable)?,
     };
-    let mut bytes = Vec::new();
+    // Room is taken before reading; more comes only where the file grows meanwhile.
+    let length = file.metadata().map_err(unreadable)?.len();
+    let too_long =
+        || unreadable(io::Error::other(format!("expected at most {MAX_BYTES} bytes, got more")));
+    if length > MAX_BYTES {
+        return Err(too_long());
+    }
+    let mut bytes =
+        room(length as usize + 1).map_err(|shortage| shortage.at(path.display().to_string()))?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES {
-        let source = io::Error::other(format!("expected at most {MAX_BYTES} bytes, got more"));
-        return Err(unreadable(source));
+        return Err(too_long());
     }
-    decode_bytes(&bytes, path, apply_orientation)
+    decode_bytes(&bytes, path, orientation)
 }
 
-/// Decodes the bytes of a JPEG, PNG or WebP file; `origin` stands for its path in errors.
+/// Decodes the bytes of a picture file; `origin` stands for its path in errors.
 ///
 /// Fails with `Error::Photo` when they do not decode.
-pub fn decode_bytes(bytes: &[u8], origin: &Path, apply_orientation: bool) -> Result<Photo> {
-    let flawed =
-        |flaw: Flaw| Error::Photo { path: origin.into(), expected: flaw.expected, got: flaw.got };
+pub fn decode_bytes(bytes: &[u8], origin: &Path, orientation: bool) -> Result<Photo> {
+    let flawed = |flaw: Flaw| flaw.at(origin);
     let (name, decode) = decoder(bytes).map_err(flawed)?;
     // The decoders index and unwrap on their own account, and some damaged files reach that.
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode(bytes, apply_orientation)))
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode(bytes, orientation)))
         .unwrap_or_else(|_| Err(Flaw::new(format!("a sound {name} file"), "damaged data")))
         .map_err(flawed)?;
     let photo = Photo::new(decoded.width, decoded.height, decoded.pixels)?;
-    Ok(decoded.orientation.into_iter().fold(photo, Photo::upright))
+    match decoded.orientation {
+        Some(orientation) => photo.upright(orientation),
+        None => Ok(photo),
+    }
 }
 
-const FORMATS: &str = "a JPEG, PNG or WebP file";
+const FORMATS: &str = "a JPEG, PNG, WebP, GIF, BMP, TIFF or PNM file";
 
 type Decode = fn(&[u8], bool) -> Result<Decoded, Flaw>;
 
@@ -92,17 +123,20 @@ fn decoder(bytes: &[u8]) -> Result<(&'static str, Decode), Flaw> {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => {
             Ok(("WebP", webp::decode))
         }
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => {
+            Ok(("GIF", |bytes, _| gif::decode(bytes)))
+        }
+        _ if bmp::is_one(bytes) => Ok(("BMP", |bytes, _| bmp::decode(bytes))),
+        _ if pnm::is_one(bytes) => Ok(("PNM", |bytes, _| pnm::decode(bytes))),
+        _ if tiff::is_one(bytes) => Ok(("TIFF", tiff::decode)),
         _ => Err(Flaw::new(FORMATS, describe(bytes))),
     }
 }
 
 /// Says in words what a file of another kind is.
 fn describe(bytes: &[u8]) -> String {
-    let known: [(&[u8], &str); 10] = [
-        (b"GIF8", "a GIF file"),
-        (b"BM", "a BMP file"),
-        (b"II*\0", "a TIFF file"),
-        (b"MM\0*", "a TIFF file"),
+    let known: [(&[u8], &str); 7] = [
+        (b"P7\n", "a PAM file"),
         (b"%PDF", "a PDF file"),
         (b"PK\x03\x04", "a zip file"),
         (b"\x1f\x8b", "a gzip file"),

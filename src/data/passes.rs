@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::memory::{Shortage, room, zeros};
 use super::photo::{CHANNELS, View};
 use super::resize::{FRACTION, Order, Side};
 
@@ -23,7 +24,7 @@ pub(super) fn resample<const C: usize>(
     columns: &Side,
     rows: &Side,
     order: Order,
-) -> Vec<u8> {
+) -> Result<Vec<u8>, Shortage> {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2, which is all that the function asks for.
@@ -39,7 +40,7 @@ fn filtered_avx2<const C: usize>(
     columns: &Side,
     rows: &Side,
     order: Order,
-) -> Vec<u8> {
+) -> Result<Vec<u8>, Shortage> {
     filtered::<C, true>(view, columns, rows, order)
 }
 
@@ -49,7 +50,7 @@ fn filtered<const C: usize, const AVX2: bool>(
     columns: &Side,
     rows: &Side,
     order: Order,
-) -> Vec<u8> {
+) -> Result<Vec<u8>, Shortage> {
     let View { pixels, stride, .. } = view;
     let (left, right) = columns.reach();
     let (top, bottom) = rows.reach();
@@ -59,18 +60,20 @@ fn filtered<const C: usize, const AVX2: bool>(
     let across = left * C..right * C;
     match (columns.unchanged, rows.unchanged) {
         (true, true) => {
-            let rows = pixels.chunks(stride).take(height);
-            let rows: Vec<&[u8]> = rows.map(|row| &row[across.clone()]).collect();
-            rows.concat()
+            let mut out = room(height * across.len())?;
+            for row in pixels.chunks(stride).take(height) {
+                out.extend_from_slice(&row[across.clone()]);
+            }
+            Ok(out)
         }
         (false, true) => horizontal::<C, AVX2>(pixels, stride, height, columns, 0),
         (true, false) => vertical(pixels, stride, rows, top, across),
         (false, false) if order == Order::RowsFirst => {
-            let between = vertical(pixels, stride, rows, top, across.clone());
+            let between = vertical(pixels, stride, rows, top, across.clone())?;
             horizontal::<C, AVX2>(&between, across.len(), rows.spans.len(), columns, left)
         }
         (false, false) => {
-            let between = horizontal::<C, AVX2>(pixels, stride, height, columns, 0);
+            let between = horizontal::<C, AVX2>(pixels, stride, height, columns, 0)?;
             let stride = width * C;
             vertical(&between, stride, rows, top, 0..stride)
         }
@@ -86,9 +89,9 @@ fn horizontal<const C: usize, const AVX2: bool>(
     height: usize,
     columns: &Side,
     first: usize,
-) -> Vec<u8> {
+) -> Result<Vec<u8>, Shortage> {
     let width = columns.spans.len() * C;
-    let mut out = vec![0; height * width];
+    let mut out = zeros(height * width)?;
     for (block, out) in out.chunks_mut(BLOCK * width).enumerate() {
         let row = block * BLOCK;
         for (column, (start, weights)) in columns.taps().enumerate() {
@@ -119,7 +122,7 @@ fn horizontal<const C: usize, const AVX2: bool>(
             }
         }
     }
-    out
+    Ok(out)
 }
 
 /// Sums pixels of three bytes along `BLOCK` rows. A fourth byte, which is thrown away, makes a pixel fit a register.
@@ -155,9 +158,9 @@ fn vertical(
     rows: &Side,
     first: usize,
     across: Range<usize>,
-) -> Vec<u8> {
+) -> Result<Vec<u8>, Shortage> {
     let width = across.len();
-    let mut out = vec![0; rows.spans.len() * width];
+    let mut out = zeros(rows.spans.len() * width)?;
     for (out, (start, weights)) in out.chunks_exact_mut(width).zip(rows.taps()) {
         let source = &source[(start - first) * stride..];
         for (index, out) in out.chunks_mut(LANES).enumerate() {
@@ -178,7 +181,7 @@ fn vertical(
             }
         }
     }
-    out
+    Ok(out)
 }
 
 /// Sums `N` bytes side by side, down the rows.

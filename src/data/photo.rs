@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::memory::{Shortage, room};
 use crate::{Error, Result};
 
 /// The most pixels a photograph may have: where Pillow stops too, with a `DecompressionBombError`.
@@ -49,6 +50,13 @@ impl<'a> View<'a> {
     pub fn rows(self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator {
         let length = self.width * self.channels;
         self.pixels.chunks(self.stride).take(self.height).map(move |row| &row[..length])
+    }
+
+    /// Its pixels, without gaps.
+    pub fn copied(self) -> Result<Vec<u8>> {
+        let mut pixels = room(self.width * self.height * self.channels).map_err(no_room)?;
+        self.rows().for_each(|row| pixels.extend_from_slice(row));
+        Ok(pixels)
     }
 }
 
@@ -133,22 +141,27 @@ impl Photo {
     }
 
     /// In 3 channels, or in 1: grey is repeated, colours become the luma of ITU-R 601, as by Pillow's `convert`.
-    pub fn to_channels(&self, channels: usize) -> Cow<'_, Self> {
-        let pixels = match (self.channels, channels) {
-            (CHANNELS, 1) => {
-                let (pixels, _) = self.pixels.as_chunks::<CHANNELS>();
-                pixels.iter().copied().map(luma).collect()
-            }
-            (1, CHANNELS) => self.pixels.iter().flat_map(|&grey| [grey; CHANNELS]).collect(),
-            _ => return Cow::Borrowed(self),
-        };
-        Cow::Owned(Self { channels, pixels, ..*self })
+    ///
+    /// Fails with `Error::OutOfMemory`.
+    pub fn to_channels(&self, channels: usize) -> Result<Cow<'_, Self>> {
+        if self.channels == channels {
+            return Ok(Cow::Borrowed(self));
+        }
+        let mut pixels = room(self.width * self.height * channels).map_err(no_room)?;
+        if channels == 1 {
+            let (colours, _) = self.pixels.as_chunks::<CHANNELS>();
+            pixels.extend(colours.iter().copied().map(luma));
+        } else {
+            pixels.extend(self.pixels.iter().flat_map(|&grey| [grey; CHANNELS]));
+        }
+        Ok(Cow::Owned(Self { channels, pixels, ..*self }))
     }
 
     /// Turns and mirrors the photograph upright from an EXIF orientation (1 to 8); any other value
     /// leaves it as it is, as Pillow's `exif_transpose` does.
-    #[must_use]
-    pub fn upright(self, orientation: u16) -> Self {
+    ///
+    /// Fails with `Error::OutOfMemory`.
+    pub fn upright(self, orientation: u16) -> Result<Self> {
         let (turned, right_to_left, bottom_up) = match orientation {
             2 => (false, true, false),
             3 => (false, true, true),
@@ -157,11 +170,11 @@ impl Photo {
             6 => (true, false, true),
             7 => (true, true, true),
             8 => (true, true, false),
-            _ => return self,
+            _ => return Ok(self),
         };
         let (width, height) =
             if turned { (self.height, self.width) } else { (self.width, self.height) };
-        let mut pixels = Vec::with_capacity(self.pixels.len());
+        let mut pixels = room(self.pixels.len()).map_err(no_room)?;
         for y in 0..height {
             for x in 0..width {
                 let (column, row) = if turned { (y, x) } else { (x, y) };
@@ -171,8 +184,13 @@ impl Photo {
                 pixels.extend_from_slice(&self.pixels[start..start + self.channels]);
             }
         }
-        Self { width, height, pixels, ..self }
+        Ok(Self { width, height, pixels, ..self })
     }
+}
+
+/// Of the pixels of a photograph.
+pub(crate) fn no_room(shortage: Shortage) -> Error {
+    shortage.at("photo")
 }
 
 /// The grey of a colour, in 16-bit fixed point.

@@ -117,7 +117,7 @@ impl Preprocess {
                 got: out.len().to_string(),
             });
         }
-        let photo = photo.to_channels(if grey { 1 } else { CHANNELS });
+        let photo = photo.to_channels(if grey { 1 } else { CHANNELS })?;
         let Placement { width, height, window, left, top } = self.place(&photo);
         let part = resize_window(&photo, width, height, self.interpolation, window)?;
         for (channel, out) in out.chunks_exact_mut(crop * crop).enumerate() {
@@ -139,9 +139,9 @@ impl Preprocess {
     /// Decodes the file at `path` and writes it into `out`, as `write` does.
     ///
     /// Fails as `decode_file` and `write` do.
-    pub fn write_file(&self, path: &Path, apply_orientation: bool, out: &mut [f32]) -> Result<()> {
+    pub fn write_file(&self, path: &Path, orientation: bool, out: &mut [f32]) -> Result<()> {
         self.check()?;
-        self.write(&decode_file(path, apply_orientation)?, out)
+        self.write(&decode_file(path, orientation)?, out)
     }
 
     fn place(&self, photo: &Photo) -> Placement {

@@ -6,8 +6,9 @@
 //! pass.
 
 use super::filter::Filter;
+use super::memory::{Shortage, room, zeros};
 use super::passes::resample;
-use super::photo::{CHANNELS, Photo, View, Window, check_size};
+use super::photo::{CHANNELS, Photo, View, Window, check_size, no_room};
 use crate::{Error, Result};
 
 /// Bits after the point: 32, less 8 of a pixel, less 2 of room for weights that overshoot.
@@ -47,15 +48,17 @@ pub(crate) fn resize_view(
         let rows = nearest(view.height, height, window.top, window.height);
         pick(view, &columns, &rows)
     } else {
-        let columns = Side::new(view.width, width, filter, window.left, window.width);
-        let rows = Side::new(view.height, height, filter, window.top, window.height);
+        let columns =
+            Side::new(view.width, width, filter, window.left, window.width).map_err(no_room)?;
+        let rows =
+            Side::new(view.height, height, filter, window.top, window.height).map_err(no_room)?;
         let order = Order::new(view, width, height);
         match view.channels {
             1 => resample::<1>(view, &columns, &rows, order),
             _ => resample::<CHANNELS>(view, &columns, &rows, order),
         }
     };
-    Photo::with_channels(window.width, window.height, view.channels, pixels)
+    Photo::with_channels(window.width, window.height, view.channels, pixels.map_err(no_room)?)
 }
 
 fn check(width: usize, height: usize, window: Window) -> Result<()> {
@@ -119,9 +122,13 @@ fn nearest(from: usize, to: usize, first: usize, count: usize) -> Vec<Option<usi
     table
 }
 
-fn pick(view: View<'_>, columns: &[Option<usize>], rows: &[Option<usize>]) -> Vec<u8> {
+fn pick(
+    view: View<'_>,
+    columns: &[Option<usize>],
+    rows: &[Option<usize>],
+) -> Result<Vec<u8>, Shortage> {
     let View { pixels, stride, channels, .. } = view;
-    let mut out = vec![0; columns.len() * rows.len() * channels];
+    let mut out = zeros(columns.len() * rows.len() * channels)?;
     for (out_row, row) in out.chunks_exact_mut(columns.len() * channels).zip(rows) {
         let Some(row) = row else { continue };
         let row = &pixels[row * stride..];
@@ -130,7 +137,7 @@ fn pick(view: View<'_>, columns: &[Option<usize>], rows: &[Option<usize>]) -> Ve
             out_pixel.copy_from_slice(&row[column * channels..][..channels]);
         }
     }
-    out
+    Ok(out)
 }
 
 /// Which inputs make each output of one side, and by which weights.
@@ -145,18 +152,24 @@ pub(super) struct Side {
 }
 
 impl Side {
-    fn new(from: usize, to: usize, filter: Filter, first: usize, count: usize) -> Self {
+    fn new(
+        from: usize,
+        to: usize,
+        filter: Filter,
+        first: usize,
+        count: usize,
+    ) -> Result<Self, Shortage> {
         if from == to {
             let spans = (first..first + count).map(|index| (index, 1)).collect();
-            return Self { spans, weights: Vec::new(), stride: 0, unchanged: true };
+            return Ok(Self { spans, weights: Vec::new(), stride: 0, unchanged: true });
         }
         let scale = from as f64 / to as f64;
         let widen = scale.max(1.0);
         let support = filter.support() * widen;
         let stride = support.ceil() as usize * 2 + 1;
-        let mut spans = Vec::with_capacity(count);
-        let mut weights = vec![0; count * stride];
-        let mut exact = vec![0.0; stride];
+        let mut spans = room(count)?;
+        let mut weights = zeros(count * stride)?;
+        let mut exact = zeros(stride)?;
         for (index, weights) in weights.chunks_exact_mut(stride).enumerate() {
             let centre = ((first + index) as f64 + 0.5) * scale;
             let start = (centre - support + 0.5).max(0.0) as usize;
@@ -172,7 +185,7 @@ impl Side {
             }
             spans.push((start, end - start));
         }
-        Self { spans, weights, stride, unchanged: false }
+        Ok(Self { spans, weights, stride, unchanged: false })
     }
 
     pub(super) fn taps(&self) -> impl Iterator<Item = (usize, &[i32])> {

@@ -503,6 +503,14 @@ def test_parquet_without_what_it_needs_is_refused(
     assert str(caught.value).startswith(str(table))
 
 
+@pytest.mark.parametrize("head", ['"path"x,label', "a" * 200_000, '"path,label'])
+def test_a_damaged_header_is_refused(tmp_path: Path, head: str) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text(f"{head}\na.png,0\n")
+    with pytest.raises(cz.DataError, match=r"t\.csv"):
+        cz.data.Table(table)
+
+
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path, parquet: Callable[..., Path]) -> None:
     whole = parquet(path=[f"{n}.jpg" for n in range(500)], label=range(500)).read_bytes()
     table = tmp_path / "damaged.parquet"

@@ -140,11 +140,11 @@ def test_few_pixels_stay_sharp() -> None:
 
 
 def test_what_the_network_sees(tmp_path: Path) -> None:
-    """The turn that EXIF asks for is not made; transparency and grey become colours."""
+    """The turn that EXIF asks for is made; transparency and grey become colours."""
     upright = Image.fromarray(PHOTOGRAPHS.rocket())
     exif = Image.Exif()
     exif[0x0112] = 6
-    upright.save(tmp_path / "turned.png", exif=exif)
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
     turned = np.asarray(picture.draw_predictions([("", tmp_path / "turned.png", GUESSES)]))
     np.testing.assert_array_equal(turned, draw(_native.decode_photo(tmp_path / "turned.png")))
     np.testing.assert_array_equal(turned, draw(np.array(upright)))

@@ -204,7 +204,7 @@ def test_refused_photographs(tmp_path: Path) -> None:
     with pytest.raises(ShapeError):
         cz.CenterCrop(5)(photo[0, 0])
     with pytest.raises(TypeError):
-        cz.CenterCrop(5)(photo.astype(np.float32))
+        cz.CenterCrop(5)(photo.astype(np.float32))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="expected a path"):
         cz.CenterCrop(5)(3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="Compose: expected transforms, got int"):

@@ -215,4 +215,4 @@ def whole_numbers(labels: Any) -> NDArray[np.int64]:
     array = as_array(labels)
     if array.dtype.kind not in "iu":
         raise TypeError(f"labels: expected whole numbers, got {array.dtype}")
-    return array.astype(np.int64)
+    return array.astype(np.int64, copy=False)

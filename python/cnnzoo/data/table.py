@@ -73,9 +73,9 @@ def _csv(table: Path, names: list[str]) -> list[list[Any]]:
     delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
     with io.TextIOWrapper(open_regular(table), newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file, delimiter=delimiter, strict=True)
-        _check(table, names, rows.fieldnames or ())
         columns: list[list[Any]] = [[] for _ in names]
         try:
+            _check(table, names, rows.fieldnames or ())
             for row in rows:
                 if None in row:
                     raise DataError(

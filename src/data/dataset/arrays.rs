@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use super::fingerprint::Fingerprint;
 use super::{Dataset, named};
+use crate::data::memory::copied;
 use crate::data::photo::{CHANNELS, Photo};
 use crate::{Error, Result};
 
@@ -77,13 +78,11 @@ impl Dataset for Arrays {
         self.labels.len()
     }
 
-    fn read(&self, index: usize) -> Result<Photo> {
+    fn read(&self, index: usize, _orientation: bool) -> Result<Photo> {
         let Size { height, width, channels } = self.size;
         let bytes = &self.pixels[index * self.size.bytes()..][..self.size.bytes()];
-        match channels {
-            1 => Photo::grey(width, height, bytes.to_vec()),
-            _ => Photo::new(width, height, bytes.to_vec()),
-        }
+        let bytes = copied(bytes).map_err(|shortage| shortage.at(self.name(index)))?;
+        Photo::with_channels(width, height, channels, bytes)
     }
 
     fn label(&self, index: usize) -> usize {

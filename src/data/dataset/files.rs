@@ -55,8 +55,8 @@ impl Dataset for Files {
         self.paths.len()
     }
 
-    fn read(&self, index: usize) -> Result<Photo> {
-        decode_file(&self.path(index), false)
+    fn read(&self, index: usize, orientation: bool) -> Result<Photo> {
+        decode_file(&self.path(index), orientation)
     }
 
     fn label(&self, index: usize) -> usize {

@@ -32,8 +32,8 @@ pub trait Dataset: Debug + Send + Sync {
         self.len() == 0
     }
 
-    /// Decodes a sample, `index` below `len`.
-    fn read(&self, index: usize) -> Result<Photo>;
+    /// Decodes a sample, `index` below `len`; upright by its EXIF data where `orientation` says so.
+    fn read(&self, index: usize, orientation: bool) -> Result<Photo>;
 
     /// The class of a sample: an index into `classes`.
     fn label(&self, index: usize) -> usize;

@@ -35,8 +35,8 @@ impl Dataset for Subset {
         self.indices.len()
     }
 
-    fn read(&self, index: usize) -> Result<Photo> {
-        self.whole.read(self.indices[index])
+    fn read(&self, index: usize, orientation: bool) -> Result<Photo> {
+        self.whole.read(self.indices[index], orientation)
     }
 
     fn label(&self, index: usize) -> usize {

@@ -20,6 +20,7 @@ use zune_jpeg::errors::DecodeErrors;
 
 use super::exif::orientation;
 use super::{Decoded, Flaw, sizes};
+use crate::data::memory::{probe, room, zeros};
 
 const EXPECTED: &str = "a whole and sound JPEG file";
 
@@ -36,9 +37,9 @@ const APP1: u8 = 0xe1;
 /// How many bytes the decoder's bit buffer may be ahead of the pixels.
 const AHEAD: usize = 8;
 
-pub(super) fn decode(bytes: &[u8], apply_orientation: bool) -> Result<Decoded, Flaw> {
+pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
     let survey = Survey::new(bytes)?;
-    let bytes = survey.open_ended(bytes);
+    let bytes = survey.open_ended(bytes)?;
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(LONGEST)
@@ -53,38 +54,56 @@ pub(super) fn decode(bytes: &[u8], apply_orientation: bool) -> Result<Decoded, F
         _ => ColorSpace::RGB,
     };
     decoder.set_options(options.jpeg_set_out_colorspace(output));
-    let mut pixels = decoder.decode().map_err(flaw)?;
+    let size = decoder.output_buffer_size();
+    let size = size.ok_or_else(|| Flaw::new(EXPECTED, "no frame header"))?;
+    // Files of several scans are held as coefficients; others as a few rows of blocks.
+    let blocks = if survey.sequential && survey.scans == 1 {
+        64 * width
+    } else {
+        2 * width.next_multiple_of(32) * height.next_multiple_of(32)
+    };
+    probe(size.saturating_add(blocks * usize::from(info.components) + (1 << 20)))?;
+    let mut pixels = zeros(size)?;
+    decoder.decode_into(&mut pixels).map_err(flaw)?;
     match space {
-        ColorSpace::CMYK => pixels = four_to_three(&pixels, |inks| inks),
-        ColorSpace::YCCK => pixels = four_to_three(&pixels, inks_of),
+        ColorSpace::CMYK => pixels = four_to_three(&pixels, |inks| inks)?,
+        ColorSpace::YCCK => pixels = four_to_three(&pixels, inks_of)?,
         _ => {}
     }
-    let orientation = survey.exif.filter(|_| apply_orientation).and_then(orientation);
+    let orientation = survey.exif.filter(|_| orient).and_then(orientation);
     Ok(Decoded { width, height, pixels, orientation })
 }
 
 /// Mixes each pixel's inks into RGB.
-fn four_to_three(pixels: &[u8], inks: impl Fn([u8; 4]) -> [u8; 4]) -> Vec<u8> {
-    let inks = pixels.chunks_exact(4).map(|pixel| inks([pixel[0], pixel[1], pixel[2], pixel[3]]));
-    inks.flat_map(|[cyan, magenta, yellow, black]| {
-        [cyan, magenta, yellow].map(|ink| black.saturating_sub(share(u8::MAX - ink, black)))
-    })
-    .collect()
+fn four_to_three(pixels: &[u8], inks: impl Fn([u8; 4]) -> [u8; 4]) -> Result<Vec<u8>, Flaw> {
+    let (pixels, _) = pixels.as_chunks();
+    let mut out = room(pixels.len() * 3)?;
+    for &pixel in pixels {
+        let [cyan, magenta, yellow, white] = inks(pixel);
+        out.extend(mixed([cyan, magenta, yellow].map(|ink| u8::MAX - ink), white));
+    }
+    Ok(out)
+}
+
+/// The colour of cyan, magenta and yellow inks over what black ink leaves of white.
+pub(super) fn mixed(inks: [u8; 3], white: u8) -> [u8; 3] {
+    inks.map(|ink| white.saturating_sub(share(ink, white)))
 }
 
 /// YCCK to CMYK: the colour that is the complement of YCbCr's, black as it is.
 fn inks_of([luma, blue, red, black]: [u8; 4]) -> [u8; 4] {
-    let [luma, blue, red] = [luma, blue, red].map(i32::from);
+    let [red, green, blue] = rgb_of([luma, blue, red]).map(|color| u8::MAX - color);
+    [red, green, blue, black]
+}
+
+/// YCbCr to RGB, as libjpeg.
+pub(super) fn rgb_of(pixel: [u8; 3]) -> [u8; 3] {
+    let [luma, blue, red] = pixel.map(i32::from);
     let (blue, red) = (blue - 128, red - 128);
     let weigh = |value: i32| (value + (1 << 15)) >> 16;
-    let ink = |color: i32| 255 - color.clamp(0, 255) as u8;
     let green = -22_554 * blue - 46_802 * red;
-    [
-        ink(luma + weigh(91_881 * red)),
-        ink(luma + weigh(green)),
-        ink(luma + weigh(116_130 * blue)),
-        black,
-    ]
+    [weigh(91_881 * red), weigh(green), weigh(116_130 * blue)]
+        .map(|part| (luma + part).clamp(0, 255) as u8)
 }
 
 /// `one` * `other` / 255, rounded.
@@ -95,18 +114,20 @@ fn share(one: u8, other: u8) -> u8 {
 
 /// What the markers say before anything is decoded.
 #[derive(Default)]
-struct Survey<'a> {
+pub(super) struct Survey<'a> {
     exif: Option<&'a [u8]>,
     /// Where the end marker stands.
     end: usize,
     sequential: bool,
     restarts: bool,
     scans: usize,
+    /// Width and height of the frame.
+    pub(super) size: Option<(u16, u16)>,
 }
 
 impl<'a> Survey<'a> {
     /// Walks from marker to marker until the end of the picture.
-    fn new(bytes: &'a [u8]) -> Result<Self, Flaw> {
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Flaw> {
         let cut = || Flaw::new(EXPECTED, "a file that is cut short");
         let mut survey = Self::default();
         let mut at = 2;
@@ -134,6 +155,12 @@ impl<'a> Survey<'a> {
     }
 
     fn take(&mut self, kind: u8, segment: &'a [u8]) {
+        if let (0xc0..=0xcf, [_, h0, h1, w0, w1, ..]) = (kind, segment)
+            && ![0xc4, 0xc8, 0xcc].contains(&kind)
+        {
+            let side = |high, low| u16::from_be_bytes([high, low]);
+            self.size.get_or_insert((side(*w0, *w1), side(*h0, *h1)));
+        }
         match kind {
             BASELINE | EXTENDED => self.sequential = true,
             RESTARTS => self.restarts = segment != [0, 0],
@@ -148,13 +175,14 @@ impl<'a> Survey<'a> {
     /// The bytes to decode. The decoder takes an end marker that comes too early for the end and
     /// paints the rest, but refuses to run out of bytes. So where nothing else is looked for after
     /// the last pixel, the end marker gives way to what the decoder may read ahead.
-    fn open_ended(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    fn open_ended(&self, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, Flaw> {
         if self.sequential && self.scans == 1 && !self.restarts {
-            let mut bytes = bytes[..self.end].to_vec();
-            bytes.extend([0; AHEAD]);
-            return bytes.into();
+            let mut longer = room(self.end + AHEAD)?;
+            longer.extend_from_slice(&bytes[..self.end]);
+            longer.extend([0; AHEAD]);
+            return Ok(longer.into());
         }
-        bytes.into()
+        Ok(bytes.into())
     }
 }
 

@@ -3,12 +3,11 @@
 //! | colour type | RGB, as Pillow's |
 //! |---|---|
 //! | grey, 1, 2 or 4 bits | spread over 0 to 255, three times |
-//! | grey, 8 bits | three times |
-//! | grey, 16 bits | values above 255 become 255 (not scaled), three times |
-//! | grey and alpha, 8 bits | grey three times, alpha dropped |
-//! | grey and alpha, 16 bits | high byte of grey three times, alpha dropped |
+//! | grey, 8 or 16 bits, with or without alpha | high byte three times, alpha dropped |
 //! | colour, 8 or 16 bits, with or without alpha | high byte, alpha dropped |
 //! | palette | the entry; an index past the end is black |
+//!
+//! Pillow's `convert` makes nearly all grey of 16 bits without alpha white instead: it does not scale.
 //!
 //! A `tRNS` chunk changes nothing, nor do gamma, colour profile and background. Of an animation it is
 //! the picture that a program without animations shows. Every checksum up to the last pixel has to be
@@ -20,8 +19,9 @@ use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Transforma
 
 use super::exif::orientation;
 use super::{Decoded, Flaw, sizes};
+use crate::data::memory::{probe, room, zeros};
 
-pub(super) fn decode(bytes: &[u8], apply_orientation: bool) -> Result<Decoded, Flaw> {
+pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
     let mut options = DecodeOptions::default();
     options.set_ignore_checksums(false);
     options.set_skip_ancillary_crc_failures(false);
@@ -35,14 +35,16 @@ pub(super) fn decode(bytes: &[u8], apply_orientation: bool) -> Result<Decoded, F
     let length = reader
         .output_buffer_size()
         .ok_or_else(|| Flaw::new("a PNG that fits into memory", format!("{width}x{height}")))?;
-    let mut data = vec![0; length];
+    // Besides, a few rows and the decompressor's window.
+    probe(length.saturating_add(width * height * 3 + 8 * length / height + (1 << 20)))?;
+    let mut data = zeros(length)?;
     let frame = reader.next_frame(&mut data).map_err(flaw)?;
     let palette = reader.info().palette.clone().unwrap_or_default();
-    let mut pixels = Vec::with_capacity(width * height * 3);
+    let mut pixels = room(width * height * 3)?;
     for row in data.chunks_exact(frame.line_size).take(height) {
         spread(row, width, frame.color_type, frame.bit_depth, &palette, &mut pixels);
     }
-    let orientation = apply_orientation.then(|| {
+    let orientation = orient.then(|| {
         // EXIF data may stand behind the picture; a flaw there is none of the picture's.
         let _ = reader.finish();
         reader.info().exif_metadata.as_deref().and_then(orientation)
@@ -62,9 +64,9 @@ fn spread(
     let grey = |value: u8| [value; 3];
     let wide = depth == BitDepth::Sixteen;
     match color {
-        ColorType::Grayscale if wide => out.extend(
-            row.chunks_exact(2).flat_map(|pair| grey(if pair[0] == 0 { pair[1] } else { u8::MAX })),
-        ),
+        ColorType::Grayscale if wide => {
+            out.extend(row.chunks_exact(2).flat_map(|pair| grey(pair[0])));
+        }
         ColorType::Grayscale => {
             let scale = u8::MAX / (u8::MAX >> (8 - depth as u8));
             out.extend(samples(row, depth).take(width).flat_map(|value| grey(value * scale)));

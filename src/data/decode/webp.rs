@@ -9,22 +9,61 @@ use image_webp::{DecodingError, WebPDecoder};
 
 use super::exif::orientation;
 use super::{Decoded, Flaw, sizes};
+use crate::data::memory::{probe, room, zeros};
 
 const EXPECTED: &str = "a whole and sound WebP file";
 
-pub(super) fn decode(bytes: &[u8], apply_orientation: bool) -> Result<Decoded, Flaw> {
+/// What the decoder takes of each pixel at most: colours twice, planes, alpha, and the result.
+const BYTES: usize = 16;
+
+pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
     check_length(bytes)?;
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(flaw)?;
     let (width, height) = decoder.dimensions();
     let (width, height) = sizes(width as usize, height as usize)?;
     let channels = if decoder.has_alpha() { 4 } else { 3 };
-    let mut pixels = vec![0; width * height * channels];
+    check_frames(bytes.get(12..).unwrap_or_default(), width, height)?;
+    probe(width * height * BYTES + (1 << 20))?;
+    let mut pixels = zeros(width * height * channels)?;
     decoder.read_image(&mut pixels).map_err(flaw)?;
     if channels == 4 {
-        pixels = pixels.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+        let mut colours = room(width * height * 3)?;
+        colours.extend(pixels.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]));
+        pixels = colours;
     }
-    let exif = if apply_orientation { decoder.exif_metadata().map_err(flaw)? } else { None };
+    decoder.set_memory_limit(bytes.len());
+    // A flaw in EXIF data is none of the picture's.
+    let exif = if orient { decoder.exif_metadata().ok().flatten() } else { None };
     Ok(Decoded { width, height, pixels, orientation: exif.as_deref().and_then(orientation) })
+}
+
+/// Refuses a frame that is larger than the picture, before the decoder makes room for it.
+fn check_frames(mut chunks: &[u8], width: usize, height: usize) -> Result<(), Flaw> {
+    while let Some((head, rest)) = chunks.split_first_chunk::<8>() {
+        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        let data = &rest[..length.min(rest.len())];
+        let size = match (&head[..4], data) {
+            (b"VP8 ", [_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..]) => {
+                let side = |low, high| usize::from(u16::from_le_bytes([low, high]) & 0x3fff);
+                (side(*w0, *w1), side(*h0, *h1))
+            }
+            (b"VP8L", [0x2f, bits @ ..]) if bits.len() >= 4 => {
+                let bits = u32::from_le_bytes([bits[0], bits[1], bits[2], bits[3]]);
+                ((bits & 0x3fff) as usize + 1, (bits >> 14 & 0x3fff) as usize + 1)
+            }
+            (b"ANMF", [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, frame @ ..]) => {
+                check_frames(frame, width, height)?;
+                (0, 0)
+            }
+            _ => (0, 0),
+        };
+        if size.0 > width || size.1 > height {
+            let expected = format!("frames of at most {width}x{height}");
+            return Err(Flaw::new(expected, format!("{}x{}", size.0, size.1)));
+        }
+        chunks = rest.get(length.saturating_add(length % 2)..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// The file says in its head how long it is.

@@ -58,7 +58,7 @@ impl Making {
 
     /// The row of a sample, which becomes `shape`, the first time it is asked for.
     ///
-    /// Fails with `Error::Shape` where the batch has samples of another shape or would not fit any memory.
+    /// Fails with `Error::Shape` where the batch has samples of another shape, and with `Error::OutOfMemory`.
     pub(super) fn row(
         &mut self,
         place: usize,
@@ -66,16 +66,9 @@ impl Making {
         name: impl Fn() -> String,
     ) -> Result<Option<Row>> {
         if self.memory.is_none() {
-            let row = shape.iter().try_fold(1_usize, |all, &side| all.checked_mul(side));
-            let all = row.and_then(|row| row.checked_mul(self.outcomes.len() * size_of::<f32>()));
-            let Some((row, _)) = row.zip(all.filter(|&all| isize::try_from(all).is_ok())) else {
-                return Err(Error::Shape {
-                    at: name(),
-                    expected: "a sample that fits the memory".into(),
-                    got: shape_text(&shape),
-                });
-            };
-            let (rows, each) = Rows::new(self.outcomes.len(), row);
+            let row = shape.iter().fold(1_usize, |all, &side| all.saturating_mul(side));
+            let (rows, each) = Rows::new(self.outcomes.len(), row)
+                .map_err(|shortage| shortage.at(format!("a batch like {}", name())))?;
             self.memory = Some(Memory { shape, name: name(), rows, each });
         }
         match &mut self.memory {

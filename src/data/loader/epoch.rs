@@ -198,7 +198,8 @@ impl Shared {
             if progress.stopped || progress.begun == self.order.len() {
                 return None;
             }
-            if progress.begun / size < progress.next + self.loader.options().prefetch {
+            if progress.begun / size < progress.next.saturating_add(self.loader.options().prefetch)
+            {
                 break;
             }
             progress = self.room.wait(progress).unwrap_or_else(PoisonError::into_inner);

@@ -34,6 +34,8 @@ pub struct Options {
     /// How many batches are being made, or are ready and not yet taken, at most.
     pub prefetch: usize,
     pub on_error: OnError,
+    /// Turn photographs upright from their EXIF data.
+    pub orientation: bool,
 }
 
 /// What becomes of a sample that cannot be read or prepared.
@@ -59,6 +61,7 @@ impl Options {
             threads,
             prefetch: Self::ahead(batch_size, threads),
             on_error: OnError::Raise,
+            orientation: true,
         }
     }
 

@@ -4,6 +4,8 @@ use std::mem::ManuallyDrop;
 use std::slice;
 use std::sync::Arc;
 
+use crate::data::memory::{Shortage, zeros};
+
 /// The memory of a batch, zero where nothing is written.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -26,11 +28,14 @@ unsafe impl Sync for Rows {}
 
 impl Rows {
     /// `count` rows of `row` numbers.
-    pub(super) fn new(count: usize, row: usize) -> (Arc<Self>, Vec<Option<Row>>) {
-        let numbers = Box::into_raw(vec![0.0; count * row].into_boxed_slice());
+    ///
+    /// Fails where there is no memory for them, or for any such number.
+    pub(super) fn new(count: usize, row: usize) -> Result<(Arc<Self>, Vec<Option<Row>>), Shortage> {
+        let numbers = zeros(count.saturating_mul(row))?;
+        let numbers = Box::into_raw(numbers.into_boxed_slice());
         let rows = Arc::new(Self { numbers, row });
         let each = (0..count).map(|index| Some(Row { rows: rows.clone(), index })).collect();
-        (rows, each)
+        Ok((rows, each))
     }
 
     /// The numbers, without a copy; none while a row is still out.
@@ -66,7 +71,7 @@ mod tests {
 
     #[test]
     fn rows_are_apart_and_join_without_a_copy() {
-        let (rows, mut each) = Rows::new(3, 2);
+        let (rows, mut each) = Rows::new(3, 2).unwrap();
         let start = rows.numbers.cast::<f32>().cast_const();
         std::thread::scope(|scope| {
             for row in [2, 0] {
@@ -81,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_row_that_is_out_keeps_the_memory() {
-        let (rows, mut each) = Rows::new(1, 0);
+        let (rows, mut each) = Rows::new(1, 0).unwrap();
         let mut row = each.pop().unwrap().unwrap();
         assert!(Rows::into_numbers(rows).is_none());
         assert!(row.numbers().is_empty());

@@ -73,7 +73,8 @@ impl Loader {
 
     /// Tells of a failure too whether the policy decides on it; where a sample does not fit its batch, it does not.
     fn write(&self, epoch: u64, index: usize, slot: &mut Slot<'_>) -> Result<(), (Error, bool)> {
-        let photo = self.dataset.read(index).map_err(|error| (error, true))?;
+        let photo =
+            self.dataset.read(index, self.options.orientation).map_err(|error| (error, true))?;
         let shape = self.prepare.shape(&photo);
         let numbers = slot.numbers(shape, index).map_err(|error| (error, false))?;
         let key = Key { seed: self.options.seed, epoch, sample: index as u64 };

@@ -3,7 +3,8 @@
 use super::canvas::Canvas;
 use super::enlarge::colour;
 use crate::Result;
-use crate::data::photo::{CHANNELS, Photo, View};
+use crate::data::memory::room;
+use crate::data::photo::{CHANNELS, Photo, View, no_room};
 
 /// From a place (x, y) of the result to a place of the source: a row for its x and one for its y, each with the factors
 /// of x and y and what is added.
@@ -41,7 +42,7 @@ fn transform(canvas: &mut Canvas<'_>, matrix: Matrix, fill: [u8; CHANNELS]) -> R
     let view = canvas.upright()?;
     let View { width, height, channels, .. } = view;
     let pixels = if let Some(walk) = fixed(matrix, width, height) {
-        gather(view, walk, fill, |place| usize::try_from(place >> 16).ok())
+        gather(view, walk, fill, |place| usize::try_from(place >> 16).ok())?
     } else {
         let walk = Walk {
             column: matrix.map(|[x, _, _]| x),
@@ -49,7 +50,7 @@ fn transform(canvas: &mut Canvas<'_>, matrix: Matrix, fill: [u8; CHANNELS]) -> R
             // In Pillow's order, which decides the last bit.
             start: matrix.map(|[x, y, moved]| moved + y * 0.5 + x * 0.5),
         };
-        gather(view, walk, fill, |place| (place >= 0.0).then_some(place as usize))
+        gather(view, walk, fill, |place| (place >= 0.0).then_some(place as usize))?
     };
     let photo = Photo::with_channels(width, height, channels, pixels)?;
     canvas.replace(photo);
@@ -90,10 +91,12 @@ fn gather<T: Copy + Step>(
     Walk { column, row, mut start }: Walk<T>,
     fill: [u8; CHANNELS],
     index: impl Fn(T) -> Option<usize>,
-) -> Vec<u8> {
+) -> Result<Vec<u8>> {
     let View { width, height, channels, .. } = view;
     let fill = colour(fill, channels);
-    let mut out = fill.repeat(width * height);
+    let mut out = room(width * height * channels).map_err(no_room)?;
+    let line = fill.repeat(width);
+    (0..height).for_each(|_| out.extend_from_slice(&line));
     for out in out.chunks_exact_mut(width * channels) {
         let [mut x, mut y] = start;
         for out in out.chunks_exact_mut(channels) {
@@ -108,7 +111,7 @@ fn gather<T: Copy + Step>(
         }
         start = [start[0].step(row[0]), start[1].step(row[1])];
     }
-    out
+    Ok(out)
 }
 
 /// Addition that never panics; what leaves the range lies outside the photograph anyway.

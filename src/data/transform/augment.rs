@@ -132,6 +132,9 @@ fn spaced([start, end]: [f32; 2], index: usize, count: usize) -> f32 {
     (start + (end - start) * index as f64 / (count - 1) as f64) as f32
 }
 
+/// Beyond this nothing is left of a photograph.
+const MOST_OPERATIONS: usize = 1000;
+
 /// Operations drawn blindly, all at one strength.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -147,6 +150,13 @@ pub struct RandAugment {
 impl RandAugment {
     pub fn check(&self) -> Result<()> {
         check_bins("RandAugment", self.num_magnitude_bins)?;
+        if self.num_ops > MOST_OPERATIONS {
+            return Err(Error::Argument {
+                at: "RandAugment: num_ops".into(),
+                expected: format!("0 to {MOST_OPERATIONS}"),
+                got: self.num_ops.to_string(),
+            });
+        }
         if self.magnitude < self.num_magnitude_bins {
             return Ok(());
         }

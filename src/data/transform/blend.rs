@@ -35,7 +35,7 @@ pub fn saturation(canvas: &mut Canvas<'_>, factor: f64) -> Result<()> {
 
 pub fn sharpness(canvas: &mut Canvas<'_>, factor: f64) -> Result<()> {
     let view = canvas.upright()?;
-    let mut pixels: Vec<u8> = view.rows().flatten().copied().collect();
+    let mut pixels = view.copied()?;
     let length = view.width * view.channels;
     // The outermost pixels have too few neighbours and stay.
     for row in 1..view.height.saturating_sub(1) {

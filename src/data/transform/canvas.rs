@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use crate::Result;
 use crate::data::Photo;
-use crate::data::photo::{CHANNELS, View, Window};
+use crate::data::memory::room;
+use crate::data::photo::{CHANNELS, View, Window, no_room};
 
 #[derive(Debug)]
 pub struct Canvas<'a> {
@@ -60,7 +61,7 @@ impl<'a> Canvas<'a> {
             let Self { mirrored, upside_down, .. } = *self;
             let view = self.photo.part(self.window);
             let channels = view.channels;
-            let mut pixels = Vec::with_capacity(view.width * view.height * channels);
+            let mut pixels = room(view.width * view.height * channels).map_err(no_room)?;
             for index in 0..view.height {
                 let row = if upside_down { view.height - 1 - index } else { index };
                 let row = &view.pixels[row * view.stride..][..view.width * channels];
@@ -79,9 +80,10 @@ impl<'a> Canvas<'a> {
     /// The pixels, to be changed one by one: their place does not count, so flips stay notes.
     pub fn pixels_mut(&mut self) -> Result<&mut [u8]> {
         let view = self.photo.part(self.window);
-        if view.height < self.photo.height() || view.width < self.photo.width() {
-            let pixels = view.rows().flatten().copied().collect();
-            let photo = Photo::with_channels(view.width, view.height, view.channels, pixels)?;
+        let whole = view.height == self.photo.height() && view.width == self.photo.width();
+        if !whole || matches!(self.photo, Cow::Borrowed(_)) {
+            let (width, height, channels) = (view.width, view.height, view.channels);
+            let photo = Photo::with_channels(width, height, channels, view.copied()?)?;
             self.window = Window { left: 0, top: 0, ..self.window };
             self.photo = Cow::Owned(photo);
         }
@@ -92,7 +94,8 @@ impl<'a> Canvas<'a> {
     pub fn convert(&mut self, channels: usize) -> Result<()> {
         if channels != self.channels() {
             self.pixels_mut()?;
-            self.photo = Cow::Owned(self.photo.to_channels(channels).into_owned());
+            let photo = self.photo.to_channels(channels)?.into_owned();
+            self.photo = Cow::Owned(photo);
         }
         Ok(())
     }

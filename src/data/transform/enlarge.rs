@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::canvas::Canvas;
-use crate::Result;
-use crate::data::photo::{CHANNELS, Photo, luma};
+use crate::data::memory::room;
+use crate::data::photo::{CHANNELS, Photo, check_size, luma, no_room};
+use crate::{Error, Result};
 
 /// Pixels that are added at each side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,11 +73,18 @@ pub fn enlarge(
     let Margins { left, top, right, bottom } = margins;
     let view = canvas.upright()?;
     let channels = view.channels;
-    let (width, height) = (left + view.width + right, top + view.height + bottom);
+    let sum =
+        |one: usize, side: usize, other: usize| one.saturating_add(side).saturating_add(other);
+    let (width, height) = (sum(left, view.width, right), sum(top, view.height, bottom));
+    check_size(width, height).map_err(|expected| Error::Argument {
+        at: "padding".into(),
+        expected: format!("{expected} with the photograph"),
+        got: format!("{width}x{height}"),
+    })?;
     let columns: Vec<Option<usize>> =
         (0..width).map(|column| mode.source(column as i64 - left as i64, view.width)).collect();
     let fill = colour(fill, channels);
-    let mut pixels = Vec::with_capacity(width * height * channels);
+    let mut pixels = room(width * height * channels).map_err(no_room)?;
     for row in 0..height {
         let Some(row) = mode.source(row as i64 - top as i64, view.height) else {
             (0..width).for_each(|_| pixels.extend_from_slice(&fill));

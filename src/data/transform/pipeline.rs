@@ -100,7 +100,7 @@ impl Prepare for Pipeline {
             });
         }
         let drawn = self.draw(photo.height(), photo.width(), key)?;
-        let mut canvas = Canvas::new(photo.to_channels(self.channels));
+        let mut canvas = Canvas::new(photo.to_channels(self.channels)?);
         for operation in &drawn.operations {
             operation.draw_on(&mut canvas)?;
         }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -
     parquet, csv = tmp_path / "t.parquet", tmp_path / "t.csv"
     parquet.symlink_to(path)
     csv.symlink_to(path)
-    for read in [
+    readers: list[Callable[[], object]] = [
         lambda: _native.decode_photo(path),
         lambda: small(path),
         lambda: cz.transforms.Resize(8)(path),
@@ -139,7 +140,8 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -
         lambda: cz.data.Table(csv),
         lambda: cz.data.Table(whole)[0],
         lambda: cz.data.Table(parquet),
-    ]:
+    ]
+    for read in readers:
         with pytest.raises(cz.errors.PhotoFileError, match=message):
             read()
 
@@ -186,3 +188,24 @@ def test_suffixes_of_what_is_decoded(tmp_path: Path) -> None:
         (tmp_path / f"x{suffix.upper()}").write_bytes(b"")
     (tmp_path / "x.txt").write_bytes(b"")
     assert len(_native.list_photos(tmp_path)[0]) == len(_native.PHOTO_SUFFIXES)
+
+
+READ = """
+import os, signal, sys, threading
+import cnnzoo as cz
+# A shell may have told its children to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+try:
+    cz.data.idx(sys.argv[1], sys.argv[1])
+except KeyboardInterrupt:
+    os._exit(7)
+"""
+
+
+def test_ctrl_c_ends_the_reading_of_a_large_file(tmp_path: Path) -> None:
+    """3 GiB of zeros, which take seconds to decompress."""
+    path = tmp_path / "large"
+    head = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in (3 << 20, 32, 32))
+    path.write_bytes(gzip.compress(head) + gzip.compress(bytes(1 << 26)) * 48)
+    assert subprocess.run([sys.executable, "-c", READ, str(path)], check=False).returncode == 7

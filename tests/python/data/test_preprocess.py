@@ -114,7 +114,7 @@ def test_files_equal_arrays(tmp_path: Path) -> None:
     np.testing.assert_array_equal(preprocess.apply_file(path.read_bytes()), expected)
 
 
-def test_orientation_is_asked_for() -> None:
+def test_orientation_is_honoured_unless_asked_not_to() -> None:
     file = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -122,11 +122,11 @@ def test_orientation_is_asked_for() -> None:
     preprocess = _native.Preprocess(resize=96, crop=96)
     turned = np.rot90(data.chelsea(), -1)
     np.testing.assert_array_equal(
-        preprocess.apply_file(file.getvalue(), apply_orientation=True),
-        preprocess.apply_array(turned),
+        preprocess.apply_file(file.getvalue()), preprocess.apply_array(turned)
     )
     np.testing.assert_array_equal(
-        preprocess.apply_file(file.getvalue()), preprocess.apply_array(data.chelsea())
+        preprocess.apply_file(file.getvalue(), orientation=False),
+        preprocess.apply_array(data.chelsea()),
     )
 
 

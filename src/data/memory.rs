@@ -1,0 +1,92 @@
+//! Room for what an input asks for: an error that says how many bytes, where Rust's own collections end the process.
+
+use std::alloc::{Layout, alloc_zeroed};
+use std::mem::size_of;
+
+use crate::Error;
+
+/// A number of bytes that could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage(pub usize);
+
+impl Shortage {
+    /// The error that says what they were for.
+    pub fn at(self, at: impl Into<String>) -> Error {
+        Error::OutOfMemory {
+            at: at.into(),
+            message: format!("expected {} bytes, got none", self.0),
+        }
+    }
+}
+
+/// An empty vector with room for `count` values.
+pub fn room<T>(count: usize) -> Result<Vec<T>, Shortage> {
+    let mut values = Vec::new();
+    match values.try_reserve_exact(count) {
+        Ok(()) => Ok(values),
+        Err(_) => Err(Shortage(count.saturating_mul(size_of::<T>()))),
+    }
+}
+
+/// A copy of these values.
+pub fn copied<T: Copy>(values: &[T]) -> Result<Vec<T>, Shortage> {
+    let mut copy = room(values.len())?;
+    copy.extend_from_slice(values);
+    Ok(copy)
+}
+
+/// Fails where `bytes` more could not be had now. For what another crate takes, which would end the process.
+pub fn probe(bytes: usize) -> Result<(), Shortage> {
+    room::<u8>(bytes).map(|_| ())
+}
+
+/// A number whose zero is all zero bits.
+///
+/// # Safety
+/// A value of the type whose bytes are all zero has to be a valid one.
+pub unsafe trait Number: Copy {}
+
+// SAFETY: zero.
+unsafe impl Number for u8 {}
+// SAFETY: zero.
+unsafe impl Number for i32 {}
+// SAFETY: zero.
+unsafe impl Number for f32 {}
+// SAFETY: zero.
+unsafe impl Number for f64 {}
+
+/// `count` zeros, which the system need not write before they are touched.
+pub fn zeros<T: Number>(count: usize) -> Result<Vec<T>, Shortage> {
+    let shortage = Shortage(count.saturating_mul(size_of::<T>()));
+    let layout = Layout::array::<T>(count).map_err(|_| shortage)?;
+    if layout.size() == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the layout is not of zero bytes.
+    let memory = unsafe { alloc_zeroed(layout) }.cast::<T>();
+    if memory.is_null() {
+        return Err(shortage);
+    }
+    // SAFETY: the global allocator made it for exactly `count` values, all bits zero, which is a valid `Number`.
+    Ok(unsafe { Vec::from_raw_parts(memory, count, count) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_had_says_how_much() {
+        assert_eq!(room::<f32>(usize::MAX / 2), Err(Shortage(usize::MAX)));
+        assert_eq!(zeros::<f32>(1 << 60), Err(Shortage(1 << 62)));
+        assert_eq!(probe(1 << 62), Err(Shortage(1 << 62)));
+        let error = Shortage(12).at("x.png");
+        assert_eq!(error.to_string(), "x.png: out of memory: expected 12 bytes, got none");
+    }
+
+    #[test]
+    fn zeros_are_zeros() {
+        assert_eq!(zeros::<f32>(3), Ok(vec![0.0; 3]));
+        assert_eq!(zeros::<u8>(0), Ok(vec![]));
+    }
+}
