@@ -55,6 +55,7 @@ KNOWN: dict[str, type[Any]] = {
 def save(trainer: Trainer, path: Path) -> None:
     """Write everything that the trainer goes on from, whole or not at all."""
     optimizer = trainer.optimizer
+    waiting, accumulate = optimizer._engine.waiting()
     text = {
         "format": FORMAT,
         "model": trainer.model._configuration().plain(),
@@ -63,7 +64,8 @@ def save(trainer: Trainer, path: Path) -> None:
             "class": type(optimizer).__name__,
             "arguments": optimizer._configuration(),
             "batches": optimizer._batches,
-            "waiting": optimizer._waiting,
+            "waiting": waiting,
+            "accumulate": accumulate,
         },
         "trainer": {name: _described(value) for name, value in trainer._options.items()},
         "state": dataclasses.asdict(trainer._state),
@@ -88,12 +90,14 @@ class OptimizerText:
         arguments: How it was built.
         batches: How many it saw.
         waiting: Of these the ones whose gradients wait for an update.
+        accumulate: How many make one; as the trainer says, if 0.
     """
 
     class_: str
     arguments: dict[str, Any]
     batches: int
     waiting: int
+    accumulate: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,7 +160,7 @@ class Saved:
         text = self._text.optimizer
         with self.damaged():
             optimizer = optimizers.from_configuration(text.class_, model, text.arguments)
-            optimizer._batches, optimizer._waiting = text.batches, text.waiting
+            optimizer._batches = text.batches
         return optimizer
 
     def trainer(self, kind: type[Trainer], device: str, given: dict[str, Any]) -> Trainer:
@@ -172,7 +176,10 @@ class Saved:
             options = _record.arguments(kind, options, "run.trainer", beside=objects)
             trainer = kind(**options)
         average = None if trainer.averaged is None else trainer.averaged._engine
-        self._run.restore(trainer.model._engine, average, trainer.optimizer._engine)
+        told = self._text.optimizer
+        # Checkpoints from before did not say it.
+        waiting = (told.waiting, told.accumulate or trainer._options["accumulate"])
+        self._run.restore(trainer.model._engine, average, optimizer._engine, waiting)
         return trainer
 
     def _rebuilt(self, name: str, given: Any) -> Any:

@@ -48,6 +48,7 @@ __all__ = [
     "list_photos",
     "model_info",
     "model_names",
+    "not_finite",
     "preprocess",
     "published_weights",
     "read_checkpoint",
@@ -178,7 +179,14 @@ class Optimizer:
     ) -> Optimizer: ...
     def paces(self, model: Model) -> list[tuple[str, float, float]]: ...
     def memory(self, model: Model) -> list[_Remembered]: ...
-    def recall(self, model: Model, memories: list[_Remembered]) -> None: ...
+    def recall(
+        self, model: Model, memories: list[_Remembered], waiting: tuple[int, int]
+    ) -> None: ...
+    def waiting(self) -> tuple[int, int]: ...
+    def drop_waiting(self) -> None: ...
+    def flush(
+        self, model: Model, lr: float, clip_norm: float | None, clip_value: float | None
+    ) -> float | None: ...
 
 @final
 class Loss:
@@ -207,6 +215,7 @@ class Mixing:
         batch: int,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 
+def not_finite(model: Model, x: ArrayLike | None, precision: str, seed: int) -> str | None: ...
 def train_step(
     model: Model,
     optimizer: Optimizer,
@@ -214,8 +223,7 @@ def train_step(
     y: ArrayLike,
     loss: Loss | Callable[[NDArray[np.float32]], tuple[float, float, NDArray[np.float32]]],
     lr: float,
-    share: float,
-    update: bool,
+    accumulate: int,
     clip_norm: float | None,
     clip_value: float | None,
     precision: str,
@@ -239,7 +247,13 @@ class Run:
     @property
     def text(self) -> str: ...
     def expect(self, model: Model, averaged: bool) -> None: ...
-    def restore(self, model: Model, average: Model | None, optimizer: Optimizer) -> None: ...
+    def restore(
+        self,
+        model: Model,
+        average: Model | None,
+        optimizer: Optimizer,
+        waiting: tuple[int, int],
+    ) -> None: ...
 
 @final
 class Checkpoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ class EarlyStopping(Callback):
     Args:
         monitor: A column of the history: a `loss`, which is to be small, or another, which is to be
             large.
-        patience: After so many epochs without a new best.
+        patience: After so many epochs without a new best, which is always finite.
         min_delta: By how much a new best has to be better.
     """
 
@@ -82,7 +83,7 @@ class EarlyStopping(Callback):
         best, since = -float("inf"), 0
         for past in trainer.history[trainer.first_epoch :]:
             value = monitored(past, self.monitor) * sign
-            if value > best + self.min_delta:
+            if math.isfinite(value) and value > best + self.min_delta:
                 best, since = value, 0
             else:
                 since += 1

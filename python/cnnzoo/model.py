@@ -25,7 +25,7 @@ from cnnzoo._photo import Photo, is_photo
 from cnnzoo._predict import BATCH, ON_ERROR, OnError, predict_many
 from cnnzoo.errors import ArgumentError, WeightsError
 from cnnzoo.losses import LossLike, as_loss
-from cnnzoo.optimizers import Optimizer
+from cnnzoo.optimizers import Optimizer, check_clips
 from cnnzoo.prediction import FailedPrediction, Prediction, usual_labels
 from cnnzoo.preprocess import COLOURS, Preprocess
 from cnnzoo.summary import Summary
@@ -429,7 +429,8 @@ class Model:
             loss: What to make small: a loss of cnnzoo or of `torch.nn`, a `TorchLoss`, or a
                 function of (logits, targets) that gives the batch's mean and its gradient by the
                 logits, as `FunctionLoss` says; `CrossEntropy()` if not given.
-            accumulate: How many batches make an update, of their mean gradient.
+            accumulate: How many batches make an update, of their mean gradient; `Optimizer.step`
+                makes one of fewer.
             clip_norm: What the Euclidean norm of all gradients is cut to.
             clip_value: What each number of the gradients is cut to, up and down.
             precision: What the network computes in. With `"bfloat16"`, convolutions, linear layers
@@ -450,13 +451,8 @@ class Model:
                 f"`optimizer`: expected one of this {self.name}, got one of another model, "
                 f"{optimizer.model.name}"
             )
-        for name, most in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if most is not None and not most > 0:
-                raise ArgumentError(f"`{name}`: expected a number above 0, got {most}")
-        if clip_norm is not None and clip_value is not None:
-            raise ArgumentError("clipping: expected `clip_norm` or `clip_value`, got both")
+        check_clips(clip_norm, clip_value)
         accumulate = whole("`accumulate`", accumulate, least=1)
-        update = optimizer._waiting + 1 >= accumulate
         found, weight, correct, count, grad_norm = _native.train_step(
             self._engine,
             optimizer._engine,
@@ -464,15 +460,13 @@ class Model:
             y,
             loss=as_loss(loss)._objective(y),
             lr=optimizer.lr,
-            share=1 / accumulate,
-            update=update,
+            accumulate=accumulate,
             clip_norm=clip_norm,
             clip_value=clip_value,
             precision=precision,
             seed=optimizer._batches if seed is None else seed_of(seed),
         )
         optimizer._batches += 1
-        optimizer._waiting = 0 if update else optimizer._waiting + 1
         return StepResult(
             loss=found,
             weight=weight,

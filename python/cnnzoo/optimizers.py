@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from cnnzoo.model import Model
 
 
+def check_clips(clip_norm: float | None, clip_value: float | None) -> None:
+    """Refuse what gradients cannot be cut to."""
+    for name, most in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+        if most is not None and not most > 0:
+            raise ArgumentError(f"`{name}`: expected a number above 0, got {most}")
+    if clip_norm is not None and clip_value is not None:
+        raise ArgumentError("clipping: expected `clip_norm` or `clip_value`, got both")
+
+
 class ParameterGroup:
     """Parameters that move at a pace of their own.
 
@@ -89,9 +98,8 @@ class Optimizer:
         self._groups = tuple(groups)
         self._engine = self._build()
         _ = self.lr_scales  # which checks the patterns
-        # Batches that it saw, and of these the ones whose gradients wait for an update.
+        # Batches that it saw.
         self._batches = 0
-        self._waiting = 0
 
     def _build(self) -> _native.Optimizer:
         """An engine that remembers nothing yet."""
@@ -105,14 +113,15 @@ class Optimizer:
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: the model, the options, and what is remembered."""
         memory = pack_memory(self._engine.memory(self.model._engine))
-        return {**vars(self), "_engine": memory}
+        return {**vars(self), "_engine": (memory, self._engine.waiting())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """The optimiser that was pickled."""
         vars(self).update(state)
         self._engine = self._build()
-        if state["_engine"]:
-            self._engine.recall(self.model._engine, unpack_memory(state["_engine"]))
+        memory, waiting = state["_engine"]
+        if memory or waiting[0]:
+            self._engine.recall(self.model._engine, unpack_memory(memory), waiting)
 
     @property
     def lr(self) -> float:
@@ -129,6 +138,30 @@ class Optimizer:
     def lr_scales(self) -> dict[str, float]:
         """How many times `lr` each parameter moves by: its group's, and its layer's."""
         return {name: scale for name, scale, _ in self._engine.paces(self.model._engine)}
+
+    @property
+    def _waiting(self) -> int:
+        """Of how many batches gradients wait for an update."""
+        return self._engine.waiting()[0]
+
+    def step(
+        self, *, clip_norm: float | None = None, clip_value: float | None = None
+    ) -> float | None:
+        """Make an update of the gradients that `train_step` left waiting: of their mean.
+
+        With `accumulate=n`, `Model.train_step` makes an update after n batches. Where fewer are
+        left, as at the end of an epoch, this makes it; `Trainer` does so by itself.
+
+        Args:
+            clip_norm: What the Euclidean norm of all gradients is cut to.
+            clip_value: What each number of the gradients is cut to, up and down.
+
+        Returns:
+            The norm of the gradients before they were clipped; none where no gradients wait, and
+            nothing is moved.
+        """
+        check_clips(clip_norm, clip_value)
+        return self._engine.flush(self.model._engine, self.lr, clip_norm, clip_value)
 
     def _configuration(self) -> dict[str, Any]:
         """Its arguments, in what JSON has."""

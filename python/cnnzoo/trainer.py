@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo import _checkpoint
+from cnnzoo import _checkpoint, _native
 from cnnzoo._arrays import Device, device_name
 from cnnzoo._checkpoint import BEST, LAST, Saved, checkpoint_errors
 from cnnzoo._configuration import check_ending
@@ -93,6 +93,9 @@ class State:
             raise ArgumentError(
                 f"`epoch`: expected one from {self.first}, where the fit began, got {self.epoch}"
             )
+        if self.best is not None and not math.isfinite(self.best):
+            # Checkpoints from before let what is not finite be the best.
+            self.best = None
         if not 0 <= self.lr < math.inf:
             raise ArgumentError(f"`lr`: expected a number of at least 0, got {self.lr}")
 
@@ -118,8 +121,8 @@ class Trainer:
             take.
         clip_norm: What the Euclidean norm of all gradients is cut to.
         clip_value: What each number of the gradients is cut to, up and down.
-        accumulate: How many batches make an update, of their mean gradient. Batches of an epoch's
-            end that are too few for one wait for those of the next.
+        accumulate: How many batches make an update, of their mean gradient. What is left at an
+            epoch's end makes one of the mean of what is there.
         precision: `"float32"`, or `"bfloat16"` for convolutions and matrix products in bfloat16, as
             PyTorch's autocast has them.
         seed: From which dropout and mixing draw. Order and augmentation draw from the loader's.
@@ -245,7 +248,8 @@ class Trainer:
 
         Raises:
             ArgumentError: The data have classes that the model does not have.
-            DivergenceError: The loss is infinite or no number.
+            DivergenceError: The loss, the gradients, or something of the model is infinite or no
+                number. The checkpoints from before are kept, and `resume` goes on from them.
             CheckpointError: The folder holds the checkpoint of another run, or cannot be written,
                 as where the disk is full. The checkpoint from before is kept.
             KeyboardInterrupt: Ctrl-C, after the batch that was at work, and with a checkpoint.
@@ -271,6 +275,7 @@ class Trainer:
             lr=self.optimizer.lr,
             monitor=monitor,
         )
+        self.optimizer._engine.drop_waiting()
         fit.folder, fit.every = folder, checkpoint_every
         return self._run(fit)
 
@@ -462,7 +467,7 @@ class Trainer:
             if fit.labels is None:
                 binary = isinstance(self.loss, BinaryCrossEntropy)
                 self._set_task(fit, labels=binary and np.ndim(y) > 1)
-            result = self._step(x, y, len(fit.train))
+            result = self._step(fit, x, y, batch)
             state.batch, state.step, state.taken = batch, state.step + 1, state.taken + 1
             state.loss += result.loss * result.weight
             state.weight += result.weight
@@ -476,9 +481,13 @@ class Trainer:
             if fit.every is not None and state.step % fit.every == 0:
                 self._write(fit)
             fit.check()
+        # A loader may have left out batches that were to come.
+        clips = {name: self._options[name] for name in ("clip_norm", "clip_value")}
+        self._follow(self.optimizer.step(**clips), state.step)
+        self._check_finite(fit)
 
-    def _step(self, x: NDArray[Any], y: NDArray[Any], batches: int) -> StepResult:
-        state, options = self._state, self._options
+    def _step(self, fit: _Fit, x: NDArray[Any], y: NDArray[Any], batch: int) -> StepResult:
+        state, options, batches = self._state, self._options, len(fit.train)
         at = state.epoch - state.first + state.batch / batches
         self.optimizer.lr = self.schedule.lr(state.lr, at, state.epochs, steps=batches)
         if self.mixing != Mixing():
@@ -490,25 +499,66 @@ class Trainer:
                 epoch=state.epoch,
                 batch=state.batch,
             )
+        # With this one; a sequence may hold more than it says.
+        left = max(batches - batch, 0) + 1
+        fit.seen = x
         result = self.model.train_step(
             x,
             y,
             self.optimizer,
             loss=self.loss,
-            accumulate=options["accumulate"],
+            accumulate=min(options["accumulate"], self.optimizer._waiting + left),
             clip_norm=options["clip_norm"],
             clip_value=options["clip_value"],
             precision=options["precision"],
-            seed=(options["seed"] * STRIDE + state.step) % 2**64,
+            seed=self._seed(),
         )
         if not math.isfinite(result.loss):
-            raise DivergenceError(
-                f"batch {state.step + 1} of {self.model.name}: expected a finite loss, got "
-                f"{result.loss}; a smaller rate than {result.lr:g}, a warm-up or `clip_norm` helps"
-            )
-        if self.averaged is not None and result.grad_norm is not None:
-            self.averaged._engine.average_from(self.model._engine, options["ema"], True)
+            raise self._diverged("a finite loss", result.loss, state.step + 1)
+        self._follow(result.grad_norm, state.step + 1)
         return result
+
+    def _follow(self, grad_norm: float | None, batch: int) -> None:
+        """Follow an update, which there was if there is a norm, by the average."""
+        if grad_norm is None:
+            return
+        # Infinite numbers can be cut to a value, but not by a norm.
+        cut = self._options["clip_value"] is not None and not math.isnan(grad_norm)
+        if not (math.isfinite(grad_norm) or cut):
+            raise self._diverged("gradients of a finite norm", grad_norm, batch)
+        if self.averaged is not None:
+            self.averaged._engine.average_from(self.model._engine, self._options["ema"], True)
+
+    def _seed(self) -> int:
+        seed: int = self._options["seed"] * STRIDE + self._state.step
+        return seed % 2**64
+
+    def _diverged(self, expected: str, got: object, batch: int) -> DivergenceError:
+        return DivergenceError(
+            f"batch {batch} of {self.model.name}: expected {expected}, got {got}; a "
+            f"smaller rate than {self.optimizer.lr:g}, a warm-up or `clip_norm` helps"
+        )
+
+    def _check_finite(self, fit: _Fit) -> None:
+        """Refuse to go on with a model that is not finite, or puts out what is not.
+
+        Raises:
+            DivergenceError: An array of the model or of its average is not finite, or the outputs
+                of the batch that it saw last are not.
+        """
+        for model, seen in ((self.model, fit.seen), (self.averaged, None)):
+            if model is None:
+                continue
+            precision = self._options["precision"]
+            wrong = _native.not_finite(model._engine, seen, precision, self._seed())
+            if wrong is not None:
+                what = f"in `{wrong}`" if wrong else "in the outputs of the last batch"
+                raise DivergenceError(
+                    f"after batch {self._state.step} of {model.name}: expected finite numbers "
+                    f"{what}, got others; a smaller rate than {self.optimizer.lr:g}, a warm-up or "
+                    "`clip_norm` helps"
+                )
+        fit.seen = None
 
     def _row(self, fit: _Fit) -> EpochRow:
         state = self._state
@@ -551,6 +601,8 @@ class Trainer:
     def _note_best(self, fit: _Fit, row: EpochRow) -> None:
         state = self._state
         value = monitored(row, state.monitor)
+        if not math.isfinite(value):
+            return
         if state.best is None or value * better(state.monitor) > state.best * better(state.monitor):
             state.best = value
             if fit.folder is not None:
@@ -559,6 +611,7 @@ class Trainer:
 
     def _write(self, fit: _Fit) -> None:
         if fit.folder is not None:
+            self._check_finite(fit)
             _checkpoint.save(self, fit.folder / LAST)
 
     def _interrupted(self, fit: _Fit) -> str:
@@ -566,7 +619,10 @@ class Trainer:
         where = f"after batch {state.batch} of epoch {state.epoch + 1}"
         if fit.folder is None:
             return f"interrupted {where}; without `checkpoint=`, nothing was written"
-        self._write(fit)
+        try:
+            self._write(fit)
+        except DivergenceError as error:
+            return f"interrupted {where}; the checkpoint from before is kept: {error}"
         return f"interrupted {where}; Trainer.resume({str(fit.folder)!r}, ...) goes on from there"
 
     def _claim(self, folder: Path) -> None:
@@ -623,6 +679,8 @@ class _Fit:
         self.callbacks = callbacks
         self.metrics = metrics
         self.folder: Path | None = None
+        # The images of the last batch, until it is known that what comes of them is finite.
+        self.seen: NDArray[Any] | None = None
         # Whether an image may have any number of labels, once that is known.
         self.labels: bool | None = None
         self.every: int | None = None

@@ -1,7 +1,6 @@
 //! Checkpoints of runs.
 
 use std::path::PathBuf;
-use std::sync::PoisonError;
 
 use pyo3::prelude::*;
 
@@ -30,7 +29,7 @@ fn save_run(
         if let Some(averaged) = &averaged {
             models.push((AVERAGE, averaged.store()?));
         }
-        let inner = optimizer.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = optimizer.lock();
         checkpoint::write(&path, &models, &inner, text)
     })
 }
@@ -63,13 +62,14 @@ impl Run {
         })
     }
 
-    /// Fills the models, and makes the optimiser of the first remember what it did.
+    /// Fills the models, and makes the optimiser of the first remember what it did; `waiting` as the optimiser told it.
     fn restore(
         &self,
         py: Python<'_>,
         model: &Model,
         average: Option<&Model>,
         optimizer: &Optimizer,
+        waiting: (u64, u64),
     ) -> PyResult<()> {
         detached(py, || {
             let mut state = model.write()?;
@@ -78,8 +78,8 @@ impl Run {
             if let Some(average) = average {
                 self.checkpoint.fill(AVERAGE, average.write()?.parts()?.1)?;
             }
-            let mut inner = optimizer.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            self.checkpoint.recall(&mut inner, store)
+            let mut inner = optimizer.lock();
+            self.checkpoint.recall(&mut inner, store, waiting)
         })
     }
 }

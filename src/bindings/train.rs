@@ -1,6 +1,6 @@
 //! Training steps: optimisers, losses, and the step.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -21,7 +21,7 @@ use crate::train::groups::{Group, Paces};
 pub(super) struct Optimizer {
     paces: Paces,
     /// Locked only without the GIL.
-    pub(super) inner: Mutex<torch::Optimizer>,
+    inner: Mutex<torch::Optimizer>,
 }
 
 /// Parameter, steps, running averages by name, the sum of gradients that waits for an update.
@@ -75,8 +75,7 @@ impl Optimizer {
     fn memory<'py>(&self, py: Python<'py>, model: &Model) -> PyResult<Vec<Remembered<'py>>> {
         let memories = detached(py, || {
             let state = model.read()?;
-            let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            inner.memory(state.store()?)
+            self.lock().memory(state.store()?)
         })?;
         let array = |array: Array| from_values(py, &array.shape, array.values);
         let remembered = |memory: Memory| {
@@ -88,8 +87,14 @@ impl Optimizer {
         memories.into_iter().map(remembered).collect()
     }
 
-    /// Makes it remember this instead.
-    fn recall(&self, py: Python<'_>, model: &Model, memories: Vec<Remembered<'_>>) -> PyResult<()> {
+    /// Makes it remember this instead, with `waiting` as it told.
+    fn recall(
+        &self,
+        py: Python<'_>,
+        model: &Model,
+        memories: Vec<Remembered<'_>>,
+        waiting: (u64, u64),
+    ) -> PyResult<()> {
         let array = |array: Bound<'_, PyAny>| -> PyResult<Array> {
             let array = floats(&array, "what the optimizer remembers", |_| Ok(()))?;
             Ok(Array { shape: array.shape().to_vec(), values: array.as_slice()?.to_vec() })
@@ -106,9 +111,45 @@ impl Optimizer {
         let memories = memories.into_iter().map(memory).collect::<PyResult<Vec<_>>>()?;
         detached(py, || {
             let state = model.read()?;
-            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            inner.recall(state.store()?, &memories)
+            self.lock().recall(state.store()?, &memories, waiting)
         })
+    }
+
+    /// Of how many batches gradients wait for an update, and how many batches make one.
+    fn waiting(&self, py: Python<'_>) -> PyResult<(u64, u64)> {
+        detached(py, || Ok(self.lock().waiting()))
+    }
+
+    /// Forgets the gradients that wait for an update.
+    fn drop_waiting(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || {
+            self.lock().drop_waiting();
+            Ok(())
+        })
+    }
+
+    /// Makes an update of the gradients that wait for one. Gives their norm before they were clipped; none without any.
+    fn flush(
+        &self,
+        py: Python<'_>,
+        model: &Model,
+        lr: f64,
+        clip_norm: Option<f64>,
+        clip_value: Option<f64>,
+    ) -> PyResult<Option<f64>> {
+        let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
+        detached(py, || {
+            let mut state = model.write()?;
+            let (graph, store) = state.parts()?;
+            let paces = Paces { lr, ..self.paces.clone() }.of(graph, store.parameters())?;
+            torch::flush(store, &mut self.lock(), Update { paces: &paces, clip })
+        })
+    }
+}
+
+impl Optimizer {
+    pub(super) fn lock(&self) -> MutexGuard<'_, torch::Optimizer> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -232,8 +273,7 @@ fn train_step(
     y: &Bound<'_, PyAny>,
     loss: &Bound<'_, PyAny>,
     lr: f64,
-    share: f64,
-    update: bool,
+    accumulate: u64,
     clip_norm: Option<f64>,
     clip_value: Option<f64>,
     precision: &str,
@@ -273,10 +313,10 @@ fn train_step(
             objective,
             auxiliary: known.and_then(|loss| loss.auxiliary),
             manner: Manner { mode: Mode::Training { seed }, checkpointing, precision },
-            share,
-            update: update.then_some(Update { paces: &paces, clip }),
+            accumulate,
+            update: Update { paces: &paces, clip },
         };
-        let mut inner = optimizer.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = optimizer.lock();
         let done = torch::train_step(graph, store, &mut inner, task)?;
         Ok((done.loss, done.weight, done.correct, x.shape[0], done.grad_norm))
     });
@@ -284,6 +324,34 @@ fn train_step(
         Some(error) => Err(error),
         None => outcome,
     }
+}
+
+/// What of a model is not finite: the name of the first such array, or `""` where its outputs of images `x` are, as in a
+/// training step; none where all is well.
+#[pyfunction]
+fn not_finite(
+    py: Python<'_>,
+    model: &Model,
+    x: Option<&Bound<'_, PyAny>>,
+    precision: &str,
+    seed: u64,
+) -> PyResult<Option<String>> {
+    let images = x.map(|x| model.images(x)).transpose()?;
+    let x = match &images {
+        Some(images) => Some(View { shape: images.shape(), values: images.as_slice()? }),
+        None => None,
+    };
+    let precision = Precision::parse(precision)?;
+    let manner = Manner { mode: Mode::Training { seed }, checkpointing: false, precision };
+    detached(py, || {
+        if let Some(name) = model.read()?.store()?.not_finite()? {
+            return Ok(Some(name.to_owned()));
+        }
+        let Some(x) = x else { return Ok(None) };
+        let mut state = model.write()?;
+        let (graph, store) = state.parts()?;
+        Ok((!torch::has_finite_outputs(graph, store, x, manner)?).then(String::new))
+    })
 }
 
 /// Of images `x` (N, C, H, W) that show `y`, in evaluation: the sum of their losses, their weight, and the logits (N, K).
@@ -314,5 +382,6 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Optimizer>()?;
     module.add_class::<Loss>()?;
     module.add_function(wrap_pyfunction!(assess, module)?)?;
+    module.add_function(wrap_pyfunction!(not_finite, module)?)?;
     module.add_function(wrap_pyfunction!(train_step, module)?)
 }

@@ -5,6 +5,7 @@ mod batch_norm;
 mod device;
 mod dispatch;
 mod fill;
+mod finite;
 mod floats;
 mod gradients;
 mod layout;
@@ -22,9 +23,11 @@ mod store;
 mod testing;
 mod threads;
 mod train;
+mod waiting;
 
 pub use device::{device, device_name};
 pub use fill::Filled;
+pub use finite::has_finite_outputs;
 pub use gradients::{Manner, Pullback, pull_back};
 pub use layout::Layout;
 pub use loss::{Loss, Objective, Opinion, Targets};
@@ -35,7 +38,7 @@ pub use rule::{Pace, Rule};
 pub use run::{Array, Mode, View, infer};
 pub(crate) use store::reserved;
 pub use store::{Store, Stored};
-pub use train::{Assessment, Clip, Outcome, Task, Update, assess, train_step};
+pub use train::{Assessment, Clip, Outcome, Task, Update, assess, flush, train_step};
 
 use std::fmt::Display;
 

@@ -9,6 +9,7 @@ use super::memory::give_back_freed_memory;
 use super::rule::{Group, Pace, Rule};
 use super::run::{Array, array};
 use super::store::blob;
+use super::waiting::{Gradients, Waiting};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 
@@ -17,15 +18,14 @@ use crate::error::{Error, Result, shape_text};
 pub struct Optimizer {
     rule: Rule,
     states: BTreeMap<String, State>,
-    /// Sums of gradients of batches since the last update, by parameter.
-    waiting: BTreeMap<String, Tensor>,
+    pub(super) waiting: Waiting,
 }
 
 impl Drop for Optimizer {
     /// Training is over.
     fn drop(&mut self) {
         self.states.clear();
-        self.waiting.clear();
+        self.waiting = Waiting::default();
         give_back_freed_memory();
     }
 }
@@ -52,45 +52,29 @@ pub struct Memory {
 
 impl Optimizer {
     pub fn new(rule: Rule) -> Self {
-        Self { rule, states: BTreeMap::new(), waiting: BTreeMap::new() }
+        Self { rule, states: BTreeMap::new(), waiting: Waiting::default() }
     }
 
     pub fn rule(&self) -> Rule {
         self.rule
     }
 
-    /// These gradients, with those that waited added.
-    pub(super) fn with_waiting(
-        &mut self,
-        store: &Store,
-        mut gradients: BTreeMap<usize, Tensor>,
-    ) -> Result<BTreeMap<usize, Tensor>> {
-        for (index, gradient) in &mut gradients {
-            let name = &store.parameters()[*index].name;
-            if let Some(sum) = self.waiting.remove(name).filter(|s| s.size() == gradient.size()) {
-                *gradient = sum.f_add(gradient).map_err(failed(name))?;
-            }
-        }
-        self.waiting.clear();
-        Ok(gradients)
+    /// Of how many batches gradients wait for an update, and how many batches make one.
+    pub fn waiting(&self) -> (u64, u64) {
+        (self.waiting.batches, self.waiting.accumulate)
     }
 
-    /// Keeps gradients for a later update.
-    pub(super) fn wait(&mut self, store: &Store, gradients: BTreeMap<usize, Tensor>) {
-        let name = |index: usize| store.parameters()[index].name.clone();
-        self.waiting = gradients.into_iter().map(|(index, sum)| (name(index), sum)).collect();
+    /// Forgets the gradients that wait for an update.
+    pub fn drop_waiting(&mut self) {
+        self.waiting = Waiting::default();
     }
 
-    /// Whether gradients wait for an update.
-    pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    /// Moves the parameters that have gradients, each at its own pace: `paces` has one for every parameter.
+    /// Moves the parameters that have gradients, each at its own pace: `paces` has one for every parameter. Nothing waits
+    /// for an update then. Where memory ends before any parameter is moved, all that is remembered stays.
     pub(super) fn step(
         &mut self,
         store: &Store,
-        mut gradients: BTreeMap<usize, Tensor>,
+        mut gradients: Gradients,
         paces: &[Pace],
     ) -> Result<()> {
         self.rule.prepare(&mut gradients).map_err(failed("the gradients"))?;
@@ -101,9 +85,11 @@ impl Optimizer {
             let parameter = store.tensors()[index].shallow_clone();
             let pace = paces[index];
             let state = self.state(name, &parameter)?;
-            let key = ([pace.lr.to_bits(), pace.weight_decay.to_bits()], state.steps == 1);
+            let steps = state.steps.saturating_add(1);
+            let key = ([pace.lr.to_bits(), pace.weight_decay.to_bits()], steps == 1);
             let (_, group) = groups.entry(key).or_insert_with(|| (pace, Group::default()));
-            group.steps.push(state.steps);
+            group.indices.push(index);
+            group.steps.push(steps);
             group.averages.resize_with(state.averages.len(), Vec::new);
             // libtorch's kernels copy what is not in the order of its axes, but to them one order is as good as another.
             let in_line = |tensor: &Tensor| {
@@ -113,17 +99,22 @@ impl Optimizer {
             for (of_every, average) in group.averages.iter_mut().zip(&state.averages) {
                 of_every.push(in_line(average)?);
             }
-            let gradient = laid_out_like(&parameter, gradient).map_err(failed(name))?;
             group.gradients.push(in_line(&gradient)?);
             group.parameters.push(in_line(&parameter)?);
         }
+        self.drop_waiting();
         for (pace, mut group) in groups.into_values() {
             self.rule.step(&mut group, pace).map_err(failed("a step of the optimizer"))?;
+            for index in group.indices {
+                if let Some(state) = self.states.get_mut(&store.parameters()[index].name) {
+                    state.steps = state.steps.saturating_add(1);
+                }
+            }
         }
         Ok(())
     }
 
-    /// What is remembered of a parameter that takes one more step. One of another shape or device begins afresh.
+    /// What is remembered of a parameter, laid out as it is. One of another shape or device begins afresh.
     fn state(&mut self, name: &str, parameter: &Tensor) -> Result<&State> {
         let fits = |state: &State| {
             state.averages.iter().all(|average| {
@@ -139,7 +130,6 @@ impl Optimizer {
         for average in &mut state.averages {
             *average = laid_out_like(parameter, average.shallow_clone()).map_err(failed(name))?;
         }
-        state.steps += 1;
         Ok(state)
     }
 
@@ -153,7 +143,7 @@ impl Optimizer {
             };
             let state =
                 self.states.get(name).filter(|s| s.averages.iter().all(|t| of_its_shape(&t)));
-            let waiting = self.waiting.get(name).filter(of_its_shape);
+            let waiting = self.waiting.sums.get(name).filter(of_its_shape);
             if state.is_none() && waiting.is_none() {
                 continue;
             }
@@ -169,8 +159,14 @@ impl Optimizer {
         Ok(memories)
     }
 
-    /// Remembers this instead, for the parameters of `store`.
-    pub fn recall(&mut self, store: &Store, memories: &[Memory]) -> Result<()> {
+    /// Remembers this instead, for the parameters of `store`. Of the batches whose gradients wait, and of how many make an
+    /// update, there are so many.
+    pub fn recall(
+        &mut self,
+        store: &Store,
+        memories: &[Memory],
+        (batches, accumulate): (u64, u64),
+    ) -> Result<()> {
         let (mut states, mut sums) = (BTreeMap::new(), BTreeMap::new());
         for Memory { parameter: name, steps, averages, waiting } in memories {
             let at = format!("what the optimizer remembers of `{name}`");
@@ -201,7 +197,15 @@ impl Optimizer {
                 sums.insert(name.clone(), tensor(sum)?);
             }
         }
-        (self.states, self.waiting) = (states, sums);
+        let without = batches == 0 && !sums.is_empty();
+        if without || batches > 0 && batches >= accumulate {
+            return Err(Error::Argument {
+                at: "the gradients that wait for an update".into(),
+                expected: "those of fewer batches than make one".into(),
+                got: format!("{} of {batches} out of {accumulate} batches", sums.len()),
+            });
+        }
+        (self.states, self.waiting) = (states, Waiting { sums, batches, accumulate });
         Ok(())
     }
 }

@@ -47,6 +47,8 @@ pub struct Pace {
 /// Parameters that move together.
 #[derive(Debug, Default)]
 pub(super) struct Group {
+    /// Where the store has them.
+    pub indices: Vec<usize>,
     pub parameters: Vec<Tensor>,
     /// Perhaps over memory that others share, so none is written to.
     pub gradients: Vec<Tensor>,
@@ -165,7 +167,7 @@ fn each(
     group: &mut Group,
     mut step: impl FnMut(Mover<'_>) -> Result<(), TchError>,
 ) -> Result<(), TchError> {
-    let Group { parameters, gradients, averages, steps } = group;
+    let Group { parameters, gradients, averages, steps, .. } = group;
     let mut averages: Vec<_> = averages.iter_mut().map(|of_every| of_every.iter_mut()).collect();
     for ((parameter, gradient), &steps) in zip(zip(parameters, gradients), steps.iter()) {
         let averages = averages.iter_mut().filter_map(Iterator::next).collect();

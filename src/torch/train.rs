@@ -1,8 +1,6 @@
 //! One training step: the loss of a batch, its gradients, and the update of the parameters.
 
-use std::collections::BTreeMap;
-
-use tch::{Kind, TchError, Tensor};
+use tch::{Kind, TchError};
 
 use super::gradients::{Manner, gradients};
 use super::loss::{Loss, Objective, Targets, Verdict, judge};
@@ -13,6 +11,7 @@ use super::precision::Precision;
 use super::rule::Pace;
 use super::run::{Array, View, Walk, infer, on_device};
 use super::store::blob;
+use super::waiting::{Gradients, Waiting};
 use super::{Layout, Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::Graph;
@@ -26,12 +25,12 @@ pub struct Task<'a> {
     /// How much the loss of each auxiliary classifier counts beside that of the output, if not as the graph says.
     pub auxiliary: Option<f64>,
     pub manner: Manner,
-    /// How much the gradients of this batch count among those of an update.
-    pub share: f64,
-    pub update: Option<Update<'a>>,
+    /// How many batches make an update.
+    pub accumulate: u64,
+    pub update: Update<'a>,
 }
 
-/// What follows the gradients, unless they wait for those of further batches.
+/// What follows the gradients of as many batches as make an update.
 #[derive(Clone, Copy, Debug)]
 pub struct Update<'a> {
     /// For every parameter.
@@ -86,24 +85,51 @@ pub fn train_step(
     let at = format!("the loss of {}", graph.name());
     let targets = task.targets.tensor().and_then(|targets| targets.f_to_device(store.device()));
     let targets = targets.map_err(failed(&at))?;
+    let share = 1.0 / task.accumulate as f64;
     let (verdict, new) = gradients(walk, x, &heads, checkpointing, |heads| {
-        judge(task.objective, heads, &targets, &weights, task.share)
+        judge(task.objective, heads, &targets, &weights, share)
     })?;
 
     let _no_grad = tch::no_grad_guard();
-    let mut all = optimizer.with_waiting(store, new)?;
+    let waiting = optimizer.waiting.with(store, new, task.accumulate)?;
     let mut grad_norm = None;
-    if let Some(Update { paces, clip }) = task.update {
-        let at = || failed("the norm of the gradients");
-        let norm = total_norm(all.values()).map_err(at())?;
-        cut(&mut all, clip, norm).map_err(at())?;
-        optimizer.step(store, all, paces)?;
-        grad_norm = Some(norm);
+    if waiting.is_due() {
+        grad_norm = Some(update(store, optimizer, waiting, task.update)?);
     } else {
-        optimizer.wait(store, all);
+        optimizer.waiting = waiting;
     }
     let Verdict { loss, weight, correct } = verdict;
     Ok(Outcome { loss, weight, correct, grad_norm })
+}
+
+/// Makes an update of the gradients that wait for those of further batches: of their mean. Gives their norm before they
+/// were clipped; none where none wait.
+pub fn flush(
+    store: &mut Store,
+    optimizer: &mut Optimizer,
+    then: Update<'_>,
+) -> Result<Option<f64>> {
+    if optimizer.waiting.batches == 0 {
+        return Ok(None);
+    }
+    store.lay_out(Layout::ChannelsLast)?;
+    let _no_grad = tch::no_grad_guard();
+    let all = optimizer.waiting.with_none();
+    update(store, optimizer, all, then).map(Some)
+}
+
+fn update(
+    store: &Store,
+    optimizer: &mut Optimizer,
+    waiting: Waiting,
+    Update { paces, clip }: Update<'_>,
+) -> Result<f64> {
+    let mut all = waiting.mean(store)?;
+    let at = || failed("the norm of the gradients");
+    let norm = total_norm(all.values()).map_err(at())?;
+    cut(&mut all, clip, norm).map_err(at())?;
+    optimizer.step(store, all, paces)?;
+    Ok(norm)
 }
 
 /// What an evaluation finds of a batch.
@@ -142,11 +168,7 @@ pub fn assess(
     Ok(Assessment { loss, weight, logits })
 }
 
-fn cut(
-    gradients: &mut BTreeMap<usize, Tensor>,
-    clip: Option<Clip>,
-    norm: f64,
-) -> Result<(), TchError> {
+fn cut(gradients: &mut Gradients, clip: Option<Clip>, norm: f64) -> Result<(), TchError> {
     // Gradients may share memory, so none is written to.
     for gradient in gradients.values_mut() {
         *gradient = match clip {

@@ -114,8 +114,13 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Makes an optimiser of the parameters of `store` remember what it did.
-    pub fn recall(&self, optimizer: &mut Optimizer, store: &Store) -> Result<()> {
+    /// Makes an optimiser of the parameters of `store` remember what it did; `waiting` as `Optimizer::waiting` gave it.
+    pub fn recall(
+        &self,
+        optimizer: &mut Optimizer,
+        store: &Store,
+        waiting: (u64, u64),
+    ) -> Result<()> {
         let mut memories = Vec::new();
         for parameter in store.parameters() {
             let name = &parameter.name;
@@ -140,7 +145,7 @@ impl Checkpoint {
             let parameter = name.clone();
             memories.push(Memory { parameter, steps: count, averages, waiting });
         }
-        optimizer.recall(store, &memories).map_err(|error| match error {
+        optimizer.recall(store, &memories, waiting).map_err(|error| match error {
             Error::Argument { at, expected, got } => {
                 refused(self.file.path(), Some(&at), &expected, &got)
             }

@@ -1,0 +1,49 @@
+//! Whether a model is fit to go on with: its arrays, and what it puts out, are finite.
+
+use std::collections::HashSet;
+
+use super::gradients::Manner;
+use super::run::{Pass, Values, View, Walk, on_device};
+use super::{Layout, Store, failed};
+use crate::error::Result;
+use crate::graph::Graph;
+
+impl Store {
+    /// The first array that holds an infinite value or none; running statistics count too.
+    pub fn not_finite(&self) -> Result<Option<&str>> {
+        let _no_grad = tch::no_grad_guard();
+        for (parameter, tensor) in self.parameters().iter().zip(self.tensors()) {
+            let finite = tensor.f_isfinite().and_then(|finite| finite.f_all());
+            let finite = finite.and_then(|all| all.f_int64_value(&[]));
+            if finite.map_err(failed(&parameter.name))? == 0 {
+                return Ok(Some(&parameter.name));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether the outputs of images `x` are finite in a training step, of which nothing is tracked.
+pub fn has_finite_outputs(
+    graph: &Graph,
+    store: &mut Store,
+    x: View<'_>,
+    Manner { mode, precision, .. }: Manner,
+) -> Result<bool> {
+    store.lay_out(Layout::ChannelsLast)?;
+    let _no_grad = tch::no_grad_guard();
+    let x = on_device(x, store)?;
+    let heads = graph.heads();
+    let walk = Walk::new(graph, store, &x, &heads, mode)?.in_precision(precision);
+    let mut values = Values::from([(graph.image(), x)]);
+    let kept: HashSet<_> = heads.iter().copied().collect();
+    walk.run(&graph.whole(&heads).nodes, &mut values, &kept, Pass::Second)?;
+    for head in &heads {
+        let finite = values[head].f_isfinite().and_then(|finite| finite.f_all());
+        let finite = finite.and_then(|all| all.f_int64_value(&[]));
+        if finite.map_err(failed(&graph.node(*head).name))? == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
