@@ -120,14 +120,14 @@ class WeightsFile:
     stored: _native.Checkpoint
 
     @classmethod
-    def open(cls, file: str | os.PathLike[str]) -> WeightsFile:
-        """Open it.
+    def open(cls, file: str | os.PathLike[str], key: str | None = None) -> WeightsFile:
+        """Open it, for the state dict under a key.
 
         Raises:
             WeightsError: It is missing, damaged, refused, or a checkpoint of a run.
         """
         path = os.fspath(file)
-        stored = _native.read_checkpoint(path)
+        stored = _native.read_checkpoint(path, key)
         if RUN in stored.metadata:
             raise WeightsError(
                 f"{path}: expected weights of a model, got a checkpoint of a run; go on with it by "

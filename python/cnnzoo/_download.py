@@ -32,6 +32,8 @@ T = TypeVar("T")
 # Compressed transfer would hide how long the file is.
 HEADERS = {"User-Agent": "cnnzoo", "Accept-Encoding": "identity"}
 CHUNK = 1 << 20
+# Bytes of a file whose size nobody says; the largest published weights have half of it.
+MOST_UNANNOUNCED = 16 << 30
 TOO_MANY_REQUESTS = 429
 WORTH_ANOTHER_TRY = {408, 425, TOO_MANY_REQUESTS}
 RANGE_NOT_SATISFIABLE = 416
@@ -245,7 +247,12 @@ def _partial(path: Path) -> Iterator[FileIO | None]:
         with FileIO(partial, "a") as file:
             _lock(file, path)
             if _is(partial, file):
-                yield file
+                try:
+                    yield file
+                finally:
+                    # What is empty is nothing to go on with.
+                    if os.fstat(file.fileno()).st_size == 0 and _is(partial, file):
+                        partial.unlink()
                 return
         # Whoever had the lock has renamed or removed it.
         if path.exists():
@@ -306,6 +313,9 @@ class _Transfer:
                 headers["If-Range"] = self.validator
         try:
             request = urllib.request.Request(self.job.url, headers=headers)
+        except ValueError as error:
+            raise self.job.failed(f"the address cannot be asked ({error})", "correct it") from error
+        try:
             response = open_url(self.job, self.patience, request)
         except urllib.error.HTTPError as error:
             if error.code == RANGE_NOT_SATISFIABLE and start:
@@ -316,8 +326,6 @@ class _Transfer:
                     "the server had less than what was kept", wait=0.0, gained=CHUNK
                 ) from error
             raise refused(self.job, error) from error
-        except ValueError as error:
-            raise self.job.failed(f"the address cannot be asked ({error})", "correct it") from error
         with response:
             self._receive(response, start)
 
@@ -338,13 +346,28 @@ class _Transfer:
         with _Progress(self.job.name, whole, start) as progress:
             while chunk:
                 done += self._write(chunk)
+                if whole is None and done > self._most():
+                    self.file.truncate(0)
+                    raise self.job.failed(
+                        f"the server sent more than {_megabytes(self._most())} MB without saying "
+                        "how much there is",
+                        "report the address if this stays",
+                    )
                 progress.show(done)
                 chunk = self._read(response, start, done)
+        if done == 0:
+            raise self.job.failed(
+                "the server sent an empty file", "try again later, or put the file there yourself"
+            )
         if whole is not None and done != whole:
             raise Interrupted(
                 f"the connection was cut after {_megabytes(done)} of {_megabytes(whole)} MB",
                 gained=done - start,
             )
+
+    def _most(self) -> int:
+        """What a server that does not say how much there is may send."""
+        return MOST_UNANNOUNCED if self.job.size is None else self.job.size
 
     def _read(self, response: http.client.HTTPResponse, start: int, done: int) -> bytes:
         try:
@@ -396,7 +419,9 @@ class _Transfer:
 
 def refused(job: Job, error: urllib.error.HTTPError) -> WeightsError:
     """The error of a status that no repetition changes."""
-    what = f"the server answered {error.code} {error.reason}"
+    what = f"the server answered {error.code} {' '.join(str(error.reason).split())}"
+    if 300 <= error.code < 400:  # noqa: PLR2004
+        what = f"the server redirects again and again, at last by {error.code}"
     if error.code in {404, 410}:
         advice = "the file has moved: update cnnzoo, or put it there by other means"
         return WeightsFileNotFoundError(f"{job.url} for {job.path}: {what}; {advice}")

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import math
 import os
 import re
+import stat
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo.errors import WeightsError, WeightsFileNotFoundError
+from cnnzoo import _keras_reader
+from cnnzoo.errors import WeightsError, WeightsFileError, WeightsFileNotFoundError
 
 Array = NDArray[Any]
 
@@ -131,63 +138,68 @@ def _recounted(layers: Iterable[str]) -> Iterator[str]:
 def read(file: str | os.PathLike[str]) -> dict[str, Array]:
     """The arrays of a file that Keras wrote: `.weights.h5`, or `.h5` with or without the model.
 
+    A process of its own reads it, with limits of time and memory.
+
     Raises:
         WeightsError: The file is missing, damaged, or no weights; or h5py is not installed.
     """
-    if not Path(file).exists():
-        raise WeightsFileNotFoundError(f"{os.fspath(file)}: there is no such file")
+    path = os.fspath(file)
     try:
-        import h5py
-    except ImportError:
+        facts = os.stat(path)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise WeightsFileNotFoundError(f"{path}: there is no such file") from error
+        raise WeightsFileError(f"{path}: {error.strerror or error}") from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise WeightsFileError(f"{path}: not a regular file")
+    if importlib.util.find_spec("h5py") is None:
         raise WeightsError(
-            f"{os.fspath(file)}: reading a file of Keras needs the package h5py; "
+            f"{path}: reading a file of Keras needs the package h5py; "
             "install it with: pip install 'cnnzoo[keras]'"
-        ) from None
+        )
+    return _framed(path, _in_a_child(path, facts.st_size))
+
+
+def _in_a_child(path: str, size: int) -> bytes:
+    """What the reader prints of a file."""
+    source = Path(_keras_reader.__file__).read_text(encoding="utf-8")
+    lines = f"import sys; sys.path[:] = {sys.path!r}\n"
+    # In front of all but the import of annotations, which has to come first.
+    head, mark, rest = source.partition("from __future__ import annotations\n")
+    seconds = 3 * (_keras_reader.SECONDS + size // _keras_reader.BYTES_A_SECOND)
     try:
-        with h5py.File(file, "r") as stored:
-            return dict(_arrays(stored))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{os.fspath(file)}: no weights of Keras ({error})") from error
+        done = subprocess.run(
+            [sys.executable, "-c", head + mark + lines + rest, path],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise WeightsError(
+            f"{path}: no weights of Keras (reading it did not end in {seconds} seconds)"
+        ) from error
+    except OSError as error:
+        raise WeightsError(f"{path}: no process to read it in ({error})") from error
+    if done.returncode == _keras_reader.REFUSED:
+        said = done.stdout.decode("utf-8", "backslashreplace")
+        raise WeightsError(f"{path}: no weights of Keras ({said})")
+    if done.returncode != 0:
+        why = f"the process that read it ended with {done.returncode}"
+        raise WeightsError(f"{path}: no weights of Keras ({why})")
+    return done.stdout
 
 
-def _arrays(stored: Any) -> Iterator[tuple[str, Array]]:
-    """By path, or by layer and number. Of what is no layer's, only the names."""
-    rest = set()
-
-    def note(path: str, item: Any) -> None:
-        if hasattr(item, "shape"):
-            rest.add(path)
-
-    stored.visititems(note)
-    for path, values in _numbered(stored) if "layers" in stored else _named(stored):
-        rest.discard(values.name.lstrip("/"))
-        yield path, np.asarray(values)
-    yield from ((path, np.empty(0)) for path in sorted(rest))
-
-
-def _numbered(stored: Any) -> Iterator[tuple[str, Any]]:
-    """Of `.weights.h5`."""
-    for layer in stored["layers"].values():
-        group = layer["vars"]
-        if "name" not in group.attrs:
-            # Their order is that of Keras's layers, which a graph does not tell.
-            raise ValueError(
-                "it counts its layers and does not name them, as Keras 3.4 does; "
-                "load it there, and save the model as .h5"
-            )
-        for number, values in group.items():
-            yield f"{group.attrs['name']}/{number}", values
-
-
-def _named(stored: Any) -> Iterator[tuple[str, Any]]:
-    """Of `.h5`, with or without the model."""
-    model = stored.get("model_weights", stored)
-    for layer in model.attrs["layer_names"]:
-        name = _text(layer)
-        for weight in model[name].attrs["weight_names"]:
-            variable = _text(weight).rpartition("/")[2].partition(":")[0]
-            yield f"{name}/{variable}", model[name][_text(weight)]
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _framed(path: str, printed: bytes) -> dict[str, Array]:
+    arrays: dict[str, Array] = {}
+    try:
+        at = 8 + int.from_bytes(printed[:8], "little")
+        for name, kind, shape in json.loads(printed[8:at]):
+            dtype = np.dtype(kind)
+            count = math.prod(shape)
+            arrays[name] = np.frombuffer(printed, dtype, count, at).reshape(shape)
+            at += count * dtype.itemsize
+    except (ValueError, TypeError) as error:
+        raise WeightsError(f"{path}: no weights of Keras ({error})") from error
+    return arrays

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _keras as keras
-from cnnzoo import _native
+from cnnzoo import _native, _state
 from cnnzoo._adopt import adopt
 from cnnzoo._arguments import seed_of, whole
 from cnnzoo._arrays import Device, as_array, device_name
@@ -537,58 +538,98 @@ class Model:
         return keras.to_keras(theirs, self._keras_variables()) if source == "keras" else theirs
 
     def load_state_dict(
-        self, mapping: Mapping[str, Any], *, source: str = "auto", strict: bool = True
+        self,
+        mapping: Mapping[str, Any],
+        *,
+        source: str = "auto",
+        prefix: str | None = None,
+        key: str | None = None,
+        strict: bool = True,
     ) -> LoadReport:
         """Fill the parameters from arrays or torch tensors.
 
         Args:
-            mapping: Names to float arrays.
+            mapping: Names to float arrays; a state dict, or what holds one, as for `load_weights`.
             source: Whose names they are, as in `load_weights`.
+            prefix: What stands in front of the names, as in `load_weights`.
+            key: Under which the state dict is, as in `load_weights`.
             strict: Refuse, and change nothing, unless every name and shape fits. Batch counts
                 (`num_batches_tracked`) may be missing.
 
         Raises:
             WeightsError: Something does not fit; it says what.
         """
-        arrays = {str(name): _array(name, value) for name, value in mapping.items()}
-        return self._load_arrays(arrays, source, "strict" if strict else "lenient", "the mapping")
+        found, ignored, under = _state.find(mapping, key)
+        arrays = {name: _array(name, value) for name, value in found.items()}
+        origin = f"the mapping, under `{'`, `'.join(under)}`" if under else "the mapping"
+        policy = "strict" if strict else "lenient"
+        report = self._load_arrays(arrays, source, policy, origin, prefix=prefix, ignored=ignored)
+        return _warned(report, self.name, strict=strict)
 
     def load_weights(
-        self, file: str | os.PathLike[str], *, source: str = "auto", strict: bool = True
+        self,
+        file: str | os.PathLike[str],
+        *,
+        source: str = "auto",
+        prefix: str | None = None,
+        key: str | None = None,
+        strict: bool = True,
     ) -> LoadReport:
         """Fill the parameters from a .safetensors, .pth or .h5 file, which runs no code.
 
+        The file is read before anything else happens, so it may change meanwhile; one of more than
+        2 GiB is mapped, and cutting it while it is loaded ends the process.
+
         Args:
-            file: Of safetensors, of `torch.save` (new or old), or of Keras; a state dict, also
-                under `state_dict` or `model`, also with the prefix `module.`.
+            file: Of safetensors, of `torch.save` (new or old), or of Keras; a state dict of tensors
+                or NumPy arrays, also under `state_dict` or `model`. Counters beside it
+                (`n_averaged`, `total_ops`), weights of a loss and states of optimisers are listed
+                in the report and not loaded.
             source: Whose names the file carries: `"auto"` to tell by themselves, a source of the
                 network, or `"efficientnet-lite-pytorch"`.
-            strict: Refuse, and change nothing, unless every name and shape fits.
+            prefix: What stands in front of the network's names, such as `"model."`; told by the
+                names if not given. What has another one is not loaded.
+            key: The key of a .pth file under which the state dict is, such as `"state_dict_ema"`;
+                one of the usual ones if not given.
+            strict: Refuse, and change nothing, unless every name and shape fits. Without, a warning
+                says so where nothing fits.
 
         Raises:
             WeightsError: The file is missing, damaged, refused, or of another model.
         """
-        return self._load_file(file, source, "strict" if strict else "lenient")
+        policy = "strict" if strict else "lenient"
+        if not _is_keras(file):
+            report = self._load_opened(WeightsFile.open(file, key), source, policy, prefix=prefix)
+        elif key is not None:
+            raise WeightsError(f"{os.fspath(file)}: expected no `key` for an .h5 file, got {key}")
+        else:
+            arrays = keras.read(file)
+            report = self._load_arrays(arrays, "keras", policy, os.fspath(file), prefix=prefix)
+        return _warned(report, self.name, strict=strict)
 
-    def _load_file(self, file: str | os.PathLike[str], source: str, policy: str) -> LoadReport:
-        if _is_keras(file):
-            return self._load_arrays(keras.read(file), "keras", policy, os.fspath(file))
-        return self._load_opened(WeightsFile.open(file), source, policy)
-
-    def _load_opened(self, file: WeightsFile, source: str, policy: str) -> LoadReport:
-        return self._note(self._engine.load_weights(file.stored, source, policy))
+    def _load_opened(
+        self, file: WeightsFile, source: str, policy: str, *, prefix: str | None = None
+    ) -> LoadReport:
+        return self._note(self._engine.load_weights(file.stored, source, policy, prefix))
 
     def _load_arrays(
-        self, arrays: dict[str, NDArray[Any]], source: str, policy: str, origin: str
+        self,
+        arrays: dict[str, NDArray[Any]],
+        source: str,
+        policy: str,
+        origin: str,
+        *,
+        prefix: str | None = None,
+        ignored: Mapping[str, str] | None = None,
     ) -> LoadReport:
+        beside = dict(ignored or {})
         if source in {"auto", "keras"} and any("/" in name for name in arrays):
             source = "keras"
-            beside = keras.beside(arrays)
-            weights = {path: array for path, array in arrays.items() if path not in beside}
+            others = keras.beside(arrays)
+            weights = {path: array for path, array in arrays.items() if path not in others}
             arrays = keras.to_ours(weights, self._keras_variables())
-        else:
-            beside = {}
-        fields = self._engine.load_state_dict(arrays, source, policy, origin)
+            beside |= others
+        fields = self._engine.load_state_dict(arrays, source, policy, origin, prefix)
         return self._note({**fields, "ignored": {**fields["ignored"], **beside}})
 
     def _note(self, fields: dict[str, Any]) -> LoadReport:
@@ -724,12 +765,15 @@ def create_model(
     model._preprocess = model.preprocess.with_channels(engine.graph().input_shape[0])
     if file is not None:
         if not meta:
-            engine.expect(file.stored, "auto", "pretrained")
+            engine.expect(file.stored, "pretrained")
             engine.allocate(device, seed)
         model._load_opened(file, "auto", "pretrained")
     elif weights is not None:
         path = published.path() if published else weights
-        model._load_file(path, "auto", "pretrained")
+        if _is_keras(path):
+            model._load_arrays(keras.read(path), "keras", "pretrained", os.fspath(path))
+        else:
+            model._load_opened(WeightsFile.open(path), "auto", "pretrained")
     return model
 
 
@@ -762,6 +806,17 @@ def _json(name: str, options: dict[str, Any]) -> str:
     return json.dumps(given, default=_plain)
 
 
+def _warned(report: LoadReport, name: str, *, strict: bool) -> LoadReport:
+    """Warn of a loading that did nothing."""
+    if not strict and not report.loaded:
+        warnings.warn(
+            f"nothing was loaded into {name}: none of {len(report.unexpected)} names is one of its "
+            "parameters, with their shape",
+            stacklevel=3,
+        )
+    return report
+
+
 def _is_keras(file: str | os.PathLike[str]) -> bool:
     return Path(file).suffix.lower() in keras.SUFFIXES
 
@@ -785,7 +840,7 @@ def load(file: str | os.PathLike[str], *, device: Device = "cpu") -> Model:
         )
     with damaged(opened.path):
         model = described(configuration)
-    model._engine.expect(opened.stored, "auto", "strict")
+    model._engine.expect(opened.stored, "strict")
     model._engine.allocate(device_name(device), 0)
     model._load_opened(opened, "auto", "strict")
     return model

@@ -26,8 +26,9 @@ pub struct Checkpoint {
 
 /// Opens a .safetensors or .pth file without executing anything stored in it.
 #[pyfunction]
-fn read_checkpoint(py: Python<'_>, path: PathBuf) -> PyResult<Checkpoint> {
-    detached(py, || Ok(Checkpoint { inner: weights::Checkpoint::open(path)? }))
+#[pyo3(signature = (path, key=None))]
+fn read_checkpoint(py: Python<'_>, path: PathBuf, key: Option<&str>) -> PyResult<Checkpoint> {
+    detached(py, || Ok(Checkpoint { inner: weights::Checkpoint::open_at(path, key)? }))
 }
 
 #[pymethods]
@@ -35,7 +36,7 @@ impl Checkpoint {
     /// The same as `read_checkpoint`.
     #[staticmethod]
     fn open(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        read_checkpoint(py, path)
+        read_checkpoint(py, path, None)
     }
 
     /// The tensors' names, in the order of the file.

@@ -19,14 +19,15 @@ use super::registry::parse_options;
 use crate::error::{Error, Result};
 use crate::families::{self, Edition, Options, Variant};
 use crate::graph::{self, NodeId, Parameter};
-use crate::torch::{self, Layout, Manner, Mode, Precision, Pullback, Store, Stored, View};
+use crate::torch::{self, Filled, Layout, Manner, Mode, Precision, Pullback, Store, Stored, View};
 use crate::train::groups;
 use crate::weights::init::Recipe;
 use crate::weights::keras;
 use crate::weights::load::{Entries, Policy, match_entries};
 use crate::weights::names::{Naming, Translation};
+use crate::weights::prefix::{Below, Names};
 use crate::weights::translate::translate;
-use crate::weights::write_safetensors;
+use crate::weights::{Ignored, write_safetensors};
 
 #[pyclass(frozen, module = "cnnzoo._native")]
 pub(super) struct Model {
@@ -212,20 +213,16 @@ impl Model {
     }
 
     /// Fails where `load_weights` would, by the shapes of the file alone.
-    fn expect(
-        &self,
-        py: Python<'_>,
-        checkpoint: &Checkpoint,
-        naming: &str,
-        policy: &str,
-    ) -> PyResult<()> {
+    fn expect(&self, py: Python<'_>, checkpoint: &Checkpoint, policy: &str) -> PyResult<()> {
         detached(py, || {
             let file = &checkpoint.inner;
-            let keys = file.names().collect();
-            let (naming, policy) = (self.naming(naming, &keys)?, self.policy(policy)?);
+            let (names, policy) = (self.names("auto", None, file)?, self.policy(policy)?);
             let graph = self.read()?.graph.clone();
-            let found = match_entries(&graph.parameters(), &file.shapes(), &naming, &policy);
-            found.accept(&policy, &naming, graph.name(), &file.path().display().to_string())
+            let parameters = graph.parameters();
+            let below = Below::new(file, &names.prefix, &order(&parameters));
+            let found = match_entries(&parameters, &below.shapes(), &names.naming, &policy);
+            let origin = file.path().display().to_string();
+            found.accept(&policy, &names.naming, graph.name(), &origin, &below)
         })
     }
 
@@ -489,18 +486,14 @@ impl Model {
         naming: &str,
         policy: &str,
         origin: &str,
+        prefix: Option<&str>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let py = arrays.py();
         let held = Held::new(arrays)?;
         let values = held.values();
-        let report = detached(py, || {
-            let keys = values.keys().copied().collect();
-            let (naming, policy) = (self.naming(naming, &keys)?, self.policy(policy)?);
-            let mut state = self.write()?;
-            let (graph, store) = state.parts()?;
-            store.fill(graph, &values, naming, &policy, origin)
-        })?;
-        into_python(py, report, &[], origin)
+        let (report, ignored, prefix) =
+            detached(py, || self.fill(&values, naming, prefix, policy, origin))?;
+        into_python(py, report, &ignored, &found_at(origin, &prefix))
     }
 
     /// Fills parameters from a file.
@@ -510,23 +503,20 @@ impl Model {
         checkpoint: &Checkpoint,
         naming: &str,
         policy: &str,
+        prefix: Option<&str>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let file = &checkpoint.inner;
-        let report = detached(py, || {
-            let keys = file.names().collect();
-            let (naming, policy) = (self.naming(naming, &keys)?, self.policy(policy)?);
-            let origin = file.path().display().to_string();
-            let mut state = self.write()?;
-            let (graph, store) = state.parts()?;
-            store.fill(graph, file, naming, &policy, &origin)
-        })?;
-        into_python(py, report, file.ignored(), file.provenance())
+        let origin = file.path().display().to_string();
+        let (report, beside, prefix) =
+            detached(py, || self.fill(file, naming, prefix, policy, &origin))?;
+        let ignored: Vec<Ignored> = file.ignored().iter().cloned().chain(beside).collect();
+        into_python(py, report, &ignored, &found_at(file.provenance(), &prefix))
     }
 
     /// Of every parameter that `source` has too: our name, its name, and the shape there.
     fn names_in(&self, py: Python<'_>, source: &str) -> PyResult<Vec<NameThere>> {
         detached(py, || {
-            let naming = self.naming(source, &HashSet::new())?;
+            let naming = self.naming(source)?;
             let parameters = self.read()?.graph.parameters();
             let order: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
             let there = |parameter: &Parameter| {
@@ -596,21 +586,49 @@ impl Model {
         })
     }
 
-    /// The naming that a user means, or, for `auto`, the one that most of `keys` follow.
-    fn naming(&self, name: &str, keys: &HashSet<&str>) -> Result<Naming> {
-        let own = self.source().unwrap_or_else(|| Naming::Own.to_string());
-        if name == "auto" {
-            let parameters = self.read()?.graph.parameters();
-            let order: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
-            return Ok(Naming::recognise(keys, &order, || self.translations(None)));
+    /// Fills parameters: what was filled, what is none of the network's, and the prefix of what is.
+    fn fill(
+        &self,
+        entries: &impl Entries,
+        naming: &str,
+        prefix: Option<&str>,
+        policy: &str,
+        origin: &str,
+    ) -> Result<(Filled, Vec<Ignored>, String)> {
+        let (names, policy) = (self.names(naming, prefix, entries)?, self.policy(policy)?);
+        let mut state = self.write()?;
+        let (graph, store) = state.parts()?;
+        let parameters = graph.parameters();
+        let below = Below::new(entries, &names.prefix, &order(&parameters));
+        let filled = store.fill(graph, &below, names.naming, &policy, origin)?;
+        let ignored = below.ignored().to_vec();
+        Ok((filled, ignored, names.prefix))
+    }
+
+    /// How entries are called: by the naming and prefix that a user means, or, for `auto` and none, those that most of
+    /// them follow.
+    fn names(&self, naming: &str, prefix: Option<&str>, entries: &impl Entries) -> Result<Names> {
+        let shapes = entries.shapes();
+        let keys: HashSet<&str> = shapes.iter().map(|(name, _)| name.as_str()).collect();
+        let parameters = self.read()?.graph.parameters();
+        let order = order(&parameters);
+        if naming == "auto" {
+            let others = || self.translations(None);
+            return Names::recognise(&keys, &order, prefix, Naming::Own, others);
         }
+        Names::recognise(&keys, &order, prefix, self.naming(naming)?, Vec::new)
+    }
+
+    /// The naming that a user means.
+    fn naming(&self, name: &str) -> Result<Naming> {
+        let own = self.source().unwrap_or_else(|| Naming::Own.to_string());
         let lite = Naming::EfficientNetLitePytorch.to_string();
         if name == own {
-            Ok(Naming::Own.spelled_as(keys))
+            Ok(Naming::Own)
         } else if name == lite {
             Ok(Naming::EfficientNetLitePytorch)
         } else if let Some(translation) = self.translations(Some(name)).into_iter().next() {
-            Ok(Naming::Other(translation).spelled_as(keys))
+            Ok(Naming::Other(translation))
         } else {
             let differs = self.edition_of(name).map_or("", |_| ", whose layers are others here");
             Err(Error::Argument {
@@ -659,20 +677,38 @@ impl Model {
         Some(self.read().and_then(|state| variant.graph(edition, &state.options_of_others())))
     }
 
-    /// `strict`, `lenient`, or `pretrained`: where another number of classes was asked for than is usual, the
+    /// `strict`, `lenient`, or `pretrained`, and no other word: where another number of classes was asked for than is usual, the
     /// classifiers may differ and keep their fresh values; where no auxiliary classifiers were asked for, the file may
     /// hold them; where other channels were, the first convolution is adapted.
     fn policy(&self, name: &str) -> Result<Policy> {
         match name {
             "lenient" => Ok(Policy::Lenient),
             "pretrained" => self.pretrained(self.read()?.options.clone()),
-            _ => Ok(Policy::Strict),
+            "strict" => Ok(Policy::Strict),
+            other => Err(Error::Argument {
+                at: "`policy`".into(),
+                expected: "strict, lenient or pretrained".into(),
+                got: other.into(),
+            }),
         }
     }
 }
 
 /// The names of classes, if they were given.
 type Labels = Option<Vec<String>>;
+
+/// The names of parameters, in the order of a checkpoint.
+fn order(parameters: &[Parameter]) -> Vec<&str> {
+    parameters.iter().map(|parameter| parameter.name.as_str()).collect()
+}
+
+/// Where the parameters were found.
+fn found_at(provenance: &str, prefix: &str) -> String {
+    match prefix {
+        "" => provenance.to_owned(),
+        prefix => format!("{provenance}, prefix `{prefix}` removed"),
+    }
+}
 
 /// Our name, the name there, the shape there.
 type NameThere = (String, String, Vec<usize>);

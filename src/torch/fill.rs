@@ -36,7 +36,7 @@ impl Store {
         origin: &str,
     ) -> Result<Filled> {
         let matched = match_entries(self.parameters(), &entries.shapes(), &naming, policy);
-        matched.accept(policy, &naming, graph.name(), origin)?;
+        matched.accept(policy, &naming, graph.name(), origin, entries)?;
         let (mut loaded, mut converted) = (Vec::new(), Vec::new());
         for (index, entry) in &matched.pairs {
             let (parameter, dtype) = (&self.parameters()[*index], entries.get(entry)?.dtype);

@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub(super) start: usize,
     /// In elements, one for each dimension; none where the tensor is contiguous.
     pub(super) strides: Option<Vec<usize>>,
+    /// Which of the contents' own bytes it lies in, from their begin; none where it lies in the file.
+    pub(super) held: Option<usize>,
 }
 
 /// What a format's reader finds. Every entry lies inside of the file, with all its strides.
@@ -40,15 +42,16 @@ pub(super) struct Contents {
     /// Keys that led to the state dict, outermost first.
     pub(super) under: Vec<String>,
     pub(super) ignored: Vec<Ignored>,
+    /// Bytes that the file holds in a coded form, decoded.
+    pub(super) held: Vec<Vec<u8>>,
 }
 
 /// An opened weights file: .safetensors, or .pth in either format of `torch.save`.
 ///
-/// The file is mapped, not read: opening touches its directory only, and a tensor is read when it
-/// is asked for. The file must stay as it is while a `Checkpoint` is alive. If another process
-/// overwrites it, the values change with it; if it is truncated, touching a lost page ends the
-/// process with SIGBUS, as with every mapped file. Replacing it by a rename, as
-/// [`super::write_safetensors`] does, is safe.
+/// The file is read when it is opened, so that it may change afterwards; one of more than 2 GiB, or
+/// with holes, is mapped, and must stay as it is while a `Checkpoint` is alive: if it is truncated,
+/// touching a lost page ends the process with SIGBUS, as with every mapped file. Replacing it by a
+/// rename, as [`super::write_safetensors`] does, is safe.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -65,11 +68,18 @@ impl Checkpoint {
     /// [`Error::WeightsFile`] where it cannot be read, [`Error::Weights`] where it is not a weights
     /// file, is damaged, or holds objects other than tensors and plain data.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_at(path, None)
+    }
+
+    /// The same with the state dict under `key`.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], and where there is no such key.
+    pub fn open_at(path: impl AsRef<Path>, key: Option<&str>) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let bytes = Mapped::open(&path)?;
-        let mut contents = read(&bytes).map_err(|refusal| refusal.at(&path))?;
-        let prefix = strip_prefix(&mut contents.entries);
-        let provenance = provenance(&contents.under, &prefix);
+        let contents = read(&bytes, key).map_err(|refusal| refusal.at(&path))?;
+        let provenance = provenance(&contents.under);
         Ok(Self { path, bytes, contents, provenance })
     }
 
@@ -119,7 +129,7 @@ impl Checkpoint {
         &self.contents.metadata
     }
 
-    /// What was taken, such as ``under `state_dict`, prefix `module.` removed``.
+    /// What was taken, such as ``under `state_dict` ``.
     pub fn provenance(&self) -> &str {
         &self.provenance
     }
@@ -133,7 +143,10 @@ impl Checkpoint {
     fn bytes_of(&self, entry: &Entry) -> Cow<'_, [u8]> {
         // Contents promises that every entry lies inside of the file, so the sizes are small.
         let bytes = entry.dtype.bytes_of(&entry.shape).unwrap_or_default();
-        let from = &self.bytes[entry.start..];
+        let from = match entry.held {
+            None => &self.bytes[entry.start..],
+            Some(held) => &self.contents.held[held],
+        };
         match &entry.strides {
             None => Cow::Borrowed(&from[..bytes]),
             Some(strides) => {
@@ -143,44 +156,20 @@ impl Checkpoint {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Contents, Refusal> {
-    match detect(bytes)? {
-        Format::Safetensors => safetensors_file::read(bytes),
-        Format::Zip => pth::read_zip(bytes),
-        Format::Pickle => pth::read_legacy(bytes),
+fn read(bytes: &[u8], key: Option<&str>) -> Result<Contents, Refusal> {
+    match (detect(bytes)?, key) {
+        (Format::Safetensors, None) => safetensors_file::read(bytes),
+        (Format::Safetensors, Some(key)) => {
+            Err(Refusal::new(format!("a .pth file with the key `{key}`"), "a .safetensors file"))
+        }
+        (Format::Zip, key) => pth::read_zip(bytes, key),
+        (Format::Pickle, key) => pth::read_legacy(bytes, key),
     }
 }
 
-/// What data-parallel training and `torch.compile` put in front of every name.
-const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
-
-/// Takes wrappers' prefixes off where every name has them, and says what was taken off.
-fn strip_prefix(entries: &mut IndexMap<String, Entry>) -> String {
-    let mut prefix = String::new();
-    let bare = |name: &str, prefix: &str, wrapper: &str| {
-        name[prefix.len()..].strip_prefix(wrapper).is_some_and(|rest| !rest.is_empty())
-    };
-    while let Some(wrapper) = WRAPPERS.into_iter().find(|wrapper| {
-        !entries.is_empty() && entries.keys().all(|name| bare(name, &prefix, wrapper))
-    }) {
-        prefix.push_str(wrapper);
-    }
-    if !prefix.is_empty() {
-        *entries = std::mem::take(entries)
-            .into_iter()
-            .map(|(name, entry)| (name[prefix.len()..].to_owned(), entry))
-            .collect();
-    }
-    prefix
-}
-
-fn provenance(under: &[String], prefix: &str) -> String {
-    let taken = match under {
+fn provenance(under: &[String]) -> String {
+    match under {
         [] => "the whole file".to_owned(),
         keys => format!("under `{}`", keys.join("`, `")),
-    };
-    match prefix {
-        "" => taken,
-        prefix => format!("{taken}, prefix `{prefix}` removed"),
     }
 }

@@ -116,6 +116,7 @@ impl Match {
         naming: &Naming,
         model: &str,
         origin: &str,
+        entries: &impl Entries,
     ) -> Result<()> {
         let excused: Vec<String> = match policy {
             Policy::Lenient => return Ok(()),
@@ -134,7 +135,10 @@ impl Match {
             names
                 .iter()
                 .filter(|name| !excused.contains(name) && !spare.contains(name))
-                .map(|name| format!("`{name}`"))
+                .map(|name| match entries.unreadable(name) {
+                    Some(what) => format!("`{name}` ({what})"),
+                    None => format!("`{name}`"),
+                })
                 .collect()
         };
         let mismatched = self
@@ -179,6 +183,11 @@ pub trait Entries: Sync {
     fn shapes(&self) -> Vec<(String, Vec<usize>)>;
 
     fn get(&self, name: &str) -> Result<Value<'_>>;
+
+    /// Why there is none of this name, if something stands there.
+    fn unreadable(&self, _name: &str) -> Option<&str> {
+        None
+    }
 }
 
 impl Entries for Checkpoint {
@@ -190,6 +199,11 @@ impl Entries for Checkpoint {
 
     fn get(&self, name: &str) -> Result<Value<'_>> {
         self.get(name)
+    }
+
+    fn unreadable(&self, name: &str) -> Option<&str> {
+        let entry = self.ignored().iter().find(|entry| entry.name == name)?;
+        Some(&entry.what)
     }
 }
 

@@ -1,18 +1,23 @@
-//! A weights file mapped into memory.
+//! The bytes of a weights file: read, or mapped where that would take too much memory.
 
-use std::fs::File;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
 use std::ops::Deref;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use memmap2::Mmap;
 
 use crate::{Error, Result};
 
-/// The bytes of a file, read by the operating system as they are touched.
+/// Files up to this size are read: what is read stays as it is, while a mapped file that is cut ends the process.
+const READ: u64 = 2 << 30;
+
+/// The bytes of a file.
 #[derive(Debug)]
 pub(super) enum Mapped {
-    Empty,
+    Read(Vec<u8>),
+    /// Read by the operating system as they are touched.
     Map(Mmap),
 }
 
@@ -34,8 +39,9 @@ fn map(path: &Path) -> io::Result<Mapped> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     let file = File::open(path)?;
-    if file.metadata()?.len() == 0 {
-        return Ok(Mapped::Empty);
+    let facts = file.metadata()?;
+    if is_worth_reading(&facts) {
+        return read(file, facts.len()).map(Mapped::Read);
     }
     // SAFETY: the map is private to this value, never written, and handed out only as bytes, for
     // which every bit pattern is valid. Another process that changes the file meanwhile is outside
@@ -44,12 +50,27 @@ fn map(path: &Path) -> io::Result<Mapped> {
     Ok(Mapped::Map(map))
 }
 
+/// Whether a file is not too large, and no hole, which would take memory that it has no bytes for.
+fn is_worth_reading(facts: &Metadata) -> bool {
+    facts.len() <= READ && facts.blocks().saturating_mul(512) >= facts.len() / 2
+        || facts.len() <= 1 << 16
+}
+
+fn read(file: File, length: u64) -> io::Result<Vec<u8>> {
+    let size = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(size)?;
+    // No further than it was long, so that one that grows meanwhile ends.
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 impl Deref for Mapped {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Empty => &[],
+            Self::Read(bytes) => bytes,
             Self::Map(map) => map,
         }
     }

@@ -13,6 +13,7 @@ mod mapped;
 pub mod names;
 mod pickle;
 pub mod position;
+pub mod prefix;
 mod pth;
 mod recipe;
 mod refusal;

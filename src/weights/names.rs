@@ -49,32 +49,6 @@ impl Naming {
         }
     }
 
-    /// The naming under which most of `keys` belong to a parameter of `order`, which are the model's own names; its
-    /// own where none is better. `others` are only asked for where it matters.
-    pub fn recognise(
-        keys: &HashSet<&str>,
-        order: &[&str],
-        others: impl FnOnce() -> Vec<Translation>,
-    ) -> Self {
-        if keys.iter().any(|key| key.starts_with("_blocks.")) {
-            return Self::EfficientNetLitePytorch;
-        }
-        let known = |naming: &Self| {
-            order.iter().filter(|own| keys.contains(naming.foreign(own, order).as_str())).count()
-        };
-        let own = Self::Own.spelled_as(keys);
-        let mut best = (known(&own), own);
-        if best.0 < keys.len() {
-            for naming in others().into_iter().map(|other| Self::Other(other).spelled_as(keys)) {
-                let count = known(&naming);
-                if count > best.0 {
-                    best = (count, naming);
-                }
-            }
-        }
-        best.1
-    }
-
     /// What a file with this naming calls the model's parameter `own`. `order` are all of the model's parameters in
     /// checkpoint order, from which running block numbers follow.
     pub fn foreign(&self, own: &str, order: &[&str]) -> String {

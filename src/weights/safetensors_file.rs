@@ -26,7 +26,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, Refusal> {
         match dtype(info.dtype) {
             Some(dtype) => {
                 let start = LENGTH + header + info.data_offsets.0;
-                let entry = Entry { dtype, shape: info.shape.clone(), start, strides: None };
+                let entry =
+                    Entry { dtype, shape: info.shape.clone(), start, strides: None, held: None };
                 contents.entries.insert(name, entry);
             }
             None => contents.ignored.push(Ignored {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import http.server
@@ -28,7 +29,7 @@ import torch
 from safetensors.numpy import save_file
 
 import cnnzoo as cz
-from cnnzoo import hub
+from cnnzoo import _download, hub
 
 # Quick, so that the tests are.
 IMPATIENT = hub.Patience(attempts=3, timeout=5.0, pause=0.01, longest=2.0)
@@ -305,7 +306,7 @@ import signal
 import sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import cnnzoo as cz
-from cnnzoo import hub
+from cnnzoo import _download, hub
 print("ready", flush=True)
 hub.fetch(cz.Published(
     tag="torchvision/TEST", source="torchvision", source_name="net",
@@ -950,3 +951,70 @@ def test_weights_of_the_hub_fill_a_model(face: Server, tmp_path: Path) -> None:
     for key, value in model.state_dict().items():
         np.testing.assert_array_equal(ours.state_dict()[key], value)
     assert ours.preprocess == cz.published_weights("tf_efficientnet_lite0")[1].preprocess
+
+
+# ---- answers that are none
+
+
+class Redirecting(http.server.BaseHTTPRequestHandler):
+    """Leads to itself; or sends nothing; or sends without an end and without a length."""
+
+    def do_GET(self) -> None:
+        if "circle" in self.path:
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while "endless" in self.path:
+                self.wfile.write(bytes(1 << 16))
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("circle.pth", "the server redirects again and again, at last by 302; see whether"),
+        ("empty.pth", "the server sent an empty file; try again later"),
+        ("endless.pth", "the server sent more than 1.0 MB without saying how much there is"),
+    ],
+)
+def test_what_is_no_file_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, says: str
+) -> None:
+    monkeypatch.setattr(_download, "MOST_UNANNOUNCED", 1_000_000)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as served:
+        thread = threading.Thread(target=served.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{served.server_port}/{path}"
+        job = _download.Job(name="x", url=url, path=tmp_path / "x.pth", setting="TORCH_HOME")
+        try:
+            with pytest.raises(cz.WeightsError) as caught:
+                _download.download(job, _download.Patience(attempts=1))
+        finally:
+            served.shutdown()
+            thread.join()
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_network_both_routes_say_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://nowhere.invalid")
+    for address in ("http://nowhere.invalid/net.pth", "timm/net"):
+        published = cz.Published(
+            tag="x/y", source="timm", source_name="net", address=address, hash="sha256:01234567"
+        )
+        with pytest.raises(cz.WeightsError) as caught:
+            hub.fetch(published)
+        assert "no network, or no such server (" in str(caught.value)
+        assert "cannot be asked" not in str(caught.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -2,13 +2,13 @@
 
 use super::globals::{Element, Global};
 use super::machine::Machine;
-use super::object::{Id, Object, Storage, Tensor};
+use super::object::{Array, Id, NumpyType, Object, Storage, Tensor};
 use crate::weights::refusal::Refusal;
 
 /// PyTorch's own limit is 64.
 const MOST_DIMENSIONS: usize = 64;
 
-impl Machine<'_> {
+impl<'a> Machine<'a> {
     /// The object that `global(*arguments)` stands for.
     pub(super) fn call(&mut self, global: Global, arguments: Id) -> Result<Id, Refusal> {
         let given = self.items(arguments)?;
@@ -56,8 +56,69 @@ impl Machine<'_> {
                 }
                 _ => Err(self.misplaced("a function that rebuilds a tensor", function)),
             },
+            (Global::Encode, &[text, ref codec @ ..]) if codec.len() < 2 => {
+                let latin = |codec: &Id| matches!(self.object(*codec), Object::Text("latin1"));
+                match *self.object(text) {
+                    Object::Text(text) if codec.iter().all(latin) => {
+                        Ok(self.add(Object::Encoded(text)))
+                    }
+                    _ => Ok(self.add(Object::Opaque("bytes"))),
+                }
+            }
+            (Global::NumpyType, &[code, ..]) => match *self.object(code) {
+                Object::Text(code) => {
+                    let (code, big_endian) = match code.strip_prefix('>') {
+                        Some(code) => (code, true),
+                        None => (code.trim_start_matches(['<', '|', '=']), false),
+                    };
+                    Ok(self.add(Object::Element(NumpyType { code, big_endian })))
+                }
+                _ => Ok(self.add(Object::Opaque("numpy.dtype"))),
+            },
+            (Global::NumpyReconstruct, _) => Ok(self.add(Object::Unfilled)),
+            (Global::NumpyFromBuffer, &[bytes, element, shape, order]) => {
+                let fortran = self.text(order)? == "F";
+                let array = self.array([element, shape, bytes], fortran)?;
+                Ok(self.add(array))
+            }
             _ => Err(wrong(self)),
         }
+    }
+
+    /// A NumPy array; of one whose bytes are elsewhere, as of objects, only the class is kept.
+    fn array(
+        &mut self,
+        [element, shape, bytes]: [Id; 3],
+        fortran: bool,
+    ) -> Result<Object<'a>, Refusal> {
+        let shape = self.sizes(shape)?;
+        if shape.len() > MOST_DIMENSIONS {
+            return Err(self.misplaced("a NumPy array of at most 64 dimensions", bytes));
+        }
+        Ok(match (self.object(element), self.object(bytes)) {
+            (&Object::Element(element), Object::Bytes(_) | Object::Encoded(_)) => {
+                Object::Array(Box::new(Array { element, shape, fortran, bytes }))
+            }
+            _ => Object::Opaque("numpy.ndarray"),
+        })
+    }
+
+    /// What a BUILD tells an array of NumPy, or an element type.
+    pub(super) fn build_numpy(&mut self, object: Id, state: Id) -> Result<(), Refusal> {
+        let state = self.items(state)?;
+        let built = match (self.object(object), state.as_slice()) {
+            (&Object::Element(element), &[_, order, ..]) => {
+                let big_endian = matches!(self.object(order), Object::Text(">"));
+                Object::Element(NumpyType { big_endian, ..element })
+            }
+            (Object::Unfilled, &[_, shape, element, fortran, bytes]) => {
+                let fortran = matches!(self.object(fortran), Object::Bool(true));
+                self.array([element, shape, bytes], fortran)?
+            }
+            _ => return Err(self.misplaced("the state of a NumPy array", object)),
+        };
+        self.replace(object, built);
+        Ok(())
     }
 
     /// Python 2 pickled an `OrderedDict` as a list of pairs.

@@ -187,9 +187,10 @@ impl<'a> Machine<'a> {
 
     /// Attributes set on an object: none of them matters for a tensor or plain data.
     fn build(&mut self) -> Result<(), Refusal> {
-        self.pop()?;
+        let state = self.pop()?;
         let object = self.top()?;
         match self.objects[object as usize] {
+            Object::Unfilled | Object::Element(_) => self.build_numpy(object, state),
             Object::Dict(_) | Object::Tensor(_) | Object::Opaque(_) => Ok(()),
             _ => Err(self.misplaced("an object with attributes", object)),
         }
@@ -257,6 +258,10 @@ impl<'a> Machine<'a> {
         self.objects.push(object);
         // MOST_STEPS keeps the number far below 32 bits.
         (self.objects.len() - 1) as Id
+    }
+
+    pub(super) fn replace(&mut self, id: Id, object: Object<'a>) {
+        self.objects[id as usize] = object;
     }
 
     pub(super) fn object(&self, id: Id) -> &Object<'a> {

@@ -15,4 +15,4 @@ mod reader;
 
 pub(super) use globals::Element;
 pub(super) use machine::unpickle;
-pub(super) use object::{Id, Object, Pickle, Tensor};
+pub(super) use object::{Array, Id, Object, Pickle, Tensor};

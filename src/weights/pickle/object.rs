@@ -1,6 +1,7 @@
 //! What a pickle describes.
 
 use super::globals::{Element, Global};
+use crate::weights::value::Dtype;
 
 /// The number of an object in its [`Pickle`].
 pub(crate) type Id = u32;
@@ -23,6 +24,14 @@ pub(crate) enum Object<'a> {
     Global(Global),
     Storage(Box<Storage<'a>>),
     Tensor(Box<Tensor<'a>>),
+    /// Bytes as text, a character each, as protocol 2 has them.
+    Encoded(&'a str),
+    /// A NumPy element type.
+    Element(NumpyType<'a>),
+    /// A NumPy array that is not told yet what it holds.
+    Unfilled,
+    /// A NumPy array.
+    Array(Box<Array<'a>>),
     /// An object of a harmless class, of which only the class is kept.
     Opaque(&'static str),
 }
@@ -47,6 +56,52 @@ pub(crate) struct Tensor<'a> {
     pub(crate) offset: usize,
     pub(crate) shape: Vec<usize>,
     pub(crate) strides: Vec<usize>,
+}
+
+/// What NumPy calls an element type: `f4`, and the order of its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NumpyType<'a> {
+    pub(crate) code: &'a str,
+    pub(crate) big_endian: bool,
+}
+
+impl std::fmt::Display for NumpyType<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let order = if self.big_endian { "big-endian " } else { "" };
+        write!(f, "{order}{}", shorten(self.code))
+    }
+}
+
+/// A NumPy array; nothing is checked against its bytes yet.
+#[derive(Debug)]
+pub(crate) struct Array<'a> {
+    pub(crate) element: NumpyType<'a>,
+    pub(crate) shape: Vec<usize>,
+    /// Whether the first axis runs fastest.
+    pub(crate) fortran: bool,
+    /// `Bytes` or `Encoded`.
+    pub(crate) bytes: Id,
+}
+
+impl Array<'_> {
+    /// Its element type, if it can be read.
+    pub(crate) fn dtype(&self) -> Option<Dtype> {
+        if self.element.big_endian {
+            return None;
+        }
+        Some(match self.element.code {
+            "f8" => Dtype::F64,
+            "f4" => Dtype::F32,
+            "f2" => Dtype::F16,
+            "i8" => Dtype::I64,
+            "i4" => Dtype::I32,
+            "i2" => Dtype::I16,
+            "i1" => Dtype::I8,
+            "u1" => Dtype::U8,
+            "b1" => Dtype::Bool,
+            _ => return None,
+        })
+    }
 }
 
 /// All objects of a pickle.
@@ -109,6 +164,10 @@ pub(super) fn describe(object: &Object<'_>) -> String {
         Object::Global(global) => format!("`{}`", global.name()),
         Object::Storage(storage) => format!("a storage of {}", storage.element.name),
         Object::Tensor(tensor) => format!("a tensor of {}", tensor.element.name),
+        Object::Encoded(text) => format!("bytes of length {}", text.chars().count()),
+        Object::Element(element) => format!("the NumPy type {element}"),
+        Object::Unfilled => "an empty NumPy array".to_owned(),
+        Object::Array(array) => format!("a NumPy array of {}", array.element),
         Object::Opaque(class) => format!("an object of `{class}`"),
     }
 }

@@ -17,7 +17,10 @@ const PROTOCOL: i64 = 1001;
 /// # Errors
 /// A pickle of somebody else, a file that is cut or longer than it says, big-endian; whatever
 /// [`unpickle`] refuses.
-pub(in crate::weights) fn read_legacy(bytes: &[u8]) -> Result<Contents, Refusal> {
+pub(in crate::weights) fn read_legacy(
+    bytes: &[u8],
+    key: Option<&str>,
+) -> Result<Contents, Refusal> {
     let mut at = 0;
     let mut next = || {
         let pickle = unpickle(&bytes[at..])?;
@@ -39,7 +42,7 @@ pub(in crate::weights) fn read_legacy(bytes: &[u8]) -> Result<Contents, Refusal>
     let object = next()?;
     let keys = next()?;
     let storages = storages(&object, &keys, bytes, at)?;
-    resolve::contents(&object, &storages, bytes.len())
+    resolve::contents(&object, &storages, bytes.len(), key)
 }
 
 fn check_byte_order(facts: &Pickle<'_>) -> Result<(), Refusal> {

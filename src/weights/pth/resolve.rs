@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::state_dict;
 use crate::weights::checkpoint::{Contents, Entry};
-use crate::weights::pickle::{Pickle, Tensor};
+use crate::weights::pickle::{Array, Id, Object, Pickle, Tensor};
 use crate::weights::refusal::Refusal;
 use crate::weights::value::elements_of;
 
@@ -22,16 +22,62 @@ pub(super) fn contents(
     pickle: &Pickle<'_>,
     storages: &Storages,
     file_length: usize,
+    key: Option<&str>,
 ) -> Result<Contents, Refusal> {
-    let found = state_dict::find(pickle)?;
+    let found = state_dict::find(pickle, key)?;
     let mut contents =
         Contents { under: found.under, ignored: found.ignored, ..Contents::default() };
     let most = file_length.max(SMALL);
-    for (name, tensor) in found.tensors {
-        let entry = place(tensor, storages, most).map_err(|refusal| refusal.of(name))?;
-        contents.entries.insert(name.to_owned(), entry);
+    let mut held = HashMap::new();
+    for (name, id) in found.tensors {
+        let entry = match pickle.get(id) {
+            Object::Tensor(tensor) => place(tensor, storages, most),
+            Object::Array(array) => hold(pickle, array, &mut held, &mut contents.held),
+            _ => continue,
+        };
+        contents.entries.insert(name.to_owned(), entry.map_err(|refusal| refusal.of(name))?);
     }
     Ok(contents)
+}
+
+/// A NumPy array, whose bytes the pickle has; arrays that share them share the decoded ones.
+fn hold(
+    pickle: &Pickle<'_>,
+    array: &Array<'_>,
+    known: &mut HashMap<Id, usize>,
+    held: &mut Vec<Vec<u8>>,
+) -> Result<Entry, Refusal> {
+    let refused = || {
+        let got = format!("shape {:?} of {}", array.shape, array.element);
+        Refusal::new("a NumPy array whose bytes are all there", got)
+    };
+    let dtype = array.dtype().ok_or_else(refused)?;
+    let index = match known.get(&array.bytes) {
+        Some(&index) => index,
+        None => {
+            let bytes = match pickle.get(array.bytes) {
+                Object::Bytes(bytes) => bytes.to_vec(),
+                // Each character is a byte.
+                Object::Encoded(text) => text
+                    .chars()
+                    .map(|c| u8::try_from(u32::from(c)).map_err(|_| refused()))
+                    .collect::<Result<_, _>>()?,
+                _ => return Err(refused()),
+            };
+            held.push(bytes);
+            known.insert(array.bytes, held.len() - 1);
+            held.len() - 1
+        }
+    };
+    if dtype.bytes_of(&array.shape) != Some(held[index].len()) {
+        return Err(refused());
+    }
+    let strides = array.fortran.then(|| {
+        let before = |axis: usize| array.shape[..axis].iter().product();
+        (0..array.shape.len()).map(before).collect()
+    });
+    let strides = strides.filter(|_| !held[index].is_empty());
+    Ok(Entry { dtype, shape: array.shape.clone(), start: 0, strides, held: Some(index) })
 }
 
 fn place(tensor: &Tensor<'_>, storages: &Storages, most: usize) -> Result<Entry, Refusal> {
@@ -46,7 +92,13 @@ fn place(tensor: &Tensor<'_>, storages: &Storages, most: usize) -> Result<Entry,
         ));
     };
     if bytes == 0 {
-        return Ok(Entry { dtype, shape: tensor.shape.clone(), start: 0, strides: None });
+        return Ok(Entry {
+            dtype,
+            shape: tensor.shape.clone(),
+            start: 0,
+            strides: None,
+            held: None,
+        });
     }
     let storage = visible(tensor, storages)?;
     let span = span(&tensor.shape, &tensor.strides);
@@ -62,7 +114,7 @@ fn place(tensor: &Tensor<'_>, storages: &Storages, most: usize) -> Result<Entry,
     }
     let start = storage.start + tensor.offset * dtype.size();
     let strides = (!is_contiguous(&tensor.shape, &tensor.strides)).then(|| tensor.strides.clone());
-    Ok(Entry { dtype, shape: tensor.shape.clone(), start, strides })
+    Ok(Entry { dtype, shape: tensor.shape.clone(), start, strides, held: None })
 }
 
 /// The bytes of a tensor's storage, or of the view of it that the tensor is based on.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::weights::checkpoint::Ignored;
-use crate::weights::pickle::{Id, Object, Pickle, Tensor};
+use crate::weights::pickle::{Id, Object, Pickle};
 use crate::weights::refusal::Refusal;
 
 /// Keys that trainers put a state dict under.
@@ -11,12 +11,16 @@ const CONTAINERS: [&str; 4] = ["state_dict", "model", "model_state_dict", "net"]
 /// Averaged weights, taken only where there are no others.
 const AVERAGED: [&str; 2] = ["state_dict_ema", "model_ema"];
 
+/// Behind a type of elements that there is no place for.
+const UNSUPPORTED: &str = ", which is not supported";
+
 /// How many containers may lie in one another.
 const DEEPEST: usize = 2;
 
 /// The state dict that a pickle holds.
-pub(super) struct StateDict<'p, 'a> {
-    pub(super) tensors: Vec<(&'a str, &'p Tensor<'a>)>,
+pub(super) struct StateDict<'a> {
+    /// Tensors and NumPy arrays.
+    pub(super) tensors: Vec<(&'a str, Id)>,
     /// Keys that led to it, outermost first.
     pub(super) under: Vec<String>,
     pub(super) ignored: Vec<Ignored>,
@@ -24,49 +28,80 @@ pub(super) struct StateDict<'p, 'a> {
 
 /// # Errors
 /// No state dict, or several of which none is to be preferred.
-pub(super) fn find<'p, 'a>(pickle: &'p Pickle<'a>) -> Result<StateDict<'p, 'a>, Refusal> {
+pub(super) fn find<'a>(pickle: &Pickle<'a>, key: Option<&str>) -> Result<StateDict<'a>, Refusal> {
     let mut found = StateDict { tensors: Vec::new(), under: Vec::new(), ignored: Vec::new() };
     let mut here = pickle.root();
+    if let Some(key) = key {
+        let inner = lookup(pickle, here, key).ok_or_else(|| {
+            Refusal::new(format!("a state dict under the key `{key}`"), got(pickle, here))
+        })?;
+        found.pass(pickle, here, inner);
+        found.under.push(key.to_owned());
+        here = inner;
+    }
     for depth in (0..=DEEPEST).rev() {
         let Some((key, inner)) = container(pickle, here, depth)? else { break };
-        for &(name, value) in items(pickle, here) {
-            if value != inner {
-                found.ignored.push(ignored(pickle, name, value));
-            }
-        }
+        found.pass(pickle, here, inner);
         found.under.push(key.to_owned());
         here = inner;
     }
     found.collect(pickle, here)?;
     if found.tensors.is_empty() {
+        let unreadable = found.ignored.iter().find(|entry| entry.what.ends_with(UNSUPPORTED));
         return Err(Refusal::new(
-            "a state dict: tensors by name, perhaps under `state_dict` or `model`",
-            got(pickle, here),
+            "a state dict: tensors by name, perhaps under `state_dict` or `model`, or under a key \
+             that `key` names",
+            unreadable.map_or_else(|| got(pickle, here), |entry| entry.what.clone()),
         ));
     }
     Ok(found)
 }
 
-impl<'p, 'a> StateDict<'p, 'a> {
-    fn collect(&mut self, pickle: &'p Pickle<'a>, dict: Id) -> Result<(), Refusal> {
+impl<'a> StateDict<'a> {
+    /// Notes what lies beside the entry that is gone into.
+    fn pass(&mut self, pickle: &Pickle<'_>, dict: Id, inner: Id) {
+        for &(name, value) in items(pickle, dict) {
+            if value != inner {
+                self.ignored.push(ignored(pickle, name, value));
+            }
+        }
+    }
+
+    fn collect(&mut self, pickle: &Pickle<'a>, dict: Id) -> Result<(), Refusal> {
         let mut names = HashSet::new();
         for &(key, value) in items(pickle, dict) {
-            let (Object::Text(name), Object::Tensor(tensor)) = (pickle.get(key), pickle.get(value))
+            let (&Object::Text(name), Some(unreadable)) =
+                (pickle.get(key), unreadable(pickle.get(value)))
             else {
                 self.ignored.push(ignored(pickle, key, value));
                 continue;
             };
-            if !names.insert(*name) {
+            if !names.insert(name) {
                 return Err(Refusal::new("each name once", "it twice").of(name));
             }
-            if tensor.element.dtype.is_none() {
-                let what = format!("a tensor of {}, which is not supported", tensor.element.name);
-                self.ignored.push(Ignored { name: (*name).to_owned(), what });
-                continue;
+            match unreadable {
+                None => self.tensors.push((name, value)),
+                Some(what) => {
+                    let what = format!("{what}{UNSUPPORTED}");
+                    self.ignored.push(Ignored { name: name.to_owned(), what });
+                }
             }
-            self.tensors.push((name, tensor));
         }
         Ok(())
+    }
+}
+
+/// What cannot be read of a tensor or array, if it is one.
+#[expect(clippy::option_option, reason = "whether it is one, and if so whether it can be read")]
+fn unreadable(object: &Object<'_>) -> Option<Option<String>> {
+    match object {
+        Object::Tensor(tensor) => Some(
+            tensor.element.dtype.is_none().then(|| format!("a tensor of {}", tensor.element.name)),
+        ),
+        Object::Array(array) => {
+            Some(array.dtype().is_none().then(|| format!("a NumPy array of {}", array.element)))
+        }
+        _ => None,
     }
 }
 
@@ -88,7 +123,7 @@ fn container(
         many => {
             let keys: Vec<&str> = many.iter().map(|(key, _)| *key).collect();
             Err(Refusal::new(
-                "one state dict (save the one that is meant on its own)",
+                "one state dict (`key` chooses)",
                 format!("several, under `{}`", keys.join("`, `")),
             ))
         }
@@ -112,11 +147,15 @@ fn candidates(
 }
 
 fn holds_tensors(pickle: &Pickle<'_>, id: Id, depth: usize) -> bool {
-    let tensor = |&(_, value): &(Id, Id)| matches!(pickle.get(value), Object::Tensor(_));
+    let tensor = |&(_, value): &(Id, Id)| is_array(pickle.get(value));
     items(pickle, id).iter().any(tensor)
         || [CONTAINERS.as_slice(), AVERAGED.as_slice()]
             .into_iter()
             .any(|keys| !candidates(pickle, id, keys, depth).is_empty())
+}
+
+fn is_array(object: &Object<'_>) -> bool {
+    matches!(object, Object::Tensor(_) | Object::Array(_))
 }
 
 fn lookup(pickle: &Pickle<'_>, dict: Id, key: &str) -> Option<Id> {
@@ -135,7 +174,15 @@ fn items<'p>(pickle: &'p Pickle<'_>, id: Id) -> &'p [(Id, Id)] {
 }
 
 fn ignored(pickle: &Pickle<'_>, key: Id, value: Id) -> Ignored {
-    Ignored { name: pickle.name(key), what: pickle.describe(value) }
+    let name = pickle.name(key);
+    // The first few tell; all of them, again and again, a hostile file could make take long.
+    let few = items(pickle, value).iter().take(16);
+    let what = if few.into_iter().any(|&(_, value)| is_array(pickle.get(value))) {
+        format!("another state dict, which key=\"{name}\" loads")
+    } else {
+        pickle.describe(value)
+    };
+    Ignored { name, what }
 }
 
 /// The object that is no state dict, with the first of its keys.

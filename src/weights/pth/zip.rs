@@ -24,7 +24,7 @@ const DESCRIPTION: &str = "/data.pkl";
 /// # Errors
 /// An archive that is damaged, of somebody else, compressed, encrypted or big-endian; whatever
 /// [`unpickle`] refuses.
-pub(in crate::weights) fn read_zip(bytes: &[u8]) -> Result<Contents, Refusal> {
+pub(in crate::weights) fn read_zip(bytes: &[u8], key: Option<&str>) -> Result<Contents, Refusal> {
     let entries = entries(bytes)?;
     let prefix = prefix(&entries)?;
     if let Some(order) = entries.get(&format!("{prefix}/byteorder")) {
@@ -42,7 +42,7 @@ pub(in crate::weights) fn read_zip(bytes: &[u8]) -> Result<Contents, Refusal> {
         let got = format!("{} bytes behind it", description.len() - pickle.length());
         return Err(Refusal::new("nothing behind the pickle", got).of(DESCRIPTION));
     }
-    resolve::contents(&pickle, &storages, bytes.len())
+    resolve::contents(&pickle, &storages, bytes.len(), key)
 }
 
 /// Where an entry lies, or why it cannot be used as it lies there.

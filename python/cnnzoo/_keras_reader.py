@@ -1,0 +1,134 @@
+"""Reads a file of Keras in a process with limits: HDF5 is not made for hostile files.
+
+It imports nothing of cnnzoo. What it prints is the length of a list of (path, type, shape) in JSON,
+the list, and the values; or, with status 3, what is wrong with the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Values may take as much memory, or as many times the file where they are compressed.
+LEAST = 256 << 20
+COMPRESSION = 20
+
+# Seconds of work, and one more for as many bytes.
+SECONDS = 10
+BYTES_A_SECOND = 20 << 20
+
+REFUSED = 3
+MOST_LINKS = 100_000
+
+
+def main(path: str) -> None:
+    """Read a file, and print it."""
+    import h5py
+    import numpy as np
+
+    size = Path(path).stat().st_size
+    most = max(LEAST, size * COMPRESSION)
+    seconds = SECONDS + size // BYTES_A_SECOND
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + 3 * most
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    try:
+        with h5py.File(path, "r") as stored:
+            check(stored, most)
+            arrays = [(path, np.ascontiguousarray(values)) for path, values in _arrays(stored)]
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
+        said = str(error) or type(error).__name__
+        os.write(1, said.encode("utf-8", "backslashreplace")[:4000])
+        sys.exit(REFUSED)
+    head = json.dumps([(path, array.dtype.str, array.shape) for path, array in arrays]).encode()
+    with os.fdopen(1, "wb") as out:
+        out.write(len(head).to_bytes(8, "little") + head)
+        for _, array in arrays:
+            out.write(array.tobytes())
+
+
+def check(stored: Any, most: int) -> None:
+    """Refuse what leads out of the file, and values that would not fit, before one is read."""
+    import h5py
+
+    taken, links = 0, 0
+    groups = [stored]
+
+    def note(_: str, item: Any) -> None:
+        nonlocal taken
+        if isinstance(item, h5py.Group):
+            groups.append(item)
+        elif isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                raise ValueError(f"`{item.name}` keeps its values in another file")
+            taken += item.nbytes
+            if taken > most:
+                raise ValueError(f"its arrays take more than {most} bytes")
+
+    stored.visititems(note)
+    for group in groups:
+        for name in group:
+            links += 1
+            if links > MOST_LINKS:
+                raise ValueError(f"it has more than {MOST_LINKS} names")
+            if isinstance(name, bytes):
+                raise ValueError(f"{name!r} is no name in UTF-8")
+            if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
+                raise ValueError(f"`{name}` leads to another file")
+
+
+def _arrays(stored: Any) -> Iterator[tuple[str, Any]]:
+    """By path, or by layer and number. Of what is no layer's, only the names."""
+    import numpy as np
+
+    rest = set()
+
+    def note(path: str, item: Any) -> None:
+        if hasattr(item, "shape"):
+            rest.add(path)
+
+    stored.visititems(note)
+    for path, values in _numbered(stored) if "layers" in stored else _named(stored):
+        rest.discard(values.name.lstrip("/"))
+        if values.dtype.kind not in "fiub":
+            raise ValueError(f"`{path}`: expected numbers, got {values.dtype}")
+        yield path, values[()]
+    yield from ((path, np.empty(0)) for path in sorted(rest))
+
+
+def _numbered(stored: Any) -> Iterator[tuple[str, Any]]:
+    """Of `.weights.h5`."""
+    for layer in stored["layers"].values():
+        group = layer["vars"]
+        if "name" not in group.attrs:
+            # Their order is that of Keras's layers, which a graph does not tell.
+            raise ValueError(
+                "it counts its layers and does not name them, as Keras 3.4 does; "
+                "load it there, and save the model as .h5"
+            )
+        for number, values in group.items():
+            yield f"{group.attrs['name']}/{number}", values
+
+
+def _named(stored: Any) -> Iterator[tuple[str, Any]]:
+    """Of `.h5`, with or without the model."""
+    model = stored.get("model_weights", stored)
+    for layer in model.attrs["layer_names"]:
+        name = _text(layer)
+        for weight in model[name].attrs["weight_names"]:
+            variable = _text(weight).rpartition("/")[2].partition(":")[0]
+            yield f"{name}/{variable}", model[name][_text(weight)]
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
