@@ -25,6 +25,11 @@ class Bar:
             kind = _kind()
             self._bar = kind(total=batches, initial=done, desc=title, unit="batch", leave=True)
 
+    def say(self, text: str) -> None:
+        """A line before the first epoch."""
+        if self._shown:
+            print(text, file=sys.stderr, flush=True)
+
     def advance(self, text: str) -> None:
         """A batch is done."""
         if self._bar is not None:

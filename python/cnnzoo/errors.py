@@ -93,3 +93,7 @@ class CopyError(CnnzooError, TypeError):
 
 class DivergenceError(CnnzooError, ArithmeticError):
     """A loss that became infinite, or no number."""
+
+
+class Notice(UserWarning):
+    """Something that was decided in silence would be a surprise: names, or a preprocessing."""

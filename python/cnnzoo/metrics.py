@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnzoo import _native
+from cnnzoo import _classes, _native
 from cnnzoo._arrays import as_array
 from cnnzoo._text import percent, table
 from cnnzoo.errors import ArgumentError
@@ -163,7 +163,8 @@ def evaluate(
     Args:
         model: In inference mode.
         batches: Images (N, C, H, W) and their integer classes (N,); or, with another loss than
-            `CrossEntropy`, a 0 or 1 for each label (N, K).
+            `CrossEntropy`, a 0 or 1 for each label (N, K). Those of a loader whose data set has
+            names of classes meet the model's `labels` by name.
         loss: `CrossEntropy()` if not given; auxiliary classifiers do not run. A function of one's
             own sees the logits and targets of all images at once.
         precision: `"float32"` or `"bfloat16"`, as in training.
@@ -184,7 +185,7 @@ def evaluate(
     known = loss if isinstance(loss, CrossEntropy | BinaryCrossEntropy) else None
     total, weight, tally = 0.0, 0.0, _Tally(model.num_classes)
     kept = _Kept()
-    for x, y in batches:
+    for x, y in _classes.meet(model, batches):
         targets = _targets(y, labels=not isinstance(loss, CrossEntropy), like=kept.ndim)
         engine = None if known is None else known._engine
         part, counts, logits = _native.assess(

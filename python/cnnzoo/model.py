@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _keras as keras
-from cnnzoo import _native, _state
+from cnnzoo import _native, _preparation, _state
 from cnnzoo._adopt import adopt
 from cnnzoo._arguments import seed_of, whole
 from cnnzoo._arrays import Device, as_array, device_name
@@ -24,11 +24,12 @@ from cnnzoo._neighbours import check_options, with_tag
 from cnnzoo._packing import pack_model, unpack_model
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo._predict import BATCH, ON_ERROR, OnError, predict_many
-from cnnzoo.errors import ArgumentError, WeightsError
+from cnnzoo._transform import Compose, Range, Transform
+from cnnzoo.errors import ArgumentError, ShapeError, WeightsError
 from cnnzoo.losses import LossLike, as_loss
 from cnnzoo.optimizers import Optimizer, check_clips
 from cnnzoo.prediction import FailedPrediction, Prediction, usual_labels
-from cnnzoo.preprocess import COLOURS, Preprocess
+from cnnzoo.preprocess import COLOURS, GREY, Preprocess
 from cnnzoo.summary import Summary
 from cnnzoo.weights import LoadReport, Mismatch, Published, choose_weights
 
@@ -79,6 +80,8 @@ class Model:
     def __init__(self, engine: _native.Model, preprocess: Preprocess) -> None:
         self._engine = engine
         self._preprocess = preprocess
+        # Whether somebody chose it, and it is not the usual one of its network.
+        self._chose_preprocess = False
         self._task: Task = "multi_class"
         self._load_report: LoadReport | None = None
 
@@ -119,8 +122,82 @@ class Model:
         With `in_channels=1` they are made grey before they are resized, as Pillow's `convert("L")`
         does, and `mean` and `std` are the averages of the three colours'. With 2, 4 or more
         channels it prepares none (ShapeError): give the model arrays.
+
+        It can be set, and `Trainer.fit` sets it to what its loaders do; files have it.
+
+        Raises:
+            ArgumentError: When set: it is no `Preprocess`, or of other channels than the network's.
         """
         return self._preprocess
+
+    @preprocess.setter
+    def preprocess(self, value: Preprocess) -> None:
+        if not isinstance(value, Preprocess):
+            raise ArgumentError(
+                f"preprocess of {self.name}: expected a Preprocess, got {type(value).__name__}"
+            )
+        channels = self.graph.input_shape[0]
+        if len(value.mean) != channels:
+            raise ArgumentError(
+                f"preprocess of {self.name}: expected mean and std of its {channels} channels, got "
+                f"{len(value.mean)}"
+            )
+        self._preprocess, self._chose_preprocess = value, True
+
+    @property
+    def _has_own_preprocess(self) -> bool:
+        """Whether the preprocessing belongs to weights, or was chosen."""
+        return self._chose_preprocess or self._load_report is not None
+
+    def train_transform(
+        self,
+        *,
+        scale: Range = (0.08, 1.0),
+        ratio: Range = (3 / 4, 4 / 3),
+        flip: float = 0.5,
+        vertical_flip: float = 0.0,
+        color_jitter: float | tuple[float, ...] = 0.4,
+        augment: Transform | None = None,
+        erasing: float = 0.0,
+    ) -> Compose:
+        """The training transform that belongs to `preprocess`: its size, interpolation and numbers.
+
+        A part of the photograph is cut out and resized, perhaps mirrored, changed in its colours,
+        and normalised, as timm's `create_transform(is_training=True)` has it.
+
+        Args:
+            scale: See `RandomResizedCrop`. From 0.08 on suits ImageNet; with few photographs, a
+                larger part such as (0.35, 1.0) keeps what they show in the picture.
+            ratio: See `RandomResizedCrop`.
+            flip: How often left and right are swapped.
+            vertical_flip: How often above and below are swapped.
+            color_jitter: Of brightness, contrast and saturation, and perhaps of hue; or one number
+                for the first three. As in timm, none is done beside `augment`.
+            augment: A policy: `RandAugment()`, `TrivialAugmentWide()` or `AutoAugment()`.
+            erasing: How often a rectangle is erased.
+
+        Returns:
+            A transform to float32 (C, crop, crop).
+
+        Raises:
+            ShapeError: The network takes neither 1 nor 3 channels.
+        """
+        channels = len(self.preprocess.mean)
+        if channels not in {GREY, COLOURS}:
+            raise ShapeError(
+                f"train_transform: expected a network that takes the 1 or 3 channels of "
+                f"photographs, got one that takes {channels}"
+            )
+        return _preparation.train_transform(
+            self.preprocess,
+            scale=scale,
+            ratio=ratio,
+            flip=flip,
+            vertical_flip=vertical_flip,
+            color_jitter=color_jitter,
+            augment=augment,
+            erasing=erasing,
+        )
 
     @property
     def load_report(self) -> LoadReport | None:
@@ -393,6 +470,7 @@ class Model:
         """
         twin = Model(self._engine.copy(), self._preprocess)
         twin._load_report, twin._task = self._load_report, self._task
+        twin._chose_preprocess = self._chose_preprocess
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Model:
@@ -853,6 +931,7 @@ def described(configuration: Configuration) -> Model:
         Misfit: There is no such network.
     """
     model = Model(configuration.engine(), configuration.preprocess)
+    model._chose_preprocess = True
     model._labels, model._task = configuration.labels, configuration.task
     return model
 

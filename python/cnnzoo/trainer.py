@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo import _checkpoint, _native
+from cnnzoo import _checkpoint, _classes, _native, _preparation
 from cnnzoo._arrays import Device, device_name
 from cnnzoo._checkpoint import BEST, LAST, Saved, checkpoint_errors
 from cnnzoo._configuration import check_ending
@@ -223,7 +223,14 @@ class Trainer:
     ) -> History:
         """Train for some epochs, after those of earlier calls.
 
-        The names of the data's classes become the model's `labels`, unless it has some.
+        Targets meet the model by name wherever the data have names of classes: a model whose
+        `labels` have all that the training data show keeps them; else the data's names become its
+        labels, and a `Notice` says so where it had others. Weights of classes in a loss are in the
+        order of the labels.
+
+        The model prepares photographs as the validation's loader does, or as the training's if that
+        is the only one: `model.preprocess` becomes that, which a `Notice` says of a model that had
+        one for its weights. What it cannot say is a `Notice` too.
 
         Args:
             train: A loader, or a sequence of batches: images (N, C, H, W) and what they show,
@@ -247,7 +254,8 @@ class Trainer:
             The history, with the epochs of earlier calls.
 
         Raises:
-            ArgumentError: The data have classes that the model does not have.
+            ArgumentError: The data have classes that the model does not have; before the first
+                batch.
             DivergenceError: The loss, the gradients, or something of the model is infinite or no
                 number. The checkpoints from before are kept, and `resume` goes on from them.
             CheckpointError: The folder holds the checkpoint of another run, or cannot be written,
@@ -259,7 +267,7 @@ class Trainer:
         if checkpoint_every is not None and checkpoint_every < 1:
             raise ArgumentError(f"`checkpoint_every`: expected at least 1, got {checkpoint_every}")
         fit = _Fit(train, validation, Bar(shown=progress), tuple(callbacks), metrics)
-        self._name_classes(train)
+        fit.targets = _classes.settle(self.model, self.averaged, train, validation)
         monitor = self._begin(fit, monitor)
         folder = None if checkpoint is None else Path(checkpoint)
         if folder is not None:
@@ -277,6 +285,7 @@ class Trainer:
         )
         self.optimizer._engine.drop_waiting()
         fit.folder, fit.every = folder, checkpoint_every
+        _preparation.adopt(self.model, self.averaged, train, validation, fit.bar.say)
         return self._run(fit)
 
     def evaluate(
@@ -372,6 +381,9 @@ class Trainer:
             trainer._claim(folder)
         fit = _Fit(train, validation, Bar(shown=progress), tuple(callbacks), metrics)
         fit.folder, fit.every = folder, checkpoint_every
+        fit.targets = _classes.targets_of(trainer.model, train, "training")
+        if validation is not None:
+            _classes.targets_of(trainer.model, validation, "validation")
         trainer._begin(fit, trainer._state.monitor)
         trainer._run(fit)
         return trainer
@@ -467,7 +479,7 @@ class Trainer:
             if fit.labels is None:
                 binary = isinstance(self.loss, BinaryCrossEntropy)
                 self._set_task(fit, labels=binary and np.ndim(y) > 1)
-            result = self._step(fit, x, y, batch)
+            result = self._step(fit, x, fit.targets(y), batch)
             state.batch, state.step, state.taken = batch, state.step + 1, state.taken + 1
             state.loss += result.loss * result.weight
             state.weight += result.weight
@@ -585,7 +597,7 @@ class Trainer:
         *,
         most: int | None = None,
     ) -> Metrics | MultiLabelMetrics:
-        batches: Iterable[tuple[Any, Any]] = validation
+        batches = _classes.meet(self.model, validation)
         if isinstance(validation, Loader):
             # Always the same pass.
             validation.set_epoch(0)
@@ -638,17 +650,6 @@ class Trainer:
                 "folder"
             )
 
-    def _name_classes(self, train: Batches) -> None:
-        classes = tuple(getattr(getattr(train, "dataset", None), "classes", None) or ())
-        if len(classes) > self.model.num_classes:
-            raise ArgumentError(
-                f"training {self.model.name}: expected data of at most {self.model.num_classes} "
-                f"classes, got {len(classes)}; use reset_classifier(num_classes={len(classes)})"
-            )
-        if len(classes) == self.model.num_classes and self.model._labels is None:
-            for model in filter(None, (self.model, self.averaged)):
-                model.labels = classes
-
     def _expect(self, file: Path, what: str, before: Any, now: Any) -> None:
         if before != now:
             raise CheckpointError(
@@ -683,6 +684,7 @@ class _Fit:
         self.seen: NDArray[Any] | None = None
         # Whether an image may have any number of labels, once that is known.
         self.labels: bool | None = None
+        self.targets: Callable[[Any], Any] = lambda y: y
         self.every: int | None = None
         self.interrupts: Interrupts | None = None
 

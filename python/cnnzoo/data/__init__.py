@@ -13,6 +13,7 @@ from __future__ import annotations
 from cnnzoo.data.dataset import Arrays, Dataset, ImageFolder
 from cnnzoo.data.known import cifar10, cifar100, fashion_mnist, idx
 from cnnzoo.data.loader import BadSample, DataWarning, Loader, LoaderState
+from cnnzoo.data.photos import Photos
 from cnnzoo.data.table import Table
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ImageFolder",
     "Loader",
     "LoaderState",
+    "Photos",
     "Table",
     "cifar10",
     "cifar100",

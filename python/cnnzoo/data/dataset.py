@@ -1,4 +1,4 @@
-"""Labelled photographs, by number."""
+"""Photographs by number, with labels."""
 
 from __future__ import annotations
 
@@ -22,12 +22,8 @@ GREY_RANK = 3
 COLOUR_RANK = 4
 
 
-class Dataset:
-    """Photographs with a label each: `dataset[3]` is `(photo, label)`.
-
-    The photo is uint8 of shape (H, W, 3), or (H, W, 1) where it is grey and in memory; the label is
-    an index into `classes`.
-    """
+class Samples:
+    """Photographs by number, as a `Loader` and `Model.predict` take them."""
 
     def __init__(self, engine: _native.Dataset, about: str, *, made: Made) -> None:
         self._engine = engine
@@ -39,7 +35,7 @@ class Dataset:
         how, *arguments = self._made
         if how == "arrays":
             pixels = [self._engine.read(index) for index in range(len(self))]
-            arguments = ["arrays", np.stack(pixels), self.labels, self.classes]
+            arguments = ["arrays", np.stack(pixels), self._engine.labels(), self._engine.classes()]
         return {**vars(self), "_made": (how, *arguments), "_engine": self.fingerprint}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -57,21 +53,6 @@ class Dataset:
             raise DataError(f"a pickled data set: expected {self!r} as before, got other files")
 
     @property
-    def classes(self) -> list[str]:
-        """The names of the classes, in the order of their labels."""
-        return self._engine.classes()
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes there are."""
-        return len(self._engine.classes())
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """The label of every sample, int64 of shape (N,)."""
-        return self._engine.labels()
-
-    @property
     def fingerprint(self) -> str:
         """Tells data sets apart: 16 hexadecimal digits.
 
@@ -84,6 +65,65 @@ class Dataset:
         """What messages call a sample: its path, where it has one."""
         return self._engine.name(self._index(index))
 
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """The photograph of a sample: (H, W, 3), or (H, W, 1) where it is grey and in memory.
+
+        Raises:
+            DataError: It cannot be read.
+            IndexError: There is no such sample.
+        """
+        return self._engine.read(self._index(index))
+
+    def __len__(self) -> int:
+        return len(self._engine)
+
+    def __repr__(self) -> str:
+        return self._about
+
+    def _index(self, index: int) -> int:
+        size = len(self)
+        if not -size <= index < size:
+            raise IndexError(f"{self!r}: expected an index below {size}, got {index}")
+        return index % size
+
+
+class Dataset(Samples):
+    """Photographs with a label each: `dataset[3]` is `(photo, label)`.
+
+    The photo is uint8 of shape (H, W, 3), or (H, W, 1) where it is grey and in memory; the label is
+    an index into `classes`.
+    """
+
+    def __init__(
+        self, engine: _native.Dataset, about: str, *, made: Made, named: bool = True
+    ) -> None:
+        super().__init__(engine, about, made=made)
+        self._named = named
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, in the order of their labels."""
+        return self._engine.classes()
+
+    @property
+    def named(self) -> bool:
+        """Whether `classes` are names that were given, and not numbers in their place.
+
+        Where they are, training and evaluation compare classes with the model's `labels` by name,
+        and else by number.
+        """
+        return self._named
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self._engine.classes())
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The label of every sample, int64 of shape (N,)."""
+        return self._engine.labels()
+
     def subset(self, indices: Iterable[int]) -> Dataset:
         """The samples of these numbers, in this order. The classes stay the same.
 
@@ -93,7 +133,8 @@ class Dataset:
         """
         chosen = [self._index(int(index)) for index in indices]
         made = ("subset", self, chosen)
-        return Dataset(self._engine.subset(chosen), f"{len(chosen)} of {self!r}", made=made)
+        about = f"{len(chosen)} of {self!r}"
+        return Dataset(self._engine.subset(chosen), about, made=made, named=self.named)
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Two parts, each with the same share of every class and in the order of the whole.
@@ -108,29 +149,21 @@ class Dataset:
         seed = seed_of(seed)
         parts = self._engine.split(fraction, seed)
         first, second = (
-            Dataset(part, f"{len(part)} of {self!r}", made=("split", self, fraction, seed, index))
+            Dataset(
+                part,
+                f"{len(part)} of {self!r}",
+                made=("split", self, fraction, seed, index),
+                named=self.named,
+            )
             for index, part in enumerate(parts)
         )
         return first, second
 
-    def __len__(self) -> int:
-        return len(self._engine)
-
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        index = self._index(index)
-        return self._engine.read(index), self._engine.label(index)
+        return self.read(index), self._engine.label(self._index(index))
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
         return (self[index] for index in range(len(self)))
-
-    def __repr__(self) -> str:
-        return self._about
-
-    def _index(self, index: int) -> int:
-        size = len(self)
-        if not -size <= index < size:
-            raise IndexError(f"{self!r}: expected an index below {size}, got {index}")
-        return index % size
 
 
 class ImageFolder(Dataset):
@@ -189,7 +222,7 @@ class Arrays(Dataset):
         engine = _native.Dataset.arrays("arrays", pixels, labels, names)
         count, height, width, _ = pixels.shape
         about = f"{count} pictures of {height}x{width} pixels and {len(engine.classes())} classes"
-        super().__init__(engine, about, made=("arrays",))
+        super().__init__(engine, about, made=("arrays",), named=names is not None)
 
 
 def _engine(how: str, arguments: Sequence[Any]) -> _native.Dataset:

@@ -45,7 +45,7 @@ def idx(images: PathLike, labels: PathLike, *, classes: list[str] | None = None)
     """
     engine = _native.Dataset.idx(images, labels, classes)
     about = f"{len(engine)} pictures of {os.fspath(images)}"
-    return Dataset(engine, about, made=("idx", images, labels, classes))
+    return Dataset(engine, about, made=("idx", images, labels, classes), named=classes is not None)
 
 
 def fashion_mnist(

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,24 @@ from numpy.typing import NDArray
 from cnnzoo import _native, _record
 from cnnzoo._arguments import seed_of, whole
 from cnnzoo._copying import Iteration
-from cnnzoo.data.dataset import Dataset
+from cnnzoo.data.dataset import Dataset, Samples
+from cnnzoo.data.photos import Photos
 from cnnzoo.errors import ArgumentError, CheckpointError, DataError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+else:
+    from typing import TypeVar
+
+Photographs: TypeAlias = NDArray[np.float32]
+Labelled: TypeAlias = tuple[Photographs, NDArray[np.int64]]
+
+if TYPE_CHECKING:
+    Batch = TypeVar("Batch", default=Labelled)
+else:
+    Batch = TypeVar("Batch")
+
+OnError: TypeAlias = Literal["raise", "skip", "replace"]
 
 # Far from where counting on would end.
 LAST_EPOCH = 2**62
@@ -68,7 +84,7 @@ class LoaderState:
     fingerprint: str
 
 
-class Loader:
+class Loader(Generic[Batch]):
     """Iterates over a data set in batches, a pass an epoch.
 
     Every iteration is an epoch of its own, with another order if `shuffle` is set. What a batch
@@ -80,10 +96,10 @@ class Loader:
     early. At most `prefetch` batches are in the making, or ready and not taken yet.
 
     Yields:
-        x, float32 of shape (N, C, H, W), and y, int64 of shape (N,).
+        x, float32 of shape (N, C, H, W), and y, int64 of shape (N,); of `Photos` x alone.
 
     Args:
-        dataset: Where the samples come from.
+        dataset: Where the samples come from: a `Dataset`, or `Photos`, which have no labels.
         batch_size: N. The last batch may be smaller.
         transform: What is done to each photograph, as `model.preprocess`; if none, bytes become
             numbers of 0 to 1 and all photographs have to be of one size.
@@ -102,8 +118,9 @@ class Loader:
         CheckpointError: `start` is of another data set or of other options.
     """
 
+    @overload
     def __init__(
-        self,
+        self: Loader[Labelled],
         dataset: Dataset,
         *,
         batch_size: int = 64,
@@ -113,7 +130,36 @@ class Loader:
         drop_last: bool = False,
         threads: int | None = None,
         prefetch: int | None = None,
-        on_error: Literal["raise", "skip", "replace"] = "raise",
+        on_error: OnError = "raise",
+        start: LoaderState | Mapping[str, Any] | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Loader[Photographs],
+        dataset: Photos,
+        *,
+        batch_size: int = 64,
+        transform: Any = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+        threads: int | None = None,
+        prefetch: int | None = None,
+        on_error: OnError = "raise",
+        start: LoaderState | Mapping[str, Any] | None = None,
+    ) -> None: ...
+    def __init__(
+        self,
+        dataset: Samples,
+        *,
+        batch_size: int = 64,
+        transform: Any = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+        threads: int | None = None,
+        prefetch: int | None = None,
+        on_error: OnError = "raise",
         start: LoaderState | Mapping[str, Any] | None = None,
     ) -> None:
         # The engine says what is too small.
@@ -121,7 +167,7 @@ class Loader:
         threads = None if threads is None else whole("loader: threads", threads)
         prefetch = None if prefetch is None else whole("loader: prefetch", prefetch)
         self.dataset = dataset
-        self._transform = transform
+        self.transform = transform
         self._options: dict[str, Any] = {
             "batch_size": batch_size,
             "shuffle": shuffle,
@@ -155,7 +201,7 @@ class Loader:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """The loader that was pickled, where it stood."""
         vars(self).update(state)
-        self._engine = _native.Loader(self.dataset._engine, self._transform, **self._options)
+        self._engine = _native.Loader(self.dataset._engine, self.transform, **self._options)
         self._latest = None
 
     @property
@@ -237,7 +283,7 @@ class Loader:
     def __len__(self) -> int:
         return len(self._engine)
 
-    def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    def __iter__(self) -> Iterator[Batch]:
         # What was left early is not gone on with.
         if self._begun:
             self._move_to(self._epoch + 1, 0)
@@ -249,11 +295,9 @@ class Loader:
             "threads cannot be copied or pickled; take the loader, which knows where it stands",
         )
 
-    def _take(
-        self, engine: _native.Epoch, epoch: int, *, whole: bool
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    def _take(self, engine: _native.Epoch, epoch: int, *, whole: bool) -> Iterator[Any]:
         bad: list[BadSample] = []
-        empty = True
+        empty, labelled = True, isinstance(self.dataset, Dataset)
         try:
             while (batch := engine.next()) is not None:
                 number, x, y, flaws = batch
@@ -268,7 +312,7 @@ class Loader:
                 if len(y):
                     empty = False
                     # What is handed over is not held here, so that whoever takes it can let it go.
-                    handed = [(x, y)]
+                    handed: list[Any] = [(x, y) if labelled else x]
                     del batch, x, y
                     yield handed.pop()
         finally:

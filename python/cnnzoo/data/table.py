@@ -64,7 +64,12 @@ class Table(Dataset):
         folder = table.parent if root is None else Path(root).expanduser()
         given = (folder, paths, np.array(numbers, np.int64), names)
         engine = _native.Dataset.files(*given)
-        super().__init__(engine, f"{len(engine)} pictures of {table}", made=("files", *given))
+        super().__init__(
+            engine,
+            f"{len(engine)} pictures of {table}",
+            made=("files", *given),
+            named=names is not None,
+        )
 
 
 def _csv(table: Path, names: list[str]) -> list[list[Any]]:

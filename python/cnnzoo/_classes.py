@@ -1,0 +1,283 @@
+"""How the classes of data become those of a model: by name, wherever the data have names."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnzoo.data.dataset import Dataset, Samples
+from cnnzoo.errors import ArgumentError, Notice
+from cnnzoo.prediction import imagenet_labels
+
+if TYPE_CHECKING:
+    from cnnzoo.model import Model
+
+# How many names a message lists.
+MOST_NAMES = 5
+
+SYNSET = re.compile(r"n\d{8}")
+
+# The dimensions of targets that are classes, and of those that are shares of each class.
+CLASSES, SHARES = 1, 2
+
+
+class Targets:
+    """Turns targets in the data's classes into targets in the model's.
+
+    Args:
+        what: Whose targets these are, for messages.
+        names: The data's classes.
+        index: The model's class of each, -1 where it has none; none if the numbers are the same.
+        classes: How many the model has.
+    """
+
+    def __init__(
+        self, what: str, names: Sequence[str], index: NDArray[np.int64] | None, classes: int
+    ) -> None:
+        self.what = what
+        self.names = names
+        self.index = index
+        self.classes = classes
+
+    def __call__(self, y: Any) -> Any:
+        """The same targets: classes (N,), or shares of each class (N, K).
+
+        Raises:
+            ArgumentError: They have another shape, or show a class that the model does not have.
+        """
+        if self.index is None:
+            return y
+        given = np.asarray(y)
+        if given.ndim == CLASSES and given.dtype.kind in "iu":
+            if len(given) and not 0 <= int(given.min()) <= int(given.max()) < len(self.index):
+                raise ArgumentError(
+                    f"{self.what}: expected classes of 0 to {len(self.index) - 1}, got "
+                    f"{given.min()} to {given.max()}"
+                )
+            self._refuse(np.unique(given[self.index[given] < 0]))
+            return self.index[given]
+        if given.ndim != SHARES or given.shape[1] != len(self.index):
+            raise ArgumentError(
+                f"{self.what}: expected integer classes (N,) or shares of the data's "
+                f"{len(self.index)} classes (N, {len(self.index)}), got {given.dtype} {given.shape}"
+            )
+        has = self.index >= 0
+        self._refuse(np.flatnonzero(given.any(0) & ~has))
+        shares = np.zeros((len(given), self.classes), given.dtype)
+        shares[:, self.index[has]] = given[:, has]
+        return shares
+
+    def _refuse(self, missing: NDArray[Any]) -> None:
+        if len(missing):
+            names = _listed([self.names[index] for index in missing])
+            raise ArgumentError(
+                f"{self.what}: expected classes of the model, got some that it does not have: "
+                f"{names}"
+            )
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The classes of data.
+
+    Attributes:
+        names: Their names; none where numbers stand for them.
+        count: How many there are.
+        shown: The ones that samples show, as far as is known.
+    """
+
+    names: tuple[str, ...] | None
+    count: int
+    shown: NDArray[np.int64]
+
+
+def meet(model: Model, batches: Any, what: str = "evaluation") -> Any:
+    """The batches, with targets in the classes of the model.
+
+    Raises:
+        ArgumentError: The data show classes that the model does not have, or have no labels.
+    """
+    targets = targets_of(model, batches, what)
+    return batches if targets.index is None else _turned(batches, targets)
+
+
+def targets_of(model: Model, batches: Any, what: str) -> Targets:
+    """What turns targets of the batches into those of the model, which keeps its labels.
+
+    Raises:
+        ArgumentError: As for `meet`.
+    """
+    what = f"{what} of {model.name}"
+    data = _classes_of(batches, what)
+    if data is None:
+        return Targets(what, (), None, model.num_classes)
+    return _found(what, model.labels, data, named=_has_names(model))
+
+
+def settle(
+    model: Model, averaged: Model | None, train: Any, validation: Any | None = None
+) -> Targets:
+    """What turns targets of the training data into those of the model.
+
+    A model that has all their classes keeps its labels. Else the data's names become its labels, of
+    its running average too; where it had other names, a `Notice` says so.
+
+    Raises:
+        ArgumentError: There are more classes than the model has, or fewer and others; or the
+            validation data show classes that the model does not have then.
+    """
+    what = f"training of {model.name}"
+    labels, targets = _settled(what, model, _classes_of(train, what))
+    if validation is not None:
+        beside = f"validation of {model.name}"
+        if (shown := _classes_of(validation, beside)) is not None:
+            named = labels is not None or _has_names(model)
+            _found(beside, labels or model.labels, shown, named=named)
+    if labels is not None:
+        if _has_names(model):
+            warnings.warn(
+                f"{model.name} is trained on other classes than its own and takes their names: "
+                f"{_listed(labels)}; before: {_listed(model.labels)}",
+                Notice,
+                stacklevel=3,
+            )
+        for one in filter(None, (model, averaged)):
+            one.labels = labels
+    return targets
+
+
+def _settled(what: str, model: Model, data: _Data | None) -> tuple[tuple[str, ...] | None, Targets]:
+    """The labels that the model is to have, if other than now, and the targets."""
+    classes = model.num_classes
+    same = Targets(what, (), None, classes)
+    if data is None:
+        return None, same
+    if data.names is None:
+        _expect_count(what, data.count, classes)
+        return None, same
+    if _is_same(data.names, model.labels):
+        return None, same
+    named = _has_names(model)
+    if named:
+        index, missing = _index(model.labels, data)
+        if not missing:
+            return None, Targets(what, data.names, index, classes)
+    _expect_count(what, data.count, classes)
+    twice = sorted({name for name in data.names if data.names.count(name) > 1})
+    if twice:
+        raise ArgumentError(f"{what}: expected each class once, got {_listed(twice)} twice")
+    if named and data.count < classes:
+        raise ArgumentError(
+            f"{what}: expected classes of the model, or names for all its {classes}, got "
+            f"{data.count} of which it does not have {_listed(missing)}; use reset_classifier("
+            f"num_classes={data.count})"
+        )
+    return (*data.names, *model.labels[data.count :]), same
+
+
+def _found(what: str, labels: tuple[str, ...], data: _Data, *, named: bool) -> Targets:
+    """The targets, if the labels have all classes that are shown."""
+    same = Targets(what, (), None, len(labels))
+    if data.names is None:
+        most = int(data.shown.max(initial=-1))
+        if most >= len(labels):
+            raise ArgumentError(f"{what}: expected classes below {len(labels)}, got {most}")
+        return same
+    if _is_same(data.names, labels):
+        return same
+    index, missing = _index(labels, data)
+    if not missing:
+        return Targets(what, data.names, index, len(labels))
+    if not named:
+        if data.count == len(labels):
+            return same
+        raise ArgumentError(
+            f"{what}: expected data of {len(labels)} classes, since the model has no names for "
+            f"them, got {data.count}: {_listed(data.names)}; set `model.labels`"
+        )
+    hint = "set `model.labels` if it has them by other names"
+    if all(SYNSET.fullmatch(name) for name in missing):
+        hint = (
+            "these are WordNet's numbers: give the folders the names of `model.labels`, or set "
+            "those to the numbers"
+        )
+    elif any(labels.count(name) > 1 for name in missing):
+        hint = "it has classes of one name twice: give them names of their own in `model.labels`"
+    raise ArgumentError(
+        f"{what}: expected classes of the model ({_listed(labels)}), got some that it does not "
+        f"have: {_listed(missing)}; {hint}"
+    )
+
+
+def _index(labels: tuple[str, ...], data: _Data) -> tuple[NDArray[np.int64], list[str]]:
+    """The model's class of each of the data's, and which of the shown it does not have."""
+    names = data.names or ()
+    known = {name: number for number, name in enumerate(labels) if labels.count(name) == 1}
+    index = np.array([known.get(name, -1) for name in names], np.int64)
+    return index, [names[number] for number in data.shown if index[number] < 0]
+
+
+def _is_same(names: tuple[str, ...], labels: tuple[str, ...]) -> bool:
+    """Whether the data's numbers are the model's.
+
+    ImageNet's thousand folders bear WordNet's numbers, and sorted these are in its classes' order.
+    """
+    return names == labels or (
+        labels == imagenet_labels()
+        and len(names) == len(labels)
+        and all(SYNSET.fullmatch(name) for name in names)
+        and all(one < other for one, other in itertools.pairwise(names))
+    )
+
+
+def _has_names(model: Model) -> bool:
+    """Whether the labels are more than numbers."""
+    return model._labels is not None or model.labels == imagenet_labels()
+
+
+def _classes_of(batches: Any, what: str) -> _Data | None:
+    """The classes of what batches come from, as far as that is known."""
+    dataset = getattr(batches, "dataset", None)
+    if isinstance(dataset, Dataset):
+        names = tuple(dataset.classes)
+        shown = np.unique(dataset.labels)
+        return _Data(names if dataset.named else None, len(names), shown)
+    if isinstance(dataset, Samples):
+        raise ArgumentError(f"{what}: expected data with labels, got {dataset!r} without")
+    # As PyTorch's loaders have it; its subsets know what they are of.
+    while dataset is not None and not hasattr(dataset, "classes"):
+        dataset = getattr(dataset, "dataset", None)
+    classes = getattr(dataset, "classes", None)
+    if not isinstance(classes, list | tuple) or not classes:
+        return None
+    if not all(isinstance(name, str) for name in classes):
+        return None
+    return _Data(tuple(classes), len(classes), np.arange(len(classes)))
+
+
+def _turned(batches: Iterable[tuple[Any, Any]], targets: Targets) -> Iterator[tuple[Any, Any]]:
+    for x, y in batches:
+        # What is handed over is not held here, so that whoever takes it can let it go.
+        handed = [(x, targets(y))]
+        del x, y
+        yield handed.pop()
+
+
+def _expect_count(what: str, count: int, classes: int) -> None:
+    if count > classes:
+        raise ArgumentError(
+            f"{what}: expected data of at most {classes} classes, got {count}; use "
+            f"reset_classifier(num_classes={count})"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

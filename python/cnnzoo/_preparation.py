@@ -1,0 +1,245 @@
+"""How the photographs that a model is trained on were prepared: the same way its own have to be."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnzoo import transforms
+from cnnzoo._transform import Range, Size, Transform
+from cnnzoo.data import Loader
+from cnnzoo.errors import CnnzooError, Notice
+from cnnzoo.preprocess import COLOURS, GREY, Preprocess
+
+if TYPE_CHECKING:
+    from cnnzoo.model import Model
+
+# How far two means or deviations lie apart that are rounded forms of the same number.
+ROUNDED = 0.005
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """How a loader prepares photographs, as near as a `Preprocess` comes to it.
+
+    Attributes:
+        preprocess: What comes nearest.
+        differs: What the loader does otherwise, each in a sentence without its subject.
+    """
+
+    preprocess: Preprocess
+    differs: tuple[str, ...]
+
+
+def adopt(
+    model: Model,
+    averaged: Model | None,
+    train: Any,
+    validation: Any,
+    tell: Callable[[str], None],
+) -> None:
+    """Let a model prepare photographs as the loaders of its training do.
+
+    The validation's loader counts, or else the training's. What it does that `preprocess` cannot
+    say is a `Notice`; so is a new preprocessing of a model that had one for its weights. A fresh
+    model's is told.
+
+    Args:
+        model: What is trained.
+        averaged: Its running average, if there is one.
+        train: What the batches come from.
+        validation: What those of the evaluation come from, if there are any.
+        tell: Called with a line of text.
+    """
+    usual = model.preprocess
+    if len(usual.mean) not in {GREY, COLOURS}:
+        return
+    found = {
+        what: theirs
+        for what, batches in (("validation", validation), ("training", train))
+        if isinstance(batches, Loader) and (theirs := prepared(batches, usual)) is not None
+    }
+    if not found:
+        return
+    if len(found) == len(("validation", "training")):
+        _compare(model, found["training"].preprocess, found["validation"].preprocess)
+    what, theirs = next(iter(found.items()))
+    if theirs.differs:
+        _notice(
+            f"{model.name}: photographs of the {what} are prepared otherwise than "
+            f"`model.preprocess` can: the loader {' and '.join(theirs.differs)}; predictions see "
+            "other pictures"
+        )
+    if theirs.preprocess == usual:
+        return
+    text = (
+        f"{model.name}: `preprocess` is now that of the {what}: "
+        f"{_changes(usual, theirs.preprocess)}"
+    )
+    if model._has_own_preprocess:
+        _notice(text)
+    else:
+        tell(text)
+    for one in filter(None, (model, averaged)):
+        one.preprocess = theirs.preprocess
+
+
+def prepared(loader: Loader[Any], usual: Preprocess) -> Prepared | None:
+    """How a loader prepares photographs; none if that is not known.
+
+    Args:
+        loader: With any transform.
+        usual: Whose values stand where the transform says nothing: the interpolation, and how much
+            of a photograph is cut off where training draws a part of it.
+    """
+    transform = loader.transform
+    if isinstance(transform, Preprocess):
+        return Prepared(transform, ()) if len(transform.mean) == len(usual.mean) else None
+    if transform is not None and not isinstance(transform, Transform):
+        return None
+    reading = _Reading(usual)
+    for number, step in enumerate(() if transform is None else transform._flat()):
+        reading.take(step, first=number == 0)
+    try:
+        return reading.result(loader)
+    except CnnzooError:
+        # A photograph that cannot be read is the loader's to report.
+        return None
+
+
+class _Reading:
+    """What the steps of a transform amount to for a photograph."""
+
+    def __init__(self, usual: Preprocess) -> None:
+        self.usual = usual
+        self.resize: int | None = None
+        self.crop: int | None = None
+        self.interpolation = usual.interpolation
+        self.mean: tuple[float, ...] = (0.0,)
+        self.std: tuple[float, ...] = (1.0,)
+        # Whether a photograph that is not square is made so without cutting.
+        self.squeezed = False
+        self.differs: list[str] = []
+
+    def take(self, step: Transform, *, first: bool) -> None:
+        if isinstance(step, transforms.Resize):
+            self.squeezed = not isinstance(step.size, int)
+            self.resize, self.crop = self._square(step.size), None
+            self.interpolation = step.interpolation
+            if step.max_size is not None:
+                self.differs.append(f"lets no side be longer than {step.max_size} pixels")
+        elif isinstance(step, transforms.RandomResizedCrop):
+            self.crop = self._square(step.size)
+            self.resize = self.usual.resized(self.crop).resize
+            self.squeezed = False
+        elif isinstance(step, transforms.CenterCrop | transforms.RandomCrop):
+            self.crop, self.squeezed = self._square(step.size), False
+        elif isinstance(step, transforms.Grayscale):
+            if not (first and step.num_output_channels == len(self.usual.mean) == GREY):
+                self.differs.append("makes them grey")
+        elif isinstance(step, transforms.Normalize):
+            self.mean, self.std = _channels(step.mean), _channels(step.std)
+
+    def result(self, loader: Loader[Any]) -> Prepared | None:
+        resize, crop = self.resize, self.crop
+        if resize is None or crop is None:
+            height, width = loader.dataset.read(0).shape[:2]
+            resize = resize or min(height, width)
+            crop = crop or resize
+            if height != width and self.crop is None:
+                how = "squeezes them into a square" if self.squeezed else "leaves them their ratio"
+                self.differs.append(how)
+        channels = len(self.usual.mean)
+        if {len(self.mean), len(self.std)} - {1, channels}:
+            return None
+        mean = self.mean * (channels // len(self.mean))
+        std = self.std * (channels // len(self.std))
+        nearest = replace(
+            self.usual,
+            resize=resize,
+            crop=crop,
+            interpolation=self.interpolation,
+            mean=mean,
+            std=std,
+        )
+        return Prepared(nearest, tuple(self.differs))
+
+    def _square(self, size: Size) -> int:
+        if isinstance(size, int):
+            return size
+        height, width = size
+        if height != width:
+            self.differs.append(f"makes them {height}x{width} pixels")
+        return min(height, width)
+
+
+def train_transform(
+    preprocess: Preprocess,
+    *,
+    scale: Range,
+    ratio: Range,
+    flip: float,
+    vertical_flip: float,
+    color_jitter: float | tuple[float, ...],
+    augment: Transform | None,
+    erasing: float,
+) -> transforms.Compose:
+    """The transform behind `Model.train_transform`."""
+    size, grey = preprocess.crop, len(preprocess.mean) == GREY
+    resized = transforms.RandomResizedCrop(
+        size, scale=scale, ratio=ratio, interpolation=preprocess.interpolation
+    )
+    strengths = color_jitter if isinstance(color_jitter, Sequence) else (color_jitter,) * COLOURS
+    jitter = transforms.ColorJitter(*strengths) if augment is None and any(strengths) else None
+    steps = [
+        resized,
+        transforms.RandomHorizontalFlip(flip) if flip else None,
+        transforms.RandomVerticalFlip(vertical_flip) if vertical_flip else None,
+        augment,
+        jitter,
+        transforms.Normalize(preprocess.mean, preprocess.std),
+        transforms.RandomErasing(erasing) if erasing else None,
+    ]
+    return transforms.Compose(
+        [step for step in steps if step is not None], channels=GREY if grey else COLOURS
+    )
+
+
+def _compare(model: Model, training: Preprocess, validation: Preprocess) -> None:
+    """Say so where training and validation normalise otherwise; their sizes may differ."""
+    one, other = (np.array([p.mean, p.std]) for p in (training, validation))
+    if np.abs(one - other).max() > ROUNDED:
+        _notice(
+            f"{model.name}: training subtracts {_rounded(training.mean)} and divides by "
+            f"{_rounded(training.std)}, validation {_rounded(validation.mean)} and "
+            f"{_rounded(validation.std)}; `model.train_transform()` is the training transform that "
+            "belongs to `model.preprocess`"
+        )
+
+
+def _changes(before: Preprocess, now: Preprocess) -> str:
+    changed = [
+        (name, getattr(before, name), getattr(now, name))
+        for name in vars(now)
+        if name in before.__dataclass_fields__ and getattr(before, name) != getattr(now, name)
+    ]
+    return ", ".join(f"{name} {_rounded(new)} (was {_rounded(old)})" for name, old, new in changed)
+
+
+def _rounded(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(_rounded(item) for item in value)})"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _channels(value: Any) -> tuple[float, ...]:
+    return tuple(value) if isinstance(value, Sequence | np.ndarray) else (value,)
+
+
+def _notice(text: str) -> None:
+    # Over this function and `adopt` to whoever called `fit`.
+    warnings.warn(text, Notice, stacklevel=4)
