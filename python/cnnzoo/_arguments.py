@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import numbers
-from typing import Any
+import os
+from pathlib import Path
+from typing import Any, TypeVar
 
 from cnnzoo.errors import ArgumentError
+
+T = TypeVar("T")
 
 # The largest seed.
 SEEDS = 2**64 - 1
@@ -31,6 +36,79 @@ def whole(at: str, value: Any, *, least: int = 0, most: int = SIZES) -> int:
 def seed_of(value: Any, at: str = "`seed`") -> int:
     """A seed, a whole number of 0 to 2^64 - 1."""
     return whole(at, value, most=SEEDS)
+
+
+def number(
+    at: str,
+    value: Any,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> float:
+    """A finite number within bounds: Python's or one of NumPy's, but no bool.
+
+    Raises:
+        ArgumentError: It is something else; the message begins with `at`.
+    """
+    bounds = [
+        f"{word} {bound}"
+        for word, bound in (("of at least", least), ("above", above), ("below", below))
+        if bound is not None
+    ]
+    expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ArgumentError(f"{at}: expected {expected}, got {value!r}")
+    found = float(value)
+    if (
+        not math.isfinite(found)
+        or (least is not None and found < least)
+        or (above is not None and found <= above)
+        or (below is not None and found >= below)
+    ):
+        raise ArgumentError(f"{at}: expected {expected}, got {found}")
+    return found
+
+
+def optional(at: str, value: Any) -> float | None:
+    """A finite number, or none.
+
+    Raises:
+        ArgumentError: It is something else; the message begins with `at`.
+    """
+    return None if value is None else number(at, value)
+
+
+def instance(at: str, value: Any, kind: type[T], expected: str) -> T:
+    """A value of a class.
+
+    Raises:
+        ArgumentError: It is something else; the message begins with `at`.
+    """
+    if not isinstance(value, kind):
+        raise ArgumentError(f"{at}: expected {expected}, got {kind_of(value)}")
+    return value
+
+
+def path_of(at: str, value: Any) -> Path:
+    """A path.
+
+    Raises:
+        ArgumentError: It is something else; the message begins with `at`.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise ArgumentError(f"{at}: expected a path, got {kind_of(value)}")
+    return Path(value)
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in an error: a class and a short value by their names, else its class."""
+    if isinstance(value, type):
+        return f"the class {value.__name__} itself"
+    if value is None or isinstance(value, str | int | float):
+        return repr(value)
+    name = getattr(value, "__name__", None)
+    return f"{type(value).__name__} {name}" if name else f"an object of {type(value).__name__}"
 
 
 def _of(least: int, most: int) -> str:

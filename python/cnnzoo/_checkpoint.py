@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnnzoo import _native, _record, losses, optimizers, schedules
+from cnnzoo import _json, _native, _record, losses, optimizers, schedules
 from cnnzoo._configuration import Configuration, check_format
 from cnnzoo._record import Misfit
 from cnnzoo.errors import (
@@ -77,8 +77,25 @@ def save(trainer: Trainer, path: Path) -> None:
         trainer.model._engine,
         average,
         optimizer._engine,
-        json.dumps(text, default=_plain),
+        _json.exact(text),
     )
+
+
+def config(trainer: Trainer) -> dict[str, Any]:
+    """All settings of a trainer as plain values; numbers that are not finite are their names."""
+    optimizer = trainer.optimizer
+    model = {name: getattr(trainer.model, name) for name in ("name", "source", "num_classes")}
+    options: dict[str, Any] = trainer.model.options
+    settings: dict[str, Any] = json.loads(
+        _json.exact(
+            {
+                "model": {**model, "options": options},
+                "optimizer": {"class": type(optimizer).__name__, **optimizer._configuration()},
+                **{name: _described(value) for name, value in trainer._options.items()},
+            }
+        )
+    )
+    return settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,7 +185,8 @@ class Saved:
         model = self.model(device)
         optimizer = self.optimizer(model)
         with self.damaged():
-            options = dict(self._text.trainer)
+            # Averages from before they had a warm-up go on without one.
+            options = {"ema_warmup": False, **self._text.trainer}
             objects: dict[str, Any] = {"model": model, "optimizer": optimizer}
             for name, value in given.items():
                 text = options.pop(name, None)
@@ -234,10 +252,3 @@ def _described(value: Any) -> Any:
     known = KNOWN.get(kind.__name__) is kind
     name = kind.__name__ if known else f"{kind.__module__}.{kind.__qualname__}"
     return {"class": name, "fields": dataclasses.asdict(value) if known else {}}
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's, for JSON."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"expected plain values, got {type(value).__name__}")

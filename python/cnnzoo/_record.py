@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from cnnzoo._json import NAMES
 from cnnzoo.errors import CnnzooError
 
 T = TypeVar("T")
@@ -115,6 +116,9 @@ def _hints(function: Any) -> dict[str, Any]:
 
 
 def _plain(kind: Any, given: Any, at: str) -> Any:
+    if kind is float and given in NAMES:
+        # A checkpoint writes what JSON has no numbers for.
+        return float(given)
     if kind is float and type(given) is int:
         kind = int
     fits = type(given) is kind

@@ -6,10 +6,14 @@ import dataclasses
 import json
 import math
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from cnnzoo.errors import ArgumentError, CopyError, MissingPackageError
+from cnnzoo import _json
+from cnnzoo._arguments import instance, kind_of, number, path_of, whole
+from cnnzoo.errors import ArgumentError, CopyError, LogError, MissingPackageError
 
 if TYPE_CHECKING:
     from cnnzoo.history import EpochRow
@@ -57,6 +61,47 @@ class Callback:
         return dict(vars(self))
 
 
+class Callbacks(Callback):
+    """Several as one.
+
+    Args:
+        several: Which are called in this order.
+
+    Raises:
+        ArgumentError: One is none.
+    """
+
+    def __init__(self, several: Sequence[Callback]) -> None:
+        expected = "`callbacks`: expected a list of cnnzoo.callbacks.Callback"
+        if not isinstance(several, list | tuple):
+            raise ArgumentError(f"{expected}, got {kind_of(several)}")
+        self.several = tuple(
+            instance(f"`callbacks[{index}]`", one, Callback, "a cnnzoo.callbacks.Callback")
+            for index, one in enumerate(several)
+        )
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Training begins."""
+        for one in self.several:
+            one.on_start(trainer)
+
+    def on_step(self, trainer: Trainer, result: StepResult) -> None:
+        """A batch is done."""
+        for one in self.several:
+            one.on_step(trainer, result)
+
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
+        """An epoch is done."""
+        for one in self.several:
+            one.on_epoch(trainer, row)
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Training ends; every one is told, though an earlier one raises, whose error it is."""
+        with ExitStack() as stack:
+            for one in reversed(self.several):
+                stack.callback(one.on_end, trainer)
+
+
 class EarlyStopping(Callback):
     """Ends training where nothing gets better.
 
@@ -71,11 +116,9 @@ class EarlyStopping(Callback):
         self, *, monitor: str = "val_top1", patience: int = 5, min_delta: float = 0.0
     ) -> None:
         better(monitor)
-        if patience < 1:
-            raise ArgumentError(f"`patience`: expected at least 1, got {patience}")
         self.monitor = monitor
-        self.patience = patience
-        self.min_delta = min_delta
+        self.patience = whole("`patience`", patience, least=1)
+        self.min_delta = number("`min_delta`", min_delta)
 
     def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
         """Stop, if the best row is too long ago."""
@@ -92,7 +135,7 @@ class EarlyStopping(Callback):
 
 
 class JsonLines(Callback):
-    """Writes a line of JSON for each epoch, and for some batches.
+    """Writes a line of JSON for each epoch, and for some batches; null is no finite number.
 
     Each has the `step` at which it was written. A resumed run goes on in the same file, without the
     lines that came after its checkpoint.
@@ -105,21 +148,20 @@ class JsonLines(Callback):
     _open_while_training = "_out"
 
     def __init__(self, file: str | os.PathLike[str], *, every: int | None = None) -> None:
-        if every is not None and every < 1:
-            raise ArgumentError(f"`every` of JsonLines: expected at least 1, got {every}")
-        self.path = Path(file)
-        self.every = every
+        self.path = path_of("`file`", file)
+        self.every = None if every is None else whole("`every` of JsonLines", every, least=1)
         self._out: IO[str] | None = None
 
     def on_start(self, trainer: Trainer) -> None:
         """Open the file, and keep what belongs to the run."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = _kept(self.path, trainer) if trainer.step and self.path.exists() else ""
-        # A run that is killed here loses nothing.
-        beside = self.path.with_name(f".{self.path.name}.tmp")
-        beside.write_text(kept, encoding="utf-8")
-        beside.replace(self.path)
-        self._out = self.path.open("a", encoding="utf-8")
+        with _of_log(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            kept = _kept(self.path, trainer) if trainer.step and self.path.exists() else ""
+            # A run that is killed here loses nothing.
+            beside = self.path.with_name(f".{self.path.name}.tmp")
+            beside.write_text(kept, encoding="utf-8")
+            beside.replace(self.path)
+            self._out = self.path.open("a", encoding="utf-8")
 
     def on_step(self, trainer: Trainer, result: StepResult) -> None:
         """Write a line, if it is time."""
@@ -132,14 +174,16 @@ class JsonLines(Callback):
 
     def on_end(self, trainer: Trainer) -> None:
         """Close the file."""
-        if self._out is not None:
-            self._out.close()
-            self._out = None
+        out, self._out = self._out, None
+        if out is not None:
+            with _of_log(self.path):
+                out.close()
 
     def _write(self, values: dict[str, Any]) -> None:
         if self._out is not None:
-            self._out.write(json.dumps(values) + "\n")
-            self._out.flush()
+            with _of_log(self.path):
+                self._out.write(_json.line(values) + "\n")
+                self._out.flush()
 
 
 class TensorBoard(Callback):
@@ -156,8 +200,8 @@ class TensorBoard(Callback):
     _open_while_training = "_writer"
 
     def __init__(self, folder: str | os.PathLike[str], *, every: int = 50) -> None:
-        if every < 1:
-            raise ArgumentError(f"`every` of TensorBoard: expected at least 1, got {every}")
+        self.folder = path_of("`folder`", folder)
+        self.every = whole("`every` of TensorBoard", every, least=1)
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -165,13 +209,12 @@ class TensorBoard(Callback):
                 "logs for TensorBoard need it: pip install 'cnnzoo[tensorboard]'"
             ) from error
         self._open = SummaryWriter
-        self.folder = Path(folder)
-        self.every = every
         self._writer: Any = None
 
     def on_start(self, trainer: Trainer) -> None:
         """Open a file; what came after the checkpoint of a resumed run is not shown."""
-        self._writer = self._open(str(self.folder), purge_step=trainer.step + 1)
+        with _of_log(self.folder):
+            self._writer = self._open(str(self.folder), purge_step=trainer.step + 1)
 
     def on_step(self, trainer: Trainer, result: StepResult) -> None:
         """Write loss, rate and norm of the gradients, if it is time."""
@@ -192,18 +235,24 @@ class TensorBoard(Callback):
             accuracy=row.val_accuracy,
             **row.val_metrics,
         )
-        self._writer.flush()
+        self._add(
+            "own", row.step, loss=row.own_val_loss, top1=row.own_val_top1, map=row.own_val_map
+        )
+        with _of_log(self.folder):
+            self._writer.flush()
 
     def on_end(self, trainer: Trainer) -> None:
         """Close the file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with _of_log(self.folder):
+                writer.close()
 
     def _add(self, group: str, step: int, **values: float | None) -> None:
         for name, value in values.items():
             if value is not None:
-                self._writer.add_scalar(f"{group}/{name}", value, step)
+                with _of_log(self.folder):
+                    self._writer.add_scalar(f"{group}/{name}", value, step)
 
 
 MONITORS = {
@@ -220,7 +269,7 @@ MONITORS = {
 
 def better(monitor: str) -> int:
     """Whether more (1) or less (-1) of a column is better."""
-    if monitor not in MONITORS:
+    if not isinstance(monitor, str) or monitor not in MONITORS:
         raise ArgumentError(f"`monitor`: expected one of {', '.join(MONITORS)}, got {monitor}")
     return MONITORS[monitor]
 
@@ -233,6 +282,15 @@ def monitored(row: EpochRow, monitor: str) -> float:
             f"`monitor`: expected a column that the run has, got {monitor}, which has no value here"
         )
     return value
+
+
+@contextmanager
+def _of_log(path: Path) -> Iterator[None]:
+    """Failures of files, with the path of the log: a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        raise LogError(f"{path}: {error.strerror or error}") from error
 
 
 def _kept(path: Path, trainer: Trainer) -> str:

@@ -91,6 +91,10 @@ class CopyError(CnnzooError, TypeError):
     """A thing that cannot be copied or pickled while it is at work."""
 
 
+class LogError(CnnzooError, OSError):
+    """A log of training that cannot be opened, read or written."""
+
+
 class DivergenceError(CnnzooError, ArithmeticError):
     """A loss that became infinite, or no number."""
 

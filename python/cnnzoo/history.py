@@ -9,6 +9,9 @@ from typing import Any, NamedTuple, overload
 from cnnzoo._text import table
 from cnnzoo.errors import MissingPackageError
 
+# What a row tells of the model itself too, where there is a running average.
+OWN = ("val_loss", "val_top1", "val_map")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRow:
@@ -29,6 +32,10 @@ class EpochRow:
         val_map: The mean average precision, where an image may have any number of labels.
         val_f1: The mean F1 of the labels there.
         val_accuracy: The mean accuracy of the labels there.
+        own_val_loss: `val_loss` of the model itself, where the others are those of its running
+            average; none where there is no average.
+        own_val_top1: `val_top1` of the model itself, likewise.
+        own_val_map: `val_map` of the model itself, likewise.
         val_metrics: The values of the metrics that were given as functions, by name.
         seconds: How long its batches took, loading included.
         images_per_second: How many images of these there were in each.
@@ -45,6 +52,9 @@ class EpochRow:
     val_map: float | None = None
     val_f1: float | None = None
     val_accuracy: float | None = None
+    own_val_loss: float | None = None
+    own_val_top1: float | None = None
+    own_val_map: float | None = None
     val_metrics: dict[str, float] = field(default_factory=dict)
     seconds: float
     images_per_second: float
@@ -158,6 +168,9 @@ _COLUMNS = (
     _of("val top1", "val_top1", ".2%"),
     _of("val top5", "val_top5", ".2%"),
     _of("val mAP", "val_map", ".2%"),
+    _of("own loss", "own_val_loss", ".4f"),
+    _of("own top1", "own_val_top1", ".2%"),
+    _of("own mAP", "own_val_map", ".2%"),
     _of("val f1", "val_f1", ".2%"),
     _of("val accuracy", "val_accuracy", ".2%"),
 )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnzoo import _native, _record
+from cnnzoo._arguments import instance, kind_of, number, optional
 from cnnzoo._copying import pack_memory, unpack_memory
 from cnnzoo._record import Misfit
 from cnnzoo.errors import ArgumentError
@@ -40,9 +40,11 @@ class ParameterGroup:
     ) -> None:
         if not patterns:
             raise ArgumentError("a parameter group: expected at least one pattern, got none")
+        for pattern in patterns:
+            instance("a parameter group", pattern, str, "patterns of names")
         self.patterns = patterns
-        self.lr_scale = lr_scale
-        self.weight_decay = weight_decay
+        self.lr_scale = number("`lr_scale`", lr_scale)
+        self.weight_decay = optional("`weight_decay`", weight_decay)
 
     def __repr__(self) -> str:
         patterns = ", ".join(map(repr, self.patterns))
@@ -86,9 +88,21 @@ class Optimizer:
         layer_decay: float | None,
         groups: Sequence[ParameterGroup],
     ) -> None:
+        from cnnzoo.model import Model
+
+        instance("`model`", model, Model, "a model, such as cnnzoo.create_model makes")
+        if not isinstance(groups, list | tuple):
+            raise ArgumentError(f"`groups`: expected a list of groups, got {kind_of(groups)}")
+        for index, group in enumerate(groups):
+            instance(f"`groups[{index}]`", group, ParameterGroup, "a cnnzoo.ParameterGroup")
         self.model = model
         self.lr = lr
         self._rule = rule
+        numbers = {name: _checked(name, value) for name, value in numbers.items()}
+        weight_decay = number("`weight_decay`", weight_decay)
+        norm_weight_decay = optional("`norm_weight_decay`", norm_weight_decay)
+        bias_weight_decay = optional("`bias_weight_decay`", bias_weight_decay)
+        layer_decay = optional("`layer_decay`", layer_decay)
         self._numbers = {"weight_decay": weight_decay, **numbers}
         self._paces = {
             "norm_weight_decay": norm_weight_decay,
@@ -130,9 +144,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, lr: float) -> None:
-        if not 0 <= lr < math.inf:
-            raise ArgumentError(f"`lr`: expected a number of at least 0, got {lr}")
-        self._lr = float(lr)
+        self._lr = number("`lr`", lr, least=0)
 
     @property
     def lr_scales(self) -> dict[str, float]:
@@ -391,6 +403,19 @@ class LAMB(Optimizer):
             layer_decay=layer_decay,
             groups=groups,
         )
+
+
+def _checked(name: str, value: Any) -> Any:
+    """One of the numbers of a rule, of the kind that its name says."""
+    at = f"`{name}`"
+    if name in {"nesterov", "decoupled", "centered"}:
+        return instance(at, value, bool, "True or False")
+    if name == "betas":
+        pair = 2
+        if not isinstance(value, list | tuple) or len(value) != pair:
+            raise ArgumentError(f"{at}: expected two numbers, got {value!r}")
+        return tuple(number(at, beta) for beta in value)
+    return optional(at, value) if name == "max_grad_norm" else number(at, value)
 
 
 def from_configuration(kind: str, model: Model, configuration: dict[str, Any]) -> Optimizer:

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo import _checkpoint, _classes, _native, _preparation
+from cnnzoo import _batches, _checkpoint, _classes, _native, _preparation
+from cnnzoo._arguments import instance, number, path_of, seed_of, whole
 from cnnzoo._arrays import Device, device_name
+from cnnzoo._batches import Batches
 from cnnzoo._checkpoint import BEST, LAST, Saved, checkpoint_errors
+from cnnzoo._claim import claimed
 from cnnzoo._configuration import check_ending
 from cnnzoo._progress import Bar, Interrupted, Interrupts
-from cnnzoo.callbacks import Callback, better, monitored
+from cnnzoo.callbacks import Callback, Callbacks, better, monitored
 from cnnzoo.data import Loader
 from cnnzoo.errors import ArgumentError, CheckpointError, CopyError, DivergenceError
-from cnnzoo.history import EpochRow, History
+from cnnzoo.history import OWN, EpochRow, History
 from cnnzoo.losses import BinaryCrossEntropy, LossLike, Metric, as_loss, fits
 from cnnzoo.metrics import Metrics, evaluate
 from cnnzoo.mixing import Mixing
-from cnnzoo.model import Model, StepResult
+from cnnzoo.model import Model, Precision, StepResult
 from cnnzoo.multilabel import MultiLabelMetrics, share
 from cnnzoo.optimizers import Optimizer
 from cnnzoo.schedules import Constant, Schedule
 
-Batches = Loader | Sequence[tuple[NDArray[Any], NDArray[Any]]]
+# Of the warm-up of running averages, as timm has it.
+WARMUP_POWER = -2 / 3
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = get_args(Precision)
 
 # Steps draw from seeds this far apart, so that no two runs of neighbouring seeds share one.
 STRIDE = 0x9E3779B97F4A7C15
@@ -47,6 +51,7 @@ class State:
     Attributes:
         run: A name that no other run has.
         step: Batches that were taken, over all epochs.
+        updates: How many of the parameters the running average saw.
         epoch: Epochs that are over, with their evaluation.
         first: How many were over when the fit began.
         epochs: How many the fit takes.
@@ -67,6 +72,7 @@ class State:
 
     run: str
     step: int = 0
+    updates: int = 0
     epoch: int = 0
     first: int = 0
     epochs: int = 0
@@ -118,7 +124,10 @@ class Trainer:
             two for each batch.
         ema: How much of a running average of the parameters stays with each update, such as 0.999;
             none if not given. The average is `averaged`, which evaluation and the best checkpoint
-            take.
+            take; the history has the model's own figures beside.
+        ema_warmup: Whether the average begins with less, so that a short run is not mostly its
+            initial parameters: of the n-th update, 1 - n^(-2/3) stays, `ema` at most, as
+            `timm.utils.ModelEmaV3` has it with `use_warmup`.
         clip_norm: What the Euclidean norm of all gradients is cut to.
         clip_value: What each number of the gradients is cut to, up and down.
         accumulate: How many batches make an update, of their mean gradient. What is left at an
@@ -143,26 +152,47 @@ class Trainer:
         mixup: float = 0.0,
         cutmix: float = 0.0,
         ema: float | None = None,
+        ema_warmup: bool = True,
         clip_norm: float | None = None,
         clip_value: float | None = None,
         accumulate: int = 1,
-        precision: str = "float32",
+        precision: Precision = "float32",
         seed: int = 0,
     ) -> None:
+        instance("`model`", model, Model, "a model, such as cnnzoo.create_model makes")
+        instance(
+            "`optimizer`", optimizer, Optimizer, "one of this model, as cnnzoo.SGD(model, lr=0.1)"
+        )
         if optimizer.model is not model:
             raise ArgumentError(
                 f"`optimizer`: expected one of this {model.name}, got one of another model, "
                 f"{optimizer.model.name}"
             )
-        if ema is not None and not 0 <= ema < 1:
-            raise ArgumentError(f"`ema`: expected a number of 0 to 1, without 1, got {ema}")
+        if ema is not None:
+            ema = number("`ema`", ema, least=0, below=1)
+        clip_norm, clip_value = (
+            None if most is None else number(f"`{name}`", most, above=0)
+            for name, most in (("clip_norm", clip_norm), ("clip_value", clip_value))
+        )
+        if clip_norm is not None and clip_value is not None:
+            raise ArgumentError("clipping: expected `clip_norm` or `clip_value`, got both")
+        accumulate = whole("`accumulate`", accumulate, least=1)
+        seed = seed_of(seed)
         if precision not in PRECISIONS:
-            raise ArgumentError(f"`precision`: expected {' or '.join(PRECISIONS)}, got {precision}")
+            raise ArgumentError(
+                f"`precision`: expected {' or '.join(PRECISIONS)}, got {precision!r}"
+            )
+        if schedule is not None:
+            instance("`schedule`", schedule, Schedule, "a schedule, as cnnzoo.Cosine()")
         self.model = model
         self.optimizer = optimizer
         self.schedule = schedule or Constant()
         self.loss = as_loss(loss)
         fits(self.loss, model.num_classes)
+        mixup, cutmix = (
+            number(f"`{name}`", alpha, least=0)
+            for name, alpha in (("mixup", mixup), ("cutmix", cutmix))
+        )
         self.mixing = Mixing(mixup=mixup, cutmix=cutmix)
         self.averaged = None if ema is None else model.copy()
         self.history = History()
@@ -172,6 +202,7 @@ class Trainer:
             "mixup": mixup,
             "cutmix": cutmix,
             "ema": ema,
+            "ema_warmup": instance("`ema_warmup`", ema_warmup, bool, "True or False"),
             "clip_norm": clip_norm,
             "clip_value": clip_value,
             "accumulate": accumulate,
@@ -180,6 +211,14 @@ class Trainer:
         }
         self._state = State(run=os.urandom(8).hex())
         self._fit: _Fit | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All settings as plain values, for logs: JSON and YAML take them.
+
+        A schedule or loss is a dict of its `class` and its `fields`.
+        """
+        return _checkpoint.config(self)
 
     @property
     def step(self) -> int:
@@ -262,31 +301,29 @@ class Trainer:
                 as where the disk is full. The checkpoint from before is kept.
             KeyboardInterrupt: Ctrl-C, after the batch that was at work, and with a checkpoint.
         """
-        if epochs < 1:
-            raise ArgumentError(f"`epochs`: expected at least 1, got {epochs}")
-        if checkpoint_every is not None and checkpoint_every < 1:
-            raise ArgumentError(f"`checkpoint_every`: expected at least 1, got {checkpoint_every}")
-        fit = _Fit(train, validation, Bar(shown=progress), tuple(callbacks), metrics)
-        fit.targets = _classes.settle(self.model, self.averaged, train, validation)
-        monitor = self._begin(fit, monitor)
-        folder = None if checkpoint is None else Path(checkpoint)
-        if folder is not None:
-            self._claim(folder)
-        state = self._state
-        # What a fit that was left early had begun of an epoch does not count.
-        self._state = State(
-            run=state.run,
-            step=state.step,
-            epoch=state.epoch,
-            first=state.epoch,
-            epochs=epochs,
-            lr=self.optimizer.lr,
-            monitor=monitor,
-        )
-        self.optimizer._engine.drop_waiting()
-        fit.folder, fit.every = folder, checkpoint_every
-        _preparation.adopt(self.model, self.averaged, train, validation, fit.bar.say)
-        return self._run(fit)
+        epochs = whole("`epochs`", epochs, least=1)
+        fit = _Fit(train, validation, Bar(shown=progress), callbacks, metrics)
+        fit.write_to(checkpoint, checkpoint_every)
+        with self._running(fit), claimed(fit.folder):
+            if fit.folder is not None:
+                self._claim(fit.folder)
+            fit.targets = _classes.settle(self.model, self.averaged, train, validation)
+            monitor = self._begin(fit, monitor)
+            state = self._state
+            # What a fit that was left early had begun of an epoch does not count.
+            self._state = State(
+                run=state.run,
+                step=state.step,
+                updates=state.updates,
+                epoch=state.epoch,
+                first=state.epoch,
+                epochs=epochs,
+                lr=self.optimizer.lr,
+                monitor=monitor,
+            )
+            self.optimizer._engine.drop_waiting()
+            _preparation.adopt(self.model, self.averaged, train, validation, fit.bar.say)
+            return self._run(fit)
 
     def evaluate(
         self,
@@ -303,6 +340,7 @@ class Trainer:
             metrics: Functions of logits and targets, as for `cnnzoo.metrics.evaluate`.
             progress: Show a bar.
         """
+        _batches.check("evaluation", validation)
         bar = Bar(shown=progress)
         if progress:
             bar.begin("evaluation", batches=len(validation), done=0)
@@ -363,29 +401,30 @@ class Trainer:
             CheckpointError: The checkpoint is missing, damaged, of something else, or of other
                 data.
         """
-        file = Path(path)
-        folder = file if file.is_dir() else None
-        saved = Saved(file / LAST if folder else file)
-        state, history = saved.state(State), History(saved.history(EpochRow))
-        trainer = saved.trainer(cls, device_name(device), {"schedule": schedule, "loss": loss})
-        trainer._state, trainer.history = state, history
-        trainer._expect(file, "training", trainer._state.training, _identity(train))
-        trainer._expect(file, "validation", trainer._state.validation, _fingerprint(validation))
-        if trainer._state.batch > len(train):
-            raise CheckpointError(
-                f"{file}: expected at most {len(train)} batches that were taken, got "
-                f"{trainer._state.batch}"
-            )
-        if checkpoint is not None:
-            folder = Path(checkpoint)
-            trainer._claim(folder)
-        fit = _Fit(train, validation, Bar(shown=progress), tuple(callbacks), metrics)
-        fit.folder, fit.every = folder, checkpoint_every
-        fit.targets = _classes.targets_of(trainer.model, train, "training")
-        if validation is not None:
-            _classes.targets_of(trainer.model, validation, "validation")
-        trainer._begin(fit, trainer._state.monitor)
-        trainer._run(fit)
+        file = path_of("`path`", path)
+        source = file if file.is_dir() else None
+        fit = _Fit(train, validation, Bar(shown=progress), callbacks, metrics)
+        fit.write_to(source if checkpoint is None else checkpoint, checkpoint_every)
+        with claimed(fit.folder):
+            saved = Saved(file / LAST if source else file)
+            state, history = saved.state(State), History(saved.history(EpochRow))
+            trainer = saved.trainer(cls, device_name(device), {"schedule": schedule, "loss": loss})
+            trainer._state, trainer.history = state, history
+            trainer._expect(file, "training", state.training, _batches.identity(train))
+            trainer._expect(file, "validation", state.validation, _batches.fingerprint(validation))
+            if state.batch > len(train):
+                raise CheckpointError(
+                    f"{file}: expected at most {len(train)} batches that were taken, got "
+                    f"{state.batch}"
+                )
+            if checkpoint is not None and fit.folder is not None:
+                trainer._claim(fit.folder)
+            fit.targets = _classes.targets_of(trainer.model, train, "training")
+            if validation is not None:
+                _classes.targets_of(trainer.model, validation, "validation")
+            with trainer._running(fit):
+                trainer._begin(fit, state.monitor)
+                trainer._run(fit)
         return trainer
 
     # The loop
@@ -431,27 +470,38 @@ class Trainer:
 
     def _run(self, fit: _Fit) -> History:
         state = self._state
-        state.training, state.validation = _identity(fit.train), _fingerprint(fit.validation)
+        state.training = _batches.identity(fit.train)
+        state.validation = _batches.fingerprint(fit.validation)
         if fit.folder is not None:
             _checkpoint.prepare(fit.folder)
             self._write(fit)
-        self._fit = fit
         try:
             with Interrupts() as interrupts:
                 fit.interrupts = interrupts
-                for callback in fit.callbacks:
-                    callback.on_start(self)
+                fit.callbacks.on_start(self)
                 while state.epoch < state.first + state.epochs and not state.stopped:
                     self._epoch(fit)
         except Interrupted:
             raise KeyboardInterrupt(self._interrupted(fit)) from None
         finally:
-            self._fit = None
             fit.bar.end(None)
             self.optimizer.lr = state.lr
-            for callback in fit.callbacks:
-                callback.on_end(self)
+            fit.callbacks.on_end(self)
         return self.history
+
+    @contextmanager
+    def _running(self, fit: _Fit) -> Iterator[None]:
+        """Keep a fit from being begun while another one runs."""
+        if self._fit is not None:
+            raise ArgumentError(
+                f"{self!r}: expected no fit that runs, got one; a callback ends it by `stop()`, "
+                "and the next `fit` follows it"
+            )
+        self._fit = fit
+        try:
+            yield
+        finally:
+            self._fit = None
 
     def _epoch(self, fit: _Fit) -> None:
         state = self._state
@@ -467,15 +517,14 @@ class Trainer:
         state.batch, state.taken = 0, 0
         state.loss, state.weight, state.correct, state.count = 0.0, 0.0, 0, 0
         state.seconds = 0.0
-        for callback in fit.callbacks:
-            callback.on_epoch(self, row)
+        fit.callbacks.on_epoch(self, row)
         self._write(fit)
         fit.bar.end(_told(row))
 
     def _train(self, fit: _Fit) -> None:
         state = self._state
         began = time.perf_counter()
-        for batch, (x, y) in fit.batches(state):
+        for batch, (x, y) in _batches.of_epoch(fit.train, state.epoch, state.batch):
             if fit.labels is None:
                 binary = isinstance(self.loss, BinaryCrossEntropy)
                 self._set_task(fit, labels=binary and np.ndim(y) > 1)
@@ -487,8 +536,7 @@ class Trainer:
             state.count += result.count
             now = time.perf_counter()
             state.seconds, began = state.seconds + now - began, now
-            for callback in fit.callbacks:
-                callback.on_step(self, result)
+            fit.callbacks.on_step(self, result)
             fit.bar.advance(f"loss {share(state.loss, state.weight):.4f}")
             if fit.every is not None and state.step % fit.every == 0:
                 self._write(fit)
@@ -539,7 +587,8 @@ class Trainer:
         if not (math.isfinite(grad_norm) or cut):
             raise self._diverged("gradients of a finite norm", grad_norm, batch)
         if self.averaged is not None:
-            self.averaged._engine.average_from(self.model._engine, self._options["ema"], True)
+            self.averaged._engine.average_from(self.model._engine, self._decay(), True)
+            self._state.updates += 1
 
     def _seed(self) -> int:
         seed: int = self._options["seed"] * STRIDE + self._state.step
@@ -572,12 +621,23 @@ class Trainer:
                 )
         fit.seen = None
 
+    def _decay(self) -> float:
+        """How much of the running average stays with the coming update."""
+        decay: float = self._options["ema"]
+        if self._options["ema_warmup"]:
+            decay = min(decay, 1 - (1 + self._state.updates) ** WARMUP_POWER)
+        return decay
+
     def _row(self, fit: _Fit) -> EpochRow:
         state = self._state
         found: dict[str, Any] = {}
         if fit.validation is not None:
             fit.bar.note("evaluating")
             found = _columns(self._evaluate(fit.validation, fit.metrics, lambda _: fit.check()))
+            if self.averaged is not None:
+                own = self._evaluate(fit.validation, None, lambda _: fit.check(), own=True)
+                columns = _columns(own).items()
+                found |= {f"own_{name}": value for name, value in columns if name in OWN}
         return EpochRow(
             epoch=state.epoch + 1,
             step=state.step,
@@ -596,13 +656,14 @@ class Trainer:
         after: Any,
         *,
         most: int | None = None,
+        own: bool = False,
     ) -> Metrics | MultiLabelMetrics:
-        batches = _classes.meet(self.model, validation)
+        batches = _batches.pairs("validation", _classes.meet(self.model, validation))
         if isinstance(validation, Loader):
             # Always the same pass.
             validation.set_epoch(0)
         return evaluate(
-            self.averaged or self.model,
+            self.model if own else self.averaged or self.model,
             islice(batches, most),
             loss=self.loss,
             metrics=metrics,
@@ -665,19 +726,16 @@ class _Fit:
         train: Batches,
         validation: Batches | None,
         bar: Bar,
-        callbacks: tuple[Callback, ...],
+        callbacks: Sequence[Callback],
         metrics: Mapping[str, Metric] | None,
     ) -> None:
-        for data in (train, validation):
-            if data is not None and not (hasattr(data, "__len__") and hasattr(data, "__iter__")):
-                raise ArgumentError(
-                    "training: expected a Loader, or a sequence of batches (x, y), got "
-                    f"{type(data).__name__}"
-                )
+        _batches.check("training", train)
+        if validation is not None:
+            _batches.check("validation", validation)
         self.train = train
         self.validation = validation
         self.bar = bar
-        self.callbacks = callbacks
+        self.callbacks = Callbacks(callbacks)
         self.metrics = metrics
         self.folder: Path | None = None
         # The images of the last batch, until it is known that what comes of them is finite.
@@ -692,28 +750,10 @@ class _Fit:
         if self.interrupts is not None:
             self.interrupts.check()
 
-    def batches(self, state: State) -> Iterator[tuple[int, tuple[NDArray[Any], NDArray[Any]]]]:
-        """The batches of the epoch that are left, each with how many there were with it."""
-        if isinstance(self.train, Loader):
-            self.train.set_epoch(state.epoch, first_batch=state.batch)
-            for batch in self.train:
-                yield self.train.state().batch, batch
-        else:
-            yield from enumerate(islice(self.train, state.batch, None), state.batch + 1)
-
-
-def _identity(batches: Batches) -> dict[str, Any]:
-    """What decides what the batches hold, apart from where a run stands."""
-    if isinstance(batches, Loader):
-        state = dataclasses.asdict(batches.state())
-        return {name: value for name, value in state.items() if name not in {"epoch", "batch"}}
-    return {"batches": len(batches)}
-
-
-def _fingerprint(batches: Batches | None) -> str | None:
-    if batches is None:
-        return None
-    return batches.dataset.fingerprint if isinstance(batches, Loader) else f"{len(batches)} batches"
+    def write_to(self, checkpoint: Any, every: Any) -> None:
+        """Take the options of checkpoints."""
+        self.folder = None if checkpoint is None else path_of("`checkpoint`", checkpoint)
+        self.every = None if every is None else whole("`checkpoint_every`", every, least=1)
 
 
 def _columns(metrics: Metrics | MultiLabelMetrics) -> dict[str, Any]:
@@ -743,4 +783,7 @@ def _told(row: EpochRow) -> str:
     ):
         if value is not None:
             parts.append(f"{name} {value:.2%}")
+    own = row.own_val_top1 if row.own_val_map is None else row.own_val_map
+    if own is not None:
+        parts.append(f"without averaging {own:.2%}")
     return ", ".join(parts + [f"val {name} {value:.4g}" for name, value in row.val_metrics.items()])

@@ -12,9 +12,8 @@ pub(super) fn replace_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let temporary = temporary_beside(path)?;
-    let mut writer = BufWriter::with_capacity(1 << 20, File::create_new(&temporary)?);
-    let temporary = Removed(temporary);
+    let (temporary, file) = temporary_beside(path)?;
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
     write(&mut writer)?;
     let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
@@ -24,16 +23,24 @@ pub(super) fn replace_file(
     Ok(())
 }
 
-fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
+/// A new file. A process that died may have left some, also under the number of this one.
+fn temporary_beside(path: &Path) -> io::Result<(Removed, File)> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"));
     };
-    let mut hidden = OsString::from(".");
-    hidden.push(name);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    hidden.push(format!(".{}-{count}.tmp", std::process::id()));
-    Ok(path.with_file_name(hidden))
+    loop {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        hidden.push(format!(".{}-{count}.tmp", std::process::id()));
+        let temporary = path.with_file_name(hidden);
+        match File::create_new(&temporary) {
+            Ok(file) => return Ok((Removed(temporary), file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// A file that is removed when this goes out of scope, unless it was renamed before.

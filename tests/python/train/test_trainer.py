@@ -59,6 +59,7 @@ def test_a_whole_recipe_follows_pytorch() -> None:
         schedule=cz.Cosine(warmup=1, warmup_start=0.1, min_lr=1e-4),
         loss=cz.CrossEntropy(label_smoothing=0.1),
         ema=0.8,
+        ema_warmup=False,
         clip_norm=1.0,
         accumulate=2,
     )
@@ -207,7 +208,7 @@ def test_arguments_that_make_no_sense() -> None:
         ("one of another model", lambda: cz.Trainer(other, optimizer=optimizer)),
         ("`ema`: expected", lambda: cz.Trainer(model, optimizer=optimizer, ema=1.0)),
         ("`precision`: expected", lambda: cz.Trainer(model, optimizer=optimizer, precision="f16")),
-        ("`epochs`: expected at least 1", lambda: one.fit(few, epochs=0)),
+        ("`epochs`: expected a whole number of 1 to", lambda: one.fit(few, epochs=0)),
         ("`monitor`: expected one of", lambda: one.fit(few, epochs=1, monitor="accuracy")),
         ("expected validation data", lambda: one.fit(few, epochs=1, monitor="val_loss")),
         ("a sequence of batches", lambda: one.fit(iter(few), epochs=1)),

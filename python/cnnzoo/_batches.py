@@ -1,0 +1,77 @@
+"""What `fit` takes batches from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from cnnzoo._arguments import kind_of
+from cnnzoo.data import Dataset, Loader
+from cnnzoo.errors import ArgumentError
+
+Batch: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
+Batches: TypeAlias = Loader | Sequence[Batch]
+
+PAIR = 2
+
+
+def check(at: str, data: Any) -> None:
+    """Refuse what holds no batches.
+
+    Raises:
+        ArgumentError: It does not.
+    """
+    expected = f"{at}: expected a Loader, or a sequence of batches [(x, y), ...], got "
+    if isinstance(data, Dataset):
+        raise ArgumentError(f"{expected}a data set; use Loader(dataset, batch_size=...)")
+    if not (hasattr(data, "__len__") and hasattr(data, "__iter__")) or isinstance(data, str | dict):
+        raise ArgumentError(expected + kind_of(data))
+    if hasattr(data, "shape"):
+        raise ArgumentError(f"{expected}an array")
+    if isinstance(data, list | tuple) and any(hasattr(inner, "shape") for inner in data):
+        raise ArgumentError(f"{expected}arrays themselves; one batch is [(x, y)]")
+
+
+def pairs(at: str, data: Any, first: int = 0) -> Iterator[Batch]:
+    """The batches from one on, each found to be images and what they show.
+
+    Raises:
+        ArgumentError: One is something else.
+    """
+    for number, batch in enumerate(islice(data, first, None), first + 1):
+        if not isinstance(batch, list | tuple) or len(batch) != PAIR:
+            of = f" of {len(batch)}" if isinstance(batch, list | tuple) else ""
+            raise ArgumentError(
+                f"{at}, batch {number}: expected images and what they show (x, y), got "
+                f"{kind_of(batch)}{of}"
+            )
+        yield batch[0], batch[1]
+
+
+def of_epoch(data: Batches, epoch: int, first: int) -> Iterator[tuple[int, Batch]]:
+    """The batches of an epoch that are left, each with how many there were with it."""
+    if isinstance(data, Loader):
+        data.set_epoch(epoch, first_batch=first)
+        for batch in data:
+            yield data.state().batch, batch
+    else:
+        yield from enumerate(pairs("training", data, first), first + 1)
+
+
+def identity(data: Batches) -> dict[str, Any]:
+    """What decides what the batches hold, apart from where a run stands."""
+    if isinstance(data, Loader):
+        state = dataclasses.asdict(data.state())
+        return {name: value for name, value in state.items() if name not in {"epoch", "batch"}}
+    return {"batches": len(data)}
+
+
+def fingerprint(data: Batches | None) -> str | None:
+    """What tells data of the evaluation from others."""
+    if data is None:
+        return None
+    return data.dataset.fingerprint if isinstance(data, Loader) else f"{len(data)} batches"

@@ -1,0 +1,49 @@
+"""A folder of checkpoints belongs to one run at a time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cnnzoo.errors import CheckpointError, CheckpointFileError
+
+LOCK = ".lock"
+
+# File systems that have no locks say one of these.
+WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+@contextmanager
+def claimed(folder: Path | None) -> Iterator[None]:
+    """Hold a folder for one run, which makes it if it is not there.
+
+    The system lets go of it when the process ends, however that happens. The file of the lock
+    stays: to remove it would let two runs hold one each.
+
+    Raises:
+        CheckpointError: Another run holds it, of this process or another.
+        CheckpointFileError: It cannot be made, or written to.
+    """
+    if folder is None:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a")
+    except OSError as error:
+        raise CheckpointFileError(f"{folder}: {error.strerror or error}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CheckpointError(
+                f"{folder}: expected a folder in which no run is training, got one in which "
+                "another is; wait for its end, or name another folder"
+            ) from None
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise CheckpointFileError(f"{folder}: {error.strerror or error}") from error
+        yield

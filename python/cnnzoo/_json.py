@@ -1,0 +1,37 @@
+"""JSON that every reader takes: it has no NaN and no infinity."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+# What Python's `float` reads.
+NAMES = ("nan", "inf", "-inf")
+
+
+def line(value: Any) -> str:
+    """A value on one line; numbers that are not finite are null."""
+    return json.dumps(_finite(value, lambda _: None), default=_plain, allow_nan=False)
+
+
+def exact(value: Any) -> str:
+    """A value to be read again; numbers that are not finite are the texts "nan", "inf", "-inf"."""
+    return json.dumps(_finite(value, str), default=_plain, allow_nan=False)
+
+
+def _finite(value: Any, instead: Callable[[float], Any]) -> Any:
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _finite(inner, instead) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner, instead) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return instead(value)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    raise TypeError(f"expected plain values, got {type(value).__name__}")
