@@ -18,7 +18,7 @@ from cnnzoo.errors import ArgumentError, CnnzooError
 from cnnzoo.prediction import FailedPrediction, Prediction, rank
 
 if TYPE_CHECKING:
-    from cnnzoo.data import Dataset
+    from cnnzoo.data.dataset import Samples
     from cnnzoo.model import Model
 
 OnError: TypeAlias = Literal["raise", "skip", "keep"]
@@ -114,7 +114,7 @@ def _prepare_one(model: Model, item: _Item) -> NDArray[np.float32] | Exception:
 class _Sample:
     """A photograph of a data set, which is read where it is decoded."""
 
-    dataset: Dataset
+    dataset: Samples
     index: int
 
     def read(self) -> NDArray[np.uint8]:
@@ -136,7 +136,7 @@ def _items(photos: Iterable[Any]) -> Iterator[_Item]:
             yield _Item(path_of(photo), error)
 
 
-def _as_dataset(photos: Iterable[Any]) -> Dataset | None:
-    from cnnzoo.data import Dataset
+def _as_dataset(photos: Iterable[Any]) -> Samples | None:
+    from cnnzoo.data.dataset import Samples
 
-    return photos if isinstance(photos, Dataset) else None
+    return photos if isinstance(photos, Samples) else None

@@ -147,7 +147,7 @@ class _Reading:
     def result(self, loader: Loader[Any]) -> Prepared | None:
         resize, crop = self.resize, self.crop
         if resize is None or crop is None:
-            height, width = loader.dataset.read(0).shape[:2]
+            height, width = loader.dataset.photo(0).shape[:2]
             resize = resize or min(height, width)
             crop = crop or resize
             if height != width and self.crop is None:

@@ -34,7 +34,7 @@ from cnnzoo.summary import Summary
 from cnnzoo.weights import LoadReport, Mismatch, Published, choose_weights
 
 if TYPE_CHECKING:
-    from cnnzoo.data import Dataset
+    from cnnzoo.data.dataset import Samples
 
 # What a network computes in.
 Precision: TypeAlias = Literal["float32", "bfloat16"]
@@ -359,7 +359,7 @@ class Model:
     @overload
     def predict(
         self,
-        image: Iterable[AnyPhoto] | Dataset,
+        image: Iterable[AnyPhoto] | Samples,
         *,
         top: int = 5,
         stream: Literal[False] = False,
@@ -369,7 +369,7 @@ class Model:
     @overload
     def predict(
         self,
-        image: Iterable[AnyPhoto] | Dataset,
+        image: Iterable[AnyPhoto] | Samples,
         *,
         top: int = 5,
         stream: Literal[False] = False,
@@ -379,7 +379,7 @@ class Model:
     @overload
     def predict(
         self,
-        image: Iterable[AnyPhoto] | Dataset,
+        image: Iterable[AnyPhoto] | Samples,
         *,
         top: int = 5,
         stream: Literal[True],
@@ -389,7 +389,7 @@ class Model:
     @overload
     def predict(
         self,
-        image: Iterable[AnyPhoto] | Dataset,
+        image: Iterable[AnyPhoto] | Samples,
         *,
         top: int = 5,
         stream: Literal[True],

@@ -2,6 +2,7 @@
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::mem::size_of;
+use std::ptr;
 
 use crate::Error;
 
@@ -68,7 +69,7 @@ pub fn zeros<T: Number>(count: usize) -> Result<Vec<T>, Shortage> {
         return Err(shortage);
     }
     // SAFETY: the global allocator made it for exactly `count` values, all bits zero, which is a valid `Number`.
-    Ok(unsafe { Vec::from_raw_parts(memory, count, count) })
+    Ok(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(memory, count)) }.into_vec())
 }
 
 #[cfg(test)]

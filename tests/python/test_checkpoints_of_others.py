@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +104,19 @@ def test_prefix_and_key_choose(tmp_path: Path) -> None:
     timm = {"state_dict": ZEROS, "state_dict_ema": under("module."), "mine": {"state_dict": STATE}}
     torch.save(both, path)
     for prefix, wanted in (("student.", STATE), ("student", STATE), ("teacher.", ZEROS)):
-        for load in (
-            lambda m, p=prefix: m.load_weights(path, prefix=p),
-            lambda m, p=prefix: m.load_state_dict(both, prefix=p),
-        ):
+        for from_file in (True, False):
             model = fresh()
-            report = load(model)
+            if from_file:
+                report = model.load_weights(path, prefix=prefix)
+            else:
+                report = model.load_state_dict(both, prefix=prefix)
             assert same(model, wanted)
             assert len(report.ignored) == len(STATE)
-    for refused in (lambda: fresh().load_weights(path), lambda: fresh().load_state_dict(both)):
+    without: tuple[Callable[[], object], ...] = (
+        lambda: fresh().load_weights(path),
+        lambda: fresh().load_state_dict(both),
+    )
+    for refused in without:
         with pytest.raises(
             cz.WeightsError, match=r"under each of `student.`, `teacher.`; `prefix`"
         ):
@@ -120,12 +125,12 @@ def test_prefix_and_key_choose(tmp_path: Path) -> None:
         fresh().load_weights(path, prefix="nobody")
     torch.save(timm, path)
     for key, wanted in (("state_dict", ZEROS), ("state_dict_ema", STATE), ("mine", STATE)):
-        for load in (
-            lambda m, k=key: m.load_weights(path, key=k),
-            lambda m, k=key: m.load_state_dict(timm, key=k),
-        ):
+        for from_file in (True, False):
             model = fresh()
-            report = load(model)
+            if from_file:
+                report = model.load_weights(path, key=key)
+            else:
+                report = model.load_state_dict(timm, key=key)
             assert same(model, wanted)
             assert report.provenance.find(f"under `{key}`") >= 0
     mentioned = fresh().load_weights(path).ignored["state_dict_ema"]
@@ -145,10 +150,11 @@ def test_prefix_and_key_choose(tmp_path: Path) -> None:
 def test_two_state_dicts_are_refused_until_one_is_chosen(tmp_path: Path) -> None:
     two = {"state_dict": STATE, "model": ZEROS}
     torch.save(two, tmp_path / "x.pth")
-    for load in (
+    loads: tuple[Callable[[], object], ...] = (
         lambda: fresh().load_weights(tmp_path / "x.pth"),
         lambda: fresh().load_state_dict(two),
-    ):
+    )
+    for load in loads:
         with pytest.raises(cz.WeightsError, match=r"one state dict \(`key` chooses\)"):
             load()
 

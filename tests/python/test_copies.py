@@ -70,6 +70,8 @@ def things(tmp_path: Path) -> dict[type, Any]:
     shown = metrics.evaluate(model, [(X, shares)], loss=cz.BinaryCrossEntropy())
     assert isinstance(shown, metrics.MultiLabelMetrics)
     trained, folder = trainer(model), data.ImageFolder(root)
+    evaluated = trained.evaluate([(X, Y)])
+    assert isinstance(evaluated, metrics.Metrics)
     loader = data.Loader(arrays(), batch_size=2, seed=4)
     made: list[Any] = [
         model,
@@ -89,8 +91,8 @@ def things(tmp_path: Path) -> dict[type, Any]:
         trained,
         trained.history,
         trained.history[0],
-        trained.evaluate([(X, Y)]),
-        trained.evaluate([(X, Y)]).per_class[0],
+        evaluated,
+        evaluated.per_class[0],
         cz.ParameterGroup("fc", lr_scale=2.0),
         *(kind(model, lr=0.1) for kind in (cz.SGD, cz.Adam, cz.AdamW, cz.RMSprop, cz.LAMB)),
         cz.CrossEntropy(class_weights=[1.0, 2.0, 3.0]),

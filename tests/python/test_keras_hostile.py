@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import cnnzoo as cz
-from cnnzoo import _keras
+from cnnzoo import _keras, _keras_reader
 
 
 def whole(path: Path) -> h5py.File:
@@ -123,8 +123,8 @@ def test_a_reader_that_does_not_end_is_ended(
     path.write_bytes(b"")
     busy = tmp_path / "busy.py"
     busy.write_text("from __future__ import annotations\nwhile True: pass\n")
-    monkeypatch.setattr(_keras._keras_reader, "__file__", str(busy))
-    monkeypatch.setattr(_keras._keras_reader, "SECONDS", 1)
+    monkeypatch.setattr(_keras_reader, "__file__", str(busy))
+    monkeypatch.setattr(_keras_reader, "SECONDS", 1)
     began = time.monotonic()
     with pytest.raises(cz.WeightsError, match="did not end in 3 seconds"):
         read(path)

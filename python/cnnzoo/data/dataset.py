@@ -65,7 +65,7 @@ class Samples:
         """What messages call a sample: its path, where it has one."""
         return self._engine.name(self._index(index))
 
-    def read(self, index: int) -> NDArray[np.uint8]:
+    def photo(self, index: int) -> NDArray[np.uint8]:
         """The photograph of a sample: (H, W, 3), or (H, W, 1) where it is grey and in memory.
 
         Raises:
@@ -160,7 +160,7 @@ class Dataset(Samples):
         return first, second
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        return self.read(index), self._engine.label(self._index(index))
+        return self.photo(index), self._engine.label(self._index(index))
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
         return (self[index] for index in range(len(self)))

@@ -166,7 +166,8 @@ class Loader(Generic[Batch]):
         batch_size, seed = whole("loader: batch_size", batch_size), seed_of(seed, "loader: seed")
         threads = None if threads is None else whole("loader: threads", threads)
         prefetch = None if prefetch is None else whole("loader: prefetch", prefetch)
-        self.dataset = dataset
+        # A `Dataset` or `Photos`, as it was given.
+        self.dataset: Any = dataset
         self.transform = transform
         self._options: dict[str, Any] = {
             "batch_size": batch_size,

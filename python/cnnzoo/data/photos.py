@@ -63,7 +63,7 @@ class Photos(Samples):
         return part
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        return self.read(index)
+        return self.photo(index)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         return (self[index] for index in range(len(self)))

@@ -76,9 +76,8 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
     let samples = usize::from(color.num_samples());
     let bits = usize::from(color.bit_depth());
     let supported = match color {
-        ColorType::Gray(1 | 2 | 4) => true,
         ColorType::Gray(16) => photometric != Some(PALETTE),
-        ColorType::Gray(8)
+        ColorType::Gray(1 | 2 | 4 | 8)
         | ColorType::RGB(8 | 16)
         | ColorType::RGBA(8 | 16)
         | ColorType::CMYK(8 | 16)
@@ -115,9 +114,10 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
     let planar = layout.planes > 1;
     let size = bits / 8;
     let sample = |row: usize, column: usize, channel: usize| {
-        let at = match planar {
-            true => channel * plane + row * stride + column * size,
-            false => row * stride + (column * samples + channel) * size,
+        let at = if planar {
+            channel * plane + row * stride + column * size
+        } else {
+            row * stride + (column * samples + channel) * size
         };
         match size {
             1 => data[at],

@@ -52,22 +52,21 @@ fn hold(
         Refusal::new("a NumPy array whose bytes are all there", got)
     };
     let dtype = array.dtype().ok_or_else(refused)?;
-    let index = match known.get(&array.bytes) {
-        Some(&index) => index,
-        None => {
-            let bytes = match pickle.get(array.bytes) {
-                Object::Bytes(bytes) => bytes.to_vec(),
-                // Each character is a byte.
-                Object::Encoded(text) => text
-                    .chars()
-                    .map(|c| u8::try_from(u32::from(c)).map_err(|_| refused()))
-                    .collect::<Result<_, _>>()?,
-                _ => return Err(refused()),
-            };
-            held.push(bytes);
-            known.insert(array.bytes, held.len() - 1);
-            held.len() - 1
-        }
+    let index = if let Some(&index) = known.get(&array.bytes) {
+        index
+    } else {
+        let bytes = match pickle.get(array.bytes) {
+            Object::Bytes(bytes) => bytes.to_vec(),
+            // Each character is a byte.
+            Object::Encoded(text) => text
+                .chars()
+                .map(|c| u8::try_from(u32::from(c)).map_err(|_| refused()))
+                .collect::<Result<_, _>>()?,
+            _ => return Err(refused()),
+        };
+        held.push(bytes);
+        known.insert(array.bytes, held.len() - 1);
+        held.len() - 1
     };
     if dtype.bytes_of(&array.shape) != Some(held[index].len()) {
         return Err(refused());

@@ -48,3 +48,12 @@ def test_training_wants_labels(tmp_path: Path) -> None:
     model = cz.create_model("resnet20", num_classes=3)
     with pytest.raises(cz.ArgumentError, match="expected data with labels, got 1 photographs in"):
         cz.metrics.evaluate(model, cz.data.Loader(photos))  # type: ignore[arg-type]
+
+
+def test_a_model_says_what_photographs_without_labels_show(tmp_path: Path) -> None:
+    root = pictures.folder(tmp_path / "p", classes=2, each=2)
+    photos = cz.data.Photos(root)
+    model = cz.create_model("resnet20", num_classes=3)
+    paths = [photos.name(index) for index in range(len(photos))]
+    assert model.predict(photos) == model.predict(paths)
+    assert [said.path for said in model.predict(photos, stream=True)] == paths

@@ -87,7 +87,9 @@ def test_validation_without_a_class_is_compared_by_name(tmp_path: Path, kind: st
     right = by_name(model, some, names)
     assert right > 0.5
     assert history[-1].val_top1 == right
-    assert run.evaluate(loader(validation)).top1 == right
+    evaluated = run.evaluate(loader(validation))
+    assert isinstance(evaluated, cz.metrics.Metrics)
+    assert evaluated.top1 == right
     measured = cz.metrics.evaluate(model, loader(validation))
     assert measured.top1 == right
     assert measured.confusion.sum(1).tolist() == [0, 4, 4]

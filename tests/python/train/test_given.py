@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -84,7 +84,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: cz.Trainer("resnet20", optimizer=sgd()),  # type: ignore[arg-type]
         "`model`: expected a model.* got 'resnet20'",
     ),
-    "patience": (lambda: EarlyStopping(patience=1.5), "`patience`: expected a whole number"),
+    "patience": (
+        lambda: EarlyStopping(patience=cast(Any, 1.5)),
+        "`patience`: expected a whole number",
+    ),
     "lr by name": (
         lambda: sgd(lr="fast"),
         "`lr`: expected a finite number of at least 0, got 'fast'",
@@ -95,9 +98,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "optimizer of a name": (lambda: cz.SGD("resnet20", lr=1.0), "`model`: expected a model"),  # type: ignore[arg-type]
     "pattern of a number": (lambda: cz.ParameterGroup(5), "parameter group: expected patterns"),  # type: ignore[arg-type]
     "scale by name": (
-        lambda: cz.ParameterGroup("fc", lr_scale="a"),
+        lambda: cz.ParameterGroup("fc", lr_scale=cast(Any, "a")),
         "`lr_scale`: expected a finite",
-    ),  # type: ignore[arg-type]
+    ),
 }
 
 
@@ -121,7 +124,7 @@ def test_settings_are_plain_values() -> None:
         model,
         optimizer=cz.AdamW(model, lr=np.float64(0.01), groups=[group]),
         schedule=cz.Cosine(warmup=1),
-        loss=cz.CrossEntropy(class_weights=np.ones(3)),
+        loss=cz.CrossEntropy(class_weights=cast(Any, np.ones(3))),
         ema=0.99,
         seed=np.int64(4),
     )

@@ -168,7 +168,8 @@ def test_a_step_is_that_of_a_loop_under_autocast() -> None:
     model, reference = pair(edition)
     assert isinstance(reference, TorchReference)
     # Steps of ours are in channels_last, and without AVX-512 the layouts' kernels round otherwise.
-    module: Any = reference.module.train().to(memory_format=torch.channels_last)
+    module: Any = reference.module.train()
+    module.to(memory_format=torch.channels_last)
     ours = cz.SGD(model, lr=0.01, momentum=0.9)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9, fused=True)
     for step in range(2):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 import cnnzoo as cz
+from cnnzoo.model import Precision
 from reference import channels_last
 from tolerance import ROUNDING_OF_GRADIENTS, STATISTICAL, difference
 from train.small_run import loaders, pictures, trainer
@@ -204,10 +205,11 @@ def test_arguments_that_make_no_sense() -> None:
     optimizer = cz.SGD(model, lr=0.01)
     one = cz.Trainer(model, optimizer=optimizer)
     few: Any = batches(1, seed=1)
+    half: Any = "f16"
     for message, wrong in (
         ("one of another model", lambda: cz.Trainer(other, optimizer=optimizer)),
         ("`ema`: expected", lambda: cz.Trainer(model, optimizer=optimizer, ema=1.0)),
-        ("`precision`: expected", lambda: cz.Trainer(model, optimizer=optimizer, precision="f16")),
+        ("`precision`: expected", lambda: cz.Trainer(model, optimizer=optimizer, precision=half)),
         ("`epochs`: expected a whole number of 1 to", lambda: one.fit(few, epochs=0)),
         ("`monitor`: expected one of", lambda: one.fit(few, epochs=1, monitor="accuracy")),
         ("expected validation data", lambda: one.fit(few, epochs=1, monitor="val_loss")),
@@ -261,7 +263,7 @@ def test_control_c_works_again_after_a_fit() -> None:
 
 
 def test_a_run_in_bfloat16_learns_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    def runs(precision: str, folder: Path | None) -> cz.Trainer:
+    def runs(precision: Precision, folder: Path | None) -> cz.Trainer:
         model = cz.create_model("resnet20", num_classes=4, seed=1)
         optimizer = cz.SGD(model, lr=0.02, momentum=0.9)
         one = cz.Trainer(model, optimizer=optimizer, precision=precision)
