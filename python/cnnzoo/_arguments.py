@@ -43,6 +43,7 @@ def number(
     value: Any,
     *,
     least: float | None = None,
+    most: float | None = None,
     above: float | None = None,
     below: float | None = None,
 ) -> float:
@@ -53,16 +54,22 @@ def number(
     """
     bounds = [
         f"{word} {bound}"
-        for word, bound in (("of at least", least), ("above", above), ("below", below))
+        for word, bound in (
+            ("of at least", least),
+            ("of at most", most),
+            ("above", above),
+            ("below", below),
+        )
         if bound is not None
     ]
-    expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
+    expected = f"a number {' and '.join(bounds)}" if bounds else "a finite number"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ArgumentError(f"{at}: expected {expected}, got {value!r}")
     found = float(value)
     if (
         not math.isfinite(found)
         or (least is not None and found < least)
+        or (most is not None and found > most)
         or (above is not None and found <= above)
         or (below is not None and found >= below)
     ):

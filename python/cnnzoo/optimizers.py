@@ -102,7 +102,8 @@ class Optimizer:
         weight_decay = number("`weight_decay`", weight_decay)
         norm_weight_decay = optional("`norm_weight_decay`", norm_weight_decay)
         bias_weight_decay = optional("`bias_weight_decay`", bias_weight_decay)
-        layer_decay = optional("`layer_decay`", layer_decay)
+        if layer_decay is not None:
+            layer_decay = number("`layer_decay`", layer_decay, least=0, most=1)
         self._numbers = {"weight_decay": weight_decay, **numbers}
         self._paces = {
             "norm_weight_decay": norm_weight_decay,

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -304,11 +304,13 @@ class Trainer:
         epochs = whole("`epochs`", epochs, least=1)
         fit = _Fit(train, validation, Bar(shown=progress), callbacks, metrics)
         fit.write_to(checkpoint, checkpoint_every)
-        with self._running(fit), claimed(fit.folder):
-            if fit.folder is not None:
-                self._claim(fit.folder)
+        with self._running(fit), ExitStack() as stack:
+            # What cannot be trained makes no folder.
             fit.targets = _classes.settle(self.model, self.averaged, train, validation)
             monitor = self._begin(fit, monitor)
+            stack.enter_context(claimed(fit.folder))
+            if fit.folder is not None:
+                self._claim(fit.folder)
             state = self._state
             # What a fit that was left early had begun of an epoch does not count.
             self._state = State(

@@ -73,7 +73,7 @@ def test_what_is_left_of_an_epoch_makes_an_update_of_its_mean(
         def on_step(self, trainer: cz.Trainer, result: cz.StepResult) -> None:
             norms.append(result.grad_norm)
 
-    one = cz.Trainer(model, optimizer=optimizer, accumulate=accumulate, ema=0.5)
+    one = cz.Trainer(model, optimizer=optimizer, accumulate=accumulate, ema=0.5, ema_warmup=False)
     one.fit(data, epochs=2, progress=False, callbacks=[Notes()])
     ends = np.cumsum(groups)
     assert [norm is not None for norm in norms] == [n + 1 in ends for n in range(2 * count)]
@@ -100,7 +100,8 @@ def test_batches_that_do_not_come_leave_nothing_waiting() -> None:
     model, data = small(), batches(3)
     expected, average = pytorch(model.state_dict(), data + data, [2, 1, 2, 1], LR)
     train: Any = Short(data, 4)
-    one = cz.Trainer(model, optimizer=cz.SGD(model, lr=LR, momentum=0.9), accumulate=2, ema=0.5)
+    optimizer = cz.SGD(model, lr=LR, momentum=0.9)
+    one = cz.Trainer(model, optimizer=optimizer, accumulate=2, ema=0.5, ema_warmup=False)
     one.fit(train, epochs=2, progress=False)
     assert one.averaged is not None
     for ours, theirs in ((model, expected), (one.averaged, average)):

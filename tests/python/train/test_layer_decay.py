@@ -168,5 +168,5 @@ output fc
 @pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan")])
 def test_a_decay_that_is_none_is_refused(decay: float) -> None:
     model = cz.alexnet(num_classes=4, meta=True)
-    with pytest.raises(cz.ArgumentError, match="`layer_decay`: expected a number of 0 to 1"):
+    with pytest.raises(cz.ArgumentError, match="`layer_decay`: expected a number of at least 0"):
         cz.AdamW(model, layer_decay=decay)

@@ -368,7 +368,7 @@ def test_what_an_optimizer_cannot_do_is_refused() -> None:
         ),
         ("`nesterov`: expected a momentum", lambda: cz.SGD(model, lr=1, nesterov=True)),
         ("`betas`: expected", lambda: cz.AdamW(model, betas=(0.9, 1.0))),
-        ("`eps`: expected .*got NaN", lambda: cz.Adam(model, eps=float("nan"))),
+        ("`eps`: expected .*got nan", lambda: cz.Adam(model, eps=float("nan"))),
         ("`weight_decay`: expected .*got inf", lambda: cz.RMSprop(model, weight_decay=np.inf)),
         (
             "a pattern of parameters of small: .*such as conv.weight.* got `head`",
