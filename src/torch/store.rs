@@ -251,7 +251,10 @@ fn fresh(
 ) -> Result<Vec<Tensor>> {
     let elements = parameters.iter().map(|p| p.elements() as u64);
     let bytes = elements.fold(0_u64, u64::saturating_add).saturating_mul(size_of::<f32>() as u64);
-    has_room(bytes, || format!("{} arrays of parameters", parameters.len()))?;
+    has_room(bytes, || {
+        let largest = parameters.iter().max_by_key(|p| p.elements()).map(|p| p.name.as_str());
+        format!("parameters, of which `{}` is the largest", largest.unwrap_or_default())
+    })?;
     let mut tensors = parameters.iter().map(|p| unwritten(p)).collect::<Result<Vec<_>>>()?;
     let drawn = parameters.iter().zip(&mut tensors).filter_map(|(parameter, tensor)| {
         let values = floats_mut(tensor)?;

@@ -179,7 +179,7 @@ def test_a_new_classifier_is_new_in_all_places(written: bool) -> None:
     [
         ("resnet18", {"aux": True}, "one of num_classes.*got `aux`"),
         ("googlenet_2014", {"transform_input": True}, "got `transform_input`"),
-        ("googlenet", {"aux": 1}, "each of its own kind"),
+        ("googlenet", {"aux": 1}, "`aux` of googlenet: expected True or False, got 1"),
         ("googlenet", {"transform_input": True, "in_channels": 1}, "images of 3 channels, got 1"),
         ("inception_v3", {"image_size": 298}, "at least 299, or aux=False.*got 298"),
     ],
