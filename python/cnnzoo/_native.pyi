@@ -158,6 +158,7 @@ class Model:
     def load_state_dict(
         self,
         arrays: dict[str, NDArray[Any]],
+        others: dict[str, str],
         naming: str,
         policy: str,
         origin: str,

@@ -46,7 +46,9 @@ def unpack_model(packed: dict[str, Any]) -> _native.Model:
         warnings.warn(f"{configuration.name} is on the CPU now: {error}", stacklevel=4)
         engine.allocate("cpu", 0)
     arrays = {name: unpack(array) for name, array in packed["arrays"].items()}
-    engine.load_state_dict(arrays, configuration.source or "own", "strict", "a pickled model", None)
+    engine.load_state_dict(
+        arrays, {}, configuration.source or "own", "strict", "a pickled model", None
+    )
     if packed["frozen"]:
         engine.set_trained(packed["frozen"], False)
     return engine

@@ -707,7 +707,7 @@ class Model:
             weights = {path: array for path, array in arrays.items() if path not in others}
             arrays = keras.to_ours(weights, self._keras_variables())
             beside |= others
-        fields = self._engine.load_state_dict(arrays, source, policy, origin, prefix)
+        fields = self._engine.load_state_dict(arrays, beside, source, policy, origin, prefix)
         return self._note({**fields, "ignored": {**fields["ignored"], **beside}})
 
     def _note(self, fields: dict[str, Any]) -> LoadReport:

@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::error::Error;
 use crate::torch::Filled;
-use crate::weights::load::Mismatched;
+use crate::weights::load::{Given, Mismatched};
 use crate::weights::{Dtype, Ignored, Value};
 
 /// What was filled, as the fields of `cnnzoo.LoadReport`.
@@ -64,12 +64,13 @@ impl<'py> Held<'py> {
         held.collect::<PyResult<_>>().map(Self)
     }
 
-    pub(super) fn values(&self) -> IndexMap<&str, Value<'_>> {
+    /// The arrays beside `others`, names of what is no array and what it is.
+    pub(super) fn beside(&self, others: HashMap<String, String>) -> Given<'_> {
         let mut values = IndexMap::new();
         for (name, dtype, shape, bytes) in &self.0 {
             let bytes = Cow::Borrowed(bytes.as_bytes());
             values.insert(name.as_str(), Value { dtype: *dtype, shape: shape.clone(), bytes });
         }
-        values
+        Given { values, others }
     }
 }

@@ -1,7 +1,7 @@
 //! The model that Python's `cnnzoo.Model` drives: a graph and its parameters.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::{self, ThreadId};
@@ -479,10 +479,11 @@ impl Model {
         Ok(dict)
     }
 
-    /// Fills parameters from contiguous little-endian arrays.
+    /// Fills parameters from contiguous little-endian arrays; of the names in `others` the message says what they are.
     fn load_state_dict<'py>(
         &self,
         arrays: &Bound<'py, PyDict>,
+        others: HashMap<String, String>,
         naming: &str,
         policy: &str,
         origin: &str,
@@ -490,9 +491,9 @@ impl Model {
     ) -> PyResult<Bound<'py, PyDict>> {
         let py = arrays.py();
         let held = Held::new(arrays)?;
-        let values = held.values();
+        let given = held.beside(others);
         let (report, ignored, prefix) =
-            detached(py, || self.fill(&values, naming, prefix, policy, origin))?;
+            detached(py, || self.fill(&given, naming, prefix, policy, origin))?;
         into_python(py, report, &ignored, &found_at(origin, &prefix))
     }
 

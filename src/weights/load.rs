@@ -207,13 +207,22 @@ impl Entries for Checkpoint {
     }
 }
 
-impl Entries for IndexMap<&str, Value<'_>> {
+/// Values in memory, and what stands beside them.
+#[derive(Debug)]
+pub struct Given<'a> {
+    pub values: IndexMap<&'a str, Value<'a>>,
+    /// Names of what is no array, and what it is.
+    pub others: HashMap<String, String>,
+}
+
+impl Entries for Given<'_> {
     fn shapes(&self) -> Vec<(String, Vec<usize>)> {
-        self.iter().map(|(name, value)| ((*name).to_owned(), value.shape.clone())).collect()
+        self.values.iter().map(|(name, value)| ((*name).to_owned(), value.shape.clone())).collect()
     }
 
     fn get(&self, name: &str) -> Result<Value<'_>> {
         let value = self
+            .values
             .get(name)
             .ok_or_else(|| Error::StateDict { message: format!("no `{name}` to load") })?;
         Ok(Value {
@@ -221,6 +230,10 @@ impl Entries for IndexMap<&str, Value<'_>> {
             shape: value.shape.clone(),
             bytes: value.bytes.as_ref().into(),
         })
+    }
+
+    fn unreadable(&self, name: &str) -> Option<&str> {
+        self.others.get(name).map(String::as_str)
     }
 }
 

@@ -205,7 +205,7 @@ def test_multipliers_out_of_range_are_refused(options: dict[str, Any], message: 
 
 
 def test_other_families_have_no_multipliers() -> None:
-    with pytest.raises(cz.ArgumentError, match=r"`options` of resnet18.*`width`"):
+    with pytest.raises(cz.ArgumentError, match=r"options of resnet18: .*`width`"):
         cz.create_model("resnet18", meta=True, width=2.0)
 
 

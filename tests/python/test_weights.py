@@ -115,7 +115,7 @@ def test_integers_are_no_weights(state: dict[str, torch.Tensor]) -> None:
     with pytest.raises(cz.WeightsError, match=r"`conv1.weight`: expected floating-point values"):
         model.load_state_dict(wrong)
     assert same(model, before)
-    with pytest.raises(TypeError, match=r"`conv1\.weight`: expected an array of numbers, got str"):
+    with pytest.raises(cz.WeightsError, match=r"1 missing: `conv1\.weight` \(an object of str\)"):
         model.load_state_dict({**state, "conv1.weight": "text"})
 
 
@@ -158,7 +158,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         model.load_weights(tmp_path / "gone.pth")
     with pytest.raises(cz.WeightsError, match="expected a file or a tag"):
         cz.create_model("tf_efficientnet_lite0", weights="gone.pth")
-    with pytest.raises(FileNotFoundError, match=r"gone\.pth: there is no such file"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.pth: No such file"):
         cz.create_model("resnet18", weights=tmp_path / "gone.pth")
 
 
