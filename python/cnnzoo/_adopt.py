@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from cnnzoo import _native
 from cnnzoo._configuration import Configuration, Task, damaged
-from cnnzoo.errors import WeightsError
+from cnnzoo.errors import Notice, WeightsError
 
 # Options that may be others than the file's: what has another size starts afresh or is made to
 # fit, and the rest is of training alone.
@@ -86,3 +87,36 @@ def adopt(
         labels=saved.labels if same else None,
         task=saved.task if same else "multi_class",
     )
+
+
+def notice_differences(path: str, saved: Configuration, own: Configuration, classes: int) -> None:
+    """Say what a file's network has otherwise than the one that took its parameters alone.
+
+    Args:
+        path: Of the file.
+        saved: What the file says of its network.
+        own: The network that was filled.
+        classes: How many it tells apart.
+    """
+    told = []
+    if (saved.name, saved.source) == (own.name, own.source) and saved.graph == own.graph is None:
+        free = {option: value for option, value in own.options.items() if option in FREE}
+        theirs = {option: value for option, value in saved.options.items() if option not in FREE}
+        if saved.draw({**theirs, **free}) != own.draw(own.options):
+            named = sorted({*theirs, *own.options} - FREE)
+            told += [
+                f"`{option}` {_shown(saved, option)} (here {_shown(own, option)})"
+                for option in named
+                if saved.options.get(option) != own.options.get(option)
+            ]
+    if saved.labels is not None and len(saved.labels) == classes and saved.labels != own.labels:
+        told.append("other `labels`")
+    if saved.preprocess != own.preprocess:
+        told.append("another `preprocess`")
+    if told:
+        text = f"{path}: the parameters were loaded, but the file's network has {', '.join(told)}"
+        warnings.warn(f"{text}; cnnzoo.load(file) takes all of it", Notice, stacklevel=3)
+
+
+def _shown(configuration: Configuration, option: str) -> str:
+    return json.dumps(configuration.options[option]) if option in configuration.options else "none"

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _keras as keras
 from cnnzoo import _native, _preparation, _state
-from cnnzoo._adopt import adopt
+from cnnzoo._adopt import adopt, notice_differences
 from cnnzoo._arguments import seed_of, whole
 from cnnzoo._arrays import Device, as_array, device_name
 from cnnzoo._configuration import MODEL, Configuration, Task, WeightsFile, check_ending, damaged
@@ -672,12 +672,24 @@ class Model:
             strict: Refuse, and change nothing, unless every name and shape fits. Without, a warning
                 says so where nothing fits.
 
+        Warns:
+            Notice: `save` wrote the file for a network of other options, labels or preprocessing,
+                which are not loaded.
+
         Raises:
             WeightsError: The file is missing, damaged, refused, or of another model.
         """
         policy = "strict" if strict else "lenient"
         if not _is_keras(file):
-            report = self._load_opened(WeightsFile.open(file, key), source, policy, prefix=prefix)
+            opened = WeightsFile.open(file, key)
+            saved = Configuration.of_file(opened)
+            if saved is not None:
+                with damaged(opened.path):
+                    saved.engine()
+            report = self._load_opened(opened, source, policy, prefix=prefix)
+            if saved is not None and report.loaded:
+                own = self._configuration()
+                notice_differences(opened.path, saved, own, self.num_classes)
         elif key is not None:
             raise WeightsError(f"{os.fspath(file)}: expected no `key` for an .h5 file, got {key}")
         else:

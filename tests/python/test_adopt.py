@@ -119,6 +119,46 @@ def test_bare_weights_are_as_they_were(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found(X[..., :32, :32]), saved(X[..., :32, :32]))
 
 
+@pytest.mark.parametrize(
+    ("own", "labels", "says"),
+    [
+        ({"num_classes": 2}, "ab", '`activation` "silu" (here none)'),
+        ({"num_classes": 2, "activation": "gelu"}, "ab", '`activation` "silu" (here "gelu")'),
+        ({"num_classes": 2, "activation": "silu"}, "ba", "has other `labels`;"),
+        ({"num_classes": 2, "activation": "silu"}, None, "has other `labels`;"),
+        (
+            {"num_classes": 2, "activation": "silu", "image_size": 32},
+            "ab",
+            "has another `preprocess`;",
+        ),
+    ],
+)
+def test_parameters_alone_of_another_network_are_noticed(
+    tmp_path: Path, own: dict[str, Any], labels: str | None, says: str
+) -> None:
+    saved = cz.create_model("resnet18", num_classes=2, activation="silu")
+    saved.labels = "ab"
+    saved.save(tmp_path / "saved.safetensors")
+    model = cz.create_model("resnet18", **own)
+    if labels is not None:
+        model.labels = labels
+    with pytest.warns(cz.Notice) as caught:
+        model.load_weights(tmp_path / "saved.safetensors")
+    [notice] = caught
+    assert says in str(notice.message)
+    assert notice.filename == __file__
+
+
+def test_parameters_alone_of_the_same_network_are_loaded_in_silence(tmp_path: Path) -> None:
+    saved = cz.create_model("resnet20", num_classes=2, activation="relu")
+    saved.save(tmp_path / "saved.safetensors")
+    # The default, and a classifier of other classes.
+    model = cz.create_model("resnet20", num_classes=2)
+    assert model.load_weights(tmp_path / "saved.safetensors").loaded
+    other = cz.create_model("resnet20", num_classes=3)
+    assert other.load_weights(tmp_path / "saved.safetensors", strict=False).mismatched
+
+
 def test_a_checkpoint_of_a_run_points_to_resume(tmp_path: Path) -> None:
     model = cz.create_model("resnet20", num_classes=3)
     cz.Trainer(model, optimizer=cz.SGD(model, lr=0.1)).save(tmp_path / "last.safetensors")

