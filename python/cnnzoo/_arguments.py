@@ -18,6 +18,9 @@ SEEDS = 2**64 - 1
 # The largest size that the engine counts with.
 SIZES = 2**63 - 1
 
+# Characters of a value in a message.
+MOST_SHOWN = 120
+
 
 def whole(at: str, value: Any, *, least: int = 0, most: int = SIZES) -> int:
     """A whole number within bounds: an int or one of NumPy's, but no bool and no float.
@@ -26,10 +29,10 @@ def whole(at: str, value: Any, *, least: int = 0, most: int = SIZES) -> int:
         ArgumentError: It is something else; the message begins with `at`.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise ArgumentError(f"{at}: expected a whole number, got {value!r}")
+        raise ArgumentError(f"{at}: expected a whole number, got {shown(value)}")
     number = int(value)
     if not least <= number <= most:
-        raise ArgumentError(f"{at}: expected a whole number{_of(least, most)}, got {number}")
+        raise ArgumentError(f"{at}: expected a whole number{_of(least, most)}, got {shown(number)}")
     return number
 
 
@@ -64,8 +67,11 @@ def number(
     ]
     expected = f"a number {' and '.join(bounds)}" if bounds else "a finite number"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise ArgumentError(f"{at}: expected {expected}, got {value!r}")
-    found = float(value)
+        raise ArgumentError(f"{at}: expected {expected}, got {shown(value)}")
+    try:
+        found = float(value)
+    except OverflowError:
+        raise ArgumentError(f"{at}: expected {expected}, got {shown(value)}") from None
     if (
         not math.isfinite(found)
         or (least is not None and found < least)
@@ -113,9 +119,24 @@ def kind_of(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__} itself"
     if value is None or isinstance(value, str | int | float):
-        return repr(value)
+        return shown(value)
     name = getattr(value, "__name__", None)
     return f"{type(value).__name__} {name}" if name else f"an object of {type(value).__name__}"
+
+
+def shown(value: Any) -> str:
+    """As `repr`, on one line of no more than `MOST_SHOWN` characters."""
+    try:
+        text = repr(value)
+    except Exception:  # a class's own `__repr__` may fail; and Python prints no number so long
+        is_long = isinstance(value, int)
+        text = "a number of many digits" if is_long else f"an object of {type(value).__name__}"
+    return cut(text.replace("\n", " "))
+
+
+def cut(text: str) -> str:
+    """A text that a message shows, of which what is too long is left out."""
+    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…"
 
 
 def _of(least: int, most: int) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cnnzoo.errors import CheckpointError, CheckpointFileError
+from cnnzoo.errors import CheckpointError, CheckpointFileError, Notice
 
 LOCK = ".lock"
 
@@ -21,7 +22,7 @@ def claimed(folder: Path | None) -> Iterator[None]:
     """Hold a folder for one run, which makes it if it is not there.
 
     The system lets go of it when the process ends, however that happens. The file of the lock
-    stays: to remove it would let two runs hold one each.
+    stays: to remove it would let two runs hold one each. A file system without locks is a `Notice`.
 
     Raises:
         CheckpointError: Another run holds it, of this process or another.
@@ -46,4 +47,10 @@ def claimed(folder: Path | None) -> Iterator[None]:
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
                 raise CheckpointFileError(f"{folder}: {error.strerror or error}") from error
+            warnings.warn(
+                f"{folder}: its file system has no locks ({error.strerror or error}), so nothing "
+                "keeps a second run from writing there too",
+                Notice,
+                stacklevel=5,
+            )
         yield

@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from cnnzoo._arguments import cut
 from cnnzoo._json import NAMES
 from cnnzoo.errors import CnnzooError
 
@@ -158,7 +159,6 @@ def _several(inner: tuple[Any, ...], given: Any, at: str) -> tuple[Any, ...]:
 
 
 def _shown(value: Any) -> str:
-    longest = 120
     if isinstance(value, Exception):
         return str(value)
     if isinstance(value, str):
@@ -168,5 +168,4 @@ def _shown(value: Any) -> str:
             text = json.dumps(value, default=str)
         except (ValueError, RecursionError):
             text = type(value).__name__
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= longest else text[:longest] + "…"
+    return cut(text.encode("utf-8", "backslashreplace").decode())

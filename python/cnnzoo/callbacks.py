@@ -300,7 +300,7 @@ def _kept(path: Path, trainer: Trainer) -> str:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             values = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # no JSON, or what Python reads none of
             continue
         if not isinstance(values, dict):
             continue

@@ -100,4 +100,4 @@ class DivergenceError(CnnzooError, ArithmeticError):
 
 
 class Notice(UserWarning):
-    """Something that was decided in silence would be a surprise: names, or a preprocessing."""
+    """What would surprise if it were done in silence: other names, another preprocessing."""

@@ -428,6 +428,27 @@ def test_a_row_that_means_something_else_is_refused(
     assert str(caught.value).startswith(str(table))
 
 
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("classes", [None, ["cat", "dog"]])
+def test_labels_and_headers_of_many_digits_are_refused_in_a_short_sentence(
+    tmp_path: Path, sign: str, classes: list[str] | None
+) -> None:
+    """Python makes no number of more than 4300 digits."""
+    many = sign + "9" * 5000
+    table = tmp_path / "table.csv"
+    rows = {
+        f"path,label\na.jpg,{many}\n": "row 0: expected a label of 0 to",
+        f"path,label\na.jpg,0\nb.jpg,{many}\n": "row 1: expected a label of 0 to",
+        f"{many},label\na.jpg,0\n": "expected a column `path`, got",
+        f"path,label\na.jpg,cat\nb.jpg,{many}\nc.jpg,dog\n": "row 1: expected a label of cat, dog",
+    }
+    for text, message in list(rows.items())[: 4 if classes else 3]:
+        table.write_text(text)
+        with pytest.raises(cz.DataError, match=message) as caught:
+            cz.data.Table(table, classes=classes)
+        assert len(str(caught.value)) < len(str(table)) + 200
+
+
 def test_classes_without_names_have_an_end(tmp_path: Path) -> None:
     """A number of a record in the place of a label asks for more names than there is memory."""
     most = 1 << 20

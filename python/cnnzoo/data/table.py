@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnnzoo import _native
+from cnnzoo._arguments import cut, shown
 from cnnzoo._files import open_regular
 from cnnzoo.data.dataset import Dataset
 from cnnzoo.errors import DataError, MissingPackageError, PhotoFileError, PhotoNotFoundError
@@ -123,7 +124,7 @@ def _values(table: Path, name: str, column: list[Any], *kinds: type, expected: s
     """The column, of which every value has to be of such a kind."""
     for row, value in enumerate(column):
         if type(value) not in kinds or value == "":
-            got = repr(value) if value not in (None, "") else "nothing"
+            got = shown(value) if value not in (None, "") else "nothing"
             raise DataError(f"{table}, row {row}: expected a {name}, {expected}, got {got}")
     return column
 
@@ -131,7 +132,7 @@ def _values(table: Path, name: str, column: list[Any], *kinds: type, expected: s
 def _check(table: Path, names: list[str], columns: Sequence[str]) -> None:
     for name in names:
         if list(columns).count(name) != 1:
-            raise DataError(f"{table}: expected a column `{name}`, got {', '.join(columns)}")
+            raise DataError(f"{table}: expected a column `{name}`, got {cut(', '.join(columns))}")
 
 
 def _numbered(
@@ -145,15 +146,25 @@ def _numbered(
     number = {name: index for index, name in enumerate(names or ())}
     if whole and not number.keys() >= set(labels):
         most = MOST_NUMBERED if names is None else len(names)
-        for row, label in enumerate(labels):
-            if not 0 <= int(label) < most:
+        numbers = [_number(label) for label in labels]
+        for row, (label, found) in enumerate(zip(labels, numbers, strict=True)):
+            if not 0 <= found < most:
                 raise DataError(
-                    f"{table}, row {row}: expected a label of 0 to {most - 1}, got {label}"
+                    f"{table}, row {row}: expected a label of 0 to {most - 1}, got {cut(label)}"
                 )
-        return [int(label) for label in labels], names
+        return numbers, names
     for row, label in enumerate(labels):
         if label not in number:
             raise DataError(
-                f"{table}, row {row}: expected a label of {', '.join(number)}, got {label}"
+                f"{table}, row {row}: expected a label of {cut(', '.join(number))}, "
+                f"got {cut(label)}"
             )
     return [number[label] for label in labels], names
+
+
+def _number(label: str) -> int:
+    """The number of a label of digits; -1, which no label is, if Python takes no such long ones."""
+    try:
+        return int(label)
+    except ValueError:
+        return -1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -251,6 +253,42 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     # What held it is dead: its run goes on from the checkpoint of its start.
     again = cz.Trainer.resume(tmp_path, [(X, Y)], progress=False)
     assert len(again.history) == 1
+
+
+def test_two_runs_of_one_process_do_not_share_a_folder(tmp_path: Path) -> None:
+    class Second(Callback):
+        def on_start(self, trainer: cz.Trainer) -> None:
+            with pytest.raises(cz.CheckpointError, match="in which no run is training"):
+                fit(checkpoint=tmp_path)
+
+    fit(checkpoint=tmp_path, callbacks=[Second()])
+
+
+@pytest.mark.parametrize("code", [errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.warns(cz.Notice, match="its file system has no locks") as told:
+        fit(checkpoint=tmp_path)
+    assert str(tmp_path) in str(told[0].message)
+    assert told[0].filename == __file__
+    assert (tmp_path / "last.safetensors").exists()
+
+
+def test_a_lock_that_fails_otherwise_is_an_error_with_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(cz.CheckpointError, match="Input/output error") as caught:
+        fit(checkpoint=tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}: ")
 
 
 def test_a_file_that_a_dead_process_of_this_number_left_is_in_nobodys_way(tmp_path: Path) -> None:
