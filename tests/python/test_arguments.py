@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from fnmatch import fnmatchcase
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import pytest
 
 import cnnzoo as cz
+from cnnzoo import _native
 
 X = np.zeros((2, 3, 32, 32), np.float32)
 Y = np.array([0, 1])
@@ -60,6 +63,34 @@ def test_a_number_that_makes_no_sense_is_refused_by_the_name_of_its_argument(
 def test_every_seed_of_64_bits_is_taken(taker: str) -> None:
     for seed in (0, np.int64(7), 2**64 - 1):
         TAKERS[taker](seed)
+
+
+def test_the_engine_knows_no_rule_and_no_policy_that_it_was_not_told() -> None:
+    """Not even where Python lets such a word through does it stand for another."""
+    paces: dict[str, Any] = {
+        "norm_weight_decay": None,
+        "bias_weight_decay": None,
+        "layer_decay": None,
+    }
+    with pytest.raises(cz.ArgumentError, match="expected sgd, adam, rmsprop or lamb, got lion"):
+        _native.Optimizer("lion", {}, weight_decay=0.0, groups=[], **paces)
+    with pytest.raises(cz.ArgumentError, match=r"`policy`: expected strict, .*, got loose"):
+        MODEL._engine.load_state_dict({}, {}, "auto", "loose", "an array", None)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["fc", "layer1", "layer1*", "*.bias", "layer?.0.conv1", "l*1.*weight", "*", "bn1.w*"]
+)
+def test_patterns_mean_the_same_wherever_parameters_are_chosen(pattern: str) -> None:
+    optimizer = cz.SGD(MODEL, lr=0.1, groups=[cz.ParameterGroup(pattern, lr_scale=3.0)])
+    frozen = MODEL.copy().freeze(pattern)
+    grouped = {name for name, scale in optimizer.lr_scales.items() if scale == 3.0}
+    assert grouped == set(MODEL.trained) - set(frozen.trained)
+    # As in a shell, of the whole name or of what stands before one of its dots.
+    beginnings = {name: list(accumulate(name.split("."), "{}.{}".format)) for name in MODEL.trained}
+    assert grouped == {
+        name for name, paths in beginnings.items() if any(fnmatchcase(p, pattern) for p in paths)
+    }
 
 
 LARGE: dict[str, Callable[[int], Any]] = {

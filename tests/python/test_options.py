@@ -177,6 +177,18 @@ def test_mobile_blocks_may_start_as_the_identity() -> None:
         ),
         ("vit_b_16", {"stem": "small"}, "`stem` of vit_b_16"),
         ("alexnet", {"norm": "group"}, "`norm` of alexnet: expected a network with batch norms"),
+        ("vgg11", {"norm": "none"}, "`norm` of vgg11: expected a network with batch norms"),
+        (
+            "vgg11",
+            {"zero_init_residual": True},
+            "of vgg11: expected .* residual blocks that end in a norm",
+        ),
+        ("plain20", {"zero_init_residual": False}, "`zero_init_residual` of plain20: expected"),
+        (
+            "resnet18",
+            {"norm": "none", "zero_init_residual": True},
+            "`zero_init_residual` of resnet18: expected .* that end in a norm, got one without",
+        ),
         ("resnet18", {"stem": "tiny"}, "stem|small"),
         ("resnet18", {"activation": "swosh"}, "swosh"),
         ("resnet18", {"norm": 3}, "`norm` of resnet18: expected a name, got 3"),
@@ -219,7 +231,7 @@ def test_every_model_says_which_options_it_takes() -> None:
             if option in taken:
                 model = cz.create_model(name, meta=True, **{option: value})
                 assert model.options == {option: value}
-            elif option != "zero_init_residual":
+            else:
                 with pytest.raises(cz.ArgumentError, match=f"`{option}` of {name}"):
                     cz.create_model(name, meta=True, **{option: value})
 
