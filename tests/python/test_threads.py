@@ -81,3 +81,35 @@ def test_loading_while_others_run_is_all_or_nothing() -> None:
     finally:
         stop.set()
         loader.join()
+
+
+def test_a_prediction_names_the_classes_of_the_classifier_that_made_it() -> None:
+    """Another thread gives the model other classes meanwhile, more or fewer, and their names."""
+    model = cz.create_model("resnet20", num_classes=2)
+    names = {2: ("left", "right"), 7: tuple("abcdefg")}
+    unnamed = {count: tuple(f"class {n}" for n in range(count)) for count in names}
+    photo = np.zeros((32, 32, 3), np.uint8)
+    stop, changes = threading.Event(), 0
+
+    def change() -> None:
+        nonlocal changes
+        while not stop.is_set():
+            for count, labels in names.items():
+                model.reset_classifier(num_classes=count)
+                model.labels = labels
+                changes += 1
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    seen = set()
+    try:
+        deadline = time.monotonic() + 60
+        while len(seen) < 3 or changes < 200:
+            assert time.monotonic() < deadline, "the model hardly changes"
+            seen.update(
+                tuple(sorted(p.label for p in one)) for one in model.predict([photo] * 2, top=9)
+            )
+    finally:
+        stop.set()
+        changer.join()
+    assert seen <= {*names.values(), *unnamed.values()}

@@ -95,3 +95,18 @@ def test_the_history_tells_the_models_own_figures() -> None:
     without = trainer().fit([(X, Y)], [(X, Y)], epochs=1, progress=False)
     assert without[0].own_val_top1 is None
     assert "own top1" not in repr(without)
+
+
+def test_after_a_short_run_the_average_is_worth_something_only_with_a_warm_up() -> None:
+    """After 60 updates, 0.999 to the 60th of the average is what the model was before training."""
+    rows, data = {}, [(X[:, :, ::4, ::4], Y)]
+    for warmup in (True, False):
+        one = trainer(ema=0.999, ema_warmup=warmup)
+        rows[warmup] = one.fit(data * 20, data, epochs=3, progress=False)[-1]
+    warm, cold = rows[True], rows[False]
+    assert warm.own_val_loss == cold.own_val_loss
+    assert warm.val_top1 == warm.own_val_top1 == 1.0
+    assert cold.own_val_top1 == 1.0
+    untrained = np.log(3)
+    assert warm.val_loss is not None and warm.val_loss < 0.5 * untrained
+    assert cold.val_loss is not None and cold.val_loss > 0.8 * untrained
