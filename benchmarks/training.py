@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "python"))
 from trainee import Task
 
 import cnnzoo as cz
+from cnnzoo import _json
 from reference import PATCHED, Edition, smallest, torch_options, without_drops
 from tolerance import VALUES_IN_ANOTHER_LAYOUT
 
@@ -311,7 +312,7 @@ def main() -> None:
             rows.append(measure(edition, arguments, folder))
             print(line(rows[-1]), flush=True)
             if arguments.json:
-                text = json.dumps([asdict(row) for row in rows], indent=1)
+                text = _json.lines([asdict(row) for row in rows])
                 arguments.json.write_text(text + "\n")
         slower = [row.family for row in rows if row.time_ratio() > 1]
         print(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 import os
 import sys
 import textwrap
@@ -13,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cnnzoo import _native
+from cnnzoo import _json, _native
 from cnnzoo._formats import FORMATS
 from cnnzoo._photo import Contents, Photo, read_bytes
 from cnnzoo._predict import BATCH, predict_many
@@ -94,7 +93,7 @@ def _best(tags: Sequence[str]) -> str:
 
 
 def _print_json(out: Out, value: Any) -> None:
-    out.print(json.dumps(value, indent=2, allow_nan=False), cut=False)
+    out.print(_json.lines(value), cut=False)
 
 
 # cnnzoo info

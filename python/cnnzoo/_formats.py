@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from typing import Any, TypeAlias
 
+from cnnzoo import _json
 from cnnzoo._text import Out, one_line, shorten
 from cnnzoo.prediction import BAR, FailedPrediction, Prediction, bar
 
@@ -95,12 +95,8 @@ def _as_json(path: str, answer: Answer) -> str:
     if isinstance(answer, FailedPrediction):
         entry["error"] = str(answer.error)
     else:
-        entry["predictions"] = [
-            # JSON has no NaN.
-            {**guess._asdict(), "probability": None if math.isnan(guess.probability) else guess[2]}
-            for guess in answer
-        ]
-    return json.dumps(entry, allow_nan=False)
+        entry["predictions"] = [guess._asdict() for guess in answer]
+    return _json.line(entry)
 
 
 def _bars(prediction: Prediction, out: Out) -> str:

@@ -16,6 +16,11 @@ def line(value: Any) -> str:
     return json.dumps(_finite(value, lambda _: None), default=_plain, allow_nan=False)
 
 
+def lines(value: Any) -> str:
+    """The same on several lines, for people."""
+    return json.dumps(_finite(value, lambda _: None), default=_plain, allow_nan=False, indent=2)
+
+
 def exact(value: Any) -> str:
     """A value to be read again; numbers that are not finite are the texts "nan", "inf", "-inf"."""
     return json.dumps(_finite(value, str), default=_plain, allow_nan=False)
