@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from cnnzoo import _json
 from cnnzoo._arguments import instance, kind_of, number, path_of, whole
+from cnnzoo._files import open_regular
 from cnnzoo.errors import ArgumentError, CopyError, LogError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -294,17 +295,20 @@ def _of_log(path: Path) -> Iterator[None]:
 
 
 def _kept(path: Path, trainer: Trainer) -> str:
-    """The lines of a log up to where a run stands; one that was cut off is left out."""
+    """The lines of a log up to where a run stands; what is no whole line of a log is left out."""
     step, epochs = trainer.step, len(trainer.history)
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            values = json.loads(line)
-        except (ValueError, RecursionError):  # no JSON, or what Python reads none of
-            continue
-        if not isinstance(values, dict):
-            continue
-        # The row of an epoch comes before its checkpoint, and after that of its last batch.
-        if values.get("step", step + 1) <= step and values.get("epoch", 0) <= epochs:
-            lines.append(line + "\n")
-    return "".join(lines)
+    with open_regular(path) as file:
+        lines = file.read().split(b"\n")
+    return "".join(f"{line.decode()}\n" for line in lines if _is_before(line, step, epochs))
+
+
+def _is_before(line: bytes, step: int, epochs: int) -> bool:
+    try:
+        values = json.loads(line.decode())
+    except (ValueError, RecursionError):  # no text, no JSON, or what Python reads none of
+        return False
+    if not isinstance(values, dict):
+        return False
+    # The row of an epoch comes before its checkpoint, and after that of its last batch.
+    at, epoch = values.get("step"), values.get("epoch", 0)
+    return type(at) is int and type(epoch) is int and at <= step and epoch <= epochs

@@ -39,13 +39,32 @@ class Reader:
 
     Attributes:
         seeds: Sound files.
-        read: Reads one, and raises `CnnzooError` where it is none.
+        read: Reads one, and raises one of `errors` where it is none.
+        errors: Names in `cnnzoo.errors`. A shortage of memory is none: no case is so large.
         repair: Makes checksums and the like right again, so that a mutant gets further.
+        rewrite: A part of a file is changed that has a meaning in its format.
+        patience: Seconds that no case may take.
     """
 
     seeds: Sequence[bytes]
     read: Callable[[bytes], object]
+    errors: Sequence[str] = ("DataError",)
     repair: Callable[[bytes], bytes] | None = None
+    rewrite: Callable[[bytes, random.Random], bytes] | None = None
+    patience: int = PATIENCE
+
+    def mutant(self, dice: random.Random) -> bytes:
+        """A seed that is rewritten, damaged, or both."""
+        seeds = self.seeds
+        if self.rewrite is not None and dice.random() < 0.7:
+            data = dice.choice(seeds)
+            for _ in range(dice.choice((1, 1, 1, 2, 4))):
+                data = self.rewrite(data, dice)
+            if dice.random() < 0.8:
+                return data
+            seeds = [data]
+        data = mutant(seeds, dice)
+        return self.repair(data) if self.repair is not None and dice.random() < 0.7 else data
 
 
 def mutant(seeds: Sequence[bytes], dice: random.Random) -> bytes:
@@ -78,15 +97,12 @@ def mutant(seeds: Sequence[bytes], dice: random.Random) -> bytes:
 
 
 def check(reader: Reader, data: bytes) -> bool:
-    """Whether it is read; what is raised otherwise has to be ours.
-
-    It may be read twice to tell a real shortage of memory from one of a case.
-    """
+    """Whether it is read; what is raised otherwise has to be one of its errors."""
     import cnnzoo as cz
 
     try:
         reader.read(data)
-    except cz.CnnzooError:
+    except tuple(getattr(cz.errors, name) for name in reader.errors):
         return False
     return True
 
@@ -145,11 +161,9 @@ def main() -> None:
     end = time.monotonic() + args.seconds
     number = read = 0
     while time.monotonic() < end and number != args.cases:
-        data = mutant(reader.seeds, dice)
-        if reader.repair is not None and dice.random() < 0.7:
-            data = reader.repair(data)
+        data = reader.mutant(dice)
         (args.folder / "case").write_bytes(data)
-        signal.alarm(PATIENCE)
+        signal.alarm(reader.patience)
         read += check(reader, data)
         signal.alarm(0)
         number += 1

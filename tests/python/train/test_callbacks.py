@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -57,6 +58,27 @@ def test_a_log_goes_on_where_the_run_does(tmp_path: Path) -> None:
     cz.Trainer.resume(saved, *loaders(), progress=False, callbacks=logs)
     assert steps() == whole
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_what_is_no_line_of_a_log_is_left_out(tmp_path: Path) -> None:
+    log, one = tmp_path / "run.jsonl", trainer()
+    one._state.step = STEPS
+    whole = b'{"step": 3, "loss": 1.5}\n{"step": 7, "epoch": 0}\n'
+    others = [b"\xff\x80", b"[" * 9000, b'{"step": "1"}', b'{"step": 1, "epoch": []}', b"3", b""]
+    log.write_bytes(b"\n".join([*others, whole]))
+    lines = JsonLines(log)
+    lines.on_start(one)
+    lines.on_end(one)
+    assert log.read_bytes() == whole
+
+
+def test_a_log_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    """A pipe would wait for its writer."""
+    log, one = tmp_path / "run.jsonl", trainer()
+    one._state.step = STEPS
+    os.mkfifo(log)
+    with pytest.raises(cz.LogError, match="expected a regular file, got a pipe"):
+        JsonLines(log).on_start(one)
 
 
 def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
