@@ -17,7 +17,8 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn check(kind: FileType) -> io::Result<()> {
+/// Fails, and says what it is, unless it is a regular file.
+pub fn check(kind: FileType) -> io::Result<()> {
     let name = if kind.is_file() {
         return Ok(());
     } else if kind.is_dir() {

@@ -189,8 +189,7 @@ class Saved:
             options = {"ema_warmup": False, **self._text.trainer}
             objects: dict[str, Any] = {"model": model, "optimizer": optimizer}
             for name, value in given.items():
-                text = options.pop(name, None)
-                objects[name] = value or self._rebuilt(name, text)
+                objects[name] = self._chosen(name, options.pop(name, None), value)
             options = _record.arguments(kind, options, "run.trainer", beside=objects)
             trainer = kind(**options)
         average = None if trainer.averaged is None else trainer.averaged._engine
@@ -199,6 +198,18 @@ class Saved:
         waiting = (told.waiting, told.accumulate or trainer._options["accumulate"])
         self._run.restore(trainer.model._engine, average, optimizer._engine, waiting)
         return trainer
+
+    def _chosen(self, name: str, text: Any, given: Any) -> Any:
+        """The run's own, or what is given for one of the user's own."""
+        if given is None:
+            return self._rebuilt(name, text)
+        described = _record.record(Described, text, f"run.trainer.{name}")
+        if described.class_ in KNOWN and (own := self._rebuilt(name, text)) != given:
+            raise CheckpointError(
+                f"{self.path}: expected `{name}` as the run had it, {own!r}, got {given!r}; leave "
+                "it away, or load the weights and begin another run"
+            )
+        return given
 
     def _rebuilt(self, name: str, given: Any) -> Any:
         value = _record.record(Described, given, f"run.trainer.{name}")

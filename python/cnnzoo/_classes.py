@@ -160,6 +160,8 @@ def _settled(what: str, model: Model, data: _Data | None) -> tuple[tuple[str, ..
     if data is None:
         return None, same
     if data.names is None:
+        if _has_names(model):
+            _refuse_numbers(what, "the model's classes", model.labels)
         _expect_count(what, data.count, classes)
         return None, same
     if _is_same(data.names, model.labels):
@@ -186,6 +188,8 @@ def _found(what: str, labels: tuple[str, ...], data: _Data, *, named: bool) -> T
     """The targets, if the labels have all classes that are shown."""
     same = Targets(what, (), None, len(labels))
     if data.names is None:
+        if named:
+            _refuse_numbers(what, "the model's classes", labels)
         most = int(data.shown.max(initial=-1))
         if most >= len(labels):
             raise ArgumentError(f"{what}: expected classes below {len(labels)}, got {most}")
@@ -197,6 +201,7 @@ def _found(what: str, labels: tuple[str, ...], data: _Data, *, named: bool) -> T
         return Targets(what, data.names, index, len(labels))
     if not named:
         if data.count == len(labels):
+            _refuse_numbers(what, "its classes", data.names)
             return same
         raise ArgumentError(
             f"{what}: expected data of {len(labels)} classes, since the model has no names for "
@@ -214,6 +219,22 @@ def _found(what: str, labels: tuple[str, ...], data: _Data, *, named: bool) -> T
         f"{what}: expected classes of the model ({_listed(labels)}), got some that it does not "
         f"have: {_listed(missing)}; {hint}"
     )
+
+
+def _refuse_numbers(what: str, whose: str, names: tuple[str, ...]) -> None:
+    """Refuse to take numbers for names that are other numbers, as sorted folders 0, 1, 10, 2 have.
+
+    Raises:
+        ArgumentError: The names are numbers, and not those of their places.
+    """
+    if all(re.fullmatch(r"\d{1,9}", name) for name in names):
+        for place, name in enumerate(names):
+            if int(name) != place:
+                raise ArgumentError(
+                    f"{what}: expected names of classes on both sides, since {whose} are named by "
+                    f"numbers in another order: {name!r} is class {place}; got numbers, which may "
+                    "mean either: give the data's `classes`, or set `model.labels`"
+                )
 
 
 def _index(labels: tuple[str, ...], data: _Data) -> tuple[NDArray[np.int64], list[str]]:

@@ -101,7 +101,7 @@ def prepared(loader: Loader[Any], usual: Preprocess) -> Prepared | None:
         return Prepared(transform, ()) if len(transform.mean) == len(usual.mean) else None
     if transform is not None and not isinstance(transform, Transform):
         return None
-    reading = _Reading(usual)
+    reading = _Reading(usual, transform)
     for number, step in enumerate(() if transform is None else transform._flat()):
         reading.take(step, first=number == 0)
     try:
@@ -114,8 +114,9 @@ def prepared(loader: Loader[Any], usual: Preprocess) -> Prepared | None:
 class _Reading:
     """What the steps of a transform amount to for a photograph."""
 
-    def __init__(self, usual: Preprocess) -> None:
+    def __init__(self, usual: Preprocess, transform: Transform | None) -> None:
         self.usual = usual
+        self.orientation = usual.orientation if transform is None else transform.orientation
         self.resize: int | None = None
         self.crop: int | None = None
         self.interpolation = usual.interpolation
@@ -165,6 +166,7 @@ class _Reading:
             interpolation=self.interpolation,
             mean=mean,
             std=std,
+            orientation=self.orientation,
         )
         return Prepared(nearest, tuple(self.differs))
 
@@ -205,7 +207,9 @@ def train_transform(
         transforms.RandomErasing(erasing) if erasing else None,
     ]
     return transforms.Compose(
-        [step for step in steps if step is not None], channels=GREY if grey else COLOURS
+        [step for step in steps if step is not None],
+        channels=GREY if grey else COLOURS,
+        orientation=preprocess.orientation,
     )
 
 

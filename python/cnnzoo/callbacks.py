@@ -139,7 +139,7 @@ class JsonLines(Callback):
     """Writes a line of JSON for each epoch, and for some batches; null is no finite number.
 
     Each has the `step` at which it was written. A resumed run goes on in the same file, without the
-    lines that came after its checkpoint.
+    lines that came after its checkpoint; a new run replaces the file.
 
     Args:
         file: Where to.

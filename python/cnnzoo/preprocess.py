@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native
+from cnnzoo._arguments import kind_of, number, whole
 from cnnzoo._copying import Value
 from cnnzoo._photo import Contents, Photo, held, source
 from cnnzoo.errors import ArgumentError, ShapeError
@@ -37,8 +38,9 @@ class Preprocess(Value):
         resize: Pixels of the short side.
         crop: Pixels of each side of the square.
         interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
-        mean: Of red, green and blue, between 0 and 1; or of grey.
-        std: Of as many.
+        mean: Of red, green and blue, between 0 and 1; or of grey. Numbers of 0 to 255, as Caffe and
+            Keras have them, are divided by 255 first, those of `std` too.
+        std: Of as many, above 0 and at most 1.
         orientation: Whether photographs are turned upright from their EXIF data first, as a viewer
             shows them: those in files, in data sets and Pillow's images. torchvision does not turn
             them; with False neither does this.
@@ -52,6 +54,11 @@ class Preprocess(Value):
     orientation: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("resize", "crop"):
+            object.__setattr__(self, name, whole(f"preprocess: {name}", getattr(self, name)))
+        for name, above in (("mean", None), ("std", 0.0)):
+            values = _of_channels(name, getattr(self, name), above)
+            object.__setattr__(self, name, values)
         if not self.mean or len(self.mean) != len(self.std):
             raise ArgumentError(
                 "preprocess: mean and std: expected as many numbers of each as channels, "
@@ -138,6 +145,22 @@ class Preprocess(Value):
         if isinstance(found, np.ndarray):
             return self._engine.apply_array(found, grey=grey)
         return self._engine.apply_file(found, orientation=self.orientation, grey=grey)
+
+
+def _of_channels(name: str, values: Any, above: float | None) -> tuple[float, ...]:
+    """A number of each channel, in the scale in which photographs are 0 to 1.
+
+    Raises:
+        ArgumentError: They are something else.
+    """
+    at = f"preprocess: {name}"
+    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str | bytes):
+        raise ArgumentError(f"{at}: expected a number of each channel, got {kind_of(values)}")
+    least = None if above is not None else 0
+    try:
+        return tuple(number(at, value, least=least, above=above, most=1) for value in values)
+    except ArgumentError as error:
+        raise ArgumentError(f"{error}; photographs count as 0 to 1 here") from None
 
 
 def _of_colours(numbers: tuple[float, ...]) -> tuple[float, float, float]:

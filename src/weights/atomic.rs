@@ -6,13 +6,30 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::file;
+
 /// Writes a file beside `path`, syncs it and renames it over `path`. Where anything fails, the file
 /// that was there before stays and nothing is left behind.
+///
+/// A link stays, and the file it leads to is replaced, which keeps its permissions. A folder, pipe, socket or device is
+/// an error that says which of them it is.
 pub(super) fn replace_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
+    let path = &end_of_links(path)?;
+    let before = match fs::metadata(path) {
+        Ok(before) => Some(before),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(before) = &before {
+        file::check(before.file_type())?;
+    }
     let (temporary, file) = temporary_beside(path)?;
+    if let Some(before) = before {
+        file.set_permissions(before.permissions())?;
+    }
     let mut writer = BufWriter::with_capacity(1 << 20, file);
     write(&mut writer)?;
     let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -21,6 +38,21 @@ pub(super) fn replace_file(
     fs::rename(&temporary.0, path)?;
     sync_folder(path);
     Ok(())
+}
+
+/// The name at the end of the links at `path`, where there may be nothing yet.
+fn end_of_links(path: &Path) -> io::Result<PathBuf> {
+    // As many as Linux follows.
+    const LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..=LINKS {
+        match fs::read_link(&path) {
+            Ok(next) => path = path.parent().map_or(next.clone(), |folder| folder.join(next)),
+            // No link.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::ELOOP))
 }
 
 /// A new file. A process that died may have left some, also under the number of this one.

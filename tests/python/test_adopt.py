@@ -137,11 +137,11 @@ def test_parameters_alone_of_another_network_are_noticed(
     tmp_path: Path, own: dict[str, Any], labels: str | None, says: str
 ) -> None:
     saved = cz.create_model("resnet18", num_classes=2, activation="silu")
-    saved.labels = "ab"
+    saved.labels = ("a", "b")
     saved.save(tmp_path / "saved.safetensors")
     model = cz.create_model("resnet18", **own)
     if labels is not None:
-        model.labels = labels
+        model.labels = tuple(labels)
     with pytest.warns(cz.Notice) as caught:
         model.load_weights(tmp_path / "saved.safetensors")
     [notice] = caught

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,33 @@ def test_other_channels_take_no_photographs(channels: int) -> None:
             with pytest.raises(cz.ShapeError, match=message):
                 prepare(photo)
     assert model(np.zeros((1, channels, 64, 64), np.float32)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"mean": (123.7, 116.0, 103.0)}, "mean: .* at most 1, got 123.7; photographs count as 0 "),
+        ({"std": (58.0, 57.0, 57.0)}, "std: .* at most 1 and above 0.0, got 58.0; photographs"),
+        ({"std": (-1.0, 1.0, 1.0)}, "std: .*got -1.0"),
+        ({"std": (0.0, 1.0, 1.0)}, "std: .*got 0.0"),
+        ({"mean": 0.5}, "mean: expected a number of each channel, got 0.5"),
+        ({"mean": {0.1, 0.2, 0.3}}, "mean: expected a number of each channel, got an object of se"),
+        ({"mean": "0.5"}, "mean: expected a number of each channel, got '0.5'"),
+        ({"resize": 16.5}, "resize: expected a whole number, got 16.5"),
+        ({"crop": (16, 32)}, r"crop: expected a whole number, got \(16, 32\)"),
+    ],
+)
+def test_numbers_of_another_scale_or_kind(options: dict[str, Any], says: str) -> None:
+    usual = {"resize": 16, "crop": 16, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    with pytest.raises(cz.ArgumentError, match=f"preprocess: {says}"):
+        cz.Preprocess(interpolation="box", **{**usual, **options})
+
+
+def test_numbers_of_numpy_are_taken() -> None:
+    half = np.full(3, 0.5)
+    found = cz.Preprocess(resize=np.int64(9), crop=8, interpolation="box", mean=half, std=[1] * 3)
+    assert (found.resize, found.mean, found.std) == (9, (0.5,) * 3, (1.0,) * 3)
+    assert hash(found) == hash(copy.copy(found))
 
 
 @pytest.mark.parametrize(("mean", "std"), [((), ()), ((0.5,), (0.5, 0.5, 0.5))])

@@ -191,6 +191,29 @@ def test_names_of_numbers_are_names(tmp_path: Path) -> None:
     assert cz.metrics.evaluate(model, loader(two)).confusion.sum(1).tolist() == [0, 6, 6]
 
 
+@pytest.mark.parametrize("names", [["0", "1", "10", "2"], ["1", "2", "3", "4"]])
+def test_numbers_do_not_meet_names_that_are_other_numbers(names: list[str], tmp_path: Path) -> None:
+    x, _ = photographs()
+    named = folder(tmp_path / "named", x, [names[index % 4] for index in range(len(x))])
+    numbers = numbered(3)
+    says = r"named by numbers in another order: '\d+' is class \d; got numbers"
+    model = cz.create_model("resnet20", num_classes=4)
+    with pytest.raises(cz.ArgumentError, match=says):
+        cz.metrics.evaluate(model, loader(named))
+    with pytest.raises(cz.ArgumentError, match=says):
+        trainer(model).fit(loader(numbers), loader(named), epochs=1, progress=False)
+    with pytest.raises(cz.ArgumentError, match=says):
+        trainer(model).fit(loader(named), loader(numbers), epochs=1, progress=False)
+    trainer(model).fit(loader(named), loader(named), epochs=1, progress=False)
+    assert model.labels == tuple(names)
+    with pytest.raises(cz.ArgumentError, match=says):
+        cz.metrics.evaluate(model, loader(numbers))
+    with pytest.raises(cz.ArgumentError, match=says):
+        trainer(model).fit(loader(numbers), epochs=1, progress=False)
+    meant = cz.data.Arrays(x, np.arange(len(x)) % 4, classes=names)
+    assert cz.metrics.evaluate(model, loader(meant)).count == len(x)
+
+
 Use = Callable[[cz.Model, cz.data.Loader], Any]
 USES: dict[str, Use] = {
     "metrics.evaluate": cz.metrics.evaluate,

@@ -45,6 +45,17 @@ EXPRESSED = {
 }
 
 
+def test_a_switch_for_orientation_goes_both_ways(data: cz.data.Dataset) -> None:
+    model = network()
+    model.preprocess = replace(model.preprocess, orientation=False)
+    assert model.train_transform().orientation is False
+    fit(model, loader(data, model.train_transform()), loader(data, model.preprocess))
+    assert model.preprocess.orientation is False
+    other = network()
+    fit(other, loader(data, cz.transforms.Compose([SMALL], orientation=False)))
+    assert other.preprocess.orientation is False
+
+
 @pytest.mark.parametrize("kind", EXPRESSED)
 def test_the_model_prepares_as_the_loaders_do(
     data: cz.data.Dataset, tmp_path: Path, kind: str

@@ -208,6 +208,7 @@ def test_other_data_are_refused(finished: Path) -> None:
         finished, cz.data.Loader(pictures(104, seed=1), batch_size=8, seed=5), validation
     )
     plain = cz.data.Loader(train.dataset, batch_size=16, seed=5)
+    assert "fingerprint" not in refusal(finished, plain, validation)
     assert "RandomHorizontalFlip(p=0.5)" in refusal(finished, plain, validation)
     assert "expected the validation data of the run" in refusal(finished, train)
 
@@ -222,6 +223,19 @@ def test_a_schedule_of_ones_own_has_to_be_given_again(tmp_path: Path) -> None:
     one.fit(train, validation, epochs=1, progress=False, checkpoint=tmp_path)
     assert "expected `schedule=`" in refusal(tmp_path)
     cz.Trainer.resume(tmp_path, train, validation, schedule=Mine())
+
+
+def test_another_schedule_or_loss_than_the_runs_is_refused(tmp_path: Path) -> None:
+    train, validation = loaders()
+    model = cz.create_model("resnet20", num_classes=4)
+    one = cz.Trainer(model, optimizer=cz.SGD(model, lr=0.1), schedule=cz.Cosine())
+    one.fit(train, validation, epochs=1, progress=False, checkpoint=tmp_path)
+    with pytest.raises(cz.CheckpointError, match=r"`schedule` as the run had it, Cosine\(.*Const"):
+        cz.Trainer.resume(tmp_path, train, validation, schedule=cz.Constant())
+    with pytest.raises(cz.CheckpointError, match=r"`loss` as the run had it, CrossEntropy\("):
+        cz.Trainer.resume(tmp_path, train, validation, loss=cz.CrossEntropy(label_smoothing=0.1))
+    same = {"schedule": cz.Cosine(), "loss": cz.CrossEntropy()}
+    cz.Trainer.resume(tmp_path, train, validation, progress=False, **same)
 
 
 def test_a_folder_of_another_run_is_refused(finished: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import stat
 
 import numpy as np
 import pytest
@@ -81,6 +83,49 @@ def test_a_failed_write_leaves_everything_as_it_was(tmp_path: pathlib.Path) -> N
     with pytest.raises(FileNotFoundError, match="nowhere"):
         _native.write_safetensors(tmp_path / "nowhere" / "a", {"a": np.ones(1)})
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder", "weights.safetensors"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_what_a_link_leads_to_is_replaced(tmp_path: pathlib.Path, exists: bool) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if exists:
+        (disk / "x.safetensors").write_bytes(b"before")
+    (tmp_path / "inner").symlink_to("disk/x.safetensors")
+    (disk / "latest").symlink_to("../inner")
+    _native.write_safetensors(disk / "latest", {"a": np.ones(1)})
+    assert (disk / "latest").is_symlink()
+    assert (tmp_path / "inner").is_symlink()
+    assert list(safetensors.numpy.load_file(disk / "x.safetensors")) == ["a"]
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(OSError, match="symbolic links"):
+        _native.write_safetensors(tmp_path / "circle", {"a": np.ones(1)})
+
+
+def test_a_file_keeps_its_permissions(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "secret.safetensors"
+    path.touch(mode=0o600)
+    _native.write_safetensors(path, {"a": np.ones(1)})
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_pipes_and_devices_are_not_replaced(tmp_path: pathlib.Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with pytest.raises(OSError, match="expected a regular file, got a pipe"):
+            _native.write_safetensors(path, {"a": np.ones(1)})
+    assert pipe.is_fifo()
+    # One that is made here, since who may make it may replace it too.
+    device = tmp_path / "device"
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    except PermissionError:
+        return
+    with pytest.raises(OSError, match="expected a regular file, got a device"):
+        _native.write_safetensors(device, {"a": np.ones(1)})
+    assert device.is_char_device()
 
 
 def test_a_full_disk(tmp_path: pathlib.Path) -> None:
