@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -101,6 +102,22 @@ def instance(at: str, value: Any, kind: type[T], expected: str) -> T:
     if not isinstance(value, kind):
         raise ArgumentError(f"{at}: expected {expected}, got {kind_of(value)}")
     return value
+
+
+def in_order(at: str, values: Any, expected: str) -> list[Any]:
+    """The values of what has an order of its own.
+
+    The order of a set is another in each process, and that of a mapping need not be that of its
+    values; a text is one value.
+
+    Raises:
+        ArgumentError: It is one of these, or no values at all; the message begins with `at`.
+    """
+    if isinstance(values, str | bytes | Mapping | set | frozenset) or not isinstance(
+        values, Iterable
+    ):
+        raise ArgumentError(f"{at}: expected {expected} in a list, got {kind_of(values)}")
+    return list(values)
 
 
 def path_of(at: str, value: Any) -> Path:

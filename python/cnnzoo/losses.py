@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
+from cnnzoo._arguments import in_order
 from cnnzoo._arrays import as_array
 from cnnzoo._copying import Value
 from cnnzoo.errors import ArgumentError, ShapeError
@@ -259,9 +260,9 @@ def _settle(loss: Any, *numbers: str, sequence: str) -> None:
     values = getattr(loss, sequence)
     if values is None:
         return
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ArgumentError(f"`{sequence}`: expected a number for each class, got {_told(values)}")
-    settled = tuple(_number(f"`{sequence}`", value) for value in values)
+    expected = "a number for each class, in the order of the model's labels,"
+    given = in_order(f"`{sequence}`", values, expected)
+    settled = tuple(_number(f"`{sequence}`", value) for value in given)
     object.__setattr__(loss, sequence, settled)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnnzoo import _keras as keras
 from cnnzoo import _native, _preparation, _state
 from cnnzoo._adopt import adopt, notice_differences
-from cnnzoo._arguments import seed_of, whole
+from cnnzoo._arguments import in_order, seed_of, whole
 from cnnzoo._arrays import Device, as_array, device_name
 from cnnzoo._configuration import MODEL, Configuration, Task, WeightsFile, check_ending, damaged
 from cnnzoo._neighbours import check_options, with_tag
@@ -211,7 +211,8 @@ class Model:
 
     @labels.setter
     def labels(self, names: Iterable[str]) -> None:
-        self._labels = tuple(names)
+        expected = "a name for each class, in the order of the logits,"
+        self._labels = tuple(in_order(f"labels of {self.name}", names, expected))
 
     @property
     def _labels(self) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ use super::failed;
 use super::run::{Array, array};
 use super::store::blob;
 use crate::error::{Error, Result, shape_text};
+use crate::graph::Graph;
 
 /// What the images of a batch show.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +98,9 @@ pub(super) struct Verdict {
     pub correct: usize,
 }
 
+/// How far from 1 the shares of an image may sum, since those of half precision are rounded.
+const OF_ROUNDED_SHARES: f32 = 0.01;
+
 /// PyTorch leaves images of this class out of the mean; none has it here.
 const IGNORED: i64 = -100;
 
@@ -129,6 +133,33 @@ impl Loss {
                 expected: format!("a number for each of {classes} classes"),
                 got: format!("{} numbers", weights.len()),
             }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails with `Error::Argument` where targets mean nothing to the loss, or it could teach nothing of them.
+    pub(super) fn takes(&self, targets: Targets<'_>, graph: &Graph) -> Result<()> {
+        let refused = |expected: &str, got: String| {
+            let at = format!("the targets of {}", graph.name());
+            Err(Error::Argument { at, expected: expected.into(), got })
+        };
+        let softmax = matches!(self, Self::CrossEntropy { .. });
+        if softmax && graph.classes() == 1 {
+            return refused(
+                "two classes or more for CrossEntropy, or BinaryCrossEntropy with a 0 or 1 for each image (N, 1)",
+                "one class, whose cross-entropy is 0 whatever is learned".into(),
+            );
+        }
+        let Targets::Shares { values, classes } = targets else { return Ok(()) };
+        if let Some(wrong) = values.iter().find(|share| !(0.0..=1.0).contains(*share)) {
+            return refused("shares of 0 to 1", wrong.to_string());
+        }
+        let sums = values.chunks_exact(classes.max(1)).map(|row| row.iter().sum::<f32>());
+        match sums.into_iter().find(|sum| (sum - 1.0).abs() > OF_ROUNDED_SHARES) {
+            Some(wrong) if softmax => refused(
+                "shares of each image that sum to 1 for CrossEntropy; BinaryCrossEntropy takes any number of labels",
+                format!("a sum of {wrong}"),
+            ),
             _ => Ok(()),
         }
     }

@@ -81,6 +81,7 @@ pub fn train_step(
     fits(graph, walk.batch, task.targets)?;
     if let Objective::Loss(loss) = task.objective {
         loss.fits(graph.classes())?;
+        loss.takes(task.targets, graph)?;
     }
     let at = format!("the loss of {}", graph.name());
     let targets = task.targets.tensor().and_then(|targets| targets.f_to_device(store.device()));
@@ -154,6 +155,7 @@ pub fn assess(
     fits(graph, x.shape.first().copied().unwrap_or(0), targets)?;
     if let Some(loss) = loss {
         loss.fits(graph.classes())?;
+        loss.takes(targets, graph)?;
     }
     let mut outputs = infer(graph, store, x, &[graph.output()], precision)?;
     let Some(logits) = outputs.pop() else { unreachable!("one was asked for") };

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torchvision import datasets
 
 import cnnzoo as cz
@@ -189,9 +190,35 @@ def test_a_split_follows_from_its_seed() -> None:
     whole = labelled([50, 50])
     prints = [whole.split(0.5, seed=seed)[0].fingerprint for seed in (0, 0, 1)]
     assert prints[0] == prints[1] != prints[2]
-    for fraction in (0.0, 1.0, -1.0, 0.001, float("nan")):
+    for fraction in (0.0, 1.0, -1.0, 0.001):
         with pytest.raises(cz.ArgumentError, match="samples of 100 on both sides"):
             whole.split(fraction)
+    wrong: list[Any] = [float("nan"), "0.5", True]
+    for fraction in wrong:
+        with pytest.raises(cz.ArgumentError, match="split: expected a finite number, got"):
+            whole.split(fraction)
+
+
+@pytest.mark.parametrize("photos", [False, True])
+def test_a_mask_is_no_list_of_numbers(photos: bool, tmp_path: Path) -> None:
+    whole: Any = cz.data.Arrays(np.zeros((4, 2, 2, 3), np.uint8), np.arange(4))
+    if photos:
+        for seed in range(4):
+            pictures.save(tmp_path / f"{seed}.png", seed)
+        whole = cz.data.Photos(tmp_path)
+    masks: list[Any] = [[True, False], np.array([True] * 4), torch.ones(4, dtype=torch.bool)]
+    for mask in masks:
+        with pytest.raises(TypeError, match=r"expected a whole number, got True; of a mask, numpy"):
+            whole.subset(mask)
+    others: list[Any] = [[0.5], np.array([1.0]), ["1"], [None], 3, "12", slice(2)]
+    for wrong in others:
+        with pytest.raises(TypeError, match=r"expected .*whole number"):
+            whole.subset(wrong)
+    with pytest.raises(TypeError, match=r"got slice.*`subset` takes several"):
+        whole[:2]
+    chosen: list[Any] = [np.array([2, 1]), torch.tensor([2, 1]), (np.int64(2), torch.tensor(1))]
+    for numbers in chosen:
+        assert [whole.subset(numbers).name(n) for n in (0, 1)] == [whole.name(2), whole.name(1)]
 
 
 def test_a_subset_keeps_samples_and_classes() -> None:
@@ -377,6 +404,14 @@ def test_a_table_lists_paths_and_labels(tmp_path: Path, ending: str) -> None:
         cz.data.Table(table)
 
 
+def test_a_label_that_two_classes_have(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\na.jpg,cat\nb.jpg,crane\n")
+    with pytest.raises(cz.DataError, match="row 1: expected a label of one class, got crane"):
+        cz.data.Table(table, classes=["crane", "cat", "crane"])
+    assert cz.data.Table(table, classes=["a", "cat", "a", "crane"]).labels.tolist() == [1, 3]
+
+
 def test_labels_that_are_numbers_stay(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("path,label\n/x/a.jpg,10\nb.jpg,9\n")
@@ -393,6 +428,7 @@ def test_labels_that_are_numbers_stay(tmp_path: Path) -> None:
         ("path,label\na.jpg\n", "line 2: expected a label, got nothing"),
         ('path,label\n"a.jpg,1\n', "unexpected end of data"),
         (b"path,label\n\xff.jpg,1\n", "expected UTF-8"),
+        ("path,label\na.jpg,dog\nb.jpg, dog\n", "differ in more than spaces, got ' dog' and 'dog'"),
     ],
 )
 def test_a_table_without_what_it_needs_is_refused(

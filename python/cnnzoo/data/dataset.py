@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
-from cnnzoo._arguments import seed_of
+from cnnzoo._arguments import in_order, kind_of, number, seed_of
 from cnnzoo._arrays import as_array
 from cnnzoo.errors import DataError, ShapeError
 
@@ -80,11 +81,30 @@ class Samples:
     def __repr__(self) -> str:
         return self._about
 
-    def _index(self, index: int) -> int:
+    def _indices(self, indices: Any) -> list[int]:
+        if hasattr(indices, "__array__"):
+            indices = as_array(indices).tolist()
+        if isinstance(indices, str) or not isinstance(indices, Iterable):
+            raise TypeError(f"subset: expected whole numbers in a list, got {kind_of(indices)}")
+        return [self._index(index) for index in indices]
+
+    def _index(self, index: Any) -> int:
+        try:
+            if isinstance(index, bool):
+                raise TypeError
+            place: int = operator.index(index)
+        except TypeError:
+            hints = {
+                slice: "; `subset` takes several, as range(3)",
+                bool: "; of a mask, numpy.flatnonzero(mask) are the numbers",
+            }
+            raise TypeError(
+                f"{self!r}: expected a whole number, got {index!r}{hints.get(type(index), '')}"
+            ) from None
         size = len(self)
-        if not -size <= index < size:
-            raise IndexError(f"{self!r}: expected an index below {size}, got {index}")
-        return index % size
+        if not -size <= place < size:
+            raise IndexError(f"{self!r}: expected an index below {size}, got {place}")
+        return place % size
 
 
 class Dataset(Samples):
@@ -130,8 +150,9 @@ class Dataset(Samples):
         Raises:
             ArgumentError: There is none.
             IndexError: A number is out of range.
+            TypeError: They are no whole numbers, as a mask is not.
         """
-        chosen = [self._index(int(index)) for index in indices]
+        chosen = self._indices(indices)
         made = ("subset", self, chosen)
         about = f"{len(chosen)} of {self!r}"
         return Dataset(self._engine.subset(chosen), about, made=made, named=self.named)
@@ -146,7 +167,7 @@ class Dataset(Samples):
         Raises:
             ArgumentError: A part would be empty.
         """
-        seed = seed_of(seed)
+        seed, fraction = seed_of(seed), number("split", fraction)
         parts = self._engine.split(fraction, seed)
         first, second = (
             Dataset(
@@ -218,7 +239,7 @@ class Arrays(Dataset):
             )
         if labels.shape != pixels.shape[:1]:
             raise ShapeError(f"arrays: expected y of shape {pixels.shape[:1]}, got {labels.shape}")
-        names = None if classes is None else [str(name) for name in classes]
+        names = names_of("arrays", classes)
         engine = _native.Dataset.arrays("arrays", pixels, labels, names)
         count, height, width, _ = pixels.shape
         about = f"{count} pictures of {height}x{width} pixels and {len(engine.classes())} classes"
@@ -237,6 +258,18 @@ def _engine(how: str, arguments: Sequence[Any]) -> _native.Dataset:
     else:
         engine = getattr(_native.Dataset, how)(*arguments)
     return engine
+
+
+def names_of(at: str, classes: Any) -> list[str] | None:
+    """The names of classes in the order of their numbers, if there are any.
+
+    Raises:
+        ArgumentError: They have no order.
+    """
+    if classes is None:
+        return None
+    expected = "the names of the classes, in the order of their numbers,"
+    return [str(name) for name in in_order(f"{at}: `classes`", classes, expected)]
 
 
 def whole_numbers(labels: Any) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from cnnzoo import _native
-from cnnzoo.data.dataset import Dataset
+from cnnzoo.data.dataset import Dataset, names_of
 
 PathLike = str | os.PathLike[str]
 
@@ -43,9 +43,10 @@ def idx(images: PathLike, labels: PathLike, *, classes: list[str] | None = None)
         FileNotFoundError: There is no such file.
         DataError: A file is no IDX file, cut short or too long, or they do not belong together.
     """
-    engine = _native.Dataset.idx(images, labels, classes)
+    names = names_of("idx", classes)
+    engine = _native.Dataset.idx(images, labels, names)
     about = f"{len(engine)} pictures of {os.fspath(images)}"
-    return Dataset(engine, about, made=("idx", images, labels, classes), named=classes is not None)
+    return Dataset(engine, about, made=("idx", images, labels, names), named=names is not None)
 
 
 def fashion_mnist(

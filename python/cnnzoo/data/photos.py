@@ -55,8 +55,9 @@ class Photos(Samples):
         Raises:
             ArgumentError: There is none.
             IndexError: A number is out of range.
+            TypeError: They are no whole numbers, as a mask is not.
         """
-        chosen = [self._index(int(index)) for index in indices]
+        chosen = self._indices(indices)
         part = Photos.__new__(Photos)
         about, made = f"{len(chosen)} of {self!r}", ("subset", self, chosen)
         Samples.__init__(part, self._engine.subset(chosen), about, made=made)

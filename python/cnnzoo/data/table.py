@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from cnnzoo import _native
 from cnnzoo._arguments import cut, shown
 from cnnzoo._files import open_regular
-from cnnzoo.data.dataset import Dataset
+from cnnzoo.data.dataset import Dataset, names_of
 from cnnzoo.errors import DataError, MissingPackageError, PhotoFileError, PhotoNotFoundError
 
 # How many classes may go without names: the engine allows as many.
@@ -132,7 +133,23 @@ def _values(table: Path, name: str, column: list[Any], *kinds: type, expected: s
 def _check(table: Path, names: list[str], columns: Sequence[str]) -> None:
     for name in names:
         if list(columns).count(name) != 1:
-            raise DataError(f"{table}: expected a column `{name}`, got {cut(', '.join(columns))}")
+            raise DataError(
+                f"{table}: expected a column `{name}`, got {cut(', '.join(columns)) or 'nothing'}"
+            )
+
+
+def _distinct(table: Path, labels: list[str]) -> list[str]:
+    """The names of the classes, sorted."""
+    names = sorted(set(labels))
+    bare: dict[str, str] = {}
+    for name in names:
+        other = bare.setdefault(name.strip(), name)
+        if other != name:
+            raise DataError(
+                f"{table}: expected labels that differ in more than spaces, got {shown(other)} and "
+                f"{shown(name)}"
+            )
+    return names
 
 
 def _numbered(
@@ -140,9 +157,9 @@ def _numbered(
 ) -> tuple[list[int], list[str] | None]:
     """The number of each label, and the names of all."""
     whole = all(label.removeprefix("-").isdecimal() for label in labels)
-    names = None if classes is None else [str(name) for name in classes]
+    names = names_of("table", classes)
     if names is None and not whole:
-        names = sorted(set(labels))
+        names = _distinct(table, labels)
     number = {name: index for index, name in enumerate(names or ())}
     if whole and not number.keys() >= set(labels):
         most = MOST_NUMBERED if names is None else len(names)
@@ -153,7 +170,13 @@ def _numbered(
                     f"{table}, row {row}: expected a label of 0 to {most - 1}, got {cut(label)}"
                 )
         return numbers, names
+    twice = Counter(names or ())
     for row, label in enumerate(labels):
+        if twice[label] > 1:
+            raise DataError(
+                f"{table}, row {row}: expected a label of one class, got {cut(label)}, "
+                f"which {twice[label]} have"
+            )
         if label not in number:
             raise DataError(
                 f"{table}, row {row}: expected a label of {cut(', '.join(number))}, "

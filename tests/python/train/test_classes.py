@@ -315,3 +315,29 @@ def test_going_on_compares_by_name(tmp_path: Path) -> None:
     run._state.epochs = 2
     with pytest.raises(cz.ArgumentError, match=r"training of resnet20: .* not have: pink"):
         cz.Trainer.resume(tmp_path / "run.safetensors", other, progress=False)  # type: ignore[arg-type]
+
+
+def of_numbers(count: int, **options: Any) -> cz.data.Dataset:
+    x = np.zeros((count, SIDE, SIDE, 3), np.uint8)
+    return cz.data.Arrays(x, np.arange(count), **options)
+
+
+NO_ORDER: list[Any] = [{"red", "green"}, {"red": 1, "green": 0}, frozenset("ab"), "ab", None, 3]
+
+
+@pytest.mark.parametrize("names", NO_ORDER, ids=repr)
+def test_names_without_an_order_are_refused(names: Any, tmp_path: Path) -> None:
+    model = cz.create_model("resnet20", num_classes=2)
+    with pytest.raises(cz.ArgumentError, match="labels of resnet20: expected a name for each"):
+        model.labels = names
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\na.jpg,red\nb.jpg,green\n")
+    if names is not None:
+        with pytest.raises(cz.ArgumentError, match="arrays: `classes`: expected the names"):
+            of_numbers(2, classes=names)
+        with pytest.raises(cz.ArgumentError, match="table: `classes`: expected the names"):
+            cz.data.Table(table, classes=names)
+        with pytest.raises(cz.ArgumentError, match="idx: `classes`: expected the names"):
+            cz.data.idx(table, table, classes=names)
+    model.labels = {"red": 0, "green": 1}.keys()
+    assert model.labels == ("red", "green")

@@ -192,8 +192,11 @@ def test_a_batch_counts_as_its_classes_weigh() -> None:
         ({"class_weights": [1, 1e300, 1]}, "`class_weights`: expected finite.*got inf"),
         ({"class_weights": [0, 0, 0]}, "`class_weights`: expected .*above 0, got none"),
         ({"class_weights": []}, "`class_weights`: expected .*above 0, got none"),
-        ({"class_weights": 3}, "`class_weights`: expected a number for each class, got 3"),
+        ({"class_weights": 3}, "`class_weights`: expected a number for each class, .*got 3"),
         ({"class_weights": "abc"}, "`class_weights`: expected a number for each class"),
+        ({"class_weights": {0: 1.0, 1: 2.0}}, "in the order of the model's labels, in a list"),
+        ({"class_weights": {1.0, 2.0}}, "in the order of the model's labels, in a list"),
+        ({"positive_weights": {"a": 1.0}}, "in the order of the model's labels, in a list"),
         ({"class_weights": ["a"]}, "`class_weights`: expected a number, got 'a'"),
         ({"class_weights": np.ones((2, 2))}, "`class_weights`: expected a number, got ndarray"),
         ({"positive_weights": [-1.0]}, "`positive_weights`: expected .*at least 0, got -1"),
@@ -329,3 +332,47 @@ def test_torch_is_imported_for_losses_of_torch_alone() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.split() == [b"FunctionLoss", b"False"]
     assert isinstance(as_loss(torch.nn.MSELoss()), cz.TorchLoss)
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        (
+            [[1, 1, 0, 0]],
+            ".*sum to 1 for CrossEntropy; BinaryCrossEntropy takes .*, got a sum of 2",
+        ),
+        ([[0, 0, 0, 0]], ".*sum to 1 .*, got a sum of 0"),
+        ([[2, -1, 0, 0]], "shares of 0 to 1, got 2"),
+        ([[1.5, -0.5, 0, 0]], "shares of 0 to 1, got 1.5"),
+        ([[math.nan, 1, 0, 0]], "shares of 0 to 1, got NaN"),
+    ],
+)
+def test_cross_entropy_is_one_of_shares_that_sum_to_one(
+    shares: list[list[float]], message: str
+) -> None:
+    model = two_heads()
+    optimizer = cz.SGD(model, lr=0.1)
+    before = model.state_dict()
+    with pytest.raises(cz.ArgumentError, match=f"the targets of two heads: expected {message}"):
+        model.train_step(images((8, 8), 1), np.array(shares), optimizer)
+    np.testing.assert_array_equal(model.state_dict()["fc.weight"], before["fc.weight"])
+    # A third in bfloat16 is not quite one.
+    thirds = torch.tensor([[1 / 3, 1 / 3, 1 / 3, 0]], dtype=torch.bfloat16)
+    assert model.train_step(images((8, 8), 1), thirds, optimizer).count == 1
+    binary = cz.BinaryCrossEntropy()
+    assert model.train_step(images((8, 8), 1), np.ones((1, 4)), optimizer, loss=binary).count == 1
+    with pytest.raises(cz.ArgumentError, match=r"shares of 0 to 1, got 1\.5"):
+        model.train_step(images((8, 8), 1), np.full((1, 4), 1.5), optimizer, loss=binary)
+
+
+def test_cross_entropy_of_one_class_teaches_nothing() -> None:
+    model = chosen.network(1)
+    x, zero = chosen.images(np.zeros((2, 1))), np.zeros(2, int)
+    optimizer = cz.SGD(model, lr=0.1)
+    message = r"expected two classes or more for CrossEntropy, or BinaryCrossEntropy .*\(N, 1\)"
+    with pytest.raises(cz.ArgumentError, match=message):
+        model.train_step(x, zero, optimizer)
+    with pytest.raises(cz.ArgumentError, match=message):
+        cz.metrics.evaluate(model, [(x, zero)])
+    binary = cz.BinaryCrossEntropy()
+    assert model.train_step(x, zero[:, None], optimizer, loss=binary).count == 2

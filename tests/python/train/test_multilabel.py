@@ -153,7 +153,11 @@ def test_without_validation_the_targets_say_the_task(binary: bool) -> None:
     model = network(LABELS)
     loss = cz.BinaryCrossEntropy() if binary else cz.CrossEntropy()
     one = cz.Trainer(model, optimizer=cz.SGD(model, lr=0.1), loss=loss, mixup=0.2)
-    one.fit(data(2), epochs=1, progress=False)
+    one.fit(
+        [(x, y if binary else np.full(y.shape, 1 / LABELS)) for x, y in data(2)],
+        epochs=1,
+        progress=False,
+    )
     assert model.task == ("multi_label" if binary else "multi_class")
     # Mixed classes are shares, but not labels.
     one.fit([(x, np.arange(6) % 4) for x, _ in data(2)], epochs=1, progress=False)
