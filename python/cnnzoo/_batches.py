@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from functools import partial
+from itertools import count, islice
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -42,14 +43,18 @@ def pairs(at: str, data: Any, first: int = 0) -> Iterator[Batch]:
     Raises:
         ArgumentError: One is something else.
     """
-    for number, batch in enumerate(islice(data, first, None), first + 1):
-        if not isinstance(batch, list | tuple) or len(batch) != PAIR:
-            of = f" of {len(batch)}" if isinstance(batch, list | tuple) else ""
-            raise ArgumentError(
-                f"{at}, batch {number}: expected images and what they show (x, y), got "
-                f"{kind_of(batch)}{of}"
-            )
-        yield batch[0], batch[1]
+    # By `map`, which does not hold what it hands over, so that whoever takes it can let it go.
+    return map(partial(_pair, at), count(first + 1), islice(data, first, None))
+
+
+def _pair(at: str, number: int, batch: Any) -> Batch:
+    if not isinstance(batch, list | tuple) or len(batch) != PAIR:
+        of = f" of {len(batch)}" if isinstance(batch, list | tuple) else ""
+        raise ArgumentError(
+            f"{at}, batch {number}: expected images and what they show (x, y), got "
+            f"{kind_of(batch)}{of}"
+        )
+    return batch[0], batch[1]
 
 
 def of_epoch(data: Batches, epoch: int, first: int) -> Iterator[tuple[int, Batch]]:

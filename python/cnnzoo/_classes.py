@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo._batches import pairs
 from cnnzoo.data.dataset import Dataset, Samples
 from cnnzoo.errors import ArgumentError, Notice
 from cnnzoo.prediction import imagenet_labels
@@ -105,7 +106,8 @@ def meet(model: Model, batches: Any, what: str = "evaluation") -> Any:
         ArgumentError: The data show classes that the model does not have, or have no labels.
     """
     targets = targets_of(model, batches, what)
-    return batches if targets.index is None else _turned(batches, targets)
+    found = pairs(what, batches)
+    return found if targets.index is None else _turned(found, targets)
 
 
 def targets_of(model: Model, batches: Any, what: str) -> Targets:

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from cnnzoo import _native, _record
+from cnnzoo._arguments import path_of
 from cnnzoo._record import Misfit
 from cnnzoo.errors import ArgumentError, GraphError, UnknownModelError, WeightsError
 from cnnzoo.preprocess import Preprocess
@@ -126,7 +126,7 @@ class WeightsFile:
         Raises:
             WeightsError: It is missing, damaged, refused, or a checkpoint of a run.
         """
-        path = os.fspath(file)
+        path = str(path_of("`file`", file))
         stored = _native.read_checkpoint(path, key)
         if RUN in stored.metadata:
             raise WeightsError(
@@ -149,7 +149,7 @@ def check_ending(file: str | os.PathLike[str]) -> None:
     Raises:
         ArgumentError: It does.
     """
-    ending = Path(file).suffix
+    ending = path_of("`file`", file).suffix
     if ending.lower() in FOREIGN:
         raise ArgumentError(
             f"`file`: expected a name that ends in .safetensors, which is what is written, got "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnnzoo._arguments import whole
 from cnnzoo._photo import held, path_of
-from cnnzoo.errors import ArgumentError, CnnzooError
+from cnnzoo.errors import ArgumentError, CnnzooError, DivergenceError
 from cnnzoo.prediction import FailedPrediction, Prediction, rank
 
 if TYPE_CHECKING:
@@ -83,10 +84,24 @@ def _answers(
             rank(*model._classify(np.concatenate(images)), top, model.task) if images else ()
         )
         for item, image in zip(batch, prepared, strict=True):
-            if not isinstance(image, Exception):
-                yield Prediction(next(ranked), path=item.path)
+            answer = image if isinstance(image, Exception) else _checked(next(ranked), model, item)
+            if not isinstance(answer, Exception):
+                yield answer
+            elif on_error == "raise":
+                raise answer
             elif on_error == "keep":
-                yield FailedPrediction(path=item.path, error=image)
+                yield FailedPrediction(path=item.path, error=answer)
+
+
+def _checked(guesses: Prediction, model: Model, item: _Item) -> Prediction | DivergenceError:
+    """The answer, unless the network has none."""
+    if all(math.isfinite(guess.probability) for guess in guesses):
+        return Prediction(guesses, path=item.path)
+    of = "" if item.path is None else f"{item.path}: "
+    return DivergenceError(
+        f"{of}expected finite logits, got some that are not: {model.name} has weights that are "
+        "infinite or no numbers, or so large that its values are"
+    )
 
 
 def _prepare(model: Model, batch: list[_Item]) -> list[NDArray[np.float32] | Exception]:

@@ -18,6 +18,20 @@ from cnnzoo.preprocess import COLOURS, GREY, Preprocess
 if TYPE_CHECKING:
     from cnnzoo.model import Model
 
+# Steps that draw something for each photograph and epoch.
+DRAWING = (
+    transforms.RandomCrop,
+    transforms.RandomShift,
+    transforms.RandomResizedCrop,
+    transforms.RandomHorizontalFlip,
+    transforms.RandomVerticalFlip,
+    transforms.ColorJitter,
+    transforms.RandAugment,
+    transforms.TrivialAugmentWide,
+    transforms.AutoAugment,
+    transforms.RandomErasing,
+)
+
 # How far two means or deviations lie apart that are rounded forms of the same number.
 ROUNDED = 0.005
 
@@ -55,6 +69,7 @@ def adopt(
         validation: What those of the evaluation come from, if there are any.
         tell: Called with a line of text.
     """
+    _notice_drawn(model, validation)
     usual = model.preprocess
     if len(usual.mean) not in {GREY, COLOURS}:
         return
@@ -211,6 +226,19 @@ def train_transform(
         channels=GREY if grey else COLOURS,
         orientation=preprocess.orientation,
     )
+
+
+def _notice_drawn(model: Model, validation: Any) -> None:
+    """Say so where the pictures of the evaluation differ from epoch to epoch."""
+    transform = validation.transform if isinstance(validation, Loader) else None
+    if isinstance(transform, Transform):
+        drawing = [type(step).__name__ for step in transform._flat() if isinstance(step, DRAWING)]
+        if drawing:
+            _notice(
+                f"{model.name}: the validation draws its pictures at random "
+                f"({', '.join(drawing)}), so each epoch is measured on others; use "
+                "`model.preprocess`"
+            )
 
 
 def _compare(model: Model, training: Preprocess, validation: Preprocess) -> None:

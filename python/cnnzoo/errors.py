@@ -96,7 +96,7 @@ class LogError(CnnzooError, OSError):
 
 
 class DivergenceError(CnnzooError, ArithmeticError):
-    """A loss that became infinite, or no number."""
+    """A loss, a parameter or an answer that became infinite, or no number."""
 
 
 class Notice(UserWarning):

@@ -426,6 +426,7 @@ class Model:
         Raises:
             ArgumentError: An option has no meaning, or the model no classifier.
             DataError: A file is missing, damaged or no photograph; it names the path.
+            DivergenceError: The network answers with what is no number.
             ShapeError: An array is no photograph, or the network takes none.
             TypeError: An object is no photograph.
         """

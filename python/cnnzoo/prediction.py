@@ -129,7 +129,9 @@ def rank(
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
+    # Of what is infinite comes what is no number, which whoever predicts refuses.
+    with np.errstate(invalid="ignore"):
+        shifted -= shifted.max(axis=1, keepdims=True)
     likelihoods: NDArray[np.float64] = np.exp(shifted)
     likelihoods /= likelihoods.sum(axis=1, keepdims=True)
     return likelihoods

@@ -660,10 +660,10 @@ class Trainer:
         most: int | None = None,
         own: bool = False,
     ) -> Metrics | MultiLabelMetrics:
-        batches = _batches.pairs("validation", _classes.meet(self.model, validation))
         if isinstance(validation, Loader):
             # Always the same pass.
             validation.set_epoch(0)
+        batches = _classes.meet(self.model, validation, "validation")
         return evaluate(
             self.model if own else self.averaged or self.model,
             islice(batches, most),

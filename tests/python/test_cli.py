@@ -681,10 +681,10 @@ def test_save_draws_what_could_be_read(run: Command, photos: Path, tmp_path: Pat
     assert not (tmp_path / "none.png").exists()
 
 
-def test_nan_is_null(run: Command, photos: Path, model: cz.Model) -> None:
+def test_nan_is_no_answer(run: Command, photos: Path, model: cz.Model) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Guessing, "__call__", lambda self, x: np.full((len(x), 1000), np.nan))
+        patch.setattr(Guessing, "name", "guessing", raising=False)
         patch.setattr(_commands, "create_model", lambda *_, **__: Guessing(model))
-        (answer,) = run.json("predict", photos / "chelsea.png")
-        assert [guess["probability"] for guess in answer["predictions"]] == [None] * 5
-        assert "nan%" in run("predict", photos / "chelsea.png")[0]
+        _, err = run("predict", photos / "chelsea.png", status=1)
+        assert "chelsea.png: expected finite logits" in err

@@ -193,6 +193,19 @@ def test_what_cannot_be_read_is_raised_skipped_or_kept(
     assert model.predict(wrong, on_error="skip") == []
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_no_answer(folder: Path, value: float) -> None:
+    broken = cz.create_model("mobilenet_v1_025", num_classes=10, image_size=64)
+    name = list(broken.state_dict())[-1]
+    broken.load_state_dict({**broken.state_dict(), name: np.full(10, value, np.float32)})
+    cat = folder / "cat" / "cat.png"
+    with pytest.raises(cz.DivergenceError, match=r"cat\.png: expected finite logits, got some"):
+        broken.predict(cat)
+    assert broken.predict([cat, cat], on_error="skip") == []
+    (kept,) = broken.predict([cat], on_error="keep")
+    assert isinstance(kept.error, cz.DivergenceError)
+
+
 def test_any_iterable_is_several_photographs(model: cz.Model, folder: Path) -> None:
     expected = model.predict(sorted(folder.glob("*/c?[tp].png"))[:2])
     for given in (

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native, _record
-from cnnzoo._arguments import seed_of, whole
+from cnnzoo._arguments import instance, seed_of, whole
 from cnnzoo._copying import Iteration
 from cnnzoo.data.dataset import Dataset, Samples
 from cnnzoo.data.photos import Photos
@@ -162,6 +162,7 @@ class Loader(Generic[Batch]):
         on_error: OnError = "raise",
         start: LoaderState | Mapping[str, Any] | None = None,
     ) -> None:
+        instance("loader: dataset", dataset, Samples, "a data set such as ImageFolder(folder)")
         # The engine says what is too small.
         batch_size, seed = whole("loader: batch_size", batch_size), seed_of(seed, "loader: seed")
         threads = None if threads is None else whole("loader: threads", threads)

@@ -203,3 +203,15 @@ def test_what_cannot_be_evaluated(model: cz.Model) -> None:
         evaluate(model, [(x, np.array([0, CLASSES]))])
     with pytest.raises(cz.ShapeError):
         evaluate(model, [(x, np.zeros(3, int))])
+
+
+def test_what_are_no_batches_is_said() -> None:
+    model = cz.create_model("resnet20", num_classes=2)
+    x, y = np.zeros((2, 3, 32, 32), np.float32), np.zeros(2, int)
+    for wrong in ((x, y), [(x, y, y)], [x]):
+        with pytest.raises(cz.ArgumentError, match=r"evaluation, batch 1: .* \(x, y\), got"):
+            cz.metrics.evaluate(model, wrong)  # type: ignore[arg-type]
+    with pytest.raises(cz.ArgumentError, match="loader: dataset: expected a data set such as"):
+        cz.data.Loader([(x, y)])  # type: ignore[call-overload]
+    with pytest.raises(cz.ArgumentError, match="`file`: expected a path, got"):
+        cz.load(b"model.safetensors")  # type: ignore[arg-type]

@@ -117,6 +117,13 @@ def test_training_and_validation_that_normalise_otherwise_are_said(data: cz.data
     fit(model, loader(data, model.train_transform()), loader(data, model.preprocess))
 
 
+def test_a_validation_that_draws_is_said(data: cz.data.Dataset) -> None:
+    model = network(image_size=32)
+    drawn = loader(data, model.train_transform())
+    with pytest.warns(cz.Notice, match=r"at random \(RandomResizedCrop, RandomHorizontalFlip, Col"):
+        fit(model, drawn, drawn)
+
+
 def test_setting_the_preprocessing() -> None:
     model = network()
     with pytest.raises(cz.ArgumentError, match="expected a Preprocess, got int"):
