@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cnnzoo import _native
+from cnnzoo._arguments import shown
 from cnnzoo.errors import ArgumentError
 
 # What `create_model` takes of every network beside the options that its family reads.
@@ -71,7 +72,13 @@ def check_options(name: str, given: Iterable[str], known: Sequence[str]) -> None
 
 
 def tagged(name: str) -> tuple[str, str] | None:
-    """The network and the tag of weights in timm's `resnet18.a1_in1k`; none in other names."""
+    """The network and the tag of weights in timm's `resnet18.a1_in1k`; none in other names.
+
+    Raises:
+        ArgumentError: It is no text.
+    """
+    if not isinstance(name, str):
+        raise ArgumentError(f"`name`: expected that of a model, got {shown(name)}")
     for hub in ("hf-hub:", "hf_hub:"):
         name = name.removeprefix(hub)
     network, dot, tag = name.removeprefix("timm/").partition(".")

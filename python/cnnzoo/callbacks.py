@@ -29,7 +29,8 @@ class Callback:
     `trainer.stop()` ends training after the epoch that is running.
 
     A checkpoint does not hold callbacks: give a resumed run the same ones, and let them follow from
-    the history instead of from what they remember.
+    the history instead of from what they remember. A fit refuses one that has other methods whose
+    names begin with `on_`, since nothing would call them.
     """
 
     def on_start(self, trainer: Trainer) -> None:
@@ -62,6 +63,10 @@ class Callback:
         return dict(vars(self))
 
 
+# What is called. Anything else that begins so is a slip, or of another library.
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
 class Callbacks(Callback):
     """Several as one.
 
@@ -69,7 +74,7 @@ class Callbacks(Callback):
         several: Which are called in this order.
 
     Raises:
-        ArgumentError: One is none.
+        ArgumentError: One is none, or has a method `on_...` that nothing would call.
     """
 
     def __init__(self, several: Sequence[Callback]) -> None:
@@ -80,6 +85,13 @@ class Callbacks(Callback):
             instance(f"`callbacks[{index}]`", one, Callback, "a cnnzoo.callbacks.Callback")
             for index, one in enumerate(several)
         )
+        for index, one in enumerate(self.several):
+            for name in dir(one):
+                if name.startswith("on_") and name not in HOOKS:
+                    raise ArgumentError(
+                        f"`callbacks[{index}]`: expected methods that are called, "
+                        f"{', '.join(HOOKS)}, got {name} of {type(one).__name__}, which is not"
+                    )
 
     def on_start(self, trainer: Trainer) -> None:
         """Training begins."""

@@ -153,9 +153,19 @@ class TorchLoss:
     Attributes:
         function: Of logits, float32 (N, K), and targets, int64 (N,) or float32 (N, K), both on the
             CPU. It gives the batch's mean loss, a tensor of one number.
+
+    Raises:
+        ArgumentError: It is one of torch's losses of log-probabilities or probabilities.
     """
 
     function: Callable[[Any, Any], Any]
+
+    def __post_init__(self) -> None:
+        if (instead := _instead(self.function)) is not None:
+            raise ArgumentError(
+                f"`loss`: expected one of logits, as {instead} is, got {_name(self.function)}, "
+                "which is one of what a softmax or sigmoid has made of them"
+            )
 
     def _objective(self, targets: ArrayLike) -> Callable[[NDArray[np.float32]], Opinion]:
         return functools.partial(self._judge, _settled(targets))
@@ -249,6 +259,27 @@ def _takes_tensors(function: object) -> bool:
     homes += [base.__module__ for base in type(function).__mro__]
     homes += [base.__module__ for base in type(owner).__mro__]
     return any(str(home).partition(".")[0].startswith("torch") for home in homes)
+
+
+# Torch's losses that are not of logits, and those that are.
+OF_LOGITS = {
+    "NLLLoss": "torch.nn.CrossEntropyLoss",
+    "nll_loss": "torch.nn.functional.cross_entropy",
+    "BCELoss": "torch.nn.BCEWithLogitsLoss",
+    "binary_cross_entropy": "torch.nn.functional.binary_cross_entropy_with_logits",
+}
+
+
+def _instead(function: object) -> str | None:
+    """What to take instead of a loss of torch's that is not of logits."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    names = [
+        getattr(one, "__name__", "")
+        for one in (function, *type(function).__mro__)
+        if str(getattr(one, "__module__", "")).startswith("torch.nn")
+    ]
+    return next((OF_LOGITS[name] for name in names if name in OF_LOGITS), None)
 
 
 def _settle(loss: Any, *numbers: str, sequence: str) -> None:

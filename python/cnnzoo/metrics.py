@@ -77,8 +77,8 @@ class Metrics:
         loss: The mean over all images, weighted where the loss has weights of classes; NaN where
             all of them weigh nothing.
         top1: The share of images whose class has the largest logit.
-        top5: The share of images whose class is among the five largest logits; none where there
-            are fewer than six classes.
+        top5: The share of images whose class is among the five largest logits, of equal ones the
+            first, as in `top1`; none where there are fewer than six classes.
         count: How many images there were.
         confusion: How many images of a class (row) were taken for a class (column), int64 (K, K).
         undecided: How many images of a class were taken for none, int64 (K,).
@@ -231,7 +231,10 @@ class _Tally:
         logits, shown = logits[decided], shown[decided]
         np.add.at(self.confusion, (shown, logits.argmax(1)), 1)
         own = np.take_along_axis(logits, shown[:, None], 1)
-        self.top5 += int(((logits > own).sum(1) < FIVE).sum())
+        # Of equal logits the first counts as the largest, as `argmax` has it.
+        first = np.arange(logits.shape[1]) < shown[:, None]
+        before = (logits > own) | ((logits == own) & first)
+        self.top5 += int((before.sum(1) < FIVE).sum())
 
     def metrics(
         self, *, loss: float, labels: tuple[str, ...], extra: Mapping[str, float]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cnnzoo import _native
+from cnnzoo._arguments import shown
 from cnnzoo._neighbours import tagged
 from cnnzoo.errors import ArgumentError
 from cnnzoo.weights import edition_tags, other_editions
@@ -124,6 +126,9 @@ def list_models(
     Raises:
         ArgumentError: There is no such family, or no such source.
     """
+    for at, limit in (("`max_params`", max_params), ("`max_macs`", max_macs)):
+        if isinstance(limit, bool) or not isinstance(limit, numbers.Real | None):
+            raise ArgumentError(f"{at}: expected a number, got {shown(limit)}")
     names = [name for name in _native.model_names() if fnmatchcase(name, pattern)]
     if all(limit is None for limit in (family, source, weights, max_params, max_macs)):
         return names

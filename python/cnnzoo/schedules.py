@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import numbers
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from cnnzoo._arguments import shown
 from cnnzoo.errors import ArgumentError
 
 # By so much a time that is meant to be a whole number may lie below it, since division rounds.
@@ -33,6 +35,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         at_least(0, self, "warmup", "warmup_start")
+        truths(self, "shifted", "per_epoch")
 
     def lr(self, base: float, at: float, epochs: float, *, steps: float | None = None) -> float:
         """The learning rate of a step.
@@ -102,6 +105,9 @@ class MultiStep(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         above(0, self, "gamma")
+        at = self.at
+        if not isinstance(at, Iterable) or not all(_is_number(one) for one in at):
+            raise ArgumentError(f"`at` of MultiStep: expected epochs in a list, got {shown(at)}")
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
@@ -208,6 +214,7 @@ class OneCycle(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         above(0, self, "rise", "start_divisor", "end_divisor")
+        truths(self, "linear")
         if self.rise >= 1:
             raise ArgumentError(f"`rise` of OneCycle: expected a number below 1, got {self.rise}")
 
@@ -238,10 +245,10 @@ def at_least(least: float, of: object, *names: str) -> None:
     """Refuse fields that are smaller, or no numbers."""
     for name in names:
         value = getattr(of, name)
-        if not least <= value < math.inf:
+        if not (_is_number(value) and least <= value < math.inf):
             raise ArgumentError(
                 f"`{name}` of {type(of).__name__}: expected a number of at least {least}, "
-                f"got {value}"
+                f"got {shown(value)}"
             )
 
 
@@ -249,7 +256,22 @@ def above(limit: float, of: object, *names: str) -> None:
     """Refuse fields that are not larger, or no numbers."""
     for name in names:
         value = getattr(of, name)
-        if not limit < value < math.inf:
+        if not (_is_number(value) and limit < value < math.inf):
             raise ArgumentError(
-                f"`{name}` of {type(of).__name__}: expected a number above {limit}, got {value}"
+                f"`{name}` of {type(of).__name__}: expected a number above {limit}, "
+                f"got {shown(value)}"
             )
+
+
+def truths(of: object, *names: str) -> None:
+    """Refuse fields that are neither True nor False, as every text is true."""
+    for name in names:
+        value = getattr(of, name)
+        if not isinstance(value, bool):
+            raise ArgumentError(
+                f"`{name}` of {type(of).__name__}: expected True or False, got {shown(value)}"
+            )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

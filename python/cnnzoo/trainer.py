@@ -758,6 +758,10 @@ class _Fit:
         """Take the options of checkpoints."""
         self.folder = None if checkpoint is None else path_of("`checkpoint`", checkpoint)
         self.every = None if every is None else whole("`checkpoint_every`", every, least=1)
+        if self.folder is None and every is not None:
+            raise ArgumentError(
+                "`checkpoint_every`: expected a folder to write to, `checkpoint`, with it, got none"
+            )
 
 
 def _columns(metrics: Metrics | MultiLabelMetrics) -> dict[str, Any]:

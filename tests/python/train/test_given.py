@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import json
 import os
 import subprocess
@@ -33,6 +34,15 @@ def fit(**options: Any) -> cz.History:
     return trainer().fit(data, **{"epochs": 1, "progress": False, **options})
 
 
+def fit_with(loss: Any) -> None:
+    trainer(loss=loss)
+
+
+class KerasLike(Callback):
+    def on_epoch_end(self, trainer: cz.Trainer) -> None:
+        """Nobody would call it."""
+
+
 def sgd(**options: Any) -> cz.SGD:
     return cz.SGD(cz.create_model("resnet20", num_classes=3), **{"lr": 0.1, **options})
 
@@ -58,6 +68,38 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "half a checkpoint": (
         lambda: fit(checkpoint_every=0.5),
         "`checkpoint_every`: expected a whole",
+    ),
+    "checkpoints to nowhere": (
+        lambda: fit(checkpoint_every=2),
+        "`checkpoint_every`: expected a folder to write to",
+    ),
+    "a hook of others": (
+        lambda: fit(callbacks=[KerasLike()]),
+        r"`callbacks\[0\]`: expected .*on_epoch, on_end, got on_epoch_end of KerasLike",
+    ),
+    "losses of probabilities": (
+        lambda: fit_with(torch.nn.NLLLoss()),
+        r"`loss`: expected one of logits, as torch\.nn\.CrossEntropyLoss is, got NLLLoss",
+    ),
+    "a loss of probabilities as TorchLoss": (
+        lambda: fit_with(cz.TorchLoss(torch.nn.BCELoss())),
+        "as torch.nn.BCEWithLogitsLoss is, got BCELoss",
+    ),
+    "a function of log-probabilities": (
+        lambda: fit_with(functools.partial(torch.nn.functional.nll_loss, reduction="mean")),
+        "functional.cross_entropy is",
+    ),
+    "a size in words": (
+        lambda: cz.list_models(max_params=cast("Any", "30M")),
+        "`max_params`: .* got '30M'",
+    ),
+    "no name": (
+        lambda: cz.create_model(cast("Any", None)),
+        "`name`: expected that of a model, got None",
+    ),
+    "a name for nothing": (
+        lambda: cz.model_info(cast("Any", 3)),
+        "`name`: expected that of a model, got 3",
     ),
     "checkpoint as a number": (lambda: fit(checkpoint=5), "`checkpoint`: expected a path, got 5"),
     "a function to call": (lambda: fit(callbacks=[print]), r"`callbacks\[0\]`: expected a cnnzoo"),

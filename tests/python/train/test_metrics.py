@@ -215,3 +215,15 @@ def test_what_are_no_batches_is_said() -> None:
         cz.data.Loader([(x, y)])  # type: ignore[call-overload]
     with pytest.raises(cz.ArgumentError, match="`file`: expected a path, got"):
         cz.load(b"model.safetensors")  # type: ignore[arg-type]
+
+
+def test_of_equal_logits_the_first_are_the_five_largest() -> None:
+    classes = 8
+    shown = np.arange(classes)
+    found = cz.metrics.evaluate(network(classes), [(images(np.zeros((classes, classes))), shown)])
+    assert (found.top1, found.top5) == (1 / classes, 5 / classes)
+    rounded = np.random.default_rng(0).integers(0, 3, (40, classes)).astype(float)
+    shown = np.arange(40) % classes
+    found = cz.metrics.evaluate(network(classes), [(images(rounded), shown)])
+    five = np.argsort(-rounded, axis=1, kind="stable")[:, :5]
+    assert found.top5 == np.mean((five == shown[:, None]).any(1))

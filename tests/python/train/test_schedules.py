@@ -249,6 +249,11 @@ def test_nonsense_is_refused() -> None:
         ),
         ("`every` of Step: expected a number above 0, got 0", lambda: ours.Step(every=0)),
         ("`rise` of OneCycle: expected a number below 1, got 1", lambda: ours.OneCycle(rise=1)),
+        ("`warmup` of Cosine: .* got '5'", lambda: ours.Cosine(warmup="5")),  # type: ignore[arg-type]
+        ("`per_epoch` of Step: .* got 'no'", lambda: ours.Step(per_epoch="no")),  # type: ignore[arg-type]
+        ("`linear` of OneCycle: .* got 1", lambda: ours.OneCycle(linear=1)),  # type: ignore[arg-type]
+        ("`at` of MultiStep: .* got 3", lambda: ours.MultiStep(at=3)),  # type: ignore[arg-type]
+        ("`at` of MultiStep: .* got '12'", lambda: ours.MultiStep(at="12")),  # type: ignore[arg-type]
         ("`cycle` of Cosine: .* got nan", lambda: ours.Cosine(cycle=float("nan"))),
     ):
         with pytest.raises(cz.ArgumentError, match=message):
