@@ -1,5 +1,6 @@
 //! Errors of the crate as exceptions of `cnnzoo.errors`, where their fields become attributes.
 
+use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -133,15 +134,14 @@ fn settled<T>(outcome: thread::Result<io::Result<Result<T>>>) -> PyResult<T> {
             message: error.to_string(),
         }
         .into()),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let message = text
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("a panic")
-                .to_owned();
-            Err(Error::Defect { at: "without the GIL".into(), message }.into())
-        }
+        Err(panic) => Err(defect(&*panic).into()),
     }
+}
+
+fn defect(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let message = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+    Error::Defect { at: "without the GIL".into(), message: message.into() }
 }
 
 /// How long Ctrl-C waits.
@@ -172,5 +172,32 @@ pub(super) fn interruptible<T: Send + 'static>(
                 return Err(Error::Defect { at, message }.into());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::defect;
+
+    /// Who reads it has to know that the fault is ours, and not libtorch's or one of an argument.
+    #[test]
+    fn a_panic_is_a_defect_of_ours() {
+        let (shape, index) = ([2, 3], 7);
+        let messages = [
+            catch_unwind(|| panic!("no such thing")),
+            catch_unwind(|| panic!("no axis {index} of {shape:?}")),
+            catch_unwind(|| std::panic::panic_any(5)),
+        ]
+        .map(|outcome| defect(&*outcome.unwrap_err()).to_string());
+        assert_eq!(
+            messages,
+            [
+                "without the GIL: a defect in cnnzoo: no such thing",
+                "without the GIL: a defect in cnnzoo: no axis 7 of [2, 3]",
+                "without the GIL: a defect in cnnzoo: a panic",
+            ]
+        );
     }
 }
