@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-import numbers
+import numbers as kinds
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from cnnzoo.errors import ArgumentError
 
@@ -29,7 +31,7 @@ def whole(at: str, value: Any, *, least: int = 0, most: int = SIZES) -> int:
     Raises:
         ArgumentError: It is something else; the message begins with `at`.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if isinstance(value, bool) or not isinstance(value, kinds.Integral):
         raise ArgumentError(f"{at}: expected a whole number, got {shown(value)}")
     number = int(value)
     if not least <= number <= most:
@@ -67,7 +69,7 @@ def number(
         if bound is not None
     ]
     expected = f"a number {' and '.join(bounds)}" if bounds else "a finite number"
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not isinstance(value, kinds.Real):
         raise ArgumentError(f"{at}: expected {expected}, got {shown(value)}")
     try:
         found = float(value)
@@ -82,6 +84,26 @@ def number(
     ):
         raise ArgumentError(f"{at}: expected {expected}, got {found}")
     return found
+
+
+def numbers(at: str, value: Any, **bounds: float) -> list[float]:
+    """Finite numbers, of a list, tuple or array.
+
+    Raises:
+        ArgumentError: It is something else, or one of them is; the message begins with `at`.
+    """
+    if not is_sequence(value):
+        raise ArgumentError(f"{at}: expected a list of numbers, got {shown(value)}")
+    return [number(at, item, **bounds) for item in value]
+
+
+def is_sequence(value: Any) -> bool:
+    """Whether it is a list, tuple or array of something, and no text."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(
+        value, str | bytes | bytearray | memoryview
+    )
 
 
 def optional(at: str, value: Any) -> float | None:
@@ -113,11 +135,38 @@ def in_order(at: str, values: Any, expected: str) -> list[Any]:
     Raises:
         ArgumentError: It is one of these, or no values at all; the message begins with `at`.
     """
-    if isinstance(values, str | bytes | Mapping | set | frozenset) or not isinstance(
-        values, Iterable
-    ):
-        raise ArgumentError(f"{at}: expected {expected} in a list, got {kind_of(values)}")
-    return list(values)
+    unordered = isinstance(values, str | bytes | Mapping | set | frozenset)
+    try:
+        if not unordered:
+            return list(values)
+    except TypeError:
+        pass
+    raise ArgumentError(f"{at}: expected {expected} in a list, got {kind_of(values)}")
+
+
+def text(at: str, value: Any, expected: str = "text") -> str:
+    """A text of whole characters, which the engine can take.
+
+    Raises:
+        ArgumentError: It is something else; the message begins with `at`.
+    """
+    try:
+        instance(at, value, str, expected).encode()
+    except UnicodeEncodeError:
+        raise ArgumentError(f"{at}: expected {expected}, got {shown(value)}") from None
+    found: str = value
+    return found
+
+
+def one_of(at: str, value: Any, names: Sequence[str]) -> str:
+    """One of the names.
+
+    Raises:
+        ArgumentError: It is something else; the message begins with `at`.
+    """
+    if not isinstance(value, str) or value not in names:
+        raise ArgumentError(f"{at}: expected one of {', '.join(names)}, got {shown(value)}")
+    return str(value)
 
 
 def path_of(at: str, value: Any) -> Path:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo._arguments import shown
 from cnnzoo.errors import ArgumentError
 
 
@@ -44,7 +45,7 @@ def device_name(device: object) -> str:
     if _is_torchs(device, "device"):
         return str(device)
     raise ArgumentError(
-        f'`device`: expected "cpu", "cuda", "cuda:N" or a torch.device, got {device!r}'
+        f'`device`: expected "cpu", "cuda", "cuda:N" or a torch.device, got {shown(device)}'
     )
 
 

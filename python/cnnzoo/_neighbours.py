@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cnnzoo import _native
-from cnnzoo._arguments import shown
+from cnnzoo._arguments import shown, text
 from cnnzoo.errors import ArgumentError
 
 # What `create_model` takes of every network beside the options that its family reads.
@@ -77,8 +77,7 @@ def tagged(name: str) -> tuple[str, str] | None:
     Raises:
         ArgumentError: It is no text.
     """
-    if not isinstance(name, str):
-        raise ArgumentError(f"`name`: expected that of a model, got {shown(name)}")
+    name = text("`name`", name, "the name of a model")
     for hub in ("hf-hub:", "hf_hub:"):
         name = name.removeprefix(hub)
     network, dot, tag = name.removeprefix("timm/").partition(".")
@@ -94,10 +93,12 @@ def with_tag(name: str, source: str | None, weights: Any) -> tuple[str, str | No
     Raises:
         ArgumentError: They are said twice, or the weights are none.
     """
+    if source is not None:
+        source = text("`source`", source, "the name of a source")
     if weights is not None and not isinstance(weights, str | os.PathLike):
         raise ArgumentError(
             f'`weights` of {name}: expected "default", a tag of model_info(name).weights, a file '
-            f"or none, got {weights!r}"
+            f"or none, got {shown(weights)}"
         )
     if (of_timm := tagged(name)) is None:
         return name, source, weights

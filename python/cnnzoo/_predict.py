@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo._arguments import whole
+from cnnzoo._arguments import shown, whole
 from cnnzoo._photo import held, path_of
 from cnnzoo.errors import ArgumentError, CnnzooError, DivergenceError
 from cnnzoo.prediction import FailedPrediction, Prediction, rank
@@ -65,7 +65,7 @@ def predict_many(
     top, batch_size = whole("`top`", top, least=1), whole("`batch_size`", batch_size, least=1)
     if on_error not in ON_ERROR:
         known = ", ".join(f'"{choice}"' for choice in ON_ERROR)
-        raise ArgumentError(f"`on_error`: expected one of {known}, got {on_error!r}")
+        raise ArgumentError(f"`on_error`: expected one of {known}, got {shown(on_error)}")
     model.preprocess.check_channels()
     return _answers(model, _items(photos), top, batch_size, on_error)
 

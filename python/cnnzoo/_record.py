@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from cnnzoo._arguments import cut
+from cnnzoo._arguments import cut, shown
 from cnnzoo._json import NAMES
 from cnnzoo.errors import CnnzooError
 
@@ -165,7 +165,7 @@ def _shown(value: Any) -> str:
         text = value
     else:
         try:
-            text = json.dumps(value, default=str)
+            text = json.dumps(value, default=shown)
         except (ValueError, RecursionError):
             text = type(value).__name__
     return cut(text.encode("utf-8", "backslashreplace").decode())

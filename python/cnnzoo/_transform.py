@@ -6,7 +6,6 @@ import functools
 import io
 import json
 import math
-import numbers as kinds
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo import _native
-from cnnzoo._arguments import SEEDS, whole
+from cnnzoo import _arguments, _native
+from cnnzoo._arguments import SEEDS, is_sequence, kind_of, shown, whole
 from cnnzoo._copying import Value
 from cnnzoo._photo import Photo, decoded, source
 from cnnzoo.errors import ArgumentError, MissingPackageError
@@ -176,13 +175,18 @@ class Compose(Transform):
     ) -> None:
         if orientation is not None and not isinstance(orientation, bool):
             raise ArgumentError(
-                f"Compose: orientation: expected True, False or None, got {orientation!r}"
+                f"Compose: orientation: expected True, False or None, got {shown(orientation)}"
             )
-        steps = list(steps)
+        try:
+            steps = list(steps)
+        except TypeError:
+            raise ArgumentError(
+                f"Compose: steps: expected transforms, got {kind_of(steps)}"
+            ) from None
         flat: list[Transform] = []
         for step in steps:
             if not isinstance(step, Transform):
-                raise TypeError(f"Compose: expected transforms, got {type(step).__name__}")
+                raise ArgumentError(f"Compose: steps: expected transforms, got {kind_of(step)}")
             flat.extend(step._flat())
         object.__setattr__(self, "steps", tuple(flat))
         object.__setattr__(self, "channels", channels)
@@ -301,14 +305,12 @@ def count(at: str, value: Any) -> int:
 
 def number(at: str, value: Any) -> float:
     """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, kinds.Real) or not math.isfinite(value):
-        raise ArgumentError(f"{at}: expected a finite number, got {value!r}")
-    return float(value)
+    return _arguments.number(at, value)
 
 
 def numbers(at: str, value: Any) -> list[float]:
     """A number, or several."""
-    if not _is_sequence(value):
+    if not is_sequence(value):
         return [number(at, value)]
     if not len(value):
         raise ArgumentError(f"{at}: expected a number, or one for each channel, got none")
@@ -317,28 +319,28 @@ def numbers(at: str, value: Any) -> list[float]:
 
 def pair(at: str, value: Any) -> list[float]:
     """From and to."""
-    if not _is_sequence(value) or len(value) != 2:  # noqa: PLR2004
-        raise ArgumentError(f"{at}: expected two numbers, from and to, got {value!r}")
+    if not is_sequence(value) or len(value) != 2:  # noqa: PLR2004
+        raise ArgumentError(f"{at}: expected two numbers, from and to, got {shown(value)}")
     return [number(at, item) for item in value]
 
 
 def sides(at: str, value: Any) -> tuple[int, int]:
     """Height and width."""
-    if not _is_sequence(value):
+    if not is_sequence(value):
         return count(at, value), count(at, value)
     if len(value) != 2:  # noqa: PLR2004
-        raise ArgumentError(f"{at}: expected pixels or (height, width), got {value!r}")
+        raise ArgumentError(f"{at}: expected pixels or (height, width), got {shown(value)}")
     height, width = (count(at, item) for item in value)
     return height, width
 
 
 def margins(at: str, value: Any) -> dict[str, int]:
     """Pixels of each side, from 1, 2 or 4 numbers."""
-    given = tuple(value) if _is_sequence(value) else (value,)
+    given = tuple(value) if is_sequence(value) else (value,)
     if len(given) not in (1, 2, 4):
         raise ArgumentError(
             f"{at}: expected pixels, (left and right, top and bottom) or "
-            f"(left, top, right, bottom), got {value!r}"
+            f"(left, top, right, bottom), got {shown(value)}"
         )
     left, top, right, bottom = (count(at, item) for item in given * (4 // len(given)))
     return {"left": left, "top": top, "right": right, "bottom": bottom}
@@ -346,19 +348,8 @@ def margins(at: str, value: Any) -> dict[str, int]:
 
 def fill_of(at: str, value: Any) -> list[int]:
     """Red, green and blue."""
-    given = tuple(value) if _is_sequence(value) else (value,) * 3
+    given = tuple(value) if is_sequence(value) else (value,) * 3
     colour = [count(at, item) for item in given]
     if len(colour) != 3 or max(colour) > 255:  # noqa: PLR2004
-        raise ArgumentError(f"{at}: expected a byte or (red, green, blue), got {value!r}")
+        raise ArgumentError(f"{at}: expected a byte or (red, green, blue), got {shown(value)}")
     return colour
-
-
-def choice(at: str, value: Any, names: Sequence[str]) -> str:
-    """One of the names."""
-    if value not in names:
-        raise ArgumentError(f"{at}: expected one of {', '.join(names)}, got {value!r}")
-    return str(value)
-
-
-def _is_sequence(value: Any) -> bool:
-    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from cnnzoo import _json
-from cnnzoo._arguments import instance, kind_of, number, path_of, whole
+from cnnzoo._arguments import instance, kind_of, number, path_of, shown, whole
 from cnnzoo._files import open_regular
 from cnnzoo.errors import ArgumentError, CopyError, LogError, MissingPackageError
 
@@ -283,7 +283,9 @@ MONITORS = {
 def better(monitor: str) -> int:
     """Whether more (1) or less (-1) of a column is better."""
     if not isinstance(monitor, str) or monitor not in MONITORS:
-        raise ArgumentError(f"`monitor`: expected one of {', '.join(MONITORS)}, got {monitor}")
+        raise ArgumentError(
+            f"`monitor`: expected one of {', '.join(MONITORS)}, got {shown(monitor)}"
+        )
     return MONITORS[monitor]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
-from cnnzoo._arguments import in_order
+from cnnzoo._arguments import in_order, shown
 from cnnzoo._arrays import as_array
 from cnnzoo._copying import Value
 from cnnzoo.errors import ArgumentError, ShapeError
@@ -286,7 +286,7 @@ def _settle(loss: Any, *numbers: str, sequence: str) -> None:
     """Make plain numbers of what a loss was given."""
     for name in numbers:
         value = getattr(loss, name)
-        if value is not None:
+        if value is not None or name != "auxiliary":
             object.__setattr__(loss, name, _number(f"`{name}`", value))
     values = getattr(loss, sequence)
     if values is None:
@@ -299,7 +299,7 @@ def _settle(loss: Any, *numbers: str, sequence: str) -> None:
 
 def _number(at: str, value: Any) -> float:
     try:
-        if isinstance(value, str | bytes | bool):
+        if isinstance(value, str | bytes | bytearray | bool | np.complexfloating):
             raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -314,9 +314,9 @@ def _told(value: object) -> str:
     shape = getattr(value, "shape", None)
     if shape is not None:
         return f"{type(value).__name__} {tuple(shape)}"
-    text = repr(value)
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    text = shown(value)
     return text if len(text) <= MOST_TOLD else type(value).__name__
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
-from cnnzoo._arguments import SEEDS, seed_of, whole
+from cnnzoo._arguments import SEEDS, number, seed_of, whole
 from cnnzoo._copying import Value
 
 
@@ -53,6 +53,8 @@ class Mixing(Value):
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("mixup", "cutmix"):
+            object.__setattr__(self, name, number(f"`{name}`", getattr(self, name), least=0))
         _ = self._engine  # which checks the values
 
     @functools.cached_property

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnnzoo import _keras as keras
 from cnnzoo import _native, _preparation, _state
 from cnnzoo._adopt import adopt, notice_differences
-from cnnzoo._arguments import in_order, seed_of, whole
+from cnnzoo._arguments import SEEDS, in_order, instance, seed_of, shown, whole
 from cnnzoo._arrays import Device, as_array, device_name
 from cnnzoo._configuration import MODEL, Configuration, Task, WeightsFile, check_ending, damaged
 from cnnzoo._neighbours import check_options, with_tag
@@ -248,7 +248,8 @@ class Model:
     def task(self, task: Task) -> None:
         if task not in get_args(Task):
             raise ArgumentError(
-                f"task of {self.name}: expected one of {', '.join(get_args(Task))}, got {task!r}"
+                f"task of {self.name}: expected one of {', '.join(get_args(Task))}, "
+                f"got {shown(task)}"
             )
         self._task = task
 
@@ -816,8 +817,15 @@ def create_model(
         DeviceError: There is no such device.
     """
     seed = seed_of(seed)
+    instance("`meta`", meta, bool, "True or False")
+    instance("`checkpointing`", checkpointing, bool, "True or False")
     name, source, weights = with_tag(name, source, weights)
     device = device_name(device)
+    sizes = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+    options = {option: _option(name, option, value) for option, value in options.items()}
+    num_classes, in_channels, image_size = (
+        _option(name, option, value) for option, value in sizes.items()
+    )
     published = choose_weights(name, source, weights) if isinstance(weights, str) else None
     usual_classes = _native.model_info(name, source)["num_classes"]
     file, saved = _opened(None if published else weights)
@@ -890,12 +898,23 @@ def _edition_of(published: Published, name: str, source: str | None) -> tuple[st
 
 def _json(name: str, options: dict[str, Any]) -> str:
     """The options that are given, as Rust takes them."""
-    given = {option: value for option, value in options.items() if value is not None}
-    for option, value in given.items():
-        # JSON has neither NaN nor infinity.
-        if isinstance(value, float | np.floating) and not math.isfinite(value):
-            raise ArgumentError(f"`{option}` of {name}: expected a finite number, got {value}")
-    return json.dumps(given, default=_plain)
+    return json.dumps({option: value for option, value in options.items() if value is not None})
+
+
+def _option(name: str, option: str, value: Any) -> Any:
+    """An option as JSON has it, which has neither NaN nor infinity nor numbers of another kind."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ArgumentError(f"`{option}` of {name}: expected a finite number, got {value}")
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise ArgumentError(
+            f"`{option}` of {name}: expected a number, a name, True or False, got {shown(value)}"
+        )
+    if isinstance(value, int) and abs(value) > SEEDS:
+        raise ArgumentError(
+            f"`{option}` of {name}: expected a whole number of at most 64 bits, got {shown(value)}"
+        )
+    return value
 
 
 def _warned(report: LoadReport, name: str, *, strict: bool) -> LoadReport:
@@ -964,10 +983,3 @@ def _report(fields: dict[str, Any]) -> LoadReport:
         for what in ("mismatched", "resampled", "adapted")
     }
     return LoadReport(**{**fields, **shapes})
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's, for JSON."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"expected a number, got {type(value).__name__}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo._arguments import shown
 from cnnzoo._text import percent, table
 from cnnzoo.errors import ArgumentError
 
@@ -142,7 +143,7 @@ def checked_threshold(threshold: float) -> float:
         ArgumentError: It is not.
     """
     if not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
-        raise ArgumentError(f"`threshold`: expected a number of 0 to 1, got {threshold!r}")
+        raise ArgumentError(f"`threshold`: expected a number of 0 to 1, got {shown(threshold)}")
     return float(threshold)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnzoo import _native, _record
-from cnnzoo._arguments import instance, kind_of, number, optional
+from cnnzoo._arguments import instance, kind_of, number, optional, shown
 from cnnzoo._copying import pack_memory, unpack_memory
 from cnnzoo._record import Misfit
 from cnnzoo.errors import ArgumentError
@@ -414,7 +414,7 @@ def _checked(name: str, value: Any) -> Any:
     if name == "betas":
         pair = 2
         if not isinstance(value, list | tuple) or len(value) != pair:
-            raise ArgumentError(f"{at}: expected two numbers, got {value!r}")
+            raise ArgumentError(f"{at}: expected two numbers, got {shown(value)}")
         return tuple(number(at, beta) for beta in value)
     return optional(at, value) if name == "max_grad_norm" else number(at, value)
 

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native
-from cnnzoo._arguments import kind_of, number, whole
+from cnnzoo._arguments import is_sequence, kind_of, number, one_of, shown, whole
 from cnnzoo._copying import Value
 from cnnzoo._photo import Contents, Photo, held, source
 from cnnzoo.errors import ArgumentError, ShapeError
+from cnnzoo.transforms import INTERPOLATIONS
 
 # Grey; red, green and blue.
 GREY, COLOURS = 1, 3
@@ -56,6 +57,7 @@ class Preprocess(Value):
     def __post_init__(self) -> None:
         for name in ("resize", "crop"):
             object.__setattr__(self, name, whole(f"preprocess: {name}", getattr(self, name)))
+        one_of("preprocess: interpolation", self.interpolation, INTERPOLATIONS)
         for name, above in (("mean", None), ("std", 0.0)):
             values = _of_channels(name, getattr(self, name), above)
             object.__setattr__(self, name, values)
@@ -66,7 +68,7 @@ class Preprocess(Value):
             )
         if not isinstance(self.orientation, bool):
             raise ArgumentError(
-                f"preprocess: orientation: expected True or False, got {self.orientation!r}"
+                f"preprocess: orientation: expected True or False, got {shown(self.orientation)}"
             )
         _ = self._engine  # which checks the values
 
@@ -154,7 +156,7 @@ def _of_channels(name: str, values: Any, above: float | None) -> tuple[float, ..
         ArgumentError: They are something else.
     """
     at = f"preprocess: {name}"
-    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str | bytes):
+    if not is_sequence(values):
         raise ArgumentError(f"{at}: expected a number of each channel, got {kind_of(values)}")
     least = None if above is not None else 0
     try:

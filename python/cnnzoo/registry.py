@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-import numbers
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cnnzoo import _native
-from cnnzoo._arguments import shown
+from cnnzoo._arguments import instance, number, shown, text
 from cnnzoo._neighbours import tagged
 from cnnzoo.errors import ArgumentError
 from cnnzoo.weights import edition_tags, other_editions
@@ -87,6 +87,9 @@ def model_info(name: str, *, source: str | None = None) -> ModelInfo:
         UnknownModelError: There is no such model.
         ArgumentError: The model has no such source.
     """
+    name = text("`name`", name, "the name of a model")
+    if source is not None:
+        source = text("`source`", source, "the name of a source")
     if source in {None, "timm"} and (of_timm := tagged(name)) is not None:
         return _cached_info(of_timm[0], "timm")
     return _cached_info(name, source)
@@ -126,9 +129,15 @@ def list_models(
     Raises:
         ArgumentError: There is no such family, or no such source.
     """
-    for at, limit in (("`max_params`", max_params), ("`max_macs`", max_macs)):
-        if isinstance(limit, bool) or not isinstance(limit, numbers.Real | None):
-            raise ArgumentError(f"{at}: expected a number, got {shown(limit)}")
+    text("`pattern`", pattern)
+    for at, given in (("`family`", family), ("`source`", source)):
+        _ = given is None or text(at, given)
+    if weights is not None:
+        instance("`weights`", weights, bool, "True or False")
+    max_params, max_macs = (
+        None if most is None or most is math.inf else number(at, most)
+        for at, most in (("`max_params`", max_params), ("`max_macs`", max_macs))
+    )
     names = [name for name in _native.model_names() if fnmatchcase(name, pattern)]
     if all(limit is None for limit in (family, source, weights, max_params, max_macs)):
         return names
@@ -136,9 +145,9 @@ def list_models(
     families = dict.fromkeys(info.family for info in everything)
     sources = dict.fromkeys(source for info in everything for source in info.sources)
     if family is not None and family.lower() not in map(str.lower, families):
-        raise ArgumentError(f"`family`: expected one of {', '.join(families)}, got '{family}'")
+        raise ArgumentError(f"`family`: expected one of {', '.join(families)}, got {shown(family)}")
     if source is not None and source not in sources:
-        raise ArgumentError(f"`source`: expected one of {', '.join(sources)}, got '{source}'")
+        raise ArgumentError(f"`source`: expected one of {', '.join(sources)}, got {shown(source)}")
 
     def wanted(name: str) -> bool:
         if source is not None and source not in _cached_info(name, None).sources:

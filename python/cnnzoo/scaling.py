@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
+from cnnzoo._arguments import number, whole
 from cnnzoo.errors import ArgumentError
 
 # Side of the image of EfficientNet-B0, in pixels.
@@ -102,19 +102,21 @@ def compound_scaling(
         ArgumentError: phi is not finite, or the result is no network; alpha, beta or gamma is
             below 1, or base_size below 1.
     """
-    for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
-        if not (math.isfinite(value) and value >= 1):
-            raise ArgumentError(f"`{name}`: expected a number from 1, got {value}")
-    if base_size < 1:
-        raise ArgumentError(f"`base_size`: expected from 1, got {base_size}")
+    phi = number("`phi`", phi)
+    alpha, beta, gamma = (
+        number(f"`{name}`", value, least=1)
+        for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma))
+    )
+    base_size = whole("`base_size`", base_size, least=1)
     try:
-        depth, width, resolution = (float(base) ** phi for base in (alpha, beta, gamma))
+        depth, width, resolution = (base**phi for base in (alpha, beta, gamma))
         image_size = round(base_size * resolution)
     except (OverflowError, ValueError):
         image_size = 0
     if image_size < 1:
         raise ArgumentError(
-            f"`phi`: expected a number that leaves an image, such as 0 to 7, got {phi}"
+            f"`phi`: expected a number that leaves an image, such as 0 to 7, got {phi:g} with "
+            f"`gamma` {gamma:g}"
         )
     return Scaling(depth=depth, width=width, resolution=resolution, image_size=image_size)
 

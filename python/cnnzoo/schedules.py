@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnnzoo._arguments import shown
-from cnnzoo.errors import ArgumentError
+from cnnzoo._arguments import instance, number, numbers
 
 # By so much a time that is meant to be a whole number may lie below it, since division rounds.
 ROUNDING = 1e-9
+
+# Epochs between two changes of the rate: less is none that a step would see.
+LEAST = 1e-6
+
+# As many restarts are counted one by one.
+COUNTED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +38,9 @@ class Schedule:
     per_epoch: bool = False
 
     def __post_init__(self) -> None:
-        at_least(0, self, "warmup", "warmup_start")
-        truths(self, "shifted", "per_epoch")
+        settle(self, "warmup", "warmup_start", least=0)
+        for name in ("shifted", "per_epoch"):
+            instance(f"`{name}` of {type(self).__name__}", getattr(self, name), bool, TRUTH)
 
     def lr(self, base: float, at: float, epochs: float, *, steps: float | None = None) -> float:
         """The learning rate of a step.
@@ -83,11 +88,12 @@ class Step(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        above(0, self, "every", "gamma")
+        settle(self, "every", least=LEAST)
+        settle(self, "gamma", above=0)
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
-        return base * math.pow(self.gamma, math.floor(at / self.every + ROUNDING))
+        return base * power(self.gamma, math.floor(at / self.every + ROUNDING))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +110,12 @@ class MultiStep(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        above(0, self, "gamma")
-        at = self.at
-        if not isinstance(at, Iterable) or not all(_is_number(one) for one in at):
-            raise ArgumentError(f"`at` of MultiStep: expected epochs in a list, got {shown(at)}")
+        settle(self, "gamma", above=0)
+        object.__setattr__(self, "at", tuple(numbers("`at` of MultiStep", self.at)))
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
-        return base * math.pow(self.gamma, sum(at + ROUNDING >= milestone for milestone in self.at))
+        return base * power(self.gamma, sum(at + ROUNDING >= milestone for milestone in self.at))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,11 +130,11 @@ class Exponential(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        above(0, self, "gamma")
+        settle(self, "gamma", above=0)
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
-        return base * math.pow(self.gamma, at)
+        return base * power(self.gamma, at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +151,7 @@ class Polynomial(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(0, self, "power", "min_lr")
+        settle(self, "power", "min_lr", least=0)
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
@@ -173,21 +177,32 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(0, self, "min_lr")
-        at_least(1, self, "cycle_growth")
+        settle(self, "min_lr", least=0)
+        settle(self, "cycle_growth", least=1)
         if self.cycle is not None:
-            above(0, self, "cycle")
+            settle(self, "cycle", least=LEAST)
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over."""
         length = epochs
         if self.cycle is not None:
-            length = self.cycle
+            over, length = self._restarts(self.cycle, at)
+            at -= over
             while at + ROUNDING >= length:
                 at -= length
                 length *= self.cycle_growth
         over = min(max(at, 0.0) / length, 1.0) if length > 0 else 1.0
         return self.min_lr + (base - self.min_lr) * (1 + math.cos(math.pi * over)) / 2
+
+    def _restarts(self, first: float, at: float) -> tuple[float, float]:
+        """Epochs of cycles that are surely over, where they are many, and how long the next is."""
+        growth = self.cycle_growth
+        if growth == 1:
+            count = max(0, math.floor(at / first) - COUNTED)
+            return count * first, first
+        rate = math.log(growth)
+        count = max(0, math.floor(math.log1p(at / first * (growth - 1)) / rate) - COUNTED)
+        return first * math.expm1(count * rate) / (growth - 1), first * math.exp(count * rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,10 +228,9 @@ class OneCycle(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        above(0, self, "rise", "start_divisor", "end_divisor")
-        truths(self, "linear")
-        if self.rise >= 1:
-            raise ArgumentError(f"`rise` of OneCycle: expected a number below 1, got {self.rise}")
+        settle(self, "rise", above=0, below=1)
+        settle(self, "start_divisor", "end_divisor", above=0)
+        instance("`linear` of OneCycle", self.linear, bool, TRUTH)
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
         """The rate where `at` of `epochs` epochs are over, if there are very many steps."""
@@ -241,37 +255,19 @@ class OneCycle(Schedule):
         return begin + (end - begin) * share
 
 
-def at_least(least: float, of: object, *names: str) -> None:
-    """Refuse fields that are smaller, or no numbers."""
+TRUTH = "True or False"
+
+
+def settle(of: object, *names: str, **bounds: float) -> None:
+    """Make plain numbers of fields, and refuse those that are none within the bounds."""
     for name in names:
-        value = getattr(of, name)
-        if not (_is_number(value) and least <= value < math.inf):
-            raise ArgumentError(
-                f"`{name}` of {type(of).__name__}: expected a number of at least {least}, "
-                f"got {shown(value)}"
-            )
+        found = number(f"`{name}` of {type(of).__name__}", getattr(of, name), **bounds)
+        object.__setattr__(of, name, found)
 
 
-def above(limit: float, of: object, *names: str) -> None:
-    """Refuse fields that are not larger, or no numbers."""
-    for name in names:
-        value = getattr(of, name)
-        if not (_is_number(value) and limit < value < math.inf):
-            raise ArgumentError(
-                f"`{name}` of {type(of).__name__}: expected a number above {limit}, "
-                f"got {shown(value)}"
-            )
-
-
-def truths(of: object, *names: str) -> None:
-    """Refuse fields that are neither True nor False, as every text is true."""
-    for name in names:
-        value = getattr(of, name)
-        if not isinstance(value, bool):
-            raise ArgumentError(
-                f"`{name}` of {type(of).__name__}: expected True or False, got {shown(value)}"
-            )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+def power(factor: float, times: float) -> float:
+    """A factor so many times; infinite where no number is as large."""
+    try:
+        return math.pow(factor, times)
+    except OverflowError:
+        return math.inf

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _batches, _checkpoint, _classes, _native, _preparation
-from cnnzoo._arguments import instance, number, path_of, seed_of, whole
+from cnnzoo._arguments import instance, number, path_of, seed_of, shown, whole
 from cnnzoo._arrays import Device, device_name
 from cnnzoo._batches import Batches
 from cnnzoo._checkpoint import BEST, LAST, Saved, checkpoint_errors
@@ -178,9 +178,9 @@ class Trainer:
             raise ArgumentError("clipping: expected `clip_norm` or `clip_value`, got both")
         accumulate = whole("`accumulate`", accumulate, least=1)
         seed = seed_of(seed)
-        if precision not in PRECISIONS:
+        if not isinstance(precision, str) or precision not in PRECISIONS:
             raise ArgumentError(
-                f"`precision`: expected {' or '.join(PRECISIONS)}, got {precision!r}"
+                f"`precision`: expected {' or '.join(PRECISIONS)}, got {shown(precision)}"
             )
         if schedule is not None:
             instance("`schedule`", schedule, Schedule, "a schedule, as cnnzoo.Cosine()")

@@ -16,17 +16,17 @@ A transform begins with 8-bit photographs and ends with float32 numbers, as if t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeAlias
 
+from cnnzoo._arguments import instance, is_sequence, one_of, shown
+from cnnzoo._arguments import number as bounded
 from cnnzoo._transform import (
     Compose,
     Preview,
     Range,
     Size,
     Transform,
-    choice,
     count,
     fill_of,
     margins,
@@ -96,7 +96,7 @@ class Resize(Transform):
         height, width = sides("Resize: size", self.size)
         options = {
             "height": height,
-            "interpolation": choice(
+            "interpolation": one_of(
                 f"{type(self).__name__}: interpolation", self.interpolation, INTERPOLATIONS
             ),
         }
@@ -148,9 +148,11 @@ class RandomCrop(Transform):
             "height": height,
             "width": width,
             "padding": margins("RandomCrop: padding", self.padding),
-            "pad_if_needed": bool(self.pad_if_needed),
+            "pad_if_needed": instance(
+                "RandomCrop: pad_if_needed", self.pad_if_needed, bool, "True or False"
+            ),
             "fill": fill_of("RandomCrop: fill", self.fill),
-            "padding_mode": choice(
+            "padding_mode": one_of(
                 f"{type(self).__name__}: padding_mode", self.padding_mode, PADDING_MODES
             ),
         }
@@ -177,7 +179,7 @@ class RandomShift(Transform):
         return {
             "padding": margins("RandomShift: padding", self.padding),
             "fill": fill_of("RandomShift: fill", self.fill),
-            "padding_mode": choice(
+            "padding_mode": one_of(
                 f"{type(self).__name__}: padding_mode", self.padding_mode, PADDING_MODES
             ),
         }
@@ -209,7 +211,7 @@ class RandomResizedCrop(Transform):
             "width": width,
             "scale": pair("RandomResizedCrop: scale", self.scale),
             "ratio": pair("RandomResizedCrop: ratio", self.ratio),
-            "interpolation": choice(
+            "interpolation": one_of(
                 f"{type(self).__name__}: interpolation", self.interpolation, INTERPOLATIONS
             ),
         }
@@ -268,12 +270,12 @@ class ColorJitter(Transform):
             ("hue", 0.0),
         ):
             at, value = f"ColorJitter: {name}", getattr(self, name)
-            if isinstance(value, Sequence):
+            if is_sequence(value):
                 low, high = pair(at, value)
             else:
                 reach = number(at, value)
                 if reach < 0:
-                    raise ArgumentError(f"{at}: expected a number not below 0, got {value}")
+                    raise ArgumentError(f"{at}: expected a number not below 0, got {shown(value)}")
                 low, high = middle - reach, middle + reach
                 low = max(low, 0.0) if middle else low
             if (low, high) != (middle, middle):
@@ -357,7 +359,7 @@ class AutoAugment(Transform):
     fill: Fill = 0
 
     def _options(self) -> dict[str, Any]:
-        policy = choice("AutoAugment: policy", self.policy, ("imagenet", "cifar10", "svhn"))
+        policy = one_of("AutoAugment: policy", self.policy, ("imagenet", "cifar10", "svhn"))
         return {"policy": policy, "fill": fill_of("AutoAugment: fill", self.fill)}
 
 
@@ -402,7 +404,7 @@ class RandomErasing(Transform):
             if self.value != "random":
                 raise ArgumentError(
                     f"RandomErasing: value: expected a number, one for each channel or 'random', "
-                    f"got {self.value!r}"
+                    f"got {shown(self.value)}"
                 )
             value: Any = "noise"
         else:
@@ -445,11 +447,12 @@ def imagenet_train(
     Returns:
         A transform to float32 (3, size, size).
     """
-    jitter = ColorJitter(color_jitter, color_jitter, color_jitter) if color_jitter else None
+    jitter = bounded("`color_jitter`", color_jitter, least=0)
+    flip, augment, erasing = _settled(flip, augment, erasing)
     steps = [
         RandomResizedCrop(size, scale=scale, ratio=ratio, interpolation=interpolation),
         RandomHorizontalFlip(flip) if flip else None,
-        jitter,
+        ColorJitter(jitter, jitter, jitter) if jitter else None,
         augment,
         Normalize(mean, std),
         RandomErasing(erasing) if erasing else None,
@@ -539,11 +542,22 @@ def fashion_mnist_eval() -> Compose:
 def _shifted(
     padding: int, flip: float, augment: Transform | None, normalize: Normalize, erasing: float
 ) -> list[Transform]:
+    flip, augment, erasing = _settled(flip, augment, erasing)
     steps = [
-        RandomShift(padding) if padding else None,
+        RandomShift(padding) if any(margins("`padding`", padding).values()) else None,
         RandomHorizontalFlip(flip) if flip else None,
         augment,
         normalize,
         RandomErasing(erasing) if erasing else None,
     ]
     return [step for step in steps if step is not None]
+
+
+def _settled(
+    flip: float, augment: Transform | None, erasing: float
+) -> tuple[float, Transform | None, float]:
+    """Arguments of a preset, which are steps if they are given."""
+    if augment is not None:
+        instance("`augment`", augment, Transform, "a transform, as RandAugment()")
+    flip = bounded("`flip`", flip, least=0, most=1)
+    return flip, augment, bounded("`erasing`", erasing, least=0, most=1)

@@ -696,7 +696,9 @@ def test_zero_is_no_number_of_anything(name: str) -> None:
 def test_another_policy_or_transform_is_refused() -> None:
     with pytest.raises(cz.ArgumentError, match="raise, skip or replace, got ignore"):
         cz.data.Loader(arrays(4), on_error=cast(Any, "ignore"))
-    with pytest.raises(TypeError, match="expected a transform, a Preprocess, or none, got func"):
+    with pytest.raises(
+        cz.ArgumentError, match="transform: expected a transform, a Preprocess, or none"
+    ):
         cz.data.Loader(arrays(4), transform=lambda x: x)
 
 

@@ -216,9 +216,9 @@ def test_other_families_have_no_multipliers() -> None:
         ({"phi": math.nan}, "`phi`: .*got nan"),
         ({"phi": -1e4}, "`phi`"),
         ({"phi": 1e5}, "`phi`"),
-        ({"phi": 1, "alpha": 0.9}, "`alpha`: expected a number from 1, got 0.9"),
+        ({"phi": 1, "alpha": 0.9}, "`alpha`: expected a number of at least 1, got 0.9"),
         ({"phi": 1, "gamma": math.nan}, "`gamma`"),
-        ({"phi": 1, "base_size": 0}, "`base_size`: expected from 1, got 0"),
+        ({"phi": 1, "base_size": 0}, "`base_size`: expected a whole number of 1 to .*, got 0"),
     ],
 )
 def test_scalings_that_are_none_are_refused(arguments: dict[str, Any], message: str) -> None:

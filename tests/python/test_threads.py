@@ -101,7 +101,7 @@ def test_a_prediction_names_the_classes_of_the_classifier_that_made_it() -> None
 
     changer = threading.Thread(target=change)
     changer.start()
-    seen = set()
+    seen: set[tuple[str, ...]] = set()
     try:
         deadline = time.monotonic() + 60
         while len(seen) < 3 or changes < 200:

@@ -207,7 +207,7 @@ def test_refused_photographs(tmp_path: Path) -> None:
         cz.CenterCrop(5)(photo.astype(np.float32))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="expected a path"):
         cz.CenterCrop(5)(3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="Compose: expected transforms, got int"):
+    with pytest.raises(ArgumentError, match="Compose: steps: expected transforms, got 3"):
         cz.Compose([3])  # type: ignore[list-item]
     path = tmp_path / "no.jpg"
     path.write_text("no photograph")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native, _record
-from cnnzoo._arguments import instance, seed_of, whole
+from cnnzoo._arguments import instance, seed_of, text, whole
 from cnnzoo._copying import Iteration
 from cnnzoo.data.dataset import Dataset, Samples
 from cnnzoo.data.photos import Photos
@@ -167,6 +167,10 @@ class Loader(Generic[Batch]):
         batch_size, seed = whole("loader: batch_size", batch_size), seed_of(seed, "loader: seed")
         threads = None if threads is None else whole("loader: threads", threads)
         prefetch = None if prefetch is None else whole("loader: prefetch", prefetch)
+        for name, value in (("shuffle", shuffle), ("drop_last", drop_last)):
+            instance(f"loader: {name}", value, bool, "True or False")
+        text("loader: on_error", on_error, "raise, skip or replace")
+        instance("loader: dataset", dataset, Samples, "a data set, as cnnzoo.data.Arrays(x, y)")
         # A `Dataset` or `Photos`, as it was given.
         self.dataset: Any = dataset
         self.transform = transform
@@ -179,7 +183,10 @@ class Loader(Generic[Batch]):
             "prefetch": prefetch,
             "on_error": on_error,
         }
-        self._engine = _native.Loader(dataset._engine, transform, **self._options)
+        try:
+            self._engine = _native.Loader(dataset._engine, transform, **self._options)
+        except TypeError as error:
+            raise ArgumentError(f"loader: {error}") from None
         self._identity: dict[str, Any] = {
             "seed": seed,
             "batch_size": batch_size,

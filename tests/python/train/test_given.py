@@ -95,11 +95,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no name": (
         lambda: cz.create_model(cast("Any", None)),
-        "`name`: expected that of a model, got None",
+        "`name`: expected the name of a model, got None",
     ),
     "a name for nothing": (
         lambda: cz.model_info(cast("Any", 3)),
-        "`name`: expected that of a model, got 3",
+        "`name`: expected the name of a model, got 3",
     ),
     "checkpoint as a number": (lambda: fit(checkpoint=5), "`checkpoint`: expected a path, got 5"),
     "a function to call": (lambda: fit(callbacks=[print]), r"`callbacks\[0\]`: expected a cnnzoo"),
