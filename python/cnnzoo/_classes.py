@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # How many names a message lists.
 MOST_NAMES = 5
 
+TWICE = "it has classes of one name twice: give them names of their own in `model.labels`"
+
 SYNSET = re.compile(r"n\d{8}")
 
 # The dimensions of targets that are classes, and of those that are shares of each class.
@@ -180,8 +182,12 @@ def _settled(what: str, model: Model, data: _Data | None) -> tuple[tuple[str, ..
     if named and data.count < classes:
         raise ArgumentError(
             f"{what}: expected classes of the model, or names for all its {classes}, got "
-            f"{data.count} of which it does not have {_listed(missing)}; use reset_classifier("
-            f"num_classes={data.count})"
+            f"{data.count} of which it does not have {_listed(missing)}; "
+            + (
+                TWICE
+                if any(model.labels.count(name) > 1 for name in missing)
+                else f"use reset_classifier(num_classes={data.count})"
+            )
         )
     return (*data.names, *model.labels[data.count :]), same
 
@@ -216,7 +222,7 @@ def _found(what: str, labels: tuple[str, ...], data: _Data, *, named: bool) -> T
             "those to the numbers"
         )
     elif any(labels.count(name) > 1 for name in missing):
-        hint = "it has classes of one name twice: give them names of their own in `model.labels`"
+        hint = TWICE
     raise ArgumentError(
         f"{what}: expected classes of the model ({_listed(labels)}), got some that it does not "
         f"have: {_listed(missing)}; {hint}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 
 from cnnzoo import _native
 from cnnzoo._arrays import as_array, is_tensor
-from cnnzoo.errors import ArgumentError, CnnzooError, DataError, PhotoFileError
+from cnnzoo.errors import ArgumentError, CnnzooError, DataError, Notice, PhotoFileError
 
 # The entry of EXIF data that says how a camera was held.
 ORIENTATION = 0x0112
 # Of a picture in 16 bits.
 MOST_OF_16_BITS = 0xFFFF
+MOST_OF_A_BYTE = 0xFF
 
 # No photograph's file is larger; the decoder says so of files that it opens itself.
 MOST_BYTES = 1 << 30
@@ -104,14 +106,16 @@ def source(photo: Any, *, orientation: bool) -> str | bytes | Contents | NDArray
         TypeError: It is no photograph.
     """
     photo = held(photo)
-    if isinstance(photo, bytes | Contents | np.ndarray):
+    if isinstance(photo, bytes | Contents):
         return photo
+    if isinstance(photo, np.ndarray):
+        return _noticed(photo, "a uint16 array")
     if isinstance(photo, str | os.PathLike):
         return os.fsdecode(photo)
     if isinstance(photo, bytearray | memoryview):
         return bytes(photo)
     if is_tensor(photo):
-        return as_array(photo)
+        return _noticed(as_array(photo), "a uint16 tensor")
     if isinstance(photo, PillowImage):
         try:
             pixels = _pixels(photo)
@@ -171,7 +175,20 @@ def _pixels(photo: PillowImage) -> NDArray[np.uint8]:
             "a photograph: expected a Pillow image of mode I with values of 0 to "
             f"{MOST_OF_16_BITS}, got {values.min()} to {values.max()}"
         )
+    _noticed(values.astype(np.uint16), f"a Pillow image of mode {mode}")
     return (values >> 8).astype(np.uint8)
+
+
+def _noticed(values: NDArray[Any], what: str) -> NDArray[Any]:
+    """The same; a `Notice` where 16 bits hold bytes, of which the high byte leaves black."""
+    if values.dtype == np.uint16 and values.size and 0 < values.max() <= MOST_OF_A_BYTE:
+        warnings.warn(
+            f"a photograph: expected {what} with values of 0 to {MOST_OF_16_BITS}, got at most "
+            f"{values.max()}, which is nearly black; if these are bytes, make it uint8 or mode L",
+            Notice,
+            stacklevel=2,
+        )
+    return values
 
 
 def _orientation(photo: PillowImage) -> int:

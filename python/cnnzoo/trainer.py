@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from cnnzoo._configuration import check_ending
 from cnnzoo._progress import Bar, Interrupted, Interrupts
 from cnnzoo.callbacks import Callback, Callbacks, better, monitored
 from cnnzoo.data import Loader
-from cnnzoo.errors import ArgumentError, CheckpointError, CopyError, DivergenceError
+from cnnzoo.errors import ArgumentError, CheckpointError, CopyError, DivergenceError, Notice
 from cnnzoo.history import OWN, EpochRow, History
 from cnnzoo.losses import BinaryCrossEntropy, LossLike, Metric, as_loss, fits
 from cnnzoo.metrics import Metrics, evaluate
@@ -269,7 +270,8 @@ class Trainer:
 
         The model prepares photographs as the validation's loader does, or as the training's if that
         is the only one: `model.preprocess` becomes that, which a `Notice` says of a model that had
-        one for its weights. What it cannot say is a `Notice` too.
+        one for its weights. What it cannot say is a `Notice` too, and so is a model of which
+        everything is frozen, or a schedule that would rise to its `min_lr`.
 
         Args:
             train: A loader, or a sequence of batches: images (N, C, H, W) and what they show,
@@ -323,6 +325,7 @@ class Trainer:
                 lr=self.optimizer.lr,
                 monitor=monitor,
             )
+            self._notice_settings()
             self.optimizer._engine.drop_waiting()
             _preparation.adopt(self.model, self.averaged, train, validation, fit.bar.say)
             return self._run(fit)
@@ -428,6 +431,18 @@ class Trainer:
                 trainer._begin(fit, state.monitor)
                 trainer._run(fit)
         return trainer
+
+    def _notice_settings(self) -> None:
+        """Say what nobody would mean of a fit that begins."""
+        odd = []
+        if not self.model.trained:
+            odd.append("everything is frozen, so the fit moves no parameter; see `unfreeze`")
+        least, rate = getattr(self.schedule, "min_lr", 0.0), self.optimizer.lr
+        if rate < least:
+            odd.append(f"the rate rises from {rate:g} to the schedule's `min_lr`, {least:g}")
+        for text in odd:
+            # Over this method and `fit` to whoever called that.
+            warnings.warn(f"{self.model.name}: {text}", Notice, stacklevel=3)
 
     # The loop
 

@@ -132,3 +132,21 @@ def test_numbers_of_numpy_are_taken() -> None:
 def test_as_many_deviations_as_means(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     with pytest.raises(cz.ArgumentError, match="mean and std: expected as many"):
         cz.Preprocess(resize=8, crop=8, interpolation="box", mean=mean, std=std)
+
+
+def test_sixteen_bits_that_hold_bytes_are_noticed() -> None:
+    bytes_ = np.full((8, 8), 200, np.uint8)
+    preprocess = cz.Preprocess(
+        resize=8, crop=8, interpolation="bilinear", mean=(0.0,) * 3, std=(1.0,) * 3
+    )
+    given: dict[str, Any] = {
+        "a uint16 array": bytes_.astype(np.uint16),
+        "a Pillow image of mode I": Image.fromarray(bytes_).convert("I"),
+        "a Pillow image of mode I;16": Image.fromarray(bytes_.astype(np.uint16)),
+    }
+    for what, photo in given.items():
+        with pytest.warns(cz.Notice, match=f"expected {what} .*got at most 200, .*nearly black"):
+            assert not preprocess(photo).any()
+    # Without a warning: all black, the darkest that a byte can say, and bytes.
+    for photo in (np.zeros((8, 8), np.uint16), np.full((8, 8), 256, np.uint16), bytes_):
+        preprocess(photo)

@@ -341,3 +341,15 @@ def test_names_without_an_order_are_refused(names: Any, tmp_path: Path) -> None:
             cz.data.idx(table, table, classes=names)
     model.labels = {"red": 0, "green": 1}.keys()
     assert model.labels == ("red", "green")
+
+
+def test_a_name_that_two_classes_of_the_model_have_is_no_reason_for_a_new_classifier() -> None:
+    model = cz.create_model("resnet20", num_classes=3)
+    model.labels = ["0", "0", "1"]
+    data = loader(of_numbers(2, classes=["0", "1"]))
+    for run in (
+        lambda: trainer(model).fit(data, epochs=1, progress=False),
+        lambda: cz.metrics.evaluate(model, data),
+    ):
+        with pytest.raises(cz.ArgumentError, match="it has classes of one name twice"):
+            run()

@@ -341,3 +341,18 @@ def test_a_file_that_a_dead_process_of_this_number_left_is_in_nobodys_way(tmp_pa
     model.save(tmp_path / "m.safetensors")
     assert cz.load(tmp_path / "m.safetensors").num_classes == 3
     assert all(file.read_bytes() == b"unfinished" for file in left)
+
+
+def test_a_fit_that_moves_nothing_or_whose_rate_rises_is_noticed() -> None:
+    model = cz.create_model("resnet20", num_classes=3).freeze()
+    before = model.state_dict()
+    with pytest.warns(cz.Notice, match="resnet20: everything is frozen, so the fit moves no"):
+        cz.Trainer(model, optimizer=cz.SGD(model, lr=0.1)).fit([(X, Y)], epochs=1, progress=False)
+    np.testing.assert_array_equal(model.state_dict()["fc.weight"], before["fc.weight"])
+    rising = trainer(schedule=cz.Cosine(min_lr=0.01))
+    with pytest.warns(
+        cz.Notice, match="the rate rises from 0.001 to the schedule's `min_lr`, 0.01"
+    ):
+        rising.fit([(X, Y)], epochs=1, progress=False)
+    falling = trainer(schedule=cz.Cosine(min_lr=1e-3))
+    falling.fit([(X, Y)], epochs=1, progress=False)
