@@ -203,6 +203,7 @@ def test_what_is_no_number_is_no_answer(folder: Path, value: float) -> None:
         broken.predict(cat)
     assert broken.predict([cat, cat], on_error="skip") == []
     (kept,) = broken.predict([cat], on_error="keep")
+    assert isinstance(kept, cz.FailedPrediction)
     assert isinstance(kept.error, cz.DivergenceError)
 
 

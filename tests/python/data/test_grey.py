@@ -123,7 +123,8 @@ def test_numbers_of_another_scale_or_kind(options: dict[str, Any], says: str) ->
 
 def test_numbers_of_numpy_are_taken() -> None:
     half = np.full(3, 0.5)
-    found = cz.Preprocess(resize=np.int64(9), crop=8, interpolation="box", mean=half, std=[1] * 3)
+    numbers: dict[str, Any] = {"resize": np.int64(9), "mean": half, "std": [1] * 3}
+    found = cz.Preprocess(crop=8, interpolation="box", **numbers)
     assert (found.resize, found.mean, found.std) == (9, (0.5,) * 3, (1.0,) * 3)
     assert hash(found) == hash(copy.copy(found))
 

@@ -234,8 +234,8 @@ def test_another_schedule_or_loss_than_the_runs_is_refused(tmp_path: Path) -> No
         cz.Trainer.resume(tmp_path, train, validation, schedule=cz.Constant())
     with pytest.raises(cz.CheckpointError, match=r"`loss` as the run had it, CrossEntropy\("):
         cz.Trainer.resume(tmp_path, train, validation, loss=cz.CrossEntropy(label_smoothing=0.1))
-    same = {"schedule": cz.Cosine(), "loss": cz.CrossEntropy()}
-    cz.Trainer.resume(tmp_path, train, validation, progress=False, **same)
+    same = cz.Cosine(), cz.CrossEntropy()
+    cz.Trainer.resume(tmp_path, train, validation, schedule=same[0], loss=same[1], progress=False)
 
 
 def test_a_folder_of_another_run_is_refused(finished: Path) -> None:
