@@ -40,8 +40,8 @@ def main(path: str) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
         with h5py.File(path, "r") as stored:
-            check(stored, most)
-            arrays = [(path, np.ascontiguousarray(values)) for path, values in _arrays(stored)]
+            paths = check(stored, most)
+            arrays = [(at, np.ascontiguousarray(values)) for at, values in _arrays(stored, paths)]
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         said = str(error) or type(error).__name__
         os.write(1, said.encode("utf-8", "backslashreplace")[:4000])
@@ -53,14 +53,19 @@ def main(path: str) -> None:
             out.write(array.tobytes())
 
 
-def check(stored: Any, most: int) -> None:
-    """Refuse what leads out of the file, and values that would not fit, before one is read."""
+def check(stored: Any, most: int) -> set[str]:
+    """Refuse what leads out of the file, and values that would not fit, before one is read.
+
+    Returns:
+        The paths of all arrays.
+    """
     import h5py
 
     taken, links = 0, 0
     groups = [stored]
+    paths: set[str] = set()
 
-    def note(_: str, item: Any) -> None:
+    def note(path: str, item: Any) -> None:
         nonlocal taken
         if isinstance(item, h5py.Group):
             groups.append(item)
@@ -70,6 +75,7 @@ def check(stored: Any, most: int) -> None:
             taken += item.nbytes
             if taken > most:
                 raise ValueError(f"its arrays take more than {most} bytes")
+            paths.add(path)
 
     stored.visititems(note)
     for group in groups:
@@ -81,23 +87,19 @@ def check(stored: Any, most: int) -> None:
                 raise ValueError(f"{name!r} is no name in UTF-8")
             if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
                 raise ValueError(f"`{name}` leads to another file")
+    return paths
 
 
-def _arrays(stored: Any) -> Iterator[tuple[str, Any]]:
+def _arrays(stored: Any, rest: set[str]) -> Iterator[tuple[str, Any]]:
     """By path, or by layer and number. Of what is no layer's, only the names."""
     import numpy as np
 
-    rest = set()
-
-    def note(path: str, item: Any) -> None:
-        if hasattr(item, "shape"):
-            rest.add(path)
-
-    stored.visititems(note)
     for path, values in _numbered(stored) if "layers" in stored else _named(stored):
         rest.discard(values.name.lstrip("/"))
         if values.dtype.kind not in "fiub":
             raise ValueError(f"`{path}`: expected numbers, got {values.dtype}")
+        if values.shape is None:
+            raise ValueError(f"`{path}`: expected numbers, got none")
         yield path, values[()]
     yield from ((path, np.empty(0)) for path in sorted(rest))
 
