@@ -658,8 +658,8 @@ class Model:
     ) -> LoadReport:
         """Fill the parameters from a .safetensors, .pth or .h5 file, which runs no code.
 
-        The file is read before anything else happens, so it may change meanwhile; one of more than
-        2 GiB is mapped, and cutting it while it is loaded ends the process.
+        One that is changed or cut while it is read is refused; what was read by then stays in the
+        model. Replacing the file by another one is safe.
 
         Args:
             file: Of safetensors, of `torch.save` (new or old), or of Keras; a state dict of tensors

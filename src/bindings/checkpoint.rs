@@ -62,7 +62,8 @@ impl Checkpoint {
         if !self.inner.contains(name) {
             return Err(PyKeyError::new_err(name.to_owned()));
         }
-        to_array(py, &self.inner.get(name)?)
+        let value = detached(py, || self.inner.get(name))?;
+        to_array(py, &value)
     }
 
     fn __len__(&self) -> usize {

@@ -39,7 +39,8 @@ impl Store {
         matched.accept(policy, &naming, graph.name(), origin, entries)?;
         let (mut loaded, mut converted) = (Vec::new(), Vec::new());
         for (index, entry) in &matched.pairs {
-            let (parameter, dtype) = (&self.parameters()[*index], entries.get(entry)?.dtype);
+            let Some(dtype) = entries.dtype(entry) else { continue };
+            let parameter = &self.parameters()[*index];
             takes(parameter, dtype).map_err(|expected| Error::StateDict {
                 message: format!("{origin}: `{entry}`: expected {expected}, got {dtype}"),
             })?;

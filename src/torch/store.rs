@@ -179,9 +179,16 @@ impl Store {
             let count = Tensor::from(value.read_i64()?);
             return self.copy(index, &count);
         }
-        let mut values = zeros(parameter.elements(), &parameter.name)?;
-        value.write_f32(&mut values)?;
-        let source = blob(&values, &parameter.shape)?;
+        let mut converted;
+        let values = match value.as_f32().filter(|values| values.len() == parameter.elements()) {
+            Some(values) => values,
+            None => {
+                converted = zeros(parameter.elements(), &parameter.name)?;
+                value.write_f32(&mut converted)?;
+                &converted
+            }
+        };
+        let source = blob(values, &parameter.shape)?;
         self.copy(index, &source)
     }
 

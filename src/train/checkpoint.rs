@@ -9,7 +9,7 @@ use crate::error::{Error, Result, shape_text};
 use crate::graph::Parameter;
 use crate::torch::{Array, Memory, Optimizer, Store, Stored, reserved};
 use crate::weights::load::takes;
-use crate::weights::{self, Value, write_safetensors};
+use crate::weights::{self, Dtype, write_safetensors};
 
 /// Keys of the file's string pairs.
 const TEXT: &str = "cnnzoo-run";
@@ -97,9 +97,9 @@ impl Checkpoint {
     pub fn expect(&self, model: &str, parameters: &[Parameter]) -> Result<()> {
         for parameter in parameters {
             let name = format!("{model}/{}", parameter.name);
-            let value = self.shaped(&name, parameter)?;
-            takes(parameter, value.dtype)
-                .map_err(|expected| self.refused(&name, expected, value.dtype.name()))?;
+            let dtype = self.shaped(&name, parameter)?;
+            takes(parameter, dtype)
+                .map_err(|expected| self.refused(&name, expected, dtype.name()))?;
         }
         Ok(())
     }
@@ -153,17 +153,18 @@ impl Checkpoint {
         })
     }
 
-    /// The array of the shape of a parameter.
-    fn shaped(&self, name: &str, parameter: &Parameter) -> Result<Value<'_>> {
-        let value = self.file.get(name).map_err(ours)?;
-        if value.shape == parameter.shape {
-            return Ok(value);
+    /// The element type of an array, which has to be of the shape of a parameter.
+    fn shaped(&self, name: &str, parameter: &Parameter) -> Result<Dtype> {
+        let (dtype, shape) = self.file.facts(name).map_err(ours)?;
+        if shape == parameter.shape {
+            return Ok(dtype);
         }
-        Err(self.refused(name, &shape_text(&parameter.shape), &shape_text(&value.shape)))
+        Err(self.refused(name, &shape_text(&parameter.shape), &shape_text(shape)))
     }
 
     fn array(&self, name: &str, parameter: &Parameter) -> Result<Array> {
-        let value = self.shaped(name, parameter)?;
+        self.shaped(name, parameter)?;
+        let value = self.file.get(name).map_err(ours)?;
         let mut values = reserved(value.elements(), name)?;
         values.resize(value.elements(), 0.0);
         value.write_f32(&mut values).map_err(|error| self.of(name, error))?;

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use super::format::{Format, detect};
-use super::mapped::Mapped;
+use super::format::{BEGIN, Format, detect};
+use super::gather::{gather, span};
 use super::refusal::Refusal;
+use super::source::Source;
 use super::value::{Dtype, Value};
 use super::{pth, safetensors_file};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Something that a weights file holds beside the tensors that are read from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,14 +49,12 @@ pub(super) struct Contents {
 
 /// An opened weights file: .safetensors, or .pth in either format of `torch.save`.
 ///
-/// The file is read when it is opened, so that it may change afterwards; one of more than 2 GiB, or
-/// with holes, is mapped, and must stay as it is while a `Checkpoint` is alive: if it is truncated,
-/// touching a lost page ends the process with SIGBUS, as with every mapped file. Replacing it by a
-/// rename, as [`super::write_safetensors`] does, is safe.
+/// A tensor is read when it is asked for. The file has to stay as it is until then, or is refused.
+/// Replacing it by a rename, as [`super::write_safetensors`] does, is safe.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    bytes: Mapped,
+    source: Source,
     contents: Contents,
     provenance: String,
 }
@@ -77,10 +76,11 @@ impl Checkpoint {
     /// As for [`Self::open`], and where there is no such key.
     pub fn open_at(path: impl AsRef<Path>, key: Option<&str>) -> Result<Self> {
         let path = path.as_ref().to_owned();
-        let bytes = Mapped::open(&path)?;
-        let contents = read(&bytes, key).map_err(|refusal| refusal.at(&path))?;
+        let opened = Source::open(&path);
+        let source = opened.map_err(|source| Error::WeightsFile { path: path.clone(), source })?;
+        let contents = read(&source, key).map_err(|refusal| refusal.at(&path))?;
         let provenance = provenance(&contents.under);
-        Ok(Self { path, bytes, contents, provenance })
+        Ok(Self { path, source, contents, provenance })
     }
 
     pub fn path(&self) -> &Path {
@@ -112,16 +112,22 @@ impl Checkpoint {
         self.contents.entries.get(name).map(|entry| entry.shape.as_slice())
     }
 
-    /// A tensor: borrowed from the map where it is contiguous, else gathered.
+    /// The element type and shape of a tensor, without its values.
     ///
     /// # Errors
     /// [`Error::Weights`] where there is no tensor of that name.
+    pub fn facts(&self, name: &str) -> Result<(Dtype, &[usize])> {
+        self.entry(name).map(|entry| (entry.dtype, entry.shape.as_slice()))
+    }
+
+    /// A tensor.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where there is no tensor of that name, or the file was changed.
     pub fn get(&self, name: &str) -> Result<Value<'_>> {
-        let Some(entry) = self.contents.entries.get(name) else {
-            let got = format!("none among {} tensors", self.len());
-            return Err(Refusal::new("a tensor of this name", got).of(name).at(&self.path));
-        };
-        Ok(Value { dtype: entry.dtype, shape: entry.shape.clone(), bytes: self.bytes_of(entry) })
+        let entry = self.entry(name)?;
+        let bytes = self.bytes_of(entry).map_err(|refusal| refusal.of(name).at(&self.path))?;
+        Ok(Value { dtype: entry.dtype, shape: entry.shape.clone(), bytes })
     }
 
     /// The string pairs that safetensors keeps under `__metadata__`; empty for .pth.
@@ -140,30 +146,39 @@ impl Checkpoint {
         &self.contents.ignored
     }
 
-    fn bytes_of(&self, entry: &Entry) -> Cow<'_, [u8]> {
+    fn entry(&self, name: &str) -> Result<&Entry> {
+        let got = || format!("none among {} tensors", self.len());
+        let refused = || Refusal::new("a tensor of this name", got()).of(name).at(&self.path);
+        self.contents.entries.get(name).ok_or_else(refused)
+    }
+
+    fn bytes_of(&self, entry: &Entry) -> Result<Cow<'_, [u8]>, Refusal> {
         // Contents promises that every entry lies inside of the file, so the sizes are small.
-        let bytes = entry.dtype.bytes_of(&entry.shape).unwrap_or_default();
-        let from = match entry.held {
-            None => &self.bytes[entry.start..],
-            Some(held) => &self.contents.held[held],
+        let size = entry.dtype.size();
+        let span = match &entry.strides {
+            None => entry.dtype.bytes_of(&entry.shape).unwrap_or_default(),
+            Some(strides) => size * span(&entry.shape, strides).unwrap_or_default(),
         };
-        match &entry.strides {
-            None => Cow::Borrowed(&from[..bytes]),
-            Some(strides) => {
-                Cow::Owned(super::gather::gather(from, entry.dtype.size(), &entry.shape, strides))
-            }
-        }
+        let from = match entry.held {
+            None => Cow::Owned(self.source.read(entry.start, span)?),
+            Some(held) => Cow::Borrowed(&self.contents.held[held][..span]),
+        };
+        Ok(match &entry.strides {
+            None => from,
+            Some(strides) => Cow::Owned(gather(&from, size, &entry.shape, strides)),
+        })
     }
 }
 
-fn read(bytes: &[u8], key: Option<&str>) -> Result<Contents, Refusal> {
-    match (detect(bytes)?, key) {
-        (Format::Safetensors, None) => safetensors_file::read(bytes),
+fn read(source: &Source, key: Option<&str>) -> Result<Contents, Refusal> {
+    let begin = source.read(0, source.length().min(BEGIN))?;
+    match (detect(&begin)?, key) {
+        (Format::Safetensors, None) => safetensors_file::read(source),
         (Format::Safetensors, Some(key)) => {
             Err(Refusal::new(format!("a .pth file with the key `{key}`"), "a .safetensors file"))
         }
-        (Format::Zip, key) => pth::read_zip(bytes, key),
-        (Format::Pickle, key) => pth::read_legacy(bytes, key),
+        (Format::Zip, key) => pth::read_zip(source, key),
+        (Format::Pickle, key) => pth::read_legacy(source, key),
     }
 }
 

@@ -2,6 +2,9 @@
 
 use super::refusal::Refusal;
 
+/// As many bytes tell what a file is.
+pub(super) const BEGIN: usize = 512;
+
 /// The formats that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
@@ -39,10 +42,13 @@ pub(super) fn detect(bytes: &[u8]) -> Result<Format, Refusal> {
     if bytes.starts_with(b"PK\x03\x04") {
         return Ok(Format::Zip);
     }
-    if bytes.len() >= 2 && bytes[0] == 0x80 && bytes[1] <= 5 {
+    let object = bytes.get(8) == Some(&b'{');
+    // A header of 128 bytes, or of 128 more than some 256, begins as a pickle does.
+    let is_short = bytes.get(4..8) == Some(&[0; 4]);
+    if bytes.len() >= 2 && bytes[0] == 0x80 && bytes[1] <= 5 && !(object && is_short) {
         return Ok(Format::Pickle);
     }
-    if bytes.get(8) == Some(&b'{') && !bytes.starts_with(b"version") && !is_text(bytes) {
+    if object && !bytes.starts_with(b"version") && !is_text(bytes) {
         return Ok(Format::Safetensors);
     }
     Err(Refusal::new(READABLE, foreign(bytes)))
@@ -71,18 +77,22 @@ fn foreign(bytes: &[u8]) -> String {
 }
 
 fn is_text(bytes: &[u8]) -> bool {
-    let begin = &bytes[..bytes.len().min(512)];
+    let begin = &bytes[..bytes.len().min(BEGIN)];
     let valid = match std::str::from_utf8(begin) {
         Ok(text) => text.len(),
         Err(error) => error.valid_up_to(),
     };
     // The cut at 512 bytes may split a character.
-    let whole = begin.len() - valid < 4 && (begin.len() == 512 || begin.len() == valid);
+    let whole = begin.len() - valid < 4 && (begin.len() == BEGIN || begin.len() == valid);
     whole && !begin.iter().any(|&byte| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c))
 }
 
 fn text_begin(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(512)]).trim_start().chars().take(40).collect()
+    String::from_utf8_lossy(&bytes[..bytes.len().min(BEGIN)])
+        .trim_start()
+        .chars()
+        .take(40)
+        .collect()
 }
 
 #[cfg(test)]

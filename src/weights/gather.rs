@@ -11,6 +11,13 @@ pub(super) fn gather(from: &[u8], size: usize, shape: &[usize], strides: &[usize
     }
 }
 
+/// Elements from the first to the last one of a tensor that is not empty, both included.
+pub(super) fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
+    shape.iter().zip(strides).try_fold(1_usize, |span, (&size, &stride)| {
+        span.checked_add((size - 1).checked_mul(stride)?)
+    })
+}
+
 fn gather_elements<const SIZE: usize>(from: &[u8], shape: &[usize], strides: &[usize]) -> Vec<u8> {
     let (elements, _) = from.as_chunks::<SIZE>();
     let (Some((&row, outer)), Some((&step, outer_strides))) =

@@ -182,6 +182,8 @@ pub fn takes(parameter: &Parameter, dtype: Dtype) -> Result<(), &'static str> {
 pub trait Entries: Sync {
     fn shapes(&self) -> Vec<(String, Vec<usize>)>;
 
+    fn dtype(&self, name: &str) -> Option<Dtype>;
+
     fn get(&self, name: &str) -> Result<Value<'_>>;
 
     /// Why there is none of this name, if something stands there.
@@ -195,6 +197,10 @@ impl Entries for Checkpoint {
         self.names()
             .map(|name| (name.to_owned(), self.shape(name).unwrap_or_default().to_vec()))
             .collect()
+    }
+
+    fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.dtype(name)
     }
 
     fn get(&self, name: &str) -> Result<Value<'_>> {
@@ -218,6 +224,10 @@ pub struct Given<'a> {
 impl Entries for Given<'_> {
     fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         self.values.iter().map(|(name, value)| ((*name).to_owned(), value.shape.clone())).collect()
+    }
+
+    fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.values.get(name).map(|value| value.dtype)
     }
 
     fn get(&self, name: &str) -> Result<Value<'_>> {

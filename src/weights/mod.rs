@@ -9,7 +9,6 @@ mod gather;
 pub mod init;
 pub mod keras;
 pub mod load;
-mod mapped;
 pub mod names;
 mod pickle;
 pub mod position;
@@ -19,6 +18,7 @@ mod recipe;
 mod refusal;
 mod safetensors_file;
 mod safetensors_write;
+mod source;
 pub mod translate;
 mod value;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::load::Entries;
 use super::names::{Naming, Translation};
-use super::{Ignored, Value};
+use super::{Dtype, Ignored, Value};
 use crate::error::{Error, Result, shape_text};
 
 /// How the entries of a file are called.
@@ -157,6 +157,10 @@ impl<'a, E: Entries> Below<'a, E> {
 impl<E: Entries> Entries for Below<'_, E> {
     fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         self.shapes.clone()
+    }
+
+    fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.entries.dtype(&format!("{}{name}", self.prefix))
     }
 
     fn get(&self, name: &str) -> Result<Value<'_>> {

@@ -1,20 +1,30 @@
 //! Why a file was refused, before anybody knows its path.
 
+use std::io;
 use std::path::Path;
 
 use crate::Error;
 
-/// What [`Error::Weights`] says, without the path.
+/// What [`Error::Weights`] says, without the path, or [`Error::WeightsFile`].
 #[derive(Debug)]
 pub(super) struct Refusal {
     key: Option<String>,
     expected: String,
     got: String,
+    source: Option<io::Error>,
+    is_cut: bool,
+}
+
+impl From<io::Error> for Refusal {
+    fn from(source: io::Error) -> Self {
+        Self { source: Some(source), ..Self::new("", "") }
+    }
 }
 
 impl Refusal {
     pub(super) fn new(expected: impl Into<String>, got: impl Into<String>) -> Self {
-        Self { key: None, expected: expected.into(), got: got.into() }
+        let (expected, got) = (expected.into(), got.into());
+        Self { key: None, expected, got, source: None, is_cut: false }
     }
 
     /// Names the tensor or archive entry that is wrong.
@@ -23,12 +33,20 @@ impl Refusal {
         self
     }
 
+    /// Says that more bytes might mend it.
+    pub(super) fn cut(self) -> Self {
+        Self { is_cut: true, ..self }
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     pub(super) fn at(self, path: &Path) -> Error {
-        Error::Weights {
-            path: path.to_owned(),
-            key: self.key,
-            expected: self.expected,
-            got: self.got,
+        let path = path.to_owned();
+        match self.source {
+            Some(source) => Error::WeightsFile { path, source },
+            None => Error::Weights { path, key: self.key, expected: self.expected, got: self.got },
         }
     }
 }

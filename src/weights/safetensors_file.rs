@@ -1,20 +1,47 @@
 //! Reads the directory of a .safetensors file: <https://github.com/huggingface/safetensors#format>.
 
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype as Stored, SafeTensorError};
+use std::collections::HashMap;
+
+use safetensors::tensor::{Dtype as Stored, Metadata, SafeTensorError, TensorInfo};
+use serde::Deserialize;
 
 use super::checkpoint::{Contents, Entry, Ignored};
 use super::refusal::Refusal;
+use super::source::Source;
 use super::value::Dtype;
 
 /// Bytes of the header's length, in front of the header.
 const LENGTH: usize = 8;
 
+/// As safetensors limits it.
+const LONGEST: usize = 100_000_000;
+
+/// The header as JSON.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__")]
+    metadata: Option<HashMap<String, String>>,
+    #[serde(flatten)]
+    tensors: HashMap<String, TensorInfo>,
+}
+
 /// # Errors
 /// A header that is cut, no JSON, or does not cover the file exactly.
-pub(super) fn read(bytes: &[u8]) -> Result<Contents, Refusal> {
-    let (header, directory) =
-        SafeTensors::read_metadata(bytes).map_err(|error| refusal(&error, bytes))?;
+pub(super) fn read(source: &Source) -> Result<Contents, Refusal> {
+    let length = <[u8; LENGTH]>::try_from(source.read(0, LENGTH)?);
+    let length = length.map_or(u64::MAX, u64::from_le_bytes);
+    let header = usize::try_from(length).unwrap_or(usize::MAX);
+    let refused = |error: SafeTensorError| refusal(&error, source.length());
+    if header > LONGEST {
+        return Err(refused(SafeTensorError::HeaderTooLarge));
+    }
+    if header > source.length() - LENGTH {
+        return Err(refused(SafeTensorError::InvalidHeaderLength));
+    }
+    let directory = directory(&source.read(LENGTH, header)?).map_err(refused)?;
+    if LENGTH + header + directory.data_len() != source.length() {
+        return Err(refused(SafeTensorError::MetadataIncompleteBuffer));
+    }
     let mut contents = Contents::default();
     if let Some(metadata) = directory.metadata() {
         contents.metadata =
@@ -39,6 +66,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, Refusal> {
     Ok(contents)
 }
 
+/// Checks that the tensors lie one behind the other, each as long as its shape says.
+fn directory(header: &[u8]) -> Result<Metadata, SafeTensorError> {
+    let text = std::str::from_utf8(header).map_err(SafeTensorError::InvalidHeader)?;
+    let header: Header =
+        serde_json::from_str(text).map_err(SafeTensorError::InvalidHeaderDeserialization)?;
+    let mut tensors: Vec<_> = header.tensors.into_iter().collect();
+    tensors.sort_by_key(|(_, info)| info.data_offsets);
+    Metadata::new(header.metadata, tensors)
+}
+
 fn dtype(stored: Stored) -> Option<Dtype> {
     Some(match stored {
         Stored::F64 => Dtype::F64,
@@ -55,16 +92,16 @@ fn dtype(stored: Stored) -> Option<Dtype> {
     })
 }
 
-fn refusal(error: &SafeTensorError, bytes: &[u8]) -> Refusal {
+fn refusal(error: &SafeTensorError, length: usize) -> Refusal {
     let expected = "a whole .safetensors file";
     match error {
         SafeTensorError::MetadataIncompleteBuffer => Refusal::new(
             "tensors that cover the .safetensors file exactly",
-            format!("a truncated file or trailing bytes ({} bytes in all)", bytes.len()),
+            format!("a truncated file or trailing bytes ({length} bytes in all)"),
         ),
         SafeTensorError::InvalidHeaderLength => Refusal::new(
             expected,
-            format!("a header that is longer than the file of {} bytes", bytes.len()),
+            format!("a header that is longer than the file of {length} bytes"),
         ),
         SafeTensorError::InvalidOffset(name) => {
             Refusal::new("tensors one behind the other", "an overlap or a gap").of(name)

@@ -90,8 +90,7 @@ pub(super) fn elements_of(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))
 }
 
-/// A stored tensor. `bytes` are row-major and little-endian, at any alignment: borrowed from the
-/// mapped file where the tensor lies there contiguously, else gathered.
+/// A stored tensor. `bytes` are row-major and little-endian, at any alignment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Value<'a> {
     pub dtype: Dtype,
@@ -103,6 +102,16 @@ impl Value<'_> {
     /// How many elements there are; 1 for a scalar.
     pub fn elements(&self) -> usize {
         self.bytes.len() / self.dtype.size()
+    }
+
+    /// The elements of a tensor of float32, where they lie as this machine has them.
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        if self.dtype != Dtype::F32 || cfg!(target_endian = "big") {
+            return None;
+        }
+        // SAFETY: any four bytes are a float, and those in the middle are aligned as one.
+        let (before, elements, after) = unsafe { self.bytes.align_to() };
+        (before.is_empty() && after.is_empty()).then_some(elements)
     }
 
     /// Converts a floating-point tensor into `out`, row-major. float16 and bfloat16 convert
@@ -202,6 +211,23 @@ mod tests {
         let mut out = [0.0];
         value(Dtype::F64, &bytes[1..]).write_f32(&mut out).unwrap();
         assert_eq!(out.map(f32::to_bits), [1.5_f32.to_bits()]);
+    }
+
+    #[test]
+    fn floats_are_borrowed_where_they_are_aligned() {
+        let floats = [1.5_f32, -2.0, f32::MAX];
+        let bytes: Vec<u8> = floats.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let mut room = vec![0; bytes.len() + 8];
+        let start = room.as_ptr().align_offset(align_of::<f32>());
+        room[start..start + bytes.len()].copy_from_slice(&bytes);
+        assert_eq!(
+            value(Dtype::F32, &room[start..start + bytes.len()]).as_f32(),
+            Some(&floats[..])
+        );
+        assert_eq!(value(Dtype::F32, &room[start + 1..start + 9]).as_f32(), None);
+        assert_eq!(value(Dtype::F32, &room[start..start + 6]).as_f32(), None);
+        assert_eq!(value(Dtype::I32, &room[start..start + 8]).as_f32(), None);
+        assert_eq!(value(Dtype::F32, &[]).as_f32(), Some(&[][..]));
     }
 
     #[test]

@@ -53,9 +53,10 @@ impl<'a> Reader<'a> {
     pub(super) fn line(&mut self) -> Result<&'a str, Refusal> {
         const LONGEST: usize = 4096;
         let rest = &self.bytes[self.at..];
-        let rest = &rest[..rest.len().min(LONGEST)];
-        let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
-            return Err(self.refuse("a line of text", "no line's end"));
+        let begin = &rest[..rest.len().min(LONGEST)];
+        let Some(length) = begin.iter().position(|&byte| byte == b'\n') else {
+            let refusal = self.refuse("a line of text", "no line's end");
+            return Err(if rest.len() < LONGEST { refusal.cut() } else { refusal });
         };
         let line = std::str::from_utf8(self.take(length)?);
         let line = line.map_err(|_| self.refuse("a line of text in UTF-8", "other bytes"))?;
@@ -72,6 +73,7 @@ impl<'a> Reader<'a> {
     }
 
     fn ended(&self) -> Refusal {
-        Refusal::new("a whole pickle", format!("its end after {} bytes", self.bytes.len()))
+        let got = format!("its end after {} bytes", self.bytes.len());
+        Refusal::new("a whole pickle", got).cut()
     }
 }

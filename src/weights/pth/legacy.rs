@@ -9,21 +9,39 @@ use crate::weights::checkpoint::Contents;
 use crate::weights::format::READABLE;
 use crate::weights::pickle::{Element, Object, Pickle, unpickle};
 use crate::weights::refusal::Refusal;
+use crate::weights::source::Source;
 
 /// 0x1950a86a20f9469cfc6c, little-endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const PROTOCOL: i64 = 1001;
 
+/// How much is read of a file to find its pickles in; then twice as much, until they end.
+const PICKLES: usize = 1 << 20;
+
 /// # Errors
 /// A pickle of somebody else, a file that is cut or longer than it says, big-endian; whatever
 /// [`unpickle`] refuses.
 pub(in crate::weights) fn read_legacy(
-    bytes: &[u8],
+    source: &Source,
     key: Option<&str>,
 ) -> Result<Contents, Refusal> {
+    let mut length = source.length().min(PICKLES);
+    loop {
+        let begin = source.read(0, length)?;
+        match read(&begin, source, key) {
+            Err(refusal) if refusal.is_cut() && length < source.length() => {
+                length = source.length().min(2 * length);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// `begin` are the file's first bytes, in which its pickles end.
+fn read(begin: &[u8], source: &Source, key: Option<&str>) -> Result<Contents, Refusal> {
     let mut at = 0;
-    let mut next = || {
-        let pickle = unpickle(&bytes[at..])?;
+    let mut next = || -> Result<Pickle<'_>, Refusal> {
+        let pickle = unpickle(&begin[at..])?;
         at += pickle.length();
         Ok(pickle)
     };
@@ -41,8 +59,8 @@ pub(in crate::weights) fn read_legacy(
     check_byte_order(&next()?)?;
     let object = next()?;
     let keys = next()?;
-    let storages = storages(&object, &keys, bytes, at)?;
-    resolve::contents(&object, &storages, bytes.len(), key)
+    let storages = storages(&object, &keys, source, at)?;
+    resolve::contents(&object, &storages, source.length(), key)
 }
 
 fn check_byte_order(facts: &Pickle<'_>) -> Result<(), Refusal> {
@@ -63,7 +81,7 @@ fn check_byte_order(facts: &Pickle<'_>) -> Result<(), Refusal> {
 fn storages(
     object: &Pickle<'_>,
     keys: &Pickle<'_>,
-    bytes: &[u8],
+    source: &Source,
     mut at: usize,
 ) -> Result<Storages, Refusal> {
     let Object::List(keys_in_order) = keys.get(keys.root()) else {
@@ -87,15 +105,15 @@ fn storages(
             )));
         };
         let start = at.saturating_add(8);
-        let count =
-            bytes.get(at..start).and_then(|count| count.try_into().ok()).map(u64::from_le_bytes);
+        let count = if start <= source.length() { source.read(at, 8)? } else { Vec::new() };
+        let count = count.try_into().ok().map(u64::from_le_bytes);
         if count.is_some_and(|count| count != elements as u64) {
             let got = format!("{}", count.unwrap_or_default());
             return Err(in_storage(Refusal::new(format!("{elements} elements"), got)));
         }
         let end = elements.checked_mul(element.size).and_then(|size| start.checked_add(size));
-        let Some(end) = end.filter(|&end| count.is_some() && end <= bytes.len()) else {
-            let got = format!("the file's end at byte {}", bytes.len());
+        let Some(end) = end.filter(|&end| count.is_some() && end <= source.length()) else {
+            let got = format!("the file's end at byte {}", source.length());
             return Err(in_storage(Refusal::new(
                 format!("{elements} elements of {}", element.name),
                 got,
@@ -106,8 +124,8 @@ fn storages(
         }
         at = end;
     }
-    if at != bytes.len() {
-        let got = format!("{} bytes more", bytes.len() - at);
+    if at != source.length() {
+        let got = format!("{} bytes more", source.length() - at);
         return Err(Refusal::new("the file's end behind the last storage", got));
     }
     Ok(storages)

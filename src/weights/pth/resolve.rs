@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::state_dict;
 use crate::weights::checkpoint::{Contents, Entry};
+use crate::weights::gather::span;
 use crate::weights::pickle::{Array, Id, Object, Pickle, Tensor};
 use crate::weights::refusal::Refusal;
 use crate::weights::value::elements_of;
@@ -143,13 +144,6 @@ fn visible(tensor: &Tensor<'_>, storages: &Storages) -> Result<Range<usize>, Ref
             format!("{length} elements at {offset}"),
         )),
     }
-}
-
-/// Elements from the first to the last one of a tensor that is not empty, both included.
-fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
-    shape.iter().zip(strides).try_fold(1_usize, |span, (&size, &stride)| {
-        span.checked_add((size - 1).checked_mul(stride)?)
-    })
 }
 
 fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {

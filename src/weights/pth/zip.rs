@@ -5,7 +5,7 @@
 //! file, and PyTorch can be told to write them wrong.
 
 use std::collections::HashMap;
-use std::io::Cursor;
+use std::io::BufReader;
 use std::ops::Range;
 
 use zip::{CompressionMethod, ZipArchive};
@@ -15,6 +15,7 @@ use crate::weights::checkpoint::Contents;
 use crate::weights::format::READABLE;
 use crate::weights::pickle::unpickle;
 use crate::weights::refusal::Refusal;
+use crate::weights::source::Source;
 
 /// The signature of the record of 22 bytes and a comment that ends an archive.
 const END: &[u8] = b"PK\x05\x06";
@@ -24,41 +25,44 @@ const DESCRIPTION: &str = "/data.pkl";
 /// # Errors
 /// An archive that is damaged, of somebody else, compressed, encrypted or big-endian; whatever
 /// [`unpickle`] refuses.
-pub(in crate::weights) fn read_zip(bytes: &[u8], key: Option<&str>) -> Result<Contents, Refusal> {
-    let entries = entries(bytes)?;
+pub(in crate::weights) fn read_zip(
+    source: &Source,
+    key: Option<&str>,
+) -> Result<Contents, Refusal> {
+    let entries = entries(source)?;
     let prefix = prefix(&entries)?;
     if let Some(order) = entries.get(&format!("{prefix}/byteorder")) {
-        let order = stored(bytes, "byteorder", order)?;
+        let order = stored(source, "byteorder", order)?;
         if order != b"little" {
-            let got = String::from_utf8_lossy(order).chars().take(20).collect::<String>();
+            let got = String::from_utf8_lossy(&order).chars().take(20).collect::<String>();
             return Err(Refusal::new("a little-endian file", format!("byte order {got:?}")));
         }
     }
     let storages = storages(&entries, prefix)?;
     let description = &entries[&format!("{prefix}{DESCRIPTION}")];
-    let description = stored(bytes, DESCRIPTION, description)?;
-    let pickle = unpickle(description)?;
+    let description = stored(source, DESCRIPTION, description)?;
+    let pickle = unpickle(&description)?;
     if pickle.length() != description.len() {
         let got = format!("{} bytes behind it", description.len() - pickle.length());
         return Err(Refusal::new("nothing behind the pickle", got).of(DESCRIPTION));
     }
-    resolve::contents(&pickle, &storages, bytes.len(), key)
+    resolve::contents(&pickle, &storages, source.length(), key)
 }
 
 /// Where an entry lies, or why it cannot be used as it lies there.
 type Place = Result<Range<usize>, String>;
 
-fn entries(bytes: &[u8]) -> Result<HashMap<String, Place>, Refusal> {
+fn entries(source: &Source) -> Result<HashMap<String, Place>, Refusal> {
     let damaged =
         |error: &dyn std::fmt::Display| Refusal::new("a whole zip archive", error.to_string());
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(&error))?;
+    let file = source.file();
+    // Most of what is read are headers of 30 bytes, far from each other.
+    let buffered = BufReader::with_capacity(1 << 10, &*file);
+    let mut archive = ZipArchive::new(buffered).map_err(|error| damaged(&error))?;
     if archive.has_duplicate_names() {
         return Err(Refusal::new("a zip archive with each name once", "a name twice"));
     }
     let end = END.len() + 18 + archive.comment().len();
-    if !bytes[bytes.len().saturating_sub(end)..].starts_with(END) {
-        return Err(Refusal::new("the file's end behind the archive", "trailing bytes"));
-    }
     let mut entries = HashMap::with_capacity(archive.len());
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(|error| damaged(&error))?;
@@ -68,9 +72,15 @@ fn entries(bytes: &[u8]) -> Result<HashMap<String, Place>, Refusal> {
         } else if entry.compression() != CompressionMethod::Stored {
             Err(format!("an entry compressed by {:?}", entry.compression()))
         } else {
-            inside(entry.data_start(), entry.size(), bytes.len())
+            inside(entry.data_start(), entry.size(), source.length())
         };
         entries.insert(name, place);
+    }
+    drop(archive);
+    drop(file);
+    let end = source.length().saturating_sub(end);
+    if source.read(end, END.len())? != END {
+        return Err(Refusal::new("the file's end behind the archive", "trailing bytes"));
     }
     Ok(entries)
 }
@@ -85,9 +95,9 @@ fn inside(start: Option<u64>, size: u64, length: usize) -> Place {
     }
 }
 
-fn stored<'a>(bytes: &'a [u8], name: &str, place: &Place) -> Result<&'a [u8], Refusal> {
+fn stored(source: &Source, name: &str, place: &Place) -> Result<Vec<u8>, Refusal> {
     match place {
-        Ok(range) => Ok(&bytes[range.clone()]),
+        Ok(range) => source.read(range.start, range.len()),
         Err(got) => Err(not_stored(name, got)),
     }
 }

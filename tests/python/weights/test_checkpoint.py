@@ -332,6 +332,17 @@ def test_safetensors(tmp_path: pathlib.Path) -> None:
     assert checkpoint.provenance == "the whole file"
 
 
+def test_safetensors_headers_of_any_length(tmp_path: pathlib.Path) -> None:
+    """Some lengths, such as 128, are the first bytes of a pickle."""
+    path = tmp_path / "weights.safetensors"
+    lengths = set()
+    for size in range(1, 1500, 3):
+        safetensors.torch.save_file({"n" * size: torch.ones(2)}, path)
+        lengths.add(int.from_bytes(path.read_bytes()[:8], "little"))
+        assert _native.read_checkpoint(path).names() == ["n" * size]
+    assert {128, 384, 640, 896, 1152, 1408} < lengths
+
+
 def test_safetensors_prefix_and_foreign_types(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "weights.safetensors"
     tensors = {
