@@ -39,7 +39,7 @@ pub(super) fn read(source: &Source) -> Result<Contents, Refusal> {
         return Err(refused(SafeTensorError::InvalidHeaderLength));
     }
     let directory = directory(&source.read(LENGTH, header)?).map_err(refused)?;
-    if LENGTH + header + directory.data_len() != source.length() {
+    if directory.data_len().checked_add(LENGTH + header) != Some(source.length()) {
         return Err(refused(SafeTensorError::MetadataIncompleteBuffer));
     }
     let mut contents = Contents::default();

@@ -364,6 +364,17 @@ def header(text: str, data: bytes = b"") -> bytes:
     return len(text).to_bytes(8, "little") + text.encode() + data
 
 
+def around() -> bytes:
+    """Of sixteen arrays that end where the header and they take 2⁶⁴ bytes."""
+    parts, end, size = [], 0, 1 << 60
+    for index in range(16):
+        begin, end = end, min(end + size, (1 << 64) - 2048)
+        offsets = f'"shape":[{end - begin}],"data_offsets":[{begin},{end}]'
+        parts.append(f'"{index}":{{"dtype":"U8",{offsets}}}')
+    text = "{" + ",".join(parts) + "}"
+    return header(text + " " * (2048 - 8 - len(text)))
+
+
 ONE = '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
 
 
@@ -383,6 +394,7 @@ ONE = '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
             header('{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}'),
             "overflow",
         ),
+        (around(), "truncated file or trailing bytes"),
     ],
 )
 def test_damaged_safetensors(tmp_path: pathlib.Path, content: bytes, message: str) -> None:
