@@ -180,13 +180,13 @@ impl Store {
             return self.copy(index, &count);
         }
         let mut converted;
-        let values = match value.as_f32().filter(|values| values.len() == parameter.elements()) {
-            Some(values) => values,
-            None => {
-                converted = zeros(parameter.elements(), &parameter.name)?;
-                value.write_f32(&mut converted)?;
-                &converted
-            }
+        let as_it_is = value.as_f32().filter(|values| values.len() == parameter.elements());
+        let values = if let Some(values) = as_it_is {
+            values
+        } else {
+            converted = zeros(parameter.elements(), &parameter.name)?;
+            value.write_f32(&mut converted)?;
+            &converted
         };
         let source = blob(values, &parameter.shape)?;
         self.copy(index, &source)
