@@ -27,11 +27,24 @@ CARGO_ENV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" PATH="$(CURDIR)/$(BIN):$$PATH" PYO3
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
-.PHONY: help demo test test-slow fuzz sanitize check bench bench-training docs parity wheel install clean distclean \
-	tools python-matches libpython test-rust test-python format lint types stub licences
+.PHONY: help dev one fmt demo test test-slow fuzz sanitize check bench bench-training docs parity published wheel install \
+	clean distclean tools python-matches libpython test-rust test-python format lint types stub licences
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
+
+# A profile of its own: the crates that this one needs are compiled once for it, this one anew where it changed.
+dev: $(VENV)/.build $(VENV)/.test | tools ## build the extension into python/, where `make one` takes it from
+	$(CARGO_ENV) $(BIN)/maturin develop --profile quick --locked --skip-install
+
+one: dev ## run one test on what `make dev` built: make one T=tests/python/test_vit.py
+	@[ -n "$(T)" ] || { echo "name a test: make one T=tests/python/test_vit.py" >&2; exit 1; }
+	PYTHONPATH=python $(BIN)/pytest $(T)
+
+fmt: $(VENV)/.check ## format the sources
+	cargo fmt
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix --quiet
 
 demo: install ## set up everything and classify two photographs with a trained network
 	@mkdir -p dist
@@ -83,12 +96,16 @@ docs: install ## write what documents and type checkers take from the registry
 	$(BIN)/python tools/readme.py
 	$(BIN)/python tools/constructors.py
 
+# Needs torchvision, timm and Keras alone, which say what there is.
+published: $(VENV)/.test ## write the table of published weights from what the libraries say
+	$(BIN)/python tools/published.py
+
 wheel: dist/.wheel ## build the wheel into dist/
 
 install: $(VENV)/.package ## install the wheel with its extras into .venv
 
 clean: ## remove what was built
-	rm -rf target dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf target dist python/cnnzoo/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again) and .tools
 	rm -rf $(VENV) .tools
