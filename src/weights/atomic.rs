@@ -52,7 +52,8 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
             Err(_) => return Ok(path),
         }
     }
-    Err(io::Error::from_raw_os_error(libc::ELOOP))
+    let message = format!("expected at most {LINKS} symbolic links, got more");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 /// A new file. A process that died may have left some, also under the number of this one.

@@ -121,9 +121,7 @@ def test_it_is_an_option_of_every_model(tmp_path: Path) -> None:
     assert cz.load(tmp_path / "model.safetensors").options == model.options
     assert model.reset_classifier(num_classes=3).options["checkpointing"] is True
     assert cz.resnet18(checkpointing=False).options == {}
-    with pytest.raises(
-        cz.ArgumentError, match="`checkpointing` of resnet18: expected True or False"
-    ):
+    with pytest.raises(cz.ArgumentError, match="`checkpointing`: expected True or False"):
         cz.create_model("resnet18", checkpointing="often")  # type: ignore[arg-type]
 
 
