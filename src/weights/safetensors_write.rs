@@ -151,7 +151,6 @@ fn code(dtype: Dtype) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::weights::Checkpoint;
 

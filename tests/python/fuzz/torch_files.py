@@ -14,7 +14,8 @@ import torch
 
 from fuzz import changes
 from fuzz.harness import EDGES, Reader
-from fuzz.weights import in_file, read_weights, tiny
+from fuzz.weights import in_file, read_weights
+from small_network import tiny
 
 # Of the object and the keys of its storages, behind three that say what the file is.
 LEGACY_PICKLES = 5

@@ -19,27 +19,12 @@ import cnnzoo as cz
 from cnnzoo import _native
 from fuzz import changes
 from fuzz.harness import Reader
+from small_network import BATCHES, TINY, tiny
 
 FOLDER = Path(tempfile.mkdtemp(prefix="cnnzoo-fuzz-"))
-TINY = """
-graph tiny
-input = input() channels=3 height=16 width=16
-conv1 = conv(input) out=4 kernel=3 stride=2
-bn1 = batch_norm(conv1)
-act1 = activation(bn1) function=relu
-pool = adaptive_pool(act1)
-flat = flatten(pool)
-fc = linear(flat) out=3
-output fc
-"""
-BATCHES = [(np.zeros((4, 3, 16, 16), np.float32), np.arange(4) % 3)] * 2
 # An array has at most as many bytes as its file; those of 16 bits come back twice as wide.
 WIDER = 2
 SMALL = 1 << 20
-
-
-def tiny(seed: int = 1) -> cz.Model:
-    return cz.Model.from_graph(cz.Graph.parse(TINY), seed=seed)
 
 
 def in_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:

@@ -11,26 +11,14 @@ import pytest
 
 import cnnzoo as cz
 from forged import arrays_of, described, forge, mutations
-
-TINY = """
-graph tiny
-input = input() channels=3 height=16 width=16
-conv1 = conv(input) out=4 kernel=3 stride=2
-bn1 = batch_norm(conv1)
-act1 = activation(bn1) function=relu
-pool = adaptive_pool(act1)
-flat = flatten(pool)
-fc = linear(flat) out=3
-output fc
-"""
-BATCHES = [(np.zeros((4, 3, 16, 16), np.float32), np.arange(4) % 3)] * 2
+from small_network import BATCHES, TINY, tiny
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a run that is over, with something of everything that a checkpoint may hold."""
     folder = tmp_path_factory.mktemp("run")
-    model = cz.Model.from_graph(cz.Graph.parse(TINY), seed=1).freeze("conv1")
+    model = tiny().freeze("conv1")
     optimizer = cz.SGD(
         model, lr=0.01, momentum=0.9, groups=[cz.ParameterGroup("fc", weight_decay=0.5)]
     )
