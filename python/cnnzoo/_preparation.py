@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnzoo import transforms
-from cnnzoo._transform import Range, Size, Transform
 from cnnzoo.data import Loader
 from cnnzoo.errors import CnnzooError, Notice
 from cnnzoo.preprocess import COLOURS, GREY, Preprocess
+from cnnzoo.transforms.transform import Size, Transform
 
 if TYPE_CHECKING:
     from cnnzoo.model import Model
@@ -192,40 +192,6 @@ class _Reading:
         if height != width:
             self.differs.append(f"makes them {height}x{width} pixels")
         return min(height, width)
-
-
-def train_transform(
-    preprocess: Preprocess,
-    *,
-    scale: Range,
-    ratio: Range,
-    flip: float,
-    vertical_flip: float,
-    color_jitter: float | tuple[float, ...],
-    augment: Transform | None,
-    erasing: float,
-) -> transforms.Compose:
-    """The transform behind `Model.train_transform`."""
-    size, grey = preprocess.crop, len(preprocess.mean) == GREY
-    resized = transforms.RandomResizedCrop(
-        size, scale=scale, ratio=ratio, interpolation=preprocess.interpolation
-    )
-    strengths = color_jitter if isinstance(color_jitter, Sequence) else (color_jitter,) * COLOURS
-    jitter = transforms.ColorJitter(*strengths) if augment is None and any(strengths) else None
-    steps = [
-        resized,
-        transforms.RandomHorizontalFlip(flip) if flip else None,
-        transforms.RandomVerticalFlip(vertical_flip) if vertical_flip else None,
-        augment,
-        jitter,
-        transforms.Normalize(preprocess.mean, preprocess.std),
-        transforms.RandomErasing(erasing) if erasing else None,
-    ]
-    return transforms.Compose(
-        [step for step in steps if step is not None],
-        channels=GREY if grey else COLOURS,
-        orientation=preprocess.orientation,
-    )
 
 
 def _notice_drawn(model: Model, validation: Any) -> None:

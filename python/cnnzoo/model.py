@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _keras as keras
-from cnnzoo import _native, _preparation, _state
+from cnnzoo import _native, _state
 from cnnzoo._adopt import adopt, notice_differences
 from cnnzoo._arguments import SEEDS, in_order, instance, seed_of, shown, whole
 from cnnzoo._arrays import Device, as_array, device_name
@@ -24,13 +24,14 @@ from cnnzoo._neighbours import check_options, with_tag
 from cnnzoo._packing import pack_model, unpack_model
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo._predict import BATCH, ON_ERROR, OnError, predict_many
-from cnnzoo._transform import Compose, Range, Transform
 from cnnzoo.errors import ArgumentError, ShapeError, WeightsError
 from cnnzoo.losses import LossLike, as_loss
 from cnnzoo.optimizers import Optimizer, check_clips
 from cnnzoo.prediction import FailedPrediction, Prediction, usual_labels
-from cnnzoo.preprocess import COLOURS, GREY, Preprocess
+from cnnzoo.preprocess import COLOURS, GREY, Preprocess, train_transform
 from cnnzoo.summary import Summary
+from cnnzoo.transforms import Compose, Transform
+from cnnzoo.transforms.transform import Range
 from cnnzoo.weights import LoadReport, Mismatch, Published, choose_weights
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Model:
                 f"train_transform: expected a network that takes the 1 or 3 channels of "
                 f"photographs, got one that takes {channels}"
             )
-        return _preparation.train_transform(
+        return train_transform(
             self.preprocess,
             scale=scale,
             ratio=ratio,

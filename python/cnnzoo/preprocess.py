@@ -17,7 +17,18 @@ from cnnzoo._arguments import is_sequence, kind_of, number, one_of, shown, whole
 from cnnzoo._copying import Value
 from cnnzoo._photo import Contents, Photo, held, source
 from cnnzoo.errors import ArgumentError, ShapeError
-from cnnzoo.transforms import INTERPOLATIONS
+from cnnzoo.transforms import (
+    ColorJitter,
+    Compose,
+    Normalize,
+    RandomErasing,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomVerticalFlip,
+    Transform,
+)
+from cnnzoo.transforms.steps import INTERPOLATIONS
+from cnnzoo.transforms.transform import Range
 
 # Grey; red, green and blue.
 GREY, COLOURS = 1, 3
@@ -169,3 +180,37 @@ def _of_colours(numbers: tuple[float, ...]) -> tuple[float, float, float]:
     """What the engine takes: red's serve for grey."""
     red, green, blue = numbers if len(numbers) == COLOURS else numbers[:1] * COLOURS
     return red, green, blue
+
+
+def train_transform(
+    preprocess: Preprocess,
+    *,
+    scale: Range,
+    ratio: Range,
+    flip: float,
+    vertical_flip: float,
+    color_jitter: float | tuple[float, ...],
+    augment: Transform | None,
+    erasing: float,
+) -> Compose:
+    """The transform behind `Model.train_transform`."""
+    size, grey = preprocess.crop, len(preprocess.mean) == GREY
+    resized = RandomResizedCrop(
+        size, scale=scale, ratio=ratio, interpolation=preprocess.interpolation
+    )
+    strengths = color_jitter if isinstance(color_jitter, Sequence) else (color_jitter,) * COLOURS
+    jitter = ColorJitter(*strengths) if augment is None and any(strengths) else None
+    steps = [
+        resized,
+        RandomHorizontalFlip(flip) if flip else None,
+        RandomVerticalFlip(vertical_flip) if vertical_flip else None,
+        augment,
+        jitter,
+        Normalize(preprocess.mean, preprocess.std),
+        RandomErasing(erasing) if erasing else None,
+    ]
+    return Compose(
+        [step for step in steps if step is not None],
+        channels=GREY if grey else COLOURS,
+        orientation=preprocess.orientation,
+    )
