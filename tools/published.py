@@ -20,7 +20,7 @@ from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
-TABLE = Path(__file__).parents[1] / "python" / "cnnzoo" / "published.csv"
+TABLE = Path(__file__).parents[1] / "python" / "cnnzoo" / "weights" / "published.csv"
 COLUMNS = (
     *("source", "source_name", "tag", "default", "address", "hash", "license", "classes"),
     *("top1", "top5", "resize", "crop", "fit", "interpolation", "mean", "std", "data", "recipe"),

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args, ov
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnzoo import _keras as keras
-from cnnzoo import _native, _state
-from cnnzoo._adopt import adopt, notice_differences
+from cnnzoo import _native
 from cnnzoo._arguments import SEEDS, in_order, instance, seed_of, shown, whole
 from cnnzoo._arrays import Device, as_array, device_name
 from cnnzoo._configuration import MODEL, Configuration, Task, WeightsFile, check_ending, damaged
@@ -32,7 +30,9 @@ from cnnzoo.preprocess import COLOURS, GREY, Preprocess, train_transform
 from cnnzoo.summary import Summary
 from cnnzoo.transforms import Compose, Transform
 from cnnzoo.transforms.transform import Range
-from cnnzoo.weights import LoadReport, Mismatch, Published, choose_weights
+from cnnzoo.weights import LoadReport, Mismatch, Published, keras, state_dict
+from cnnzoo.weights.adopt import adopt, notice_differences
+from cnnzoo.weights.published import choose_weights
 
 if TYPE_CHECKING:
     from cnnzoo.data.dataset import Samples
@@ -641,7 +641,7 @@ class Model:
         Raises:
             WeightsError: Something does not fit; it says what.
         """
-        found, ignored, under = _state.find(mapping, key)
+        found, ignored, under = state_dict.find(mapping, key)
         arrays = {name: _array(name, value) for name, value in found.items()}
         origin = f"the mapping, under `{'`, `'.join(under)}`" if under else "the mapping"
         policy = "strict" if strict else "lenient"

@@ -14,7 +14,7 @@ from cnnzoo import _native
 from cnnzoo._arguments import instance, number, shown, text
 from cnnzoo._neighbours import tagged
 from cnnzoo.errors import ArgumentError
-from cnnzoo.weights import edition_tags, other_editions
+from cnnzoo.weights.published import edition_tags, other_editions
 
 if TYPE_CHECKING:
     from cnnzoo.model import Model

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         whole.print_help(sys.stderr)
         return 2
     try:
-        from cnnzoo.cli import run
+        from cnnzoo.command import run
     except KeyboardInterrupt:
         return INTERRUPTED
     except ImportError as error:

@@ -21,9 +21,9 @@ import skimage.data
 from PIL import Image
 
 import cnnzoo as cz
-from cnnzoo import _commands, _native
+from cnnzoo import _native
 from cnnzoo._predict import BATCH
-from cnnzoo.cli import main
+from cnnzoo.command import _commands, main
 from cnnzoo_command.arguments import SOURCES
 
 PHOTOGRAPHS: Any = skimage.data  # has no types

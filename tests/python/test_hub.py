@@ -29,7 +29,8 @@ import torch
 from safetensors.numpy import save_file
 
 import cnnzoo as cz
-from cnnzoo import _download, hub
+from cnnzoo import _download
+from cnnzoo.weights import hub
 
 # Quick, so that the tests are.
 IMPATIENT = hub.Patience(attempts=3, timeout=5.0, pause=0.01, longest=2.0)
@@ -306,7 +307,8 @@ import signal
 import sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import cnnzoo as cz
-from cnnzoo import _download, hub
+from cnnzoo import _download
+from cnnzoo.weights import hub
 print("ready", flush=True)
 hub.fetch(cz.Published(
     tag="torchvision/TEST", source="torchvision", source_name="net",
@@ -897,7 +899,7 @@ def checkpoints(tmp_path: Path, name: str, **options: Any) -> tuple[Path, cz.Mod
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts a row of a test into the place of the table's for ResNet-18."""
-    from cnnzoo import weights
+    from cnnzoo.weights import published as weights
 
     def put(**changes: str) -> None:
         rows = {key: [dict(row) for row in some] for key, some in weights._table().items()}

@@ -13,7 +13,7 @@ from torchvision.models import get_model, get_model_weights
 from torchvision.models._api import WeightsEnum
 
 import cnnzoo as cz
-from cnnzoo import weights as weights_
+from cnnzoo.weights import published as weights_
 from reference import Edition, build_module, images, randomise, settle
 from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
 

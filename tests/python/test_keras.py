@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cnnzoo as cz
-from cnnzoo import _keras
+from cnnzoo.weights import keras as _keras
 from reference import Edition, KerasReference, build_reference, originals
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import cnnzoo as cz
-from cnnzoo import _keras, _keras_reader
+from cnnzoo.weights import _keras_reader
+from cnnzoo.weights import keras as _keras
 
 # Ten of work, where others work too.
 MOST_SECONDS = 40

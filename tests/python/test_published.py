@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 import cnnzoo as cz
-from cnnzoo import weights as weights_
+from cnnzoo.weights import published as weights_
 
 ROOT = Path(__file__).parents[2]
 # Of Keras, a network from each way of naming files; the others are in the slow profile.
@@ -192,8 +192,9 @@ def test_importing_reads_no_table_and_no_network() -> None:
 import sys
 import cnnzoo
 cnnzoo.list_models()
-print(*sorted({"csv", "urllib.request", "http.client", "ssl", "cnnzoo.hub"} & set(sys.modules)))
-print(cnnzoo.weights._table.cache_info().currsize)
+unwanted = {"csv", "urllib.request", "http.client", "ssl", "cnnzoo.weights.hub"}
+print(*sorted(unwanted & set(sys.modules)))
+print(cnnzoo.weights.published._table.cache_info().currsize)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n0\n"

@@ -79,7 +79,7 @@ def test_a_data_set_has_what_is_a_photograph(root: Path) -> None:
 def test_the_command_finds_the_same(root: Path) -> None:
     photos, unreadable = _native.list_photos(root)
     assert (photos, unreadable) == ([f"{root}/{name}" for name in PHOTOS], [])
-    from cnnzoo._commands import _find
+    from cnnzoo.command._commands import _find
 
     assert list(_find([str(root)])) == photos
 

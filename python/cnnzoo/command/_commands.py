@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from cnnzoo import _json, _native
-from cnnzoo._formats import FORMATS
 from cnnzoo._photo import Contents, Photo, read_bytes
 from cnnzoo._predict import BATCH, predict_many
 from cnnzoo._text import Out, human, one_line, table
+from cnnzoo.command._formats import FORMATS
 from cnnzoo.errors import (
     ArgumentError,
     DataError,

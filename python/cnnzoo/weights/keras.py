@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo import _keras_reader
 from cnnzoo.errors import WeightsError, WeightsFileError, WeightsFileNotFoundError
+from cnnzoo.weights import _keras_reader
 
 Array = NDArray[Any]
 
@@ -61,13 +61,16 @@ class Variable(NamedTuple):
 
     @property
     def layer(self) -> str:
+        """What stands before the last slash of the path."""
         return self.path.rpartition("/")[0]
 
     @property
     def name(self) -> str:
+        """What stands behind it."""
         return self.path.rpartition("/")[2]
 
     def to_keras(self, ours: Array) -> Array:
+        """An array of ours in Keras's layout."""
         return np.ascontiguousarray(
             ours.reshape(self.view).transpose(self.axes).reshape(self.shape)
         )

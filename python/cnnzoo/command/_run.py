@@ -1,0 +1,46 @@
+"""The command `cnnzoo`, once its arguments are known."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from cnnzoo._text import Out
+from cnnzoo.command import _commands
+from cnnzoo.errors import CnnzooError
+from cnnzoo_command import BROKEN_PIPE, INTERRUPTED, discard
+
+if TYPE_CHECKING:
+    import argparse
+
+Command: TypeAlias = "Callable[[argparse.Namespace, Out, Out], int]"
+
+COMMANDS: dict[str, Command] = {
+    "list": _commands.list_models_,
+    "info": _commands.info,
+    "predict": _commands.predict,
+}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the parsed arguments say, and return the exit status that `main` describes."""
+    out, err = Out(sys.stdout), Out(sys.stderr)
+    try:
+        status = COMMANDS[args.command](args, out, err)
+        # Here, and not at exit, where a reader who has gone would be a traceback.
+        out.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        discard(sys.stdout)
+        return BROKEN_PIPE
+    except CnnzooError as error:
+        _commands.complain(err, error)
+        return 1
+    except OSError as error:
+        discard(sys.stdout)
+        where = f"{error.filename}: " if error.filename else "cannot write the output: "
+        err.print(f"cnnzoo: {where}{error.strerror}")
+        return 1
+    return status

@@ -1,0 +1,307 @@
+"""Published weights, out of or into the caches of torch.hub, huggingface_hub and Keras.
+
+Environment variables: `CNNZOO_OFFLINE=1` keeps away from the network, and so does
+`HF_HUB_OFFLINE=1` for timm's weights; `CNNZOO_REFUSE_RESTRICTED=1` refuses weights that may not be
+used for everything. `TORCH_HOME`, `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `KERAS_HOME` and
+`XDG_CACHE_HOME` mean what they mean to those libraries, and `https_proxy` what it always does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import Any, Protocol
+
+from cnnzoo._download import (
+    HEADERS,
+    Job,
+    Patience,
+    digest,
+    download,
+    open_url,
+    persist,
+    refused,
+)
+from cnnzoo._text import Out
+from cnnzoo.errors import WeightsError, WeightsFileError, WeightsFileNotFoundError
+
+__all__ = ["Patience", "fetch"]
+
+# What timm's repositories call their weights, the safer format first.
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+LICENSE_TEXTS = {"cc-by-nc-4.0": "https://creativecommons.org/licenses/by-nc/4.0/"}
+
+
+class Wanted(Protocol):
+    """What has to be known of weights to fetch them; `Published` says it."""
+
+    @property
+    def tag(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def source_name(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def hash(self) -> str: ...
+    @property
+    def license(self) -> str: ...
+    @property
+    def restricted(self) -> bool: ...
+
+
+def fetch(published: Wanted, *, patience: Patience | None = None) -> Path:
+    """The file of published weights: from the cache, else downloaded into it.
+
+    On a terminal, stderr shows how far it is. A file whose hash is known is checked wherever it
+    comes from. What is broken off, as by Ctrl-C, is gone on with the next time.
+
+    Args:
+        published: Of `published_weights(name)`.
+        patience: How long servers are waited for.
+
+    Raises:
+        WeightsError: The weights are not there, cannot be had or may not be used; the message
+            names the address and the path, and says what to do.
+    """
+    patience = patience or Patience()
+    if published.restricted and _is_set("CNNZOO_REFUSE_RESTRICTED"):
+        raise WeightsError(
+            f"the weights {published.tag!r} of {published.source_name} ({published.address}) are "
+            f"under the restricted licence {_license(published)}, which CNNZOO_REFUSE_RESTRICTED "
+            "forbids; choose others, or unset it"
+        )
+    if "://" in published.address:
+        return _from_server(published, patience)
+    return _from_hub(published, patience)
+
+
+# ---- files with an address
+
+
+def _from_server(published: Wanted, patience: Patience) -> Path:
+    url = published.address
+    folder, setting = (
+        (_keras_cache(), "KERAS_HOME")
+        if published.source == "keras"
+        else (_torch_cache(), "TORCH_HOME")
+    )
+    path = folder / Path(urllib.parse.urlsplit(url).path).name
+    if path.exists():
+        _check_cached(path, published.hash)
+        return path
+    _go_online(published, url, path, "CNNZOO_OFFLINE")
+    job = Job(name=path.name, url=url, path=path, hash=published.hash, setting=setting)
+    download(job, patience)
+    return path
+
+
+def _torch_cache() -> Path:
+    """Where torch.hub keeps files, also if the program has told it another folder."""
+    if (torch_hub := sys.modules.get("torch.hub")) is not None:
+        return Path(torch_hub.get_dir()) / "checkpoints"
+    home = os.environ.get("TORCH_HOME") or os.path.join(_user_cache(), "torch")
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def _keras_cache() -> Path:
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+
+
+def _user_cache() -> str:
+    return os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+
+
+# ---- repositories of the hub
+
+
+@dataclass(frozen=True, kw_only=True)
+class _HubFile:
+    """What the hub says about a file before it sends it."""
+
+    commit: str
+    etag: str
+    size: int | None
+
+
+def _from_hub(published: Wanted, patience: Patience) -> Path:
+    repository = published.address
+    folder = _hub_cache() / f"models--{repository.replace('/', '--')}"
+    for file in HUB_FILES:
+        if (path := _cached(folder, file)) is not None:
+            return path
+    base = f"{_endpoint()}/{repository}/resolve"
+    offline = ("CNNZOO_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    _go_online(published, f"{base}/main/{HUB_FILES[0]}", folder, *offline)
+    for file in HUB_FILES:
+        try:
+            return _download_from_hub(published, folder, base, file, patience)
+        except WeightsFileNotFoundError:
+            if file == HUB_FILES[-1]:
+                raise
+    raise AssertionError("a loop over no files")
+
+
+def _download_from_hub(
+    published: Wanted, folder: Path, base: str, file: str, patience: Patience
+) -> Path:
+    ask = Job(name=file, url=f"{base}/main/{file}", path=folder, setting="HF_HOME")
+    facts = persist(ask, patience, lambda: _ask_hub(ask, patience))
+    blob = folder / "blobs" / facts.etag
+    # The hub names large files by their sha256.
+    known = f"sha256:{facts.etag}" if re.fullmatch("[0-9a-f]{64}", facts.etag) else ""
+    if not blob.exists():
+        job = Job(
+            name=f"{published.address}/{file}",
+            url=f"{base}/{facts.commit}/{file}",
+            path=blob,
+            hash=known,
+            size=facts.size,
+            setting="HF_HOME",
+        )
+        download(job, patience)
+    try:
+        return _link(folder, facts.commit, file, blob)
+    except OSError as error:
+        raise ask.failed_on_disk(error.strerror or str(error)) from error
+
+
+class _StayOnServer(urllib.request.HTTPRedirectHandler):
+    """Follows a renamed repository, but not to the storage, whose answer lacks the hub's facts."""
+
+    def redirect_request(  # noqa: PLR0917 (the standard library's)
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if urllib.parse.urlsplit(newurl).netloc != urllib.parse.urlsplit(req.full_url).netloc:
+            return None
+        return urllib.request.Request(newurl, headers=HEADERS, method="HEAD")
+
+
+def _ask_hub(job: Job, patience: Patience) -> _HubFile:
+    request = urllib.request.Request(job.url, headers=HEADERS, method="HEAD")
+    headers: Message
+    try:
+        with open_url(job, patience, request, _StayOnServer()) as response:
+            headers = response.headers
+    except urllib.error.HTTPError as error:
+        if not 300 <= error.code < 400:  # noqa: PLR2004
+            raise refused(job, error) from error
+        headers = error.headers
+    commit = headers.get("X-Repo-Commit", "")
+    etag = str(headers.get("X-Linked-Etag") or headers.get("ETag") or "")
+    etag = etag.removeprefix("W/").strip('"')
+    size = str(headers.get("X-Linked-Size") or headers.get("Content-Length") or "")
+    # They become names of files.
+    if not re.fullmatch("[0-9a-f]{40}", commit) or not re.fullmatch("[0-9A-Za-z-]{1,128}", etag):
+        raise job.failed(
+            "the answer is not that of a Hugging Face hub",
+            "see whether a proxy or login page answers, or correct HF_ENDPOINT",
+        )
+    # The length beside a redirect is of the redirect.
+    linked = "X-Linked-Size" in headers or "Location" not in headers
+    return _HubFile(commit=commit, etag=etag, size=int(size) if size.isdigit() and linked else None)
+
+
+def _cached(folder: Path, file: str) -> Path | None:
+    """The file of the branch as last seen, which is what huggingface_hub takes offline."""
+    try:
+        commit = (folder / "refs" / "main").read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    path = folder / "snapshots" / commit / file
+    if not path.exists():
+        return None
+    blob = os.path.basename(os.readlink(path)) if path.is_symlink() else ""
+    _check_cached(path, f"sha256:{blob}" if re.fullmatch("[0-9a-f]{64}", blob) else "")
+    return path
+
+
+def _link(folder: Path, commit: str, file: str, blob: Path) -> Path:
+    """Enter a blob into the snapshot of a commit, and the commit as that of the branch."""
+    path = folder / "snapshots" / commit / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (folder / "refs").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".cnnzoo-") as beside:
+        if not path.exists():
+            new = Path(beside, "file")
+            # Relative to where it comes to lie, so that the cache may be moved.
+            try:
+                new.symlink_to(os.path.relpath(blob, path.parent))
+            except OSError:
+                shutil.copyfile(blob, new)
+            new.replace(path)
+        branch = Path(beside, "main")
+        branch.write_text(commit)
+        branch.replace(folder / "refs" / "main")
+    return path
+
+
+def _hub_cache() -> Path:
+    folder = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    if not folder:
+        home = os.environ.get("HF_HOME") or os.path.join(_user_cache(), "huggingface")
+        folder = os.path.join(home, "hub")
+    return Path(os.path.expandvars(folder)).expanduser()
+
+
+def _endpoint() -> str:
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+# ---- for both
+
+
+def _go_online(published: Wanted, url: str, path: Path, *forbidding: str) -> None:
+    """Say under which terms, if these are restricted.
+
+    Raises:
+        WeightsFileNotFoundError: The environment forbids the network.
+    """
+    for variable in forbidding:
+        if _is_set(variable):
+            raise WeightsFileNotFoundError(
+                f"the weights {published.tag!r} of {published.source_name} are not in the cache at "
+                f"{path}, and {variable} forbids to fetch them from {url}; unset it once, or copy "
+                "the cache of another machine"
+            )
+    if published.restricted:
+        with contextlib.suppress(OSError, ValueError):
+            Out(sys.stderr).print(
+                f"cnnzoo: the weights {published.tag} of {published.source_name} are under the "
+                f"restricted licence {_license(published)}",
+                cut=False,
+            )
+
+
+def _license(published: Wanted) -> str:
+    text = LICENSE_TEXTS.get(published.license)
+    return f"{published.license} ({text})" if text else published.license
+
+
+def _check_cached(path: Path, expected: str) -> None:
+    try:
+        got = digest(path, expected)
+    except OSError as error:
+        raise WeightsFileError(
+            f"{path}: {error.strerror}; make it readable, or delete it to have it fetched again"
+        ) from error
+    if got != expected:
+        raise WeightsError(
+            f"{path}: expected {expected.replace(':', ' ')}, got {got.partition(':')[2]}; it is "
+            "damaged or another file: delete it to have it fetched again"
+        )
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "").strip().lower() in {"1", "on", "yes", "true"}
