@@ -10,7 +10,9 @@ Every name of `list_models()` is also a function: `cz.resnet50(num_classes=10)`.
 
 from __future__ import annotations
 
+import importlib
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from cnnzoo import _libtorch
@@ -36,17 +38,18 @@ from cnnzoo.errors import (
     UnknownModelError,
     WeightsError,
 )
-from cnnzoo.history import EpochRow, History
-from cnnzoo.losses import BinaryCrossEntropy, CrossEntropy, FunctionLoss, TorchLoss
-from cnnzoo.metrics import Metrics, MultiLabelMetrics
-from cnnzoo.mixing import Mix, Mixing
 from cnnzoo.model import Model, StepResult, create_model, load
-from cnnzoo.optimizers import LAMB, SGD, Adam, AdamW, ParameterGroup, RMSprop
 from cnnzoo.prediction import FailedPrediction, Guess, Prediction
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.registry import ModelInfo, list_models, model_info
 from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
-from cnnzoo.schedules import (
+from cnnzoo.summary import Summary, SummaryRow
+from cnnzoo.training.history import EpochRow, History
+from cnnzoo.training.losses import BinaryCrossEntropy, CrossEntropy, FunctionLoss, TorchLoss
+from cnnzoo.training.metrics import Metrics, MultiLabelMetrics
+from cnnzoo.training.mixing import Mix, Mixing
+from cnnzoo.training.optimizers import LAMB, SGD, Adam, AdamW, ParameterGroup, RMSprop
+from cnnzoo.training.schedules import (
     Constant,
     Cosine,
     Exponential,
@@ -56,8 +59,7 @@ from cnnzoo.schedules import (
     Schedule,
     Step,
 )
-from cnnzoo.summary import Summary, SummaryRow
-from cnnzoo.trainer import Trainer
+from cnnzoo.training.trainer import Trainer
 from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
 from cnnzoo_command import __version__
 
@@ -135,11 +137,24 @@ __all__ = [
 
 if TYPE_CHECKING:
     # Every model by name; with `__getattr__`, every misspelt name would be one too.
+    from cnnzoo import (  # noqa: F401
+        history,
+        losses,
+        mixing,
+        multilabel,
+        optimizers,
+        schedules,
+        trainer,
+    )
     from cnnzoo._constructors import *  # noqa: F403  # a stub of names alone
 else:
+    # Paths of before there were packages, which are imported when they are asked for.
+    PATHS = {"history", "losses", "mixing", "multilabel", "optimizers", "schedules", "trainer"}
 
-    def __getattr__(name: str) -> registry.Constructor:
+    def __getattr__(name: str) -> registry.Constructor | ModuleType:
         """The constructor of a model: `cnnzoo.resnet50`."""
+        if name in PATHS:
+            return importlib.import_module(f"cnnzoo.{name}")
         if name in registry.accepted_names():
             constructor = registry.constructor(name)
             globals()[name] = constructor

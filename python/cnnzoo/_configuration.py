@@ -7,16 +7,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from cnnzoo import _native, _record
 from cnnzoo._arguments import path_of
 from cnnzoo._record import Misfit
 from cnnzoo.errors import ArgumentError, GraphError, UnknownModelError, WeightsError
+from cnnzoo.prediction import Task
 from cnnzoo.preprocess import Preprocess
-
-# What an image shows: one class, or any number of labels.
-Task: TypeAlias = Literal["multi_class", "multi_label"]
 
 # The layout of the description.
 FORMAT = 1

@@ -111,9 +111,8 @@ def arguments(
 def _hints(function: Any) -> dict[str, Any]:
     if dataclasses.is_dataclass(function):
         return typing.get_type_hints(function)
-    code = vars(function)["__init__"] if isinstance(function, type) else function
-    # Models are the one thing that is imported for annotations alone.
-    return typing.get_type_hints(code, localns={"Model": object})
+    code: Any = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+    return typing.get_type_hints(code)
 
 
 def _plain(kind: Any, given: Any, at: str) -> Any:

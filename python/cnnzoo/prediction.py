@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import functools
 import html
+import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo._configuration import Task
-from cnnzoo.multilabel import THRESHOLD, checked_threshold, probabilities
+from cnnzoo._arguments import shown
+from cnnzoo.errors import ArgumentError
+
+# What an image shows: one class, or any number of labels.
+Task: TypeAlias = Literal["multi_class", "multi_label"]
+
+# A label is taken where its probability is at least this, unless told otherwise.
+THRESHOLD = 0.5
 
 # How wide a bar of probability 1 is drawn in text.
 BAR = 20
@@ -105,6 +112,25 @@ def bar(probability: float, *, width: int = BAR, plain: bool = False) -> str:
 
 def _finite(probability: float) -> float:
     return 0.0 if np.isnan(probability) else probability
+
+
+def checked_threshold(threshold: float) -> float:
+    """The threshold, if it is a probability.
+
+    Raises:
+        ArgumentError: It is not.
+    """
+    if not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
+        raise ArgumentError(f"`threshold`: expected a number of 0 to 1, got {shown(threshold)}")
+    return float(threshold)
+
+
+def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The sigmoid of each logit, NaN of NaN."""
+    # NumPy warns of NaN here.
+    with np.errstate(invalid="ignore"):
+        found: NDArray[np.float64] = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
+    return found
 
 
 def rank(

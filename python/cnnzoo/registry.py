@@ -8,18 +8,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from cnnzoo import _native
 from cnnzoo._arguments import instance, number, shown, text
 from cnnzoo._neighbours import tagged
 from cnnzoo.errors import ArgumentError
+from cnnzoo.model import Model, create_model
 from cnnzoo.weights.published import edition_tags, other_editions
 
-if TYPE_CHECKING:
-    from cnnzoo.model import Model
-
-    Constructor: TypeAlias = Callable[..., Model]
+Constructor: TypeAlias = Callable[..., Model]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +163,6 @@ def list_models(
 
 def constructor(name: str) -> Constructor:
     """Make the function that builds one model."""
-    from cnnzoo.model import create_model
 
     def build(**options: Any) -> Model:
         return create_model(name, **options)

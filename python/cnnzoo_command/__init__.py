@@ -5,15 +5,12 @@ A package of its own, since importing any part of `cnnzoo` loads libtorch.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-__version__ = "0.1.0"
+from cnnzoo_command.status import BROKEN_PIPE, INTERRUPTED, __version__, discard
 
-INTERRUPTED = 130
-BROKEN_PIPE = 141
+__all__ = ["__version__", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,14 +52,3 @@ def _written(status: int) -> int:
         discard(sys.stdout)
         return BROKEN_PIPE if isinstance(error, BrokenPipeError) else 1
     return status
-
-
-def discard(stream: Any) -> None:
-    """Let what is still buffered go nowhere, so that Python's own flush at exit is silent."""
-    try:
-        descriptor = stream.fileno()
-    except (OSError, ValueError):  # a stream without a file, as tests have
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)

@@ -6,7 +6,7 @@ import argparse
 import textwrap
 from typing import Any
 
-from cnnzoo_command import __version__
+from cnnzoo_command.status import __version__
 
 # Whose definitions of networks there are.
 SOURCES = "torchvision, timm, keras, paper"

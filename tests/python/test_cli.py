@@ -22,8 +22,9 @@ from PIL import Image
 
 import cnnzoo as cz
 from cnnzoo import _native
-from cnnzoo._predict import BATCH
-from cnnzoo.command import _commands, main
+from cnnzoo.cli import main
+from cnnzoo.command import _commands
+from cnnzoo.model.predict import BATCH
 from cnnzoo_command.arguments import SOURCES
 
 PHOTOGRAPHS: Any = skimage.data  # has no types

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 import cnnzoo as cz
-from cnnzoo._predict import BATCH
+from cnnzoo.model.predict import BATCH
 
 PHOTOGRAPHS: Any = skimage.data  # has no types
 # Photographs run in batches of other sizes; the sums inside are then taken in another order.

@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from cnnzoo.command._run import run
-from cnnzoo_command import main
 
-__all__ = ["main", "run"]
+__all__ = ["run"]

@@ -14,7 +14,6 @@ from typing import Any
 
 from cnnzoo import _json, _native
 from cnnzoo._photo import Contents, Photo, read_bytes
-from cnnzoo._predict import BATCH, predict_many
 from cnnzoo._text import Out, human, one_line, table
 from cnnzoo.command._formats import FORMATS
 from cnnzoo.errors import (
@@ -24,6 +23,7 @@ from cnnzoo.errors import (
     WeightsError,
 )
 from cnnzoo.model import Model, create_model, load
+from cnnzoo.model.predict import BATCH, predict_many
 from cnnzoo.prediction import FailedPrediction, Prediction
 from cnnzoo.registry import ModelInfo, accepted_names, list_models, model_info
 from cnnzoo.summary import Summary

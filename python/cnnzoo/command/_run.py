@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from cnnzoo._text import Out
 from cnnzoo.command import _commands
 from cnnzoo.errors import CnnzooError
-from cnnzoo_command import BROKEN_PIPE, INTERRUPTED, discard
+from cnnzoo_command.status import BROKEN_PIPE, INTERRUPTED, discard
 
 if TYPE_CHECKING:
     import argparse

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnzoo import _native
-from cnnzoo._configuration import Configuration, Task, damaged
+from cnnzoo._configuration import Configuration, damaged
 from cnnzoo.errors import Notice, WeightsError
+from cnnzoo.prediction import Task
 
 # Options that may be others than the file's: what has another size starts afresh or is made to
 # fit, and the rest is of training alone.

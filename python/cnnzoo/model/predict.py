@@ -8,19 +8,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo._arguments import shown, whole
 from cnnzoo._photo import held, path_of
+from cnnzoo.data.dataset import Samples
 from cnnzoo.errors import ArgumentError, CnnzooError, DivergenceError
+from cnnzoo.model._network import Network
 from cnnzoo.prediction import FailedPrediction, Prediction, rank
-
-if TYPE_CHECKING:
-    from cnnzoo.data.dataset import Samples
-    from cnnzoo.model import Model
 
 OnError: TypeAlias = Literal["raise", "skip", "keep"]
 ON_ERROR = ("raise", "skip", "keep")
@@ -39,7 +37,7 @@ class _Item:
 
 
 def predict_many(
-    model: Model,
+    model: Network,
     photos: Iterable[Any],
     *,
     top: int = 5,
@@ -71,7 +69,7 @@ def predict_many(
 
 
 def _answers(
-    model: Model, items: Iterator[_Item], top: int, batch_size: int, on_error: OnError
+    model: Network, items: Iterator[_Item], top: int, batch_size: int, on_error: OnError
 ) -> Iterator[Prediction | FailedPrediction]:
     while batch := list(islice(items, batch_size)):
         prepared = _prepare(model, batch)
@@ -93,7 +91,7 @@ def _answers(
                 yield FailedPrediction(path=item.path, error=answer)
 
 
-def _checked(guesses: Prediction, model: Model, item: _Item) -> Prediction | DivergenceError:
+def _checked(guesses: Prediction, model: Network, item: _Item) -> Prediction | DivergenceError:
     """The answer, unless the network has none."""
     if all(math.isfinite(guess.probability) for guess in guesses):
         return Prediction(guesses, path=item.path)
@@ -104,7 +102,7 @@ def _checked(guesses: Prediction, model: Model, item: _Item) -> Prediction | Div
     )
 
 
-def _prepare(model: Model, batch: list[_Item]) -> list[NDArray[np.float32] | Exception]:
+def _prepare(model: Network, batch: list[_Item]) -> list[NDArray[np.float32] | Exception]:
     prepare = partial(_prepare_one, model)
     if len(batch) == 1:
         return [prepare(batch[0])]
@@ -115,7 +113,7 @@ def _prepare(model: Model, batch: list[_Item]) -> list[NDArray[np.float32] | Exc
         return list(pool.map(prepare, batch))
 
 
-def _prepare_one(model: Model, item: _Item) -> NDArray[np.float32] | Exception:
+def _prepare_one(model: Network, item: _Item) -> NDArray[np.float32] | Exception:
     try:
         photo = item.photo
         if isinstance(photo, _Sample):
@@ -152,6 +150,4 @@ def _items(photos: Iterable[Any]) -> Iterator[_Item]:
 
 
 def _as_dataset(photos: Iterable[Any]) -> Samples | None:
-    from cnnzoo.data.dataset import Samples
-
     return photos if isinstance(photos, Samples) else None

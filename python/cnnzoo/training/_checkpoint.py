@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from cnnzoo import _json, _native, _record, losses, optimizers, schedules
+from cnnzoo import _json, _native, _record
 from cnnzoo._configuration import Configuration, check_format
 from cnnzoo._record import Misfit
 from cnnzoo.errors import (
@@ -21,12 +21,12 @@ from cnnzoo.errors import (
     WeightsError,
     WeightsFileError,
 )
-from cnnzoo.model import Model, described
-
-if TYPE_CHECKING:
-    from cnnzoo.trainer import Trainer
+from cnnzoo.model import Model
+from cnnzoo.training import losses, optimizers, schedules
+from cnnzoo.training._run import Run
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Run)
 
 # The layout of the text.
 FORMAT = 1
@@ -52,7 +52,7 @@ KNOWN: dict[str, type[Any]] = {
 }
 
 
-def save(trainer: Trainer, path: Path) -> None:
+def save(trainer: Run, path: Path) -> None:
     """Write everything that the trainer goes on from, whole or not at all."""
     optimizer = trainer.optimizer
     waiting, accumulate = optimizer._engine.waiting()
@@ -81,7 +81,7 @@ def save(trainer: Trainer, path: Path) -> None:
     )
 
 
-def config(trainer: Trainer) -> dict[str, Any]:
+def config(trainer: Run) -> dict[str, Any]:
     """All settings of a trainer as plain values; numbers that are not finite are their names."""
     optimizer = trainer.optimizer
     model = {name: getattr(trainer.model, name) for name in ("name", "source", "num_classes")}
@@ -163,7 +163,7 @@ class Saved:
     def model(self, device: str) -> Model:
         """The model, with fresh parameters, and what was frozen."""
         with self.damaged():
-            model = described(Configuration.read(self._text.model, "run.model"))
+            model = Model._described(Configuration.read(self._text.model, "run.model"))
             options = self._text.trainer
             self._run.expect(model._engine, options.get("ema") is not None)
         model._engine.allocate(device, 0)
@@ -180,7 +180,7 @@ class Saved:
             optimizer._batches = text.batches
         return optimizer
 
-    def trainer(self, kind: type[Trainer], device: str, given: dict[str, Any]) -> Trainer:
+    def trainer(self, kind: type[R], device: str, given: dict[str, Any]) -> R:
         """The trainer without its state and history; some options are given instead."""
         model = self.model(device)
         optimizer = self.optimizer(model)
@@ -261,5 +261,7 @@ def _described(value: Any) -> Any:
         return value
     kind = type(value)
     known = KNOWN.get(kind.__name__) is kind
-    name = kind.__name__ if known else f"{kind.__module__}.{kind.__qualname__}"
+    # By the short path, as in checkpoints from before.
+    module = kind.__module__.replace("cnnzoo.training.", "cnnzoo.")
+    name = kind.__name__ if known else f"{module}.{kind.__qualname__}"
     return {"class": name, "fields": dataclasses.asdict(value) if known else {}}

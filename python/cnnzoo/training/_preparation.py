@@ -5,18 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cnnzoo import transforms
 from cnnzoo.data import Loader
 from cnnzoo.errors import CnnzooError, Notice
+from cnnzoo.model import Model
 from cnnzoo.preprocess import COLOURS, GREY, Preprocess
 from cnnzoo.transforms.transform import Size, Transform
-
-if TYPE_CHECKING:
-    from cnnzoo.model import Model
 
 # Steps that draw something for each photograph and epoch.
 DRAWING = (

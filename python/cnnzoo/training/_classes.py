@@ -7,18 +7,16 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo._batches import pairs
 from cnnzoo.data.dataset import Dataset, Samples
 from cnnzoo.errors import ArgumentError, Notice
+from cnnzoo.model import Model
 from cnnzoo.prediction import imagenet_labels
-
-if TYPE_CHECKING:
-    from cnnzoo.model import Model
+from cnnzoo.training._batches import pairs
 
 # How many names a message lists.
 MOST_NAMES = 5

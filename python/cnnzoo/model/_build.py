@@ -1,0 +1,211 @@
+"""Building models, by name and from files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any
+
+import numpy as np
+
+from cnnzoo import _native
+from cnnzoo._arguments import SEEDS, instance, seed_of, shown
+from cnnzoo._arrays import Device, device_name
+from cnnzoo._configuration import Configuration, WeightsFile, damaged
+from cnnzoo._neighbours import check_options, with_tag
+from cnnzoo.errors import ArgumentError, WeightsError
+from cnnzoo.model._files import is_keras
+from cnnzoo.model.model import Model
+from cnnzoo.preprocess import COLOURS, Preprocess
+from cnnzoo.weights import Published, keras
+from cnnzoo.weights.adopt import adopt
+from cnnzoo.weights.published import choose_weights
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    image_size: int | None = None,
+    checkpointing: bool = False,
+    source: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    device: Device = "cpu",
+    seed: int = 0,
+    meta: bool = False,
+    **options: Any,
+) -> Model:
+    """Build a network.
+
+    Args:
+        name: Of `list_models()`, or what a source calls it: timm's `resnet18.a1_in1k` is its
+            network with those weights, Keras' `MobileNet` the one that its function builds.
+        num_classes: Logits; 0 leaves the classifier off. As many as published weights have, else
+            as the data that it was made for (1000 of ImageNet), if not given.
+        in_channels: Channels of the images; 3, or as a file of `save` has it, if not given. With 1,
+            `preprocess` and `predict` make photographs grey; with other numbers than 1 and 3 they
+            take none.
+        image_size: Height and width that the network is drawn for, and that `preprocess` cuts
+            photographs to; those of published weights if not given. Others can be run, but not by
+            networks that learn positions (ViT).
+        checkpointing: Train in less memory: keep few values, and compute the others again when the
+            gradients need them, for about the time of one more run.
+        source: Whose definition of the network; its default one if not given.
+        weights: `"default"`, a tag of `model_info(name).weights` in any case, or a file. What is
+            neither installed nor cached is downloaded. A tag of another source selects that
+            source unless one is given. With another number of classes than the file's, the
+            classifier starts afresh; positions of another image size are interpolated; the first
+            convolution is made to fit other channels than three (`LoadReport.adapted`). With a
+            file of `save`, what is not given here is as the file says: options, edition,
+            preprocessing and labels; what makes another function of the network is refused.
+        device: `cpu`, `cuda`, `cuda:N` or a `torch.device`.
+        seed: Of the initial parameters.
+        meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
+        **options: Of `model_info(name).options`. `drop_rate` and `drop_path_rate`;
+            `stem="small"` for images of 32×32 or 28×28 (the first convolution is 3×3 and keeps the
+            size, and no pool follows it); `activation`, in place of all but the gates: `"relu"`,
+            `"relu6"`, `"silu"`, `"gelu"`, `"sigmoid"`, `"tanh"`, `"hard_sigmoid"`,
+            `"hard_swish"`; `norm`, in place of batch norms: `"group"` (of 32 groups, or as many as
+            divide the channels) or `"none"` (convolutions get biases); `zero_init_residual`, for
+            the last norm of each residual block to start with a factor of zero;
+            `aux`, whether there are auxiliary classifiers, which run in training only;
+            `transform_input`, whether images come with ImageNet's mean and deviation while the
+            network was trained on values of -1 to 1, as torchvision's published weights of
+            GoogLeNet and Inception v3 were, which set it;
+            of EfficientNet and the MobileNets also `width`, how many times as many channels as in
+            the smallest EfficientNet, in the MobileNet of width 1, rounded as the source rounds; of
+            EfficientNet and MobileNetV2 `depth`, how many times as many blocks. Both stand in place
+            of the model's own.
+
+    Raises:
+        UnknownModelError: There is no such model; it names the closest.
+        ArgumentError: An option that the model does not have, or a value that it cannot take.
+        WeightsError: The weights are missing, damaged, or of another model.
+        DeviceError: There is no such device.
+    """
+    seed = seed_of(seed)
+    instance("`meta`", meta, bool, "True or False")
+    instance("`checkpointing`", checkpointing, bool, "True or False")
+    name, source, weights = with_tag(name, source, weights)
+    device = device_name(device)
+    sizes = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+    options = {option: _option(name, option, value) for option, value in options.items()}
+    num_classes, in_channels, image_size = (
+        _option(name, option, value) for option, value in sizes.items()
+    )
+    published = choose_weights(name, source, weights) if isinstance(weights, str) else None
+    usual_classes = _native.model_info(name, source)["num_classes"]
+    file, saved = _opened(None if published else weights)
+    if published is not None:
+        name, source = _edition_of(published, name, source)
+        usual = _native.preprocess(name, source)["crop"]
+        if num_classes is None:
+            num_classes = published.classes
+        if image_size is None and published.preprocess and published.preprocess.crop != usual:
+            image_size = published.preprocess.crop
+        options = {**published.options, **options}
+    known = published.classes if published else usual_classes
+    if saved is None and num_classes == usual_classes == known:
+        num_classes = None
+    given = {
+        "num_classes": num_classes,
+        "in_channels": None if saved is None and in_channels == COLOURS else in_channels,
+        "image_size": image_size,
+        "checkpointing": checkpointing or None,
+        **options,
+    }
+    check_options(name, options, _native.model_info(name, source)["options"])
+    text, labels, task = _json(name, given), None, None
+    if file is not None and saved is not None:
+        adopted = adopt(file.path, saved, name, source, json.loads(text))
+        name, source = adopted.name, adopted.source
+        labels, task = adopted.labels, adopted.task
+        text = json.dumps(adopted.options)
+    # Without memory, until it is known that the arrays of a file fit.
+    engine = _native.Model(name, source, text, "meta" if meta or file else device, seed)
+    own = saved or published
+    usual_way = Preprocess(**_native.preprocess(name, source))
+    model = Model(engine, (own.preprocess if own else None) or usual_way)
+    model._labels, model._task = labels, task or model.task
+    if image_size is not None:
+        model._preprocess = model.preprocess.resized(image_size)
+    model._preprocess = model.preprocess.with_channels(engine.graph().input_shape[0])
+    if file is not None:
+        if not meta:
+            engine.expect(file.stored, "pretrained")
+            engine.allocate(device, seed)
+        model._load_opened(file, "auto", "pretrained")
+    elif weights is not None:
+        path = published.path() if published else weights
+        if is_keras(path):
+            model._load_arrays(keras.read(path), "keras", "pretrained", os.fspath(path))
+        else:
+            model._load_opened(WeightsFile.open(path), "auto", "pretrained")
+    return model
+
+
+def load(file: str | os.PathLike[str], *, device: Device = "cpu") -> Model:
+    """Rebuild a model from the file that `Model.save` wrote.
+
+    The file is data: what it says of the network is checked, value by value, and its arrays are
+    compared with the network's before there is memory for these.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or not written by `save`.
+        DeviceError: There is no such device.
+    """
+    opened = WeightsFile.open(file)
+    configuration = Configuration.of_file(opened)
+    if configuration is None:
+        raise WeightsError(
+            f"{opened.path}: expected a file that `Model.save` wrote, got weights alone; "
+            "use create_model(name, weights=file)"
+        )
+    with damaged(opened.path):
+        model = Model._described(configuration)
+    model._engine.expect(opened.stored, "strict")
+    model._engine.allocate(device_name(device), 0)
+    model._load_opened(opened, "auto", "strict")
+    return model
+
+
+def _opened(
+    weights: str | os.PathLike[str] | None,
+) -> tuple[WeightsFile | None, Configuration | None]:
+    """A file of weights, and what `save` wrote into it; those of Keras are opened elsewhere."""
+    if weights is None or is_keras(weights):
+        return None, None
+    file = WeightsFile.open(weights)
+    return file, Configuration.of_file(file)
+
+
+def _edition_of(published: Published, name: str, source: str | None) -> tuple[str, str | None]:
+    """The name and source of the network, of which published weights select theirs."""
+    facts = _native.model_info(name, source)
+    theirs = (published.source_name, published.source)
+    if source in {None, published.source} and theirs != (facts["source_name"], facts["source"]):
+        return theirs
+    return name, source
+
+
+def _json(name: str, options: dict[str, Any]) -> str:
+    """The options that are given, as Rust takes them."""
+    return json.dumps({option: value for option, value in options.items() if value is not None})
+
+
+def _option(name: str, option: str, value: Any) -> Any:
+    """An option as JSON has it, which has neither NaN nor infinity nor numbers of another kind."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ArgumentError(f"`{option}` of {name}: expected a finite number, got {value}")
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise ArgumentError(
+            f"`{option}` of {name}: expected a number, a name, True or False, got {shown(value)}"
+        )
+    if isinstance(value, int) and abs(value) > SEEDS:
+        raise ArgumentError(
+            f"`{option}` of {name}: expected a whole number of at most 64 bits, got {shown(value)}"
+        )
+    return value

@@ -1,0 +1,197 @@
+"""The parameters of a network, from and into files and arrays."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnzoo._arrays import as_array
+from cnnzoo._configuration import MODEL, Configuration, WeightsFile, check_ending, damaged
+from cnnzoo.errors import WeightsError
+from cnnzoo.model._network import Network
+from cnnzoo.weights import LoadReport, Mismatch, keras, state_dict
+from cnnzoo.weights.adopt import notice_differences
+
+
+class Filling(Network):
+    """A network that takes its parameters from files and arrays, and gives them away."""
+
+    def state_dict(self, *, source: str | None = None) -> dict[str, NDArray[Any]]:
+        """A copy of every parameter and buffer.
+
+        Args:
+            source: Whose names and shapes they bear: the model's own, if not given, or those of
+                another source of the network, as its library loads them. Those of `"keras"` are
+                `layer/variable`, in Keras's layout. What only the other source has is left out.
+
+        Raises:
+            ArgumentError: There is no such source of this network, or its layers do not correspond.
+        """
+        arrays = self._engine.state_dict()
+        if source is None:
+            return arrays
+        names = self._engine.names_in(source)
+        theirs = {name: arrays[own].reshape(shape) for own, name, shape in names}
+        return keras.to_keras(theirs, self._keras_variables()) if source == "keras" else theirs
+
+    def load_state_dict(
+        self,
+        mapping: Mapping[str, Any],
+        *,
+        source: str = "auto",
+        prefix: str | None = None,
+        key: str | None = None,
+        strict: bool = True,
+    ) -> LoadReport:
+        """Fill the parameters from arrays or torch tensors.
+
+        Args:
+            mapping: Names to float arrays; a state dict, or what holds one, as for `load_weights`.
+            source: Whose names they are, as in `load_weights`.
+            prefix: What stands in front of the names, as in `load_weights`.
+            key: Under which the state dict is, as in `load_weights`.
+            strict: Refuse, and change nothing, unless every name and shape fits. Batch counts
+                (`num_batches_tracked`) may be missing.
+
+        Raises:
+            WeightsError: Something does not fit; it says what.
+        """
+        found, ignored, under = state_dict.find(mapping, key)
+        arrays = {name: _array(name, value) for name, value in found.items()}
+        origin = f"the mapping, under `{'`, `'.join(under)}`" if under else "the mapping"
+        policy = "strict" if strict else "lenient"
+        report = self._load_arrays(arrays, source, policy, origin, prefix=prefix, ignored=ignored)
+        return _warned(report, self.name, strict=strict)
+
+    def load_weights(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        source: str = "auto",
+        prefix: str | None = None,
+        key: str | None = None,
+        strict: bool = True,
+    ) -> LoadReport:
+        """Fill the parameters from a .safetensors, .pth or .h5 file, which runs no code.
+
+        One that is changed or cut while it is read is refused; what was read by then stays in the
+        model. Replacing the file by another one is safe.
+
+        Args:
+            file: Of safetensors, of `torch.save` (new or old), or of Keras; a state dict of tensors
+                or NumPy arrays, also under `state_dict` or `model`. Counters beside it
+                (`n_averaged`, `total_ops`), weights of a loss and states of optimisers are listed
+                in the report and not loaded.
+            source: Whose names the file carries: `"auto"` to tell by themselves, a source of the
+                network, or `"efficientnet-lite-pytorch"`.
+            prefix: What stands in front of the network's names, such as `"model."`; told by the
+                names if not given. What has another one is not loaded.
+            key: The key of a .pth file under which the state dict is, such as `"state_dict_ema"`;
+                one of the usual ones if not given.
+            strict: Refuse, and change nothing, unless every name and shape fits. Without, a warning
+                says so where nothing fits.
+
+        Warns:
+            Notice: `save` wrote the file for a network of other options, labels or preprocessing,
+                which are not loaded.
+
+        Raises:
+            WeightsError: The file is missing, damaged, refused, or of another model.
+        """
+        policy = "strict" if strict else "lenient"
+        if not is_keras(file):
+            opened = WeightsFile.open(file, key)
+            saved = Configuration.of_file(opened)
+            if saved is not None:
+                with damaged(opened.path):
+                    saved.engine()
+            report = self._load_opened(opened, source, policy, prefix=prefix)
+            if saved is not None and report.loaded:
+                own = self._configuration()
+                notice_differences(opened.path, saved, own, self.num_classes)
+        elif key is not None:
+            raise WeightsError(f"{os.fspath(file)}: expected no `key` for an .h5 file, got {key}")
+        else:
+            arrays = keras.read(file)
+            report = self._load_arrays(arrays, "keras", policy, os.fspath(file), prefix=prefix)
+        return _warned(report, self.name, strict=strict)
+
+    def _load_opened(
+        self, file: WeightsFile, source: str, policy: str, *, prefix: str | None = None
+    ) -> LoadReport:
+        return self._note(self._engine.load_weights(file.stored, source, policy, prefix))
+
+    def _load_arrays(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        source: str,
+        policy: str,
+        origin: str,
+        *,
+        prefix: str | None = None,
+        ignored: Mapping[str, str] | None = None,
+    ) -> LoadReport:
+        beside = dict(ignored or {})
+        if source in {"auto", "keras"} and any("/" in name for name in arrays):
+            source = "keras"
+            others = keras.beside(arrays)
+            weights = {path: array for path, array in arrays.items() if path not in others}
+            arrays = keras.to_ours(weights, self._keras_variables())
+            beside |= others
+        fields = self._engine.load_state_dict(arrays, beside, source, policy, origin, prefix)
+        return self._note({**fields, "ignored": {**fields["ignored"], **beside}})
+
+    def _note(self, fields: dict[str, Any]) -> LoadReport:
+        self._load_report = _report(fields)
+        return self._load_report
+
+    def _keras_variables(self) -> list[keras.Variable]:
+        return [keras.Variable(*fields) for fields in self._engine.keras_variables()]
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Write weights and configuration into one .safetensors file, which `load` reads.
+
+        Raises:
+            ArgumentError: The name ends as those of another format do: `.pth`, `.h5`.
+            WeightsError: The file cannot be written.
+        """
+        check_ending(file)
+        self._engine.save(os.fspath(file), {MODEL: json.dumps(self._configuration().plain())})
+
+
+def is_keras(file: str | os.PathLike[str]) -> bool:
+    return Path(file).suffix.lower() in keras.SUFFIXES
+
+
+def _warned(report: LoadReport, name: str, *, strict: bool) -> LoadReport:
+    """Warn of a loading that did nothing."""
+    if not strict and not report.loaded:
+        warnings.warn(
+            f"nothing was loaded into {name}: none of {len(report.unexpected)} names is one of its "
+            "parameters, with their shape",
+            stacklevel=3,
+        )
+    return report
+
+
+def _array(name: object, value: Any) -> NDArray[Any]:
+    """A contiguous array of numbers of what a state dict holds."""
+    array = as_array(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"`{name}`: expected an array of numbers, got {type(value).__name__}")
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(array.shape)
+
+
+def _report(fields: dict[str, Any]) -> LoadReport:
+    shapes = {
+        what: tuple(Mismatch(*mismatch) for mismatch in fields[what])
+        for what in ("mismatched", "resampled", "adapted")
+    }
+    return LoadReport(**{**fields, **shapes})

@@ -1,0 +1,163 @@
+"""What is known of a network: its name, options, classes, and how photographs are prepared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cnnzoo import _native
+from cnnzoo._arguments import in_order, shown
+from cnnzoo._configuration import Configuration
+from cnnzoo.errors import ArgumentError
+from cnnzoo.prediction import Task, usual_labels
+from cnnzoo.preprocess import Preprocess
+from cnnzoo.weights import LoadReport
+
+
+class Network:
+    """An engine of Rust's, and what Python knows beside it."""
+
+    def __init__(self, engine: _native.Model, preprocess: Preprocess) -> None:
+        self._engine = engine
+        self._preprocess = preprocess
+        # Whether somebody chose it, and it is not the usual one of its network.
+        self._chose_preprocess = False
+        self._task: Task = "multi_class"
+        self._load_report: LoadReport | None = None
+
+    @property
+    def name(self) -> str:
+        """What cnnzoo calls the network."""
+        return self._engine.name
+
+    @property
+    def source(self) -> str | None:
+        """Whose definition of the network this is; none if it was built from a graph."""
+        return self._engine.source
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that were given when it was built."""
+        return dict(json.loads(self._engine.options))
+
+    @property
+    def device(self) -> str:
+        """Where its parameters are: `cpu`, `cuda:N`, or `meta` if it has none."""
+        return self._engine.device
+
+    @property
+    def graph(self) -> _native.Graph:
+        """Its architecture, to read and to print."""
+        return self._engine.graph()
+
+    @property
+    def num_classes(self) -> int:
+        """How many logits it puts out; 0 if it puts out features."""
+        return self._engine.num_classes
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How photographs are prepared for its weights.
+
+        With `in_channels=1` they are made grey before they are resized, as Pillow's `convert("L")`
+        does, and `mean` and `std` are the averages of the three colours'. With 2, 4 or more
+        channels it prepares none (ShapeError): give the model arrays.
+
+        It can be set, and `Trainer.fit` sets it to what its loaders do; files have it.
+
+        Raises:
+            ArgumentError: When set: it is no `Preprocess`, or of other channels than the network's.
+        """
+        return self._preprocess
+
+    @preprocess.setter
+    def preprocess(self, value: Preprocess) -> None:
+        if not isinstance(value, Preprocess):
+            raise ArgumentError(
+                f"preprocess of {self.name}: expected a Preprocess, got {type(value).__name__}"
+            )
+        channels = self.graph.input_shape[0]
+        if len(value.mean) != channels:
+            raise ArgumentError(
+                f"preprocess of {self.name}: expected mean and std of its {channels} channels, got "
+                f"{len(value.mean)}"
+            )
+        self._preprocess, self._chose_preprocess = value, True
+
+    @property
+    def _has_own_preprocess(self) -> bool:
+        """Whether the preprocessing belongs to weights, or was chosen."""
+        return self._chose_preprocess or self._load_report is not None
+
+    @property
+    def load_report(self) -> LoadReport | None:
+        """What the last loading of weights did, that of `create_model` too; none before it."""
+        return self._load_report
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its classes; ImageNet's where it has a thousand, else their numbers."""
+        return self._labels or usual_labels(self.num_classes)
+
+    @labels.setter
+    def labels(self, names: Iterable[str]) -> None:
+        expected = "a name for each class, in the order of the logits,"
+        self._labels = tuple(in_order(f"labels of {self.name}", names, expected))
+
+    @property
+    def _labels(self) -> tuple[str, ...] | None:
+        """The labels that were given; the engine holds them beside the classifier."""
+        labels = self._engine.labels
+        return None if labels is None else tuple(labels)
+
+    @_labels.setter
+    def _labels(self, names: tuple[str, ...] | None) -> None:
+        if names is not None:
+            for name in names:
+                if not isinstance(name, str):
+                    raise ArgumentError(
+                        f"labels of {self.name}: expected text, got {type(name).__name__}"
+                    )
+        self._engine.set_labels(None if names is None else list(names))
+
+    def _classify(self, x: ArrayLike) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        """Logits (N, K), and the labels of the classifier that computed them."""
+        logits, labels = self._engine.classify(x)
+        return logits, tuple(labels or usual_labels(logits.shape[1]))
+
+    @property
+    def task(self) -> Task:
+        """Whether an image shows one class (`"multi_class"`) or any number (`"multi_label"`).
+
+        Training on labels (N, K) with `BinaryCrossEntropy` sets it, `save` keeps it, and
+        predictions are sigmoids then.
+        """
+        return self._task
+
+    @task.setter
+    def task(self, task: Task) -> None:
+        if task not in get_args(Task):
+            raise ArgumentError(
+                f"task of {self.name}: expected one of {', '.join(get_args(Task))}, "
+                f"got {shown(task)}"
+            )
+        self._task = task
+
+    def _configuration(self) -> Configuration:
+        return Configuration(
+            name=self._engine.source_name or self.name,
+            source=self.source,
+            options=self.options,
+            graph=str(self.graph) if self.source is None else None,
+            preprocess=self.preprocess,
+            labels=self._labels,
+            task=self._task,
+        )
+
+    def __repr__(self) -> str:
+        given = "".join(f", {option}={value!r}" for option, value in self.options.items())
+        return f"<Model {self.name} from {self.source or 'a graph'}{given} on {self.device}>"

@@ -1,0 +1,210 @@
+"""Running a network: logits, features, gradients, and what photographs show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cnnzoo._arguments import seed_of
+from cnnzoo._photo import Photo, is_photo
+from cnnzoo.data.dataset import Samples
+from cnnzoo.errors import ArgumentError
+from cnnzoo.model._network import Network
+from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many
+from cnnzoo.prediction import FailedPrediction, Prediction
+from cnnzoo.summary import Summary
+
+# What a network computes in.
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+
+# A list of paths is a list of photographs too.
+AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
+
+
+class Running(Network):
+    """A network that runs on images and photographs."""
+
+    def __call__(
+        self, x: ArrayLike, *, exact: bool = False, precision: Precision = "float32"
+    ) -> NDArray[np.float32]:
+        """Run the network in inference mode.
+
+        Args:
+            x: Images (N, C, H, W) that `preprocess` or the like prepared: float32, float64 or
+                float16, in any memory layout. NaN passes through.
+            exact: Run operator by operator as PyTorch would; today every run is.
+            precision: What the network computes in, as for `train_step`.
+
+        Returns:
+            Logits, float32 (N, num_classes); features (N, C) where `num_classes` is 0.
+
+        Raises:
+            ShapeError: Another rank, other channels, no images, or images too small.
+            TypeError: Another element type.
+        """
+        return self._engine.run(x, precision=precision)[0]
+
+    def features(self, x: ArrayLike, nodes: str | Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Compute the values of named nodes, and nothing that comes after them.
+
+        Args:
+            x: Images (N, C, H, W), as for a run.
+            nodes: Names of `nodes()`, or one of them; a path such as `layer2` means the last node
+                below it.
+
+        Raises:
+            ArgumentError: There is no such node.
+        """
+        names = [nodes] if isinstance(nodes, str) else list(nodes)
+        return dict(zip(names, self._engine.run(x, names), strict=True))
+
+    def pyramid(self, x: ArrayLike) -> dict[str, NDArray[np.float32]]:
+        """Compute the last value of each resolution, the finest first, as detectors use them.
+
+        Args:
+            x: Images (N, C, H, W), as for a run.
+
+        Returns:
+            Values (N, C, H, W) by node, each coarser than the one before.
+        """
+        return self.features(x, self.graph.pyramid())
+
+    def embed(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Compute the pooled features (N, C) before the classifier."""
+        return self._engine.run(x, [self._engine.embedding])[0]
+
+    def nodes(self) -> list[str]:
+        """Names of all nodes, in the order in which they run."""
+        return self.graph.nodes()
+
+    def vjp(
+        self,
+        x: ArrayLike,
+        cotangent: ArrayLike,
+        *,
+        training: bool = False,
+        precision: Precision = "float32",
+        seed: int = 0,
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """Run the network and pull a gradient of its output back to every trained parameter.
+
+        Args:
+            x: Images (N, C, H, W), as for a run.
+            cotangent: The gradient of some loss by the output, of the output's shape.
+            training: Use and track the batch's statistics in batch norm, and let dropout drop.
+            precision: What the network computes in, as for `train_step`.
+            seed: From which dropout draws, each node on its own.
+
+        Returns:
+            The output, and the gradient of sum(output · cotangent) by parameter name.
+
+        Raises:
+            ShapeError: The cotangent's shape is not the output's, or, in training, a batch norm
+                sees a single value per channel.
+        """
+        return self._engine.pull_back(x, cotangent, training, precision, seed_of(seed))
+
+    # A str is one photograph, and to a type checker several strings.
+    @overload
+    def predict(self, image: Photo, *, top: int = 5) -> Prediction: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(
+        self,
+        image: Iterable[AnyPhoto] | Samples,
+        *,
+        top: int = 5,
+        stream: Literal[False] = False,
+        batch_size: int = BATCH,
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> list[Prediction]: ...
+    @overload
+    def predict(
+        self,
+        image: Iterable[AnyPhoto] | Samples,
+        *,
+        top: int = 5,
+        stream: Literal[False] = False,
+        batch_size: int = BATCH,
+        on_error: Literal["keep"],
+    ) -> list[Prediction | FailedPrediction]: ...
+    @overload
+    def predict(
+        self,
+        image: Iterable[AnyPhoto] | Samples,
+        *,
+        top: int = 5,
+        stream: Literal[True],
+        batch_size: int = BATCH,
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> Iterator[Prediction]: ...
+    @overload
+    def predict(
+        self,
+        image: Iterable[AnyPhoto] | Samples,
+        *,
+        top: int = 5,
+        stream: Literal[True],
+        batch_size: int = BATCH,
+        on_error: Literal["keep"],
+    ) -> Iterator[Prediction | FailedPrediction]: ...
+    def predict(
+        self,
+        image: Any,
+        *,
+        top: int = 5,
+        stream: bool = False,
+        batch_size: int = BATCH,
+        on_error: OnError = "raise",
+    ) -> Prediction | list[Any] | Iterator[Any]:
+        """Say what photographs show.
+
+        Args:
+            image: A path, the bytes of a file, an open file, a uint8 array (H, W, 3) or a Pillow
+                image, as `preprocess` takes them; or any iterable of these; or a data set, whose
+                labels are not looked at.
+            top: How many classes to name; where the model's `task` is `"multi_label"`, also
+                every further one whose probability, a sigmoid, is at least 0.5.
+            stream: Yield predictions one by one, while photographs are read batch by batch.
+            batch_size: How many photographs run through the network together.
+            on_error: What becomes of a photograph of several that cannot be read: `"raise"` its
+                error, `"skip"` it, or `"keep"` a `FailedPrediction` in its place, which has its
+                path and the error.
+
+        Returns:
+            A `Prediction` for one photograph, a list of them for several, an iterator for a stream.
+
+        Raises:
+            ArgumentError: An option has no meaning, or the model no classifier.
+            DataError: A file is missing, damaged or no photograph; it names the path.
+            DivergenceError: The network answers with what is no number.
+            ShapeError: An array is no photograph, or the network takes none.
+            TypeError: An object is no photograph.
+        """
+        one = is_photo(image)
+        if one and on_error != "raise" and on_error in ON_ERROR:
+            raise ArgumentError(
+                f'`on_error`: expected "raise" for a single photograph, got "{on_error}", which is '
+                "for several"
+            )
+        photos = [image] if one or not isinstance(image, Iterable) else image
+        answers = predict_many(self, photos, top=top, batch_size=batch_size, on_error=on_error)
+        if stream:
+            return answers
+        found = list(answers)
+        return found if photos is image else found[0]  # type: ignore[return-value]
+
+    def summary(self, x_shape: Sequence[int] | None = None) -> Summary:
+        """Tabulate every node: shape, parameters, multiply-adds, memory, receptive field.
+
+        Args:
+            x_shape: (N, C, H, W) or (H, W) of the images; the size it was built for if not given.
+
+        Raises:
+            ShapeError: The images are too small for the network.
+        """
+        graph = self.graph
+        height, width = graph.input_shape[1:] if x_shape is None else tuple(x_shape)[-2:]
+        return Summary(graph, height, width)

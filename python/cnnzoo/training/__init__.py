@@ -1,0 +1,101 @@
+"""Training: optimizers, schedules, losses, mixing, metrics, callbacks, and the loop over epochs."""
+
+from __future__ import annotations
+
+from cnnzoo.training.callbacks import (
+    Callback,
+    Callbacks,
+    EarlyStopping,
+    JsonLines,
+    TensorBoard,
+)
+from cnnzoo.training.history import (
+    EpochRow,
+    History,
+)
+from cnnzoo.training.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    FunctionLoss,
+    Loss,
+    LossLike,
+    Metric,
+    TorchLoss,
+)
+from cnnzoo.training.metrics import (
+    ClassFigures,
+    LabelFigures,
+    Metrics,
+    MultiLabelMetrics,
+    evaluate,
+)
+from cnnzoo.training.mixing import (
+    Mix,
+    Mixing,
+)
+from cnnzoo.training.optimizers import (
+    LAMB,
+    SGD,
+    Adam,
+    AdamW,
+    Optimizer,
+    ParameterGroup,
+    RMSprop,
+)
+from cnnzoo.training.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    MultiStep,
+    OneCycle,
+    Polynomial,
+    Schedule,
+    Step,
+)
+from cnnzoo.training.state import (
+    State,
+)
+from cnnzoo.training.trainer import (
+    Trainer,
+)
+
+__all__ = [
+    "LAMB",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "BinaryCrossEntropy",
+    "Callback",
+    "Callbacks",
+    "ClassFigures",
+    "Constant",
+    "Cosine",
+    "CrossEntropy",
+    "EarlyStopping",
+    "EpochRow",
+    "Exponential",
+    "FunctionLoss",
+    "History",
+    "JsonLines",
+    "LabelFigures",
+    "Loss",
+    "LossLike",
+    "Metric",
+    "Metrics",
+    "Mix",
+    "Mixing",
+    "MultiLabelMetrics",
+    "MultiStep",
+    "OneCycle",
+    "Optimizer",
+    "ParameterGroup",
+    "Polynomial",
+    "RMSprop",
+    "Schedule",
+    "State",
+    "Step",
+    "TensorBoard",
+    "TorchLoss",
+    "Trainer",
+    "evaluate",
+]

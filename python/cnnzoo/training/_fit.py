@@ -1,0 +1,59 @@
+"""What one call of `fit` is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from cnnzoo._arguments import path_of, whole
+from cnnzoo.errors import ArgumentError
+from cnnzoo.training import _batches
+from cnnzoo.training._batches import Batches
+from cnnzoo.training._progress import Bar, Interrupts
+from cnnzoo.training.callbacks import Callback, Callbacks
+from cnnzoo.training.losses import Metric
+
+
+class Fit:
+    """What a fit is given, and does not end up in a checkpoint."""
+
+    def __init__(
+        self,
+        train: Batches,
+        validation: Batches | None,
+        bar: Bar,
+        callbacks: Sequence[Callback],
+        metrics: Mapping[str, Metric] | None,
+    ) -> None:
+        _batches.check("training", train)
+        if validation is not None:
+            _batches.check("validation", validation)
+        self.train = train
+        self.validation = validation
+        self.bar = bar
+        self.callbacks = Callbacks(callbacks)
+        self.metrics = metrics
+        self.folder: Path | None = None
+        # The images of the last batch, until it is known that what comes of them is finite.
+        self.seen: NDArray[Any] | None = None
+        # Whether an image may have any number of labels, once that is known.
+        self.labels: bool | None = None
+        self.targets: Callable[[Any], Any] = lambda y: y
+        self.every: int | None = None
+        self.interrupts: Interrupts | None = None
+
+    def check(self) -> None:
+        if self.interrupts is not None:
+            self.interrupts.check()
+
+    def write_to(self, checkpoint: Any, every: Any) -> None:
+        """Take the options of checkpoints."""
+        self.folder = None if checkpoint is None else path_of("`checkpoint`", checkpoint)
+        self.every = None if every is None else whole("`checkpoint_every`", every, least=1)
+        if self.folder is None and every is not None:
+            raise ArgumentError(
+                "`checkpoint_every`: expected a folder to write to, `checkpoint`, with it, got none"
+            )

@@ -1,0 +1,96 @@
+"""What a run writes, and what keeps it from writing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from cnnzoo import _native
+from cnnzoo._configuration import check_ending
+from cnnzoo.errors import CheckpointError, DivergenceError
+from cnnzoo.training import _checkpoint
+from cnnzoo.training._checkpoint import LAST, Saved
+from cnnzoo.training._fit import Fit
+from cnnzoo.training._run import Run
+from cnnzoo.training.state import State
+
+
+class Keeping(Run):
+    """A run that is written into checkpoints."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All settings as plain values, for logs: JSON and YAML take them.
+
+        A schedule or loss is a dict of its `class` and its `fields`.
+        """
+        return _checkpoint.config(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything that `resume` goes on from into a .safetensors file.
+
+        Raises:
+            ArgumentError: The name ends as those of another format do.
+            CheckpointError: The file cannot be written; what was there before is kept.
+        """
+        check_ending(path)
+        _checkpoint.save(self, Path(path))
+
+    def _write(self, fit: Fit) -> None:
+        if fit.folder is not None:
+            self._check_finite(fit)
+            _checkpoint.save(self, fit.folder / LAST)
+
+    def _check_finite(self, fit: Fit) -> None:
+        """Refuse to go on with a model that is not finite, or puts out what is not.
+
+        Raises:
+            DivergenceError: An array of the model or of its average is not finite, or the outputs
+                of the batch that it saw last are not.
+        """
+        for model, seen in ((self.model, fit.seen), (self.averaged, None)):
+            if model is None:
+                continue
+            precision = self._options["precision"]
+            wrong = _native.not_finite(model._engine, seen, precision, self._seed())
+            if wrong is not None:
+                what = f"in `{wrong}`" if wrong else "in the outputs of the last batch"
+                raise DivergenceError(
+                    f"after batch {self._state.step} of {model.name}: expected finite numbers "
+                    f"{what}, got others; a smaller rate than {self.optimizer.lr:g}, a warm-up or "
+                    "`clip_norm` helps"
+                )
+        fit.seen = None
+
+    def _interrupted(self, fit: Fit) -> str:
+        state = self._state
+        where = f"after batch {state.batch} of epoch {state.epoch + 1}"
+        if fit.folder is None:
+            return f"interrupted {where}; without `checkpoint=`, nothing was written"
+        try:
+            self._write(fit)
+        except DivergenceError as error:
+            return f"interrupted {where}; the checkpoint from before is kept: {error}"
+        return f"interrupted {where}; Trainer.resume({str(fit.folder)!r}, ...) goes on from there"
+
+    def _claim(self, folder: Path) -> None:
+        """Refuse a folder that holds something else."""
+        last = folder / LAST
+        if not last.exists():
+            return
+        run = Saved(last).state(State).run
+        if run != self._state.run:
+            raise CheckpointError(
+                f"{last}: expected no checkpoint, or one of this run, got that of another; go on "
+                f"with it by Trainer.resume({str(folder)!r}, ...), remove it, or name another "
+                "folder"
+            )
+
+    def _expect(self, file: Path, what: str, before: Any, now: Any) -> None:
+        if before == now:
+            return
+        if isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys():
+            before = {name: value for name, value in before.items() if value != now[name]}
+            now = {name: now[name] for name in before}
+        raise CheckpointError(f"{file}: expected the {what} data of the run, {before}, got {now}")

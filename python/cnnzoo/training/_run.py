@@ -1,0 +1,131 @@
+"""What a run consists of: a model, the rules of its training, a state and a history."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, get_args
+
+from cnnzoo._arguments import instance, number, seed_of, shown, whole
+from cnnzoo.errors import ArgumentError, CopyError
+from cnnzoo.model import Model, Precision
+from cnnzoo.training._fit import Fit
+from cnnzoo.training.history import History
+from cnnzoo.training.losses import LossLike, as_loss, fits
+from cnnzoo.training.mixing import Mixing
+from cnnzoo.training.optimizers import Optimizer
+from cnnzoo.training.schedules import Constant, Schedule
+from cnnzoo.training.state import State
+
+PRECISIONS = get_args(Precision)
+
+# Steps draw from seeds this far apart, so that no two runs of neighbouring seeds share one.
+STRIDE = 0x9E3779B97F4A7C15
+
+
+class Run:
+    """What a trainer is given and where it stands; `Trainer` describes it."""
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        optimizer: Optimizer,
+        schedule: Schedule | None = None,
+        loss: LossLike | None = None,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        ema: float | None = None,
+        ema_warmup: bool = True,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        accumulate: int = 1,
+        precision: Precision = "float32",
+        seed: int = 0,
+    ) -> None:
+        instance("`model`", model, Model, "a model, such as cnnzoo.create_model makes")
+        instance(
+            "`optimizer`", optimizer, Optimizer, "one of this model, as cnnzoo.SGD(model, lr=0.1)"
+        )
+        if optimizer.model is not model:
+            raise ArgumentError(
+                f"`optimizer`: expected one of this {model.name}, got one of another model, "
+                f"{optimizer.model.name}"
+            )
+        if ema is not None:
+            ema = number("`ema`", ema, least=0, below=1)
+        clip_norm, clip_value = (
+            None if most is None else number(f"`{name}`", most, above=0)
+            for name, most in (("clip_norm", clip_norm), ("clip_value", clip_value))
+        )
+        if clip_norm is not None and clip_value is not None:
+            raise ArgumentError("clipping: expected `clip_norm` or `clip_value`, got both")
+        accumulate = whole("`accumulate`", accumulate, least=1)
+        seed = seed_of(seed)
+        if not isinstance(precision, str) or precision not in PRECISIONS:
+            raise ArgumentError(
+                f"`precision`: expected {' or '.join(PRECISIONS)}, got {shown(precision)}"
+            )
+        if schedule is not None:
+            instance("`schedule`", schedule, Schedule, "a schedule, as cnnzoo.Cosine()")
+        self.model = model
+        self.optimizer = optimizer
+        self.schedule = schedule or Constant()
+        self.loss = as_loss(loss)
+        fits(self.loss, model.num_classes)
+        mixup, cutmix = (
+            number(f"`{name}`", alpha, least=0)
+            for name, alpha in (("mixup", mixup), ("cutmix", cutmix))
+        )
+        self.mixing = Mixing(mixup=mixup, cutmix=cutmix)
+        self.averaged = None if ema is None else model.copy()
+        self.history = History()
+        self._options: dict[str, Any] = {
+            "schedule": self.schedule,
+            "loss": self.loss,
+            "mixup": mixup,
+            "cutmix": cutmix,
+            "ema": ema,
+            "ema_warmup": instance("`ema_warmup`", ema_warmup, bool, "True or False"),
+            "clip_norm": clip_norm,
+            "clip_value": clip_value,
+            "accumulate": accumulate,
+            "precision": precision,
+            "seed": seed,
+        }
+        self._state = State(run=os.urandom(8).hex())
+        self._fit: Fit | None = None
+
+    @property
+    def step(self) -> int:
+        """How many batches were taken, over all epochs."""
+        return self._state.step
+
+    @property
+    def first_epoch(self) -> int:
+        """How many epochs were over when the fit began that is running or ran last."""
+        return self._state.first
+
+    def stop(self) -> None:
+        """End training after the epoch that is running."""
+        self._state.stopped = True
+
+    def _seed(self) -> int:
+        seed: int = self._options["seed"] * STRIDE + self._state.step
+        return seed % 2**64
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: all of it, between two fits.
+
+        Raises:
+            CopyError: A fit is running.
+        """
+        if self._fit is not None:
+            raise CopyError(
+                f"{self!r}: expected no fit, got one that is running, which cannot be copied or "
+                "pickled; `save` writes what `Trainer.resume` goes on from"
+            )
+        return dict(vars(self))
+
+    def __repr__(self) -> str:
+        state = self._state
+        return f"<Trainer of {self.model.name}: {state.epoch} epochs, {state.step} batches>"

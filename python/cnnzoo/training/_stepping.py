@@ -1,0 +1,78 @@
+"""A step: its rate and seed, and what follows from its gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from numpy.typing import NDArray
+
+from cnnzoo.errors import DivergenceError
+from cnnzoo.model import StepResult
+from cnnzoo.training._fit import Fit
+from cnnzoo.training._run import Run
+from cnnzoo.training.mixing import Mixing
+
+# Of the warm-up of running averages, as timm has it.
+WARMUP_POWER = -2 / 3
+
+
+class Stepping(Run):
+    """A run that takes steps."""
+
+    def _step(self, fit: Fit, x: NDArray[Any], y: NDArray[Any], batch: int) -> StepResult:
+        state, options, batches = self._state, self._options, len(fit.train)
+        at = state.epoch - state.first + state.batch / batches
+        self.optimizer.lr = self.schedule.lr(state.lr, at, state.epochs, steps=batches)
+        if self.mixing != Mixing():
+            x, y = self.mixing(
+                x,
+                y,
+                num_classes=self.model.num_classes,
+                seed=options["seed"],
+                epoch=state.epoch,
+                batch=state.batch,
+            )
+        # With this one; a sequence may hold more than it says.
+        left = max(batches - batch, 0) + 1
+        fit.seen = x
+        result = self.model.train_step(
+            x,
+            y,
+            self.optimizer,
+            loss=self.loss,
+            accumulate=min(options["accumulate"], self.optimizer._waiting + left),
+            clip_norm=options["clip_norm"],
+            clip_value=options["clip_value"],
+            precision=options["precision"],
+            seed=self._seed(),
+        )
+        if not math.isfinite(result.loss):
+            raise self._diverged("a finite loss", result.loss, state.step + 1)
+        self._follow(result.grad_norm, state.step + 1)
+        return result
+
+    def _follow(self, grad_norm: float | None, batch: int) -> None:
+        """Follow an update, which there was if there is a norm, by the average."""
+        if grad_norm is None:
+            return
+        # Infinite numbers can be cut to a value, but not by a norm.
+        cut = self._options["clip_value"] is not None and not math.isnan(grad_norm)
+        if not (math.isfinite(grad_norm) or cut):
+            raise self._diverged("gradients of a finite norm", grad_norm, batch)
+        if self.averaged is not None:
+            self.averaged._engine.average_from(self.model._engine, self._decay(), True)
+            self._state.updates += 1
+
+    def _decay(self) -> float:
+        """How much of the running average stays with the coming update."""
+        decay: float = self._options["ema"]
+        if self._options["ema_warmup"]:
+            decay = min(decay, 1 - (1 + self._state.updates) ** WARMUP_POWER)
+        return decay
+
+    def _diverged(self, expected: str, got: object, batch: int) -> DivergenceError:
+        return DivergenceError(
+            f"batch {batch} of {self.model.name}: expected {expected}, got {got}; a "
+            f"smaller rate than {self.optimizer.lr:g}, a warm-up or `clip_norm` helps"
+        )

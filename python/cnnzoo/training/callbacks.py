@@ -1,0 +1,297 @@
+"""What happens beside training: at its start and end, after each batch and each epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from cnnzoo import _json
+from cnnzoo._arguments import instance, kind_of, number, path_of, whole
+from cnnzoo._files import open_regular
+from cnnzoo.errors import ArgumentError, CopyError, LogError, MissingPackageError
+from cnnzoo.model import StepResult
+from cnnzoo.training.history import EpochRow, better, monitored
+
+if TYPE_CHECKING:
+    from cnnzoo.training.trainer import Trainer
+
+
+class Callback:
+    """Does nothing; override what is wanted.
+
+    `trainer.history` has the rows so far, `trainer.step` the number of batches that were taken, and
+    `trainer.stop()` ends training after the epoch that is running.
+
+    A checkpoint does not hold callbacks: give a resumed run the same ones, and let them follow from
+    the history instead of from what they remember. A fit refuses one that has other methods whose
+    names begin with `on_`, since nothing would call them.
+    """
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Training begins, or goes on after `Trainer.resume`."""
+
+    def on_step(self, trainer: Trainer, result: StepResult) -> None:
+        """A batch is done."""
+
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
+        """An epoch is done and evaluated; its checkpoint is not yet written."""
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Training ends, also by an error or Ctrl-C."""
+
+    # What is open while training runs, and nothing else keeps from being pickled.
+    _open_while_training: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled.
+
+        Raises:
+            CopyError: Training runs, and it writes to a file.
+        """
+        name = self._open_while_training
+        if name is not None and vars(self).get(name) is not None:
+            raise CopyError(
+                f"{type(self).__name__}: expected training to be over, got a file that is open for "
+                "it, which cannot be copied or pickled"
+            )
+        return dict(vars(self))
+
+
+# What is called. Anything else that begins so is a slip, or of another library.
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
+class Callbacks(Callback):
+    """Several as one.
+
+    Args:
+        several: Which are called in this order.
+
+    Raises:
+        ArgumentError: One is none, or has a method `on_...` that nothing would call.
+    """
+
+    def __init__(self, several: Sequence[Callback]) -> None:
+        expected = "`callbacks`: expected a list of cnnzoo.callbacks.Callback"
+        if not isinstance(several, list | tuple):
+            raise ArgumentError(f"{expected}, got {kind_of(several)}")
+        self.several = tuple(
+            instance(f"`callbacks[{index}]`", one, Callback, "a cnnzoo.callbacks.Callback")
+            for index, one in enumerate(several)
+        )
+        for index, one in enumerate(self.several):
+            for name in dir(one):
+                if name.startswith("on_") and name not in HOOKS:
+                    raise ArgumentError(
+                        f"`callbacks[{index}]`: expected methods that are called, "
+                        f"{', '.join(HOOKS)}, got {name} of {type(one).__name__}, which is not"
+                    )
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Training begins."""
+        for one in self.several:
+            one.on_start(trainer)
+
+    def on_step(self, trainer: Trainer, result: StepResult) -> None:
+        """A batch is done."""
+        for one in self.several:
+            one.on_step(trainer, result)
+
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
+        """An epoch is done."""
+        for one in self.several:
+            one.on_epoch(trainer, row)
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Training ends; every one is told, though an earlier one raises, whose error it is."""
+        with ExitStack() as stack:
+            for one in reversed(self.several):
+                stack.callback(one.on_end, trainer)
+
+
+class EarlyStopping(Callback):
+    """Ends training where nothing gets better.
+
+    Args:
+        monitor: A column of the history: a `loss`, which is to be small, or another, which is to be
+            large.
+        patience: After so many epochs without a new best, which is always finite.
+        min_delta: By how much a new best has to be better.
+    """
+
+    def __init__(
+        self, *, monitor: str = "val_top1", patience: int = 5, min_delta: float = 0.0
+    ) -> None:
+        better(monitor)
+        self.monitor = monitor
+        self.patience = whole("`patience`", patience, least=1)
+        self.min_delta = number("`min_delta`", min_delta)
+
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
+        """Stop, if the best row is too long ago."""
+        sign = better(self.monitor)
+        best, since = -float("inf"), 0
+        for past in trainer.history[trainer.first_epoch :]:
+            value = monitored(past, self.monitor) * sign
+            if math.isfinite(value) and value > best + self.min_delta:
+                best, since = value, 0
+            else:
+                since += 1
+        if since >= self.patience:
+            trainer.stop()
+
+
+class JsonLines(Callback):
+    """Writes a line of JSON for each epoch, and for some batches; null is no finite number.
+
+    Each has the `step` at which it was written. A resumed run goes on in the same file, without the
+    lines that came after its checkpoint; a new run replaces the file.
+
+    Args:
+        file: Where to.
+        every: A line after so many batches too.
+    """
+
+    _open_while_training = "_out"
+
+    def __init__(self, file: str | os.PathLike[str], *, every: int | None = None) -> None:
+        self.path = path_of("`file`", file)
+        self.every = None if every is None else whole("`every` of JsonLines", every, least=1)
+        self._out: IO[str] | None = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Open the file, and keep what belongs to the run."""
+        with _of_log(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            kept = _kept(self.path, trainer) if trainer.step and self.path.exists() else ""
+            # A run that is killed here loses nothing.
+            beside = self.path.with_name(f".{self.path.name}.tmp")
+            beside.write_text(kept, encoding="utf-8")
+            beside.replace(self.path)
+            self._out = self.path.open("a", encoding="utf-8")
+
+    def on_step(self, trainer: Trainer, result: StepResult) -> None:
+        """Write a line, if it is time."""
+        if self.every is not None and trainer.step % self.every == 0:
+            self._write({"step": trainer.step, **dataclasses.asdict(result)})
+
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
+        """Write a line."""
+        self._write(dataclasses.asdict(row))
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Close the file."""
+        out, self._out = self._out, None
+        if out is not None:
+            with _of_log(self.path):
+                out.close()
+
+    def _write(self, values: dict[str, Any]) -> None:
+        if self._out is not None:
+            with _of_log(self.path):
+                self._out.write(_json.line(values) + "\n")
+                self._out.flush()
+
+
+class TensorBoard(Callback):
+    """Writes scalars that TensorBoard shows: losses, accuracies and rates.
+
+    Args:
+        folder: Where to.
+        every: After how many batches to write their loss and rate.
+
+    Raises:
+        MissingPackageError: There is no tensorboard.
+    """
+
+    _open_while_training = "_writer"
+
+    def __init__(self, folder: str | os.PathLike[str], *, every: int = 50) -> None:
+        self.folder = path_of("`folder`", folder)
+        self.every = whole("`every` of TensorBoard", every, least=1)
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingPackageError(
+                "logs for TensorBoard need it: pip install 'cnnzoo[tensorboard]'"
+            ) from error
+        self._open = SummaryWriter
+        self._writer: Any = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Open a file; what came after the checkpoint of a resumed run is not shown."""
+        with _of_log(self.folder):
+            self._writer = self._open(str(self.folder), purge_step=trainer.step + 1)
+
+    def on_step(self, trainer: Trainer, result: StepResult) -> None:
+        """Write loss, rate and norm of the gradients, if it is time."""
+        if trainer.step % self.every == 0:
+            self._add("step", trainer.step, loss=result.loss, lr=result.lr, norm=result.grad_norm)
+
+    def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
+        """Write what the row holds."""
+        self._add("train", row.step, loss=row.train_loss, top1=row.train_top1)
+        self._add(
+            "val",
+            row.step,
+            loss=row.val_loss,
+            top1=row.val_top1,
+            top5=row.val_top5,
+            map=row.val_map,
+            f1=row.val_f1,
+            accuracy=row.val_accuracy,
+            **row.val_metrics,
+        )
+        self._add(
+            "own", row.step, loss=row.own_val_loss, top1=row.own_val_top1, map=row.own_val_map
+        )
+        with _of_log(self.folder):
+            self._writer.flush()
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Close the file."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with _of_log(self.folder):
+                writer.close()
+
+    def _add(self, group: str, step: int, **values: float | None) -> None:
+        for name, value in values.items():
+            if value is not None:
+                with _of_log(self.folder):
+                    self._writer.add_scalar(f"{group}/{name}", value, step)
+
+
+@contextmanager
+def _of_log(path: Path) -> Iterator[None]:
+    """Failures of files, with the path of the log: a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        raise LogError(f"{path}: {error.strerror or error}") from error
+
+
+def _kept(path: Path, trainer: Trainer) -> str:
+    """The lines of a log up to where a run stands; what is no whole line of a log is left out."""
+    step, epochs = trainer.step, len(trainer.history)
+    with open_regular(path) as file:
+        lines = file.read().split(b"\n")
+    return "".join(f"{line.decode()}\n" for line in lines if _is_before(line, step, epochs))
+
+
+def _is_before(line: bytes, step: int, epochs: int) -> bool:
+    try:
+        values = json.loads(line.decode())
+    except (ValueError, RecursionError):  # no text, no JSON, or what Python reads none of
+        return False
+    if not isinstance(values, dict):
+        return False
+    # The row of an epoch comes before its checkpoint, and after that of its last batch.
+    at, epoch = values.get("step"), values.get("epoch", 0)
+    return type(at) is int and type(epoch) is int and at <= step and epoch <= epochs

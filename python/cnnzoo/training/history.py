@@ -1,0 +1,212 @@
+"""What a run went through, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, overload
+
+from cnnzoo._arguments import shown
+from cnnzoo._text import table
+from cnnzoo.errors import ArgumentError, MissingPackageError
+
+# What a row tells of the model itself too, where there is a running average.
+OWN = ("val_loss", "val_top1", "val_map")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRow:
+    """One epoch.
+
+    Attributes:
+        epoch: Its number, from 1.
+        step: How many batches the run had taken at its end.
+        lr: The rate of its last update.
+        train_loss: The mean over its images, each before the update that it took part in; weighted
+            where the loss has weights of classes, and NaN where all of them weighed nothing.
+        train_top1: The share of these whose largest logit was where their target is largest; none
+            where an image may have any number of labels.
+        val_loss: The mean over the validation images; none without these.
+        val_top1: The share of these whose class has the largest logit.
+        val_top5: The share of these whose class is among the five largest logits; none where there
+            are fewer than six classes.
+        val_map: The mean average precision, where an image may have any number of labels.
+        val_f1: The mean F1 of the labels there.
+        val_accuracy: The mean accuracy of the labels there.
+        own_val_loss: `val_loss` of the model itself, where the others are those of its running
+            average; none where there is no average.
+        own_val_top1: `val_top1` of the model itself, likewise.
+        own_val_map: `val_map` of the model itself, likewise.
+        val_metrics: The values of the metrics that were given as functions, by name.
+        seconds: How long its batches took, loading included.
+        images_per_second: How many images of these there were in each.
+    """
+
+    epoch: int
+    step: int
+    lr: float
+    train_loss: float
+    train_top1: float | None = None
+    val_loss: float | None = None
+    val_top1: float | None = None
+    val_top5: float | None = None
+    val_map: float | None = None
+    val_f1: float | None = None
+    val_accuracy: float | None = None
+    own_val_loss: float | None = None
+    own_val_top1: float | None = None
+    own_val_map: float | None = None
+    val_metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float
+    images_per_second: float
+
+
+class History(Sequence[EpochRow]):
+    """The rows of a run."""
+
+    def __init__(self, rows: Sequence[EpochRow] = ()) -> None:
+        self.rows = tuple(rows)
+
+    @overload
+    def __getitem__(self, index: int) -> EpochRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[EpochRow, ...]: ...
+    def __getitem__(self, index: int | slice) -> EpochRow | tuple[EpochRow, ...]:
+        """A row, or some."""
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[EpochRow]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        columns = [c for c in _COLUMNS if not self.rows or any(map(c.cell, self.rows))]
+        columns += [_extra(name) for name in {n: None for row in self for n in row.val_metrics}]
+        columns.append(_Column("images/s", lambda row: f"{row.images_per_second:.0f}"))
+        head = tuple(column.title for column in columns)
+        cells = [tuple(column.cell(row) for column in columns) for row in self.rows]
+        return table(head, cells, right=tuple(range(len(head))))
+
+    def plot(self, *, axes: Any = None) -> Any:
+        """Draw the losses, and beside them the shares of images that were recognised.
+
+        Where an image may have any number of labels, these are the mean average precision.
+
+        Args:
+            axes: Two of matplotlib to draw on; new ones if not given.
+
+        Returns:
+            The two axes.
+
+        Raises:
+            MissingPackageError: There is no matplotlib.
+        """
+        try:
+            from matplotlib import pyplot
+            from matplotlib.ticker import PercentFormatter
+        except ImportError as error:
+            raise MissingPackageError(
+                "drawing a history needs matplotlib: pip install 'cnnzoo[plots]'"
+            ) from error
+        if axes is None:
+            _, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+        loss, top1 = axes
+        epochs = [row.epoch for row in self.rows]
+        labels = any(row.val_map is not None for row in self.rows)
+        right = (
+            ("train_top1", "val_map", "mean average precision")
+            if labels
+            else ("train_top1", "val_top1", "top-1 accuracy")
+        )
+        for on, train, validation, title in (
+            (loss, "train_loss", "val_loss", "loss"),
+            (top1, *right),
+        ):
+            for name, label in ((train, "training"), (validation, "validation")):
+                values = [getattr(row, name) for row in self.rows]
+                if any(value is not None for value in values):
+                    on.plot(epochs, [_or_nan(value) for value in values], label=label)
+            on.set_title(title)
+            on.set_xlabel("epoch")
+            on.xaxis.get_major_locator().set_params(integer=True)
+            on.spines[["top", "right"]].set_visible(False)
+        # As many digits as the ticks need to tell 27.5 % from 28 %.
+        top1.yaxis.set_major_formatter(PercentFormatter(1.0))
+        loss.legend(frameon=False)
+        return axes
+
+
+class _Column(NamedTuple):
+    """One of the table, which is left out where all its cells are empty."""
+
+    title: str
+    cell: Callable[[EpochRow], str]
+
+
+def _of(title: str, name: str, form: str) -> _Column:
+    def cell(row: EpochRow) -> str:
+        value = getattr(row, name)
+        return "" if value is None else format(value, form)
+
+    return _Column(title, cell)
+
+
+def _extra(name: str) -> _Column:
+    def cell(row: EpochRow) -> str:
+        return f"{row.val_metrics[name]:.4g}" if name in row.val_metrics else ""
+
+    return _Column(f"val {name}", cell)
+
+
+_COLUMNS = (
+    _of("epoch", "epoch", "d"),
+    _of("lr", "lr", ".3g"),
+    _of("loss", "train_loss", ".4f"),
+    _of("top1", "train_top1", ".2%"),
+    _of("val loss", "val_loss", ".4f"),
+    _of("val top1", "val_top1", ".2%"),
+    _of("val top5", "val_top5", ".2%"),
+    _of("val mAP", "val_map", ".2%"),
+    _of("own loss", "own_val_loss", ".4f"),
+    _of("own top1", "own_val_top1", ".2%"),
+    _of("own mAP", "own_val_map", ".2%"),
+    _of("val f1", "val_f1", ".2%"),
+    _of("val accuracy", "val_accuracy", ".2%"),
+)
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+MONITORS = {
+    "val_top1": 1,
+    "val_top5": 1,
+    "val_map": 1,
+    "val_f1": 1,
+    "val_accuracy": 1,
+    "train_top1": 1,
+    "val_loss": -1,
+    "train_loss": -1,
+}
+
+
+def better(monitor: str) -> int:
+    """Whether more (1) or less (-1) of a column is better."""
+    if not isinstance(monitor, str) or monitor not in MONITORS:
+        raise ArgumentError(
+            f"`monitor`: expected one of {', '.join(MONITORS)}, got {shown(monitor)}"
+        )
+    return MONITORS[monitor]
+
+
+def monitored(row: EpochRow, monitor: str) -> float:
+    """The value of a column."""
+    value: float | None = getattr(row, monitor)
+    if value is None:
+        raise ArgumentError(
+            f"`monitor`: expected a column that the run has, got {monitor}, which has no value here"
+        )
+    return value

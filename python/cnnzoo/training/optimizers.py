@@ -1,0 +1,491 @@
+"""How parameters move along their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from cnnzoo import _native, _record
+from cnnzoo._arguments import instance, kind_of, number, optional, seed_of, shown, whole
+from cnnzoo._copying import pack_memory, unpack_memory
+from cnnzoo._record import Misfit
+from cnnzoo.errors import ArgumentError
+from cnnzoo.model import Model, Precision, StepResult
+from cnnzoo.training.losses import LossLike, as_loss
+
+
+def check_clips(clip_norm: float | None, clip_value: float | None) -> None:
+    """Refuse what gradients cannot be cut to."""
+    for name, most in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+        if most is not None and not most > 0:
+            raise ArgumentError(f"`{name}`: expected a number above 0, got {most}")
+    if clip_norm is not None and clip_value is not None:
+        raise ArgumentError("clipping: expected `clip_norm` or `clip_value`, got both")
+
+
+class ParameterGroup:
+    """Parameters that move at a pace of their own.
+
+    Args:
+        *patterns: Of parameter names as in a shell, where `*` crosses dots, or paths before some
+            of them: `"classifier"`, `"layer1*"`, `"*.bias"`. One of them has to fit.
+        lr_scale: How many times the optimiser's rate.
+        weight_decay: If not what it would be without this group.
+    """
+
+    def __init__(
+        self, *patterns: str, lr_scale: float = 1.0, weight_decay: float | None = None
+    ) -> None:
+        if not patterns:
+            raise ArgumentError("a parameter group: expected at least one pattern, got none")
+        for pattern in patterns:
+            instance("a parameter group", pattern, str, "patterns of names")
+        self.patterns = patterns
+        self.lr_scale = number("`lr_scale`", lr_scale)
+        self.weight_decay = optional("`weight_decay`", weight_decay)
+
+    def __repr__(self) -> str:
+        patterns = ", ".join(map(repr, self.patterns))
+        decay = "" if self.weight_decay is None else f", weight_decay={self.weight_decay}"
+        return f"ParameterGroup({patterns}, lr_scale={self.lr_scale}{decay})"
+
+
+class Optimizer:
+    """A rule by which `Model.train_step` moves a model's parameters, and what it remembers.
+
+    What is remembered belongs to a parameter's name, so it survives freezing, moving to another
+    device, and a new classifier. All optimisers take `weight_decay`; `norm_weight_decay` (the
+    factors and shifts of norms) and `bias_weight_decay`, if these are not the same, such as 0;
+    `groups`, of which the first that fits a parameter counts; and `layer_decay`.
+
+    `layer_decay` makes early layers move less: the last one by `lr`, each before it by so many
+    times the rate of the one after it, and times the `lr_scale` of a group. Layers are the stem,
+    every block, and what follows the pooling; a norm or convolution after the last block goes with
+    it. So the rates of timm's networks are those of `timm.optim.param_groups_layer_decay`, but for
+    three kinds: in VGG a batch norm goes with its convolution, and `fc1` and `fc2`, which timm has
+    before the pooling, are layers; in the Inceptions each convolution of the stem is a layer; in
+    `legacy_xception` the two convolutions after the last block are. Blocks are read off the names
+    of parameters. Where these say nothing of blocks (AlexNet, VGG, Keras's Inception v3), every
+    convolution or linear layer is a layer.
+
+    Attributes:
+        model: Whose parameters it moves.
+        lr: The learning rate, which may be set.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        rule: str,
+        numbers: dict[str, Any],
+        *,
+        lr: float,
+        weight_decay: float,
+        norm_weight_decay: float | None,
+        bias_weight_decay: float | None,
+        layer_decay: float | None,
+        groups: Sequence[ParameterGroup],
+    ) -> None:
+        instance("`model`", model, Model, "a model, such as cnnzoo.create_model makes")
+        if not isinstance(groups, list | tuple):
+            raise ArgumentError(f"`groups`: expected a list of groups, got {kind_of(groups)}")
+        for index, group in enumerate(groups):
+            instance(f"`groups[{index}]`", group, ParameterGroup, "a cnnzoo.ParameterGroup")
+        self.model = model
+        self.lr = lr
+        self._rule = rule
+        numbers = {name: _checked(name, value) for name, value in numbers.items()}
+        weight_decay = number("`weight_decay`", weight_decay)
+        norm_weight_decay = optional("`norm_weight_decay`", norm_weight_decay)
+        bias_weight_decay = optional("`bias_weight_decay`", bias_weight_decay)
+        if layer_decay is not None:
+            layer_decay = number("`layer_decay`", layer_decay, least=0, most=1)
+        self._numbers = {"weight_decay": weight_decay, **numbers}
+        self._paces = {
+            "norm_weight_decay": norm_weight_decay,
+            "bias_weight_decay": bias_weight_decay,
+            "layer_decay": layer_decay,
+        }
+        self._groups = tuple(groups)
+        self._engine = self._build()
+        _ = self.lr_scales  # which checks the patterns
+        # Batches that it saw.
+        self._batches = 0
+
+    def _build(self) -> _native.Optimizer:
+        """An engine that remembers nothing yet."""
+        numbers = dict(self._numbers)
+        weight_decay = numbers.pop("weight_decay")
+        groups = [(list(g.patterns), g.lr_scale, g.weight_decay) for g in self._groups]
+        return _native.Optimizer(
+            self._rule, numbers, weight_decay=weight_decay, groups=groups, **self._paces
+        )
+
+    def _train_step(
+        self,
+        model: Model,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        loss: LossLike | None,
+        accumulate: int,
+        clip_norm: float | None,
+        clip_value: float | None,
+        precision: Precision,
+        seed: int | None,
+    ) -> StepResult:
+        """What `Model.train_step` does."""
+        if model is not self.model:
+            raise ArgumentError(
+                f"`optimizer`: expected one of this {model.name}, got one of another model, "
+                f"{self.model.name}"
+            )
+        check_clips(clip_norm, clip_value)
+        accumulate = whole("`accumulate`", accumulate, least=1)
+        found, weight, correct, count, grad_norm = _native.train_step(
+            model._engine,
+            self._engine,
+            x,
+            y,
+            loss=as_loss(loss)._objective(y),
+            lr=self.lr,
+            accumulate=accumulate,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            precision=precision,
+            seed=self._batches if seed is None else seed_of(seed),
+        )
+        self._batches += 1
+        return StepResult(
+            loss=found,
+            weight=weight,
+            correct=correct,
+            count=count,
+            lr=self.lr,
+            grad_norm=grad_norm,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: the model, the options, and what is remembered."""
+        memory = pack_memory(self._engine.memory(self.model._engine))
+        return {**vars(self), "_engine": (memory, self._engine.waiting())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The optimiser that was pickled."""
+        vars(self).update(state)
+        self._engine = self._build()
+        memory, waiting = state["_engine"]
+        if memory or waiting[0]:
+            self._engine.recall(self.model._engine, unpack_memory(memory), waiting)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self._lr = number("`lr`", lr, least=0)
+
+    @property
+    def lr_scales(self) -> dict[str, float]:
+        """How many times `lr` each parameter moves by: its group's, and its layer's."""
+        return {name: scale for name, scale, _ in self._engine.paces(self.model._engine)}
+
+    @property
+    def _waiting(self) -> int:
+        """Of how many batches gradients wait for an update."""
+        return self._engine.waiting()[0]
+
+    def step(
+        self, *, clip_norm: float | None = None, clip_value: float | None = None
+    ) -> float | None:
+        """Make an update of the gradients that `train_step` left waiting: of their mean.
+
+        With `accumulate=n`, `Model.train_step` makes an update after n batches. Where fewer are
+        left, as at the end of an epoch, this makes it; `Trainer` does so by itself.
+
+        Args:
+            clip_norm: What the Euclidean norm of all gradients is cut to.
+            clip_value: What each number of the gradients is cut to, up and down.
+
+        Returns:
+            The norm of the gradients before they were clipped; none where no gradients wait, and
+            nothing is moved.
+        """
+        check_clips(clip_norm, clip_value)
+        return self._engine.flush(self.model._engine, self.lr, clip_norm, clip_value)
+
+    def _configuration(self) -> dict[str, Any]:
+        """Its arguments, in what JSON has."""
+        groups = [
+            {"patterns": g.patterns, "lr_scale": g.lr_scale, "weight_decay": g.weight_decay}
+            for g in self._groups
+        ]
+        numbers = {name: value for name, value in self._numbers.items() if name != "decoupled"}
+        return {"lr": self.lr, **numbers, **self._paces, "groups": groups}
+
+    def __repr__(self) -> str:
+        numbers = "".join(f", {name}={value}" for name, value in self._numbers.items())
+        return f"<{type(self).__name__} of {self.model.name}, lr={self.lr}{numbers}>"
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent as `torch.optim.SGD` has it.
+
+    Args:
+        model: Whose parameters to move.
+        lr: The learning rate.
+        momentum: How much of the last step is taken again.
+        dampening: How much less of the gradient goes into the momentum.
+        weight_decay: How many times the parameter is added to its gradient.
+        nesterov: Whether the gradient is looked up ahead of the momentum (Sutskever et al. 2013).
+        norm_weight_decay: The decay of norms, if another.
+        bias_weight_decay: The decay of biases, if another.
+        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
+        groups: Parameters with a pace of their own.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        lr: float,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        norm_weight_decay: float | None = None,
+        bias_weight_decay: float | None = None,
+        layer_decay: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
+    ) -> None:
+        super().__init__(
+            model,
+            "sgd",
+            {"momentum": momentum, "dampening": dampening, "nesterov": nesterov},
+            lr=lr,
+            weight_decay=weight_decay,
+            norm_weight_decay=norm_weight_decay,
+            bias_weight_decay=bias_weight_decay,
+            layer_decay=layer_decay,
+            groups=groups,
+        )
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, arXiv:1412.6980) as `torch.optim.Adam` has it.
+
+    Args:
+        model: Whose parameters to move.
+        lr: The learning rate.
+        betas: How much of the running averages of the gradient and of its square stays.
+        eps: What is added to the root of the square.
+        weight_decay: How many times the parameter is added to its gradient.
+        norm_weight_decay: The decay of norms, if another.
+        bias_weight_decay: The decay of biases, if another.
+        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
+        groups: Parameters with a pace of their own.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        norm_weight_decay: float | None = None,
+        bias_weight_decay: float | None = None,
+        layer_decay: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
+    ) -> None:
+        super().__init__(
+            model,
+            "adam",
+            {"betas": betas, "eps": eps, "decoupled": False},
+            lr=lr,
+            weight_decay=weight_decay,
+            norm_weight_decay=norm_weight_decay,
+            bias_weight_decay=bias_weight_decay,
+            layer_decay=layer_decay,
+            groups=groups,
+        )
+
+
+class AdamW(Optimizer):
+    """Adam whose decay is no gradient (Loshchilov and Hutter, arXiv:1711.05101).
+
+    As `torch.optim.AdamW` has it.
+
+    Args:
+        model: Whose parameters to move.
+        lr: The learning rate.
+        betas: How much of the running averages of the gradient and of its square stays.
+        eps: What is added to the root of the square.
+        weight_decay: How many times `lr` the parameter shrinks in each step.
+        norm_weight_decay: The decay of norms, if another.
+        bias_weight_decay: The decay of biases, if another.
+        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
+        groups: Parameters with a pace of their own.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        norm_weight_decay: float | None = None,
+        bias_weight_decay: float | None = None,
+        layer_decay: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
+    ) -> None:
+        super().__init__(
+            model,
+            "adam",
+            {"betas": betas, "eps": eps, "decoupled": True},
+            lr=lr,
+            weight_decay=weight_decay,
+            norm_weight_decay=norm_weight_decay,
+            bias_weight_decay=bias_weight_decay,
+            layer_decay=layer_decay,
+            groups=groups,
+        )
+
+
+class RMSprop(Optimizer):
+    """RMSprop as `torch.optim.RMSprop` has it: `eps` is added outside the root.
+
+    Args:
+        model: Whose parameters to move.
+        lr: The learning rate.
+        alpha: How much of the running average of the squared gradient stays.
+        eps: What is added to its root; torchvision trains EfficientNet with 0.0316, and alpha 0.9.
+        momentum: How much of the last step is taken again.
+        centered: Whether the gradient's mean is taken from its square.
+        weight_decay: How many times the parameter is added to its gradient.
+        norm_weight_decay: The decay of norms, if another.
+        bias_weight_decay: The decay of biases, if another.
+        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
+        groups: Parameters with a pace of their own.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+        centered: bool = False,
+        weight_decay: float = 0.0,
+        norm_weight_decay: float | None = None,
+        bias_weight_decay: float | None = None,
+        layer_decay: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
+    ) -> None:
+        super().__init__(
+            model,
+            "rmsprop",
+            {"alpha": alpha, "eps": eps, "momentum": momentum, "centered": centered},
+            lr=lr,
+            weight_decay=weight_decay,
+            norm_weight_decay=norm_weight_decay,
+            bias_weight_decay=bias_weight_decay,
+            layer_decay=layer_decay,
+            groups=groups,
+        )
+
+
+class LAMB(Optimizer):
+    """Layer-wise adaptive moments (You et al., arXiv:1904.00962) as `timm.optim.Lamb` has it.
+
+    Args:
+        model: Whose parameters to move.
+        lr: The learning rate.
+        betas: How much of the running averages of the gradient and of its square stays.
+        eps: What is added to the root of the square.
+        weight_decay: How many times the parameter is added to its step; a parameter with one moves
+            by a share of its own size.
+        max_grad_norm: What the norm of all gradients is cut to.
+        norm_weight_decay: The decay of norms, if another.
+        bias_weight_decay: The decay of biases, if another.
+        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
+        groups: Parameters with a pace of their own.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.01,
+        max_grad_norm: float | None = 1.0,
+        norm_weight_decay: float | None = None,
+        bias_weight_decay: float | None = None,
+        layer_decay: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
+    ) -> None:
+        super().__init__(
+            model,
+            "lamb",
+            {"betas": betas, "eps": eps, "max_grad_norm": max_grad_norm},
+            lr=lr,
+            weight_decay=weight_decay,
+            norm_weight_decay=norm_weight_decay,
+            bias_weight_decay=bias_weight_decay,
+            layer_decay=layer_decay,
+            groups=groups,
+        )
+
+
+def _checked(name: str, value: Any) -> Any:
+    """One of the numbers of a rule, of the kind that its name says."""
+    at = f"`{name}`"
+    if name in {"nesterov", "decoupled", "centered"}:
+        return instance(at, value, bool, "True or False")
+    if name == "betas":
+        pair = 2
+        if not isinstance(value, list | tuple) or len(value) != pair:
+            raise ArgumentError(f"{at}: expected two numbers, got {shown(value)}")
+        return tuple(number(at, beta) for beta in value)
+    return optional(at, value) if name == "max_grad_norm" else number(at, value)
+
+
+def from_configuration(kind: str, model: Model, configuration: dict[str, Any]) -> Optimizer:
+    """The optimiser that `_configuration` described, which remembers nothing yet.
+
+    Raises:
+        Misfit: It described none.
+    """
+    kinds: dict[str, type[Any]] = {c.__name__: c for c in (SGD, Adam, AdamW, RMSprop, LAMB)}
+    if kind not in kinds:
+        raise Misfit("run.optimizer.class", " or ".join(kinds), kind)
+    others = dict(configuration)
+    given = _record.read(tuple[_Group, ...], others.pop("groups", None), "run.optimizer.groups")
+    groups = [
+        ParameterGroup(*g.patterns, lr_scale=g.lr_scale, weight_decay=g.weight_decay) for g in given
+    ]
+    beside = {"model": model, "groups": groups}
+    at = "run.optimizer.arguments"
+    optimizer: Optimizer = kinds[kind](**_record.arguments(kinds[kind], others, at, beside=beside))
+    return optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """A `ParameterGroup` in a file."""
+
+    patterns: tuple[str, ...]
+    lr_scale: float
+    weight_decay: float | None
