@@ -37,8 +37,8 @@ help: ## list the targets
 dev: $(VENV)/.build $(VENV)/.test | tools ## build the extension into python/, where `make one` takes it from
 	$(CARGO_ENV) $(BIN)/maturin develop --profile quick --locked --skip-install
 
-one: dev ## run one test on what `make dev` built: make one T=tests/python/test_vit.py
-	@[ -n "$(T)" ] || { echo "name a test: make one T=tests/python/test_vit.py" >&2; exit 1; }
+one: dev ## run one test on what `make dev` built: make one T=tests/python/families/test_vit.py
+	@[ -n "$(T)" ] || { echo "name a test: make one T=tests/python/families/test_vit.py" >&2; exit 1; }
 	PYTHONPATH=python $(BIN)/pytest $(T)
 
 fmt: $(VENV)/.check ## format the sources
@@ -89,7 +89,7 @@ bench-training: install $(VENV)/.test ## measure training steps, memory and real
 # Every edition, however large: about an hour on two cores, in up to 15 GB of memory.
 parity: install $(VENV)/.test ## compare every network with its source, and write docs/parity.md
 	rm -f target/differences.json
-	$(BIN)/pytest tests/python/test_parity.py -m "slow or not slow" --differences target/differences.json
+	$(BIN)/pytest tests/python/families/test_parity.py -m "slow or not slow" --differences target/differences.json
 	$(BIN)/python tools/parity.py target/differences.json
 
 docs: install ## write what documents and type checkers take from the registry

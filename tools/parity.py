@@ -30,8 +30,8 @@ value of what is compared:
 but for a few where one of them calls another for the same, which leaves what rounding leaves.
 Keras has its channels last, so sums are taken in another order; `tests/python/tolerance.py` names
 the tolerances and their reasons. The networks that only a paper has are in no library:
-`tests/python/test_paper_*.py` compare them with the paper's tables, and with the network written
-out in PyTorch.
+`tests/python/families/test_paper_*.py` compare them with the paper's tables, and with the network
+written out in PyTorch.
 
 | network | source | called there | evaluation | training | gradients |
 |---|---|---|---|---|---|

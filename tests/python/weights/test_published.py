@@ -13,7 +13,7 @@ import pytest
 import cnnzoo as cz
 from cnnzoo.weights import published as weights_
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # Of Keras, a network from each way of naming files; the others are in the slow profile.
 QUICK = {"MobileNet(alpha=0.5)", "MobileNetV2(alpha=0.35)", "VGG16", "ResNet50V2"}
 
