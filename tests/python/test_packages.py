@@ -176,6 +176,27 @@ def graph() -> dict[str, set[str]]:
     return found
 
 
+PACKAGES = [name for name, path in MODULES.items() if path.stem == "__init__" and "." in name]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_lists_what_is_public(package: str) -> None:
+    tree = ast.parse(MODULES[package].read_text(encoding="utf-8"))
+    found = {
+        alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for alias in node.names
+    }
+    (public,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    assert set(public) == found
+    assert not [name for name in public if name.startswith("_")]
+
+
 # Imports that are wrong, and what is said of them.
 PLANTED = [
     ("cnnzoo.data.loader", "from cnnzoo.model import Model", "imports `model`"),
