@@ -7,7 +7,7 @@ use numpy::{
 use pyo3::prelude::*;
 
 use crate::error::{Error, shape_text};
-use crate::torch::{Targets, has_room};
+use crate::torch::{self, has_room};
 
 /// `x` as a NumPy array, converted as `cnnzoo._arrays` converts what is none, torch's tensors too.
 pub(super) fn untyped<'py>(x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
@@ -55,13 +55,13 @@ pub(super) fn floats<'py>(
     Ok(contiguous.cast_into::<PyArrayDyn<f32>>()?.try_readonly()?)
 }
 
-/// What images show, contiguous.
-pub(super) enum Shown<'py> {
+/// The targets of a batch, as contiguous arrays.
+pub(super) enum Targets<'py> {
     Classes(PyReadonlyArrayDyn<'py, i64>),
     Shares(PyReadonlyArrayDyn<'py, f32>),
 }
 
-impl<'py> Shown<'py> {
+impl<'py> Targets<'py> {
     /// Classes (N,) of integers, or shares of each class (N, K) of floats, integers or truths. Any other shape is a
     /// `ShapeError`.
     pub(super) fn new(y: &Bound<'py, PyAny>, at: &str) -> PyResult<Self> {
@@ -87,11 +87,11 @@ impl<'py> Shown<'py> {
         Ok(Self::Classes(contiguous.cast_into::<PyArrayDyn<i64>>()?.try_readonly()?))
     }
 
-    pub(super) fn targets(&self) -> PyResult<Targets<'_>> {
+    pub(super) fn view(&self) -> PyResult<torch::Targets<'_>> {
         Ok(match self {
-            Self::Classes(classes) => Targets::Classes(classes.as_slice()?),
+            Self::Classes(classes) => torch::Targets::Classes(classes.as_slice()?),
             Self::Shares(shares) => {
-                Targets::Shares { values: shares.as_slice()?, classes: shares.shape()[1] }
+                torch::Targets::Shares { values: shares.as_slice()?, classes: shares.shape()[1] }
             }
         })
     }

@@ -9,18 +9,18 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::error::Error;
-use crate::torch::Filled;
+use crate::torch::LoadOutcome;
 use crate::weights::load::{Given, Mismatched};
 use crate::weights::{Dtype, Ignored, Value};
 
 /// What was filled, as the fields of `cnnzoo.LoadReport`.
 pub(super) fn into_python<'py>(
     py: Python<'py>,
-    filled: Filled,
+    filled: LoadOutcome,
     ignored: &[Ignored],
     provenance: &str,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let Filled { loaded, matched, converted, naming } = filled;
+    let LoadOutcome { loaded, matched, converted, naming } = filled;
     let shapes = |pairs: &[Mismatched]| {
         let shapes = pairs
             .iter()
@@ -44,12 +44,12 @@ pub(super) fn into_python<'py>(
     Ok(fields)
 }
 
-/// Python arrays and their bytes, held while they are read.
-pub(super) struct Held<'py>(Vec<(String, Dtype, Vec<usize>, Bound<'py, PyBytes>)>);
+/// Python arrays and their bytes, which stay in place while they are read.
+pub(super) struct PinnedArrays<'py>(Vec<(String, Dtype, Vec<usize>, Bound<'py, PyBytes>)>);
 
-impl<'py> Held<'py> {
+impl<'py> PinnedArrays<'py> {
     pub(super) fn new(arrays: &Bound<'py, PyDict>) -> PyResult<Self> {
-        let held = arrays.iter().map(|(name, array)| {
+        let pinned = arrays.iter().map(|(name, array)| {
             let name: String = name.extract()?;
             let array = array.cast_into::<PyUntypedArray>()?;
             let text: String = array.dtype().getattr("name")?.extract()?;
@@ -61,7 +61,7 @@ impl<'py> Held<'py> {
             let bytes = array.call_method0("tobytes")?.cast_into::<PyBytes>()?;
             Ok((name, dtype, array.shape().to_vec(), bytes))
         });
-        held.collect::<PyResult<_>>().map(Self)
+        pinned.collect::<PyResult<_>>().map(Self)
     }
 
     /// The arrays beside `others`, names of what is no array and what it is.

@@ -3,7 +3,7 @@
 use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 
-use super::array::{Shown, floats, from_values};
+use super::array::{Targets, floats, from_values};
 use super::errors::detached;
 use crate::data::random::of_batch;
 use crate::error::{Error, shape_text};
@@ -60,8 +60,8 @@ impl Mixing {
             _ => Err("(N, C, H, W), all at least 1".into()),
         })?;
         let &[count, channels, height, width] = x.shape() else { unreachable!("it was checked") };
-        let shown = Shown::new(y, "the targets of a batch")?;
-        let (pixels, targets) = (x.as_slice()?, shown.targets()?);
+        let given = Targets::new(y, "the targets of a batch")?;
+        let (pixels, targets) = (x.as_slice()?, given.view()?);
         let (images, shares, classes) = detached(py, || {
             let shares = mix::shares(targets, num_classes, count)?;
             let classes = shares.len() / count;

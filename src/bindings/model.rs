@@ -14,12 +14,14 @@ use super::array::{count, floats, from_values};
 use super::checkpoint::Checkpoint;
 use super::errors::detached;
 use super::graph::Graph;
-use super::load::{Held, into_python};
+use super::load::{PinnedArrays, into_python};
 use super::registry::parse_options;
 use crate::error::{Error, Result};
 use crate::families::{self, Edition, Options, Variant};
 use crate::graph::{self, NodeId, Parameter};
-use crate::torch::{self, Filled, Layout, Manner, Mode, Precision, Pullback, Store, Stored, View};
+use crate::torch::{
+    self, GradientOptions, Layout, LoadOutcome, Mode, Precision, Pullback, Store, Stored, View,
+};
 use crate::train::groups;
 use crate::weights::init::Recipe;
 use crate::weights::keras;
@@ -358,9 +360,8 @@ impl Model {
             let checkpointing = state.options.checkpointing.unwrap_or(false);
             let (graph, store) = state.parts()?;
             let mode = if training { Mode::Training { seed } } else { Mode::Evaluation };
-            let manner = Manner { mode, checkpointing, precision };
-            let Pullback { output, gradients } =
-                torch::pull_back(graph, store, x, cotangent, manner)?;
+            let how = GradientOptions { mode, checkpointing, precision };
+            let Pullback { output, gradients } = torch::pull_back(graph, store, x, cotangent, how)?;
             let names: Vec<String> = gradients
                 .iter()
                 .map(|(index, _)| store.parameters()[*index].name.clone())
@@ -490,8 +491,8 @@ impl Model {
         prefix: Option<&str>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let py = arrays.py();
-        let held = Held::new(arrays)?;
-        let given = held.beside(others);
+        let pinned = PinnedArrays::new(arrays)?;
+        let given = pinned.beside(others);
         let (report, ignored, prefix) =
             detached(py, || self.fill(&given, naming, prefix, policy, origin))?;
         into_python(py, report, &ignored, &found_at(origin, &prefix))
@@ -595,7 +596,7 @@ impl Model {
         prefix: Option<&str>,
         policy: &str,
         origin: &str,
-    ) -> Result<(Filled, Vec<Ignored>, String)> {
+    ) -> Result<(LoadOutcome, Vec<Ignored>, String)> {
         let (names, policy) = (self.names(naming, prefix, entries)?, self.policy(policy)?);
         let mut state = self.write()?;
         let (graph, store) = state.parts()?;

@@ -6,20 +6,20 @@ use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::array::{Shown, floats, from_values};
+use super::array::{Targets, floats, from_values};
 use super::errors::detached;
 use super::model::Model;
 use crate::error::{Error, Result};
 use crate::torch::{
-    self, Array, Clip, Manner, Memory, Mode, Objective, Opinion, Precision, Rule, Task, Update,
-    View,
+    self, Array, Clip, GradientOptions, Memory, Mode, Objective, Opinion, Precision, Rule, Task,
+    Update, View,
 };
 use crate::train::groups::{Group, Paces};
 
 /// What the Python classes `SGD`, `AdamW` and so on drive.
 #[pyclass(frozen, module = "cnnzoo._native")]
 pub(super) struct Optimizer {
-    paces: Paces,
+    rates: Paces,
     /// Locked only without the GIL.
     inner: Mutex<torch::Optimizer>,
 }
@@ -47,7 +47,7 @@ impl Optimizer {
         rule.check()?;
         let group = |(patterns, lr_scale, weight_decay)| Group { patterns, lr_scale, weight_decay };
         let groups = groups.into_iter().map(group).collect();
-        let paces = Paces {
+        let rates = Paces {
             lr: 1.0,
             weight_decay,
             norm_weight_decay,
@@ -55,19 +55,19 @@ impl Optimizer {
             layer_decay,
             groups,
         };
-        paces.check()?;
-        Ok(Self { paces, inner: Mutex::new(torch::Optimizer::new(rule)) })
+        rates.check()?;
+        Ok(Self { rates, inner: Mutex::new(torch::Optimizer::new(rule)) })
     }
 
     /// Of every parameter of the model: its name, how many times the rate it moves by, and its decay. Fails where a
     /// pattern of the groups fits none.
-    fn paces(&self, py: Python<'_>, model: &Model) -> PyResult<Vec<(String, f64, f64)>> {
+    fn rates(&self, py: Python<'_>, model: &Model) -> PyResult<Vec<(String, f64, f64)>> {
         detached(py, || {
             let state = model.read()?;
             let parameters = state.graph.parameters();
-            let paces = self.paces.of(&state.graph, &parameters)?;
-            let trained = parameters.into_iter().zip(paces).filter(|(p, _)| p.role.is_trained());
-            Ok(trained.map(|(p, pace)| (p.name, pace.lr, pace.weight_decay)).collect())
+            let rates = self.rates.of(&state.graph, &parameters)?;
+            let trained = parameters.into_iter().zip(rates).filter(|(p, _)| p.role.is_trained());
+            Ok(trained.map(|(p, rate)| (p.name, rate.lr, rate.weight_decay)).collect())
         })
     }
 
@@ -141,8 +141,8 @@ impl Optimizer {
         detached(py, || {
             let mut state = model.write()?;
             let (graph, store) = state.parts()?;
-            let paces = Paces { lr, ..self.paces.clone() }.of(graph, store.parameters())?;
-            torch::flush(store, &mut self.lock(), Update { paces: &paces, clip })
+            let rates = Paces { lr, ..self.rates.clone() }.of(graph, store.parameters())?;
+            torch::flush(store, &mut self.lock(), Update { rates: &rates, clip })
         })
     }
 }
@@ -281,8 +281,8 @@ fn train_step(
 ) -> PyResult<Outcome> {
     let images = model.images(x)?;
     let x = View { shape: images.shape(), values: images.as_slice()? };
-    let shown = Shown::new(y, &format!("the targets of {}", model.name))?;
-    let targets = shown.targets()?;
+    let given = Targets::new(y, &format!("the targets of {}", model.name))?;
+    let targets = given.view()?;
     let precision = Precision::parse(precision)?;
     let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
     let known = loss.cast::<Loss>().ok().map(Bound::get);
@@ -305,16 +305,16 @@ fn train_step(
         let mut state = model.write()?;
         let checkpointing = state.options.checkpointing.unwrap_or(false);
         let (graph, store) = state.parts()?;
-        let paces = Paces { lr, ..optimizer.paces.clone() };
-        let paces = paces.of(graph, store.parameters())?;
+        let rates = Paces { lr, ..optimizer.rates.clone() };
+        let rates = rates.of(graph, store.parameters())?;
         let task = Task {
             x,
             targets,
             objective,
             auxiliary: known.and_then(|loss| loss.auxiliary),
-            manner: Manner { mode: Mode::Training { seed }, checkpointing, precision },
+            options: GradientOptions { mode: Mode::Training { seed }, checkpointing, precision },
             accumulate,
-            update: Update { paces: &paces, clip },
+            update: Update { rates: &rates, clip },
         };
         let mut inner = optimizer.lock();
         let done = torch::train_step(graph, store, &mut inner, task)?;
@@ -342,7 +342,8 @@ fn not_finite(
         None => None,
     };
     let precision = Precision::parse(precision)?;
-    let manner = Manner { mode: Mode::Training { seed }, checkpointing: false, precision };
+    let options =
+        GradientOptions { mode: Mode::Training { seed }, checkpointing: false, precision };
     detached(py, || {
         if let Some(name) = model.read()?.store()?.not_finite()? {
             return Ok(Some(name.to_owned()));
@@ -350,7 +351,7 @@ fn not_finite(
         let Some(x) = x else { return Ok(None) };
         let mut state = model.write()?;
         let (graph, store) = state.parts()?;
-        Ok((!torch::has_finite_outputs(graph, store, x, manner)?).then(String::new))
+        Ok((!torch::has_finite_outputs(graph, store, x, options)?).then(String::new))
     })
 }
 
@@ -366,8 +367,8 @@ fn assess<'py>(
 ) -> PyResult<(f64, f64, Bound<'py, PyAny>)> {
     let images = model.images(x)?;
     let x = View { shape: images.shape(), values: images.as_slice()? };
-    let shown = Shown::new(y, &format!("the targets of {}", model.name))?;
-    let targets = shown.targets()?;
+    let given = Targets::new(y, &format!("the targets of {}", model.name))?;
+    let targets = given.view()?;
     let precision = Precision::parse(precision)?;
     let loss = loss.map(|loss| &loss.inner);
     let found = detached(y.py(), || {

@@ -1,6 +1,6 @@
 //! Squeeze-and-excite: weighing the channels of an image by a gate computed from their means.
 
-use crate::graph::op::{AdaptivePool, Conv, Function, Scale};
+use crate::graph::op::{AdaptivePool, Conv, Function, Gate};
 use crate::graph::{Builder, NodeId};
 
 /// The two convolutions of a squeeze-and-excite gate, and what stands around them.
@@ -14,7 +14,7 @@ pub struct SqueezeExcite {
 
 /// The names of a squeeze-and-excite gate's nodes.
 #[derive(Clone, Debug)]
-pub struct Gate {
+pub struct GateNames {
     pub pool: String,
     pub reduce: String,
     pub activation: String,
@@ -23,7 +23,7 @@ pub struct Gate {
     pub multiply: String,
 }
 
-impl Gate {
+impl GateNames {
     /// As torchvision names them below `path`.
     pub fn torchvision(path: &str) -> Self {
         let name = |part: &str| format!("{path}.{part}");
@@ -53,16 +53,16 @@ impl Gate {
 
 /// Weighs the channels of `x` by a gate computed from their means (Hu et al., arXiv:1709.01507).
 pub fn squeeze_excite(g: &mut Builder, path: &str, se: SqueezeExcite, x: NodeId) -> NodeId {
-    gated(g, &Gate::torchvision(path), se, x)
+    gated(g, &GateNames::torchvision(path), se, x)
 }
 
 /// The same by other names.
-pub fn gated(g: &mut Builder, names: &Gate, se: SqueezeExcite, x: NodeId) -> NodeId {
+pub fn gated(g: &mut Builder, names: &GateNames, se: SqueezeExcite, x: NodeId) -> NodeId {
     let dense = |out| Conv { out, bias: true, ..Conv::default() };
     let s = g.add(&names.pool, AdaptivePool::default(), x);
     let s = g.add(&names.reduce, dense(se.squeezed), s);
     let s = g.add(&names.activation, se.inner, s);
     let s = g.add(&names.expand, dense(se.channels), s);
     let s = g.add(&names.gate, se.gate, s);
-    g.add(&names.multiply, Scale {}, [x, s])
+    g.add(&names.multiply, Gate {}, [x, s])
 }

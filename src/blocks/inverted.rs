@@ -1,6 +1,6 @@
 //! The inverted residual block of the mobile networks, and how their channels are rounded.
 
-use super::{Gate, Layer, SqueezeExcite, conv_norm, conv_norm_act, gated};
+use super::{GateNames, Layer, SqueezeExcite, conv_norm, conv_norm_act, gated};
 use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Padding};
 use crate::graph::{Builder, NodeId};
 
@@ -27,7 +27,7 @@ pub struct InvertedResidual {
 pub struct InvertedNames {
     pub expand: Layer,
     pub depthwise: Layer,
-    pub squeeze: Gate,
+    pub squeeze: GateNames,
     pub project: Layer,
     pub drop_path: String,
     pub add: String,
@@ -45,7 +45,7 @@ impl InvertedNames {
         Self {
             expand: layer("conv_pw", 1),
             depthwise: layer("conv_dw", before + 1),
-            squeeze: Gate::timm(&format!("{path}.se")),
+            squeeze: GateNames::timm(&format!("{path}.se")),
             project: layer(if expands { "conv_pwl" } else { "conv_pw" }, before + 2),
             drop_path: format!("{path}.drop_path"),
             add: format!("{path}.add"),
@@ -59,7 +59,7 @@ impl InvertedNames {
         Self {
             expand: Layer::sequential(&format!("{path}.block.0")),
             depthwise: Layer::sequential(&format!("{path}.block.{depthwise}")),
-            squeeze: Gate::torchvision(&format!("{path}.block.{}", depthwise + 1)),
+            squeeze: GateNames::torchvision(&format!("{path}.block.{}", depthwise + 1)),
             project: Layer::sequential(&format!("{path}.block.{project}")),
             drop_path: format!("{path}.drop_path"),
             add: format!("{path}.add"),

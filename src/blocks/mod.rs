@@ -4,7 +4,7 @@ mod gate;
 mod head;
 mod inverted;
 
-pub use gate::{Gate, SqueezeExcite, gated, squeeze_excite};
+pub use gate::{GateNames, SqueezeExcite, gated, squeeze_excite};
 pub use head::{Dense, HIDDEN, Head, HiddenHead, hidden_head, keras_head, pooled_head};
 pub use inverted::{
     InvertedNames, InvertedResidual, add_again, divisible, inverted_residual, nearest_multiple,

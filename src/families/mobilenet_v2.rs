@@ -11,7 +11,7 @@
 
 use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{
-    Gate, Head, InvertedNames, InvertedResidual, Layer, conv_norm_act, divisible,
+    GateNames, Head, InvertedNames, InvertedResidual, Layer, conv_norm_act, divisible,
     inverted_residual, pooled_head,
 };
 use crate::data::{Filter, Preprocess};
@@ -189,7 +189,7 @@ impl Dialect {
                 InvertedNames {
                     expand: Layer::sequential(&name(0)),
                     depthwise: Layer::sequential(&name(depthwise)),
-                    squeeze: Gate::torchvision(&path),
+                    squeeze: GateNames::torchvision(&path),
                     project: Layer::new(&name(depthwise + 1), &name(depthwise + 2), ""),
                     drop_path: format!("{path}.drop_path"),
                     add: format!("{path}.add"),
@@ -208,7 +208,7 @@ impl Dialect {
                 InvertedNames {
                     expand: layer("expand"),
                     depthwise: layer("depthwise"),
-                    squeeze: Gate::timm(&prefix),
+                    squeeze: GateNames::timm(&prefix),
                     project: layer("project"),
                     drop_path: format!("{prefix}_drop_path"),
                     add: format!("{prefix}_add"),

@@ -192,7 +192,7 @@ impl Variant {
     /// Draws the graph. Fails with `Error::Argument` on an option that the edition does not read, or a value that
     /// it cannot take.
     pub fn graph(&self, edition: &Edition, options: &Options) -> Result<Graph> {
-        let graph = (edition.build)(&options.settle(self, edition)?)?;
+        let graph = (edition.build)(&options.resolve(self, edition)?)?;
         options.adaptation().apply(graph)
     }
 }

@@ -62,7 +62,7 @@ const MAX_SIZE: usize = 1 << 16;
 const MAX_MULTIPLIER: f64 = 16.0;
 
 impl Options {
-    pub(super) fn settle(&self, variant: &Variant, edition: &Edition) -> Result<Settings> {
+    pub(super) fn resolve(&self, variant: &Variant, edition: &Edition) -> Result<Settings> {
         let name = variant.name;
         for (option, given) in
             [("drop_rate", self.drop_rate), ("drop_path_rate", self.drop_path_rate)]

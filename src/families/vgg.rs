@@ -17,7 +17,7 @@ use crate::blocks::{Dense, HIDDEN, HiddenHead, KRIZHEVSKY, hidden_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{
-    AdaptivePool, BatchNorm, Conv, Dropout, Enlarge, Flatten, Function, Input, Linear, Pool,
+    AdaptivePool, BatchNorm, Conv, Dropout, Flatten, Function, Input, Linear, Pool, PoolUpTo,
 };
 use crate::graph::{Builder, Graph, NodeId};
 use crate::weights::init::Recipe;
@@ -238,7 +238,7 @@ fn timm_head(g: &mut Builder, classes: usize, drop_rate: f64, x: NodeId) -> Node
         rate if rate > 0.0 => g.add(name, Dropout { rate }, x),
         _ => x,
     };
-    let x = g.add("pre_logits.adaptive_avg_pool2d", Enlarge { size: 7.into() }, x);
+    let x = g.add("pre_logits.adaptive_avg_pool2d", PoolUpTo { size: 7.into() }, x);
     let x = g.add("pre_logits.fc1", dense(7), x);
     let x = g.add("pre_logits.act1", Function::Relu, x);
     let x = dropout(g, "pre_logits.drop", x);

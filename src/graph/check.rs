@@ -126,7 +126,9 @@ fn sizes_are_positive(site: &Site<'_>) -> Result<(), Mismatch> {
             vec![("size", blur.size), ("stride", blur.stride.height.min(blur.stride.width))]
         }
         Op::AdaptivePool(pool) => vec![("size", pool.size.height.min(pool.size.width))],
-        Op::Enlarge(enlarge) => vec![("size", enlarge.size.height.min(enlarge.size.width))],
+        Op::PoolUpTo(pool_up_to) => {
+            vec![("size", pool_up_to.size.height.min(pool_up_to.size.width))]
+        }
         Op::Lrn(lrn) => vec![("size", lrn.size)],
         Op::Linear(linear) => vec![("out", linear.out)],
         Op::GroupNorm(norm) => vec![("groups", norm.groups)],
@@ -143,12 +145,12 @@ fn sizes_are_positive(site: &Site<'_>) -> Result<(), Mismatch> {
         | Op::Multiply(_)
         | Op::Affine(_)
         | Op::Tokens(_)
-        | Op::Take(_)
+        | Op::SelectToken(_)
         | Op::BatchNorm(_)
         | Op::Activation(_)
         | Op::Flatten(_)
         | Op::Add(_)
-        | Op::Scale(_)
+        | Op::Gate(_)
         | Op::Concat(_)
         | Op::Dropout(_)
         | Op::DropPath(_) => Vec::new(),
@@ -221,14 +223,14 @@ fn rates_and_constants(site: &Site<'_>) -> Result<(), Mismatch> {
         | Op::Attention(_)
         | Op::MultiQueryAttention(_)
         | Op::LayerScale(_)
-        | Op::Take(_)
+        | Op::SelectToken(_)
         | Op::Activation(_)
         | Op::AdaptivePool(_)
-        | Op::Enlarge(_)
+        | Op::PoolUpTo(_)
         | Op::Linear(_)
         | Op::Flatten(_)
         | Op::Add(_)
-        | Op::Scale(_)
+        | Op::Gate(_)
         | Op::Concat(_) => {
             let shapes = site.inputs.len();
             within("inputs", shapes, shapes <= MAX_SIZE, &format!("at most {MAX_SIZE}"))

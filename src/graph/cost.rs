@@ -133,16 +133,16 @@ fn macs(op: &Op, input: Option<Shape>, keys: Option<Shape>, output: Shape) -> u6
         | Op::Affine(_)
         | Op::Tokens(_)
         | Op::Embedding(_)
-        | Op::Take(_)
+        | Op::SelectToken(_)
         | Op::BatchNorm(_)
         | Op::Activation(_)
         | Op::Pool(_)
         | Op::AdaptivePool(_)
-        | Op::Enlarge(_)
+        | Op::PoolUpTo(_)
         | Op::Lrn(_)
         | Op::Flatten(_)
         | Op::Add(_)
-        | Op::Scale(_)
+        | Op::Gate(_)
         | Op::Concat(_)
         | Op::Dropout(_)
         | Op::DropPath(_) => 0,
@@ -182,7 +182,7 @@ fn widen(op: &Op, before: &[Option<Receptive>]) -> Option<Receptive> {
         | Op::LayerScale(_)
         | Op::Activation(_)
         // At the size that a network is made for it changes nothing.
-        | Op::Enlarge(_)
+        | Op::PoolUpTo(_)
         | Op::Lrn(_)
         | Op::Linear(_)
         | Op::Multiply(_)
@@ -190,9 +190,9 @@ fn widen(op: &Op, before: &[Option<Receptive>]) -> Option<Receptive> {
         | Op::Dropout(_)
         | Op::DropPath(_)
         | Op::Tokens(_)
-        | Op::Take(_)
+        | Op::SelectToken(_)
         // A gate sees the whole image, but only weighs channels; what it weighs is local.
-        | Op::Scale(_) => before[0],
+        | Op::Gate(_) => before[0],
         Op::Add(_) | Op::Average(_) | Op::Concat(_) => widest(before),
     }
 }

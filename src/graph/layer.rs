@@ -66,7 +66,7 @@ impl Graph {
         while let Some(id) = behind.pop() {
             let node = self.node(id);
             match node.op {
-                Op::AdaptivePool(_) | Op::Pool(_) | Op::Take(_) => {}
+                Op::AdaptivePool(_) | Op::Pool(_) | Op::SelectToken(_) => {}
                 _ if head.insert(id) => behind.extend(&node.inputs),
                 _ => {}
             }

@@ -292,11 +292,11 @@ impl Default for AdaptivePool {
 /// Adaptive average pooling of an image that is smaller than `size`, up to it; an axis that is longer stays as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Enlarge {
+pub struct PoolUpTo {
     pub size: Pair,
 }
 
-impl Default for Enlarge {
+impl Default for PoolUpTo {
     fn default() -> Self {
         Self { size: Pair::ONE }
     }
@@ -376,7 +376,7 @@ pub struct Affine {
 /// The first input times the second, a (C, 1, 1) gate: the end of squeeze-and-excite.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Scale {}
+pub struct Gate {}
 
 /// Channels of all images, or tokens, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -457,7 +457,7 @@ pub struct LayerScale {}
 /// One token as a vector.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Take {
+pub struct SelectToken {
     pub index: usize,
 }
 
@@ -493,7 +493,7 @@ ops! {
     Pool "pool",
     Blur "blur",
     AdaptivePool "adaptive_pool",
-    Enlarge "enlarge",
+    PoolUpTo "pool_up_to",
     Lrn "lrn",
     Linear "linear",
     Flatten "flatten",
@@ -501,7 +501,7 @@ ops! {
     Average "average",
     Multiply "multiply",
     Affine "affine",
-    Scale "scale",
+    Gate "gate",
     Concat "concat",
     Dropout "dropout",
     DropPath "drop_path",
@@ -510,7 +510,7 @@ ops! {
     Attention "attention",
     MultiQueryAttention "multi_query_attention",
     LayerScale "layer_scale",
-    Take "take",
+    SelectToken "select_token",
 }
 
 impl From<Function> for Op {

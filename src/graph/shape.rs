@@ -131,10 +131,10 @@ fn unbounded_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
             image.slide(|size, _| (size > 0).then_some(size))?;
             Ok(image.with_size(pool.size))
         }
-        Op::Enlarge(enlarge) => {
+        Op::PoolUpTo(pool_up_to) => {
             let image = image(one(inputs)?)?;
             let longer =
-                |size: usize, axis: Axis| (size > 0).then(|| size.max(axis.of(enlarge.size)));
+                |size: usize, axis: Axis| (size > 0).then(|| size.max(axis.of(pool_up_to.size)));
             Ok(image.with_size(image.slide(longer)?))
         }
         Op::Pad(pad) => {
@@ -189,13 +189,13 @@ fn unbounded_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
         }
         Op::Attention(attention) => attention_shape(attention.heads, one(inputs)?),
         Op::MultiQueryAttention(attention) => multi_query_shape(attention.heads, inputs),
-        Op::Take(take) => match tokens(one(inputs)?)? {
+        Op::SelectToken(take) => match tokens(one(inputs)?)? {
             (count, width) if take.index < count => Ok(Shape::Vector { features: width }),
             (count, _) => Err(Mismatch::new(format!("more than {} tokens", take.index), count)),
         },
         Op::Flatten(_) => Ok(Shape::Vector { features: one(inputs)?.elements() }),
         Op::Add(_) | Op::Average(_) => shape_of_all(inputs),
-        Op::Scale(_) => {
+        Op::Gate(_) => {
             let [value, gate] = inputs else {
                 return Err(Mismatch::new("two inputs, a value and its gate", inputs.len()));
             };

@@ -92,6 +92,16 @@ fn with_fields(name: &str, fields: Map<String, Value>) -> serde_json::Result<Op>
     )])))
 }
 
+/// Three ops had other words once, which saved models may hold.
+fn word_of_today(op: &str) -> &str {
+    match op {
+        "enlarge" => "pool_up_to",
+        "scale" => "gate",
+        "take" => "select_token",
+        op => op,
+    }
+}
+
 fn fields(op: &Op) -> serde_json::Result<Map<String, Value>> {
     let mut value = serde_json::to_value(op)?;
     Ok(value
@@ -169,7 +179,7 @@ impl Parser {
                 return complain("each field once", assignment);
             }
         }
-        let op = with_fields(op, fields)
+        let op = with_fields(word_of_today(op), fields)
             .map_err(|error| (error.to_string(), format!("`{op}{assignments}`")))?;
         self.by_name.insert(name.to_owned(), NodeId(self.nodes.len()));
         self.nodes.push(Node { name: name.to_owned(), op, inputs });
@@ -181,5 +191,19 @@ impl Parser {
             Some(&id) => Ok(id),
             None => complain("the name of an earlier node", name),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_saved_models_are_read() {
+        let text = "graph old\ninput = input()\np = enlarge(input) size=7\ng = adaptive_pool(p)\n\
+                    s = scale(p, g)\nt = tokens(s)\nc = take(t)\noutput c\n";
+        let graph: Graph = text.parse().unwrap();
+        let ops: Vec<&str> = graph.nodes().iter().map(|node| node.op.name()).collect();
+        assert_eq!(ops, ["input", "pool_up_to", "adaptive_pool", "gate", "tokens", "select_token"]);
     }
 }

@@ -11,9 +11,9 @@ use crate::weights::names::Naming;
 use crate::weights::position::{refit, stored_grid};
 use crate::weights::{Dtype, Value};
 
-/// What was filled, and what was not.
+/// The parameters that a load filled, and how the file was read.
 #[derive(Debug)]
-pub struct Filled {
+pub struct LoadOutcome {
     /// Parameters by the model's names.
     pub loaded: Vec<String>,
     pub matched: Match,
@@ -34,7 +34,7 @@ impl Store {
         naming: Naming,
         policy: &Policy,
         origin: &str,
-    ) -> Result<Filled> {
+    ) -> Result<LoadOutcome> {
         let matched = match_entries(self.parameters(), &entries.shapes(), &naming, policy);
         matched.accept(policy, &naming, graph.name(), origin, entries)?;
         let (mut loaded, mut converted) = (Vec::new(), Vec::new());
@@ -59,6 +59,6 @@ impl Store {
             };
             self.load(*index, &value)?;
         }
-        Ok(Filled { loaded, matched, converted, naming })
+        Ok(LoadOutcome { loaded, matched, converted, naming })
     }
 }

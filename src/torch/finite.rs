@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::gradients::Manner;
+use super::gradients::GradientOptions;
 use super::run::{Pass, Values, View, Walk, on_device};
 use super::{Layout, Store, failed};
 use crate::error::Result;
@@ -28,7 +28,7 @@ pub fn has_finite_outputs(
     graph: &Graph,
     store: &mut Store,
     x: View<'_>,
-    Manner { mode, precision, .. }: Manner,
+    GradientOptions { mode, precision, .. }: GradientOptions,
 ) -> Result<bool> {
     store.lay_out(Layout::ChannelsLast)?;
     let _no_grad = tch::no_grad_guard();

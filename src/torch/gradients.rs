@@ -20,9 +20,9 @@ pub struct Pullback {
     pub gradients: Vec<(usize, Array)>,
 }
 
-/// How gradients are computed.
+/// Options of a forward and backward pass.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub struct GradientOptions {
     pub mode: Mode,
     /// Most values are computed twice instead of being kept.
     pub checkpointing: bool,
@@ -35,13 +35,13 @@ pub fn pull_back(
     store: &mut Store,
     x: View<'_>,
     cotangent: View<'_>,
-    manner: Manner,
+    options: GradientOptions,
 ) -> Result<Pullback> {
     store.lay_out(Layout::ChannelsFirst)?;
     let output = graph.output();
     let x = on_device(x, store)?;
-    let wanted = if manner.mode == Mode::Evaluation { vec![output] } else { graph.heads() };
-    let walk = Walk::new(graph, store, &x, &wanted, manner.mode)?.in_precision(manner.precision);
+    let wanted = if options.mode == Mode::Evaluation { vec![output] } else { graph.heads() };
+    let walk = Walk::new(graph, store, &x, &wanted, options.mode)?.in_precision(options.precision);
     let mut shape = vec![walk.batch];
     shape.extend(walk.shapes[output.index()].sizes());
     if shape != cotangent.shape {
@@ -52,7 +52,7 @@ pub fn pull_back(
         });
     }
     let cotangent = on_device(cotangent, store)?;
-    let (logits, gradients) = gradients(walk, x, &[output], manner.checkpointing, |heads| {
+    let (logits, gradients) = gradients(walk, x, &[output], options.checkpointing, |heads| {
         Ok((array(&heads[0], "the output")?, vec![cotangent]))
     })?;
     let copied = |(index, gradient): (usize, Tensor)| {

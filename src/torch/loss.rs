@@ -10,7 +10,7 @@ use super::store::blob;
 use crate::error::{Error, Result, shape_text};
 use crate::graph::Graph;
 
-/// What the images of a batch show.
+/// The targets of a batch.
 #[derive(Clone, Copy, Debug)]
 pub enum Targets<'a> {
     /// One class each, (N,).

@@ -26,15 +26,15 @@ mod train;
 mod waiting;
 
 pub use device::{device, device_name};
-pub use fill::Filled;
+pub use fill::LoadOutcome;
 pub use finite::has_finite_outputs;
-pub use gradients::{Manner, Pullback, pull_back};
+pub use gradients::{GradientOptions, Pullback, pull_back};
 pub use layout::Layout;
 pub use loss::{Loss, Objective, Opinion, Targets};
 pub(crate) use memory::has_room;
 pub use optimizer::{Memory, Optimizer};
 pub use precision::Precision;
-pub use rule::{Pace, Rule};
+pub use rule::{Rate, Rule};
 pub use run::{Array, Mode, View, infer};
 pub(crate) use store::reserved;
 pub use store::{Store, Stored};

@@ -8,8 +8,8 @@ use super::patches::conv_of_patches;
 use super::precision::{Precision, lowered};
 use super::run::Mode;
 use crate::graph::op::{
-    Attention, BatchNorm, Blur, Border, Conv, Enlarge, Function, Lrn, MultiQueryAttention, Padding,
-    Pair, Pool, PoolKind,
+    Attention, BatchNorm, Blur, Border, Conv, Function, Lrn, MultiQueryAttention, Padding, Pair,
+    Pool, PoolKind, PoolUpTo,
 };
 use crate::graph::shape::{same_padding, span};
 use crate::graph::{Node, Op};
@@ -73,7 +73,7 @@ impl Call<'_> {
             Op::Pool(op) => pool(op, x),
             Op::Blur(op) => blur(op, x),
             Op::AdaptivePool(op) => x.f_adaptive_avg_pool2d(op.size.sizes()),
-            Op::Enlarge(op) => enlarge(op, x),
+            Op::PoolUpTo(op) => pool_up_to(op, x),
             Op::Lrn(op) => lrn(op, x),
             Op::Linear(op) if op.pointwise => {
                 x.f_linear(&self.arrays[0].f_flatten(1, -1)?, self.arrays.get(1))
@@ -100,7 +100,7 @@ impl Call<'_> {
                 };
                 x.f_mul(&channels(&op.scale)?)?.f_add(&channels(&op.shift)?)
             }
-            Op::Scale(_) => x.f_mul(inputs[1]),
+            Op::Gate(_) => x.f_mul(inputs[1]),
             Op::Concat(_) => Tensor::f_cat(inputs, 1),
             Op::Dropout(op) => self.drop(x, op.rate, &x.size()),
             Op::DropPath(op) => {
@@ -112,7 +112,7 @@ impl Call<'_> {
             Op::Attention(op) => attention(op, x),
             Op::MultiQueryAttention(op) => multi_query_attention(op, inputs),
             Op::LayerScale(_) => x.f_mul(&self.arrays[0].f_view([1, -1, 1, 1])?),
-            Op::Take(op) => x.f_select(1, op.index as i64),
+            Op::SelectToken(op) => x.f_select(1, op.index as i64),
         }
     }
 
@@ -273,9 +273,9 @@ fn blur(blur: &Blur, x: &Tensor) -> Result<Tensor, TchError> {
     padded.f_conv2d(&weight, None::<&Tensor>, blur.stride.sizes(), [0, 0], [1, 1], channels)
 }
 
-fn enlarge(enlarge: &Enlarge, x: &Tensor) -> Result<Tensor, TchError> {
+fn pool_up_to(pool_up_to: &PoolUpTo, x: &Tensor) -> Result<Tensor, TchError> {
     let (height, width) = spatial(x)?;
-    let Pair { height: rows, width: columns } = enlarge.size;
+    let Pair { height: rows, width: columns } = pool_up_to.size;
     if height >= rows && width >= columns {
         return Ok(x.shallow_clone());
     }

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 use super::layout::{laid_out_like, line};
 use super::memory::give_back_freed_memory;
-use super::rule::{Group, Pace, Rule};
+use super::rule::{Group, Rate, Rule};
 use super::run::{Array, array};
 use super::store::blob;
 use super::waiting::{Gradients, Waiting};
@@ -69,25 +69,25 @@ impl Optimizer {
         self.waiting = Waiting::default();
     }
 
-    /// Moves the parameters that have gradients, each at its own pace: `paces` has one for every parameter. Nothing waits
+    /// Moves the parameters that have gradients, each at its own rate: `rates` has one for every parameter. Nothing waits
     /// for an update then. Where memory ends before any parameter is moved, all that is remembered stays.
     pub(super) fn step(
         &mut self,
         store: &Store,
         mut gradients: Gradients,
-        paces: &[Pace],
+        rates: &[Rate],
     ) -> Result<()> {
         self.rule.prepare(&mut gradients).map_err(failed("the gradients"))?;
         // libtorch moves in one call whatever moves alike.
-        let mut groups: BTreeMap<([u64; 2], bool), (Pace, Group)> = BTreeMap::new();
+        let mut groups: BTreeMap<([u64; 2], bool), (Rate, Group)> = BTreeMap::new();
         for (index, gradient) in gradients {
             let name = store.parameters()[index].name.as_str();
             let parameter = store.tensors()[index].shallow_clone();
-            let pace = paces[index];
+            let rate = rates[index];
             let state = self.state(name, &parameter)?;
             let steps = state.steps.saturating_add(1);
-            let key = ([pace.lr.to_bits(), pace.weight_decay.to_bits()], steps == 1);
-            let (_, group) = groups.entry(key).or_insert_with(|| (pace, Group::default()));
+            let key = ([rate.lr.to_bits(), rate.weight_decay.to_bits()], steps == 1);
+            let (_, group) = groups.entry(key).or_insert_with(|| (rate, Group::default()));
             group.indices.push(index);
             group.steps.push(steps);
             group.averages.resize_with(state.averages.len(), Vec::new);
@@ -103,8 +103,8 @@ impl Optimizer {
             group.parameters.push(in_line(&parameter)?);
         }
         self.drop_waiting();
-        for (pace, mut group) in groups.into_values() {
-            self.rule.step(&mut group, pace).map_err(failed("a step of the optimizer"))?;
+        for (rate, mut group) in groups.into_values() {
+            self.rule.step(&mut group, rate).map_err(failed("a step of the optimizer"))?;
             for index in group.indices {
                 if let Some(state) = self.states.get_mut(&store.parameters()[index].name) {
                     state.steps = state.steps.saturating_add(1);

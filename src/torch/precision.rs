@@ -49,21 +49,21 @@ impl Precision {
             | Op::Activation(_)
             | Op::Pool(_)
             | Op::AdaptivePool(_)
-            | Op::Enlarge(_)
+            | Op::PoolUpTo(_)
             | Op::Lrn(_)
             | Op::Flatten(_)
             | Op::Add(_)
             | Op::Average(_)
             | Op::Multiply(_)
             | Op::Affine(_)
-            | Op::Scale(_)
+            | Op::Gate(_)
             | Op::Concat(_)
             | Op::Dropout(_)
             | Op::DropPath(_)
             | Op::Tokens(_)
             | Op::Embedding(_)
             | Op::LayerScale(_)
-            | Op::Take(_) => false,
+            | Op::SelectToken(_) => false,
         }
     }
 }

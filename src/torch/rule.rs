@@ -37,9 +37,9 @@ pub enum Rule {
     },
 }
 
-/// How far a parameter moves.
+/// The learning rate and weight decay of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
+pub struct Rate {
     pub lr: f64,
     pub weight_decay: f64,
 }
@@ -128,8 +128,8 @@ impl Rule {
     }
 
     /// Moves the parameters of a group. All take their first step, or none.
-    pub(super) fn step(self, group: &mut Group, pace: Pace) -> Result<(), TchError> {
-        let Pace { lr, weight_decay } = pace;
+    pub(super) fn step(self, group: &mut Group, rate: Rate) -> Result<(), TchError> {
+        let Rate { lr, weight_decay } = rate;
         match self {
             Self::Sgd { momentum, dampening, nesterov } => {
                 let first = group.steps.first() == Some(&1);
@@ -149,8 +149,8 @@ impl Rule {
                 };
                 fused_adam(&group.parameters, &group.gradients, [gradients, squares], &steps, step)
             }
-            Self::RmsProp { .. } => each(group, |mover| mover.rms_prop(self, pace)),
-            Self::Lamb { betas, eps, .. } => each(group, |mover| mover.lamb(betas, eps, pace)),
+            Self::RmsProp { .. } => each(group, |mover| mover.rms_prop(self, rate)),
+            Self::Lamb { betas, eps, .. } => each(group, |mover| mover.lamb(betas, eps, rate)),
         }
     }
 }
@@ -177,13 +177,13 @@ fn each(
 }
 
 impl Mover<'_> {
-    fn rms_prop(self, rule: Rule, pace: Pace) -> Result<(), TchError> {
+    fn rms_prop(self, rule: Rule, rate: Rate) -> Result<(), TchError> {
         let Rule::RmsProp { alpha, eps, momentum, centered } = rule else { return Ok(()) };
         let Self { parameter, gradient, averages, .. } = self;
         let mut averages = averages.into_iter();
         let mut next = || averages.next().ok_or_else(|| TchError::Shape("an average".into()));
-        if pace.weight_decay != 0.0 {
-            *gradient = gradient.f_add(&parameter.f_mul_scalar(pace.weight_decay)?)?;
+        if rate.weight_decay != 0.0 {
+            *gradient = gradient.f_add(&parameter.f_mul_scalar(rate.weight_decay)?)?;
         }
         let square = next()?;
         let _ = square.f_mul_scalar_(alpha)?;
@@ -203,10 +203,10 @@ impl Mover<'_> {
         } else {
             step
         };
-        parameter.f_sub_(&step.f_mul_scalar(pace.lr)?).map(drop)
+        parameter.f_sub_(&step.f_mul_scalar(rate.lr)?).map(drop)
     }
 
-    fn lamb(self, betas: [f64; 2], eps: f64, pace: Pace) -> Result<(), TchError> {
+    fn lamb(self, betas: [f64; 2], eps: f64, rate: Rate) -> Result<(), TchError> {
         let Self { parameter, gradient, averages, steps } = self;
         let Ok([mean, square]) = <[&mut Tensor; 2]>::try_from(averages) else {
             return Err(TchError::Shape("the averages of LAMB".into()));
@@ -217,15 +217,15 @@ impl Mover<'_> {
         let _ = square.f_add_(&gradient.f_square()?.f_mul_scalar_(1.0 - betas[1])?)?;
         let deviation = square.f_sqrt()?.f_div_scalar_(left2.sqrt())?.f_add_scalar_(eps)?;
         let mut step = mean.f_div_scalar(left1)?.f_div_(&deviation)?;
-        if pace.weight_decay != 0.0 {
-            let _ = step.f_add_(&parameter.f_mul_scalar(pace.weight_decay)?)?;
+        if rate.weight_decay != 0.0 {
+            let _ = step.f_add_(&parameter.f_mul_scalar(rate.weight_decay)?)?;
             // How large the parameter is beside its step: layers move by a like share.
             let (size, length) = (norm(parameter)?, norm(&step)?);
             if size > 0.0 && length > 0.0 {
                 let _ = step.f_mul_scalar_(size / length)?;
             }
         }
-        parameter.f_sub_(&step.f_mul_scalar_(pace.lr)?).map(drop)
+        parameter.f_sub_(&step.f_mul_scalar_(rate.lr)?).map(drop)
     }
 }
 

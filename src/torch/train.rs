@@ -2,13 +2,13 @@
 
 use tch::{Kind, TchError};
 
-use super::gradients::{Manner, gradients};
+use super::gradients::{GradientOptions, gradients};
 use super::loss::{Loss, Objective, Targets, Verdict, judge};
 use super::memory::keep_freed_memory;
 use super::norm::total_norm;
 use super::optimizer::Optimizer;
 use super::precision::Precision;
-use super::rule::Pace;
+use super::rule::Rate;
 use super::run::{Array, View, Walk, infer, on_device};
 use super::store::blob;
 use super::waiting::{Gradients, Waiting};
@@ -24,7 +24,7 @@ pub struct Task<'a> {
     pub objective: Objective<'a>,
     /// How much the loss of each auxiliary classifier counts beside that of the output, if not as the graph says.
     pub auxiliary: Option<f64>,
-    pub manner: Manner,
+    pub options: GradientOptions,
     /// How many batches make an update.
     pub accumulate: u64,
     pub update: Update<'a>,
@@ -34,7 +34,7 @@ pub struct Task<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Update<'a> {
     /// For every parameter.
-    pub paces: &'a [Pace],
+    pub rates: &'a [Rate],
     pub clip: Option<Clip>,
 }
 
@@ -76,7 +76,7 @@ pub fn train_step(
         .collect();
     store.lay_out(Layout::ChannelsLast)?;
     let x = on_device(task.x, store)?;
-    let Manner { mode, checkpointing, precision } = task.manner;
+    let GradientOptions { mode, checkpointing, precision } = task.options;
     let walk = Walk::new(graph, store, &x, &heads, mode)?.in_precision(precision);
     fits(graph, walk.batch, task.targets)?;
     if let Objective::Loss(loss) = task.objective {
@@ -123,13 +123,13 @@ fn update(
     store: &Store,
     optimizer: &mut Optimizer,
     waiting: Waiting,
-    Update { paces, clip }: Update<'_>,
+    Update { rates, clip }: Update<'_>,
 ) -> Result<f64> {
     let mut all = waiting.mean(store)?;
     let at = || failed("the norm of the gradients");
     let norm = total_norm(all.values()).map_err(at())?;
     cut(&mut all, clip, norm).map_err(at())?;
-    optimizer.step(store, all, paces)?;
+    optimizer.step(store, all, rates)?;
     Ok(norm)
 }
 

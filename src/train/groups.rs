@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::graph::pattern::fits;
 use crate::graph::{Graph, Parameter, Role};
-use crate::torch::Pace;
+use crate::torch::Rate;
 
 /// The rates and decays of an optimiser.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct Paces {
     pub groups: Vec<Group>,
 }
 
-/// Parameters with a pace of their own.
+/// Parameters with a rate of their own.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// Of names; one of them has to fit.
@@ -32,20 +32,20 @@ pub struct Group {
 }
 
 impl Paces {
-    /// The pace of each parameter of a graph. Fails with `Error::Argument` where a pattern fits none.
-    pub fn of(&self, graph: &Graph, parameters: &[Parameter]) -> Result<Vec<Pace>> {
+    /// The rate of each parameter of a graph. Fails with `Error::Argument` where a pattern fits none.
+    pub fn of(&self, graph: &Graph, parameters: &[Parameter]) -> Result<Vec<Rate>> {
         for pattern in self.groups.iter().flat_map(|group| &group.patterns) {
             trained(parameters, pattern, graph.name())?;
         }
-        let mut paces: Vec<Pace> = parameters.iter().map(|parameter| self.one(parameter)).collect();
+        let mut rates: Vec<Rate> = parameters.iter().map(|parameter| self.one(parameter)).collect();
         if let Some(decay) = self.layer_decay {
             let layers = graph.layers();
-            for (pace, parameter) in paces.iter_mut().zip(parameters) {
+            for (rate, parameter) in rates.iter_mut().zip(parameters) {
                 let after = layers.count - 1 - layers.of(parameter.node);
-                pace.lr *= decay.powi(after as i32);
+                rate.lr *= decay.powi(after as i32);
             }
         }
-        Ok(paces)
+        Ok(rates)
     }
 
     /// Fails with `Error::Argument` where a number makes no sense.
@@ -78,7 +78,7 @@ impl Paces {
         Ok(())
     }
 
-    fn one(&self, parameter: &Parameter) -> Pace {
+    fn one(&self, parameter: &Parameter) -> Rate {
         let usual = match parameter.role {
             Role::NormScale | Role::NormShift => self.norm_weight_decay,
             Role::Bias { .. } => self.bias_weight_decay,
@@ -87,7 +87,7 @@ impl Paces {
         let usual = usual.unwrap_or(self.weight_decay);
         let mut groups = self.groups.iter();
         let own = groups.find(|group| group.patterns.iter().any(|p| fits(p, &parameter.name)));
-        own.map_or(Pace { lr: self.lr, weight_decay: usual }, |group| Pace {
+        own.map_or(Rate { lr: self.lr, weight_decay: usual }, |group| Rate {
             lr: self.lr * group.lr_scale,
             weight_decay: group.weight_decay.unwrap_or(usual),
         })

@@ -127,16 +127,16 @@ fn place(node: &Node, inputs: &[&Place], input: Option<Shape>) -> Place {
             sorted.sort_unstable();
             Place::one(("sum", sorted))
         }
-        Op::Scale(_) => Place::one(("scale", &read)),
+        Op::Gate(_) => Place::one(("gate", &read)),
         Op::Tokens(_) => Place::one(("tokens", &read)),
         Op::Attention(_) | Op::MultiQueryAttention(_) => Place::one(("attention", &read)),
         Op::LayerScale(_) => Place::one(("layer scale", &read)),
-        Op::Take(_) => Place::one(("take", &read)),
+        Op::SelectToken(_) => Place::one(("select_token", &read)),
         Op::Input(_) => Place::one("input"),
         Op::Pad(_)
         | Op::AdaptivePool(_)
         | Op::Activation(_)
-        | Op::Enlarge(_)
+        | Op::PoolUpTo(_)
         | Op::Lrn(_)
         | Op::Multiply(_)
         | Op::Affine(_)

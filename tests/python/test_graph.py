@@ -116,11 +116,11 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
         ("y = adaptive_pool(input) size=[6,7]",),
         lambda x, _: F.adaptive_avg_pool2d(x, (6, 7)),
     ),
-    "enlarge": (
-        ("y = enlarge(input) size=[19,7]",),
+    "pool_up_to": (
+        ("y = pool_up_to(input) size=[19,7]",),
         lambda x, _: F.adaptive_avg_pool2d(x, (19, 18)),
     ),
-    "enlarge_neither": (("y = enlarge(input) size=[16,18]",), lambda x, _: x + 0),
+    "pool_up_to_neither": (("y = pool_up_to(input) size=[16,18]",), lambda x, _: x + 0),
     "lrn": (
         ("y = lrn(input) size=4 alpha=0.5 beta=0.75 k=2",),
         lambda x, _: F.local_response_norm(x, 4, 0.5, 0.75, 2.0),
@@ -138,8 +138,8 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
         ("a = activation(input) function=relu", "y = concat(input, a, input)"),
         lambda x, _: torch.cat([x, x.relu(), x], 1),
     ),
-    "scale": (
-        ("g = adaptive_pool(input)", "y = scale(input, g)"),
+    "gate": (
+        ("g = adaptive_pool(input)", "y = gate(input, g)"),
         lambda x, _: x * x.mean((2, 3), keepdim=True),
     ),
     "pad": (
@@ -192,7 +192,7 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
             "v = add(c, e)",
             "q = linear(v) out=12 packed=true",
             "a = attention(q) heads=2",
-            "y = take(a) index=2",
+            "y = select_token(a) index=2",
         ),
         lambda x, p: attend(x, p)[:, 2],
     ),
@@ -340,7 +340,7 @@ def test_the_text_of_every_model_parses_back(name: str) -> None:
         (["f = flatten(input)", "y = conv(f) out=4"], r"expected an image, got a vector \(1734\)"),
         (["f = flatten(input)", "y = add(f, input)"], "from every input"),
         (["a = pool(input) kernel=2", "y = concat(a, input)"], "expected images of 16×16"),
-        (["y = scale(input, input)"], r"expected an image \(6, 1, 1\)"),
+        (["y = gate(input, input)"], r"expected an image \(6, 1, 1\)"),
         (["y = pool(input) kernel=2 padding=2"], "expected padding at most half the kernel"),
         (["y = blur(input) size=26"], "expected size at most 25, got 26"),
         (["y = blur(input) padding=17"], "larger than the border that mirrors it, got 17×17"),
@@ -372,7 +372,7 @@ def test_the_text_of_every_model_parses_back(name: str) -> None:
             r"values of as many pixels as an image \(6, 17, 17\), got an image \(6, 16, 16\)",
         ),
         (["t = tokens(input)", "y = layer_scale(t)"], "expected an image, got tokens"),
-        (["t = tokens(input)", "y = take(t) index=289"], "expected more than 289 tokens, got 289"),
+        (["t = tokens(input)", "y = select_token(t) index=289"], "expected more than 289 tokens, got 289"),
         (
             ["t = tokens(input)", "y = linear(t) out=4", "y.weight = embedding() width=4"],
             "names of their own, got `y.weight`, which an earlier node has",

@@ -16,12 +16,12 @@ pub struct Batch {
     pub numbers: Vec<f32>,
     pub labels: Vec<usize>,
     /// What could not be read or prepared, in the order of the batch.
-    pub bad: Vec<Bad>,
+    pub bad: Vec<BadSample>,
 }
 
 /// A sample that could not be read or prepared.
 #[derive(Debug)]
-pub struct Bad {
+pub struct BadSample {
     pub index: usize,
     /// Its path, where it has one.
     pub name: String,
@@ -32,7 +32,7 @@ pub struct Bad {
 
 /// A batch that threads are at work on.
 #[derive(Debug)]
-pub(super) struct Making {
+pub(super) struct PendingBatch {
     number: usize,
     memory: Option<Memory>,
     /// Of each sample, once it is done.
@@ -50,7 +50,7 @@ struct Memory {
     each: Vec<Option<Row>>,
 }
 
-impl Making {
+impl PendingBatch {
     pub(super) fn new(number: usize, samples: usize) -> Self {
         let outcomes = (0..samples).map(|_| None).collect();
         Self { number, memory: None, outcomes, left: samples }

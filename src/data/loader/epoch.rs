@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::Loader;
-use super::batch::{Batch, Making};
+use super::batch::{Batch, PendingBatch};
 use super::rows::Row;
 use super::sample::Outcome;
 use crate::{Error, Result};
@@ -49,7 +49,7 @@ struct Progress {
     /// The next batch to be taken.
     next: usize,
     /// The batches from `next` on that are begun.
-    making: VecDeque<Making>,
+    pending: VecDeque<PendingBatch>,
     stopped: bool,
     /// Threads that have not ended.
     running: usize,
@@ -72,7 +72,7 @@ impl Epoch {
         let begun = first.saturating_mul(loader.options().batch_size).min(order.len());
         let threads = loader.options().threads.min(order.len() - begun);
         let progress =
-            Progress { begun, next: first, making: VecDeque::new(), stopped: false, running: 0 };
+            Progress { begun, next: first, pending: VecDeque::new(), stopped: false, running: 0 };
         let shared = Arc::new(Shared {
             loader,
             epoch,
@@ -118,7 +118,7 @@ impl Epoch {
             if progress.stopped || progress.next == shared.batches() {
                 return Ok(Next::End);
             }
-            if progress.making.front().is_some_and(Making::is_ready) {
+            if progress.pending.front().is_some_and(PendingBatch::is_ready) {
                 break;
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -128,7 +128,7 @@ impl Epoch {
             let woken = shared.ready.wait_timeout(progress, left);
             progress = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let Some(batch) = progress.making.pop_front() else { return Ok(Next::Waiting) };
+        let Some(batch) = progress.pending.pop_front() else { return Ok(Next::Waiting) };
         progress.next += 1;
         drop(progress);
         shared.room.notify_all();
@@ -153,7 +153,7 @@ impl Epoch {
         let shared = &self.shared;
         let mut progress = lock(&shared.progress);
         progress.stopped = true;
-        progress.making.clear();
+        progress.pending.clear();
         shared.room.notify_all();
         shared.ready.notify_all();
         let threads = std::mem::take(&mut *lock(&self.threads));
@@ -209,7 +209,7 @@ impl Shared {
         let (batch, place) = (begun / size, begun % size);
         if place == 0 {
             let samples = size.min(self.order.len() - begun);
-            progress.making.push_back(Making::new(batch, samples));
+            progress.pending.push_back(PendingBatch::new(batch, samples));
         }
         Some((begun, Slot { shared: self, batch, place, row: None }))
     }
@@ -217,8 +217,8 @@ impl Shared {
 
 impl Progress {
     /// A batch that is begun and not taken; none once the epoch is stopped.
-    fn making(&mut self, batch: usize) -> Option<&mut Making> {
-        self.making.get_mut(batch.checked_sub(self.next)?)
+    fn pending(&mut self, batch: usize) -> Option<&mut PendingBatch> {
+        self.pending.get_mut(batch.checked_sub(self.next)?)
     }
 }
 
@@ -227,8 +227,8 @@ impl Slot<'_> {
     pub(super) fn numbers(&mut self, shape: [usize; 3], index: usize) -> Result<&mut [f32]> {
         let name = || self.shared.loader.dataset().name(index);
         let mut progress = lock(&self.shared.progress);
-        if let Some(making) = progress.making(self.batch) {
-            let row = making.row(self.place, shape, name)?;
+        if let Some(pending) = progress.pending(self.batch) {
+            let row = pending.row(self.place, shape, name)?;
             self.row = row.or(self.row.take());
         }
         drop(progress);
@@ -244,7 +244,7 @@ impl Slot<'_> {
         drop(row);
         let mut progress = lock(&shared.progress);
         let first = batch == progress.next;
-        if progress.making(batch).is_some_and(|making| making.done(place, outcome)) && first {
+        if progress.pending(batch).is_some_and(|pending| pending.done(place, outcome)) && first {
             drop(progress);
             shared.ready.notify_all();
         }

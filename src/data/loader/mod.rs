@@ -12,7 +12,7 @@ mod sample;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-pub use batch::{Bad, Batch};
+pub use batch::{BadSample, Batch};
 pub use epoch::{Epoch, Next};
 pub use plain::Plain;
 

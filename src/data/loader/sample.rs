@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::batch::Bad;
+use super::batch::BadSample;
 use super::epoch::Slot;
 use super::{Loader, OnError};
 use crate::data::random::{Key, below};
@@ -17,9 +17,9 @@ pub(super) enum Outcome {
     /// It, or the one that took its place, is in its row.
     Kept {
         label: usize,
-        bad: Option<Bad>,
+        bad: Option<BadSample>,
     },
-    Skipped(Bad),
+    Skipped(BadSample),
     Failed(Error),
 }
 
@@ -46,7 +46,7 @@ impl Loader {
         if !placed {
             return Outcome::Failed(error);
         }
-        let mut bad = Bad { index, name: self.dataset.name(index), error, replacement: None };
+        let mut bad = BadSample { index, name: self.dataset.name(index), error, replacement: None };
         match self.options.on_error {
             OnError::Raise => Outcome::Failed(bad.error),
             OnError::Skip => Outcome::Skipped(bad),

@@ -1,6 +1,6 @@
 //! How the sources name the layers.
 
-use crate::blocks::{Gate, InvertedNames, Layer};
+use crate::blocks::{GateNames, InvertedNames, Layer};
 
 /// How a source names the parts of the network.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Dialect {
         InvertedNames {
             expand: keras_layer(&name("expand_")),
             depthwise: Layer::new(&name(depthwise), &name("bn"), &name("activation")),
-            squeeze: Gate {
+            squeeze: GateNames {
                 pool: name("se_squeeze"),
                 reduce: name("se_reduce"),
                 activation: name("se_reduce_activation"),

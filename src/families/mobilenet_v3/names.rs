@@ -1,7 +1,7 @@
 //! How the sources name the layers.
 
 use super::rows::Stages;
-use crate::blocks::{Gate, InvertedNames, InvertedResidual, Layer};
+use crate::blocks::{GateNames, InvertedNames, InvertedResidual, Layer};
 
 /// How a source names the parts of the network, pads and normalises.
 #[derive(Clone, Copy)]
@@ -112,7 +112,7 @@ fn keras_block(before: usize) -> InvertedNames {
     InvertedNames {
         expand: layer("expand"),
         depthwise: layer("depthwise"),
-        squeeze: Gate {
+        squeeze: GateNames {
             pool: gate("avg_pool"),
             reduce: gate("conv"),
             activation: gate("relu"),

@@ -26,23 +26,23 @@ mod rows;
 
 use super::{Edition, Source, Variant};
 use crate::weights::init::Recipe;
-use rows::{Block, Order, ROWS, Row, Told};
+use rows::{Block, Definition, Order, ROWS, Row};
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
     ROWS.iter().map(|row| Variant {
         name: row.name,
         family: row.family,
         classes: row.classes,
-        editions: row.editions.iter().map(|told| edition(row, told)).collect(),
+        editions: row.editions.iter().map(|definition| edition(row, definition)).collect(),
     })
 }
 
-fn edition(row: &'static Row, told: &'static Told) -> Edition {
-    let source = told.source;
+fn edition(row: &'static Row, definition: &'static Definition) -> Edition {
+    let source = definition.source;
     Edition {
         source,
-        source_name: told.name.unwrap_or(row.name),
-        preprocess: told.preprocess,
+        source_name: definition.name.unwrap_or(row.name),
+        preprocess: definition.preprocess,
         recipe: match (source, row.order, row.block) {
             (Source::Torchvision, ..) => Recipe::RESNET,
             (Source::Timm, Order::Preactivated, _) => Recipe::TIMM_RESNET_V2,

@@ -2,7 +2,7 @@
 
 use super::super::Source;
 use super::rows::{Form, Row};
-use crate::blocks::{Gate, Layer};
+use crate::blocks::{GateNames, Layer};
 
 /// How a source names the parts of the network.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,13 +94,13 @@ impl BlockNames {
         }
     }
 
-    pub(super) fn gate(&self) -> Gate {
+    pub(super) fn gate(&self) -> GateNames {
         let (gate, activation, sigmoid) = match self.dialect {
             Dialect::Legacy => ("se_module", "relu", "sigmoid"),
             _ => ("se", "act", "gate"),
         };
         let name = |part: &str| self.part(&format!("{gate}.{part}"));
-        Gate {
+        GateNames {
             pool: name("mean"),
             reduce: name("fc1"),
             activation: name(activation),

@@ -36,7 +36,7 @@ pub(super) enum Order {
 
 /// A source's definition.
 #[derive(Clone, Copy)]
-pub(super) struct Told {
+pub(super) struct Definition {
     pub source: Source,
     /// What the source calls it, where that is not our name.
     pub name: Option<&'static str>,
@@ -49,7 +49,7 @@ pub(super) struct Row {
     pub family: &'static Family,
     pub classes: usize,
     /// The default first.
-    pub editions: &'static [Told],
+    pub editions: &'static [Definition],
     pub form: Form,
     pub block: Block,
     /// Blocks in each stage.
@@ -64,23 +64,23 @@ pub(super) struct Row {
     pub legacy: bool,
 }
 
-const fn torchvision(resize: u32) -> Told {
+const fn torchvision(resize: u32) -> Definition {
     let preprocess = Preprocess::imagenet(resize, 224, Filter::Bilinear);
-    Told { source: Source::Torchvision, name: None, preprocess }
+    Definition { source: Source::Torchvision, name: None, preprocess }
 }
 
-const fn timm(resize: u32, crop: u32, interpolation: Filter) -> Told {
+const fn timm(resize: u32, crop: u32, interpolation: Filter) -> Definition {
     let preprocess = Preprocess::imagenet(resize, crop, interpolation);
-    Told { source: Source::Timm, name: None, preprocess }
+    Definition { source: Source::Timm, name: None, preprocess }
 }
 
-const PAPER: Told =
-    Told { source: Source::Paper, name: None, preprocess: Preprocess::centred(256, 224) };
-const PAPER_CIFAR: Told = Told { preprocess: Preprocess::CIFAR10, ..PAPER };
+const PAPER: Definition =
+    Definition { source: Source::Paper, name: None, preprocess: Preprocess::centred(256, 224) };
+const PAPER_CIFAR: Definition = Definition { preprocess: Preprocess::CIFAR10, ..PAPER };
 
-const fn keras(name: &'static str) -> Told {
+const fn keras(name: &'static str) -> Definition {
     let preprocess = Preprocess::centred(224, 224);
-    Told { source: Source::Keras, name: Some(name), preprocess }
+    Definition { source: Source::Keras, name: Some(name), preprocess }
 }
 
 /// With values of -1 to 1.
@@ -89,19 +89,23 @@ const fn halved(resize: u32, interpolation: Filter) -> Preprocess {
     Preprocess { mean: [0.5; 3], std: [0.5; 3], ..preprocess }
 }
 
-const fn timm_v2(resize: u32) -> Told {
-    Told { source: Source::Timm, name: None, preprocess: halved(resize, Filter::Bicubic) }
+const fn timm_v2(resize: u32) -> Definition {
+    Definition { source: Source::Timm, name: None, preprocess: halved(resize, Filter::Bicubic) }
 }
 
-const fn keras_v2(name: &'static str) -> Told {
-    Told { source: Source::Keras, name: Some(name), preprocess: halved(224, Filter::Bilinear) }
+const fn keras_v2(name: &'static str) -> Definition {
+    Definition {
+        source: Source::Keras,
+        name: Some(name),
+        preprocess: halved(224, Filter::Bilinear),
+    }
 }
 
 /// timm's for weights that it trained itself, and for those of older origin.
-const TIMM: Told = timm(235, 224, Filter::Bicubic);
-const TIMM_OLD: Told = timm(256, 224, Filter::Bicubic);
-const TIMM_OLD_BILINEAR: Told = timm(256, 224, Filter::Bilinear);
-const TIMM_LARGE: Told = timm(269, 256, Filter::Bicubic);
+const TIMM: Definition = timm(235, 224, Filter::Bicubic);
+const TIMM_OLD: Definition = timm(256, 224, Filter::Bicubic);
+const TIMM_OLD_BILINEAR: Definition = timm(256, 224, Filter::Bilinear);
+const TIMM_LARGE: Definition = timm(269, 256, Filter::Bicubic);
 
 const D18: &[usize] = &[2, 2, 2, 2];
 const D50: &[usize] = &[3, 4, 6, 3];

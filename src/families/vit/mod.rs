@@ -20,7 +20,7 @@ use super::{Edition, Settings, Source, Variant};
 use crate::error::{Error, Result};
 use crate::graph::op::{
     Add, Attention, Average, Concat, Conv, DropPath, Dropout, Embedding, Function, Input,
-    LayerNorm, Linear, Op, Pair, Take, Tokens,
+    LayerNorm, Linear, Op, Pair, SelectToken, Tokens,
 };
 use crate::graph::{Builder, Graph, NodeId};
 use crate::weights::init::Recipe;
@@ -175,8 +175,9 @@ impl<'a> Drawing<'a> {
     /// One head reads the class token, and in distilled networks another the distillation token.
     fn head(&mut self, classes: usize, x: NodeId) -> NodeId {
         let linear = Linear { out: classes, ..Linear::default() };
-        let class = self.g.add("getitem", Take { index: 0 }, x);
-        let teacher = self.row.distilled.then(|| self.g.add("getitem_1", Take { index: 1 }, x));
+        let class = self.g.add("getitem", SelectToken { index: 0 }, x);
+        let teacher =
+            self.row.distilled.then(|| self.g.add("getitem_1", SelectToken { index: 1 }, x));
         let pooled =
             teacher.map_or(class, |other| self.g.add("pre_logits", Average {}, [class, other]));
         if classes == 0 {

@@ -105,7 +105,7 @@ def test_a_norm_is_trained_behind_a_frozen_convolution(norm: str) -> None:
         "graph test\ninput = input() channels=3 height=8 width=8\na = conv(input) out=8 kernel=3\n"
     )
     if norm == "layer_norm":
-        text += "t = tokens(a)\nb = layer_norm(t)\nf = take(b)\noutput f"
+        text += "t = tokens(a)\nb = layer_norm(t)\nf = select_token(b)\noutput f"
     else:
         groups = " groups=2" if norm == "group_norm" else ""
         text += f"b = {norm}(a){groups}\np = adaptive_pool(b)\nf = flatten(p)\noutput f"

@@ -121,7 +121,7 @@ norm = group_norm(blur) groups=2
 act = activation(norm) function=gelu
 mean = adaptive_pool(norm)
 gate = activation(mean) function=hard_sigmoid
-both = scale(act, gate)
+both = gate(act, gate)
 pool = pool(both) kind=average kernel=2 stride=2
 flat = flatten(pool)
 fc = linear(flat) out=5
