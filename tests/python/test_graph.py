@@ -372,7 +372,10 @@ def test_the_text_of_every_model_parses_back(name: str) -> None:
             r"values of as many pixels as an image \(6, 17, 17\), got an image \(6, 16, 16\)",
         ),
         (["t = tokens(input)", "y = layer_scale(t)"], "expected an image, got tokens"),
-        (["t = tokens(input)", "y = select_token(t) index=289"], "expected more than 289 tokens, got 289"),
+        (
+            ["t = tokens(input)", "y = select_token(t) index=289"],
+            "expected more than 289 tokens, got 289",
+        ),
         (
             ["t = tokens(input)", "y = linear(t) out=4", "y.weight = embedding() width=4"],
             "names of their own, got `y.weight`, which an earlier node has",

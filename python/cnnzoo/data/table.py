@@ -110,8 +110,10 @@ def _parquet(table: Path, names: list[str]) -> list[list[Any]]:
         ) from error
     try:
         with open_regular(table) as file:
-            _check(table, names, pyarrow.parquet.read_schema(file).names)
-            read = pyarrow.parquet.read_table(file, columns=names)
+            # In this thread alone: pyarrow ends the process where it can start no other.
+            whole = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
+            _check(table, names, whole.schema_arrow.names)
+            read = whole.read(columns=names, use_threads=False)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
         raise DataError(f"{table}: expected a Parquet file, got: {error}") from error
     path, label = (read.column(name).to_pylist() for name in names)

@@ -29,6 +29,10 @@ pub fn idx(images: &Path, labels: &Path, classes: Option<Vec<String>>) -> Result
             got: format!("{labelled} labels"),
         });
     }
+    if height * width == 0 {
+        let (expected, got) = ("images of at least one pixel".into(), format!("{height}×{width}"));
+        return Err(Error::Photo { path: images.into(), expected, got });
+    }
     let size = Size { height, width, channels: 1 };
     let name = images.display().to_string();
     Arrays::new(name, size, pixels, bytes.into_iter().map(usize::from).collect(), classes)

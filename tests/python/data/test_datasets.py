@@ -298,6 +298,7 @@ def test_idx_is_read_as_torchvision_reads_it(
         (lambda body: b"", "expected a whole IDX file"),
         (lambda body: b"\0\0\x0b\3" + body[4:], r"an IDX file of bytes with 3 axes.*, got \[0"),
         (lambda body: b"\0\0\x08\1" + body[4:], "an IDX file of bytes with 3 axes"),
+        (lambda body: body[:12] + bytes(4), "expected images of at least one pixel, got 28×0"),
         (lambda body: body[:4] + b"\xff" * 12 + body[16:], "at most 17179869184 bytes"),
         (lambda body: gzip.compress(body)[:-20], "expected a whole IDX file, got .* cut short"),
         (lambda body: gzip.compress(body) + b"junk" * 9, "expected a sound gzip file"),
@@ -566,6 +567,19 @@ def test_a_damaged_header_is_refused(tmp_path: Path, head: str) -> None:
     table.write_text(f"{head}\na.png,0\n")
     with pytest.raises(cz.DataError, match=r"t\.csv"):
         cz.data.Table(table)
+
+
+def test_parquet_is_read_without_another_thread(parquet: Callable[..., Path]) -> None:
+    """Pyarrow ends the process where it can start none, as where memory is short."""
+    table = parquet(path=["a.jpg", "b.jpg"], label=["x", "y"])
+    code = (
+        "import os, sys, pyarrow.parquet, cnnzoo as cz\n"
+        "threads = lambda: len(os.listdir('/proc/self/task'))\n"
+        "before = threads()\n"
+        "cz.data.Table(sys.argv[1])\n"
+        "assert threads() == before, (before, threads())\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(table)], check=True)
 
 
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path, parquet: Callable[..., Path]) -> None:

@@ -40,7 +40,8 @@ class Reader:
     Attributes:
         seeds: Sound files.
         read: Reads one, and raises one of `errors` where it is none.
-        errors: Names in `cnnzoo.errors`. A shortage of memory is none: no case is so large.
+        errors: Names in `cnnzoo.errors`. A shortage of memory is one only where a small file may be
+            a large picture.
         repair: Makes checksums and the like right again, so that a mutant gets further.
         rewrite: A part of a file is changed that has a meaning in its format.
         patience: Seconds that no case may take.

@@ -105,7 +105,9 @@ READERS = {
     "webp": photographs(
         modes("WEBP", "RGB RGBA", exif=EXIF)
         + modes("WEBP", "RGB RGBA", lossless=True)
-        + [animated("WEBP")]
+        + [animated("WEBP")],
+        # A sound file of a few bytes may have 16 384 × 16 384 pixels.
+        errors=("DataError", "OutOfMemoryError"),
     ),
     "gif": photographs([*modes("GIF", "L P RGB"), animated("GIF")]),
     "bmp": photographs(modes("BMP", "1 L P RGB RGBA")),
