@@ -25,6 +25,10 @@ PIP := flock $(VENV)/.lock $(BIN)/python -m pip --disable-pip-version-check inst
 # calls below would make cargo compile tch again, which takes minutes.
 CARGO_ENV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" PATH="$(CURDIR)/$(BIN):$$PATH" PYO3_PYTHON="$(CURDIR)/$(BIN)/python"
 
+CRATE := profile.release.package.cnnzoo
+UNOPTIMISED := --config $(CRATE).opt-level=0 --config $(CRATE).codegen-units=64 \
+	--config $(CRATE).debug-assertions=true --config $(CRATE).overflow-checks=true
+
 # Most networks of the tests are too small to gain from a second thread, and waiting for one costs more than they do.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist worksteal
 
@@ -117,7 +121,8 @@ distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again)
 
 # ---- the two halves of `test`
 
-# Same profile as the wheel, so that tch is compiled once for both. The wheel alone leaves libpython to the program that
+# Same profile as the wheel, so that tch is compiled once for both; this crate alone is not optimised here, which takes a
+# third of the time, and checks overflows and debug assertions, which the wheel does not. The wheel alone leaves libpython to the program that
 # loads it (pyo3/extension-module), so pyo3 is compiled for each; and this crate, whose library has one place in target/,
 # is compiled again by each after the other. Both rest as long as nothing changes.
 # Test programs have no rpath. Only here does a search path stand in for it, so that the Python tests see what users see.
@@ -125,7 +130,7 @@ test-rust: $(VENV)/.build | tools libpython ## the Rust half of `test`
 	libraries="$$($(BIN)/python -c 'import importlib.util, pathlib, sysconfig; \
 		torch = pathlib.Path(importlib.util.find_spec("torch").origin).parent; \
 		print(torch / "lib", sysconfig.get_config_var("LIBDIR"), sep=":")')"; \
-	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" cargo test --release --locked
+	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" cargo test --release --locked $(UNOPTIMISED)
 
 test-python: $(VENV)/.test install ## the Python half of `test`
 	$(TESTS) $(PYTEST_MARKS)
