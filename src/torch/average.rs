@@ -1,4 +1,5 @@
-//! The running average of a model: the parameters of a store move toward those of another store of the same graph.
+//! Exponential moving average (EMA) of a model: the parameters of a store move toward those of another store of the
+//! same graph.
 
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
@@ -6,9 +7,11 @@ use crate::graph::Role;
 
 impl Store {
     /// Moves every parameter toward that of `other`: e = decay · e + (1 - decay) · m, with the kernel that PyTorch's
-    /// averages use. Running statistics move alike, or are copied; counts are copied. A decay of 0 copies all.
+    /// averages use. Running statistics are averaged alike, or copied; batch counts are copied. A decay of 0 copies
+    /// everything.
     ///
-    /// Fails with `Error::Argument` or `Error::Shape`, and moves none, where the stores do not hold the same arrays.
+    /// Fails with `Error::Argument` or `Error::Shape`, and changes nothing, where the stores do not hold the same
+    /// arrays.
     pub fn average(&mut self, other: &Store, decay: f64, average_statistics: bool) -> Result<()> {
         if !(0.0..=1.0).contains(&decay) {
             return Err(Error::Argument {

@@ -24,7 +24,7 @@ pub fn device(name: &str) -> Result<Device> {
     }
 }
 
-/// What `device` takes: `cpu` or `cuda:N`.
+/// The name that `device` takes: `cpu` or `cuda:N`.
 pub fn device_name(device: Device) -> String {
     match device {
         Device::Cuda(index) => format!("cuda:{index}"),

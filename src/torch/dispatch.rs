@@ -7,10 +7,10 @@ use std::ptr::null_mut;
 
 use tch::{TchError, Tensor};
 
-/// The interface that this follows: libtorch 2.13.0, a byte for each number from the top.
+/// The version of the interface that this follows: libtorch 2.13.0, one byte per number from the top.
 const INTERFACE: u64 = 2 << 56 | 13 << 48;
 
-/// A number's bits, or a pointer to a list, which goes to libtorch.
+/// A number's bits, or a pointer to a list, as passed to libtorch.
 type Slot = u64;
 
 unsafe extern "C" {
@@ -25,7 +25,7 @@ unsafe extern "C" {
     fn torch_exception_get_what_without_backtrace() -> *const c_char;
 }
 
-/// How `fused_sgd` steps; PyTorch's definitions.
+/// Hyperparameters of `fused_sgd`, as PyTorch defines them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct SgdStep {
     pub lr: f64,
@@ -33,11 +33,11 @@ pub(super) struct SgdStep {
     pub momentum: f64,
     pub dampening: f64,
     pub nesterov: bool,
-    /// Whether the momenta have no value yet.
+    /// Whether this is the first step, so that the momentum buffers have no value yet.
     pub first: bool,
 }
 
-/// One step of SGD for `parameters`, in place; `momenta` is empty where there is no momentum.
+/// One step of SGD for `parameters`, in place; `momenta` is empty without momentum.
 pub(super) fn fused_sgd(
     parameters: &[Tensor],
     gradients: &[Tensor],
@@ -64,19 +64,19 @@ pub(super) fn fused_sgd(
     unsafe { call(c"aten::_fused_sgd_", stack) }
 }
 
-/// How `fused_adam` steps; PyTorch's definitions.
+/// Hyperparameters of `fused_adam`, as PyTorch defines them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct AdamStep {
     pub lr: f64,
     pub weight_decay: f64,
     pub betas: [f64; 2],
     pub eps: f64,
-    /// Whether the decay is taken from the parameters (AdamW) instead of added to the gradients.
+    /// Decoupled weight decay (AdamW): subtracted from the parameters instead of added to the gradients.
     pub decoupled: bool,
 }
 
-/// One step of Adam for `parameters`, in place, with running averages of their gradients and of these squared. `steps`,
-/// float32 without axes, count this one already.
+/// One step of Adam for `parameters`, in place, with running averages of their gradients and of the squared gradients.
+/// `steps`, float32 without axes, count this step already.
 pub(super) fn fused_adam(
     parameters: &[Tensor],
     gradients: &[Tensor],
@@ -110,11 +110,11 @@ pub(super) fn fused_adam(
     unsafe { call(operator, stack) }
 }
 
-/// An optional tensor that is left out.
+/// An optional tensor that is not given.
 const NOTHING: Slot = 0;
-/// `maximize`: down the gradient, not up.
+/// `maximize`: false, so the step goes down the gradient.
 const MINIMISE: Slot = 0;
-/// `amsgrad`: without the largest second moment.
+/// `amsgrad`: false, so no maximum of the second moments is kept.
 const WITHOUT_MAXIMA: Slot = 0;
 
 /// A list that holds references of its own to these tensors.

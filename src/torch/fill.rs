@@ -11,19 +11,19 @@ use crate::weights::names::Naming;
 use crate::weights::position::{refit, stored_grid};
 use crate::weights::{Dtype, Value};
 
-/// The parameters that a load filled, and how the file was read.
+/// The outcome of a load: the parameters that were filled, and how the file was read.
 #[derive(Debug)]
 pub struct LoadOutcome {
     /// Parameters by the model's names.
     pub loaded: Vec<String>,
     pub matched: Match,
-    /// Parameters whose values came in another floating-point type than float32, and which.
+    /// Parameters whose values were stored in another floating-point type than float32, with that type.
     pub converted: Vec<(String, Dtype)>,
     pub naming: Naming,
 }
 
 impl Store {
-    /// Copies what matches. Everything is checked before the first value is copied.
+    /// Copies the matching entries. Everything is checked before the first value is copied.
     ///
     /// Fails with `Error::StateDict` on what `policy` does not allow, or an element type that a parameter cannot take;
     /// `origin` says in messages where the entries come from.

@@ -1,4 +1,4 @@
-//! Whether a model is fit to go on with: its arrays, and what it puts out, are finite.
+//! Checks that a model's arrays and outputs are finite.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::graph::Graph;
 
 impl Store {
-    /// The first array that holds an infinite value or none; running statistics count too.
+    /// The first array that holds an infinite value or NaN, running statistics included.
     pub fn not_finite(&self) -> Result<Option<&str>> {
         let _no_grad = tch::no_grad_guard();
         for (parameter, tensor) in self.parameters().iter().zip(self.tensors()) {
@@ -23,7 +23,7 @@ impl Store {
     }
 }
 
-/// Whether the outputs of images `x` are finite in a training step, of which nothing is tracked.
+/// Whether the outputs for images `x` are finite in training mode. No running statistics are updated.
 pub fn has_finite_outputs(
     graph: &Graph,
     store: &mut Store,

@@ -1,6 +1,7 @@
-//! Gradients: the graph runs segment by segment, and the gradients flow back through the segments, the last one first.
-//! All of it may be one segment, which is how PyTorch does it. Of several (checkpointing), all but the last run without
-//! recording and keep only what crosses from segment to segment; when its gradients are due, each runs once more.
+//! Backpropagation: the graph runs segment by segment, and the gradients flow back through the segments, the last one
+//! first. The whole graph may be one segment, as in PyTorch. With several (activation checkpointing), all but the last
+//! run without recording and keep only the values that other segments read; when its gradients are due, each is run
+//! again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,7 +13,7 @@ use super::{Layout, Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Segment};
 
-/// What a gradient run gives back.
+/// The result of a backward pass.
 #[derive(Debug)]
 pub struct Pullback {
     pub output: Array,
@@ -24,12 +25,12 @@ pub struct Pullback {
 #[derive(Clone, Copy, Debug)]
 pub struct GradientOptions {
     pub mode: Mode,
-    /// Most values are computed twice instead of being kept.
+    /// Activation checkpointing: most values are computed twice instead of being kept.
     pub checkpointing: bool,
     pub precision: Precision,
 }
 
-/// Runs `graph` on `x` and pulls `cotangent`, of the output's shape, back to every trained parameter.
+/// Runs `graph` on `x` and backpropagates `cotangent`, the gradient of the output, to every trained parameter.
 pub fn pull_back(
     graph: &Graph,
     store: &mut Store,
@@ -64,8 +65,9 @@ pub fn pull_back(
     })
 }
 
-/// Runs the graph on `x`, asks `objective` for its gradients by the values of `heads`, and pulls those back to every
-/// trained parameter. Gives what the objective says beside, and the gradients by the index of their parameter.
+/// Runs the graph on `x`, asks `objective` for the gradients with respect to the values of `heads`, and propagates them
+/// back to every trained parameter. Returns the objective's other result, and the gradients by the index of their
+/// parameter.
 pub(super) fn gradients<T>(
     walk: Walk<'_>,
     x: Tensor,
@@ -76,7 +78,7 @@ pub(super) fn gradients<T>(
     let graph = walk.graph;
     let segments =
         if checkpointing { graph.segments(&walk.shapes, heads) } else { vec![graph.whole(heads)] };
-    // What no head needs runs for what its norms track.
+    // Nodes that no head needs are run to update the running statistics of their norms.
     let beside = walk.trains().then(|| graph.beside(heads)).filter(|s| !s.nodes.is_empty());
     let mut kept: HashSet<NodeId> = segments.iter().flat_map(|s| &s.reads).copied().collect();
     kept.extend(heads);
@@ -108,11 +110,11 @@ fn depending(walk: &Walk<'_>, segments: &[Segment]) -> HashSet<NodeId> {
 
 struct Run<'a> {
     walk: Walk<'a>,
-    /// What crosses from one segment to another.
+    /// The values that are read by other segments.
     kept: HashSet<NodeId>,
     depends: HashSet<NodeId>,
     values: Values,
-    /// The gradients of the values that are known so far.
+    /// The gradients of the values computed so far.
     cotangents: Values,
     gradients: BTreeMap<usize, Tensor>,
 }
@@ -148,7 +150,7 @@ impl Run<'_> {
         drop(leaves);
 
         for segment in earlier.iter().rev() {
-            // They are computed again.
+            // They are recomputed in the backward pass.
             segment.nodes.iter().for_each(|id| _ = self.values.remove(id));
             let leaves = self.leaves(segment)?;
             if leaves.values().any(Tensor::requires_grad) || !self.trained(segment).is_empty() {
@@ -159,8 +161,8 @@ impl Run<'_> {
         Ok(result)
     }
 
-    /// Runs the auxiliary classifiers for what their norms track of the batch. Their logits have no share in the
-    /// gradients of the output.
+    /// Runs the auxiliary classifiers to update the running statistics of their norms. Their logits have no share in
+    /// the gradients of the output.
     fn beside(&self, beside: &Segment, last: &Values) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
         let read = |id: &NodeId| {
@@ -171,7 +173,7 @@ impl Run<'_> {
         self.walk.run(&beside.nodes, &mut values, &HashSet::new(), Pass::First)
     }
 
-    /// What the segment reads, as the beginning of a record.
+    /// The segment's inputs as leaves of a new autograd record.
     fn leaves(&self, segment: &Segment) -> Result<Values> {
         let leaf = |&id: &NodeId| {
             let value = &self.values[&id];
@@ -190,10 +192,10 @@ impl Run<'_> {
         Ok(values)
     }
 
-    /// From the gradients of what the segment computed to those of what it read, and of its parameters.
+    /// The backward pass of a segment: from the gradients of its values to those of its inputs and of its parameters.
     fn back(&mut self, segment: &Segment, leaves: &Values, values: Values) -> Result<()> {
-        // A value that later segments read too has a gradient from them, to which this segment's adds up in the order
-        // in which it would in one segment: the product is recorded last, so it comes first.
+        // A value that later segments read too has a gradient from them, to which this segment's is added in the order
+        // of a single segment: the product is recorded last, so it comes first.
         let mut scalars = Vec::new();
         for id in segment.reads.iter().chain(&segment.nodes) {
             let (Some(value), Some(cotangent)) = (values.get(id), self.cotangents.remove(id))
@@ -201,7 +203,7 @@ impl Run<'_> {
                 continue;
             };
             if value.requires_grad() {
-                // In the numbers that it has: a cast would lay its gradient out anew.
+                // In the tensor's own element type: a cast would change the memory layout of its gradient.
                 let scalar =
                     value.f_mul(&cotangent).and_then(|product| product.f_sum(product.f_kind()?));
                 scalars.push(scalar.map_err(failed(self.at(*id)))?);

@@ -1,22 +1,21 @@
-//! How the values of a tensor lie in memory, whatever shape they are seen in.
+//! Memory layouts of tensors: channels first and channels last.
 
 use std::iter::zip;
 
 use tch::{TchError, Tensor};
 
-/// How images and the weights of convolutions lie in memory. A run is in the layout of the weights. What rounding leaves
-/// of a convolution is another in each.
+/// The memory layout of images and of convolution weights. A run uses the layout of the weights. Rounding errors of a
+/// convolution differ between the layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// Images as (N, C, H, W) and weights as (O, I, H, W), as they come and as PyTorch has them unless told: inference
-    /// and `pull_back`.
+    /// Images as (N, C, H, W) and weights as (O, I, H, W), PyTorch's default: inference and `pull_back`.
     ChannelsFirst,
     /// Images as (N, H, W, C) and weights as (O, H, W, I): training steps, which are fastest so.
     ChannelsLast,
 }
 
 impl Layout {
-    /// The same images or weights, laid out so.
+    /// The same images or weights in this layout.
     pub(super) fn of(self, tensor: &Tensor) -> Result<Tensor, TchError> {
         match self {
             // Viewed anew, since libtorch takes the strides of axes of size 1 for a sign of the layout.
@@ -28,12 +27,12 @@ impl Layout {
     }
 }
 
-/// How far apart neighbours are along each axis. Along an axis of size 1 nothing is stepped over.
+/// The stride and size of each axis, without those of size 1, whose strides do not matter.
 fn strides(of: &Tensor) -> impl Iterator<Item = (i64, i64)> {
     zip(of.stride(), of.size()).filter(|&(_, size)| size != 1)
 }
 
-/// The same numbers, which lie in memory as those of `model` do.
+/// The same values, in the memory layout of `model`.
 pub(super) fn laid_out_like(model: &Tensor, tensor: Tensor) -> Result<Tensor, TchError> {
     if strides(&tensor).eq(strides(model)) {
         return Ok(tensor);
@@ -43,7 +42,7 @@ pub(super) fn laid_out_like(model: &Tensor, tensor: Tensor) -> Result<Tensor, Tc
     Ok(laid_out)
 }
 
-/// Whether nothing lies between the values in memory, and none share a place.
+/// Whether the values lie in memory without gaps, and none share a place.
 pub(super) fn is_dense(tensor: &Tensor) -> bool {
     let mut axes: Vec<(i64, i64)> = strides(tensor).collect();
     axes.sort_unstable();
@@ -55,7 +54,7 @@ pub(super) fn is_dense(tensor: &Tensor) -> bool {
     })
 }
 
-/// A view (numel,) of the values in the order in which they lie in memory; none unless they are dense.
+/// A view (numel,) of the values in memory order; none unless they are dense.
 pub(super) fn line(tensor: &Tensor) -> Result<Option<Tensor>, TchError> {
     let line = || tensor.f_as_strided([tensor.numel() as i64], [1], None);
     is_dense(tensor).then(line).transpose()
@@ -103,7 +102,7 @@ mod tests {
         ] {
             assert!(line(&tensor).unwrap().is_none(), "{:?}", tensor.stride());
         }
-        // What is cut off at its end alone has no gap.
+        // A slice at the end has no gap.
         assert_eq!(values(&line(&wide.f_narrow(0, 0, 1).unwrap()).unwrap().unwrap()).len(), 6);
     }
 

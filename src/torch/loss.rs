@@ -1,4 +1,4 @@
-//! What training makes small: the loss of a batch, and its gradient by the logits.
+//! Loss functions: the loss of a batch, and its gradient with respect to the logits.
 
 use std::fmt;
 
@@ -13,14 +13,14 @@ use crate::graph::Graph;
 /// The targets of a batch.
 #[derive(Clone, Copy, Debug)]
 pub enum Targets<'a> {
-    /// One class each, (N,).
+    /// Class labels (N,).
     Classes(&'a [i64]),
-    /// How much of each class, (N, K) in row-major order.
+    /// The share of each class (N, K) in row-major order: soft labels.
     Shares { values: &'a [f32], classes: usize },
 }
 
 impl Targets<'_> {
-    /// How many images.
+    /// The number of images.
     pub fn len(&self) -> usize {
         match self {
             Self::Classes(classes) => classes.len(),
@@ -42,28 +42,28 @@ impl Targets<'_> {
     }
 }
 
-/// The loss of images, as PyTorch defines it.
+/// A loss function, as PyTorch defines it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Loss {
-    /// Softmax, then the negative logarithm of the targets' shares.
+    /// Softmax cross-entropy.
     CrossEntropy {
-        /// How much of each target goes to all classes alike.
+        /// The part of each target that is spread evenly over all classes.
         label_smoothing: f64,
         class_weights: Option<Vec<f32>>,
     },
-    /// Each class on its own: a sigmoid, then the cross-entropy of yes and no, averaged over images and classes.
+    /// A sigmoid for each class, then binary cross-entropy, averaged over images and classes.
     BinaryCrossEntropy {
         label_smoothing: f64,
-        /// How much more a yes counts than a no, of each class.
+        /// The weight of positive targets against negative ones, for each class.
         positive_weights: Option<Vec<f32>>,
     },
 }
 
-/// What is made small.
+/// The objective that training minimises.
 #[derive(Clone, Copy)]
 pub enum Objective<'a> {
     Loss(&'a Loss),
-    /// A function of logits (N, K), in which what the images show is known.
+    /// A function of logits (N, K) that knows the targets by itself.
     Function(&'a (dyn Fn(Array) -> Result<Opinion> + Sync)),
 }
 
@@ -76,36 +76,36 @@ impl fmt::Debug for Objective<'_> {
     }
 }
 
-/// What a function says of logits (N, K).
+/// The result of a function of logits (N, K).
 #[derive(Clone, Debug)]
 pub struct Opinion {
     /// The batch's mean loss.
     pub loss: f64,
-    /// How much the batch counts among others.
+    /// The batch's weight in a mean over batches.
     pub weight: f64,
-    /// The gradient of the loss by the logits, row-major.
+    /// The gradient of the loss with respect to the logits, row-major.
     pub gradient: Vec<f32>,
 }
 
-/// What is said of a batch.
+/// The loss of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Verdict {
-    /// The mean of the output and, weighted, of the auxiliary classifiers.
+    /// The mean loss of the output plus, weighted, of the auxiliary classifiers.
     pub loss: f64,
-    /// How much the batch counts among others.
+    /// The batch's weight in a mean over batches.
     pub weight: f64,
-    /// How many images have their largest logit where their target is largest, and none that is NaN.
+    /// The number of images whose largest logit is at the largest target and that have no NaN.
     pub correct: usize,
 }
 
-/// How far from 1 the shares of an image may sum, since those of half precision are rounded.
+/// Tolerance on the sum of an image's shares, since those of half precision are rounded.
 const OF_ROUNDED_SHARES: f32 = 0.01;
 
-/// PyTorch leaves images of this class out of the mean; none has it here.
+/// PyTorch's `ignore_index`: images of this class are left out of the mean. No image has it here.
 const IGNORED: i64 = -100;
 
 impl Loss {
-    /// Fails with `Error::Argument` where a number makes no sense, whatever the network.
+    /// Fails with `Error::Argument` where a hyperparameter is out of range, whatever the network.
     pub fn check(&self) -> Result<()> {
         let (Self::CrossEntropy { label_smoothing, .. }
         | Self::BinaryCrossEntropy { label_smoothing, .. }) = self;
@@ -125,7 +125,7 @@ impl Loss {
         Ok(())
     }
 
-    /// Fails with `Error::Argument` where the loss is one of another number of classes.
+    /// Fails with `Error::Argument` where the loss is for another number of classes.
     pub fn fits(&self, classes: usize) -> Result<()> {
         match self.weights() {
             Some((name, weights)) if weights.len() != classes => Err(Error::Argument {
@@ -137,7 +137,7 @@ impl Loss {
         }
     }
 
-    /// Fails with `Error::Argument` where targets mean nothing to the loss, or it could teach nothing of them.
+    /// Fails with `Error::Argument` where the loss cannot be computed from the targets, or nothing could be learned.
     pub(super) fn takes(&self, targets: Targets<'_>, graph: &Graph) -> Result<()> {
         let refused = |expected: &str, got: String| {
             let at = format!("the targets of {}", graph.name());
@@ -164,7 +164,7 @@ impl Loss {
         }
     }
 
-    /// The numbers per class, and what they are called.
+    /// The weights per class, and the name of the option.
     fn weights(&self) -> Option<(&'static str, &[f32])> {
         match self {
             Self::CrossEntropy { class_weights, .. } => {
@@ -176,8 +176,8 @@ impl Loss {
         }
     }
 
-    /// The sum of the losses of logits (N, K), recorded for its gradient, and how much the images count together: the
-    /// mean of any number of batches is the sum of the former over that of the latter.
+    /// The sum of the losses of logits (N, K), recorded for its gradient, and the sum of the images' weights: the mean
+    /// over any number of batches is the sum of the former over that of the latter.
     pub(super) fn of(&self, logits: &Tensor, targets: &Tensor) -> Result<(Tensor, f64), TchError> {
         let kind = logits.f_kind()?;
         let [images, classes] = logits.size()[..] else { unreachable!("a row for each image") };
@@ -194,7 +194,7 @@ impl Loss {
                         .f_index_select(0, &targets)?
                         .f_sum(Kind::Double)?
                         .f_double_value(&[])?,
-                    // PyTorch's mean over shares is one over images, whatever their classes weigh.
+                    // PyTorch's mean over soft labels divides by the number of images, whatever their classes weigh.
                     _ => images as f64,
                 };
                 let (sum, smoothing) = (Reduction::Sum, *label_smoothing);
@@ -220,8 +220,8 @@ impl Loss {
         }
     }
 
-    /// The mean loss of a batch, its weight, and the gradient of `share` times the mean. Images that do not count have
-    /// no loss, and teach nothing.
+    /// The mean loss of a batch, its weight, and the gradient of `share` times the mean. Images of weight 0 have no
+    /// loss and no gradient.
     fn judge(
         &self,
         logits: &Tensor,
@@ -263,8 +263,8 @@ impl Objective<'_> {
     }
 }
 
-/// The loss of `heads` (the output, then auxiliary classifiers, each of which counts as its one of `weights` says), and
-/// the gradient of `share` times it by each.
+/// The loss of `heads` (the output, then auxiliary classifiers, with the loss weights in `weights`), and the gradient
+/// of `share` times it with respect to each.
 pub(super) fn judge(
     objective: Objective<'_>,
     heads: &[Tensor],
@@ -284,7 +284,7 @@ pub(super) fn judge(
     Ok((Verdict { loss: total, weight, correct }, cotangents))
 }
 
-/// A row with a NaN in it is no answer, wherever the others are largest.
+/// Counts the correct predictions. A row with a NaN is never correct, whichever other value is largest.
 fn correct(logits: &Tensor, targets: &Tensor) -> Result<usize, TchError> {
     let logits = logits.f_detach()?;
     let shown =

@@ -1,21 +1,21 @@
-//! What the C library does with memory that a training step lets go.
+//! Memory that a training step frees, and the C library's handling of it.
 
 use crate::error::{Error, Result};
 
-/// Lets the C library keep it for the next step, which needs as much again. By default it returns large blocks to the
-/// system, and each page that comes back is cleared by the kernel at its first use: up to a fifth of a step's time.
+/// Makes the C library keep freed memory for the next step, which needs as much again. By default it returns large
+/// blocks to the system, and the kernel clears each page at its first use: up to a fifth of a step's time.
 ///
-/// This holds for the whole process, so it is done when the first step is taken, and where nobody set glibc's own
+/// The setting holds for the whole process, so it is made at the first step, and only where nobody set glibc's own
 /// variables for it. Other C libraries are left as they are.
 pub(super) fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     glibc::keep();
 }
 
-/// Fails where the system says that it does not have so many bytes. Asked beforehand, since memory that is only promised is
-/// taken away with the process when it is written to.
+/// Fails where the system reports less free memory than this many bytes. This is asked beforehand, since memory is
+/// overcommitted: the process would be killed when it writes to it.
 pub(crate) fn has_room(bytes: u64, at: impl FnOnce() -> String) -> Result<()> {
-    /// Below this nobody asks.
+    /// Smaller amounts are not asked for.
     const LITTLE: u64 = 1 << 28;
     let kilobytes = |text: String| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -36,7 +36,7 @@ pub(crate) fn has_room(bytes: u64, at: impl FnOnce() -> String) -> Result<()> {
     }
 }
 
-/// Gives the system what was kept.
+/// Returns freed memory to the system.
 pub(super) fn give_back_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     glibc::give_back();
@@ -53,8 +53,8 @@ mod glibc {
         fn malloc_trim(left: usize) -> c_int;
     }
 
-    /// From `malloc.h`: how much free memory at the end of the heap goes back to the system, and from which size on a
-    /// block is mapped on its own, and goes back when it is freed.
+    /// From `malloc.h`: the size of free memory at the end of the heap that goes back to the system, and the size from
+    /// which a block is mapped on its own, and returned when it is freed.
     const TRIM_THRESHOLD: c_int = -1;
     const MMAP_THRESHOLD: c_int = -3;
     const NEVER: c_int = -1;

@@ -1,4 +1,4 @@
-//! The only room that names tch: parameters as libtorch tensors, eager runs of a graph, and gradients, on CPU or CUDA.
+//! The only module that uses tch: parameters as libtorch tensors, eager runs of a graph, and gradients, on CPU or CUDA.
 
 mod average;
 mod batch_norm;
@@ -46,7 +46,7 @@ use tch::TchError;
 
 use crate::error::Error;
 
-/// Says where libtorch failed, in the first line of its message; what follows is a C++ backtrace.
+/// An error for where libtorch failed, with the first line of its message; what follows there is a C++ backtrace.
 pub(crate) fn failed(at: impl Display) -> impl FnOnce(TchError) -> Error {
     move |error| {
         let text = match &error {

@@ -1,4 +1,4 @@
-//! What each operation is in libtorch's terms.
+//! Each operation of a graph in libtorch's terms.
 
 use tch::{Kind, TchError, Tensor};
 
@@ -24,15 +24,15 @@ pub(super) struct Call<'a> {
     pub layout: Layout,
     pub mode: Mode,
     pub precision: Precision,
-    /// Whether batch norm uses the statistics that it has, instead of the batch's.
+    /// Whether batch norm uses its running statistics instead of the batch's.
     pub own_statistics: bool,
-    /// Whether it changes them.
+    /// Whether batch norm updates its running statistics.
     pub tracking: bool,
-    /// Whether the first input may be written to.
+    /// Whether the first input may be overwritten.
     pub spare: bool,
-    /// The activation that runs with this norm.
+    /// The activation that is fused into this norm.
     pub fused: Option<Function>,
-    /// Whether this activation ran with the norm before it.
+    /// Whether this activation was computed by the norm before it.
     pub done: bool,
 }
 
@@ -48,7 +48,7 @@ impl Call<'_> {
             return self.arrays[0].f_expand([self.batch, -1, -1], false);
         };
         match &self.node.op {
-            // What has no input is an embedding.
+            // The operation without an input is an embedding.
             Op::Input(_) | Op::Embedding(_) => Ok(x.shallow_clone()),
             Op::Conv(op) => self.conv(op, x),
             Op::Pad(op) => {
@@ -117,9 +117,9 @@ impl Call<'_> {
     }
 
     fn conv(&self, conv: &Conv, x: &Tensor) -> Result<Tensor, TchError> {
-        // It puts out images in the layout of its weights, and what comes after it keeps to that.
+        // The output is in the layout of the weights, which what comes after it keeps.
         let (weight, bias) = (&self.arrays[0], self.arrays.get(1));
-        // In evaluation the bits are libtorch's, whatever was trained.
+        // In evaluation the bits are libtorch's, whatever is trained.
         let trains = self.mode != Mode::Evaluation && self.layout == Layout::ChannelsLast;
         if trains && let Some(y) = conv_of_patches(conv, x, weight, bias)? {
             return Ok(y);
@@ -161,7 +161,7 @@ impl Call<'_> {
             let _no_grad = tch::no_grad_guard();
             let _ = count.shallow_clone().f_add_scalar_(1)?;
         }
-        // Statistics of the batch alone need none from before.
+        // Without tracking, batch statistics need no running ones.
         let running = self.tracking || self.own_statistics;
         let running = running.then_some([mean, variance]);
         let BatchNorm { eps, momentum, .. } = *norm;
@@ -182,8 +182,8 @@ impl Call<'_> {
         }
     }
 
-    /// In training, leaves out a `rate` of the values, or of whatever repeats a shape of `size`, and scales the others up
-    /// so that their expectation stays the same.
+    /// Dropout of single values, or, with `size`, of whatever broadcasts from that shape: in training a fraction `rate`
+    /// is zeroed and the rest scaled up so that the expectation stays the same.
     fn drop(&self, x: &Tensor, rate: f64, size: &[i64]) -> Result<Tensor, TchError> {
         let Mode::Training { seed } = self.mode else { return Ok(x.shallow_clone()) };
         if rate == 0.0 {
@@ -217,7 +217,7 @@ fn activation(function: Function, x: &Tensor) -> Result<Tensor, TchError> {
     }
 }
 
-/// The same over the memory of `x`, where that is no loss: the gradients of the others need `x`.
+/// The same in place, where that is no loss: the other functions' gradients need `x`.
 fn activation_in_place(function: Function, x: &Tensor) -> Result<Tensor, TchError> {
     let mut x = x.shallow_clone();
     match function {
@@ -244,7 +244,7 @@ fn pool(pool: &Pool, x: &Tensor) -> Result<Tensor, TchError> {
             let padded = x.f_pad(same_border(pool, x)?, "constant", f64::NEG_INFINITY)?;
             padded.f_max_pool2d(kernel, stride, [0, 0], [1, 1], false)
         }
-        // Zeros of the border are not counted: the mean of what is there is the sum over its number.
+        // Padding is not counted: the mean of the values inside is their sum over their number.
         (PoolKind::Average, Padding::Same) => {
             let border = same_border(pool, x)?;
             let sum = |x: &Tensor| {
@@ -282,7 +282,7 @@ fn pool_up_to(pool_up_to: &PoolUpTo, x: &Tensor) -> Result<Tensor, TchError> {
     x.f_adaptive_avg_pool2d([height.max(rows) as i64, width.max(columns) as i64])
 }
 
-/// (left, right, top, bottom) of a pool that pads `same`.
+/// (left, right, top, bottom) padding of a pool with `same` padding.
 fn same_border(pool: &Pool, x: &Tensor) -> Result<[i64; 4], TchError> {
     let (height, width) = spatial(x)?;
     let rows = same_padding(height, pool.kernel.height, pool.stride.height);
@@ -296,7 +296,7 @@ fn attention(op: &Attention, x: &Tensor) -> Result<Tensor, TchError> {
     let heads = op.heads as i64;
     let split =
         x.f_view([batch, tokens, 3, heads, width / 3 / heads])?.f_permute([2, 0, 3, 1, 4])?;
-    // Parts taken one by one would each have a gradient of the whole.
+    // Slices taken one by one would each have a gradient of the size of the whole.
     let parts = split.f_unbind(0)?;
     let [q, k, v] = &parts[..] else {
         return Err(TchError::Shape("queries, keys and values".into()));
@@ -336,7 +336,7 @@ fn multi_query_attention(op: &MultiQueryAttention, inputs: &[&Tensor]) -> Result
 fn lrn(lrn: &Lrn, x: &Tensor) -> Result<Tensor, TchError> {
     let (batch, channels, height, width) = x.size4()?;
     let size = lrn.size as i64;
-    // torch.autocast lets libtorch average bfloat16 numbers as float32.
+    // As under torch.autocast, bfloat16 numbers are averaged as float32.
     let squares = x.f_mul(x)?.f_to_kind(Kind::Float)?;
     let squares = squares.f_view([batch, 1, channels, height, width])?;
     let padded = squares.f_constant_pad_nd([0, 0, 0, 0, size / 2, (size - 1) / 2])?;

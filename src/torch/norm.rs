@@ -1,12 +1,12 @@
-//! The Euclidean norm of all gradients together, which every step tells. libtorch's norm of a tensor runs on one thread and
-//! adds up in float32, in which millions of squares lose digits.
+//! The Euclidean norm of all gradients together, which every step reports. libtorch's norm of a tensor runs on one
+//! thread and sums in float32, in which millions of squares lose digits.
 
 use tch::{Device, TchError, Tensor};
 
 use super::floats::floats;
 use super::threads::on_each;
 
-/// How many squares are added up one after the other: the sum is the same whatever the threads.
+/// The number of squares that are summed one after the other: the sum does not depend on the number of threads.
 const CHUNK: usize = 1 << 16;
 
 /// The Euclidean norm of all values of all tensors.
@@ -20,7 +20,7 @@ pub(super) fn total_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Resul
     }
     let mut total = on_each(chunks, sum_of_squares).into_iter().sum::<f64>();
     if !rest.is_empty() {
-        // A device is waited for once.
+        // One synchronisation with the device.
         let norms = Tensor::f_stack(&rest, 0)?.f_to_device(Device::Cpu)?;
         total += Vec::<f32>::try_from(&norms)?.into_iter().map(square).sum::<f64>();
     }
@@ -31,7 +31,7 @@ fn square(value: f32) -> f64 {
     f64::from(value).powi(2)
 }
 
-/// Eight squares at once are what processors add up fastest.
+/// Eight partial sums at once, which processors add fastest.
 fn sum_of_squares(chunk: &[f32]) -> f64 {
     let mut lanes = [0.0; 8];
     let (eights, rest) = chunk.as_chunks::<8>();
@@ -69,7 +69,7 @@ mod tests {
         let count = f64::from(2 * 3000 * 4000 + 30 * 20 + 50 * 60 + 1);
         let expected = count.sqrt() * f64::from(0.1_f32);
         let found = total_norm(tensors.iter()).unwrap();
-        // What has gaps is added up in float32.
+        // Tensors with gaps are summed in float32.
         assert!((found / expected - 1.0).abs() < 1e-8, "{found}, {expected}");
     }
 

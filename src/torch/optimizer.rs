@@ -1,4 +1,4 @@
-//! An optimiser: a rule, and what it remembers of each parameter from step to step, by the parameter's name.
+//! Optimisers: an update rule, and its state for each parameter, by the parameter's name.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::waiting::{Gradients, Waiting};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 
-/// A rule, and what it remembers.
+/// An update rule and its state.
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Rule,
@@ -22,7 +22,7 @@ pub struct Optimizer {
 }
 
 impl Drop for Optimizer {
-    /// Training is over.
+    /// Frees memory, since training is over.
     fn drop(&mut self) {
         self.states.clear();
         self.waiting = Waiting::default();
@@ -30,23 +30,23 @@ impl Drop for Optimizer {
     }
 }
 
-/// What is remembered of one parameter.
+/// The state of one parameter.
 #[derive(Debug)]
 struct State {
     steps: u64,
-    /// In the order of `Rule::averages`.
+    /// Running averages in the order of `Rule::averages`.
     averages: Vec<Tensor>,
 }
 
-/// The same, to be written down.
+/// The state of one parameter, to be saved.
 #[derive(Clone, Debug)]
 pub struct Memory {
     pub parameter: String,
-    /// How many steps it took.
+    /// The number of steps taken.
     pub steps: u64,
-    /// Running averages by PyTorch's names; none where it took no step.
+    /// Running averages by PyTorch's names; none where no step was taken.
     pub averages: Vec<(String, Array)>,
-    /// The sum of gradients that waits for an update.
+    /// The sum of gradients accumulated for the next update.
     pub waiting: Option<Array>,
 }
 
@@ -59,18 +59,18 @@ impl Optimizer {
         self.rule
     }
 
-    /// Of how many batches gradients wait for an update, and how many batches make one.
+    /// The number of batches accumulated since the last update, and the number that make one (gradient accumulation).
     pub fn waiting(&self) -> (u64, u64) {
         (self.waiting.batches, self.waiting.accumulate)
     }
 
-    /// Forgets the gradients that wait for an update.
+    /// Discards the accumulated gradients.
     pub fn drop_waiting(&mut self) {
         self.waiting = Waiting::default();
     }
 
-    /// Moves the parameters that have gradients, each at its own rate: `rates` has one for every parameter. Nothing waits
-    /// for an update then. Where memory ends before any parameter is moved, all that is remembered stays.
+    /// Updates the parameters that have gradients, each at its own rate: `rates` has one for every parameter. No
+    /// accumulated gradients are left then. Where memory runs out before any parameter is updated, all state stays.
     pub(super) fn step(
         &mut self,
         store: &Store,
@@ -78,7 +78,7 @@ impl Optimizer {
         rates: &[Rate],
     ) -> Result<()> {
         self.rule.prepare(&mut gradients).map_err(failed("the gradients"))?;
-        // libtorch moves in one call whatever moves alike.
+        // Parameters with the same rate are updated in one call of libtorch.
         let mut groups: BTreeMap<([u64; 2], bool), (Rate, Group)> = BTreeMap::new();
         for (index, gradient) in gradients {
             let name = store.parameters()[index].name.as_str();
@@ -91,7 +91,8 @@ impl Optimizer {
             group.indices.push(index);
             group.steps.push(steps);
             group.averages.resize_with(state.averages.len(), Vec::new);
-            // libtorch's kernels copy what is not in the order of its axes, but to them one order is as good as another.
+            // libtorch's kernels copy what is not in the order of its axes, but to them one order is as good as
+            // another.
             let in_line = |tensor: &Tensor| {
                 let line = line(tensor).map_err(failed(name))?;
                 Ok(line.unwrap_or_else(|| tensor.shallow_clone()))
@@ -114,7 +115,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// What is remembered of a parameter, laid out as it is. One of another shape or device begins afresh.
+    /// The state of a parameter, in its layout. State of another shape or device begins afresh.
     fn state(&mut self, name: &str, parameter: &Tensor) -> Result<&State> {
         let fits = |state: &State| {
             state.averages.iter().all(|average| {
@@ -133,7 +134,7 @@ impl Optimizer {
         Ok(state)
     }
 
-    /// A copy of what is remembered of the parameters of `store`.
+    /// A copy of the state of the parameters of `store`.
     pub fn memory(&self, store: &Store) -> Result<Vec<Memory>> {
         let mut memories = Vec::new();
         for parameter in store.parameters() {
@@ -159,8 +160,8 @@ impl Optimizer {
         Ok(memories)
     }
 
-    /// Remembers this instead, for the parameters of `store`. Of the batches whose gradients wait, and of how many make an
-    /// update, there are so many.
+    /// Restores the state of the parameters of `store`, with the number of accumulated batches and the number that make
+    /// an update.
     pub fn recall(
         &mut self,
         store: &Store,
@@ -182,7 +183,7 @@ impl Optimizer {
                     return Err(refused(shape_text(&parameter.shape), shape_text(&of.shape)));
                 }
                 let tensor = blob(&of.values, &of.shape)?;
-                // Of its own memory, also where the device is the same.
+                // A copy, also where the device is the same.
                 tensor.f_to_device_(store.device(), Kind::Float, false, true).map_err(failed(&at))
             };
             if *steps > 0 {

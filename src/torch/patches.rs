@@ -1,13 +1,13 @@
-//! A convolution whose windows lie side by side, such as the first of a ViT: it is a product of two matrices, and as that takes half of
-//! the time of libtorch's convolution, which lays the images out anew for the values and for the gradients.
+//! Convolutions whose windows tile the image, such as the patch embedding of a ViT: a product of two matrices, which
+//! takes half of the time of libtorch's convolution, since that reorders the images both forward and backward.
 
 use tch::{TchError, Tensor};
 
 use super::floats::floats;
 use crate::graph::op::{Conv, Padding, Pair};
 
-/// The convolution of `x` (N, C, H, W), as libtorch's in channels_last but for the last bits. None unless its windows lie side by
-/// side, and all is float32 on the CPU.
+/// The convolution of `x` (N, C, H, W), equal to libtorch's in channels_last but for the last bits. None unless its
+/// windows tile the image, and all is float32 on the CPU.
 pub(super) fn conv_of_patches(
     conv: &Conv,
     x: &Tensor,
@@ -20,7 +20,7 @@ pub(super) fn conv_of_patches(
         return Ok(None);
     }
     let (rows, columns) = (rows as i64, columns as i64);
-    // In each patch, values lie as those of a weight in channels_last do.
+    // Within a patch, values lie in the order of a weight in channels_last.
     let patches = x
         .f_reshape([batch, channels, height / rows, rows, width / columns, columns])?
         .f_permute([0, 2, 4, 3, 5, 1])?

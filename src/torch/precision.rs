@@ -1,4 +1,4 @@
-//! In which numbers a network runs: in float32, or as `torch.autocast("cpu", torch.bfloat16)` lets it run.
+//! Numeric precision: float32, or mixed precision as with `torch.autocast("cpu", torch.bfloat16)`.
 
 use std::borrow::Borrow;
 
@@ -12,7 +12,8 @@ use crate::graph::Op;
 pub enum Precision {
     #[default]
     Float32,
-    /// What multiplies matrices casts its inputs and weights to bfloat16; the rest computes in what it gets.
+    /// Convolutions and other matrix products cast inputs and weights to bfloat16; the rest computes in the type it
+    /// gets.
     BFloat16,
 }
 
@@ -68,7 +69,7 @@ impl Precision {
     }
 }
 
-/// The same values in bfloat16, recorded, so that what is float32 gets float32 gradients.
+/// The same values in bfloat16, recorded for autograd, so that float32 tensors get float32 gradients.
 pub(super) fn lowered<T: Borrow<Tensor>>(tensors: &[T]) -> Result<Vec<Tensor>, TchError> {
     tensors.iter().map(|tensor| tensor.borrow().f_to_kind(Kind::BFloat16)).collect()
 }

@@ -1,4 +1,4 @@
-//! How parameters move along their gradients: each rule's arithmetic, as PyTorch defines it; LAMB as timm does.
+//! Update rules of optimisers, as PyTorch defines them; LAMB as timm does.
 
 use std::collections::BTreeMap;
 use std::iter::zip;
@@ -9,7 +9,7 @@ use super::dispatch::{AdamStep, SgdStep, fused_adam, fused_sgd};
 use super::norm::total_norm;
 use crate::error::{Error, Result};
 
-/// A rule and its numbers.
+/// An update rule and its hyperparameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
     Sgd {
@@ -20,7 +20,7 @@ pub enum Rule {
     Adam {
         betas: [f64; 2],
         eps: f64,
-        /// Whether the decay is taken from the parameters (AdamW) instead of added to the gradients.
+        /// Decoupled weight decay (AdamW): subtracted from the parameters instead of added to the gradients.
         decoupled: bool,
     },
     RmsProp {
@@ -32,7 +32,7 @@ pub enum Rule {
     Lamb {
         betas: [f64; 2],
         eps: f64,
-        /// What the norm of all gradients is cut to.
+        /// The norm to which all gradients together are clipped.
         max_grad_norm: Option<f64>,
     },
 }
@@ -44,22 +44,22 @@ pub struct Rate {
     pub weight_decay: f64,
 }
 
-/// Parameters that move together.
+/// Parameters that are updated together.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    /// Where the store has them.
+    /// Their indices in the store.
     pub indices: Vec<usize>,
     pub parameters: Vec<Tensor>,
-    /// Perhaps over memory that others share, so none is written to.
+    /// Gradients, which may share memory with others and so are never written to.
     pub gradients: Vec<Tensor>,
     /// Running averages in the order of `Rule::averages`, each of every parameter.
     pub averages: Vec<Vec<Tensor>>,
-    /// How many steps each takes with this one.
+    /// The number of steps of each parameter, this one included.
     pub steps: Vec<u64>,
 }
 
 impl Rule {
-    /// Fails with `Error::Argument` where a number makes no sense.
+    /// Fails with `Error::Argument` where a hyperparameter is out of range.
     pub fn check(self) -> Result<()> {
         let numbers = match self {
             Self::Sgd { momentum, dampening, nesterov } => {
@@ -100,7 +100,7 @@ impl Rule {
         Ok(())
     }
 
-    /// What is remembered of each parameter: running averages of its shape, by PyTorch's names.
+    /// The running averages of each parameter's shape, by PyTorch's names.
     pub fn averages(self) -> &'static [&'static str] {
         match self {
             Self::Sgd { momentum: 0.0, .. } => &[],
@@ -115,7 +115,7 @@ impl Rule {
         }
     }
 
-    /// What happens to all gradients together.
+    /// Clips all gradients together, where the rule does.
     pub(super) fn prepare(self, gradients: &mut BTreeMap<usize, Tensor>) -> Result<(), TchError> {
         let Self::Lamb { max_grad_norm: Some(most), .. } = self else { return Ok(()) };
         let norm = total_norm(gradients.values())?;
@@ -127,7 +127,7 @@ impl Rule {
         Ok(())
     }
 
-    /// Moves the parameters of a group. All take their first step, or none.
+    /// Updates the parameters of a group. Either all take their first step, or none.
     pub(super) fn step(self, group: &mut Group, rate: Rate) -> Result<(), TchError> {
         let Rate { lr, weight_decay } = rate;
         match self {
@@ -219,7 +219,7 @@ impl Mover<'_> {
         let mut step = mean.f_div_scalar(left1)?.f_div_(&deviation)?;
         if rate.weight_decay != 0.0 {
             let _ = step.f_add_(&parameter.f_mul_scalar(rate.weight_decay)?)?;
-            // How large the parameter is beside its step: layers move by a like share.
+            // LAMB's trust ratio: the norm of the parameter over that of its step.
             let (size, length) = (norm(parameter)?, norm(&step)?);
             if size > 0.0 && length > 0.0 {
                 let _ = step.f_mul_scalar_(size / length)?;

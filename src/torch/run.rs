@@ -1,4 +1,4 @@
-//! The eager run: walks the graph as PyTorch would run it, and lets each value go after its last use.
+//! Eager runs: the nodes of a graph run in order, as in PyTorch, and each value is freed after its last use.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,14 +13,14 @@ use crate::error::{Error, Result, shape_text};
 use crate::graph::op::Function;
 use crate::graph::{Graph, NodeId, Op, Shape};
 
-/// Float32 values with their shape, row-major: what goes in and comes out.
+/// Float32 values with their shape, row-major: inputs and outputs.
 #[derive(Clone, Debug)]
 pub struct Array {
     pub shape: Vec<usize>,
     pub values: Vec<f32>,
 }
 
-/// The same, borrowed.
+/// A borrowed [`Array`].
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     pub shape: &'a [usize],
@@ -54,23 +54,24 @@ pub(super) fn array(tensor: &Tensor, at: &str) -> Result<Array> {
     Ok(Array { shape, values: copy_out(tensor, at)? })
 }
 
-/// The values that are known.
+/// The values computed so far, by node.
 pub(super) type Values = HashMap<NodeId, Tensor>;
 
-/// What nodes do that behave otherwise in training.
+/// Training or evaluation, for the operations that differ between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Batch norm uses its running statistics, and dropout does nothing.
     Evaluation,
-    /// Batch norm uses and tracks those of the batch, unless it is frozen. What dropout keeps follows from the seed.
+    /// Batch norm uses the batch's statistics and updates its running ones, unless it is frozen. Dropout follows from
+    /// the seed.
     Training { seed: u64 },
 }
 
-/// Nodes may run once, or once without and once with gradients being recorded.
+/// Whether this is a node's first run, or its second, which records gradients (activation checkpointing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
     First,
-    /// Batch norm tracks no more.
+    /// Batch norm does not update its running statistics again.
     Second,
 }
 
@@ -107,7 +108,7 @@ impl<'a> Walk<'a> {
         Self { precision, ..self }
     }
 
-    /// Runs `nodes` one after the other. A value of theirs that is not `kept` goes after its last use.
+    /// Runs `nodes` in order. A value of theirs that is not `kept` is freed after its last use.
     pub(super) fn run(
         &self,
         nodes: &[NodeId],
@@ -138,8 +139,8 @@ impl<'a> Walk<'a> {
                 })
             };
             let inputs = node.inputs.iter().map(input).collect::<Result<Vec<&Tensor>>>()?;
-            // No gradient needs what these put out, so the only node that reads it may write to it. Of tokens a linear
-            // layer puts out a view, whose gradient would be copied then.
+            // No gradient needs these inputs' values, so the only node that reads one may overwrite it. Linear layers
+            // on tokens return a view, whose gradient would be copied then.
             let spare = node.inputs.first().is_some_and(|input| {
                 let fresh = match self.graph.node(*input).op {
                     Op::Conv(_) | Op::BatchNorm(_) | Op::Add(_) => true,
@@ -174,7 +175,7 @@ impl<'a> Walk<'a> {
         self.trains() && !self.store.is_frozen(id)
     }
 
-    /// The activations that run with a batch norm, by that norm: nothing else reads it, and it uses the batch's statistics.
+    /// Activations to fuse, by their batch norm: nothing else reads the norm, and it uses the batch's statistics.
     fn fused(&self, nodes: &[NodeId], passing: &HashSet<NodeId>) -> HashMap<NodeId, Function> {
         let fused = |&id: &NodeId| {
             let node = self.graph.node(id);
@@ -222,7 +223,7 @@ fn input_shapes(graph: &Graph, x: &Tensor, wanted: &[NodeId]) -> Result<(usize, 
     }
 }
 
-/// Batch statistics of a single value have no variance; PyTorch refuses them too.
+/// Fails where batch norm would take the variance of a single value; PyTorch refuses that too.
 fn enough_for_statistics(
     graph: &Graph,
     store: &Store,

@@ -13,13 +13,13 @@ use crate::weights::fresh::{Fresh, fill};
 use crate::weights::init::Recipe;
 use crate::weights::{Data, Dtype, Item, Value};
 
-/// Every array of a graph, in checkpoint order. A tensor keeps its identity for the life of the store: loading
-/// copies into it.
+/// Every array of a graph, in the order of the state dict. A tensor keeps its identity for the life of the store:
+/// loading copies into it.
 #[derive(Debug)]
 pub struct Store {
     parameters: Vec<Parameter>,
     tensors: Vec<Tensor>,
-    /// Where each node's arrays begin; one entry more than there are nodes.
+    /// The index of each node's first array; one entry more than there are nodes.
     starts: Vec<usize>,
     device: Device,
     layout: Layout,
@@ -33,7 +33,7 @@ pub enum Stored {
 }
 
 impl Stored {
-    /// The same, to be written to a file.
+    /// The values as an item of a file to write.
     pub fn item<'a>(&'a self, name: &'a str, shape: &'a [usize]) -> Item<'a> {
         let (dtype, data) = match self {
             Self::Floats(values) => (Dtype::F32, Data::F32(values)),
@@ -49,7 +49,7 @@ impl Stored {
 unsafe impl Sync for Store {}
 
 impl Store {
-    /// New parameters by `recipe`, drawn from `seed`.
+    /// New parameters, initialised by `recipe` with random numbers from `seed`.
     pub fn new(graph: &Graph, recipe: Recipe, seed: u64, device: Device) -> Result<Self> {
         let parameters = graph.parameters();
         let every: Vec<&Parameter> = parameters.iter().collect();
@@ -58,8 +58,8 @@ impl Store {
         Ok(Self { parameters, tensors, starts, device, layout })
     }
 
-    /// Takes the parameters of `graph` instead: those it shares with the present graph by name and shape stay the same
-    /// tensors, but for its classifiers, which like all others start afresh.
+    /// Takes the parameters of another `graph`: those that both share by name and shape stay the same tensors; its
+    /// classifiers and all others are initialised anew.
     pub fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
         self.lay_out(Layout::ChannelsFirst)?;
         let parameters = graph.parameters();
@@ -79,7 +79,7 @@ impl Store {
         Ok(())
     }
 
-    /// The same values in memory of their own, frozen alike.
+    /// A copy with the same values, frozen alike.
     pub fn duplicate(&self) -> Result<Self> {
         let duplicate = |(parameter, tensor): (&Parameter, &Tensor)| {
             tensor
@@ -102,7 +102,7 @@ impl Store {
         self.layout
     }
 
-    /// Lays the weights of convolutions out; each stays the same tensor.
+    /// Changes the memory layout of convolution weights; each stays the same tensor.
     pub fn lay_out(&mut self, layout: Layout) -> Result<()> {
         if self.layout == layout {
             return Ok(());
@@ -131,7 +131,7 @@ impl Store {
         &self.tensors
     }
 
-    /// The arrays of the node at `index`, in checkpoint order.
+    /// The arrays of the node at `index`, in the order of the state dict.
     pub(super) fn of_node(&self, index: usize) -> &[Tensor] {
         &self.tensors[self.range(index)]
     }
@@ -141,7 +141,7 @@ impl Store {
         self.starts[index]..self.starts[index + 1]
     }
 
-    /// Whether nothing of the node at `id` is trained, though it has what could be.
+    /// Whether the node at `id` has parameters and all of them are frozen.
     pub(super) fn is_frozen(&self, id: NodeId) -> bool {
         let mut trained = self.range(id.index()).filter(|&i| self.parameters[i].role.is_trained());
         let mut frozen = false;
@@ -151,12 +151,12 @@ impl Store {
         }) && frozen
     }
 
-    /// The indices of the parameters that gradients are computed of.
+    /// The indices of the trained parameters, whose gradients are computed.
     pub fn trained(&self) -> impl Iterator<Item = usize> {
         (0..self.tensors.len()).filter(|&index| self.tensors[index].requires_grad())
     }
 
-    /// Whether gradients of these parameters are computed, and their norms use the statistics of the batch.
+    /// Freezes these parameters, or trains them again. A norm that is frozen uses its running statistics.
     pub fn set_trained(&mut self, indices: &[usize], trained: bool) -> Result<()> {
         for &index in indices {
             let at = &self.parameters[index].name;
@@ -192,7 +192,7 @@ impl Store {
         self.copy(index, &source)
     }
 
-    /// Sets the factors of these norms to `value`.
+    /// Sets the scales of these norms to `value`.
     pub fn set_scales(&mut self, norms: &[NodeId], value: f32) -> Result<()> {
         for index in 0..self.parameters.len() {
             let parameter = &self.parameters[index];
@@ -249,7 +249,7 @@ fn starts(graph: &Graph, parameters: &[Parameter]) -> Vec<usize> {
     starts
 }
 
-/// New tensors for `parameters`, all drawn at once.
+/// New tensors for `parameters`, all initialised at once.
 fn fresh(
     parameters: &[&Parameter],
     recipe: Recipe,
@@ -277,7 +277,7 @@ fn fresh(
     parameters.iter().zip(tensors).map(finish).collect()
 }
 
-/// A tensor for a parameter: zero batches, or float32 values of which none is written.
+/// A tensor for a parameter: a batch count of zero, or uninitialised float32 values.
 fn unwritten(parameter: &Parameter) -> Result<Tensor> {
     let shape: Vec<i64> = parameter.shape.iter().map(|&size| size as i64).collect();
     match parameter.role {
@@ -287,7 +287,7 @@ fn unwritten(parameter: &Parameter) -> Result<Tensor> {
     .map_err(failed(&parameter.name))
 }
 
-/// A tensor over `values`, without a copy. It must not outlive them, so it never leaves this room.
+/// A tensor over `values`, without a copy. It must not outlive them, so it is never given outside this module.
 pub(super) fn blob(values: &[f32], shape: &[usize]) -> Result<Tensor> {
     let sizes: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
     let strides: Vec<i64> =
@@ -300,7 +300,7 @@ pub(super) fn blob(values: &[f32], shape: &[usize]) -> Result<Tensor> {
     .map_err(failed("an array"))
 }
 
-/// An empty vector with memory for so many values; without that, an error instead of the end of the process.
+/// An empty vector with memory reserved for `count` values; where memory is short, an error instead of an abort.
 pub(crate) fn reserved(count: usize, at: &str) -> Result<Vec<f32>> {
     let mut values = Vec::new();
     values.try_reserve_exact(count).map_err(|error| Error::OutOfMemory {

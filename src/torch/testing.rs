@@ -1,11 +1,11 @@
-//! What tests compare libtorch's tensors with.
+//! Helpers for tests on libtorch's tensors.
 
 use tch::{Device, Kind, Tensor};
 
-/// What float32 leaves of sums of up to some thousand values, relative to the largest of a tensor.
+/// Rounding error of float32 sums of up to some thousand values, relative to the largest value of a tensor.
 pub(super) const ROUNDING: f64 = 2e-6;
 
-/// Numbers between -0.5 and 0.5 that follow no pattern, always the same of a shape.
+/// Numbers between -0.5 and 0.5 without a pattern, always the same for a shape.
 pub(super) fn scattered(shape: &[i64]) -> Tensor {
     let count = shape.iter().product::<i64>();
     let line = Tensor::f_arange(count, (Kind::Double, Device::Cpu)).unwrap();
@@ -13,7 +13,7 @@ pub(super) fn scattered(shape: &[i64]) -> Tensor {
     (&line - line.f_floor().unwrap() - 0.5).f_view(shape).unwrap()
 }
 
-/// Numbers by which outputs are weighted, the same for each.
+/// Weights for the outputs, always the same for a shape.
 pub(super) fn weights(like: &Tensor) -> Tensor {
     scattered(&like.size()).f_flip([0]).unwrap().f_to_kind(like.f_kind().unwrap()).unwrap()
 }

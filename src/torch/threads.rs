@@ -1,4 +1,4 @@
-//! Work on libtorch's own threads, of which there are as many as it is told, and which otherwise would wait for a core beside ours.
+//! Work on libtorch's own thread pool, so that no second pool competes for cores.
 
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +14,7 @@ unsafe extern "C" {
     ) -> i32;
 }
 
-/// What `work` makes of each item, in their order.
+/// The results of `work` for each item, in order.
 pub(super) fn on_each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     if items.len() == 1 {
         return items.into_iter().map(work).collect();

@@ -16,51 +16,51 @@ use super::{Layout, Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::Graph;
 
-/// What a step is to do.
+/// The options of a training step.
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'a> {
     pub x: View<'a>,
     pub targets: Targets<'a>,
     pub objective: Objective<'a>,
-    /// How much the loss of each auxiliary classifier counts beside that of the output, if not as the graph says.
+    /// The loss weight of each auxiliary classifier, if not as the graph says.
     pub auxiliary: Option<f64>,
     pub options: GradientOptions,
-    /// How many batches make an update.
+    /// The number of batches that make an update (gradient accumulation).
     pub accumulate: u64,
     pub update: Update<'a>,
 }
 
-/// What follows the gradients of as many batches as make an update.
+/// The optimiser update that follows once enough batches are accumulated.
 #[derive(Clone, Copy, Debug)]
 pub struct Update<'a> {
-    /// For every parameter.
+    /// The learning rate and weight decay of every parameter.
     pub rates: &'a [Rate],
     pub clip: Option<Clip>,
 }
 
-/// What keeps an update small.
+/// Gradient clipping.
 #[derive(Clone, Copy, Debug)]
 pub enum Clip {
-    /// All gradients together get at most this Euclidean norm.
+    /// Clips the Euclidean norm of all gradients together.
     Norm(f64),
-    /// Each number of them gets at most this magnitude.
+    /// Clips the magnitude of each number.
     Value(f64),
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
-    /// The batch's mean loss before the update; 0 where no image of it counts.
+    /// The batch's mean loss before the update; 0 where all images have weight 0.
     pub loss: f64,
-    /// How much the batch counts in a mean over batches.
+    /// The batch's weight in a mean over batches.
     pub weight: f64,
-    /// How many images had their largest logit where their target is largest.
+    /// The number of images whose largest logit is at the largest target.
     pub correct: usize,
-    /// The Euclidean norm of all gradients before they were clipped; none without an update.
+    /// The Euclidean norm of all gradients before clipping; none without an update.
     pub grad_norm: Option<f64>,
 }
 
-/// Takes a step.
+/// Takes a training step.
 pub fn train_step(
     graph: &Graph,
     store: &mut Store,
@@ -103,8 +103,8 @@ pub fn train_step(
     Ok(Outcome { loss, weight, correct, grad_norm })
 }
 
-/// Makes an update of the gradients that wait for those of further batches: of their mean. Gives their norm before they
-/// were clipped; none where none wait.
+/// Updates with the mean of the gradients accumulated so far, though further batches were to come. Returns their norm
+/// before clipping; none where nothing is accumulated.
 pub fn flush(
     store: &mut Store,
     optimizer: &mut Optimizer,
@@ -133,17 +133,17 @@ fn update(
     Ok(norm)
 }
 
-/// What an evaluation finds of a batch.
+/// The result of evaluating a batch.
 #[derive(Clone, Debug)]
 pub struct Assessment {
-    /// The losses of the images, added up; 0 where no loss was asked for.
+    /// The sum of the images' losses; 0 where no loss was asked for.
     pub loss: f64,
-    /// How much the images count together: the mean over batches is the sum of the losses over that of the weights.
+    /// The sum of the images' weights: the mean over batches is the sum of the losses over that of the weights.
     pub weight: f64,
     pub logits: Array,
 }
 
-/// The loss of a batch in evaluation, without the auxiliary classifiers, and its logits.
+/// The loss of a batch in evaluation mode, without the auxiliary classifiers, and its logits.
 pub fn assess(
     graph: &Graph,
     store: &Store,
@@ -161,7 +161,7 @@ pub fn assess(
     let Some(logits) = outputs.pop() else { unreachable!("one was asked for") };
     let Some(of) = loss else { return Ok(Assessment { loss: 0.0, weight: 0.0, logits }) };
     let tensor = blob(&logits.values, &logits.shape)?;
-    // In float64, so that it does not matter how images are put into batches.
+    // In float64, so that the division into batches does not matter.
     let judged = tensor.f_to_kind(Kind::Double).and_then(|tensor| {
         let (sum, weight) = of.of(&tensor, &targets.tensor()?)?;
         Ok((sum.f_double_value(&[])?, weight))
@@ -184,10 +184,10 @@ fn cut(gradients: &mut Gradients, clip: Option<Clip>, norm: f64) -> Result<(), T
     Ok(())
 }
 
-/// What PyTorch adds to a norm before it divides by it.
+/// PyTorch's epsilon, added to a norm before division.
 const SMALL: f64 = 1e-6;
 
-/// Whether the targets are classes, or shares of the classes, that this many outputs can have.
+/// Fails unless the targets are classes, or shares of classes, for this many outputs.
 fn fits(graph: &Graph, batch: usize, targets: Targets<'_>) -> Result<()> {
     let classes = graph.classes();
     let at = format!("the targets of {}", graph.name());

@@ -1,4 +1,4 @@
-//! The gradients of batches that wait for an update, and how many batches these are.
+//! Gradient accumulation: the gradients of batches since the last update, and the number of these batches.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,22 @@ use super::layout::laid_out_like;
 use super::{Store, failed};
 use crate::error::Result;
 
-/// By the index of their parameter.
+/// Gradients by the index of their parameter.
 pub(super) type Gradients = BTreeMap<usize, Tensor>;
 
-/// What has come since the last update.
+/// Gradients accumulated since the last update.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// The gradients of the batches, each over `accumulate`, added up, by parameter.
+    /// The sum of the batches' gradients, each divided by `accumulate`, by parameter.
     pub sums: BTreeMap<String, Tensor>,
     pub batches: u64,
-    /// How many batches make an update.
+    /// The number of batches that make an update.
     pub accumulate: u64,
 }
 
 impl Waiting {
-    /// These and the gradients of one more batch, which come over `accumulate`. Nothing is written to, so where this
-    /// fails, nothing has happened.
+    /// The sum with the gradients of one more batch, which are divided by `accumulate` already. Nothing is written to,
+    /// so a failure changes nothing.
     pub(super) fn with(
         &self,
         store: &Store,
@@ -45,7 +45,7 @@ impl Waiting {
         Ok(Self { sums, batches: self.batches.saturating_add(1), accumulate })
     }
 
-    /// The same, which still wait.
+    /// A copy without a further batch.
     pub(super) fn with_none(&self) -> Self {
         let shared = |(name, sum): (&String, &Tensor)| (name.clone(), sum.shallow_clone());
         Self { sums: self.sums.iter().map(shared).collect(), ..*self }
@@ -55,8 +55,8 @@ impl Waiting {
         self.batches >= self.accumulate
     }
 
-    /// The mean over the batches, of every trained parameter that has one, laid out as the parameter: whatever adds them
-    /// up takes them in that order, also after a checkpoint.
+    /// The mean over the batches, for every trained parameter that has one, in the layout of the parameter, so that
+    /// sums over it are taken in the same order also after a run checkpoint is resumed.
     pub(super) fn mean(mut self, store: &Store) -> Result<Gradients> {
         let mut gradients = Gradients::new();
         for index in store.trained() {
@@ -75,7 +75,7 @@ impl Waiting {
     }
 }
 
-/// What is there over `from`, over `to` instead.
+/// A sum divided by `from`, divided by `to` instead.
 fn scaled(sum: &Tensor, from: u64, to: u64) -> Result<Tensor, tch::TchError> {
     if from == to { Ok(sum.shallow_clone()) } else { sum.f_mul_scalar(from as f64 / to as f64) }
 }

@@ -1,5 +1,5 @@
-//! What a run goes on from, in one file: its models, what its optimiser remembers, and a text of the caller's. The file
-//! appears whole or not at all, and carries a checksum of everything in it.
+//! Run checkpoints, one file each: the models, the optimiser's state, and a text of the caller's. The file appears
+//! whole or not at all, and has a checksum of all its contents.
 
 use std::path::Path;
 
@@ -11,16 +11,16 @@ use crate::torch::{Array, Memory, Optimizer, Store, Stored, reserved};
 use crate::weights::load::takes;
 use crate::weights::{self, Dtype, write_safetensors};
 
-/// Keys of the file's string pairs.
+/// Keys of the file's metadata.
 const TEXT: &str = "cnnzoo-run";
 const CHECKSUM: &str = "checksum";
 
-/// Groups of tensors beside the models', which no model may be called.
+/// Groups of tensors beside the models', whose names no model may have.
 const STEPS: &str = "steps";
 const AVERAGES: &str = "averages";
 const WAITING: &str = "waiting";
 
-/// Writes a checkpoint over `path`; `models` come with names. The optimiser moves the first.
+/// Writes a run checkpoint over `path`; `models` come with names. The optimiser's state is that of the first.
 pub fn write(
     path: &Path,
     models: &[(&str, &Store)],
@@ -56,7 +56,7 @@ pub fn write(
     write_safetensors(path, items, &metadata).map_err(ours)
 }
 
-/// A checkpoint that was opened and found whole.
+/// A run checkpoint that was opened and verified.
 #[derive(Debug)]
 pub struct Checkpoint {
     file: weights::Checkpoint,
@@ -64,8 +64,8 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Fails with `Error::CheckpointFile` or `Error::Checkpoint` where the file cannot be read, is damaged, or is none of
-    /// a run.
+    /// Fails with `Error::CheckpointFile` or `Error::Checkpoint` where the file cannot be read, is damaged, or is no
+    /// run checkpoint.
     pub fn open(path: &Path) -> Result<Self> {
         let file = weights::Checkpoint::open(path).map_err(ours)?;
         let known = |key| file.metadata().get(key).cloned();
@@ -88,12 +88,12 @@ impl Checkpoint {
         Ok(Self { file, text })
     }
 
-    /// What the caller wrote.
+    /// The caller's text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Fails unless there is an array of its shape for each of a model's parameters.
+    /// Fails unless there is an array of the right shape for each of a model's parameters.
     pub fn expect(&self, model: &str, parameters: &[Parameter]) -> Result<()> {
         for parameter in parameters {
             let name = format!("{model}/{}", parameter.name);
@@ -114,7 +114,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Makes an optimiser of the parameters of `store` remember what it did; `waiting` as `Optimizer::waiting` gave it.
+    /// Restores the optimiser's state for the parameters of `store`; `waiting` as `Optimizer::waiting` gave it.
     pub fn recall(
         &self,
         optimizer: &mut Optimizer,
@@ -153,7 +153,7 @@ impl Checkpoint {
         })
     }
 
-    /// The element type of an array, which has to be of the shape of a parameter.
+    /// The element type of an array, which must have the shape of a parameter.
     fn shaped(&self, name: &str, parameter: &Parameter) -> Result<Dtype> {
         let (dtype, shape) = self.file.facts(name).map_err(ours)?;
         if shape == parameter.shape {
@@ -186,7 +186,7 @@ impl Checkpoint {
     }
 }
 
-/// Of the caller's text, and of the tensors by the order of their names.
+/// A checksum of the caller's text, and of the tensors in the order of their names.
 struct Checksum(Hasher);
 
 impl Checksum {
@@ -219,7 +219,7 @@ fn refused(path: &Path, key: Option<&str>, expected: &str, got: &str) -> Error {
     Error::Checkpoint { path, key, expected: expected.into(), got: got.into() }
 }
 
-/// What is wrong with a weights file is wrong with the checkpoint in it.
+/// Turns an error of the weights file into one of the run checkpoint.
 fn ours(error: Error) -> Error {
     match error {
         Error::WeightsFile { path, source } => Error::CheckpointFile { path, source },

@@ -1,38 +1,38 @@
-//! How far each parameter moves: the rate and decay of the optimiser, but for groups of parameters that have their own.
+//! Parameter groups: the learning rate and weight decay of each parameter.
 
 use crate::error::{Error, Result};
 use crate::graph::pattern::fits;
 use crate::graph::{Graph, Parameter, Role};
 use crate::torch::Rate;
 
-/// The rates and decays of an optimiser.
+/// The learning rates and weight decays of an optimiser.
 #[derive(Clone, Debug)]
 pub struct Paces {
     pub lr: f64,
     pub weight_decay: f64,
-    /// Of the factors and shifts of norms, if not the same.
+    /// Weight decay of the scales and shifts of norms, if not the same.
     pub norm_weight_decay: Option<f64>,
-    /// Of the biases of layers, if not the same.
+    /// Weight decay of the biases of layers, if not the same.
     pub bias_weight_decay: Option<f64>,
-    /// How many times the rate of a layer the rate of the layer before it is, if not the same.
+    /// Layer-wise learning-rate decay: each earlier layer's rate is multiplied by this. None: one rate for all.
     pub layer_decay: Option<f64>,
-    /// The first that fits a parameter counts.
+    /// Groups with settings of their own; the first that matches a parameter counts.
     pub groups: Vec<Group>,
 }
 
-/// Parameters with a rate of their own.
+/// A parameter group.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// Of names; one of them has to fit.
+    /// Patterns for parameter names, one of which must match.
     pub patterns: Vec<String>,
-    /// How many times the optimiser's rate.
+    /// Factor on the optimiser's learning rate.
     pub lr_scale: f64,
-    /// If not what it would be without this group.
+    /// Weight decay, if not what it would be without this group.
     pub weight_decay: Option<f64>,
 }
 
 impl Paces {
-    /// The rate of each parameter of a graph. Fails with `Error::Argument` where a pattern fits none.
+    /// The rate of each parameter of a graph. Fails with `Error::Argument` where a pattern matches none.
     pub fn of(&self, graph: &Graph, parameters: &[Parameter]) -> Result<Vec<Rate>> {
         for pattern in self.groups.iter().flat_map(|group| &group.patterns) {
             trained(parameters, pattern, graph.name())?;
@@ -48,7 +48,7 @@ impl Paces {
         Ok(rates)
     }
 
-    /// Fails with `Error::Argument` where a number makes no sense.
+    /// Fails with `Error::Argument` where a number is out of range.
     pub fn check(&self) -> Result<()> {
         let own = self.groups.iter().flat_map(|group| {
             [("lr_scale", Some(group.lr_scale)), ("weight_decay", group.weight_decay)]
@@ -94,7 +94,7 @@ impl Paces {
     }
 }
 
-/// The indices of the trained parameters that a pattern fits. Fails with `Error::Argument` where there are none.
+/// The indices of the trainable parameters that a pattern matches. Fails with `Error::Argument` where there are none.
 pub fn trained(parameters: &[Parameter], pattern: &str, model: &str) -> Result<Vec<usize>> {
     let chosen = parameters.iter().enumerate();
     let chosen = chosen.filter(|(_, p)| p.role.is_trained() && fits(pattern, &p.name));

@@ -1,5 +1,5 @@
 //! Mixup (Zhang et al., arXiv:1710.09412) and CutMix (Yun et al., arXiv:1905.04899) as torchvision defines them: each
-//! image of a batch is mixed with the one before it, the first with the last, and so is what they show.
+//! image of a batch is mixed with the one before it, the first with the last, and so are their labels.
 
 use rand_distr::{Distribution, Gamma, OpenClosed01};
 
@@ -8,24 +8,24 @@ use crate::data::random::below;
 use crate::error::{Error, Result, shape_text};
 use crate::torch::{Targets, reserved};
 
-/// The α of the distribution Beta(α, α) that each way of mixing draws its share from; 0 is off. Where both are on, a
-/// batch is mixed in one way or the other, evenly.
+/// The α of the distribution Beta(α, α) from which mixup and CutMix draw the mixing ratio; 0 is off. Where both are on,
+/// each batch gets one or the other with equal probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mixing {
     pub mixup: f64,
     pub cutmix: f64,
 }
 
-/// What is done to one batch.
+/// The mixing of one batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mix {
-    /// How much of what it shows is each image's own.
+    /// The mixing ratio: the weight of each image's own label.
     pub share: f64,
-    /// Where pixels are the other image's (CutMix); if there is none, all are blended (mixup).
+    /// CutMix: the window in which pixels are the other image's. None: all pixels are blended (mixup).
     pub window: Option<Window>,
 }
 
-/// Pixels of a column from `left` and below `right`, and a row from `top` and below `bottom`.
+/// Columns from `left` to before `right`, rows from `top` to before `bottom`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     pub left: usize,
@@ -34,11 +34,11 @@ pub struct Window {
     pub bottom: usize,
 }
 
-/// What memory is reserved for.
+/// The name that errors give to the memory reserved.
 const MIXED: &str = "a mixed batch";
 
 impl Mixing {
-    /// Fails with `Error::Argument` where an α makes no sense.
+    /// Fails with `Error::Argument` where an α is out of range.
     pub fn check(self) -> Result<()> {
         for (name, alpha) in [("mixup", self.mixup), ("cutmix", self.cutmix)] {
             if !(0.0..f64::INFINITY).contains(&alpha) {
@@ -52,8 +52,8 @@ impl Mixing {
         Ok(())
     }
 
-    /// What is done to a batch of images of this size; nothing if both ways are off. In which order numbers are drawn
-    /// is part of the format of a seed.
+    /// Draws the mixing of a batch of images of this size; none if both are off. The order of the random draws is part
+    /// of the format of a seed.
     pub fn draw(self, [height, width]: [usize; 2], random: &mut Random) -> Option<Mix> {
         let Self { mixup, cutmix } = self;
         let cut = match (mixup > 0.0, cutmix > 0.0) {
@@ -74,15 +74,15 @@ impl Mixing {
             right: column.saturating_add(across).min(width),
             bottom: row.saturating_add(down).min(height),
         };
-        // Of what was not cut off at the border.
+        // The area of what was not cut off at the border.
         let area = |width: usize, height: usize| width as f64 * height as f64;
         let cut = area(window.right - window.left, window.bottom - window.top);
         Some(Mix { share: 1.0 - cut / area(width, height), window: Some(window) })
     }
 }
 
-/// A number of Beta(α, α): G / (G + H) of two numbers of the gamma distribution, whose logarithms stay finite for a small
-/// α, where the numbers themselves would be zero.
+/// A number from Beta(α, α): G / (G + H) of two gamma-distributed numbers, whose logarithms stay finite for a small α,
+/// where the numbers themselves would be zero.
 fn beta(alpha: f64, random: &mut Random) -> f64 {
     // ln G(α) = ln G(α + 1) + ln(U) / α.
     let Ok(gamma) = Gamma::new(alpha + 1.0, 1.0) else { unreachable!("α is at least 0") };
@@ -98,7 +98,7 @@ impl Mix {
     /// The images (N, C, H, W), mixed. None of the sizes is 0.
     pub fn images(self, x: &[f32], shape: [usize; 4]) -> Result<Vec<f32>> {
         let [batch, channels, height, width] = shape;
-        // Of images that are there, so it is no larger than their memory.
+        // The size is that of images in memory, so it does not overflow.
         let size = channels * height * width;
         let Some(Window { left, top, right, bottom }) = self.window else {
             return self.blend(x, [batch, size]);
@@ -116,7 +116,7 @@ impl Mix {
         Ok(mixed)
     }
 
-    /// The shares of each class (N, K), mixed.
+    /// The class shares (N, K), mixed.
     pub fn shares(self, y: &[f32], shape: [usize; 2]) -> Result<Vec<f32>> {
         self.blend(y, shape)
     }
@@ -134,19 +134,19 @@ impl Mix {
     }
 }
 
-/// The images as they are.
+/// The images unchanged.
 pub fn copied(x: &[f32]) -> Result<Vec<f32>> {
     let mut copy = reserved(x.len(), MIXED)?;
     copy.extend_from_slice(x);
     Ok(copy)
 }
 
-/// The row before each one, the last before the first.
+/// The row before each row; for the first, the last.
 fn before(rows: &[f32], [count, size]: [usize; 2]) -> impl Iterator<Item = &[f32]> {
     rows.chunks_exact(size).cycle().skip(count.saturating_sub(1))
 }
 
-/// How much of each class (N, K) these images show: classes become ones among zeros.
+/// The class shares (N, K) of these images: class labels become one-hot.
 pub fn shares(targets: Targets<'_>, classes: Option<usize>, images: usize) -> Result<Vec<f32>> {
     let at = "the targets of a batch";
     let (shape, expected, classes) = match (targets, classes) {

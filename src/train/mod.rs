@@ -1,5 +1,5 @@
-//! What training decides before a step is taken: how far each parameter moves, and how a batch is mixed. What is computed
-//! on parameters is in `torch`; the loop over epochs is Python's.
+//! Decisions before a training step: parameter groups, and mixing of batches. The computation on parameters is in
+//! `torch`; the loop over epochs is in Python.
 
 pub mod checkpoint;
 pub mod groups;

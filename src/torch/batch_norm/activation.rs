@@ -1,5 +1,5 @@
-//! The activations that a norm takes along, by libtorch's definitions, NaN included. None of them branches, so that loops over them
-//! become vectors.
+//! Activations that are fused with batch norm, by libtorch's definitions, NaN included. None of them branches, so that
+//! loops over them are vectorised.
 
 #![allow(
     clippy::inline_always,
@@ -8,15 +8,15 @@
 
 use crate::graph::op::Function;
 
-/// An activation that is computed again faster than it is remembered.
+/// An activation that is recomputed faster than it is stored.
 pub(super) trait Activation {
     fn value(z: f32) -> f32;
 
-    /// From the gradient of the value to that of `z`.
+    /// The gradient of `z` from that of the value.
     fn gradient(z: f32, cotangent: f32) -> f32;
 }
 
-/// Which of them.
+/// The activations that can be fused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::torch) enum Fused {
     Identity,
@@ -26,7 +26,7 @@ pub(in crate::torch) enum Fused {
 }
 
 impl Fused {
-    /// None for a function that none of them is.
+    /// None for a function that cannot be fused.
     pub(in crate::torch) fn of(function: Function) -> Option<Self> {
         match function {
             Function::Relu => Some(Self::Relu),
@@ -98,13 +98,13 @@ impl Activation for HardSwish {
     }
 }
 
-/// `z`, or `low` if that is greater.
+/// The maximum of `z` and `low`.
 #[inline(always)]
 fn at_least(low: f32, z: f32) -> f32 {
     if low > z { low } else { z }
 }
 
-/// `z`, or `high` if that is less.
+/// The minimum of `z` and `high`.
 #[inline(always)]
 fn at_most(high: f32, z: f32) -> f32 {
     if high < z { high } else { z }

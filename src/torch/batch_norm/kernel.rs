@@ -1,7 +1,7 @@
-//! The arithmetic of batch norm in training and of the activation after it. Values lie row by row: a row holds one of each channel,
-//! and all rows together are a batch of images in channels_last.
+//! The arithmetic of batch norm in training and of the activation after it. Values lie row by row: a row holds one
+//! value of each channel, and all rows together are a batch of images in channels_last.
 //!
-//! Sums are of pieces that depend on the number of values alone, in an order that does too: no bit depends on threads.
+//! Sums are taken over pieces whose size and order depend on the number of values alone, so no bit depends on threads.
 
 use std::iter::zip;
 use std::mem::MaybeUninit;
@@ -12,17 +12,17 @@ use super::loops::{
 };
 use crate::torch::threads::on_each;
 
-/// How many values are summed up in float32 before they go to float64: this many rows of a tile.
+/// Rows of a tile that are summed up in float32 before the sum is added in float64.
 const BLOCK: usize = 64;
 
-/// Channels are repeated in a tile of about so many, so that loops over few channels are long.
+/// Channels are repeated until a tile has about this many, so that loops over few channels are long.
 const TILE: usize = 128;
 
-/// A piece of work for one thread has at least so many values, and there are at most so many pieces.
+/// A thread's piece of work has at least this many values, and there are at most this many pieces.
 const PIECE: usize = 1 << 14;
 const PIECES: usize = 64;
 
-/// Of each channel, how many values there are, their mean, and the sum of their squared distances from it.
+/// The number of values, the mean, and the sum of squared distances from the mean, for each channel.
 #[derive(Clone, Debug)]
 pub(super) struct Moments {
     count: f64,
@@ -35,7 +35,7 @@ impl Moments {
         Self { count: 0.0, mean: vec![0.0; channels], squares: vec![0.0; channels] }
     }
 
-    /// Of all rows of `x`.
+    /// The moments of all rows of `x`.
     pub(super) fn of(x: &[f32], channels: usize) -> Self {
         let pieces: Vec<&[f32]> = x.chunks(piece(x.len(), channels)).collect();
         let found = on_each(pieces, |piece| Self::of_piece(piece, channels));
@@ -49,7 +49,7 @@ impl Moments {
     fn of_piece(x: &[f32], channels: usize) -> Self {
         let mut all = Self::none(channels);
         let width = tile(channels).min(x.len());
-        // What is near the mean is subtracted first, so that squares lose no digits.
+        // A value near the mean is subtracted first, so that squares lose no digits.
         let mut near: Vec<f32> = repeated(&x[..channels], width);
         let (mut sums, mut squares) = (vec![0.0; width], vec![0.0; width]);
         for block in x.chunks(BLOCK * width) {
@@ -68,7 +68,7 @@ impl Moments {
         all
     }
 
-    /// Takes in `count` values more of each channel, of which `of` tells mean and squares.
+    /// Merges `count` further values of each channel, whose mean and sum of squares `of` gives.
     fn join(&mut self, count: f64, of: impl Fn(usize) -> (f64, f64)) {
         let total = self.count + count;
         let (share, weight) = (count / total, self.count * count / total);
@@ -85,17 +85,17 @@ impl Moments {
         self.squares.iter().map(|squares| squares / self.count)
     }
 
-    /// As the variance of what the batch is a sample of.
+    /// The variance with Bessel's correction.
     pub(super) fn unbiased_variance(&self) -> impl Iterator<Item = f64> {
         self.squares.iter().map(|squares| squares / (self.count - 1.0))
     }
 }
 
-/// What a norm makes of each channel: x · scale + shift. Its own arrays are among the two.
+/// The affine map of each channel, x · scale + shift, in which the norm's own arrays are included.
 #[derive(Debug)]
 pub(super) struct Norm {
     mean: Vec<f32>,
-    /// One over the standard deviation.
+    /// The inverse standard deviation.
     inverse: Vec<f32>,
     scale: Vec<f32>,
     shift: Vec<f32>,
@@ -120,7 +120,7 @@ impl Norm {
         self.mean.len()
     }
 
-    /// Writes the activation of the normed `x` to all of `y`.
+    /// Writes the activation of the normalised `x` to all of `y`.
     pub(super) fn run(&self, fused: Fused, x: &[f32], y: &mut [MaybeUninit<f32>]) {
         match fused {
             Fused::Identity => self.run_with::<Identity>(x, y),
@@ -139,7 +139,8 @@ impl Norm {
         on_each(pieces, |(x, y)| normalise::<A>(x, &scale, &shift, y));
     }
 
-    /// From the gradient of what `run` wrote to those of the norm's own arrays, and of `x`, where that is wanted.
+    /// The backward pass of `run`: from the gradient of its output to those of the norm's own arrays, and of `x`, where
+    /// wanted.
     pub(super) fn pull_back(&self, fused: Fused, x: &[f32], cotangent: Cotangent<'_>) -> Pulled {
         match fused {
             Fused::Identity => self.pull_back_with::<Identity>(x, cotangent),
@@ -200,14 +201,14 @@ impl Norm {
     }
 }
 
-/// The gradient of what a norm put out, and where that of its input goes.
+/// The gradient of a norm's output, and where that of its input is written.
 #[derive(Debug)]
 pub(super) enum Cotangent<'a> {
-    /// Nowhere.
+    /// The input's gradient is not computed.
     Alone(&'a [f32]),
-    /// To memory of its own.
+    /// The input's gradient is written to memory of its own.
     Apart(&'a [f32], &'a mut [MaybeUninit<f32>]),
-    /// Over the other.
+    /// The input's gradient overwrites that of the output.
     InPlace(&'a mut [f32]),
 }
 
@@ -227,12 +228,12 @@ pub(super) struct Pulled {
     pub shift: Vec<f32>,
 }
 
-/// How many values of a row, or of several, make a tile.
+/// The number of values in a tile, which is one row or several.
 fn tile(channels: usize) -> usize {
     channels * (TILE / channels).max(1)
 }
 
-/// How many values one thread takes at once: whole tiles.
+/// The number of values that one thread takes at once: whole tiles.
 fn piece(values: usize, channels: usize) -> usize {
     let tile = tile(channels);
     values.div_ceil(PIECES).max(PIECE).div_ceil(tile) * tile
@@ -242,12 +243,12 @@ fn repeated(values: &[f32], width: usize) -> Vec<f32> {
     values.iter().copied().cycle().take(width).collect()
 }
 
-/// The sum of what a tile holds of a channel.
+/// The sum of a channel's values in a tile.
 fn folded(tile: &[f32], channel: usize, channels: usize) -> f64 {
     tile[channel..].iter().step_by(channels).copied().map(f64::from).sum()
 }
 
-/// Of each channel, the sum of the norm's gradients, and of these times the distance from the mean.
+/// For each channel, the sum of the norm's gradients, and of these times the distance from the mean.
 fn sums_of_piece<A: Activation>(
     cotangent: &[f32],
     x: &[f32],

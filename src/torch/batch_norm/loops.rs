@@ -1,5 +1,5 @@
-//! The loops over values, which take a tile at a time: one or several rows, with what belongs to their channels repeated. Each is
-//! compiled for several sets of instructions, and written so that compilers turn it into vectors.
+//! The loops over values, which take a tile at a time: one or several rows, with the numbers of each channel repeated.
+//! Each is compiled for several instruction sets, and written so that compilers vectorise it.
 
 #![allow(
     clippy::inline_always,
@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 
 use super::activation::Activation;
 
-/// What a backward pass needs of each channel, repeated.
+/// The numbers of each channel that a backward pass needs, repeated over a tile.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiles<'a> {
     pub scale: &'a [f32],
@@ -19,14 +19,15 @@ pub(super) struct Tiles<'a> {
     pub mean: &'a [f32],
 }
 
-/// What a gradient loses to the statistics that it moves: a share of the distance from the mean, and a level.
+/// The part of a gradient that is subtracted since the statistics depend on the input: a share of the distance from the
+/// mean, and a constant.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rest<'a> {
     pub along: &'a [f32],
     pub level: &'a [f32],
 }
 
-/// Compiles a loop once for each set of instructions, and takes the best that the processor has.
+/// Compiles a loop once for each instruction set, and calls the best that the processor has.
 macro_rules! compiled {
     ($name:ident $(<$activation:ident>)?, $body:ident, ($($argument:ident: $type:ty),*)) => {
         pub(super) fn $name$(<$activation: Activation>)?($($argument: $type),*) {
@@ -184,7 +185,7 @@ fn input_gradients_in_place_body<A: Activation>(
     }
 }
 
-/// What belongs to the channel of a value.
+/// The numbers of a value's channel.
 struct Channel {
     scale: f32,
     shift: f32,

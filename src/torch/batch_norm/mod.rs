@@ -1,8 +1,9 @@
-//! Batch norm in training on the CPU, together with the activation after it, as one operation.
+//! Batch norm in training on the CPU, fused with the activation after it.
 //!
-//! libtorch goes over the images twice for their statistics, once to norm them and once for the activation, and likewise back;
-//! this goes over them once for the statistics, once for the values, and back twice. That is most of what `torch.compile` gains,
-//! and it is there from the first step on. What another device, layout or kind of number has is left to libtorch.
+//! libtorch passes over the images twice for their statistics, once to normalise them and once for the activation, and
+//! likewise in the backward pass; this passes over them once for the statistics, once for the values, and twice
+//! backward. That is most of what `torch.compile` gains, and it is there from the first step on. Other devices, layouts
+//! and element types are left to libtorch.
 
 mod activation;
 mod kernel;
@@ -21,19 +22,19 @@ use record::{Memory, record};
 
 use super::floats::{floats, floats_mut, room};
 
-/// The arrays of a norm, and what goes with them.
+/// The arrays and options of a norm.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrays<'a> {
     pub scale: Option<&'a Tensor>,
     pub shift: &'a Tensor,
-    /// Mean and variance, where they are tracked.
+    /// Running mean and variance, where they are tracked.
     pub running: Option<[&'a Tensor; 2]>,
     pub momentum: f64,
     pub eps: f64,
 }
 
-/// The activation of the norm of `x` (N, C, H, W) by the statistics of the batch, recorded. None unless all is float32 on the CPU,
-/// and `x` in channels_last.
+/// Batch norm of `x` (N, C, H, W) by the statistics of the batch, then the activation, recorded for autograd. None
+/// unless all is float32 on the CPU, and `x` in channels_last.
 pub(super) fn batch_norm(
     x: &Tensor,
     arrays: Arrays<'_>,
@@ -69,9 +70,9 @@ fn in_channels_last(x: &Tensor, count: usize) -> bool {
             .all(|((size, stride), expected)| size == 1 || stride == expected)
 }
 
-/// Moves a running statistic towards that of the batch.
+/// Updates a running statistic with that of the batch.
 fn track(running: &Tensor, batch: impl Iterator<Item = f64>, momentum: f64) {
-    // They are the store's, which a step has to itself.
+    // The tensors are the store's, to which a step has exclusive access.
     let mut running = running.shallow_clone();
     let running = floats_mut(&mut running).unwrap_or_default();
     for (running, batch) in zip(running, batch) {

@@ -1,5 +1,4 @@
-//! How a batch norm becomes one of the operations that libtorch's autograd goes back through: record.cpp holds the node, which
-//! calls back here.
+//! Batch norm as a node of libtorch's autograd: record.cpp holds the node, which calls back here.
 
 use std::ffi::c_void;
 use std::ptr::null;
@@ -11,7 +10,7 @@ use torch_sys::C_tensor;
 use super::activation::Fused;
 use super::kernel::{Cotangent, Norm, Pulled};
 
-/// What a norm remembers for its backward pass, beside its input.
+/// Values saved for the backward pass, beside the input.
 #[derive(Debug)]
 pub(super) struct Memory {
     pub norm: Norm,
@@ -33,7 +32,7 @@ unsafe extern "C" {
     ) -> i32;
 }
 
-/// Records that `y` is the norm of `x`, both of the same shape in channels_last, unless no gradient is wanted.
+/// Records `y` as the norm of `x`, both of the same shape in channels_last, unless no gradient is wanted.
 pub(super) fn record(
     y: &Tensor,
     x: &Tensor,
@@ -52,7 +51,7 @@ pub(super) fn record(
     if status == 0 { Ok(()) } else { Err(TchError::Torch("batch norm was not recorded".into())) }
 }
 
-/// What record.cpp calls when gradients are due.
+/// The backward pass, called by record.cpp.
 ///
 /// # Safety
 /// `memory` is that of `record`, and `x` and `cotangent` are as many float32 values as were normed. `dx` is null, or `cotangent`, or

@@ -10,7 +10,7 @@ const ALL: [Fused; 4] = [Fused::Identity, Fused::Relu, Fused::Relu6, Fused::Hard
 const MOMENTUM: f64 = 0.1;
 const EPS: f64 = 1e-5;
 
-/// x, scale, shift, running mean and variance: leaves but for the last two.
+/// x, scale, shift, running mean and variance; all but the last two are leaves.
 struct Case {
     x: Tensor,
     scale: Tensor,
@@ -88,7 +88,7 @@ fn values_statistics_and_gradients_are_those_of_libtorch_in_float64() {
             let expected =
                 gradients(&(&expected * weights(&expected)).sum(Kind::Double), &theirs.leaves());
             for ((found, expected), part) in zip(zip(&found, &expected), ["x", "scale", "shift"]) {
-                // A value that rounding moves across a kink has another gradient; so few are none here.
+                // A value that rounding moves across a kink has another gradient; there are too few to matter here.
                 same(found, expected, 10.0 * ROUNDING, &what(&format!("gradients by {part}")));
             }
         }
@@ -108,7 +108,7 @@ fn a_mean_far_from_zero_costs_no_digits_of_the_variance() {
 fn a_gradient_that_others_need_stays_as_it_is() {
     let size = [4, 8, 6, 5];
     let (ours, theirs) = (Case::new(size, 1.0, Kind::Float), Case::new(size, 1.0, Kind::Double));
-    // The addition passes one gradient on to both that it adds.
+    // The addition passes one gradient on to both of its terms.
     let sum = |case: &Case, y: Tensor| (&y + &case.x) * weights(&y);
     let found = gradients(&sum(&ours, ours.ours(Fused::Relu)).sum(Kind::Float), &ours.leaves());
     let expected =
