@@ -3,7 +3,7 @@
 use crate::graph::op::{AdaptivePool, Conv, Function, Gate};
 use crate::graph::{Builder, NodeId};
 
-/// The two convolutions of a squeeze-and-excite gate, and what stands around them.
+/// A squeeze-and-excite gate's two convolutions, its activations and its squeezed width.
 #[derive(Clone, Copy, Debug)]
 pub struct SqueezeExcite {
     pub channels: usize,
@@ -56,7 +56,7 @@ pub fn squeeze_excite(g: &mut Builder, path: &str, se: SqueezeExcite, x: NodeId)
     gated(g, &GateNames::torchvision(path), se, x)
 }
 
-/// The same by other names.
+/// The same with other names for the nodes.
 pub fn gated(g: &mut Builder, names: &GateNames, se: SqueezeExcite, x: NodeId) -> NodeId {
     let dense = |out| Conv { out, bias: true, ..Conv::default() };
     let s = g.add(&names.pool, AdaptivePool::default(), x);

@@ -1,4 +1,4 @@
-//! What networks end in.
+//! Classifier heads.
 
 use crate::graph::op::{AdaptivePool, Dropout, Flatten, Function, Linear};
 use crate::graph::{Builder, NodeId};
@@ -34,15 +34,15 @@ pub struct Dense {
     pub linear: &'static str,
 }
 
-/// The names of the two hidden layers of 4096 that the networks before GoogLeNet end in, each with its activation,
-/// and of the classifier.
+/// The names of the two hidden layers of 4096 features in the head of the networks before GoogLeNet, each with its
+/// activation, and of the classifier.
 #[derive(Clone, Copy, Debug)]
 pub struct HiddenHead {
     pub hidden: [(Dense, &'static str); 2],
     pub classifier: Dense,
 }
 
-/// How many features a hidden layer of that head has.
+/// The number of features in a hidden layer of that head.
 pub const HIDDEN: usize = 4096;
 
 /// Flattens the image, then two hidden layers and the classifier; without classes, the second hidden layer.
@@ -68,7 +68,7 @@ fn dense_layer(g: &mut Builder, dense: Dense, out: usize, drop_rate: f64, mut x:
     g.add(dense.linear, Linear { out, ..Linear::default() }, x)
 }
 
-/// The same head by the names that Keras gives it.
+/// The same head with Keras's names.
 pub fn keras_head(g: &mut Builder, classes: usize, drop_rate: f64, x: NodeId) -> NodeId {
     let x = g.add("avg_pool", AdaptivePool::default(), x);
     let x = g.add("flatten", Flatten {}, x);

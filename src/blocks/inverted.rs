@@ -1,10 +1,10 @@
-//! The inverted residual block of the mobile networks, and how their channels are rounded.
+//! The inverted residual block of the mobile networks, and the rounding of their channels.
 
 use super::{GateNames, Layer, SqueezeExcite, conv_norm, conv_norm_act, gated};
 use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Padding};
 use crate::graph::{Builder, NodeId};
 
-/// 1×1 up, depthwise, perhaps a gate, 1×1 down without activation (Sandler et al., arXiv:1801.04381).
+/// 1×1 expansion, depthwise convolution, optional gate, linear 1×1 projection (Sandler et al., arXiv:1801.04381).
 #[derive(Clone, Debug)]
 pub struct InvertedResidual {
     pub channels: usize,
@@ -16,7 +16,7 @@ pub struct InvertedResidual {
     pub padding: Padding,
     pub norm: BatchNorm,
     pub function: Function,
-    /// Whether the 1×1 up is there; without it `wide` equals `channels`.
+    /// Whether there is a 1×1 expansion; without it `wide` equals `channels`.
     pub expands: bool,
     pub squeeze: Option<SqueezeExcite>,
     pub drop_path: f64,
@@ -34,7 +34,7 @@ pub struct InvertedNames {
 }
 
 impl InvertedNames {
-    /// As timm names them below `path`: the convolutions by what they do, the norms by their number.
+    /// timm's names below `path`: the convolutions by their function, the norms by number.
     pub fn timm(path: &str, expands: bool) -> Self {
         let layer = |conv: &str, number: usize| Layer {
             conv: format!("{path}.{conv}"),
@@ -52,7 +52,7 @@ impl InvertedNames {
         }
     }
 
-    /// As torchvision names them below `path`: numbered, one number a layer.
+    /// torchvision's names below `path`: one number per layer.
     pub fn torchvision(path: &str, expands: bool, squeezes: bool) -> Self {
         let depthwise = usize::from(expands);
         let project = depthwise + 1 + usize::from(squeezes);
@@ -67,7 +67,7 @@ impl InvertedNames {
     }
 }
 
-/// Adds its input again where stride and channels allow it.
+/// An inverted residual block. It has a shortcut where stride and channels allow it.
 pub fn inverted_residual(
     g: &mut Builder,
     names: &InvertedNames,
@@ -99,7 +99,7 @@ pub fn inverted_residual(
     add_again(g, &names.drop_path, &names.add, block.drop_path, x, input)
 }
 
-/// The end of a residual block: stochastic depth, then the sum with what came in.
+/// The end of a residual block: stochastic depth, then the sum with the block's input.
 pub fn add_again(
     g: &mut Builder,
     drop_path: &str,

@@ -1,4 +1,4 @@
-//! Phrases that two or more families use.
+//! Blocks that two or more families use.
 
 mod gate;
 mod head;
@@ -13,7 +13,7 @@ pub use inverted::{
 use crate::graph::op::{BatchNorm, Conv, Function, Lrn};
 use crate::graph::{Builder, NodeId};
 
-/// The names of a convolution, of the norm after it and of the activation after that.
+/// The names of a convolution, its norm and its activation.
 #[derive(Clone, Debug)]
 pub struct Layer {
     pub conv: String,
@@ -33,13 +33,13 @@ impl Layer {
     }
 }
 
-/// Convolution and norm.
+/// Convolution, then norm.
 pub fn conv_norm(g: &mut Builder, layer: &Layer, conv: Conv, norm: BatchNorm, x: NodeId) -> NodeId {
     let x = g.add(&layer.conv, conv, x);
     g.add(&layer.norm, norm, x)
 }
 
-/// Convolution, norm and activation.
+/// Convolution, norm, activation.
 pub fn conv_norm_act(
     g: &mut Builder,
     layer: &Layer,
@@ -52,7 +52,7 @@ pub fn conv_norm_act(
     g.add(&layer.activation, function, x)
 }
 
-/// The same three in the order of a network whose activations come first.
+/// Norm, activation, convolution: the order of pre-activation networks.
 pub fn norm_act_conv(
     g: &mut Builder,
     layer: &Layer,

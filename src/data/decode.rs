@@ -1,8 +1,8 @@
-//! Files to photographs, equal to Pillow's `Image.open(path).convert("RGB")`.
+//! Decoding of image files, equal to Pillow's `Image.open(path).convert("RGB")`.
 //!
-//! What the bytes are is told by the bytes, not by the name. Each format says in its own file what
-//! becomes of its colour types. Whatever is cut short, damaged or of another kind is an error that
-//! holds the path, never a picture with a grey half.
+//! The format is detected from the bytes, not from the name. The module of each format documents its colour types. A
+//! file that is truncated, damaged or of another kind is an error that holds the path, never a picture with a grey
+//! half.
 
 mod bmp;
 mod exif;
@@ -24,10 +24,10 @@ use crate::{Error, Result, file};
 /// The largest file that is read: no photograph of `MAX_PIXELS` comes near it.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Why a file does not decode; the path is added where it is known.
+/// The reason why a file does not decode; the path is added where it is known.
 #[derive(Debug)]
 enum Flaw {
-    /// What was expected and what came.
+    /// The expected and the actual content.
     Content {
         expected: String,
         got: String,
@@ -54,7 +54,7 @@ impl From<Shortage> for Flaw {
     }
 }
 
-/// A decoded picture and the orientation that its EXIF data gives, if it was asked for.
+/// A decoded picture and its EXIF orientation, if that was asked for.
 struct Decoded {
     width: usize,
     height: usize,
@@ -79,7 +79,7 @@ pub fn decode_file(path: &Path, orientation: bool) -> Result<Photo> {
         }
         file => file.map_err(unreadable)?,
     };
-    // Room is taken before reading; more comes only where the file grows meanwhile.
+    // Memory is reserved before reading; more is needed only where the file grows meanwhile.
     let length = file.metadata().map_err(unreadable)?.len();
     let too_long =
         || unreadable(io::Error::other(format!("expected at most {MAX_BYTES} bytes, got more")));
@@ -101,7 +101,7 @@ pub fn decode_file(path: &Path, orientation: bool) -> Result<Photo> {
 pub fn decode_bytes(bytes: &[u8], origin: &Path, orientation: bool) -> Result<Photo> {
     let flawed = |flaw: Flaw| flaw.at(origin);
     let (name, decode) = decoder(bytes).map_err(flawed)?;
-    // The decoders index and unwrap on their own account, and some damaged files reach that.
+    // The decoders may panic on some damaged files.
     let decoded = catch_unwind(AssertUnwindSafe(|| decode(bytes, orientation)))
         .unwrap_or_else(|_| Err(Flaw::new(format!("a sound {name} file"), "damaged data")))
         .map_err(flawed)?;
@@ -133,7 +133,7 @@ fn decoder(bytes: &[u8]) -> Result<(&'static str, Decode), Flaw> {
     }
 }
 
-/// Says in words what a file of another kind is.
+/// Describes a file of another kind.
 fn describe(bytes: &[u8]) -> String {
     let known: [(&[u8], &str); 7] = [
         (b"P7\n", "a PAM file"),
@@ -166,7 +166,7 @@ fn describe(bytes: &[u8]) -> String {
     format!("bytes {}", first.join(" "))
 }
 
-/// The sizes that a header gives, where they are ones to make room for.
+/// The sizes from a header, if they are within the limits.
 fn sizes(width: usize, height: usize) -> Result<(usize, usize), Flaw> {
     check_size(width, height)
         .map_err(|expected| Flaw::new(expected, format!("{width}x{height}")))?;

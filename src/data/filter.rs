@@ -1,4 +1,4 @@
-//! The six ways of resampling that Pillow offers, by its names.
+//! The six resampling filters of Pillow, by its names.
 
 use std::f64::consts::PI;
 use std::fmt;
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// How pixels of a resized photograph are made from those around them.
+/// Resampling filters.
 ///
-/// All but `Nearest` widen with the factor of reduction (antialias), as Pillow's always do.
+/// All but `Nearest` widen with the scale factor when shrinking (antialiasing), as Pillow's always do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Filter {
@@ -44,7 +44,7 @@ impl Filter {
         }
     }
 
-    /// How far the filter reaches from its centre, in source pixels when enlarging.
+    /// The radius of the filter, in source pixels when enlarging.
     pub(crate) fn support(self) -> f64 {
         match self {
             Self::Nearest => 0.0,

@@ -1,9 +1,9 @@
-//! Which files below a folder are photographs: one rule for data sets and the command.
+//! Listing of the photographs below a folder: one rule for data sets and the command.
 //!
-//! A photograph is a regular file, or a link to one, whose name ends as a picture's does; a link that leads nowhere is
-//! listed too, so that reading it says so. Pipes, sockets and devices are passed over. So is, with all that lies below
-//! it, what is hidden (its name begins with a dot) or was put there by a program for itself. Links to folders are
-//! followed, unless they lead to a folder that they lie in.
+//! A photograph is a regular file, or a link to one, whose name has a picture's suffix; a broken link is listed too, so
+//! that reading it gives an error. Pipes, sockets and devices are skipped. So are, with everything below them, hidden
+//! entries (whose names begin with a dot) and folders that programs keep for themselves. Links to folders are followed,
+//! unless they lead to a folder that they lie in.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-/// How the names of photographs end, in small letters: what is decoded here.
+/// The suffixes of photographs in lower case: the formats that are decoded here.
 pub const SUFFIXES: [&str; 13] = [
     ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pbm", ".pgm",
     ".ppm", ".pnm",
@@ -24,12 +24,12 @@ const FOREIGN: [&str; 3] = ["__MACOSX", "@eaDir", "$RECYCLE.BIN"];
 /// Tells one folder from all others: its device and number.
 type Identity = (u64, u64);
 
-/// What is below a folder.
+/// The photographs below a folder.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Sorted by the text of the folder's path, then by name, as torchvision does.
     pub photos: Vec<PathBuf>,
-    /// A failure for each folder that cannot be read.
+    /// An error for each folder that cannot be read.
     pub unreadable: Vec<Error>,
 }
 
@@ -38,7 +38,7 @@ pub fn list_photos(folder: &Path) -> Listing {
     below(folder, Vec::new())
 }
 
-/// The same of each folder right in `root`, with its name, sorted by it.
+/// Lists each folder directly in `root`, with its name, sorted by name.
 ///
 /// Fails with `Error::PhotoFile` where `root` cannot be read.
 pub(super) fn list_folders(root: &Path) -> Result<Vec<(OsString, Listing)>> {
@@ -59,7 +59,7 @@ fn below(folder: &Path, mut above: Vec<Identity>) -> Listing {
     let mut listing = Listing::default();
     let mut folders = Vec::new();
     walk(folder, &mut above, &mut folders, &mut listing.unreadable);
-    // As text, in which "a-b" comes before "a/b"; part by part it would come after.
+    // Compared as text, where "a-b" comes before "a/b"; part by part it would come after.
     folders.sort_by(|(one, _), (other, _)| one.as_os_str().cmp(other.as_os_str()));
     for (folder, mut names) in folders {
         names.sort();
@@ -104,7 +104,7 @@ enum Kind {
     Other,
 }
 
-/// What an entry is, or what its link leads to.
+/// The kind of an entry, or of a link's target.
 fn kind(entry: &DirEntry) -> Kind {
     let Ok(mut kind) = entry.file_type() else { return Kind::File };
     if kind.is_symlink() {

@@ -1,4 +1,4 @@
-//! Room for what an input asks for: an error that says how many bytes, where Rust's own collections end the process.
+//! Allocation that fails with an error saying how many bytes, where Rust's own collections abort the process.
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::mem::size_of;
@@ -6,12 +6,12 @@ use std::ptr;
 
 use crate::Error;
 
-/// A number of bytes that could not be had.
+/// The number of bytes that could not be allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortage(pub usize);
 
 impl Shortage {
-    /// The error that says what they were for.
+    /// The error, which names what the memory was for.
     pub fn at(self, at: impl Into<String>) -> Error {
         Error::OutOfMemory {
             at: at.into(),
@@ -36,7 +36,7 @@ pub fn copied<T: Copy>(values: &[T]) -> Result<Vec<T>, Shortage> {
     Ok(copy)
 }
 
-/// Fails where `bytes` more could not be had now. For what another crate takes, which would end the process.
+/// Fails where `bytes` more could not be allocated now. For allocations in other crates, which would abort the process.
 pub fn probe(bytes: usize) -> Result<(), Shortage> {
     room::<u8>(bytes).map(|_| ())
 }

@@ -1,5 +1,5 @@
-//! Photographs to arrays: decode, resize as Pillow does, crop, augment and normalise; data sets and what loads them.
-//! Knows no tensor library.
+//! Photographs to arrays: decode, resize as Pillow does, crop, augment and normalise; data sets and data loaders.
+//! Independent of any tensor library.
 
 pub mod dataset;
 pub mod decode;

@@ -1,6 +1,6 @@
-//! The two passes of a resize: sums of bytes in fixed point, along rows and along columns.
+//! The two passes of a resize, horizontal and vertical: weighted sums of bytes in fixed point.
 
-// The passes are compiled once for each set of instructions, so each part has to become a part of its caller.
+// The passes are compiled once for each instruction set, so their parts must be inlined.
 #![allow(clippy::inline_always)]
 
 use std::ops::Range;
@@ -9,7 +9,7 @@ use super::memory::{Shortage, room, zeros};
 use super::photo::{CHANNELS, View};
 use super::resize::{FRACTION, Order, Side};
 
-/// Half of one, added before the bits after the point are dropped.
+/// Half of one, added before the fraction bits are dropped.
 const HALF: i32 = 1 << (FRACTION - 1);
 
 /// Bytes of a row that the vertical pass sums at once, in registers.
@@ -18,7 +18,7 @@ const LANES: usize = 32;
 /// Rows that the horizontal pass sums at once.
 const BLOCK: usize = 4;
 
-/// Makes the columns and rows out of the bytes of a view, by the widest instructions of this processor.
+/// Makes the columns and rows from the bytes of a view, with the widest instructions of this processor.
 pub(super) fn resample<const C: usize>(
     view: View<'_>,
     columns: &Side,
@@ -125,7 +125,7 @@ fn horizontal<const C: usize, const AVX2: bool>(
     Ok(out)
 }
 
-/// Sums pixels of three bytes along `BLOCK` rows. A fourth byte, which is thrown away, makes a pixel fit a register.
+/// Sums pixels of three bytes along `BLOCK` rows. A fourth byte, which is discarded, makes a pixel fit a register.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 #[inline]

@@ -1,11 +1,11 @@
-//! A decoded photograph: 8-bit rows from the top, in RGB or grey, nothing else.
+//! Decoded photographs: rows of 8-bit values from the top, RGB or grey.
 
 use std::borrow::Cow;
 
 use super::memory::{Shortage, room};
 use crate::{Error, Result};
 
-/// The most pixels a photograph may have: where Pillow stops too, with a `DecompressionBombError`.
+/// The most pixels a photograph may have: Pillow's limit too, with a `DecompressionBombError`.
 pub const MAX_PIXELS: usize = 2 * 89_478_485;
 
 /// The longest side a photograph may have, so that tables made for one side stay small.
@@ -33,10 +33,10 @@ pub struct Window {
     pub height: usize,
 }
 
-/// A rectangle of a photograph, where it lies.
+/// A rectangular view of a photograph, without a copy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
-    /// From the upper left corner on.
+    /// The bytes from the upper left corner on.
     pub pixels: &'a [u8],
     /// Bytes from one row to the next.
     pub stride: usize,
@@ -97,12 +97,12 @@ impl Photo {
         Ok(Self { width, height, channels, pixels })
     }
 
-    /// Pixels across.
+    /// Width in pixels.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Pixels down.
+    /// Height in pixels.
     pub fn height(&self) -> usize {
         self.height
     }
@@ -121,18 +121,18 @@ impl Photo {
         &mut self.pixels
     }
 
-    /// Gives the bytes away.
+    /// Converts into the bytes.
     pub fn into_pixels(self) -> Vec<u8> {
         self.pixels
     }
 
-    /// All of it.
+    /// A view of the whole photograph.
     pub(crate) fn view(&self) -> View<'_> {
         let Self { width, height, channels, .. } = *self;
         View { pixels: &self.pixels, stride: width * channels, width, height, channels }
     }
 
-    /// A part, which has to lie inside.
+    /// A view of a part, which must lie inside.
     pub(crate) fn part(&self, window: Window) -> View<'_> {
         let Window { left, top, width, height } = window;
         let view = self.view();
@@ -140,7 +140,8 @@ impl Photo {
         View { pixels: &self.pixels[start..], width, height, ..view }
     }
 
-    /// In 3 channels, or in 1: grey is repeated, colours become the luma of ITU-R 601, as by Pillow's `convert`.
+    /// Converts to 3 channels, or to 1: grey is repeated, colours become the luma of ITU-R 601, as by Pillow's
+    /// `convert`.
     ///
     /// Fails with `Error::OutOfMemory`.
     pub fn to_channels(&self, channels: usize) -> Result<Cow<'_, Self>> {
@@ -157,8 +158,8 @@ impl Photo {
         Ok(Cow::Owned(Self { channels, pixels, ..*self }))
     }
 
-    /// Turns and mirrors the photograph upright from an EXIF orientation (1 to 8); any other value
-    /// leaves it as it is, as Pillow's `exif_transpose` does.
+    /// Rotates and mirrors the photograph upright from an EXIF orientation (1 to 8); any other value leaves it as it
+    /// is, as Pillow's `exif_transpose` does.
     ///
     /// Fails with `Error::OutOfMemory`.
     pub fn upright(self, orientation: u16) -> Result<Self> {
@@ -188,19 +189,19 @@ impl Photo {
     }
 }
 
-/// Of the pixels of a photograph.
+/// The error for too little memory for a photograph's pixels.
 pub(crate) fn no_room(shortage: Shortage) -> Error {
     shortage.at("photo")
 }
 
-/// The grey of a colour, in 16-bit fixed point.
+/// The luma of a colour, in 16-bit fixed point.
 pub(crate) fn luma([red, green, blue]: [u8; CHANNELS]) -> u8 {
     const HALF: u32 = 1 << 15;
     ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + HALF) >> 16)
         as u8
 }
 
-/// What a size has to be, where `width` x `height` is something else.
+/// Checks a size; the error is what it should be.
 pub(crate) fn check_size(width: usize, height: usize) -> Result<(), String> {
     if width == 0 || height == 0 {
         return Err("at least one pixel".into());

@@ -1,4 +1,4 @@
-//! From a decoded photograph to the numbers of one sample, perhaps at random.
+//! Preparing samples: from a decoded photograph to an array, perhaps with random augmentation.
 
 use std::fmt::Debug;
 
@@ -6,11 +6,11 @@ use super::photo::Photo;
 use super::random::Key;
 use crate::Result;
 
-/// What a loader does to each photograph.
+/// The transform that a loader applies to each photograph.
 pub trait Prepare: Debug + Send + Sync {
-    /// The shape (channels, height, width) of what comes out for this photograph.
+    /// The shape (channels, height, width) of the result for this photograph.
     fn shape(&self, photo: &Photo) -> [usize; 3];
 
-    /// Writes the sample into `out`, of that shape in row-major order. What is drawn follows from `key` alone.
+    /// Writes the sample into `out`, of that shape in row-major order. Random draws follow from `key` alone.
     fn write(&self, photo: &Photo, key: Key, out: &mut [f32]) -> Result<()>;
 }

@@ -1,4 +1,4 @@
-//! From a photograph to what a network takes: resize, centre crop, normalise; torchvision's way.
+//! Preprocessing of a network's input: resize, centre crop, normalise, as torchvision does.
 
 use std::path::Path;
 
@@ -20,17 +20,17 @@ use crate::{Error, Result};
 pub struct Preprocess {
     /// Pixels of the short side after resizing; the long side keeps the ratio, rounded down.
     pub resize: u32,
-    /// Pixels of each side of the square that is cut from the middle.
+    /// Side of the square that is cropped from the centre, in pixels.
     pub crop: u32,
     pub interpolation: Filter,
-    /// Taken from each channel, of 0 to 1.
+    /// Mean of each channel, in values of 0 to 1.
     pub mean: [f32; 3],
-    /// What each channel is divided by afterwards.
+    /// Standard deviation of each channel, by which it is divided.
     pub std: [f32; 3],
 }
 
-/// Where the photograph lies in the square: a window of the resized photograph, and its corner in the
-/// square (which is not zero where the photograph is the smaller one).
+/// The place of the photograph in the square: a window of the resized photograph, and its corner in the square (which
+/// is not zero where the photograph is the smaller one).
 #[derive(Clone, Copy, Debug)]
 struct Placement {
     width: usize,
@@ -41,24 +41,24 @@ struct Placement {
 }
 
 impl Preprocess {
-    /// With ImageNet's mean and deviation, which most weights were trained with.
+    /// With ImageNet's mean and standard deviation, which most weights were trained with.
     pub const fn imagenet(resize: u32, crop: u32, interpolation: Filter) -> Self {
         let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
         Self { resize, crop, interpolation, mean, std }
     }
 
-    /// With the mean colour of ImageNet taken from values of 0 to 255, as the networks before batch norm had it.
+    /// With ImageNet's mean colour subtracted from values of 0 to 255, as for the networks before batch norm.
     pub const fn centred(resize: u32, crop: u32) -> Self {
         let mean = [123.68 / 255.0, 116.779 / 255.0, 103.939 / 255.0];
         Self { resize, crop, interpolation: Filter::Bilinear, mean, std: [1.0 / 255.0; 3] }
     }
 
-    /// To values of -1 to 1, as Google's networks take them.
+    /// To values of -1 to 1, as for Google's networks.
     pub const fn inception(resize: u32, crop: u32, interpolation: Filter) -> Self {
         Self { mean: [0.5; 3], std: [0.5; 3], ..Self::imagenet(resize, crop, interpolation) }
     }
 
-    /// CIFAR-10's pictures as they are, with the mean and deviation of their channels.
+    /// CIFAR-10's pictures without resizing, with the mean and standard deviation of their channels.
     pub const CIFAR10: Self = Self {
         resize: 32,
         crop: 32,
@@ -67,7 +67,7 @@ impl Preprocess {
         std: [63.0 / 255.0, 62.1 / 255.0, 66.7 / 255.0],
     };
 
-    /// How many numbers one photograph becomes: 3 * crop * crop.
+    /// The number of values of one photograph: 3 * crop * crop.
     pub fn len(&self) -> usize {
         CHANNELS * self.crop as usize * self.crop as usize
     }
@@ -77,7 +77,7 @@ impl Preprocess {
         self.crop == 0
     }
 
-    /// Fails with `Error::Argument` where a size is zero or absurd, or a channel cannot be normalised.
+    /// Fails with `Error::Argument` where a size is zero or out of range, or a channel cannot be normalised.
     pub fn check(&self) -> Result<()> {
         for (name, size, largest) in
             [("resize", self.resize, MAX_SIDE), ("crop", self.crop, MAX_CROP)]
@@ -169,7 +169,7 @@ impl Prepare for Preprocess {
     }
 }
 
-/// The same for a network of one channel: the photograph becomes grey first.
+/// The same for a network of one channel: the photograph is converted to grey first.
 #[derive(Clone, Copy, Debug)]
 pub struct Grey(pub Preprocess);
 
@@ -183,10 +183,10 @@ impl Prepare for Grey {
     }
 }
 
-/// The largest square: its numbers still fit what one photograph may hold.
+/// The largest square: its values still fit the limit for one photograph.
 const MAX_CROP: usize = 1 << 13;
 
-/// What each byte of a channel becomes.
+/// The lookup table of a channel: the normalised value of each byte.
 pub(crate) fn normalised(mean: f32, std: f32) -> [f32; 256] {
     std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
 }
@@ -197,7 +197,7 @@ pub(crate) fn short_side(width: usize, height: usize, short: usize) -> (usize, u
     if width <= height { (short, long(height, width)) } else { (long(width, height), short) }
 }
 
-/// Of one side: where the part that stays begins, how long it is, and where it lies in the square.
+/// For one side: the start and length of the part that stays, and its place in the square.
 pub(crate) fn centre(side: usize, crop: usize) -> (usize, usize, usize) {
     if side < crop {
         return (0, side, (crop - side) / 2);

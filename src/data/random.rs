@@ -1,5 +1,5 @@
-//! Randomness that follows from what is drawn for, and from nothing else: neither from the number of threads nor from
-//! what was drawn before. So an epoch can be entered anywhere.
+//! Random numbers that depend on their purpose alone: neither on the number of threads nor on what was drawn before. So
+//! an epoch can be entered anywhere.
 
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -11,25 +11,25 @@ pub type Random = Xoshiro256PlusPlus;
 pub struct Key {
     pub seed: u64,
     pub epoch: u64,
-    /// Of the sample in its data set.
+    /// Index of the sample in its data set.
     pub sample: u64,
 }
 
 impl Key {
-    /// What this sample's augmentation is drawn from. Part of the format of a seed.
+    /// The generator of this sample's augmentation. Part of the format of a seed.
     pub fn random(self) -> Random {
         let Self { seed, epoch, sample } = self;
         Random::seed_from_u64(mix(mix(mix(seed) ^ epoch) ^ sample))
     }
 }
 
-/// What the mixing of a whole batch is drawn from. Part of the format of a seed.
+/// The generator for mixing a whole batch. Part of the format of a seed.
 pub fn of_batch(seed: u64, epoch: u64, batch: u64) -> Random {
     // No sample has this number.
     Random::seed_from_u64(mix(mix(mix(mix(seed) ^ epoch) ^ u64::MAX) ^ batch))
 }
 
-/// The numbers below `count` in the order that `seed` and `epoch` draw. Part of the format of a seed.
+/// The numbers below `count`, shuffled by `seed` and `epoch`. Part of the format of a seed.
 pub fn shuffled(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
     // No sample has this number.
     let mut random = Key { seed, epoch, sample: u64::MAX }.random();
@@ -40,12 +40,12 @@ pub fn shuffled(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
     order
 }
 
-/// A number below `count`.
+/// A uniform number below `count`.
 pub fn below(count: usize, random: &mut Random) -> usize {
     ((u128::from(random.random::<u64>()) * count as u128) >> 64) as usize
 }
 
-/// A permutation of all 64-bit numbers in which each bit depends on every one (the finaliser of SplitMix64).
+/// A bijection of 64-bit numbers in which each bit depends on every one (the finaliser of SplitMix64).
 pub(super) fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

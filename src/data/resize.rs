@@ -1,9 +1,8 @@
 //! Resizing, equal to Pillow's `Image.resize` in every bit.
 //!
-//! The weights of each output column and row are whole numbers with 22 bits after the point. One pass
-//! makes the columns, one the rows, and between the two the picture is 8-bit again, so their order can
-//! be seen: columns first, except where `Order` says otherwise. A side that keeps its length has no
-//! pass.
+//! The weights of each output column and row are integers with 22 fraction bits. One pass makes the columns, one the
+//! rows, and between the two the picture is 8-bit again, so their order can be seen: columns first, except where
+//! `Order` says otherwise. A side that keeps its length has no pass.
 
 use super::filter::Filter;
 use super::memory::{Shortage, room, zeros};
@@ -11,7 +10,7 @@ use super::passes::resample;
 use super::photo::{CHANNELS, Photo, View, Window, check_size, no_room};
 use crate::{Error, Result};
 
-/// Bits after the point: 32, less 8 of a pixel, less 2 of room for weights that overshoot.
+/// Fraction bits: 32, less 8 of a pixel, less 2 of headroom for weights that overshoot.
 pub(super) const FRACTION: u32 = 32 - 8 - 2;
 
 /// Resizes to `width` x `height` pixels.
@@ -22,8 +21,8 @@ pub fn resize(photo: &Photo, width: usize, height: usize, filter: Filter) -> Res
     resize_window(photo, width, height, filter, Window { left: 0, top: 0, width, height })
 }
 
-/// Resizes to `width` x `height` pixels and returns only `window` of that: the same pixels as those
-/// of the whole, at the cost of the part.
+/// Resizes to `width` x `height` pixels and returns only `window` of the result: the same pixels at the cost of the
+/// part.
 pub fn resize_window(
     photo: &Photo,
     width: usize,
@@ -34,7 +33,7 @@ pub fn resize_window(
     resize_view(photo.view(), width, height, filter, window)
 }
 
-/// The same of a part of a photograph, as if it were cut out first.
+/// Resizes a part of a photograph, as if it were cropped first.
 pub(crate) fn resize_view(
     view: View<'_>,
     width: usize,
@@ -84,7 +83,7 @@ fn check(width: usize, height: usize, window: Window) -> Result<()> {
     })
 }
 
-/// Which pass is the first.
+/// The order of the passes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     ColumnsFirst,
@@ -92,8 +91,8 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// Pillow 13 begins with the rows where that saves much: where the height shrinks, by more than
-    /// twice the pixels that the width loses. (Earlier versions never did; their pictures differ.)
+    /// Pillow 13 begins with the rows where that saves much: where the height shrinks, by more than twice the pixels
+    /// that the width loses. (Earlier versions never did; their pictures differ.)
     fn new(view: View<'_>, width: usize, height: usize) -> Self {
         let lost_rows = view.height as i64 - height as i64;
         let lost_columns = view.width as i64 - width as i64;
@@ -105,10 +104,9 @@ impl Order {
     }
 }
 
-/// For each of `count` outputs from `first` on: which input lies under its centre.
+/// For each of `count` outputs from `first` on: the index of the input under its centre.
 ///
-/// The centre walks by repeated addition as Pillow's does, because the rounding of the sum decides
-/// between neighbours.
+/// The centre is found by repeated addition as in Pillow, because the rounding of the sum decides between neighbours.
 fn nearest(from: usize, to: usize, first: usize, count: usize) -> Vec<Option<usize>> {
     let step = from as f64 / to as f64;
     let mut centre = step * 0.5;
@@ -140,14 +138,14 @@ fn pick(
     Ok(out)
 }
 
-/// Which inputs make each output of one side, and by which weights.
+/// The inputs and weights of each output of one side.
 pub(super) struct Side {
-    /// Of each output: its first input and how many there are.
+    /// For each output: its first input and the number of inputs.
     pub(super) spans: Vec<(usize, usize)>,
-    /// `stride` weights for each output, of which the span says how many count.
+    /// `stride` weights for each output, of which as many count as the span has inputs.
     weights: Vec<i32>,
     stride: usize,
-    /// The outputs are the inputs, moved.
+    /// Whether the outputs are the inputs, shifted.
     pub(super) unchanged: bool,
 }
 
@@ -195,7 +193,7 @@ impl Side {
             .map(|(&(start, count), weights)| (start, &weights[..count]))
     }
 
-    /// The inputs that any output needs: where they begin and end.
+    /// The range of inputs that any output needs: begin and end.
     pub(super) fn reach(&self) -> (usize, usize) {
         let start = self.spans.iter().map(|&(start, _)| start).min().unwrap_or(0);
         let end = self.spans.iter().map(|&(start, count)| start + count).max().unwrap_or(0);
@@ -203,7 +201,7 @@ impl Side {
     }
 }
 
-/// To fixed point, halves away from zero.
+/// Converts to fixed point, halves away from zero.
 fn fixed(weight: f64) -> i32 {
     let scaled = weight * f64::from(1 << FRACTION);
     (scaled + 0.5_f64.copysign(scaled)) as i32

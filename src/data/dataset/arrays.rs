@@ -1,4 +1,4 @@
-//! Photographs in memory, all of one size.
+//! Data sets of photographs in memory, all of one size.
 
 use std::sync::OnceLock;
 
@@ -8,11 +8,11 @@ use crate::data::memory::copied;
 use crate::data::photo::{CHANNELS, Photo};
 use crate::{Error, Result};
 
-/// Bytes of shape (N, height, width, channels), and a label for each of the N.
+/// Bytes of shape (N, height, width, channels), and N class labels.
 #[derive(Debug)]
 pub struct Arrays {
     name: String,
-    /// Of one photograph.
+    /// Size of each photograph.
     size: Size,
     pixels: Vec<u8>,
     labels: Vec<usize>,
@@ -20,7 +20,7 @@ pub struct Arrays {
     fingerprint: OnceLock<u64>,
 }
 
-/// Of a photograph. Grey ones have one channel, others three.
+/// The size of a photograph. Grey ones have one channel, others three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     pub height: usize,
@@ -35,10 +35,10 @@ impl Size {
 }
 
 impl Arrays {
-    /// `name` is what messages call them. Without names the classes are numbers.
+    /// `name` is used in messages. Without class names the classes are numbers.
     ///
-    /// Fails with `Error::Shape` where there is no photograph or another number of bytes than the labels ask for, and
-    /// with `Error::Argument` where a label has no class.
+    /// Fails with `Error::Shape` where there is no photograph or the number of bytes does not follow from the labels
+    /// and size, and with `Error::Argument` where a label has no class.
     pub fn new(
         name: impl Into<String>,
         size: Size,

@@ -12,10 +12,10 @@ use crate::{Error, Result, file};
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
 
-/// Which labels the records have.
+/// The labels that the records have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Labels {
-    /// One: CIFAR-10's.
+    /// One label: CIFAR-10's.
     Only,
     /// The first of two: CIFAR-100's superclasses.
     Coarse,
@@ -23,10 +23,10 @@ pub enum Labels {
     Fine,
 }
 
-/// Reads `files` one after another, and the names of the classes from `names`, one a line.
+/// Reads `files` in order, and the class names from `names`, one per line.
 ///
-/// Fails with `Error::PhotoFile` where a file cannot be read, and `Error::Photo` where it is cut short, or a label has
-/// no name.
+/// Fails with `Error::PhotoFile` where a file cannot be read, and `Error::Photo` where it is truncated, or a label has
+/// no class name.
 pub fn cifar(files: &[PathBuf], labels: Labels, names: &Path) -> Result<Arrays> {
     let (before, which) = match labels {
         Labels::Only => (1, 0),

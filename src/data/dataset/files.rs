@@ -1,4 +1,4 @@
-//! Photographs in files, each with a label.
+//! Data sets of photographs in files, each with a class label.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -20,7 +20,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// `paths` are taken from `root` on. Without names the classes are numbers.
+    /// `paths` are relative to `root`. Without class names the classes are numbers.
     ///
     /// Fails with `Error::Photo`, which names `root`, where there is no file, a label without a class, or another
     /// number of labels than of paths.
@@ -71,7 +71,7 @@ impl Dataset for Files {
         &self.classes
     }
 
-    /// Of the paths from the root on, so that a folder may be moved.
+    /// A hash of the paths relative to the root, so that a folder may be moved.
     fn fingerprint(&self) -> u64 {
         *self.fingerprint.get_or_init(|| {
             let mut fingerprint = Fingerprint::default();

@@ -1,8 +1,8 @@
-//! A hash that stays the same in every version and on every machine, since checkpoints hold it.
+//! A hash that is the same in every version and on every machine, since run checkpoints hold it.
 
 use crate::data::random::mix;
 
-/// Takes in parts one after another; where one ends and the next begins counts too.
+/// Hashes parts one after another; the boundaries between them count too.
 #[derive(Debug, Default)]
 pub(super) struct Fingerprint(u64);
 

@@ -1,10 +1,10 @@
-//! A folder for each class, by torchvision's rules but for what is hidden or no file.
+//! Image folders, with one folder per class, by torchvision's rules except for hidden entries and what is no file.
 //!
 //! Classes are the folders in the root, sorted by name. A class has every photograph below its folder, however deep
 //! (`data::list` says what that is); the folders of a class are sorted by their whole path, the files of each by name.
 //! Files that lie beside the folders of classes belong to none.
 //!
-//! Where torchvision passes over a folder that cannot be read, there is an error here.
+//! Where torchvision skips a folder that cannot be read, this fails.
 
 use std::path::Path;
 

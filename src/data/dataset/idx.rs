@@ -1,4 +1,4 @@
-//! IDX files, the format of MNIST and its relatives, as they are or compressed by gzip.
+//! IDX files, the format of MNIST and its relatives, plain or gzip-compressed.
 //!
 //! A file begins with two zeros, the code of its element type (8: bytes), the number of its axes, and the length of
 //! each axis as four bytes, the highest first; the elements follow. <http://yann.lecun.com/exdb/mnist/>
@@ -12,13 +12,13 @@ use super::arrays::{Arrays, Size};
 use crate::error::{Error, Result, shape_text};
 use crate::file;
 
-/// More than any file of the family has.
+/// More bytes than any file of the family has.
 const MOST_BYTES: usize = 1 << 34;
 
 /// Grey photographs and their labels, from a file of shape (N, height, width) and one of shape (N,).
 ///
-/// Fails with `Error::PhotoFile` where a file cannot be read, and `Error::Photo` where it is no such file, cut short or
-/// too long, or the two do not belong together.
+/// Fails with `Error::PhotoFile` where a file cannot be read, and `Error::Photo` where it is no IDX file, truncated or
+/// too long, or the two files do not match.
 pub fn idx(images: &Path, labels: &Path, classes: Option<Vec<String>>) -> Result<Arrays> {
     let ([count, height, width], pixels) = read(images)?;
     let ([labelled], bytes) = read(labels)?;
@@ -38,7 +38,7 @@ pub fn idx(images: &Path, labels: &Path, classes: Option<Vec<String>>) -> Result
     Arrays::new(name, size, pixels, bytes.into_iter().map(usize::from).collect(), classes)
 }
 
-/// The bytes of a file with `AXES` axes, and how long these are.
+/// The bytes of a file with `AXES` axes, and the lengths of these.
 fn read<const AXES: usize>(path: &Path) -> Result<([usize; AXES], Vec<u8>)> {
     let flaw = |expected: String, got: String| Error::Photo { path: path.into(), expected, got };
     let failed = |source: io::Error| match source.kind() {
@@ -69,7 +69,8 @@ fn read<const AXES: usize>(path: &Path) -> Result<([usize; AXES], Vec<u8>)> {
         return Err(flaw(format!("at most {MOST_BYTES} bytes"), shape_text(&shape)));
     };
     let mut bytes = Vec::new();
-    // One more than there should be shows whether there are more. Room is made as they come, whatever the header says.
+    // One byte more than expected shows whether there are more. Memory grows with what is read, whatever the header
+    // says.
     reader.take(count as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() == count {
         return Ok((shape, bytes));

@@ -1,4 +1,4 @@
-//! Labelled photographs, by number: in files, in memory, or some of another data set.
+//! Labelled data sets, whose samples are photographs: in files, in memory, or a subset of another data set.
 
 mod arrays;
 mod cifar;
@@ -22,12 +22,12 @@ pub use subset::Subset;
 use super::photo::Photo;
 use crate::Result;
 
-/// What a loader reads from, in many threads at once.
+/// A data set that a loader reads from, in many threads at once.
 pub trait Dataset: Debug + Send + Sync {
-    /// How many samples there are.
+    /// The number of samples.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no samples.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -35,26 +35,26 @@ pub trait Dataset: Debug + Send + Sync {
     /// Decodes a sample, `index` below `len`; upright by its EXIF data where `orientation` says so.
     fn read(&self, index: usize, orientation: bool) -> Result<Photo>;
 
-    /// The class of a sample: an index into `classes`.
+    /// The class label of a sample: an index into `classes`.
     fn label(&self, index: usize) -> usize;
 
-    /// What a message calls a sample: its path, where it has one.
+    /// The name of a sample in messages: its path, where it has one.
     fn name(&self, index: usize) -> String;
 
     /// The names of the classes, in the order of their labels.
     fn classes(&self) -> &[String];
 
-    /// Tells data sets apart: a number that follows from the samples, their order and their labels. Of files it is
-    /// their names that count and not their contents, so that telling takes no time.
+    /// A hash that tells data sets apart: it follows from the samples, their order and their labels. For files the
+    /// names are hashed and not the contents, so that this takes no time.
     fn fingerprint(&self) -> u64;
 }
 
-/// The most classes that go without names: a larger label means something else, such as the number of a record.
+/// The most classes that may go without names: a larger label means something else, such as the number of a record.
 const MOST_NUMBERED: usize = 1 << 20;
 
-/// The names of the classes, which are numbers up to the largest label if none are given.
+/// The class names, which are numbers up to the largest label if none are given.
 ///
-/// Fails with what was expected where a label has no class.
+/// Fails with the expected value where a label has no class.
 fn named(largest: usize, classes: Option<Vec<String>>) -> Result<Vec<String>, String> {
     match classes {
         Some(classes) if largest < classes.len() => Ok(classes),

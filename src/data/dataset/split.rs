@@ -1,4 +1,4 @@
-//! A data set in two parts, each with the same share of every class.
+//! Stratified splits of a data set into two parts.
 
 use std::sync::Arc;
 
@@ -6,10 +6,11 @@ use super::{Dataset, Subset};
 use crate::data::random::shuffled;
 use crate::{Error, Result};
 
-/// Draws `fraction` * len samples, rounded, for the first part; the rest is the second. Both keep the order of the whole.
+/// Draws `fraction` * len samples, rounded, for the first part; the rest is the second. Both keep the order of the data
+/// set.
 ///
-/// Of a class with n samples the first part gets `fraction` * n, rounded down, or one more: those whose remainders are
-/// the largest get it, until the number is right.
+/// Stratified: of a class with n samples the first part gets `fraction` * n, rounded down, or one more, which goes to
+/// the classes with the largest remainders until the total is right.
 ///
 /// Fails with `Error::Argument` where one of the parts would be empty.
 pub fn split(whole: &Arc<dyn Dataset>, fraction: f64, seed: u64) -> Result<(Subset, Subset)> {

@@ -1,4 +1,4 @@
-//! Some samples of another data set.
+//! Subsets of a data set.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::fingerprint::Fingerprint;
 use crate::data::photo::Photo;
 use crate::{Error, Result};
 
-/// The samples of `whole` whose numbers it lists, in that order; the classes stay those of the whole.
+/// The samples of `whole` at these indices, in that order; the classes stay those of the whole.
 #[derive(Debug)]
 pub struct Subset {
     whole: Arc<dyn Dataset>,

@@ -6,8 +6,8 @@
 //! | 16, 32 | by the masks, else 5 bits each or 8 bits each; scaled to 0 to 255 and rounded down |
 //! | 24 | as they are |
 //!
-//! Alpha is dropped. Rows may stand in either order; the header may be any from OS/2's on. What a run-length code skips
-//! is the palette's first entry. JPEG and PNG inside a BMP are refused.
+//! Alpha is dropped. Rows may stand in either order; the header may be any from OS/2's on. Pixels that a run-length
+//! code skips are the palette's first entry. JPEG and PNG inside a BMP are refused.
 
 use super::{Decoded, Flaw, sizes};
 use crate::data::memory::{room, zeros};
@@ -20,7 +20,7 @@ const FILE_HEADER: usize = 14;
 const CORE: usize = 12;
 const MASKS: usize = FILE_HEADER + 40;
 
-/// How a pixel is stored.
+/// The storage of a pixel.
 enum Pixels {
     Palette,
     Runs,
@@ -127,7 +127,7 @@ pub(super) fn spread(
     }
 }
 
-/// The indices behind run-length codes, the rows as they are stored.
+/// The indices decoded from run-length codes, the rows as they are stored.
 fn runs(data: &[u8], width: usize, rows: usize, halves: bool) -> Result<Vec<u8>, Flaw> {
     let mut indices = zeros::<u8>(width * rows)?;
     let (mut x, mut y, mut at) = (0, 0, 0);

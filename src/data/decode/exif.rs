@@ -1,4 +1,4 @@
-//! The directories of TIFF files, which is how all formats store EXIF data.
+//! Directories of TIFF files, in which all formats store EXIF data.
 
 const ORIENTATION: u16 = 0x0112;
 
@@ -7,15 +7,15 @@ const ORIENTATION: u16 = 0x0112;
 pub(super) struct Directory<'a> {
     data: &'a [u8],
     big: bool,
-    /// Of a BigTIFF file, whose places and counts are twice as long.
+    /// Whether it is of a BigTIFF file, whose offsets and counts are twice as long.
     wide: bool,
-    /// Where its entries begin, and how many there are.
+    /// The offset of its entries, and their number.
     start: usize,
     entries: usize,
 }
 
 impl<'a> Directory<'a> {
-    /// None where the data is no such structure, or is cut short.
+    /// None where the data is no such structure, or is truncated.
     pub(super) fn of(data: &'a [u8]) -> Option<Self> {
         let (big, wide) = match data.get(..4)? {
             b"MM\0*" => (true, false),
@@ -29,12 +29,12 @@ impl<'a> Directory<'a> {
         directory.entries =
             if wide { directory.place_at(start)? } else { usize::from(directory.short(start)?) };
         directory.start = start.checked_add(if wide { 8 } else { 2 })?;
-        // More than the data has room for are none.
+        // Entries beyond the end of the data are dropped.
         let room = data.len().checked_sub(directory.start)? / directory.step();
         (directory.entries <= room).then_some(directory)
     }
 
-    /// The whole number of an entry, which has one that is short or long.
+    /// The integer value of an entry, if it is one short or long.
     pub(super) fn number(&self, tag: u16) -> Option<u32> {
         let entry = self.entry(tag)?;
         match self.short(entry + 2)? {
@@ -44,7 +44,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// Where the low byte of an entry's short number stands.
+    /// The offset of the low byte of an entry's short value.
     pub(super) fn place(&self, tag: u16) -> Option<usize> {
         let entry = self.entry(tag)?;
         (self.short(entry + 2)? == 3).then_some(entry + self.value() + usize::from(self.big))

@@ -7,8 +7,8 @@
 //! | CMYK | taken as inverted (Adobe's way), then ink by ink |
 //! | YCCK | to inverted CMYK, then ink by ink |
 //!
-//! Baseline and progressive, Huffman coded, 8 bits. The file has to reach its end marker: libjpeg
-//! paints what is missing grey, and Pillow refuses it.
+//! Baseline and progressive, Huffman coded, 8 bits. A file without its end marker is refused, as by Pillow; libjpeg
+//! would paint the missing part grey.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ use crate::data::memory::{probe, room, zeros};
 
 const EXPECTED: &str = "a whole and sound JPEG file";
 
-/// The longest side that the format can say.
+/// The longest side that the format can store.
 const LONGEST: usize = 65_535;
 
 const BASELINE: u8 = 0xc0;
@@ -34,7 +34,7 @@ const SCAN: u8 = 0xda;
 const RESTARTS: u8 = 0xdd;
 const APP1: u8 = 0xe1;
 
-/// How many bytes the decoder's bit buffer may be ahead of the pixels.
+/// The number of bytes that the decoder's bit buffer may be ahead of the pixels.
 const AHEAD: usize = 8;
 
 pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
@@ -74,7 +74,7 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
     Ok(Decoded { width, height, pixels, orientation })
 }
 
-/// Mixes each pixel's inks into RGB.
+/// Converts each pixel's inks to RGB.
 fn four_to_three(pixels: &[u8], inks: impl Fn([u8; 4]) -> [u8; 4]) -> Result<Vec<u8>, Flaw> {
     let (pixels, _) = pixels.as_chunks();
     let mut out = room(pixels.len() * 3)?;
@@ -112,11 +112,11 @@ fn share(one: u8, other: u8) -> u8 {
     (((product >> 8) + product) >> 8) as u8
 }
 
-/// What the markers say before anything is decoded.
+/// The facts in the markers, before anything is decoded.
 #[derive(Default)]
 pub(super) struct Survey<'a> {
     exif: Option<&'a [u8]>,
-    /// Where the end marker stands.
+    /// The offset of the end marker.
     end: usize,
     sequential: bool,
     restarts: bool,
@@ -172,9 +172,9 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// The bytes to decode. The decoder takes an end marker that comes too early for the end and
-    /// paints the rest, but refuses to run out of bytes. So where nothing else is looked for after
-    /// the last pixel, the end marker gives way to what the decoder may read ahead.
+    /// The bytes to decode. The decoder takes an end marker that comes too early for the end and paints the rest, but
+    /// fails when it runs out of bytes. So, where nothing else follows the last pixel, the end marker is replaced by
+    /// bytes that the decoder may read ahead.
     fn open_ended(&self, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, Flaw> {
         if self.sequential && self.scans == 1 && !self.restarts {
             let mut longer = room(self.end + AHEAD)?;

@@ -9,9 +9,9 @@
 //!
 //! Pillow's `convert` makes nearly all grey of 16 bits without alpha white instead: it does not scale.
 //!
-//! A `tRNS` chunk changes nothing, nor do gamma, colour profile and background. Of an animation it is
-//! the picture that a program without animations shows. Every checksum up to the last pixel has to be
-//! right, the zlib stream has to end, and what is missing after that (`IEND`) is not missed.
+//! A `tRNS` chunk changes nothing, nor do gamma, colour profile and background. An animation gives its default image.
+//! Every checksum up to the last pixel must be right, and the zlib stream must end; what follows (`IEND`) may be
+//! missing.
 
 use std::io::Cursor;
 
@@ -45,7 +45,7 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
         spread(row, width, frame.color_type, frame.bit_depth, &palette, &mut pixels);
     }
     let orientation = orient.then(|| {
-        // EXIF data may stand behind the picture; a flaw there is none of the picture's.
+        // EXIF data may follow the picture; errors in it are ignored.
         let _ = reader.finish();
         reader.info().exif_metadata.as_deref().and_then(orientation)
     });

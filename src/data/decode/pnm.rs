@@ -6,15 +6,15 @@
 //! | P2, P5 | value / maximum * 255, rounded half to even, three times |
 //! | P3, P6 | the same of each colour |
 //!
-//! So grey of 16 bits is scaled as colours of 16 bits are, where Pillow's `convert` would make it white. Of several
-//! pictures in a file it is the first.
+//! 16-bit grey is scaled as 16-bit colours are, where Pillow's `convert` would make it white. Of several pictures in a
+//! file the first is read.
 
 use super::{Decoded, Flaw, sizes};
 use crate::data::memory::room;
 
 const EXPECTED: &str = "a whole and sound PBM, PGM or PPM file";
 
-/// Whether the file begins as one.
+/// Whether the file begins as one of these.
 pub(super) fn is_one(bytes: &[u8]) -> bool {
     matches!(bytes, [b'P', b'1'..=b'6', next, ..] if next.is_ascii_whitespace() || *next == b'#')
 }
@@ -35,7 +35,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Flaw> {
     let scaled: Vec<u8> = (0..=most)
         .map(|value| (value as f64 / most as f64 * 255.0).round_ties_even() as u8)
         .collect();
-    // The values may be larger than the header says.
+    // Values may exceed the maximum in the header.
     let mut put =
         |value: usize| out.extend(std::iter::repeat_n(scaled[value.min(most)], 3 / channels));
     let count = width * height * channels;
@@ -66,14 +66,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Flaw> {
     Ok(Decoded { width, height, pixels: out, orientation: None })
 }
 
-/// Numbers with spaces and comments between them.
+/// Numbers separated by white space and comments.
 struct Text<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl Text<'_> {
-    /// Goes to what is neither a space nor in a comment.
+    /// Skips white space and comments.
     fn skip(&mut self) -> Result<u8, Flaw> {
         let mut comment = false;
         loop {

@@ -9,9 +9,9 @@
 //! | YCbCr, 8 bits, not subsampled outside JPEG | by ITU-R 601, full range |
 //! | all of these but palettes in 16 bits | the high byte |
 //!
-//! In strips or tiles, plane by plane or not; plain or by LZW, Deflate, PackBits or JPEG. So grey of 16 bits is scaled
-//! as colours are, where Pillow's `convert` would make it white. Other kinds are refused, and so is the small picture
-//! that a camera's raw file begins with.
+//! In strips or tiles, planar or not; uncompressed or by LZW, Deflate, PackBits or JPEG. 16-bit grey is scaled as
+//! colours are, where Pillow's `convert` would make it white. Other kinds are refused, and so is the thumbnail at the
+//! start of a camera's raw file.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -38,7 +38,7 @@ const UNSIGNED: u16 = 1;
 const UNDEFINED: u16 = 4;
 const ASSOCIATED_ALPHA: u16 = 1;
 const DNG_VERSION: u16 = 50_706;
-/// What the decoder takes of each value of an entry at most.
+/// The most bytes that the decoder takes for each value of an entry.
 const OF_VALUE: usize = 64;
 /// More channels than any kind has, with alpha and masks.
 const MOST_SAMPLES: u16 = 16;
@@ -57,7 +57,7 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
     }
     probe(values * OF_VALUE)?;
     let photometric = directory.number(PHOTOMETRIC);
-    // The decoder knows no palettes, and inverts only some greys. As greys from black on it hands out what is stored.
+    // The decoder supports no palettes, and inverts only some greys. Greys with black as 0 come out as they are stored.
     let bytes = match (photometric, directory.place(PHOTOMETRIC)) {
         (Some(WHITE_IS_ZERO | PALETTE), Some(place)) => {
             let mut bytes = copied(bytes)?;
@@ -144,7 +144,7 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
     Ok(Decoded { width, height, pixels, orientation })
 }
 
-/// Refuses what the decoder would read otherwise than it is meant.
+/// Refuses files that the decoder would read wrongly.
 fn check(file: &mut File<'_>, bytes: &[u8]) -> Result<(), Flaw> {
     let formats = file.find_tag_unsigned_vec::<u16>(Tag::SampleFormat).map_err(flaw)?;
     if let Some(format) =
@@ -166,7 +166,7 @@ fn check(file: &mut File<'_>, bytes: &[u8]) -> Result<(), Flaw> {
             format!("parts of at most {MAX_SIDE} pixels across and {MOST_SAMPLES} channels");
         return Err(Flaw::new(expected, format!("{across} and {samples}")));
     }
-    // A row of a part.
+    // Memory for a row of a strip or tile.
     probe(across as usize * usize::from(samples) * 2 + (1 << 20))?;
     if file.find_tag_unsigned::<u16>(Tag::Compression).ok().flatten() == Some(JPEG) {
         check_parts(file, bytes)?;
@@ -174,7 +174,7 @@ fn check(file: &mut File<'_>, bytes: &[u8]) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// Whether each JPEG in the file is whole and of the size that its place has.
+/// Checks that each JPEG in the file is whole and of the size of its strip or tile.
 fn check_parts(file: &mut File<'_>, bytes: &[u8]) -> Result<(), Flaw> {
     let mut offsets = None;
     for tag in [Tag::StripOffsets, Tag::TileOffsets] {
@@ -206,13 +206,13 @@ fn palette(file: &mut File<'_>, entries: usize) -> Result<Vec<[u8; 3]>, Flaw> {
     Ok((0..entries).map(color).collect())
 }
 
-/// Evenly from black to white, or from white to black.
+/// A grey palette from black to white, or from white to black.
 fn greys(count: usize, inverted: bool) -> Vec<[u8; 3]> {
     let grey = |index: usize| (index * 255 / (count - 1)) as u8;
     (0..count).map(|index| [grey(if inverted { count - 1 - index } else { index }); 3]).collect()
 }
 
-/// A colour that was multiplied by its alpha.
+/// A colour with its alpha divided out.
 fn divided(color: u8, alpha: u8) -> u8 {
     (u32::from(color) * 255).checked_div(u32::from(alpha)).unwrap_or(0).min(255) as u8
 }

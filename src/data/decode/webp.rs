@@ -1,7 +1,7 @@
 //! WebP.
 //!
-//! Lossy, lossless and extended files; alpha is dropped and the colours under it are kept, as Pillow
-//! does. Of an animation it is the first frame.
+//! Lossy, lossless and extended files; alpha is dropped and the colours under it are kept, as Pillow does. An animation
+//! gives its first frame.
 
 use std::io::Cursor;
 
@@ -13,7 +13,7 @@ use crate::data::memory::{probe, room, zeros};
 
 const EXPECTED: &str = "a whole and sound WebP file";
 
-/// What the decoder takes of each pixel at most: colours twice, planes, alpha, and the result.
+/// The most bytes that the decoder takes per pixel: colours twice, planes, alpha, and the result.
 const BYTES: usize = 16;
 
 pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
@@ -32,12 +32,12 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
         pixels = colours;
     }
     decoder.set_memory_limit(bytes.len());
-    // A flaw in EXIF data is none of the picture's.
+    // Errors in EXIF data are ignored.
     let exif = if orient { decoder.exif_metadata().ok().flatten() } else { None };
     Ok(Decoded { width, height, pixels, orientation: exif.as_deref().and_then(orientation) })
 }
 
-/// Refuses a frame that is larger than the picture, before the decoder makes room for it.
+/// Refuses a frame that is larger than the picture, before the decoder allocates it.
 fn check_frames(mut chunks: &[u8], width: usize, height: usize) -> Result<(), Flaw> {
     while let Some((head, rest)) = chunks.split_first_chunk::<8>() {
         let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
@@ -66,7 +66,7 @@ fn check_frames(mut chunks: &[u8], width: usize, height: usize) -> Result<(), Fl
     Ok(())
 }
 
-/// The file says in its head how long it is.
+/// Checks the length in the file's header.
 fn check_length(bytes: &[u8]) -> Result<(), Flaw> {
     let length: [u8; 4] = bytes
         .get(4..8)

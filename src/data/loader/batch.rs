@@ -1,4 +1,4 @@
-//! A batch, while it is made and when it is ready.
+//! Batches, pending and complete.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use super::rows::{Row, Rows};
 use super::sample::Outcome;
 use crate::error::{Error, Result, shape_text};
 
-/// A batch that is ready.
+/// A complete batch.
 #[derive(Debug)]
 pub struct Batch {
-    /// Which one of its epoch.
+    /// Its number within the epoch.
     pub number: usize,
     /// (samples, channels, height, width); without samples all are zero.
     pub shape: [usize; 4],
     pub numbers: Vec<f32>,
     pub labels: Vec<usize>,
-    /// What could not be read or prepared, in the order of the batch.
+    /// Samples that could not be read or prepared, in the order of the batch.
     pub bad: Vec<BadSample>,
 }
 
@@ -26,25 +26,25 @@ pub struct BadSample {
     /// Its path, where it has one.
     pub name: String,
     pub error: Error,
-    /// The sample that took its place.
+    /// The index of the sample that replaced it.
     pub replacement: Option<usize>,
 }
 
-/// A batch that threads are at work on.
+/// A batch that threads are working on.
 #[derive(Debug)]
 pub(super) struct PendingBatch {
     number: usize,
     memory: Option<Memory>,
-    /// Of each sample, once it is done.
+    /// The outcome of each sample, once it is done.
     outcomes: Vec<Option<Outcome>>,
     left: usize,
 }
 
-/// Taken when the first sample is decoded, since its size decides on the size of all.
+/// Memory of the batch, allocated when the first sample is decoded, whose size all must have.
 #[derive(Debug)]
 struct Memory {
     shape: [usize; 3],
-    /// What the sample is called whose shape it is.
+    /// The name of the sample that set the shape.
     name: String,
     rows: Arc<Rows>,
     each: Vec<Option<Row>>,
@@ -56,7 +56,7 @@ impl PendingBatch {
         Self { number, memory: None, outcomes, left: samples }
     }
 
-    /// The row of a sample, which becomes `shape`, the first time it is asked for.
+    /// The row of a sample. The first call sets the shape of all samples to `shape`.
     ///
     /// Fails with `Error::Shape` where the batch has samples of another shape, and with `Error::OutOfMemory`.
     pub(super) fn row(
@@ -86,7 +86,7 @@ impl PendingBatch {
         }
     }
 
-    /// Notes what became of a sample, whose row is given back; says whether it was the last.
+    /// Notes the outcome of a sample, whose row is given back; returns whether it was the last.
     pub(super) fn done(&mut self, place: usize, outcome: Outcome) -> bool {
         self.outcomes[place] = Some(outcome);
         self.left -= 1;
@@ -97,7 +97,7 @@ impl PendingBatch {
         self.left == 0
     }
 
-    /// The batch, without the rows of what was skipped; or the first failure in it.
+    /// The batch without skipped samples; or the first error in it.
     pub(super) fn finish(self) -> Result<Batch> {
         let (mut labels, mut bad, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for (place, outcome) in self.outcomes.into_iter().enumerate() {

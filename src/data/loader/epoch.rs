@@ -1,4 +1,4 @@
-//! One pass over a data set: the threads that make its batches, and the door at which they are taken.
+//! Epochs: the threads that make the batches of one pass over a data set, and the queue from which batches are taken.
 
 use std::collections::VecDeque;
 use std::process;
@@ -12,20 +12,20 @@ use super::rows::Row;
 use super::sample::Outcome;
 use crate::{Error, Result};
 
-/// An epoch under way. Its threads end with it.
+/// A running epoch. Its threads end with it.
 #[derive(Debug)]
 pub struct Epoch {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Where the threads run: after a fork, the child has none of them.
+    /// The process of the threads: a forked child has none of them.
     process: u32,
 }
 
-/// What waiting for a batch brings.
+/// The result of waiting for a batch.
 #[derive(Debug)]
 pub enum Next {
     Batch(Batch),
-    /// None is ready yet.
+    /// No batch is ready yet.
     Waiting,
     End,
 }
@@ -36,29 +36,29 @@ struct Shared {
     epoch: u64,
     order: Vec<usize>,
     progress: Mutex<Progress>,
-    /// Told when a batch is ready.
+    /// Notified when a batch is ready.
     ready: Condvar,
-    /// Told when one is taken, so that another may be begun.
+    /// Notified when a batch is taken, so that another may be begun.
     room: Condvar,
 }
 
 #[derive(Debug)]
 struct Progress {
-    /// The next sample to be begun, by its place in the order.
+    /// The next sample to begin, by its place in the order.
     begun: usize,
-    /// The next batch to be taken.
+    /// The next batch to take.
     next: usize,
     /// The batches from `next` on that are begun.
     pending: VecDeque<PendingBatch>,
     stopped: bool,
-    /// Threads that have not ended.
+    /// The number of threads that have not ended.
     running: usize,
 }
 
-/// How long threads are waited for that should end. One that reads from where no answer comes is left to itself.
+/// Time limit for joining threads. A thread whose read does not return is left behind.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Where a thread puts a sample.
+/// The place in a batch where a thread writes a sample.
 pub(super) struct Slot<'a> {
     shared: &'a Shared,
     batch: usize,
@@ -81,7 +81,7 @@ impl Epoch {
             ready: Condvar::new(),
             room: Condvar::new(),
         });
-        // Dropped where a thread cannot be had, which ends those that could.
+        // Dropping it on failure ends the threads that were started.
         let started = Self { shared, threads: Mutex::new(Vec::new()), process: process::id() };
         lock(&started.shared.progress).running = threads;
         for begun in 0..threads {
@@ -102,7 +102,7 @@ impl Epoch {
         Ok(started)
     }
 
-    /// The next batch, waited for as long as `patience` lasts. Its failure ends the epoch.
+    /// The next batch, waited for at most `patience`. An error in a batch ends the epoch.
     pub fn next(&self, patience: Duration) -> Result<Next> {
         if self.process != process::id() {
             return Err(Error::Argument {
@@ -132,7 +132,7 @@ impl Epoch {
         progress.next += 1;
         drop(progress);
         shared.room.notify_all();
-        // Whoever else waits may find the next one ready.
+        // Another waiting caller may find the next one ready.
         shared.ready.notify_one();
         let batch = batch.finish();
         if batch.is_err() {
@@ -141,10 +141,10 @@ impl Epoch {
         Ok(Next::Batch(batch?))
     }
 
-    /// Ends the threads, each after the sample it is at, and waits for that a while. What is ready is lost.
+    /// Ends the threads, each after its current sample, and waits for them up to a time limit. Ready batches are lost.
     pub fn stop(&self) {
         if self.process != process::id() {
-            // They are of another process; even their locks may be held for ever.
+            // The threads are of another process; even their locks may be held for ever.
             if let Ok(mut threads) = self.threads.try_lock() {
                 threads.drain(..).for_each(std::mem::forget);
             }
@@ -164,7 +164,7 @@ impl Epoch {
         }
         drop(progress);
         for thread in threads {
-            // What panics in a thread is caught at the sample.
+            // Panics of a thread are caught at the sample.
             let _ = thread.join();
         }
     }
@@ -223,7 +223,7 @@ impl Progress {
 }
 
 impl Slot<'_> {
-    /// The numbers of the sample, which has this shape.
+    /// The memory of the sample, which has this shape.
     pub(super) fn numbers(&mut self, shape: [usize; 3], index: usize) -> Result<&mut [f32]> {
         let name = || self.shared.loader.dataset().name(index);
         let mut progress = lock(&self.shared.progress);
@@ -232,7 +232,7 @@ impl Slot<'_> {
             self.row = row.or(self.row.take());
         }
         drop(progress);
-        // Without memory: the epoch is stopped, and nobody asks for what is written.
+        // Without memory the epoch is stopped, and the output is not used.
         self.row.as_mut().map(Row::numbers).ok_or_else(|| Error::Defect {
             at: "loader".into(),
             message: "the epoch has ended".into(),
@@ -251,7 +251,7 @@ impl Slot<'_> {
     }
 }
 
-/// What is locked here is whole at every point where a panic could leave it.
+/// Locks, poisoned or not: the locked state is consistent wherever a panic could occur.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

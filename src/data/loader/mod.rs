@@ -1,7 +1,7 @@
-//! Batches of a data set, made by threads ahead of whoever takes them.
+//! Data loaders: threads make the batches of a data set ahead of their use.
 //!
-//! What a batch holds follows from the data set, the options, the epoch and the number of the batch, and from nothing
-//! else: not from the number of threads, and not from the batches before. So an epoch can be entered anywhere.
+//! A batch follows from the data set, the options, the epoch and the number of the batch alone: not from the number of
+//! threads, and not from the batches before. So an epoch can be entered anywhere.
 
 mod batch;
 mod epoch;
@@ -21,36 +21,36 @@ use super::prepare::Prepare;
 use super::random::shuffled;
 use crate::{Error, Result};
 
-/// How a data set is made into batches.
+/// Options of a data loader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     pub batch_size: usize,
-    /// Draw another order for every epoch, instead of the order of the data set.
+    /// Shuffle the samples anew for every epoch, instead of keeping the order of the data set.
     pub shuffle: bool,
     pub seed: u64,
-    /// Leave out the last batch where it would be smaller.
+    /// Drop the last batch where it would be smaller.
     pub drop_last: bool,
     pub threads: usize,
-    /// How many batches are being made, or are ready and not yet taken, at most.
+    /// The most batches that are being made, or are ready and not yet taken.
     pub prefetch: usize,
     pub on_error: OnError,
-    /// Turn photographs upright from their EXIF data.
+    /// Turn photographs upright by their EXIF data.
     pub orientation: bool,
 }
 
-/// What becomes of a sample that cannot be read or prepared.
+/// Handling of samples that cannot be read or prepared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
     /// Its batch fails, and with it the epoch.
     Raise,
-    /// Its batch goes without it.
+    /// The sample is left out of its batch.
     Skip,
-    /// Another sample, drawn for it, takes its place.
+    /// Another sample, drawn at random, takes its place.
     Replace,
 }
 
 impl Options {
-    /// As many threads as there are cores, and enough batches ahead for all of them.
+    /// One thread per core, and enough batches ahead for all of them.
     pub fn new(batch_size: usize) -> Self {
         let threads = available_parallelism().map_or(1, usize::from);
         Self {
@@ -65,13 +65,13 @@ impl Options {
         }
     }
 
-    /// Batches that keep `threads` at work while others are taken.
+    /// The number of batches ahead that keeps `threads` busy.
     pub fn ahead(batch_size: usize, threads: usize) -> usize {
         2 + threads.div_ceil(batch_size.max(1))
     }
 }
 
-/// A data set, what is done to its photographs, and how they come.
+/// A data loader: a data set, the transform of its photographs, and the options.
 #[derive(Clone, Debug)]
 pub struct Loader {
     dataset: Arc<dyn Dataset>,
@@ -80,7 +80,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Fails with `Error::Argument` where a number of the options is zero, or no batch would come.
+    /// Fails with `Error::Argument` where a number in the options is zero, or there would be no batch.
     pub fn new(
         dataset: Arc<dyn Dataset>,
         prepare: Arc<dyn Prepare>,
@@ -117,13 +117,13 @@ impl Loader {
         &self.options
     }
 
-    /// How many batches an epoch has.
+    /// The number of batches in an epoch.
     pub fn batches(&self) -> usize {
         let (samples, size) = (self.dataset.len(), self.options.batch_size);
         if self.options.drop_last { samples / size } else { samples.div_ceil(size) }
     }
 
-    /// The samples of an epoch in their order, without those that `drop_last` leaves out.
+    /// The samples of an epoch in order, without those that `drop_last` leaves out.
     pub fn order(&self, epoch: u64) -> Vec<usize> {
         let samples = self.dataset.len();
         let mut order = if self.options.shuffle {

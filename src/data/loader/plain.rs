@@ -1,11 +1,11 @@
-//! What a loader does without a transform.
+//! The default of a data loader without a transform.
 
 use crate::Result;
 use crate::data::photo::Photo;
 use crate::data::prepare::Prepare;
 use crate::data::random::Key;
 
-/// Bytes as numbers of 0 to 1, the size as it is.
+/// Scales bytes to 0 to 1; the size stays.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain;
 

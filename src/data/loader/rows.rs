@@ -1,4 +1,4 @@
-//! The numbers of a batch in one piece of memory, which several threads fill, each its own rows.
+//! The memory of a batch, which several threads fill, each its own rows.
 
 use std::mem::ManuallyDrop;
 use std::slice;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::data::memory::{Shortage, zeros};
 
-/// The memory of a batch, zero where nothing is written.
+/// The memory of a batch, initially zero.
 #[derive(Debug)]
 pub(super) struct Rows {
     numbers: *mut [f32],
     row: usize,
 }
 
-/// One row. There is one of each, so whoever has it may write.
+/// One row. It exists once, so its owner may write.
 #[derive(Debug)]
 pub(super) struct Row {
     rows: Arc<Rows>,
@@ -29,7 +29,7 @@ unsafe impl Sync for Rows {}
 impl Rows {
     /// `count` rows of `row` numbers.
     ///
-    /// Fails where there is no memory for them, or for any such number.
+    /// Fails where there is not enough memory, or the size overflows.
     pub(super) fn new(count: usize, row: usize) -> Result<(Arc<Self>, Vec<Option<Row>>), Shortage> {
         let numbers = zeros(count.saturating_mul(row))?;
         let numbers = Box::into_raw(numbers.into_boxed_slice());
@@ -54,7 +54,7 @@ impl Drop for Rows {
 }
 
 impl Row {
-    /// Its numbers.
+    /// The values of the row.
     pub(super) fn numbers(&mut self) -> &mut [f32] {
         let row = self.rows.row;
         // SAFETY: `index` is below the count of `new`, so the part lies within; it is this row's alone, `self` is

@@ -1,4 +1,4 @@
-//! One sample: read, prepared, and what becomes of it if that fails.
+//! Reading and preparing one sample, and the handling of errors.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,13 +8,13 @@ use super::{Loader, OnError};
 use crate::data::random::{Key, below};
 use crate::{Error, Result};
 
-/// How many others are tried in the place of one that cannot be read.
+/// The number of replacements that are tried for a sample that cannot be read.
 const REPLACEMENTS: usize = 16;
 
-/// What became of a sample.
+/// The outcome of a sample.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// It, or the one that took its place, is in its row.
+    /// The sample, or its replacement, is in its row.
     Kept {
         label: usize,
         bad: Option<BadSample>,
@@ -24,7 +24,7 @@ pub(super) enum Outcome {
 }
 
 impl Loader {
-    /// Reads sample `index` and writes it into `slot`. A panic is an error that no policy passes over.
+    /// Reads sample `index` and writes it into `slot`. A panic is an error under every policy.
     pub(super) fn sample(&self, epoch: u64, index: usize, slot: &mut Slot<'_>) -> Outcome {
         catch_unwind(AssertUnwindSafe(|| self.try_sample(epoch, index, slot))).unwrap_or_else(
             |panic| {
@@ -51,7 +51,7 @@ impl Loader {
             OnError::Raise => Outcome::Failed(bad.error),
             OnError::Skip => Outcome::Skipped(bad),
             OnError::Replace => {
-                // Drawn apart from what the sample's transform draws.
+                // Independent of the draws of the sample's transform.
                 let seed = !self.options.seed;
                 let mut random = Key { seed, epoch, sample: index as u64 }.random();
                 for _ in 0..REPLACEMENTS {
@@ -71,7 +71,7 @@ impl Loader {
         }
     }
 
-    /// Tells of a failure too whether the policy decides on it; where a sample does not fit its batch, it does not.
+    /// An error comes with whether `OnError` applies to it; it does not where a sample does not fit its batch.
     fn write(&self, epoch: u64, index: usize, slot: &mut Slot<'_>) -> Result<(), (Error, bool)> {
         let photo =
             self.dataset.read(index, self.options.orientation).map_err(|error| (error, true))?;

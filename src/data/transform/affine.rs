@@ -1,4 +1,5 @@
-//! Shears, moves and turns: each pixel is the one source pixel that its centre comes from, or the fill.
+//! Shear, translation and rotation with nearest-neighbour sampling: each pixel is the source pixel at its centre, or
+//! the fill.
 
 use super::canvas::Canvas;
 use super::enlarge::colour;
@@ -6,13 +7,13 @@ use crate::Result;
 use crate::data::memory::room;
 use crate::data::photo::{CHANNELS, Photo, View, no_room};
 
-/// From a place (x, y) of the result to a place of the source: a row for its x and one for its y, each with the factors
-/// of x and y and what is added.
+/// An affine map from a place (x, y) of the result to one of the source: a row for its x and one for its y, each with
+/// the factors of x and y and the offset.
 type Matrix = [[f64; 3]; 2];
 
-/// By factors of the distance from the upper left corner.
+/// Shears by factors of the distance from the upper left corner.
 pub fn shear(canvas: &mut Canvas<'_>, factors: [f64; 2], fill: [u8; CHANNELS]) -> Result<()> {
-    // torchvision goes through degrees, which rounds.
+    // torchvision converts to degrees and back, which rounds.
     let [x, y] = factors.map(|factor| factor.atan().to_degrees().to_radians());
     let down = (-y).sin() / y.cos();
     let across = (-y).cos() / y.cos();
@@ -24,7 +25,7 @@ pub fn translate(canvas: &mut Canvas<'_>, x: i64, y: i64, fill: [u8; CHANNELS]) 
     transform(canvas, [[1.0, 0.0, -(x as f64)], [0.0, 1.0, -(y as f64)]], fill)
 }
 
-/// About the middle, counter-clockwise.
+/// Rotates about the centre, counter-clockwise.
 pub fn rotate(canvas: &mut Canvas<'_>, degrees: f64, fill: [u8; CHANNELS]) -> Result<()> {
     let angle = -degrees.rem_euclid(360.0).to_radians();
     // Pillow rounds to 15 digits, so that right angles are exact.
@@ -57,17 +58,18 @@ fn transform(canvas: &mut Canvas<'_>, matrix: Matrix, fill: [u8; CHANNELS]) -> R
     Ok(())
 }
 
-/// Where the source's (x, y) goes.
+/// The source's (x, y) along the pixels of the result.
 struct Walk<T> {
-    /// From one column to the next.
+    /// The step from one column to the next.
     column: [T; 2],
-    /// From one row to the next.
+    /// The step from one row to the next.
     row: [T; 2],
-    /// Of the first pixel.
+    /// The place of the first pixel.
     start: [T; 2],
 }
 
-/// In 16-bit fixed point, where no place overflows it. Pillow walks so unless nothing but a scale or a move is asked for.
+/// In 16-bit fixed point, unless a place overflows it. Pillow does so for all maps but those that only scale and
+/// translate.
 fn fixed(matrix: Matrix, width: usize, height: usize) -> Option<Walk<i32>> {
     let (width, height) = (width as f64, height as f64);
     let fits = |(across, down): (f64, f64)| {

@@ -1,4 +1,4 @@
-//! The fourteen or so operations of the augmentation policies, and the two policies that draw them blindly.
+//! The operations of augmentation policies, and RandAugment and TrivialAugment, which draw them at random.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::data::Random;
 use crate::data::photo::CHANNELS;
 use crate::{Error, Result};
 
-/// An operation whose strength is not yet said.
+/// An operation without its magnitude.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Augmentation {
     Identity,
@@ -34,7 +34,7 @@ use Augmentation::{
     Sharpness, ShearX, ShearY, Solarize, TranslateX, TranslateY,
 };
 
-/// What RandAugment and TrivialAugment choose from, each as often as another.
+/// The operations from which RandAugment and TrivialAugment draw uniformly.
 const CHOICE: [Augmentation; 14] = [
     Identity,
     ShearX,
@@ -52,7 +52,7 @@ const CHOICE: [Augmentation; 14] = [
     Equalize,
 ];
 
-/// How strong the strongest of each is.
+/// The largest magnitude of each operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Strength {
     pub shear: f32,
@@ -60,25 +60,25 @@ pub struct Strength {
     pub translate: [f32; 2],
     pub degrees: f32,
     pub colour: f32,
-    /// Bits that posterising takes away.
+    /// Bits that posterising drops.
     pub bits: f32,
 }
 
 impl Strength {
-    /// Of AutoAugment and RandAugment: moves are parts of the photograph.
+    /// The magnitudes of AutoAugment and RandAugment: translations are fractions of the photograph.
     pub fn usual(size: Size) -> Self {
         let part = |side: usize| (150.0 / 331.0 * side as f64) as f32;
         let translate = [part(size.width), part(size.height)];
         Self { shear: 0.3, translate, degrees: 30.0, colour: 0.9, bits: 4.0 }
     }
 
-    /// Of TrivialAugment in its wide form.
+    /// The magnitudes of TrivialAugment in its wide form.
     pub const WIDE: Self =
         Self { shear: 0.99, translate: [32.0; 2], degrees: 135.0, colour: 0.99, bits: 6.0 };
 }
 
 impl Augmentation {
-    /// Whether it goes in two directions.
+    /// Whether the magnitude may be negative.
     pub fn is_signed(self) -> bool {
         match self {
             ShearX | ShearY | TranslateX | TranslateY | Rotate | Brightness | Color | Contrast
@@ -87,7 +87,7 @@ impl Augmentation {
         }
     }
 
-    /// At `level` of 0 to `levels` - 1, the strongest; none where nothing is done.
+    /// The operation at `level` of 0 to `levels` - 1, the strongest; none where nothing is done.
     pub fn operation(
         self,
         strength: Strength,
@@ -125,23 +125,23 @@ impl Augmentation {
     }
 }
 
-/// One of `count` numbers evenly from `start` to `end`, rounded once. `torch.linspace` rounds several times, by how many
-/// numbers the processor adds at once.
+/// One of `count` numbers evenly spaced from `start` to `end`, rounded once. `torch.linspace` rounds several times,
+/// depending on the processor's vector length.
 fn spaced([start, end]: [f32; 2], index: usize, count: usize) -> f32 {
     let (start, end) = (f64::from(start), f64::from(end));
     (start + (end - start) * index as f64 / (count - 1) as f64) as f32
 }
 
-/// Beyond this nothing is left of a photograph.
+/// With more operations nothing is left of a photograph.
 const MOST_OPERATIONS: usize = 1000;
 
-/// Operations drawn blindly, all at one strength.
+/// RandAugment: random operations, all at one magnitude.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RandAugment {
-    /// How many, one after another.
+    /// The number of operations, one after another.
     pub num_ops: usize,
-    /// Of 0 to `num_magnitude_bins` - 1.
+    /// The magnitude, 0 to `num_magnitude_bins` - 1.
     pub magnitude: usize,
     pub num_magnitude_bins: usize,
     pub fill: [u8; CHANNELS],
@@ -184,7 +184,7 @@ impl RandAugment {
     }
 }
 
-/// One operation drawn blindly, at a strength drawn blindly.
+/// TrivialAugment: one random operation at a random magnitude.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrivialAugmentWide {

@@ -1,4 +1,4 @@
-//! Brightness, contrast, saturation and sharpness: between a photograph and what is left of it without them.
+//! Brightness, contrast, saturation and sharpness: blends of a photograph with a version that lacks them.
 
 use super::canvas::Canvas;
 use super::table::map;
@@ -50,7 +50,7 @@ pub fn sharpness(canvas: &mut Canvas<'_>, factor: f64) -> Result<()> {
     Ok(())
 }
 
-/// The mean of nine pixels of which the middle one counts five times. In Pillow's order, from below.
+/// The mean of nine pixels, the middle one with weight five. In Pillow's order, from below.
 fn smooth(view: View<'_>, row: usize, place: usize) -> u8 {
     const SIDE: f32 = 1.0 / 13.0;
     const MIDDLE: f32 = 5.0 / 13.0;
@@ -64,7 +64,7 @@ fn smooth(view: View<'_>, row: usize, place: usize) -> u8 {
     sum as u8
 }
 
-/// `from` where `factor` is 0, `to` where it is 1, and on beyond.
+/// Linear interpolation: `from` where `factor` is 0, `to` where it is 1; beyond that, extrapolation.
 fn mix(from: u8, to: u8, factor: f32) -> u8 {
     let (from, to) = (f32::from(from), f32::from(to));
     (from + factor * (to - from)) as u8

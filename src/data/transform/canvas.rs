@@ -1,4 +1,4 @@
-//! A photograph under work. Crops and flips are noted, and made real when an operation needs the pixels as they lie.
+//! A photograph with pending operations: crops and flips are carried out when an operation needs the pixels in place.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::data::photo::{CHANNELS, View, Window, no_room};
 #[derive(Debug)]
 pub struct Canvas<'a> {
     photo: Cow<'a, Photo>,
-    /// The part that is left of the photograph.
+    /// The part that crops have left of the photograph.
     window: Window,
     mirrored: bool,
     upside_down: bool,
@@ -46,7 +46,7 @@ impl<'a> Canvas<'a> {
         self.upside_down = !self.upside_down;
     }
 
-    /// Keeps a part, which lies inside.
+    /// Crops to a part, which must lie inside.
     pub fn crop(&mut self, part: Window) {
         let Window { left, top, width, height } = part;
         let left = if self.mirrored { self.width() - width - left } else { left };
@@ -55,7 +55,7 @@ impl<'a> Canvas<'a> {
         self.window = Window { left: x + left, top: y + top, width, height };
     }
 
-    /// The pixels as they lie.
+    /// The pixels, with pending flips carried out.
     pub fn upright(&mut self) -> Result<View<'_>> {
         if self.mirrored || self.upside_down {
             let Self { mirrored, upside_down, .. } = *self;
@@ -77,7 +77,7 @@ impl<'a> Canvas<'a> {
         Ok(self.photo.part(self.window))
     }
 
-    /// The pixels, to be changed one by one: their place does not count, so flips stay notes.
+    /// The pixels, to be changed one by one: their place does not count, so flips stay pending.
     pub fn pixels_mut(&mut self) -> Result<&mut [u8]> {
         let view = self.photo.part(self.window);
         let whole = view.height == self.photo.height() && view.width == self.photo.width();
@@ -90,7 +90,7 @@ impl<'a> Canvas<'a> {
         Ok(self.photo.to_mut().pixels_mut())
     }
 
-    /// In another number of channels.
+    /// Converts to another number of channels.
     pub fn convert(&mut self, channels: usize) -> Result<()> {
         if channels != self.channels() {
             self.pixels_mut()?;
@@ -100,7 +100,7 @@ impl<'a> Canvas<'a> {
         Ok(())
     }
 
-    /// Writes (channels, height, width) numbers: of each byte what the table of its channel says.
+    /// Writes values of shape (channels, height, width): each byte is looked up in the table of its channel.
     pub fn write(&self, tables: &[[f32; 256]], out: &mut [f32]) {
         let view = self.photo.part(self.window);
         let (width, area) = (view.width, view.width * view.height);
@@ -132,7 +132,7 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// The photograph as it is now.
+    /// The photograph with all operations carried out.
     pub fn into_photo(mut self) -> Result<Photo> {
         self.upright()?;
         self.pixels_mut()?;

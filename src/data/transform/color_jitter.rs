@@ -8,14 +8,14 @@ use super::step::check_range;
 use crate::Result;
 use crate::data::Random;
 
-/// Each is from and to, or none, which leaves it alone.
+/// Each option is a range of factors; none leaves it alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColorJitter {
     pub brightness: Option<[f64; 2]>,
     pub contrast: Option<[f64; 2]>,
     pub saturation: Option<[f64; 2]>,
-    /// In parts of the circle of colours.
+    /// In fractions of the colour circle.
     pub hue: Option<[f64; 2]>,
 }
 

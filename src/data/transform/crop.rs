@@ -1,4 +1,4 @@
-//! Parts of a fixed size: from the middle, at random, and at random by a few pixels.
+//! Crops of a fixed size: the centre, at random, and random shifts by a few pixels.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::data::photo::{CHANNELS, MAX_SIDE};
 use crate::data::preprocess::centre;
 use crate::{Error, Result};
 
-/// The middle, with black around it where the photograph is the smaller one.
+/// The centre, padded with black where the photograph is smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CenterCrop {
@@ -45,14 +45,14 @@ impl CenterCrop {
     }
 }
 
-/// A part at a random place, perhaps of a photograph with margins.
+/// A crop at a random place, perhaps after padding.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RandomCrop {
     pub height: usize,
     pub width: usize,
     pub padding: Margins,
-    /// Adds what is missing on both sides where the photograph is too small. That is an error otherwise.
+    /// Pads both sides where the photograph is too small, which is an error otherwise.
     pub pad_if_needed: bool,
     pub fill: [u8; CHANNELS],
     pub padding_mode: PaddingMode,
@@ -105,7 +105,7 @@ impl RandomCrop {
     }
 }
 
-/// Moves the photograph by up to `padding` pixels in each direction: a crop of its own size, after padding.
+/// Shifts the photograph at random by up to `padding` pixels in each direction: a crop of its own size, after padding.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RandomShift {

@@ -1,4 +1,4 @@
-//! Margins around a photograph.
+//! Padding of a photograph.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::data::memory::room;
 use crate::data::photo::{CHANNELS, Photo, check_size, luma, no_room};
 use crate::{Error, Result};
 
-/// Pixels that are added at each side.
+/// Pixels of padding on each side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Margins {
@@ -17,23 +17,23 @@ pub struct Margins {
     pub bottom: usize,
 }
 
-/// What margins are made of.
+/// The content of the padding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PaddingMode {
     /// One colour.
     #[default]
     Constant,
-    /// The outermost pixel, again and again.
+    /// Repeats the outermost pixel.
     Edge,
-    /// The photograph mirrored at its outermost pixel.
+    /// Mirrors the photograph at its outermost pixel.
     Reflect,
-    /// The photograph mirrored at its edge, so that the outermost pixel comes twice.
+    /// Mirrors the photograph at its edge, so that the outermost pixel comes twice.
     Symmetric,
 }
 
 impl PaddingMode {
-    /// Which pixel of a side of `length` is seen at `place`, which may lie outside.
+    /// The pixel of a side of `length` that is seen at `place`, which may lie outside.
     fn source(self, place: i64, length: usize) -> Option<usize> {
         let length = length as i64;
         let inside = (0..length).contains(&place);
@@ -56,7 +56,7 @@ impl PaddingMode {
     }
 }
 
-/// As many bytes of a colour as a pixel has.
+/// A colour in as many bytes as a pixel has.
 pub fn colour(fill: [u8; CHANNELS], channels: usize) -> Vec<u8> {
     if channels == 1 { vec![luma(fill)] } else { fill.to_vec() }
 }

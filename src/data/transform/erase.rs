@@ -1,4 +1,4 @@
-//! Random erasing: a rectangle of the numbers is lost.
+//! Random erasing: a random rectangle of the normalised values is overwritten.
 
 use rand::SeedableRng;
 use serde::{Deserialize, Serialize};
@@ -8,27 +8,27 @@ use super::step::{Size, check_probability, check_range, check_ratio};
 use crate::data::Random;
 use crate::{Error, Result};
 
-/// How often a rectangle is drawn that may lie inside, before nothing is erased.
+/// The number of attempts to draw a rectangle that lies inside, before nothing is erased.
 const TRIES: usize = 10;
 
-/// What a rectangle is filled with, after normalising.
+/// The fill of a rectangle, after normalising.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Value {
-    /// The same number everywhere, or one for each channel.
+    /// One value everywhere, or one for each channel.
     Numbers(Vec<f32>),
-    /// A normal deviate for each number.
+    /// Standard normal noise.
     Noise,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RandomErasing {
-    /// How often something is erased.
+    /// The probability of erasing.
     pub p: f64,
-    /// The rectangle's area over the picture's, from and to.
+    /// The range of the rectangle's area over the picture's.
     pub scale: [f64; 2],
-    /// The rectangle's height over its width, from and to; its logarithm is uniform.
+    /// The range of the rectangle's height over its width; the logarithm is uniform.
     pub ratio: [f64; 2],
     pub value: Value,
 }
@@ -41,7 +41,7 @@ pub struct Erasure {
     pub height: usize,
     pub width: usize,
     pub value: Value,
-    /// Of the noise.
+    /// Seed of the noise.
     pub seed: u64,
 }
 
@@ -88,7 +88,7 @@ impl RandomErasing {
 }
 
 impl Erasure {
-    /// On numbers of shape (channels, height, width).
+    /// Erases in values of shape (channels, height, width).
     pub fn apply(&self, numbers: &mut [f32], size: Size) {
         let mut random = Random::seed_from_u64(self.seed);
         let planes = numbers.chunks_exact_mut(size.width * size.height);

@@ -1,4 +1,4 @@
-//! Flips.
+//! Random flips.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::data::Random;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Flip {
-    /// How often it is flipped.
+    /// The probability of a flip.
     pub p: f64,
 }
 

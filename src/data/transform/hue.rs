@@ -1,4 +1,4 @@
-//! The hue of a photograph, moved around the circle of colours: to 8-bit hue, saturation and value, and back.
+//! Hue shifts around the colour circle: to 8-bit hue, saturation and value, and back.
 
 use super::canvas::Canvas;
 use crate::data::photo::CHANNELS;

@@ -1,7 +1,7 @@
 //! Augmentation, with the definitions of torchvision and the arithmetic of Pillow.
 //!
-//! A step is an option of a recipe (`RandomResizedCrop`). Drawing it for one photograph gives operations with nothing
-//! left to chance (a crop, a resize), and applying those gives the pixels. Draws and pixels are tested apart.
+//! A step is an option of a recipe (`RandomResizedCrop`). Drawing it for one photograph gives deterministic operations
+//! (a crop, a resize), and applying those gives the pixels. Draws and pixels are tested apart.
 
 mod affine;
 mod augment;

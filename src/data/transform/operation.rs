@@ -1,4 +1,4 @@
-//! What is done to a photograph, with nothing left to chance.
+//! Deterministic operations on photographs.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,24 +10,24 @@ use crate::data::resize::resize_view;
 use crate::data::{Filter, filter};
 use crate::{Error, Result};
 
-/// Each is equal to the function of torchvision's `transforms.functional` on a Pillow picture, in every bit.
+/// Operations, each equal to the function of torchvision's `transforms.functional` on a Pillow picture, in every bit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "operation", rename_all = "snake_case")]
 pub enum Operation {
-    /// To this size.
+    /// Resizes to this size.
     Resize {
         height: usize,
         width: usize,
         interpolation: Filter,
     },
-    /// A part, which lies inside.
+    /// Crops to a part, which must lie inside.
     Crop {
         top: usize,
         left: usize,
         height: usize,
         width: usize,
     },
-    /// Adds margins. `fill` is red, green and blue; a grey photograph takes its luma.
+    /// Pads. `fill` is red, green and blue; a grey photograph takes its luma.
     Pad {
         margins: Margins,
         fill: [u8; CHANNELS],
@@ -35,27 +35,27 @@ pub enum Operation {
     },
     FlipHorizontal,
     FlipVertical,
-    /// To 1 or 3 channels, all with the luma.
+    /// Converts to 1 or 3 channels that all hold the luma.
     Grayscale {
         channels: usize,
     },
-    /// From black (0) over the photograph (1) on.
+    /// A `factor` of 0 gives black, 1 the photograph; more is brighter.
     AdjustBrightness {
         factor: f64,
     },
-    /// From the mean grey (0) over the photograph (1) on.
+    /// A `factor` of 0 gives the mean grey, 1 the photograph; more has higher contrast.
     AdjustContrast {
         factor: f64,
     },
-    /// From grey (0) over the photograph (1) on.
+    /// A `factor` of 0 gives grey, 1 the photograph; more is more saturated.
     AdjustSaturation {
         factor: f64,
     },
-    /// Around the circle of colours, of which `factor` is a part of -0.5 to 0.5.
+    /// Shifts the hue by `factor`, -0.5 to 0.5 of the colour circle.
     AdjustHue {
         factor: f64,
     },
-    /// From smoothed (0) over the photograph (1) on.
+    /// A `factor` of 0 gives a smoothed photograph, 1 the photograph; more is sharper.
     AdjustSharpness {
         factor: f64,
     },
@@ -69,26 +69,26 @@ pub enum Operation {
     },
     /// Stretches each channel to 0 to 255.
     AutoContrast,
-    /// Makes the histogram of each channel flat.
+    /// Equalises the histogram of each channel.
     Equalize,
     Invert,
-    /// Moves each row by `factor` times its height.
+    /// Shifts each row by `factor` times its distance from the top.
     ShearX {
         factor: f64,
         fill: [u8; CHANNELS],
     },
-    /// Moves each column by `factor` times its place.
+    /// Shifts each column by `factor` times its distance from the left.
     ShearY {
         factor: f64,
         fill: [u8; CHANNELS],
     },
-    /// To the right and down, in pixels.
+    /// Translates to the right and down, in pixels.
     Translate {
         x: i64,
         y: i64,
         fill: [u8; CHANNELS],
     },
-    /// Counter-clockwise about the middle.
+    /// Rotates counter-clockwise about the centre.
     Rotate {
         degrees: f64,
         fill: [u8; CHANNELS],
@@ -96,9 +96,9 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Does it to a whole photograph.
+    /// Applies the operation to a whole photograph.
     ///
-    /// Fails with `Error::Argument` where a value makes no sense for it.
+    /// Fails with `Error::Argument` where a value is out of range for the operation.
     pub fn apply(&self, photo: &Photo) -> Result<Photo> {
         let mut canvas = Canvas::new(std::borrow::Cow::Borrowed(photo));
         self.draw_on(&mut canvas)?;

@@ -1,4 +1,4 @@
-//! Steps in a row, from a photograph to the numbers of one sample.
+//! Pipelines: a sequence of steps from a photograph to the values of one sample.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,19 +12,19 @@ use crate::data::{Key, Photo, Prepare};
 use crate::{Error, Result};
 
 /// Checked steps: first those on bytes, then at most one `Normalize`, then `RandomErasing`. Without `Normalize` the
-/// numbers are bytes over 255.
+/// values are bytes over 255.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     steps: Vec<Step>,
-    /// Of photographs at the start; others are converted.
+    /// Channels of the input; photographs with others are converted.
     channels: usize,
-    /// Of what comes out.
+    /// Channels of the output.
     out_channels: usize,
-    /// Of each channel, what its bytes become.
+    /// The lookup table of each channel from bytes to values.
     tables: Vec<[f32; 256]>,
 }
 
-/// What chance made of the steps for one photograph.
+/// The operations drawn from the steps for one photograph.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Drawn {
     pub operations: Vec<Operation>,
@@ -32,9 +32,9 @@ pub struct Drawn {
 }
 
 impl Pipeline {
-    /// `channels` is 1 (grey) or 3. Without it: what `Normalize` has numbers for, and 3 where that is not said.
+    /// `channels` is 1 (grey) or 3. None: as many as `Normalize` has values for, or 3 where that does not say.
     ///
-    /// Fails with `Error::Argument` where a step has a value that it cannot take, or stands in the wrong place.
+    /// Fails with `Error::Argument` where a step has a value out of range, or stands in the wrong place.
     pub fn new(steps: Vec<Step>, channels: Option<usize>) -> Result<Self> {
         let channels = channels.unwrap_or_else(|| expected_channels(&steps));
         if channels != 1 && channels != CHANNELS {
@@ -58,21 +58,21 @@ impl Pipeline {
         &self.steps
     }
 
-    /// Of photographs at the start, 1 or 3.
+    /// Channels of the input, 1 or 3.
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    /// The shape (channels, height, width) of what comes out for a photograph of this height and width.
+    /// The shape (channels, height, width) of the output for a photograph of this height and width.
     pub fn shape_of(&self, height: usize, width: usize) -> [usize; 3] {
         let step = |size, step: &Step| step.shape(size, self.channels).0;
         let Size { height, width } = self.steps.iter().fold(Size { height, width }, step);
         [self.out_channels, height, width]
     }
 
-    /// What is done to a photograph of this size, by this key.
+    /// Draws the operations for a photograph of this size from `key`.
     ///
-    /// Fails with `Error::Argument` where a part is to be cut that is larger than the photograph.
+    /// Fails with `Error::Argument` where a crop is larger than the photograph.
     pub fn draw(&self, height: usize, width: usize, key: Key) -> Result<Drawn> {
         let mut random = key.random();
         let mut size = Size { height, width };
@@ -112,7 +112,7 @@ impl Prepare for Pipeline {
     }
 }
 
-/// What the steps are for: the channels that `Normalize` has numbers for, if none before it makes its own.
+/// The channels of the input: those that `Normalize` has values for, if no step before it sets its own.
 fn expected_channels(steps: &[Step]) -> usize {
     for step in steps {
         match step {
@@ -124,7 +124,7 @@ fn expected_channels(steps: &[Step]) -> usize {
     CHANNELS
 }
 
-/// Steps on bytes come first, and steps on numbers last.
+/// Steps on bytes must come first, and steps on values last.
 fn check_order(steps: &[Step]) -> Result<()> {
     let place = |step: &Step| match step {
         Step::Normalize(_) => 1,

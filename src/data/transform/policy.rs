@@ -1,4 +1,4 @@
-//! AutoAugment: pairs of operations that a search found good for one data set.
+//! AutoAugment: pairs of operations that were found by a search on one data set.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use super::step::Size;
 use crate::data::Random;
 use crate::data::photo::CHANNELS;
 
-/// The data set that the pairs were found on.
+/// The data set of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
@@ -22,13 +22,13 @@ pub enum Policy {
     Svhn,
 }
 
-/// How many strengths the tables count.
+/// The number of magnitudes in the tables.
 const LEVELS: usize = 10;
 
-/// What is done, how often, and how strongly (0 to 9; what has no strength says 0).
+/// An operation, its probability, and its magnitude (0 to 9; 0 where there is none).
 type Move = (Augmentation, f64, usize);
 
-/// One of the pairs of a policy, drawn blindly.
+/// AutoAugment: one pair of a policy, drawn at random.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AutoAugment {
@@ -43,7 +43,7 @@ impl AutoAugment {
             Policy::Cifar10 => &CIFAR10,
             Policy::Svhn => &SVHN,
         };
-        // A strength is of the photograph before the pair.
+        // Magnitudes refer to the photograph before the pair.
         let strength = Strength::usual(size);
         for (augmentation, probability, level) in pairs[below(random, pairs.len())] {
             let (chance, negative) = (fraction(random), below(random, 2) == 1);

@@ -1,4 +1,5 @@
-//! A part of random area and ratio, resized: how Inception was trained, and nearly every network since.
+//! Random resized crops, of random area and aspect ratio: the augmentation of Inception and of nearly every network
+//! since.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ use crate::Result;
 use crate::data::photo::Window;
 use crate::data::{Filter, Random};
 
-/// How often a part is drawn that may lie inside, before the middle is taken.
+/// The number of attempts to draw a crop that lies inside, before the centre is taken.
 const TRIES: usize = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,9 +18,9 @@ const TRIES: usize = 10;
 pub struct RandomResizedCrop {
     pub height: usize,
     pub width: usize,
-    /// The part's area over the photograph's, from and to.
+    /// The range of the crop's area over the photograph's.
     pub scale: [f64; 2],
-    /// The part's width over its height, from and to; its logarithm is uniform.
+    /// The range of the crop's width over its height; the logarithm is uniform.
     pub ratio: [f64; 2],
     pub interpolation: Filter,
 }
@@ -58,7 +59,7 @@ impl RandomResizedCrop {
         self.middle(size)
     }
 
-    /// The largest part in the middle whose ratio is allowed.
+    /// The largest crop at the centre whose aspect ratio is allowed.
     fn middle(&self, size: Size) -> Window {
         let Size { height, width } = size;
         let ratio = width as f64 / height as f64;

@@ -8,15 +8,15 @@ use crate::data::Filter;
 use crate::data::preprocess::short_side;
 use crate::{Error, Result};
 
-/// To `height` and `width`, or, where `width` is none, so that the short side has `height` pixels and the long one keeps
-/// the ratio, rounded down.
+/// Resizes to `height` and `width`, or, where `width` is none, so that the short side has `height` pixels and the long
+/// one keeps the aspect ratio, rounded down.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resize {
     pub height: usize,
     #[serde(default)]
     pub width: Option<usize>,
-    /// Of the long side at most; the short one follows.
+    /// The largest long side; the short side follows.
     #[serde(default)]
     pub max_size: Option<usize>,
     pub interpolation: Filter,

@@ -16,14 +16,14 @@ use crate::data::Random;
 use crate::data::photo::CHANNELS;
 use crate::{Error, Result};
 
-/// Of a picture, in pixels.
+/// The size of a picture, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     pub height: usize,
     pub width: usize,
 }
 
-/// Each has the name and the options of torchvision's.
+/// Steps, each with the name and the options of torchvision's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step")]
 pub enum Step {
@@ -43,14 +43,14 @@ pub enum Step {
     RandomErasing(RandomErasing),
 }
 
-/// The luma, in 1 or 3 equal channels.
+/// Converts to the luma, in 1 or 3 equal channels.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grayscale {
     pub num_output_channels: usize,
 }
 
-/// From bytes over 255 to (x - mean) / std, channel by channel; one number counts for every channel.
+/// Maps bytes over 255 to (x - mean) / std, channel by channel; one number applies to every channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalize {
@@ -78,7 +78,7 @@ impl Step {
         }
     }
 
-    /// Fails with `Error::Argument` where an option has a value that it cannot take. `channels` come in.
+    /// Fails with `Error::Argument` where an option is out of range. `channels` are those of the input.
     pub fn check(&self, channels: usize) -> Result<()> {
         match self {
             Self::Resize(step) => step.check(),
@@ -99,7 +99,7 @@ impl Step {
         }
     }
 
-    /// What size and how many channels it makes of these.
+    /// The size and channels of the output for these.
     pub fn shape(&self, size: Size, channels: usize) -> (Size, usize) {
         let size = match *self {
             Self::Resize(step) => step.size(size),
@@ -124,7 +124,7 @@ impl Step {
         (size, channels)
     }
 
-    /// Adds to `drawn` what is done to a photograph of this size.
+    /// Draws the operations for a photograph of this size, and adds them to `drawn`.
     pub fn draw(&self, random: &mut Random, size: Size, drawn: &mut Drawn) -> Result<()> {
         let Drawn { operations, erasures } = drawn;
         match self {
@@ -183,7 +183,7 @@ impl Normalize {
     }
 }
 
-/// The longest side of what comes out: its numbers still fit what one photograph may hold.
+/// The longest side of the output: its values still fit the limit for one photograph.
 const MOST_PIXELS: usize = 1 << 13;
 
 pub fn check_pixels(at: &str, side: usize) -> Result<()> {
@@ -200,7 +200,7 @@ pub fn check_probability(at: &str, probability: f64) -> Result<()> {
     Err(flaw(at, "a probability, 0 to 1", probability))
 }
 
-/// From and to, both within `allowed`.
+/// Checks that a range is in order and within `allowed`.
 pub fn check_range(at: &str, [low, high]: [f64; 2], [least, most]: [f64; 2]) -> Result<()> {
     if least <= low && low <= high && high <= most && high.is_finite() {
         return Ok(());
@@ -214,7 +214,7 @@ pub fn check_range(at: &str, [low, high]: [f64; 2], [least, most]: [f64; 2]) -> 
     Err(flaw(at, &expected, format!("({low}, {high})")))
 }
 
-/// From and to, both above zero.
+/// Checks that a range of ratios is in order and above zero.
 pub fn check_ratio(at: &str, [low, high]: [f64; 2]) -> Result<()> {
     if 0.0 < low && low <= high && high.is_finite() {
         return Ok(());

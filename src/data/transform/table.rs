@@ -1,9 +1,9 @@
-//! What changes each byte by itself.
+//! Operations that change each byte by itself, through a lookup table.
 
 use super::canvas::Canvas;
 use crate::{Error, Result};
 
-/// Puts `change` of each byte in its place.
+/// Replaces each byte by `change` of it.
 pub fn map(canvas: &mut Canvas<'_>, change: impl Fn(u8) -> u8) -> Result<()> {
     let table: [u8; 256] = std::array::from_fn(|byte| change(byte as u8));
     for byte in canvas.pixels_mut()? {
@@ -61,7 +61,7 @@ pub fn equalize(canvas: &mut Canvas<'_>) -> Result<()> {
     })
 }
 
-/// Gives each channel the table that follows from how often it has each byte, if any does.
+/// Changes each channel by the lookup table that `table_of` makes of its histogram, if any.
 fn by_histogram(
     canvas: &mut Canvas<'_>,
     table_of: impl Fn(&[usize; 256]) -> Option<[u8; 256]>,
