@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Atomic replacement of files: they appear whole or not at all.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::file;
 
-/// Writes a file beside `path`, syncs it and renames it over `path`. Where anything fails, the file
-/// that was there before stays and nothing is left behind.
+/// Writes a temporary file beside `path`, syncs it and renames it over `path`. Where anything fails, the old file stays
+/// and nothing is left behind.
 ///
-/// A link stays, and the file it leads to is replaced, which keeps its permissions. A folder, pipe, socket or device is
+/// A symbolic link stays, and its target is replaced, which keeps its permissions. A folder, pipe, socket or device is
 /// an error that says which of them it is.
 pub(super) fn replace_file(
     path: &Path,
@@ -40,9 +40,9 @@ pub(super) fn replace_file(
     Ok(())
 }
 
-/// The name at the end of the links at `path`, where there may be nothing yet.
+/// The target of the links at `path`, which need not exist.
 fn end_of_links(path: &Path) -> io::Result<PathBuf> {
-    // As many as Linux follows.
+    // Linux's limit.
     const LINKS: usize = 40;
     let mut path = path.to_owned();
     for _ in 0..=LINKS {
@@ -56,7 +56,7 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
-/// A new file. A process that died may have left some, also under the number of this one.
+/// A new temporary file. A process that died may have left some, also with the id of this one.
 fn temporary_beside(path: &Path) -> io::Result<(Removed, File)> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
@@ -76,7 +76,7 @@ fn temporary_beside(path: &Path) -> io::Result<(Removed, File)> {
     }
 }
 
-/// A file that is removed when this goes out of scope, unless it was renamed before.
+/// A file that is removed on drop, unless it was renamed before.
 struct Removed(PathBuf);
 
 impl Drop for Removed {
@@ -85,7 +85,7 @@ impl Drop for Removed {
     }
 }
 
-/// Makes the rename itself last through a power cut, where the file system knows how to.
+/// Makes the rename itself survive a power cut, where the file system can.
 fn sync_folder(path: &Path) {
     let folder = match path.parent() {
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),

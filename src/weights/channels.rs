@@ -1,4 +1,4 @@
-//! First convolutions that were learned for red, green and blue, made to fit images of other channels, as timm does it.
+//! First convolutions trained on RGB images, adapted to other numbers of channels, as timm does.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use crate::graph::{Parameter, Role};
 
 const COLOURS: usize = 3;
 
-/// Whether a weight of `shape` is for three colours, and `parameter` the same one for other channels.
+/// Whether `shape` is that of a weight for RGB, and `parameter` the same one for other channels.
 pub fn is_for_colours(parameter: &Parameter, shape: &[usize]) -> bool {
     let [out, channels, ref window @ ..] = parameter.shape[..] else { return false };
     parameter.role == Role::ConvWeight
@@ -17,8 +17,8 @@ pub fn is_for_colours(parameter: &Parameter, shape: &[usize]) -> bool {
         && matches!(shape, [o, COLOURS, w @ ..] if *o == out && w == window)
 }
 
-/// The values of `value`, which is for three colours, for `parameter`: their sum for one channel; for more of them
-/// red, green and blue in turn, so much smaller that all channels together weigh as much as three.
+/// Adapts `value`, a weight for RGB, to `parameter`: its sum over RGB for one channel; for more, its channels repeated
+/// in turn and scaled so that all together weigh as much as three.
 pub fn adapt(parameter: &Parameter, value: &Value<'_>) -> Result<Value<'static>> {
     let mut values = vec![0.0_f32; value.elements()];
     value.write_f32(&mut values)?;

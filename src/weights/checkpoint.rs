@@ -1,4 +1,4 @@
-//! A weights file of any readable format, opened.
+//! Opening weights files of every readable format.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -13,29 +13,29 @@ use super::value::{Dtype, Value};
 use super::{pth, safetensors_file};
 use crate::{Error, Result};
 
-/// Something that a weights file holds beside the tensors that are read from it.
+/// An entry of a weights file besides the tensors that are read from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ignored {
     /// Its key in the file; the keys of an outer dictionary are written as they are.
     pub name: String,
-    /// What it is, in a few words.
+    /// Its kind, in a few words.
     pub what: String,
 }
 
-/// Where a tensor lies in the file.
+/// The place of a tensor in the file.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
     /// Offset in bytes of the first element.
     pub(super) start: usize,
-    /// In elements, one for each dimension; none where the tensor is contiguous.
+    /// In elements, one per dimension; none where the tensor is contiguous.
     pub(super) strides: Option<Vec<usize>>,
-    /// Which of the contents' own bytes it lies in, from their begin; none where it lies in the file.
+    /// Index into `Contents::held` where the tensor lies in decoded bytes; none where it lies in the file.
     pub(super) held: Option<usize>,
 }
 
-/// What a format's reader finds. Every entry lies inside of the file, with all its strides.
+/// The result of a format's reader. Every entry lies inside the file, with all its strides.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) entries: IndexMap<String, Entry>,
@@ -43,14 +43,14 @@ pub(super) struct Contents {
     /// Keys that led to the state dict, outermost first.
     pub(super) under: Vec<String>,
     pub(super) ignored: Vec<Ignored>,
-    /// Bytes that the file holds in a coded form, decoded.
+    /// Decoded bytes, for tensors that the file holds in a coded form.
     pub(super) held: Vec<Vec<u8>>,
 }
 
-/// An opened weights file: .safetensors, or .pth in either format of `torch.save`.
+/// An open weights file: .safetensors, or .pth in either format of `torch.save`.
 ///
-/// A tensor is read when it is asked for. The file has to stay as it is until then, or is refused.
-/// Replacing it by a rename, as [`super::write_safetensors`] does, is safe.
+/// Tensors are read when they are asked for. The file must not change until then, or reading it fails. Replacing it by
+/// a rename, as [`super::write_safetensors`] does, is safe.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -60,17 +60,17 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a file, tells its format by its content, and finds the state dict in it. Nothing
-    /// stored in the file is ever executed.
+    /// Opens a weights file, detects its format from its content, and finds the state dict in it. Nothing stored in the
+    /// file is ever executed.
     ///
     /// # Errors
-    /// [`Error::WeightsFile`] where it cannot be read, [`Error::Weights`] where it is not a weights
-    /// file, is damaged, or holds objects other than tensors and plain data.
+    /// [`Error::WeightsFile`] where it cannot be read, [`Error::Weights`] where it is not a weights file, is damaged,
+    /// or holds objects other than tensors and plain data.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_at(path, None)
     }
 
-    /// The same with the state dict under `key`.
+    /// Opens a weights file with the state dict under `key`.
     ///
     /// # Errors
     /// As for [`Self::open`], and where there is no such key.
@@ -112,7 +112,7 @@ impl Checkpoint {
         self.contents.entries.get(name).map(|entry| entry.shape.as_slice())
     }
 
-    /// The element type and shape of a tensor, without its values.
+    /// The element type and shape of a tensor, without reading its values.
     ///
     /// # Errors
     /// [`Error::Weights`] where there is no tensor of that name.
@@ -130,18 +130,17 @@ impl Checkpoint {
         Ok(Value { dtype: entry.dtype, shape: entry.shape.clone(), bytes })
     }
 
-    /// The string pairs that safetensors keeps under `__metadata__`; empty for .pth.
+    /// The metadata: string pairs that safetensors keeps under `__metadata__`; empty for .pth.
     pub fn metadata(&self) -> &IndexMap<String, String> {
         &self.contents.metadata
     }
 
-    /// What was taken, such as ``under `state_dict` ``.
+    /// The origin of the tensors, such as ``under `state_dict` ``.
     pub fn provenance(&self) -> &str {
         &self.provenance
     }
 
-    /// What else the file holds: training state, and entries of the state dict that are no readable
-    /// tensor.
+    /// The other contents of the file: training state, and entries of the state dict that are no readable tensors.
     pub fn ignored(&self) -> &[Ignored] {
         &self.contents.ignored
     }
@@ -153,7 +152,7 @@ impl Checkpoint {
     }
 
     fn bytes_of(&self, entry: &Entry) -> Result<Cow<'_, [u8]>, Refusal> {
-        // Contents promises that every entry lies inside of the file, so the sizes are small.
+        // Every entry of `Contents` lies inside the file, so the sizes are small.
         let size = entry.dtype.size();
         let span = match &entry.strides {
             None => entry.dtype.bytes_of(&entry.shape).unwrap_or_default(),

@@ -1,21 +1,21 @@
-//! What a file is, told by its content and never by its suffix.
+//! Detection of file formats by content, never by suffix.
 
 use super::refusal::Refusal;
 
-/// As many bytes tell what a file is.
+/// The number of bytes that suffice for detection.
 pub(super) const BEGIN: usize = 512;
 
-/// The formats that are read.
+/// The readable formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Safetensors,
-    /// What `torch.save` writes since PyTorch 1.6.
+    /// `torch.save`'s format since PyTorch 1.6.
     Zip,
-    /// What `torch.save` wrote before, and still does on request: pickles followed by raw storages.
+    /// `torch.save`'s format before, still available on request: pickles followed by raw storages.
     Pickle,
 }
 
-/// Begins of files that people take for weights, and what they are.
+/// The first bytes of files that people take for weights, and their formats.
 const FOREIGN: &[(&[u8], &str)] = &[
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file; Keras .h5 is not supported yet"),
     (
@@ -37,13 +37,13 @@ const FOREIGN: &[(&[u8], &str)] = &[
 pub(super) const READABLE: &str = "a .safetensors file or a .pth file of torch.save";
 
 /// # Errors
-/// Whatever is none of the formats is refused with a word on what it looks like.
+/// Files of no readable format, with a guess at their kind.
 pub(super) fn detect(bytes: &[u8]) -> Result<Format, Refusal> {
     if bytes.starts_with(b"PK\x03\x04") {
         return Ok(Format::Zip);
     }
     let object = bytes.get(8) == Some(&b'{');
-    // A header of 128 bytes, or of 128 more than some 256, begins as a pickle does.
+    // A header of 128 bytes, or of 128 plus a multiple of 256, begins as a pickle does.
     let is_short = bytes.get(4..8) == Some(&[0; 4]);
     if bytes.len() >= 2 && bytes[0] == 0x80 && bytes[1] <= 5 && !(object && is_short) {
         return Ok(Format::Pickle);

@@ -1,5 +1,5 @@
-//! Fresh values of many parameters at once, on every core. A value follows from the seed, the name of its parameter
-//! and its place there alone, so neither the other parameters nor the number of threads matter.
+//! Initial values of many parameters at once, on every core. A value follows from the seed, the name of its parameter
+//! and its index there alone, so neither the other parameters nor the number of threads matter.
 
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::init::Draw;
 
-/// The values of one parameter, in row-major order, and what they are to become.
+/// The memory of one parameter's values, in row-major order, and their distribution.
 #[derive(Debug)]
 pub struct Fresh<'a> {
     pub name: &'a str,
@@ -19,23 +19,23 @@ pub struct Fresh<'a> {
     pub values: &'a mut [f32],
 }
 
-/// Values that one generator draws. Part of the format of a seed: another number changes what it gives.
+/// The number of values from one generator. Part of the format of a seed: another number changes its values.
 const CHUNK: usize = 1 << 16;
 
-/// Fewer values than these are drawn before a thread has started.
+/// Below this number of values, starting a thread takes longer than drawing them.
 const WORTH_A_THREAD: usize = 1 << 18;
 
-/// Draws every value.
+/// Draws all values.
 pub fn fill(parameters: Vec<Fresh<'_>>, seed: u64) {
     let total: usize = parameters.iter().map(|parameter| parameter.values.len()).sum();
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     fill_with(parameters, seed, cores.min(total / WORTH_A_THREAD));
 }
 
-/// As many draws that come out true with this probability, each from the seed, the name and its place.
+/// `count` booleans that are true with this probability, each from the seed, the name and its index.
 pub fn coins(count: usize, probability: f64, seed: u64, name: &str) -> Vec<bool> {
     let mut random = generator(seed, name, 0);
-    // Of two 32-bit numbers at once.
+    // Two 32-bit numbers at once.
     let limit = (probability * 2.0_f64.powi(32)).round() as u64;
     let mut drawn = Vec::with_capacity(count + 1);
     while drawn.len() < count {
@@ -105,7 +105,7 @@ fn generator(seed: u64, name: &str, chunk: usize) -> Xoshiro256PlusPlus {
 mod tests {
     use super::*;
 
-    /// Three parameters, of which one falls into chunks.
+    /// Three parameters, of which one falls into several chunks.
     fn drawn(seed: u64, threads: usize) -> [Vec<f32>; 3] {
         let mut values = [vec![0.0; 5 * CHUNK / 2], vec![0.0; 10], vec![0.0; 10]];
         let draws = [Draw::Normal(1.0), Draw::Uniform(1.0), Draw::Uniform(1.0)];

@@ -1,7 +1,7 @@
-//! A strided tensor written out contiguously.
+//! Copies of strided tensors in contiguous form.
 
-/// Copies the elements of a strided tensor in row-major order. `strides` count elements; the caller
-/// has checked that the last element lies inside of `from`.
+/// Copies the elements of a strided tensor in row-major order. `strides` count elements; the caller has checked that
+/// the last element lies inside `from`.
 pub(super) fn gather(from: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
     match size {
         8 => gather_elements::<8>(from, shape, strides),
@@ -11,7 +11,7 @@ pub(super) fn gather(from: &[u8], size: usize, shape: &[usize], strides: &[usize
     }
 }
 
-/// Elements from the first to the last one of a tensor that is not empty, both included.
+/// The number of elements from the first to the last of a tensor that is not empty, both included.
 pub(super) fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
     shape.iter().zip(strides).try_fold(1_usize, |span, (&size, &stride)| {
         span.checked_add((size - 1).checked_mul(stride)?)
@@ -38,7 +38,7 @@ fn gather_elements<const SIZE: usize>(from: &[u8], shape: &[usize], strides: &[u
     }
 }
 
-/// Moves to the next row, the last dimension first; false after the last one.
+/// Moves to the next row, the last dimension first; false after the last row.
 fn advance(index: &mut [usize], start: &mut usize, shape: &[usize], strides: &[usize]) -> bool {
     for dimension in (0..shape.len()).rev() {
         index[dimension] += 1;

@@ -1,24 +1,26 @@
-//! How parameters start: by the rules of a recipe.
+//! Initialisation of parameters by the rules of a recipe.
 
 use crate::graph::pattern::fits_whole;
 use crate::graph::{Parameter, Role};
 
 pub use super::recipe::Recipe;
 
-/// From what a value is drawn.
+/// A distribution of initial values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Draw {
     Constant(f32),
-    /// Mean 0 and this standard deviation.
+    /// Normal with mean 0 and this standard deviation.
     Normal(f64),
-    /// The same bell, cut at two deviations: values beyond are drawn again. The deviation is that of the uncut bell.
+    /// Truncated normal: values beyond two standard deviations are drawn again. The deviation is that before
+    /// truncation.
     CutNormal(f64),
-    /// Between minus and plus this bound.
+    /// Uniform between minus and plus this bound.
     Uniform(f64),
 }
 
-/// How the draw follows from the size of a layer. Fans are those of PyTorch: of a convolution's group, the channels
-/// that an output reads, or that a group writes times the number of groups, each times the window.
+/// Initialisation rules: the distribution for a layer of a given size. Fans are those of PyTorch: the channels of a
+/// convolution's group that an output reads, or those that a group writes times the number of groups, each times the
+/// window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
     Constant(f32),
@@ -35,16 +37,16 @@ pub enum Rule {
     NormalOutOfGroup {
         gain: f64,
     },
-    /// The same, cut at two deviations.
+    /// The same, truncated at two standard deviations.
     CutNormalOutOfGroup {
         gain: f64,
     },
-    /// Uniform within 1 / √fan-in: what `torch.nn.Linear` and `torch.nn.Conv2d` start with.
+    /// Uniform within 1 / √fan-in: the default of `torch.nn.Linear` and `torch.nn.Conv2d`.
     UniformIn,
     /// Uniform within 1 / √fan-out.
     UniformOut,
-    /// Uniform with variance 2 / (fan-in + fan-out), where a depthwise convolution has as many inputs as channels and
-    /// as many outputs as its multiplier, because Keras keeps its kernel so.
+    /// Glorot uniform: variance 2 / (fan-in + fan-out), where a depthwise convolution has as many inputs as channels
+    /// and as many outputs as its multiplier, because of the layout of its kernel in Keras.
     Glorot,
 }
 

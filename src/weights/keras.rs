@@ -1,14 +1,14 @@
-//! How Keras names and lays out the arrays of its layers: images have their channels last there, and so do kernels.
+//! Keras's names and layouts for the arrays of its layers: both images and kernels are channels-last there.
 
 use crate::graph::{Graph, Op, Parameter, Role, Shape};
 
-/// One variable of a Keras model beside the parameter that it is here: `ours.reshape(view).transpose(axes)`, reshaped
-/// to `shape`, is what Keras keeps.
+/// A variable of a Keras model and its parameter here: `ours.reshape(view).transpose(axes)`, reshaped to `shape`, is
+/// Keras's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
     pub own: String,
     pub own_shape: Vec<usize>,
-    /// `conv1_conv/kernel`, as Keras's `Variable.path` has it.
+    /// Keras's `Variable.path`, such as `conv1_conv/kernel`.
     pub path: String,
     pub view: Vec<usize>,
     pub axes: Vec<usize>,
@@ -18,7 +18,7 @@ pub struct Variable {
 /// Classifiers that are convolutions of the pooled image in Keras, and linear layers here.
 const CONVOLUTIONS: [&str; 2] = ["conv_preds", "logits"];
 
-/// The variables of the Keras model that `graph` is, layer by layer. Batches are not counted there.
+/// The variables of the Keras model of `graph`, layer by layer. Keras has no batch counts.
 pub fn variables(graph: &Graph) -> Vec<Variable> {
     graph.parameters().iter().filter_map(|parameter| variable(graph, parameter)).collect()
 }
@@ -54,7 +54,7 @@ fn variable(graph: &Graph, parameter: &Parameter) -> Option<Variable> {
         }
         // (O, I, H, W) is (H, W, I, O) there.
         Role::ConvWeight => (shape.clone(), vec![2, 3, 1, 0]),
-        // (O, C·H·W) is (H·W·C, O) there, of an image that was flattened, or (I, O).
+        // (O, C·H·W) is (H·W·C, O) there, for a flattened image, or (I, O).
         Role::LinearWeight => match flattened(graph, parameter) {
             Some([channels, height, width]) => {
                 (vec![shape[0], channels, height, width], vec![2, 3, 1, 0])
@@ -73,7 +73,7 @@ fn variable(graph: &Graph, parameter: &Parameter) -> Option<Variable> {
     Some(Variable { own, own_shape, path, view, axes, shape: kept })
 }
 
-/// Channels, height and width of the image that a linear layer reads flattened.
+/// Channels, height and width of the flattened image that a linear layer reads.
 fn flattened(graph: &Graph, parameter: &Parameter) -> Option<[usize; 3]> {
     let mut id = *graph.node(parameter.node).inputs.first()?;
     while let Op::Dropout(_) = graph.node(id).op {

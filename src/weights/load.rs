@@ -1,4 +1,4 @@
-//! Which entry of a file goes into which parameter, decided before anything is copied.
+//! Matching of a file's entries with parameters, decided before anything is copied.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::{Checkpoint, Dtype, Value};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Parameter, Role};
 
-/// The outcome of matching the entries of a file with the parameters of a model.
+/// The result of matching the entries of a file with the parameters of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     /// (index of the parameter, name of the entry).
@@ -22,9 +22,9 @@ pub struct Match {
     pub unexpected: Vec<String>,
     /// Pairs whose shapes differ.
     pub mismatched: Vec<Mismatched>,
-    /// Positions of another image size among `pairs`, to be interpolated.
+    /// Position embeddings for another image size among `pairs`, to be interpolated.
     pub resampled: Vec<Mismatched>,
-    /// First convolutions for red, green and blue among `pairs`, to be made to fit other channels.
+    /// First convolutions for RGB among `pairs`, to be adapted to other channels.
     pub adapted: Vec<Mismatched>,
 }
 
@@ -35,8 +35,8 @@ pub struct Mismatched {
     pub got: Vec<usize>,
 }
 
-/// Matches `entries`, names and shapes under `naming`, with `parameters`. Batch counts may be missing, as they are
-/// from files older than PyTorch 0.4.1.
+/// Matches `entries`, names and shapes under `naming`, with `parameters`. Batch counts may be missing, as in files
+/// older than PyTorch 0.4.1.
 pub fn match_entries(
     parameters: &[Parameter],
     entries: &[(String, Vec<usize>)],
@@ -83,20 +83,20 @@ pub fn match_entries(
     result
 }
 
-/// What may remain unmatched.
+/// Tolerance for entries and parameters without a match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Nothing.
+    /// Everything must match.
     Strict,
-    /// Anything; it is reported.
+    /// Anything may be unmatched; it is reported.
     Lenient,
-    /// What a file of trained weights may differ in.
+    /// The differences expected of a file of trained weights.
     Pretrained {
-        /// Nodes whose arrays may not fit; they keep their fresh values.
+        /// Nodes whose arrays may not match; they keep their initial values.
         fresh: Vec<String>,
         /// Arrays of auxiliary classifiers, which the model may lack.
         auxiliary: Vec<String>,
-        /// Nodes whose weights may be for red, green and blue, and are made to fit.
+        /// Nodes whose weights may be for RGB, and are adapted.
         adapted: Vec<String>,
     },
 }
@@ -109,7 +109,7 @@ impl Policy {
 }
 
 impl Match {
-    /// Fails with `Error::StateDict`, which lists what does not fit, unless `policy` allows all of it.
+    /// Fails with `Error::StateDict`, which lists the mismatches, unless `policy` allows all of them.
     pub fn accept(
         &self,
         policy: &Policy,
@@ -168,7 +168,7 @@ impl Match {
     }
 }
 
-/// Whether values of `dtype` may go into `parameter`; if not, what may.
+/// Whether values of `dtype` may go into `parameter`; if not, the types that may.
 pub fn takes(parameter: &Parameter, dtype: Dtype) -> Result<(), &'static str> {
     let integer = !dtype.is_float();
     match (parameter.role == Role::BatchCount, integer) {
@@ -186,7 +186,7 @@ pub trait Entries: Sync {
 
     fn get(&self, name: &str) -> Result<Value<'_>>;
 
-    /// Why there is none of this name, if something stands there.
+    /// The reason why there is no array of this name, if something else is there.
     fn unreadable(&self, _name: &str) -> Option<&str> {
         None
     }
@@ -213,11 +213,11 @@ impl Entries for Checkpoint {
     }
 }
 
-/// Values in memory, and what stands beside them.
+/// Values in memory, and entries of other kinds.
 #[derive(Debug)]
 pub struct Given<'a> {
     pub values: IndexMap<&'a str, Value<'a>>,
-    /// Names of what is no array, and what it is.
+    /// Names of entries that are no arrays, and their kinds.
     pub others: HashMap<String, String>,
 }
 
@@ -247,7 +247,7 @@ impl Entries for Given<'_> {
     }
 }
 
-/// The first few of many names.
+/// The first few of a list of names.
 fn first(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! Parameters outside a running model: initialisation, files, names.
+//! Parameters outside of a running model: initialisation, weights files, names.
 
 mod atomic;
 pub mod channels;

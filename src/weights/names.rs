@@ -1,4 +1,4 @@
-//! Whose names a file carries, and what a model calls the same parameters.
+//! Naming schemes: the names of parameters in a file, and the model's names for them.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -8,22 +8,22 @@ use super::translate::Counterpart;
 /// A way to name the parameters of one network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// The names that the model itself uses.
+    /// The model's own names.
     Own,
     /// `efficientnet-lite-pytorch` (`_blocks.3._expand_conv.weight`): blocks are counted through all stages.
     EfficientNetLitePytorch,
-    /// Those of another source of the same network.
+    /// The names of another source of the same network.
     Other(Translation),
-    /// The same with a dot where DenseNet's are numbered now (`denselayer1.norm.1.weight`), from before PyTorch forbade
-    /// dots in the names of modules. torchvision's published weights bear them still.
+    /// Names with a dot where DenseNet's are numbered now (`denselayer1.norm.1.weight`), from before PyTorch forbade
+    /// dots in the names of modules. torchvision's published weights still have them.
     LegacyDenseNet(Box<Self>),
 }
 
-/// What a source calls the parameters of a network that another source defines.
+/// A source's names for the parameters of a network that another source defines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translation {
     pub source: String,
-    /// By the model's own name.
+    /// Counterparts by the model's own name.
     pub counterparts: HashMap<String, Counterpart>,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Naming {
 }
 
 impl Naming {
-    /// The same names as `keys` spell them.
+    /// The same naming in the variant that `keys` use.
     #[must_use]
     pub fn spelled_as(self, keys: &HashSet<&str>) -> Self {
         if keys.iter().any(|key| undotted(key).is_some()) {
@@ -49,8 +49,8 @@ impl Naming {
         }
     }
 
-    /// What a file with this naming calls the model's parameter `own`. `order` are all of the model's parameters in
-    /// checkpoint order, from which running block numbers follow.
+    /// The name in this naming of the model's parameter `own`. `order` has all of the model's parameters in the order
+    /// of the state dict, from which running block numbers follow.
     pub fn foreign(&self, own: &str, order: &[&str]) -> String {
         match self {
             Self::Own => own.to_owned(),
@@ -65,8 +65,8 @@ impl Naming {
         }
     }
 
-    /// Whether an array of `shape` holds the values of a parameter of `wanted`, in their order. Another source may
-    /// have a 1×1 convolution, or one as large as the image, in place of a linear layer.
+    /// Whether an array of `shape` holds the values of a parameter of shape `wanted`, in their order. Another source
+    /// may have a 1×1 convolution, or one as large as the image, in place of a linear layer.
     pub fn fits(&self, shape: &[usize], wanted: &[usize]) -> bool {
         let elements = |shape: &[usize]| shape.iter().product::<usize>();
         match self {
@@ -80,7 +80,7 @@ impl Naming {
     }
 }
 
-/// What a layer of a DenseNet's block has two of.
+/// The layers of which a dense layer has two.
 const PAIRED: [&str; 3] = ["norm", "relu", "conv"];
 
 /// `…denselayer3.norm1.weight` → `…denselayer3.norm.1.weight`.

@@ -1,4 +1,4 @@
-//! Positions that were learned for one size of the image, made to fit another, as timm does it.
+//! Position embeddings, interpolated to another image size as timm does.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::graph::op::Pair;
 use crate::graph::{Parameter, Role};
 
-/// The grid of the positions that are stored in `shape`, a square, if they can be interpolated to fit `parameter`.
+/// The square grid of position embeddings stored in `shape`, if they can be interpolated to fit `parameter`.
 pub fn stored_grid(parameter: &Parameter, shape: &[usize]) -> Option<Pair> {
     let Role::Position { grid } = parameter.role else { return None };
     let [1, tokens, width] = *shape else { return None };
@@ -17,12 +17,12 @@ pub fn stored_grid(parameter: &Parameter, shape: &[usize]) -> Option<Pair> {
     fits.then(|| side.into())
 }
 
-/// How many tokens of `parameter` are no cell of its grid.
+/// The number of tokens of `parameter` that are not in its grid, such as the class token.
 fn apart(parameter: &Parameter, grid: Pair) -> usize {
     parameter.shape[1] - grid.height * grid.width
 }
 
-/// The values of `value`, whose grid is `from`, for `parameter`. Tokens that are no patch are kept.
+/// Interpolates `value`, whose grid is `from`, to fit `parameter`. Tokens that are no patches are kept.
 pub fn refit(parameter: &Parameter, from: Pair, value: &Value<'_>) -> Result<Value<'static>> {
     let Role::Position { grid: to } = parameter.role else {
         unreachable!("only positions have a stored grid")
@@ -36,8 +36,8 @@ pub fn refit(parameter: &Parameter, from: Pair, value: &Value<'_>) -> Result<Val
     Ok(Value { dtype: Dtype::F32, shape: parameter.shape.clone(), bytes: Cow::Owned(bytes) })
 }
 
-/// Interpolates `cells` (height, width, features) from one grid to another: bicubic with a = -0.5, over more cells
-/// where there become fewer, pixels being areas. That is PyTorch's `interpolate(mode="bicubic", antialias=True)`.
+/// Interpolates `cells` (height, width, features) from one grid to another: bicubic with a = -0.5 and antialiasing,
+/// pixels being areas. That is PyTorch's `interpolate(mode="bicubic", antialias=True)`.
 pub fn resample(cells: &[f32], features: usize, from: Pair, to: Pair) -> Vec<f32> {
     let rows = along(cells, from.width, to.width, features);
     along(&rows, from.height, to.height, to.width * features)
@@ -59,7 +59,7 @@ fn along(values: &[f32], from: usize, to: usize, inner: usize) -> Vec<f32> {
     out
 }
 
-/// The first cell that `cell` of `to` is made of, and how much of it and of those that follow.
+/// The first input cell of the output `cell`, and the weights of it and of those that follow.
 fn window(cell: usize, from: usize, to: usize) -> (usize, Vec<f64>) {
     let scale = from as f64 / to as f64;
     let stretch = scale.max(1.0);
@@ -71,7 +71,7 @@ fn window(cell: usize, from: usize, to: usize) -> (usize, Vec<f64>) {
     (start, (start..end).map(|cell| weight(cell) / sum).collect())
 }
 
-/// Keys' cubic with a = -0.5.
+/// Keys' cubic kernel with a = -0.5.
 fn cubic(distance: f64) -> f64 {
     const A: f64 = -0.5;
     let x = distance.abs();

@@ -1,4 +1,4 @@
-//! What stands in front of every name of a network in a file: `module.`, `model.backbone.`; and what lies beside it.
+//! Prefixes of a network's names in a file (`module.`, `model.backbone.`), and the entries without the prefix.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -7,7 +7,7 @@ use super::names::{Naming, Translation};
 use super::{Dtype, Ignored, Value};
 use crate::error::{Error, Result, shape_text};
 
-/// How the entries of a file are called.
+/// The naming and prefix of a file's entries.
 #[derive(Clone, Debug)]
 pub struct Names {
     pub naming: Naming,
@@ -15,11 +15,11 @@ pub struct Names {
 }
 
 impl Names {
-    /// The prefix under which most names of the network are among `keys`, and the one of `namings` by which they are;
-    /// the first where none is better. `others` are only asked for where it matters. A `prefix` that is given is taken,
-    /// with or without its last dot.
+    /// Finds the prefix under which most names of the network are among `keys`, and the naming that they follow, which
+    /// is `first` in a tie. `others` are only computed where they matter. A given `prefix` is used as it is, with or
+    /// without its last dot.
     ///
-    /// Fails with `Error::StateDict` where several prefixes are as good, or nothing has the given one.
+    /// Fails with `Error::StateDict` where several prefixes match equally well, or no entry has the given one.
     pub fn recognise(
         keys: &HashSet<&str>,
         order: &[&str],
@@ -69,7 +69,7 @@ fn given(keys: &HashSet<&str>, prefix: &str) -> Result<String> {
     Err(Error::StateDict { message })
 }
 
-/// How many names are known by a naming, and the prefixes under which they are.
+/// The number of names that a naming matches, and the prefixes under which it does.
 struct Scored {
     naming: Naming,
     count: usize,
@@ -92,7 +92,7 @@ impl Scored {
             None => candidates(&names, keys),
         };
         let mut best = (0, Vec::new());
-        // The empty one comes first, and is as good as any that knows no more.
+        // The empty prefix comes first, and wins ties.
         for prefix in candidates {
             let count = count(prefix);
             if count > best.0 || best.1.is_empty() {
@@ -105,7 +105,7 @@ impl Scored {
     }
 }
 
-/// What stands in front of some of the names.
+/// The prefixes of some of the names.
 fn candidates<'a>(names: &[String], keys: &HashSet<&'a str>) -> BTreeSet<&'a str> {
     let middle = names.get(names.len() / 2);
     let anchors: Vec<&String> =
@@ -120,10 +120,10 @@ fn candidates<'a>(names: &[String], keys: &HashSet<&'a str>) -> BTreeSet<&'a str
     keys.iter().flat_map(front).chain([""]).collect()
 }
 
-/// What counts beside a network, as running averages and profilers keep it in a state dict.
+/// Counters that running averages and profilers keep in a state dict.
 const COUNTERS: [&str; 3] = ["n_averaged", "total_ops", "total_params"];
 
-/// The entries below a prefix that may be the network's.
+/// The entries below a prefix.
 #[derive(Debug)]
 pub struct Below<'a, E> {
     entries: &'a E,
@@ -133,7 +133,7 @@ pub struct Below<'a, E> {
 }
 
 impl<'a, E: Entries> Below<'a, E> {
-    /// `order` are the network's names.
+    /// `order` has the network's names.
     pub fn new(entries: &'a E, prefix: &'a str, order: &[&str]) -> Self {
         let (mut ignored, mut shapes) = (Vec::new(), Vec::new());
         for (name, shape) in entries.shapes() {
@@ -148,7 +148,7 @@ impl<'a, E: Entries> Below<'a, E> {
         Self { entries, prefix, ignored, shapes }
     }
 
-    /// What is none of the network's.
+    /// Entries that do not belong to the network.
     pub fn ignored(&self) -> &[Ignored] {
         &self.ignored
     }
@@ -172,7 +172,7 @@ impl<E: Entries> Entries for Below<'_, E> {
     }
 }
 
-/// Counters, and what a loss keeps.
+/// Counters, and the arrays of loss functions.
 fn is_beside(name: &str, order: &[&str]) -> bool {
     let (first, last) = (name.split('.').next(), name.rsplit('.').next());
     let counts = last.is_some_and(|last| COUNTERS.contains(&last));

@@ -1,16 +1,16 @@
-//! The table of recipes: how each source starts the parameters of each of its families.
+//! The table of recipes: each source's initialisation of the parameters of each of its families.
 
 use super::init::Rule;
 
-/// Whose rules the parameters of a new model follow. Norms start as the identity.
+/// The initialisation rules of a source. Norms start as the identity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recipe {
     pub conv: Rule,
     pub linear: Rule,
     pub bias: Rule,
-    /// Learned tokens; what marks positions is always normal with deviation 0.02.
+    /// Learned tokens; position embeddings are always normal with standard deviation 0.02.
     pub embedding: Rule,
-    /// Rules for names, in which a `*` stands for any text; the first that fits is followed.
+    /// Rules by name, in which `*` matches any text; the first match counts.
     pub exceptions: &'static [(&'static str, Rule)],
 }
 
@@ -18,7 +18,7 @@ const ZERO: Rule = Rule::Constant(0.0);
 const ONE: Rule = Rule::Constant(1.0);
 
 impl Recipe {
-    /// PyTorch's own layers, as torchvision's AlexNet leaves them.
+    /// The defaults of PyTorch's layers, as torchvision's AlexNet has them.
     pub const PYTORCH: Self = Self {
         conv: Rule::UniformIn,
         linear: Rule::UniformIn,
@@ -27,7 +27,7 @@ impl Recipe {
         exceptions: &[],
     };
 
-    /// Keras's layers.
+    /// The defaults of Keras's layers.
     pub const KERAS: Self =
         Self { conv: Rule::Glorot, linear: Rule::Glorot, bias: ZERO, ..Self::PYTORCH };
 
@@ -54,7 +54,7 @@ impl Recipe {
         ..Self::PYTORCH
     };
 
-    /// torchvision's GoogLeNet. It cuts the bells at ±2, which is far outside of them.
+    /// torchvision's GoogLeNet. It truncates the normal distribution at ±2, which is far in its tails.
     pub const GOOGLENET: Self =
         Self { conv: Rule::Normal(0.01), linear: Rule::Normal(0.01), ..Self::PYTORCH };
 
@@ -66,7 +66,7 @@ impl Recipe {
         ..Self::PYTORCH
     };
 
-    /// The paper of GoogLeNet names no rule; without norms, this one keeps the size of what flows through.
+    /// The paper of GoogLeNet names no rule; without norms, this one keeps the scale of activations.
     pub const GOOGLENET_2014: Self = Self {
         conv: Rule::NormalIn { gain: 2.0 },
         linear: Rule::NormalIn { gain: 2.0 },
@@ -77,7 +77,7 @@ impl Recipe {
     /// torchvision's ResNet.
     pub const RESNET: Self = Self { conv: Rule::NormalOut { gain: 2.0 }, ..Self::PYTORCH };
 
-    /// He, Zhang, Ren, Sun (2015), who start all weights as in their arXiv:1502.01852.
+    /// He, Zhang, Ren, Sun (2015), who initialise all weights as in their arXiv:1502.01852.
     pub const RESNET_2015: Self = Self {
         conv: Rule::NormalIn { gain: 2.0 },
         linear: Rule::NormalIn { gain: 2.0 },
@@ -93,7 +93,7 @@ impl Recipe {
     pub const TIMM_RESNET_BOTTLENECK: Self =
         Self { exceptions: &[("layer*.bn3.weight", ZERO)], ..Self::RESNET };
 
-    /// timm's ResNet-v2, whose blocks end in no norm.
+    /// timm's ResNet-v2, whose blocks do not end in a norm.
     pub const TIMM_RESNET_V2: Self = Self::VGG;
 
     /// torchvision's and timm's DenseNet.
@@ -115,7 +115,7 @@ impl Recipe {
     pub const TIMM_EFFICIENTNET: Self =
         Self { conv: Rule::NormalOutOfGroup { gain: 2.0 }, ..Self::EFFICIENTNET };
 
-    /// Keras's EfficientNet. Its cut bell has variance 2 / fan-out after the cut, so the uncut one has 1 /
+    /// Keras's EfficientNet. Its truncated normal has variance 2 / fan-out after truncation; before, 1 /
     /// 0.8796256610342398² times as much. Fans are those of its layout, in which a depthwise kernel has one output.
     pub const KERAS_EFFICIENTNET: Self = Self {
         conv: Rule::CutNormalOutOfGroup {
@@ -134,7 +134,7 @@ impl Recipe {
         ..Self::TIMM_EFFICIENTNET
     };
 
-    /// torchvision's ViT. It cuts the bell of the patches at ±2, which is far outside of it.
+    /// torchvision's ViT. It truncates the patch embedding's normal distribution at ±2, which is far in its tails.
     pub const VIT: Self = Self {
         conv: Rule::NormalIn { gain: 1.0 },
         linear: Rule::Glorot,
@@ -157,8 +157,8 @@ impl Recipe {
         ],
         ..Self::PYTORCH
     };
-    /// How a classifier starts that takes the place of another: as a linear layer of PyTorch's. The rules of some
-    /// sources make large logits where the classes are few.
+    /// Initialises a new classifier like a linear layer of PyTorch. The rules of some sources make large logits where
+    /// there are few classes.
     #[must_use]
     pub fn of_new_classifier(self) -> Self {
         Self { linear: Rule::UniformIn, bias: Rule::UniformIn, ..self }

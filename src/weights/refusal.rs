@@ -1,11 +1,11 @@
-//! Why a file was refused, before anybody knows its path.
+//! Errors of weights files before their path is known.
 
 use std::io;
 use std::path::Path;
 
 use crate::Error;
 
-/// What [`Error::Weights`] says, without the path, or [`Error::WeightsFile`].
+/// The contents of [`Error::Weights`] without the path, or of [`Error::WeightsFile`].
 #[derive(Debug)]
 pub(super) struct Refusal {
     key: Option<String>,
@@ -27,13 +27,13 @@ impl Refusal {
         Self { key: None, expected, got, source: None, is_cut: false }
     }
 
-    /// Names the tensor or archive entry that is wrong.
+    /// Adds the name of the tensor or archive entry at fault.
     pub(super) fn of(mut self, key: &str) -> Self {
         self.key = Some(key.to_owned());
         self
     }
 
-    /// Says that more bytes might mend it.
+    /// Marks that more bytes might resolve the error.
     pub(super) fn cut(self) -> Self {
         Self { is_cut: true, ..self }
     }

@@ -1,4 +1,4 @@
-//! Reads the directory of a .safetensors file: <https://github.com/huggingface/safetensors#format>.
+//! Reads the header of a .safetensors file: <https://github.com/huggingface/safetensors#format>.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use super::refusal::Refusal;
 use super::source::Source;
 use super::value::Dtype;
 
-/// Bytes of the header's length, in front of the header.
+/// Size of the header's length field, in front of the header.
 const LENGTH: usize = 8;
 
-/// As safetensors limits it.
+/// safetensors' limit on the header.
 const LONGEST: usize = 100_000_000;
 
 /// The header as JSON.
@@ -26,7 +26,7 @@ struct Header {
 }
 
 /// # Errors
-/// A header that is cut, no JSON, or does not cover the file exactly.
+/// A header that is truncated, no JSON, or does not cover the file exactly.
 pub(super) fn read(source: &Source) -> Result<Contents, Refusal> {
     let length = <[u8; LENGTH]>::try_from(source.read(0, LENGTH)?);
     let length = length.map_or(u64::MAX, u64::from_le_bytes);

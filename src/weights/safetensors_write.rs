@@ -30,17 +30,16 @@ pub struct Item<'a> {
     pub data: Data<'a>,
 }
 
-/// The header's limit that readers of the format keep.
+/// The limit on the header that readers of the format keep.
 const LONGEST_HEADER: usize = 100_000_000;
 
-/// Writes tensors and string pairs to a .safetensors file: to a temporary file in the same folder,
-/// synced and renamed. Tensors of wide element types come first, so that each lies aligned; else
-/// the order is kept. The same tensors give the same bytes.
+/// Writes tensors and metadata to a .safetensors file: to a temporary file in the same folder, synced and renamed.
+/// Tensors of wide element types come first, so that each is aligned; otherwise the order is kept. The same tensors
+/// give the same bytes.
 ///
 /// # Errors
-/// [`Error::Weights`] for a name that comes twice or is reserved, or data that do not fit their
-/// type and shape; [`Error::WeightsFile`] where writing fails. Then no partial file is left and an
-/// old file stays as it was.
+/// [`Error::Weights`] for a name that is repeated or reserved, or data that do not match their type and shape;
+/// [`Error::WeightsFile`] where writing fails. Then no partial file is left and an old file stays as it was.
 pub fn write_safetensors<'a>(
     path: impl AsRef<Path>,
     tensors: impl IntoIterator<Item = Item<'a>>,

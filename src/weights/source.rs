@@ -1,4 +1,4 @@
-//! The bytes of a weights file, read where they are asked for.
+//! The bytes of a weights file, read on demand.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,11 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::refusal::Refusal;
 use crate::file;
 
-/// What is read at once may be as large, or twice what the file has on its disk: a hole would take memory that it has no
-/// bytes for. Some file systems tell what they have only after a while.
+/// The most bytes of one read, or twice the file's size on disk if that is more: a hole in a sparse file would take
+/// memory without taking disk. Some file systems report that size only after a while.
 const HOLE: u64 = 2 << 30;
 
-/// An open file, which has to stay as it is: every reading of one that was changed or cut is refused.
+/// An open file that must not change: reads fail once it was changed or truncated.
 #[derive(Debug)]
 pub(super) struct Source {
     file: Mutex<File>,
@@ -34,10 +34,10 @@ impl Source {
         usize::try_from(self.length).unwrap_or(usize::MAX)
     }
 
-    /// So many bytes from `start` on.
+    /// Reads `length` bytes from `start` on.
     ///
     /// # Errors
-    /// The file is shorter, was changed after it was opened, or cannot be read; there is not as much memory.
+    /// The file is shorter, was changed after it was opened, or cannot be read; or memory is short.
     pub(super) fn read(&self, start: usize, length: usize) -> Result<Vec<u8>, Refusal> {
         if start.checked_add(length).is_none_or(|end| end > self.length()) {
             let got = format!("the file's end at byte {}", self.length());
@@ -64,13 +64,13 @@ impl Source {
         Ok(bytes)
     }
 
-    /// The file, to seek and read in it; others wait.
+    /// Locks the file, to seek and read in it.
     pub(super) fn file(&self) -> MutexGuard<'_, File> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// When the contents were last written.
+/// The time at which the contents were last written.
 fn changed(facts: &Metadata) -> (i64, i64) {
     (facts.mtime(), facts.mtime_nsec())
 }

@@ -1,5 +1,5 @@
-//! What another source calls the parameters of the same network. Nobody writes such a table: both sources are graphs,
-//! and a layer corresponds to the layer that stands at the same place of the other graph.
+//! Another source's names for the parameters of the same network. There is no hand-written table: both sources are
+//! graphs, and a layer corresponds to the layer at the same place of the other graph.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,9 +14,9 @@ pub struct Counterpart {
     pub shape: Vec<usize>,
 }
 
-/// What `foreign` has for the parameters of `own`, by their names there; none where some layer of one has no counterpart in the
-/// other. An array that only one of them has, such as the bias before a norm, or those of an auxiliary classifier, has
-/// no pair.
+/// The counterparts in `foreign` of the parameters of `own`, by their names in `own`; none where a layer of one has no
+/// counterpart in the other. An array that only one of them has, such as the bias before a norm, or those of an
+/// auxiliary classifier, has no pair.
 pub fn translate(own: &Graph, foreign: &Graph) -> Option<HashMap<String, Counterpart>> {
     let theirs = layers(foreign);
     let mut counterparts = HashMap::new();
@@ -46,8 +46,8 @@ fn array_of<'a>(graph: &Graph, node: NodeId, parameter: &'a str) -> &'a str {
     parameter[graph.node(node).name.len()..].trim_start_matches(['.', '_'])
 }
 
-/// The layers with parameters on the way to the output, by what tells their place: what they are, and what they read. Where several stand at
-/// the same place (branches of one form), they keep the order of the graph.
+/// The layers with parameters on the way to the output, by a hash of their place: the kind of layer and its inputs.
+/// Several layers at the same place (branches of one form) keep the order of the graph.
 fn layers(graph: &Graph) -> HashMap<u64, Vec<NodeId>> {
     let shapes = graph.drawn_shapes();
     let with_arrays: HashSet<NodeId> =
@@ -67,11 +67,11 @@ fn layers(graph: &Graph) -> HashMap<u64, Vec<NodeId>> {
     layers
 }
 
-/// What a value is made of: the layer that wrote it, or several where they were concatenated, or added.
+/// The origin of a value: the layer that wrote it, or several where they were concatenated or added.
 #[derive(Clone, Debug)]
 struct Place {
     parts: Vec<u64>,
-    /// The shape before it was flattened, if it was: a linear layer then reads an image as a convolution would.
+    /// The shape before flattening, if it was flattened: a linear layer then reads an image as a convolution would.
     image: Option<(usize, usize, usize)>,
 }
 
@@ -89,8 +89,8 @@ impl Place {
     }
 }
 
-/// Strides, padding, epsilons, activations, what drops values and the means of whole images are left out, because
-/// sources differ in them.
+/// Strides, padding, epsilons, activations, dropout and global average pools are left out, because sources differ in
+/// them.
 fn place(node: &Node, inputs: &[&Place], input: Option<Shape>) -> Place {
     let parts = |inputs: &[&Place]| -> Vec<u64> {
         inputs.iter().flat_map(|place| place.parts.iter().copied()).collect()

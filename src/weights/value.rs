@@ -1,4 +1,4 @@
-//! One stored tensor: its element type, its shape and its bytes.
+//! Stored tensors: element type, shape and bytes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,7 @@ use half::{bf16, f16};
 
 use crate::error::{Error, Result, shape_text};
 
-/// The element types that weights files are read and written in.
+/// The element types of weights files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dtype {
     F64,
@@ -23,7 +23,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Bytes of one element.
+    /// Size of one element in bytes.
     pub fn size(self) -> usize {
         match self {
             Self::F64 | Self::I64 => 8,
@@ -33,7 +33,7 @@ impl Dtype {
         }
     }
 
-    /// The name that NumPy and PyTorch give it.
+    /// NumPy's and PyTorch's name of the type.
     pub fn name(self) -> &'static str {
         match self {
             Self::F64 => "float64",
@@ -49,7 +49,7 @@ impl Dtype {
         }
     }
 
-    /// The type that NumPy calls so.
+    /// The type of NumPy's name.
     pub fn from_name(name: &str) -> Option<Self> {
         const ALL: [Dtype; 10] = [
             Dtype::F64,
@@ -70,7 +70,7 @@ impl Dtype {
         matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
     }
 
-    /// Bytes of a tensor of this shape, or none where they do not fit in an address space.
+    /// The size in bytes of a tensor of this shape; none where it does not fit in the address space.
     pub fn bytes_of(self, shape: &[usize]) -> Option<usize> {
         elements_of(shape)?.checked_mul(self.size())
     }
@@ -82,7 +82,7 @@ impl fmt::Display for Dtype {
     }
 }
 
-/// Elements of a tensor of this shape; any zero makes it empty, however large the other sizes.
+/// The number of elements of a tensor of this shape; any zero makes it empty, however large the other sizes.
 pub(super) fn elements_of(shape: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);
@@ -99,12 +99,12 @@ pub struct Value<'a> {
 }
 
 impl Value<'_> {
-    /// How many elements there are; 1 for a scalar.
+    /// The number of elements; 1 for a scalar.
     pub fn elements(&self) -> usize {
         self.bytes.len() / self.dtype.size()
     }
 
-    /// The elements of a tensor of float32, where they lie as this machine has them.
+    /// The elements of a float32 tensor without a copy, where alignment and byte order allow it.
     pub fn as_f32(&self) -> Option<&[f32]> {
         if self.dtype != Dtype::F32 || cfg!(target_endian = "big") {
             return None;

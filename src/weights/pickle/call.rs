@@ -1,4 +1,4 @@
-//! What the allowed functions and classes make of their arguments: `torch/_utils.py` of PyTorch.
+//! Calls of the allowed functions and classes: `torch/_utils.py` of PyTorch.
 
 use super::globals::{Element, Global};
 use super::machine::Machine;
@@ -9,7 +9,7 @@ use crate::weights::refusal::Refusal;
 const MOST_DIMENSIONS: usize = 64;
 
 impl<'a> Machine<'a> {
-    /// The object that `global(*arguments)` stands for.
+    /// The object made by the call `global(*arguments)`.
     pub(super) fn call(&mut self, global: Global, arguments: Id) -> Result<Id, Refusal> {
         let given = self.items(arguments)?;
         let wrong = |machine: &Self| {
@@ -85,7 +85,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// A NumPy array; of one whose bytes are elsewhere, as of objects, only the class is kept.
+    /// A NumPy array; where its bytes are stored elsewhere, as for objects, only the class is kept.
     fn array(
         &mut self,
         [element, shape, bytes]: [Id; 3],
@@ -103,7 +103,7 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// What a BUILD tells an array of NumPy, or an element type.
+    /// BUILD on a NumPy array or element type.
     pub(super) fn build_numpy(&mut self, object: Id, state: Id) -> Result<(), Refusal> {
         let state = self.items(state)?;
         let built = match (self.object(object), state.as_slice()) {
@@ -155,7 +155,7 @@ impl<'a> Machine<'a> {
         Ok(self.add(Object::Tensor(Box::new(Tensor { storage, element, offset, shape, strides }))))
     }
 
-    /// Bits that change the values: lazily negated or conjugated tensors.
+    /// Fails on metadata bits that change the values: lazily negated or conjugated tensors.
     fn no_metadata(&self, metadata: &[Id]) -> Result<(), Refusal> {
         match metadata {
             [] => Ok(()),
@@ -200,7 +200,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// A copy of a tuple or list, which counts as work: the same one may be named again and again.
+    /// A copy of a tuple or list, which counts as work, since it may be referenced again and again.
     fn items(&mut self, id: Id) -> Result<Vec<Id>, Refusal> {
         let (Object::Tuple(items) | Object::List(items)) = self.object(id) else {
             return Err(self.misplaced("a tuple", id));

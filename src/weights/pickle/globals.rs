@@ -1,5 +1,5 @@
-//! The globals that a checkpoint may name. None of them is ever looked up or called in Python: each
-//! stands for a piece of plain data.
+//! The globals that a pickle may name. None of them is ever looked up or called in Python: each stands for a kind of
+//! plain data.
 
 use super::object::shorten;
 use crate::weights::refusal::Refusal;
@@ -9,20 +9,20 @@ use crate::weights::value::Dtype;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Element {
     pub(crate) name: &'static str,
-    /// In bytes.
+    /// Size in bytes.
     pub(crate) size: usize,
-    /// None where it can be skipped but not read.
+    /// None for a type that can be skipped but not read.
     pub(crate) dtype: Option<Dtype>,
 }
 
 /// The meaning of an allowed global.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Global {
-    /// `OrderedDict` and its like.
+    /// `OrderedDict` and the like.
     Mapping(&'static str),
     Size,
     Parameter,
-    /// A storage class with the type of its elements.
+    /// A storage class and its element type.
     Storage(&'static Element),
     Dtype(&'static Element),
     RebuildTensor,
@@ -31,12 +31,12 @@ pub(crate) enum Global {
     RebuildParameter,
     RebuildParameterWithState,
     RebuildFromType,
-    /// Bytes of text.
+    /// Text encoded to bytes.
     Encode,
     NumpyType,
-    /// An array that a BUILD fills.
+    /// An array that BUILD fills.
     NumpyReconstruct,
-    /// An array over bytes.
+    /// An array over a buffer of bytes.
     NumpyFromBuffer,
     /// A class or function whose instances or results are kept by name only.
     Opaque(&'static str),
@@ -64,7 +64,7 @@ impl Global {
     }
 
     /// # Errors
-    /// Every global outside of the tables, by its name.
+    /// Every global that is not in the tables, with its name.
     pub(super) fn find(module: &str, name: &str) -> Result<Self, Refusal> {
         let found = match module {
             "torch" | "torch.cuda" | "torch.storage" => element_global(module, name),
@@ -106,8 +106,7 @@ const fn foreign(name: &'static str, size: usize) -> Element {
     Element { name, size, dtype: None }
 }
 
-/// Beginnings of the storage classes' names, where there is a class, and the types of their
-/// elements.
+/// Prefixes of the names of storage classes, where there is a class, and the element types.
 static ELEMENTS: [(&str, Element); 27] = [
     ("Double", readable("float64", Dtype::F64, 8)),
     ("Float", readable("float32", Dtype::F32, 4)),
@@ -138,8 +137,8 @@ static ELEMENTS: [(&str, Element); 27] = [
     ("", foreign("float8_e8m0fnu", 1)),
 ];
 
-/// Everything else. Python 2 and pickle protocol 2 call `builtins` `__builtin__`; NumPy moved
-/// `core` to `_core` in 2.0; Python 3.13 moved the paths.
+/// All other globals. Python 2 and pickle protocol 2 call `builtins` `__builtin__`; NumPy moved `core` to `_core` in
+/// 2.0; Python 3.13 moved the paths.
 const ALLOWED: &[(&str, &str, Global)] = &[
     ("torch._utils", "_rebuild_tensor", Global::RebuildTensor),
     ("torch._utils", "_rebuild_tensor_v2", Global::RebuildTensorV2),

@@ -1,4 +1,4 @@
-//! Objects that one opcode makes.
+//! Opcodes that make one object.
 
 use super::machine::Machine;
 use super::object::Object;
@@ -6,7 +6,7 @@ use super::opcode as op;
 use crate::weights::refusal::Refusal;
 
 impl<'a> Machine<'a> {
-    /// Opcodes that make an object of what follows or of what lies on the stack.
+    /// The object that an opcode makes of its argument or of the stack.
     pub(super) fn literal(&mut self, opcode: u8) -> Result<Object<'a>, Refusal> {
         Ok(match opcode {
             op::BININT => Object::Int(i32::from_le_bytes(self.reader.array()?).into()),
@@ -69,7 +69,7 @@ fn long(bytes: &[u8]) -> Object<'_> {
     Object::Int(i64::from_le_bytes(wide))
 }
 
-/// Python 2 wrote all its text as bytes.
+/// Text from Python 2, which pickled all of it as bytes.
 fn old_text(bytes: &[u8]) -> Object<'_> {
     std::str::from_utf8(bytes).map_or(Object::Bytes(bytes), Object::Text)
 }

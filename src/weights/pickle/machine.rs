@@ -12,8 +12,8 @@ const NONE_ID: Id = 0;
 const FALSE_ID: Id = 1;
 const TRUE_ID: Id = 2;
 
-/// Opcodes, and copies of items, that one pickle may take. Each makes at most one object of 32
-/// bytes, so this bounds memory and time; large training checkpoints take some hundred thousand.
+/// Limit on the opcodes and copied items of one pickle. Each makes at most one object of 32 bytes, so this bounds
+/// memory and time; large training checkpoints take some hundred thousand.
 const MOST_STEPS: usize = 1 << 23;
 
 pub(super) struct Machine<'a> {
@@ -28,7 +28,7 @@ pub(super) struct Machine<'a> {
 /// Reads one pickle from the front of `bytes`.
 ///
 /// # Errors
-/// A pickle that is damaged, uses opcodes or globals outside of the tables, or is too large.
+/// A pickle that is damaged, uses opcodes or globals that are not in the tables, or is too large.
 pub(crate) fn unpickle(bytes: &[u8]) -> Result<Pickle<'_>, Refusal> {
     let mut machine = Machine {
         reader: Reader::new(bytes),
@@ -185,7 +185,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Attributes set on an object: none of them matters for a tensor or plain data.
+    /// Sets attributes on an object: none of them matters for a tensor or plain data.
     fn build(&mut self) -> Result<(), Refusal> {
         let state = self.pop()?;
         let object = self.top()?;
@@ -240,7 +240,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Objects that may be taken: those above the last mark.
+    /// The number of objects above the last mark, which are those that may be taken.
     fn above_mark(&self) -> usize {
         self.stack.len() - self.marks.last().copied().unwrap_or(0)
     }

@@ -1,9 +1,9 @@
-//! A pickle machine that builds plain data and never runs anything.
+//! A pickle interpreter that builds plain data and never runs anything.
 //!
-//! It knows the opcodes that `torch.save` emits in protocols 1 to 5, and a short table of globals
-//! ([`globals`]); everything else is refused by name. Objects live in an arena and refer to each
-//! other by number, so shared, cyclic and deeply nested structures cost what they occupy in the
-//! file, and nothing here recurses. Facts: CPython's `Lib/pickletools.py`.
+//! It supports the opcodes that `torch.save` emits in protocols 1 to 5, and a short table of globals ([`globals`]);
+//! everything else is refused by name. Objects live in an arena and refer to each other by index, so shared, cyclic and
+//! deeply nested structures take memory in proportion to the file, and nothing here recurses. Reference: CPython's
+//! `Lib/pickletools.py`.
 
 mod call;
 mod globals;

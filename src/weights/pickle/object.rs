@@ -1,9 +1,9 @@
-//! What a pickle describes.
+//! The objects of a pickle.
 
 use super::globals::{Element, Global};
 use crate::weights::value::Dtype;
 
-/// The number of an object in its [`Pickle`].
+/// The index of an object in its [`Pickle`].
 pub(crate) type Id = u32;
 
 /// Plain data. Text and bytes are borrowed from the pickle.
@@ -24,15 +24,15 @@ pub(crate) enum Object<'a> {
     Global(Global),
     Storage(Box<Storage<'a>>),
     Tensor(Box<Tensor<'a>>),
-    /// Bytes as text, a character each, as protocol 2 has them.
+    /// Bytes as text, one character per byte, as in protocol 2.
     Encoded(&'a str),
     /// A NumPy element type.
     Element(NumpyType<'a>),
-    /// A NumPy array that is not told yet what it holds.
+    /// A NumPy array before BUILD sets its contents.
     Unfilled,
     /// A NumPy array.
     Array(Box<Array<'a>>),
-    /// An object of a harmless class, of which only the class is kept.
+    /// An object of a harmless class; only the class is kept.
     Opaque(&'static str),
 }
 
@@ -41,24 +41,24 @@ pub(crate) enum Object<'a> {
 pub(crate) struct Storage<'a> {
     pub(crate) key: &'a str,
     pub(crate) element: Element,
-    /// Elements that the storage claims to have.
+    /// The storage's number of elements, as claimed by the pickle.
     pub(crate) elements: usize,
-    /// The part that this is of it, in elements: offset and length.
+    /// A view of the storage, in elements: offset and length.
     pub(crate) view: Option<(usize, usize)>,
 }
 
-/// A tensor over a storage; nothing is checked against the storage yet.
+/// A tensor over a storage, not yet checked against it.
 #[derive(Debug)]
 pub(crate) struct Tensor<'a> {
     pub(crate) storage: Storage<'a>,
     pub(crate) element: Element,
-    /// In elements of `element`.
+    /// Offset in elements of `element`.
     pub(crate) offset: usize,
     pub(crate) shape: Vec<usize>,
     pub(crate) strides: Vec<usize>,
 }
 
-/// What NumPy calls an element type: `f4`, and the order of its bytes.
+/// NumPy's name of an element type, such as `f4`, and its byte order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NumpyType<'a> {
     pub(crate) code: &'a str,
@@ -72,14 +72,14 @@ impl std::fmt::Display for NumpyType<'_> {
     }
 }
 
-/// A NumPy array; nothing is checked against its bytes yet.
+/// A NumPy array, not yet checked against its bytes.
 #[derive(Debug)]
 pub(crate) struct Array<'a> {
     pub(crate) element: NumpyType<'a>,
     pub(crate) shape: Vec<usize>,
-    /// Whether the first axis runs fastest.
+    /// Fortran order: the first axis is contiguous.
     pub(crate) fortran: bool,
-    /// `Bytes` or `Encoded`.
+    /// The id of an object `Bytes` or `Encoded`.
     pub(crate) bytes: Id,
 }
 
@@ -121,12 +121,12 @@ impl<'a> Pickle<'a> {
         self.root
     }
 
-    /// Bytes up to and including the STOP opcode.
+    /// The number of bytes up to and including the STOP opcode.
     pub(crate) fn length(&self) -> usize {
         self.length
     }
 
-    /// Every storage that is mentioned, in the order of the pickle.
+    /// Every storage that is referenced, in the order of the pickle.
     pub(crate) fn storages(&self) -> impl Iterator<Item = &Storage<'a>> {
         self.objects.iter().filter_map(|object| match object {
             Object::Storage(storage) => Some(&**storage),
@@ -134,7 +134,7 @@ impl<'a> Pickle<'a> {
         })
     }
 
-    /// An object in a few words, for messages.
+    /// A short description of an object, for messages.
     pub(crate) fn describe(&self, id: Id) -> String {
         describe(self.get(id))
     }

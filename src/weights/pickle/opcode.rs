@@ -1,4 +1,4 @@
-//! The opcodes that are understood, by their names in CPython's `pickletools`.
+//! The supported opcodes, by their names in CPython's `pickletools`.
 
 pub(super) const MARK: u8 = b'(';
 pub(super) const STOP: u8 = b'.';
@@ -59,7 +59,7 @@ pub(super) const BINPERSID: u8 = b'Q';
 pub(super) const PROTO: u8 = 0x80;
 pub(super) const FRAME: u8 = 0x95;
 
-/// Makes an instance of an old-style class. Understood only to name the class in the refusal.
+/// Makes an instance of an old-style class. Parsed only to name the class in the error.
 pub(super) const INST: u8 = b'i';
 
 /// Opcodes of CPython that are refused, and their names for the message.

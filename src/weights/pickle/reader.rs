@@ -1,4 +1,4 @@
-//! Bytes of a pickle, read from front to back.
+//! Sequential reading of a pickle's bytes.
 
 use crate::weights::refusal::Refusal;
 
@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
         Ok(self.array::<1>()?[0])
     }
 
-    /// As many bytes as a little-endian length of `N` bytes in front of them says.
+    /// Bytes preceded by their length, which is little-endian in `N` bytes.
     pub(super) fn sized<const N: usize>(&mut self) -> Result<&'a [u8], Refusal> {
         let mut length = [0; 8];
         length[..N].copy_from_slice(&self.array::<N>()?);
@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(bytes).map_err(|_| self.refuse("text in UTF-8", "other bytes"))
     }
 
-    /// Text up to a line's end, which is dropped.
+    /// Text up to a line break, which is dropped.
     pub(super) fn line(&mut self) -> Result<&'a str, Refusal> {
         const LONGEST: usize = 4096;
         let rest = &self.bytes[self.at..];

@@ -1,6 +1,5 @@
-//! What `torch.save` wrote before PyTorch 1.6: five pickles (a magic number, a protocol version,
-//! facts about the machine, the object, the keys of its storages), then each storage as a count of
-//! elements and its bytes.
+//! `torch.save`'s format before PyTorch 1.6: five pickles (a magic number, a protocol version, facts about the machine,
+//! the object, the keys of its storages), then each storage as a count of elements and its bytes.
 
 use std::collections::HashMap;
 
@@ -15,12 +14,11 @@ use crate::weights::source::Source;
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const PROTOCOL: i64 = 1001;
 
-/// How much is read of a file to find its pickles in; then twice as much, until they end.
+/// The number of bytes in which the pickles are sought first; then twice as many, until they end.
 const PICKLES: usize = 1 << 20;
 
 /// # Errors
-/// A pickle of somebody else, a file that is cut or longer than it says, big-endian; whatever
-/// [`unpickle`] refuses.
+/// A pickle of another program, a file that is truncated or longer than it says, big-endian; and those of [`unpickle`].
 pub(in crate::weights) fn read_legacy(
     source: &Source,
     key: Option<&str>,
@@ -37,7 +35,7 @@ pub(in crate::weights) fn read_legacy(
     }
 }
 
-/// `begin` are the file's first bytes, in which its pickles end.
+/// `begin` has the file's first bytes, which hold all its pickles.
 fn read(begin: &[u8], source: &Source, key: Option<&str>) -> Result<Contents, Refusal> {
     let mut at = 0;
     let mut next = || -> Result<Pickle<'_>, Refusal> {
@@ -77,7 +75,7 @@ fn check_byte_order(facts: &Pickle<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Walks over the raw storages, which stand in the order of `keys`.
+/// Finds the raw storages, which stand in the order of `keys`.
 fn storages(
     object: &Pickle<'_>,
     keys: &Pickle<'_>,
@@ -89,7 +87,7 @@ fn storages(
     };
     let mut claimed: HashMap<&str, (Element, usize)> = HashMap::new();
     for storage in object.storages() {
-        // The first mention is the one by which PyTorch counted the elements.
+        // PyTorch counted the elements by the first reference.
         claimed.entry(storage.key).or_insert((storage.element, storage.elements));
     }
     let mut storages = Storages::new();

@@ -1,4 +1,4 @@
-//! Tensors of a pickle, placed in the file.
+//! Resolves the tensors of a pickle to places in the file.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -10,11 +10,11 @@ use crate::weights::pickle::{Array, Id, Object, Pickle, Tensor};
 use crate::weights::refusal::Refusal;
 use crate::weights::value::elements_of;
 
-/// A tensor may repeat elements of its storage (`expand`); what it takes when it is written out is
-/// held below the size of the file or this, whichever is more.
+/// A tensor may repeat elements of its storage (`expand`); its contiguous size is limited to the size of the file or
+/// this, whichever is larger.
 const SMALL: usize = 1 << 20;
 
-/// Where the bytes of each storage lie in the file.
+/// The byte range of each storage in the file.
 pub(super) type Storages = HashMap<String, Range<usize>>;
 
 /// # Errors
@@ -41,7 +41,7 @@ pub(super) fn contents(
     Ok(contents)
 }
 
-/// A NumPy array, whose bytes the pickle has; arrays that share them share the decoded ones.
+/// Decodes the bytes of a NumPy array, which the pickle holds; arrays that share them share the decoded ones.
 fn hold(
     pickle: &Pickle<'_>,
     array: &Array<'_>,
@@ -117,7 +117,7 @@ fn place(tensor: &Tensor<'_>, storages: &Storages, most: usize) -> Result<Entry,
     Ok(Entry { dtype, shape: tensor.shape.clone(), start, strides, held: None })
 }
 
-/// The bytes of a tensor's storage, or of the view of it that the tensor is based on.
+/// The bytes of a tensor's storage, or of the view that the tensor is based on.
 fn visible(tensor: &Tensor<'_>, storages: &Storages) -> Result<Range<usize>, Refusal> {
     let storage = &tensor.storage;
     let size = storage.element.size;

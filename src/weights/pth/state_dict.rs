@@ -1,4 +1,4 @@
-//! Finds the state dict inside of a training checkpoint.
+//! Finds the state dict inside a training checkpoint.
 
 use std::collections::HashSet;
 
@@ -8,26 +8,26 @@ use crate::weights::refusal::Refusal;
 
 /// Keys that trainers put a state dict under.
 const CONTAINERS: [&str; 4] = ["state_dict", "model", "model_state_dict", "net"];
-/// Averaged weights, taken only where there are no others.
+/// Keys of averaged weights (EMA), used only where there are no others.
 const AVERAGED: [&str; 2] = ["state_dict_ema", "model_ema"];
 
-/// Behind a type of elements that there is no place for.
+/// Suffix for an element type that cannot be read.
 const UNSUPPORTED: &str = ", which is not supported";
 
-/// How many containers may lie in one another.
+/// The deepest nesting of containers.
 const DEEPEST: usize = 2;
 
-/// The state dict that a pickle holds.
+/// The state dict in a pickle.
 pub(super) struct StateDict<'a> {
     /// Tensors and NumPy arrays.
     pub(super) tensors: Vec<(&'a str, Id)>,
-    /// Keys that led to it, outermost first.
+    /// Keys that lead to it, outermost first.
     pub(super) under: Vec<String>,
     pub(super) ignored: Vec<Ignored>,
 }
 
 /// # Errors
-/// No state dict, or several of which none is to be preferred.
+/// No state dict, or several equally good ones.
 pub(super) fn find<'a>(pickle: &Pickle<'a>, key: Option<&str>) -> Result<StateDict<'a>, Refusal> {
     let mut found = StateDict { tensors: Vec::new(), under: Vec::new(), ignored: Vec::new() };
     let mut here = pickle.root();
@@ -58,7 +58,7 @@ pub(super) fn find<'a>(pickle: &Pickle<'a>, key: Option<&str>) -> Result<StateDi
 }
 
 impl<'a> StateDict<'a> {
-    /// Notes what lies beside the entry that is gone into.
+    /// Notes the entries beside the one that is entered.
     fn pass(&mut self, pickle: &Pickle<'_>, dict: Id, inner: Id) {
         for &(name, value) in items(pickle, dict) {
             if value != inner {
@@ -91,7 +91,7 @@ impl<'a> StateDict<'a> {
     }
 }
 
-/// What cannot be read of a tensor or array, if it is one.
+/// Whether an object is a tensor or array, and if so, a description where it cannot be read.
 #[expect(clippy::option_option, reason = "whether it is one, and if so whether it can be read")]
 fn unreadable(object: &Object<'_>) -> Option<Option<String>> {
     match object {
@@ -175,7 +175,7 @@ fn items<'p>(pickle: &'p Pickle<'_>, id: Id) -> &'p [(Id, Id)] {
 
 fn ignored(pickle: &Pickle<'_>, key: Id, value: Id) -> Ignored {
     let name = pickle.name(key);
-    // The first few tell; all of them, again and again, a hostile file could make take long.
+    // The first few suffice; checking all of them repeatedly could take long in a hostile file.
     let few = items(pickle, value).iter().take(16);
     let what = if few.into_iter().any(|&(_, value)| is_array(pickle.get(value))) {
         format!("another state dict, which key=\"{name}\" loads")
@@ -185,7 +185,7 @@ fn ignored(pickle: &Pickle<'_>, key: Id, value: Id) -> Ignored {
     Ignored { name, what }
 }
 
-/// The object that is no state dict, with the first of its keys.
+/// Describes an object that is no state dict, with the first of its keys.
 fn got(pickle: &Pickle<'_>, id: Id) -> String {
     const SHOWN: usize = 8;
     let names: Vec<String> =

@@ -1,8 +1,8 @@
-//! The zip archive that `torch.save` writes since PyTorch 1.6: `NAME/data.pkl` describes the
-//! object, `NAME/data/KEY` are the storages, stored without compression.
+//! `torch.save`'s zip archive since PyTorch 1.6: `NAME/data.pkl` describes the object, `NAME/data/KEY` are the
+//! storages, stored without compression.
 //!
-//! The archive's checksums are not verified, as PyTorch does not either: that would read the whole
-//! file, and PyTorch can be told to write them wrong.
+//! The archive's checksums are not verified, as in PyTorch: that would read the whole file, and PyTorch can be told to
+//! write them wrong.
 
 use std::collections::HashMap;
 use std::io::BufReader;
@@ -17,14 +17,13 @@ use crate::weights::pickle::unpickle;
 use crate::weights::refusal::Refusal;
 use crate::weights::source::Source;
 
-/// The signature of the record of 22 bytes and a comment that ends an archive.
+/// Signature of the end record of an archive, which is 22 bytes and a comment.
 const END: &[u8] = b"PK\x05\x06";
 
 const DESCRIPTION: &str = "/data.pkl";
 
 /// # Errors
-/// An archive that is damaged, of somebody else, compressed, encrypted or big-endian; whatever
-/// [`unpickle`] refuses.
+/// An archive that is damaged, of another program, compressed, encrypted or big-endian; and those of [`unpickle`].
 pub(in crate::weights) fn read_zip(
     source: &Source,
     key: Option<&str>,
@@ -49,14 +48,14 @@ pub(in crate::weights) fn read_zip(
     resolve::contents(&pickle, &storages, source.length(), key)
 }
 
-/// Where an entry lies, or why it cannot be used as it lies there.
+/// The byte range of an entry, or the reason why it cannot be read in place.
 type Place = Result<Range<usize>, String>;
 
 fn entries(source: &Source) -> Result<HashMap<String, Place>, Refusal> {
     let damaged =
         |error: &dyn std::fmt::Display| Refusal::new("a whole zip archive", error.to_string());
     let file = source.file();
-    // Most of what is read are headers of 30 bytes, far from each other.
+    // Most reads are headers of 30 bytes, far from each other.
     let buffered = BufReader::with_capacity(1 << 10, &*file);
     let mut archive = ZipArchive::new(buffered).map_err(|error| damaged(&error))?;
     if archive.has_duplicate_names() {
@@ -106,7 +105,7 @@ fn not_stored(name: &str, got: &str) -> Refusal {
     Refusal::new("an entry stored as torch.save does, uncompressed", got).of(name)
 }
 
-/// The folder in which `torch.save` puts everything.
+/// The folder in which `torch.save` puts all entries.
 fn prefix(entries: &HashMap<String, Place>) -> Result<&str, Refusal> {
     let any = |test: &dyn Fn(&str) -> bool| entries.keys().any(|name| test(name));
     if any(&|name| name.ends_with("/constants.pkl") || name.contains("/code/")) {
