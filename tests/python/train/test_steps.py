@@ -162,7 +162,7 @@ def twins(edition: Edition) -> tuple[cz.Model, torch.nn.Module, int]:
     """Ours and theirs with the same weights, and the size of their images."""
     family = edition.info.family
     patched = family in PATCHED
-    size = edition.info.input_size if patched else SIZES.get(family, SIZE)
+    size = SIZES.get(family, SIZE)
     module = build_module(edition, image_size=size if patched else None, num_classes=CLASSES)
     model = edition.create(num_classes=CLASSES, image_size=size if patched else None, seed=1)
     state_dict = model.state_dict()
