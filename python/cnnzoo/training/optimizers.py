@@ -1,4 +1,4 @@
-"""How parameters move along their gradients."""
+"""Optimisers and parameter groups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cnnzoo.training.losses import LossLike, as_loss
 
 
 def check_clips(clip_norm: float | None, clip_value: float | None) -> None:
-    """Refuse what gradients cannot be cut to."""
+    """Check the options of gradient clipping."""
     for name, most in (("clip_norm", clip_norm), ("clip_value", clip_value)):
         if most is not None and not most > 0:
             raise ArgumentError(f"`{name}`: expected a number above 0, got {most}")
@@ -27,13 +27,13 @@ def check_clips(clip_norm: float | None, clip_value: float | None) -> None:
 
 
 class ParameterGroup:
-    """Parameters that move at a pace of their own.
+    """A group of parameters with its own learning rate and weight decay.
 
     Args:
-        *patterns: Of parameter names as in a shell, where `*` crosses dots, or paths before some
-            of them: `"classifier"`, `"layer1*"`, `"*.bias"`. One of them has to fit.
-        lr_scale: How many times the optimiser's rate.
-        weight_decay: If not what it would be without this group.
+        *patterns: Shell patterns of parameter names, where `*` crosses dots, or paths that names
+            begin with: `"classifier"`, `"layer1*"`, `"*.bias"`. A parameter has to match one.
+        lr_scale: Factor on the optimiser's learning rate.
+        weight_decay: Weight decay of the group; as without the group if not given.
     """
 
     def __init__(
@@ -54,25 +54,25 @@ class ParameterGroup:
 
 
 class Optimizer:
-    """A rule by which `Model.train_step` moves a model's parameters, and what it remembers.
+    """Base class of the optimisers: an update rule for `Model.train_step`, and its state.
 
-    What is remembered belongs to a parameter's name, so it survives freezing, moving to another
-    device, and a new classifier. All optimisers take `weight_decay`; `norm_weight_decay` (the
-    factors and shifts of norms) and `bias_weight_decay`, if these are not the same, such as 0;
-    `groups`, of which the first that fits a parameter counts; and `layer_decay`.
+    The state is kept by parameter name, so it survives freezing, moving to another device, and a
+    new classifier. All optimisers take `weight_decay`; `norm_weight_decay` (for the scales and
+    shifts of norm layers) and `bias_weight_decay`, where these differ from it, such as 0; `groups`,
+    of which the first that matches a parameter counts; and `layer_decay`.
 
-    `layer_decay` makes early layers move less: the last one by `lr`, each before it by so many
-    times the rate of the one after it, and times the `lr_scale` of a group. Layers are the stem,
-    every block, and what follows the pooling; a norm or convolution after the last block goes with
-    it. So the rates of timm's networks are those of `timm.optim.param_groups_layer_decay`, but for
-    three kinds: in VGG a batch norm goes with its convolution, and `fc1` and `fc2`, which timm has
-    before the pooling, are layers; in the Inceptions each convolution of the stem is a layer; in
-    `legacy_xception` the two convolutions after the last block are. Blocks are read off the names
-    of parameters. Where these say nothing of blocks (AlexNet, VGG, Keras's Inception v3), every
-    convolution or linear layer is a layer.
+    `layer_decay` is layer-wise learning-rate decay: the last layer has the rate `lr`, each earlier
+    one `layer_decay` times the rate of the layer after it, and a group's `lr_scale` multiplies it.
+    Layers are the stem, every block, and the layers after the pooling; a norm or convolution after
+    the last block belongs to that block. So the rates of timm's networks are those of
+    `timm.optim.param_groups_layer_decay`, with three exceptions: in VGG a batch norm belongs to its
+    convolution, and `fc1` and `fc2`, which timm has before the pooling, are layers; in the
+    Inceptions each convolution of the stem is a layer; in `legacy_xception` the two convolutions
+    after the last block are. Blocks are found by the parameters' names. Where these name no blocks
+    (AlexNet, VGG, Keras's Inception v3), every convolution or linear layer is a layer.
 
     Attributes:
-        model: Whose parameters it moves.
+        model: The model whose parameters are optimised.
         lr: The learning rate, which may be set.
     """
 
@@ -112,11 +112,11 @@ class Optimizer:
         self._groups = tuple(groups)
         self._engine = self._build()
         _ = self.lr_scales  # which checks the patterns
-        # Batches that it saw.
+        # The number of batches so far.
         self._batches = 0
 
     def _build(self) -> _native.Optimizer:
-        """An engine that remembers nothing yet."""
+        """An engine with fresh optimiser state."""
         numbers = dict(self._numbers)
         weight_decay = numbers.pop("weight_decay")
         groups = [(list(g.patterns), g.lr_scale, g.weight_decay) for g in self._groups]
@@ -137,7 +137,7 @@ class Optimizer:
         precision: Precision,
         seed: int | None,
     ) -> StepResult:
-        """What `Model.train_step` does."""
+        """Take the step of `Model.train_step`."""
         if model is not self.model:
             raise ArgumentError(
                 f"`optimizer`: expected one of this {model.name}, got one of another model, "
@@ -169,12 +169,12 @@ class Optimizer:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: the model, the options, and what is remembered."""
+        """The state for copying and pickling: the model, the options, the optimiser state."""
         memory = pack_memory(self._engine.memory(self.model._engine))
         return {**vars(self), "_engine": (memory, self._engine.waiting())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """The optimiser that was pickled."""
+        """Restore the pickled optimiser."""
         vars(self).update(state)
         self._engine = self._build()
         memory, waiting = state["_engine"]
@@ -192,35 +192,35 @@ class Optimizer:
 
     @property
     def lr_scales(self) -> dict[str, float]:
-        """How many times `lr` each parameter moves by: its group's, and its layer's."""
+        """Factor on `lr` by parameter name: its group's times its layer's."""
         return {name: scale for name, scale, _ in self._engine.paces(self.model._engine)}
 
     @property
     def _waiting(self) -> int:
-        """Of how many batches gradients wait for an update."""
+        """The number of batches whose gradients are accumulated for the next update."""
         return self._engine.waiting()[0]
 
     def step(
         self, *, clip_norm: float | None = None, clip_value: float | None = None
     ) -> float | None:
-        """Make an update of the gradients that `train_step` left waiting: of their mean.
+        """Update the parameters with the mean of the gradients that `train_step` accumulated.
 
         With `accumulate=n`, `Model.train_step` makes an update after n batches. Where fewer are
-        left, as at the end of an epoch, this makes it; `Trainer` does so by itself.
+        left, as at the end of an epoch, this method makes it; `Trainer` calls it by itself.
 
         Args:
-            clip_norm: What the Euclidean norm of all gradients is cut to.
-            clip_value: What each number of the gradients is cut to, up and down.
+            clip_norm: Gradient clipping by norm: the largest Euclidean norm of all gradients.
+            clip_value: Gradient clipping by value: each component is limited to ± this.
 
         Returns:
-            The norm of the gradients before they were clipped; none where no gradients wait, and
-            nothing is moved.
+            The norm of the gradients before clipping; None where no gradients were accumulated,
+            and no parameter changes.
         """
         check_clips(clip_norm, clip_value)
         return self._engine.flush(self.model._engine, self.lr, clip_norm, clip_value)
 
     def _configuration(self) -> dict[str, Any]:
-        """Its arguments, in what JSON has."""
+        """The optimiser's arguments as values for JSON."""
         groups = [
             {"patterns": g.patterns, "lr_scale": g.lr_scale, "weight_decay": g.weight_decay}
             for g in self._groups
@@ -234,19 +234,20 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent as `torch.optim.SGD` has it.
+    """Stochastic gradient descent (SGD) as in `torch.optim.SGD`.
 
     Args:
-        model: Whose parameters to move.
+        model: The model whose parameters are optimised.
         lr: The learning rate.
-        momentum: How much of the last step is taken again.
-        dampening: How much less of the gradient goes into the momentum.
-        weight_decay: How many times the parameter is added to its gradient.
-        nesterov: Whether the gradient is looked up ahead of the momentum (Sutskever et al. 2013).
-        norm_weight_decay: The decay of norms, if another.
-        bias_weight_decay: The decay of biases, if another.
-        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
-        groups: Parameters with a pace of their own.
+        momentum: Momentum factor.
+        dampening: Dampening of the momentum: gradients enter it times 1 - dampening.
+        weight_decay: L2 penalty: this times the parameter is added to its gradient.
+        nesterov: Whether to use Nesterov momentum (Sutskever et al. 2013).
+        norm_weight_decay: Weight decay of norm layers. None: `weight_decay`.
+        bias_weight_decay: Weight decay of biases. None: `weight_decay`.
+        layer_decay: Layer-wise learning-rate decay: each earlier layer's rate is multiplied by
+            this. None: one rate for all.
+        groups: Parameter groups with their own learning rate and weight decay.
     """
 
     def __init__(
@@ -277,18 +278,19 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, arXiv:1412.6980) as `torch.optim.Adam` has it.
+    """Adam (Kingma and Ba, arXiv:1412.6980) as in `torch.optim.Adam`.
 
     Args:
-        model: Whose parameters to move.
+        model: The model whose parameters are optimised.
         lr: The learning rate.
-        betas: How much of the running averages of the gradient and of its square stays.
-        eps: What is added to the root of the square.
-        weight_decay: How many times the parameter is added to its gradient.
-        norm_weight_decay: The decay of norms, if another.
-        bias_weight_decay: The decay of biases, if another.
-        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
-        groups: Parameters with a pace of their own.
+        betas: Decay rates of the running averages of the gradient and of its square.
+        eps: Added to the denominator, the root of the averaged squared gradient.
+        weight_decay: L2 penalty: this times the parameter is added to its gradient.
+        norm_weight_decay: Weight decay of norm layers. None: `weight_decay`.
+        bias_weight_decay: Weight decay of biases. None: `weight_decay`.
+        layer_decay: Layer-wise learning-rate decay: each earlier layer's rate is multiplied by
+            this. None: one rate for all.
+        groups: Parameter groups with their own learning rate and weight decay.
     """
 
     def __init__(
@@ -318,20 +320,22 @@ class Adam(Optimizer):
 
 
 class AdamW(Optimizer):
-    """Adam whose decay is no gradient (Loshchilov and Hutter, arXiv:1711.05101).
+    """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101).
 
-    As `torch.optim.AdamW` has it.
+    As in `torch.optim.AdamW`.
 
     Args:
-        model: Whose parameters to move.
+        model: The model whose parameters are optimised.
         lr: The learning rate.
-        betas: How much of the running averages of the gradient and of its square stays.
-        eps: What is added to the root of the square.
-        weight_decay: How many times `lr` the parameter shrinks in each step.
-        norm_weight_decay: The decay of norms, if another.
-        bias_weight_decay: The decay of biases, if another.
-        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
-        groups: Parameters with a pace of their own.
+        betas: Decay rates of the running averages of the gradient and of its square.
+        eps: Added to the denominator, the root of the averaged squared gradient.
+        weight_decay: Decoupled weight decay: each step multiplies the parameter by
+            1 - lr * weight_decay.
+        norm_weight_decay: Weight decay of norm layers. None: `weight_decay`.
+        bias_weight_decay: Weight decay of biases. None: `weight_decay`.
+        layer_decay: Layer-wise learning-rate decay: each earlier layer's rate is multiplied by
+            this. None: one rate for all.
+        groups: Parameter groups with their own learning rate and weight decay.
     """
 
     def __init__(
@@ -361,20 +365,21 @@ class AdamW(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """RMSprop as `torch.optim.RMSprop` has it: `eps` is added outside the root.
+    """RMSprop as in `torch.optim.RMSprop`: `eps` is added outside the root.
 
     Args:
-        model: Whose parameters to move.
+        model: The model whose parameters are optimised.
         lr: The learning rate.
-        alpha: How much of the running average of the squared gradient stays.
-        eps: What is added to its root; torchvision trains EfficientNet with 0.0316, and alpha 0.9.
-        momentum: How much of the last step is taken again.
-        centered: Whether the gradient's mean is taken from its square.
-        weight_decay: How many times the parameter is added to its gradient.
-        norm_weight_decay: The decay of norms, if another.
-        bias_weight_decay: The decay of biases, if another.
-        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
-        groups: Parameters with a pace of their own.
+        alpha: Decay rate of the running average of the squared gradient.
+        eps: Added to its root; torchvision trains EfficientNet with 0.0316, and alpha 0.9.
+        momentum: Momentum factor.
+        centered: Whether to normalise by the gradient's estimated variance (centered RMSprop).
+        weight_decay: L2 penalty: this times the parameter is added to its gradient.
+        norm_weight_decay: Weight decay of norm layers. None: `weight_decay`.
+        bias_weight_decay: Weight decay of biases. None: `weight_decay`.
+        layer_decay: Layer-wise learning-rate decay: each earlier layer's rate is multiplied by
+            this. None: one rate for all.
+        groups: Parameter groups with their own learning rate and weight decay.
     """
 
     def __init__(
@@ -406,20 +411,21 @@ class RMSprop(Optimizer):
 
 
 class LAMB(Optimizer):
-    """Layer-wise adaptive moments (You et al., arXiv:1904.00962) as `timm.optim.Lamb` has it.
+    """LAMB, layer-wise adaptive moments (You et al., arXiv:1904.00962), as in `timm.optim.Lamb`.
 
     Args:
-        model: Whose parameters to move.
+        model: The model whose parameters are optimised.
         lr: The learning rate.
-        betas: How much of the running averages of the gradient and of its square stays.
-        eps: What is added to the root of the square.
-        weight_decay: How many times the parameter is added to its step; a parameter with one moves
-            by a share of its own size.
-        max_grad_norm: What the norm of all gradients is cut to.
-        norm_weight_decay: The decay of norms, if another.
-        bias_weight_decay: The decay of biases, if another.
-        layer_decay: How many times a layer's rate that of the layer before it is, if not the same.
-        groups: Parameters with a pace of their own.
+        betas: Decay rates of the running averages of the gradient and of its square.
+        eps: Added to the denominator, the root of the averaged squared gradient.
+        weight_decay: Weight decay: this times the parameter is added to its Adam step. Only
+            parameters with weight decay use the trust ratio |parameter| / |step|.
+        max_grad_norm: Gradient clipping by norm: the largest norm of all gradients. None: none.
+        norm_weight_decay: Weight decay of norm layers. None: `weight_decay`.
+        bias_weight_decay: Weight decay of biases. None: `weight_decay`.
+        layer_decay: Layer-wise learning-rate decay: each earlier layer's rate is multiplied by
+            this. None: one rate for all.
+        groups: Parameter groups with their own learning rate and weight decay.
     """
 
     def __init__(
@@ -450,7 +456,7 @@ class LAMB(Optimizer):
 
 
 def _checked(name: str, value: Any) -> Any:
-    """One of the numbers of a rule, of the kind that its name says."""
+    """A hyperparameter of an update rule, checked to be of the type that its name implies."""
     at = f"`{name}`"
     if name in {"nesterov", "decoupled", "centered"}:
         return instance(at, value, bool, "True or False")
@@ -463,10 +469,10 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def from_configuration(kind: str, model: Model, configuration: dict[str, Any]) -> Optimizer:
-    """The optimiser that `_configuration` described, which remembers nothing yet.
+    """The optimiser that `_configuration` described, with fresh state.
 
     Raises:
-        Misfit: It described none.
+        Misfit: The configuration describes no optimiser.
     """
     kinds: dict[str, type[Any]] = {c.__name__: c for c in (SGD, Adam, AdamW, RMSprop, LAMB)}
     if kind not in kinds:
@@ -484,7 +490,7 @@ def from_configuration(kind: str, model: Model, configuration: dict[str, Any]) -
 
 @dataclass(frozen=True, kw_only=True)
 class _Group:
-    """A `ParameterGroup` in a file."""
+    """A `ParameterGroup` as stored in a run checkpoint."""
 
     patterns: tuple[str, ...]
     lr_scale: float

@@ -1,4 +1,4 @@
-"""Training over epochs, and going on where a run stopped."""
+"""The training loop over epochs, and resuming an interrupted run."""
 
 from __future__ import annotations
 
@@ -33,37 +33,38 @@ from cnnzoo.training.state import State
 class Trainer(Keeping, Evaluating, Stepping):
     """Trains a model, epoch by epoch.
 
-    What a run computes follows from its arguments, seeds and data alone, and not from whether it
-    was interrupted: `Trainer.resume` goes on from a checkpoint with the same bits, on the same
-    machine with the same number of threads.
+    Training is deterministic: the result depends only on arguments, seeds and data, and not on
+    interruptions. `Trainer.resume` continues from a run checkpoint bit for bit, on the same machine
+    with the same number of threads.
 
     Args:
-        model: What to train. What is frozen stays as it is.
-        optimizer: Of this model.
-        schedule: How the rate changes from the optimiser's; `Constant()` if not given.
-        loss: What to make small, as for `Model.train_step`; `CrossEntropy()` if not given. The mean
-            of an epoch weighs a function's batches by their images, unless it says otherwise.
-        mixup: The alpha of mixup (Zhang et al., arXiv:1710.09412); 0 is none.
-        cutmix: The alpha of CutMix (Yun et al., arXiv:1905.04899); 0 is none. With both, one of the
-            two for each batch.
-        ema: How much of a running average of the parameters stays with each update, such as 0.999;
-            none if not given. The average is `averaged`, which evaluation and the best checkpoint
-            take; the history has the model's own figures beside.
-        ema_warmup: Whether the average begins with less, so that a short run is not mostly its
-            initial parameters: of the n-th update, 1 - n^(-2/3) stays, `ema` at most, as
-            `timm.utils.ModelEmaV3` has it with `use_warmup`.
-        clip_norm: What the Euclidean norm of all gradients is cut to.
-        clip_value: What each number of the gradients is cut to, up and down.
-        accumulate: How many batches make an update, of their mean gradient. What is left at an
-            epoch's end makes one of the mean of what is there.
+        model: The model to train. Frozen parameters stay as they are.
+        optimizer: An optimiser of this model.
+        schedule: Learning-rate schedule, from the optimiser's rate; `Constant()` if not given.
+        loss: Loss function, as for `Model.train_step`; `CrossEntropy()` if not given. An epoch's
+            mean weights the batches of a custom function by their number of images, unless the
+            function returns another weight.
+        mixup: The alpha of mixup (Zhang et al., arXiv:1710.09412); 0 is off.
+        cutmix: The alpha of CutMix (Yun et al., arXiv:1905.04899); 0 is off. With both, each batch
+            takes one of the two.
+        ema: Decay of the exponential moving average (EMA) of the parameters, such as 0.999. None:
+            no average. The averaged model is `averaged`: it is evaluated, and saved as the best
+            model; the history also has the metrics of the model itself.
+        ema_warmup: Whether the decay warms up, so that the average of a short run is not mostly the
+            initial parameters: at the n-th update it is 1 - n^(-2/3), at most `ema`, as in
+            `timm.utils.ModelEmaV3` with `use_warmup`.
+        clip_norm: Gradient clipping by norm: the largest Euclidean norm of all gradients.
+        clip_value: Gradient clipping by value: each component is limited to ± this.
+        accumulate: Gradient accumulation: batches per update, which uses their mean gradient.
+            Batches left over at the end of an epoch make an update with the mean of theirs.
         precision: `"float32"`, or `"bfloat16"` for convolutions and matrix products in bfloat16, as
-            PyTorch's autocast has them.
-        seed: From which dropout and mixing draw. Order and augmentation draw from the loader's.
+            in PyTorch's autocast.
+        seed: Seed of dropout and mixing. Order and augmentation follow the loader's seed.
 
     Attributes:
-        model: What is trained.
-        averaged: The running average of its parameters, as a model; none without `ema`.
-        history: What happened so far.
+        model: The model that is trained.
+        averaged: The model with the EMA parameters; None without `ema`.
+        history: The history of all epochs so far.
     """
 
     def fit(
@@ -79,35 +80,36 @@ class Trainer(Keeping, Evaluating, Stepping):
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | None = None,
     ) -> History:
-        """Train for some epochs, after those of earlier calls.
+        """Train for more epochs, after those of earlier calls.
 
-        Targets meet the model by name wherever the data have names of classes: a model whose
-        `labels` have all that the training data show keeps them; else the data's names become its
-        labels, and a `Notice` says so where it had others. Weights of classes in a loss are in the
-        order of the labels.
+        Class labels are matched by name wherever the data set names its classes: if the model's
+        `labels` include every class that the training data show, they are kept; else the data's
+        names become the model's labels, with a `Notice` where it had others. Class weights of a
+        loss are in the order of the labels.
 
-        The model prepares photographs as the validation's loader does, or as the training's if that
-        is the only one: `model.preprocess` becomes that, which a `Notice` says of a model that had
-        one for its weights. What it cannot say is a `Notice` too, and so is a model of which
-        everything is frozen, or a schedule that would rise to its `min_lr`.
+        The model adopts the preprocessing of the validation loader, or of the training loader if
+        that is the only one: it becomes `model.preprocess`, with a `Notice` if the model had its
+        own for its weights. Further `Notice`s: the loader does something that `preprocess` cannot
+        express; everything is frozen; the schedule would rise to its `min_lr`.
 
         Args:
-            train: A loader, or a sequence of batches: images (N, C, H, W) and what they show,
-                classes (N,) or shares (N, K).
-            validation: What to evaluate on after each epoch; its targets are classes, or, with
-                another loss than `CrossEntropy`, a 0 or 1 for each label (N, K). Its first batch is
+            train: A loader, or a sequence of batches: images (N, C, H, W) and targets, which are
+                classes (N,) or soft targets, a share for each class (N, K).
+            validation: Data for evaluation after each epoch; the targets are classes, or, with
+                another loss than `CrossEntropy`, a 0 or 1 for each label (N, K). The first batch is
                 evaluated before training begins.
-            epochs: How many more. The schedule is spread over these.
-            monitor: The column of the history that decides which epoch is the best: `val_top1`,
-                `val_map` where targets are labels, or `train_loss` without validation, if not
-                given.
+            epochs: Number of further epochs. The schedule is spread over these.
+            monitor: The column of the history that decides which epoch is the best. If not given,
+                `val_top1`, `val_map` where targets are labels, or `train_loss` without validation.
             metrics: Functions of logits and targets of the validation, for the history's
                 `val_metrics`, as for `cnnzoo.metrics.evaluate`.
-            progress: Show a bar for each epoch, or a line where there is no terminal.
-            callbacks: What else happens.
-            checkpoint: A folder for `last.safetensors`, which `resume` goes on from, and
-                `best.safetensors`, which `cnnzoo.load` reads: the model of the best epoch.
-            checkpoint_every: Write the former after so many batches too, not only after epochs.
+            progress: Show a progress bar for each epoch, or a line where there is no terminal.
+            callbacks: Callbacks, called in this order.
+            checkpoint: A folder for the run checkpoint `last.safetensors`, which `resume` reads,
+                and the model file `best.safetensors`, which `cnnzoo.load` reads: the model of the
+                best epoch.
+            checkpoint_every: Write the run checkpoint every so many batches too, not only after
+                epochs.
 
         Returns:
             The history, with the epochs of earlier calls.
@@ -115,24 +117,24 @@ class Trainer(Keeping, Evaluating, Stepping):
         Raises:
             ArgumentError: The data have classes that the model does not have; before the first
                 batch.
-            DivergenceError: The loss, the gradients, or something of the model is infinite or no
-                number. The checkpoints from before are kept, and `resume` goes on from them.
-            CheckpointError: The folder holds the checkpoint of another run, or cannot be written,
-                as where the disk is full. The checkpoint from before is kept.
-            KeyboardInterrupt: Ctrl-C, after the batch that was at work, and with a checkpoint.
+            DivergenceError: The loss, the gradients, or a value of the model is infinite or NaN.
+                The last run checkpoint is kept, and `resume` continues from it.
+            CheckpointError: The folder holds the run checkpoint of another run, or cannot be
+                written, as where the disk is full. The last run checkpoint is kept.
+            KeyboardInterrupt: Ctrl-C, after the current batch, and with a run checkpoint.
         """
         epochs = whole("`epochs`", epochs, least=1)
         fit = Fit(train, validation, Bar(shown=progress), callbacks, metrics)
         fit.write_to(checkpoint, checkpoint_every)
         with self._running(fit), ExitStack() as stack:
-            # What cannot be trained makes no folder.
+            # First, so that a fit that cannot start makes no folder.
             fit.targets = _classes.settle(self.model, self.averaged, train, validation)
             monitor = self._begin(fit, monitor)
             stack.enter_context(claimed(fit.folder))
             if fit.folder is not None:
                 self._claim(fit.folder)
             state = self._state
-            # What a fit that was left early had begun of an epoch does not count.
+            # The unfinished epoch of an earlier fit that ended early does not count.
             self._state = State(
                 run=state.run,
                 step=state.step,
@@ -164,27 +166,27 @@ class Trainer(Keeping, Evaluating, Stepping):
         checkpoint_every: int | None = None,
         device: Device = "cpu",
     ) -> Trainer:
-        """Rebuild a trainer, and train on to the end of the fit that its checkpoint was written in.
+        """Rebuild a trainer from its run checkpoint, and train to the end of the interrupted fit.
 
         Args:
-            path: The folder of the fit's checkpoints, or a file that `save` wrote.
-            train: The data from before. A loader goes on in the middle of an epoch.
-            validation: The data from before.
-            schedule: That of the run, if it was of a class of your own.
-            loss: That of the run, if it was a function, or of a class of your own.
+            path: The folder of the fit's `checkpoint`, or a run checkpoint that `save` wrote.
+            train: The same training data. A loader continues in the middle of an epoch.
+            validation: The same validation data.
+            schedule: The run's schedule, if it was of a class of your own.
+            loss: The run's loss, if it was a function, or of a class of your own.
             metrics: As for `fit`, the same ones.
             progress: As for `fit`.
             callbacks: As for `fit`, the same ones.
-            checkpoint: As for `fit`; the folder of the checkpoint if not given.
+            checkpoint: As for `fit`; the folder of the run checkpoint if not given.
             checkpoint_every: As for `fit`.
             device: `cpu`, `cuda`, `cuda:N` or a `torch.device`.
 
         Returns:
-            The trainer; its history has all epochs, those from before too.
+            The trainer; its history has all epochs, with those before the interruption.
 
         Raises:
-            CheckpointError: The checkpoint is missing, damaged, of something else, or of other
-                data.
+            CheckpointError: The run checkpoint is missing, damaged, not a run checkpoint, or of
+                other data.
         """
         file = path_of("`path`", path)
         source = file if file.is_dir() else None
@@ -215,7 +217,7 @@ class Trainer(Keeping, Evaluating, Stepping):
     # The loop
 
     def _notice_settings(self) -> None:
-        """Say what nobody would mean of a fit that begins."""
+        """Warn of settings that are surely unintended."""
         odd = []
         if not self.model.trained:
             odd.append("everything is frozen, so the fit moves no parameter; see `unfreeze`")
@@ -223,7 +225,7 @@ class Trainer(Keeping, Evaluating, Stepping):
         if rate < least:
             odd.append(f"the rate rises from {rate:g} to the schedule's `min_lr`, {least:g}")
         for text in odd:
-            # Over this method and `fit` to whoever called that.
+            # The stack level of the caller of `fit`.
             warnings.warn(f"{self.model.name}: {text}", Notice, stacklevel=3)
 
     def _run(self, fit: Fit) -> History:
@@ -249,7 +251,7 @@ class Trainer(Keeping, Evaluating, Stepping):
 
     @contextmanager
     def _running(self, fit: Fit) -> Iterator[None]:
-        """Keep a fit from being begun while another one runs."""
+        """Refuse a fit while another one runs."""
         if self._fit is not None:
             raise ArgumentError(
                 f"{self!r}: expected no fit that runs, got one; a callback ends it by `stop()`, "
@@ -299,7 +301,7 @@ class Trainer(Keeping, Evaluating, Stepping):
             if fit.every is not None and state.step % fit.every == 0:
                 self._write(fit)
             fit.check()
-        # A loader may have left out batches that were to come.
+        # Gradients may remain where a loader skipped batches that were still expected.
         clips = {name: self._options[name] for name in ("clip_norm", "clip_value")}
         self._follow(self.optimizer.step(**clips), state.step)
         self._check_finite(fit)
