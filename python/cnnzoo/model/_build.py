@@ -1,4 +1,4 @@
-"""Building models, by name and from files."""
+"""Building models by name, and loading them from files."""
 
 from __future__ import annotations
 
@@ -40,48 +40,48 @@ def create_model(
     """Build a network.
 
     Args:
-        name: Of `list_models()`, or what a source calls it: timm's `resnet18.a1_in1k` is its
+        name: A name of `list_models()`, or a source's own name: timm's `resnet18.a1_in1k` is its
             network with those weights, Keras' `MobileNet` the one that its function builds.
-        num_classes: Logits; 0 leaves the classifier off. As many as published weights have, else
-            as the data that it was made for (1000 of ImageNet), if not given.
-        in_channels: Channels of the images; 3, or as a file of `save` has it, if not given. With 1,
-            `preprocess` and `predict` make photographs grey; with other numbers than 1 and 3 they
-            take none.
-        image_size: Height and width that the network is drawn for, and that `preprocess` cuts
-            photographs to; those of published weights if not given. Others can be run, but not by
-            networks that learn positions (ViT).
-        checkpointing: Train in less memory: keep few values, and compute the others again when the
-            gradients need them, for about the time of one more run.
-        source: Whose definition of the network; its default one if not given.
-        weights: `"default"`, a tag of `model_info(name).weights` in any case, or a file. What is
-            neither installed nor cached is downloaded. A tag of another source selects that
-            source unless one is given. With another number of classes than the file's, the
-            classifier starts afresh; positions of another image size are interpolated; the first
-            convolution is made to fit other channels than three (`LoadReport.adapted`). With a
-            file of `save`, what is not given here is as the file says: options, edition,
-            preprocessing and labels; what makes another function of the network is refused.
+        num_classes: Number of logits; 0 leaves the classifier off. If not given, that of published
+            weights, else of the data set that the network was designed for (1000 for ImageNet).
+        in_channels: Channels of the images; 3, or those of a model file, if not given. With 1,
+            `preprocess` and `predict` convert photographs to grey; with other numbers than 1 and 3
+            they take no photographs.
+        image_size: Height and width that the network is built for, and to which `preprocess` crops
+            photographs; those of published weights if not given. Other sizes can be run, except
+            by networks with learned position embeddings (ViT).
+        checkpointing: Activation checkpointing: train in less memory by keeping few activations and
+            recomputing the others for the gradients, in about the time of one more forward pass.
+        source: Library whose definition of the network is built; the default one if not given.
+        weights: `"default"`, a tag of `model_info(name).weights` in upper or lower case, or a file.
+            Weights that are neither installed nor cached are downloaded. A tag of another source
+            selects that source unless one is given. With another number of classes than the
+            file's, the classifier is initialised afresh; position embeddings of another image size
+            are interpolated; the first convolution is adapted to other channels than three
+            (`LoadReport.adapted`). A model file (`save`) gives the defaults of options, source and
+            its name, preprocessing and labels; an option that changes the network's function is
+            refused.
         device: `cpu`, `cuda`, `cuda:N` or a `torch.device`.
-        seed: Of the initial parameters.
-        meta: Build it without parameters and their memory, to be read: `graph`, `summary()`.
-        **options: Of `model_info(name).options`. `drop_rate` and `drop_path_rate`;
-            `stem="small"` for images of 32×32 or 28×28 (the first convolution is 3×3 and keeps the
-            size, and no pool follows it); `activation`, in place of all but the gates: `"relu"`,
-            `"relu6"`, `"silu"`, `"gelu"`, `"sigmoid"`, `"tanh"`, `"hard_sigmoid"`,
-            `"hard_swish"`; `norm`, in place of batch norms: `"group"` (of 32 groups, or as many as
-            divide the channels) or `"none"` (convolutions get biases); `zero_init_residual`, for
-            the last norm of each residual block to start with a factor of zero;
-            `aux`, whether there are auxiliary classifiers, which run in training only;
-            `transform_input`, whether images come with ImageNet's mean and deviation while the
-            network was trained on values of -1 to 1, as torchvision's published weights of
-            GoogLeNet and Inception v3 were, which set it;
-            of EfficientNet and the MobileNets also `width`, how many times as many channels as in
-            the smallest EfficientNet, in the MobileNet of width 1, rounded as the source rounds; of
-            EfficientNet and MobileNetV2 `depth`, how many times as many blocks. Both stand in place
-            of the model's own.
+        seed: Seed of the initial parameters.
+        meta: Build it without allocating parameters, for `graph` and `summary()`.
+        **options: Options of `model_info(name).options`. `drop_rate` (dropout) and `drop_path_rate`
+            (stochastic depth); `stem="small"` for images of 32×32 or 28×28 (the first convolution
+            is 3×3 and keeps the size, and no pooling follows it); `activation`, in place of all but
+            the gates: `"relu"`, `"relu6"`, `"silu"`, `"gelu"`, `"sigmoid"`, `"tanh"`,
+            `"hard_sigmoid"`, `"hard_swish"`; `norm`, in place of batch norms: `"group"` (of 32
+            groups, or as many as divide the channels) or `"none"` (convolutions get biases);
+            `zero_init_residual`, to initialise the scale of each residual block's last norm to
+            zero; `aux`, whether there are auxiliary classifiers, which run in training only;
+            `transform_input`, whether images normalised with ImageNet's mean and standard deviation
+            are rescaled to -1 to 1 for a network trained on these values, which torchvision's
+            published weights of GoogLeNet and Inception v3 set; in EfficientNet and the MobileNets
+            also `width`, the width multiplier: channels relative to the smallest EfficientNet or
+            the MobileNet of width 1, rounded as the source rounds; in EfficientNet and MobileNetV2
+            `depth`, the depth multiplier, on the number of blocks. Both replace the model's own.
 
     Raises:
         UnknownModelError: There is no such model; it names the closest.
-        ArgumentError: An option that the model does not have, or a value that it cannot take.
+        ArgumentError: An option that the model does not have, or an invalid value.
         WeightsError: The weights are missing, damaged, or of another model.
         DeviceError: There is no such device.
     """
@@ -123,7 +123,7 @@ def create_model(
         name, source = adopted.name, adopted.source
         labels, task = adopted.labels, adopted.task
         text = json.dumps(adopted.options)
-    # Without memory, until it is known that the arrays of a file fit.
+    # On "meta", without memory, until the shapes of a file's arrays are checked.
     engine = _native.Model(name, source, text, "meta" if meta or file else device, seed)
     own = saved or published
     usual_way = Preprocess(**_native.preprocess(name, source))
@@ -147,10 +147,10 @@ def create_model(
 
 
 def load(file: str | os.PathLike[str], *, device: Device = "cpu") -> Model:
-    """Rebuild a model from the file that `Model.save` wrote.
+    """Rebuild a model from a model file, which `Model.save` wrote.
 
-    The file is data: what it says of the network is checked, value by value, and its arrays are
-    compared with the network's before there is memory for these.
+    The file is data, not code: each value of its configuration is checked, and its arrays' shapes
+    are compared with the network's before parameters are allocated.
 
     Raises:
         WeightsError: The file is missing, damaged, or not written by `save`.
@@ -174,7 +174,7 @@ def load(file: str | os.PathLike[str], *, device: Device = "cpu") -> Model:
 def _opened(
     weights: str | os.PathLike[str] | None,
 ) -> tuple[WeightsFile | None, Configuration | None]:
-    """A file of weights, and what `save` wrote into it; those of Keras are opened elsewhere."""
+    """A weights file, and its configuration if `save` wrote it; None for Keras files."""
     if weights is None or is_keras(weights):
         return None, None
     file = WeightsFile.open(weights)
@@ -182,7 +182,7 @@ def _opened(
 
 
 def _edition_of(published: Published, name: str, source: str | None) -> tuple[str, str | None]:
-    """The name and source of the network, of which published weights select theirs."""
+    """The name and source of the network, which published weights of another source replace."""
     facts = _native.model_info(name, source)
     theirs = (published.source_name, published.source)
     if source in {None, published.source} and theirs != (facts["source_name"], facts["source"]):
@@ -191,12 +191,12 @@ def _edition_of(published: Published, name: str, source: str | None) -> tuple[st
 
 
 def _json(name: str, options: dict[str, Any]) -> str:
-    """The options that are given, as Rust takes them."""
+    """The options that are given, as JSON for Rust."""
     return json.dumps({option: value for option, value in options.items() if value is not None})
 
 
 def _option(name: str, option: str, value: Any) -> Any:
-    """An option as JSON has it, which has neither NaN nor infinity nor numbers of another kind."""
+    """An option as a JSON value: no NaN or infinity, and no NumPy scalar."""
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, float) and not math.isfinite(value):
         raise ArgumentError(f"`{option}` of {name}: expected a finite number, got {value}")

@@ -1,4 +1,4 @@
-"""The parameters of a network, from and into files and arrays."""
+"""Loading and saving the parameters of a network: weights files, model files, state dicts."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from cnnzoo.weights.adopt import notice_differences
 
 
 class Filling(Network):
-    """A network that takes its parameters from files and arrays, and gives them away."""
+    """A network that loads parameters from files and arrays, and saves them."""
 
     def state_dict(self, *, source: str | None = None) -> dict[str, NDArray[Any]]:
         """A copy of every parameter and buffer.
 
         Args:
-            source: Whose names and shapes they bear: the model's own, if not given, or those of
-                another source of the network, as its library loads them. Those of `"keras"` are
-                `layer/variable`, in Keras's layout. What only the other source has is left out.
+            source: Source whose names and shapes the arrays have, as its library loads them; the
+                model's own if not given. Those of `"keras"` are `layer/variable`, in Keras's
+                layout. Arrays that only the other source has are left out.
 
         Raises:
             ArgumentError: There is no such source of this network, or its layers do not correspond.
@@ -50,18 +50,19 @@ class Filling(Network):
         key: str | None = None,
         strict: bool = True,
     ) -> LoadReport:
-        """Fill the parameters from arrays or torch tensors.
+        """Load the parameters from a state dict of arrays or torch tensors.
 
         Args:
-            mapping: Names to float arrays; a state dict, or what holds one, as for `load_weights`.
-            source: Whose names they are, as in `load_weights`.
-            prefix: What stands in front of the names, as in `load_weights`.
-            key: Under which the state dict is, as in `load_weights`.
-            strict: Refuse, and change nothing, unless every name and shape fits. Batch counts
+            mapping: State dict, names to float arrays, or a dict that holds one, as for
+                `load_weights`.
+            source: Source whose names these are, as in `load_weights`.
+            prefix: Prefix of the names, as in `load_weights`.
+            key: Key of the state dict in the mapping, as in `load_weights`.
+            strict: Refuse, and change nothing, unless every name and shape matches. Batch counts
                 (`num_batches_tracked`) may be missing.
 
         Raises:
-            WeightsError: Something does not fit; it says what.
+            WeightsError: A name or shape does not match; the message lists which.
         """
         found, ignored, under = state_dict.find(mapping, key)
         arrays = {name: _array(name, value) for name, value in found.items()}
@@ -79,28 +80,28 @@ class Filling(Network):
         key: str | None = None,
         strict: bool = True,
     ) -> LoadReport:
-        """Fill the parameters from a .safetensors, .pth or .h5 file, which runs no code.
+        """Load the parameters from a .safetensors, .pth or .h5 weights file; no code is executed.
 
-        One that is changed or cut while it is read is refused; what was read by then stays in the
-        model. Replacing the file by another one is safe.
+        A file that is changed or truncated while it is read is refused; parameters read by then
+        stay in the model. Replacing the file by another one is safe.
 
         Args:
-            file: Of safetensors, of `torch.save` (new or old), or of Keras; a state dict of tensors
-                or NumPy arrays, also under `state_dict` or `model`. Counters beside it
-                (`n_averaged`, `total_ops`), weights of a loss and states of optimisers are listed
-                in the report and not loaded.
-            source: Whose names the file carries: `"auto"` to tell by themselves, a source of the
-                network, or `"efficientnet-lite-pytorch"`.
-            prefix: What stands in front of the network's names, such as `"model."`; told by the
-                names if not given. What has another one is not loaded.
-            key: The key of a .pth file under which the state dict is, such as `"state_dict_ema"`;
-                one of the usual ones if not given.
-            strict: Refuse, and change nothing, unless every name and shape fits. Without, a warning
-                says so where nothing fits.
+            file: A file of safetensors, of `torch.save` (new or old format), or of Keras; a state
+                dict of tensors or NumPy arrays, also under `state_dict` or `model`. Counters beside
+                it (`n_averaged`, `total_ops`), weights of a loss and optimiser states are listed in
+                the report and not loaded.
+            source: Source whose names the file has: `"auto"` to detect it by the names, a source of
+                the network, or `"efficientnet-lite-pytorch"`.
+            prefix: Prefix of the network's names, such as `"model."`; detected by the names if not
+                given. Names with another prefix are not loaded.
+            key: Key of the state dict in a .pth file, such as `"state_dict_ema"`; one of the usual
+                ones if not given.
+            strict: Refuse, and change nothing, unless every name and shape matches. If False, a
+                warning says so where nothing matches.
 
         Warns:
-            Notice: `save` wrote the file for a network of other options, labels or preprocessing,
-                which are not loaded.
+            Notice: The file is a model file of a network with other options, labels or
+                preprocessing, which are not loaded.
 
         Raises:
             WeightsError: The file is missing, damaged, refused, or of another model.
@@ -156,10 +157,10 @@ class Filling(Network):
         return [keras.Variable(*fields) for fields in self._engine.keras_variables()]
 
     def save(self, file: str | os.PathLike[str]) -> None:
-        """Write weights and configuration into one .safetensors file, which `load` reads.
+        """Write a model file: weights and configuration in one .safetensors file, for `load`.
 
         Raises:
-            ArgumentError: The name ends as those of another format do: `.pth`, `.h5`.
+            ArgumentError: The name has the suffix of another format: `.pth`, `.h5`.
             WeightsError: The file cannot be written.
         """
         check_ending(file)
@@ -171,7 +172,7 @@ def is_keras(file: str | os.PathLike[str]) -> bool:
 
 
 def _warned(report: LoadReport, name: str, *, strict: bool) -> LoadReport:
-    """Warn of a loading that did nothing."""
+    """The report, with a warning where a lenient load matched no parameter."""
     if not strict and not report.loaded:
         warnings.warn(
             f"nothing was loaded into {name}: none of {len(report.unexpected)} names is one of its "
@@ -182,7 +183,7 @@ def _warned(report: LoadReport, name: str, *, strict: bool) -> LoadReport:
 
 
 def _array(name: object, value: Any) -> NDArray[Any]:
-    """A contiguous array of numbers of what a state dict holds."""
+    """A state dict's value as a contiguous, little-endian array of numbers."""
     array = as_array(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"`{name}`: expected an array of numbers, got {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""What is known of a network: its name, options, classes, and how photographs are prepared."""
+"""A network's attributes: name, options, class labels, task and preprocessing."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from cnnzoo.weights import LoadReport
 
 
 class Network:
-    """An engine of Rust's, and what Python knows beside it."""
+    """A model of the Rust engine, with the attributes that Python keeps."""
 
     def __init__(self, engine: _native.Model, preprocess: Preprocess) -> None:
         self._engine = engine
         self._preprocess = preprocess
-        # Whether somebody chose it, and it is not the usual one of its network.
+        # Whether it was set, and is not merely the default of its network.
         self._chose_preprocess = False
         self._task: Task = "multi_class"
         self._load_report: LoadReport | None = None
 
     @property
     def name(self) -> str:
-        """What cnnzoo calls the network."""
+        """The name of the network in cnnzoo."""
         return self._engine.name
 
     @property
     def source(self) -> str | None:
-        """Whose definition of the network this is; none if it was built from a graph."""
+        """The library whose definition of the network this is; None if built from a graph."""
         return self._engine.source
 
     @property
@@ -46,31 +46,31 @@ class Network:
 
     @property
     def device(self) -> str:
-        """Where its parameters are: `cpu`, `cuda:N`, or `meta` if it has none."""
+        """The device of its parameters: `cpu`, `cuda:N`, or `meta` if it has none."""
         return self._engine.device
 
     @property
     def graph(self) -> _native.Graph:
-        """Its architecture, to read and to print."""
+        """The architecture, for reading and printing."""
         return self._engine.graph()
 
     @property
     def num_classes(self) -> int:
-        """How many logits it puts out; 0 if it puts out features."""
+        """The number of logits; 0 if the output is features."""
         return self._engine.num_classes
 
     @property
     def preprocess(self) -> Preprocess:
-        """How photographs are prepared for its weights.
+        """The preprocessing of photographs for its weights.
 
-        With `in_channels=1` they are made grey before they are resized, as Pillow's `convert("L")`
-        does, and `mean` and `std` are the averages of the three colours'. With 2, 4 or more
-        channels it prepares none (ShapeError): give the model arrays.
+        With `in_channels=1` they are converted to grey before they are resized, as by Pillow's
+        `convert("L")`, and `mean` and `std` are the averages over the three colours. With 2, 4 or
+        more channels photographs are refused (ShapeError): give the model arrays.
 
-        It can be set, and `Trainer.fit` sets it to what its loaders do; files have it.
+        It can be set, and `Trainer.fit` sets it to that of its loaders; model files include it.
 
         Raises:
-            ArgumentError: When set: it is no `Preprocess`, or of other channels than the network's.
+            ArgumentError: When set: not a `Preprocess`, or one with another number of channels.
         """
         return self._preprocess
 
@@ -90,17 +90,17 @@ class Network:
 
     @property
     def _has_own_preprocess(self) -> bool:
-        """Whether the preprocessing belongs to weights, or was chosen."""
+        """Whether the preprocessing belongs to loaded weights, or was set."""
         return self._chose_preprocess or self._load_report is not None
 
     @property
     def load_report(self) -> LoadReport | None:
-        """What the last loading of weights did, that of `create_model` too; none before it."""
+        """The report of the last loading of weights, also by `create_model`; None before any."""
         return self._load_report
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of its classes; ImageNet's where it has a thousand, else their numbers."""
+        """The class labels; by default ImageNet's for 1000 classes, else the class numbers."""
         return self._labels or usual_labels(self.num_classes)
 
     @labels.setter
@@ -110,7 +110,7 @@ class Network:
 
     @property
     def _labels(self) -> tuple[str, ...] | None:
-        """The labels that were given; the engine holds them beside the classifier."""
+        """The class labels that were set; the engine stores them with the classifier."""
         labels = self._engine.labels
         return None if labels is None else tuple(labels)
 
@@ -125,16 +125,16 @@ class Network:
         self._engine.set_labels(None if names is None else list(names))
 
     def _classify(self, x: ArrayLike) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-        """Logits (N, K), and the labels of the classifier that computed them."""
+        """Logits (N, K), and the class labels of the classifier that computed them."""
         logits, labels = self._engine.classify(x)
         return logits, tuple(labels or usual_labels(logits.shape[1]))
 
     @property
     def task(self) -> Task:
-        """Whether an image shows one class (`"multi_class"`) or any number (`"multi_label"`).
+        """The task: one class for each image (`"multi_class"`) or any number (`"multi_label"`).
 
-        Training on labels (N, K) with `BinaryCrossEntropy` sets it, `save` keeps it, and
-        predictions are sigmoids then.
+        Training on labels (N, K) with `BinaryCrossEntropy` sets `"multi_label"`, for which
+        predictions are sigmoids; model files include the task.
         """
         return self._task
 

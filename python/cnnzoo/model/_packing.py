@@ -1,4 +1,4 @@
-"""A model as plain values, for copies and pickles."""
+"""Packing a model into plain values, for copies and pickles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnnzoo.errors import DeviceError
 
 
 def pack_model(engine: _native.Model, configuration: Configuration) -> dict[str, Any]:
-    """A network with its parameters as plain values."""
+    """Pack a network with its parameters into plain values."""
     if engine.device == "meta":
         return {"configuration": configuration, "device": "meta"}
     trained = set(engine.trained())
@@ -26,10 +26,10 @@ def pack_model(engine: _native.Model, configuration: Configuration) -> dict[str,
 
 
 def unpack_model(packed: dict[str, Any]) -> _native.Model:
-    """The network that was packed. What was on a device that is not here is on the CPU.
+    """Rebuild a packed network; on the CPU where its device is missing.
 
     Raises:
-        WeightsError: It is none.
+        WeightsError: The packed values describe no network.
     """
     configuration: Configuration = packed["configuration"]
     with damaged("a pickled model"):

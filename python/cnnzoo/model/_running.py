@@ -1,4 +1,4 @@
-"""Running a network: logits, features, gradients, and what photographs show."""
+"""Running a network: logits, features, gradients and predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many
 from cnnzoo.prediction import FailedPrediction, Prediction
 from cnnzoo.summary import Summary
 
-# What a network computes in.
+# Compute precision of a network.
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 # A list of paths is a list of photographs too.
@@ -33,25 +33,25 @@ class Running(Network):
         """Run the network in inference mode.
 
         Args:
-            x: Images (N, C, H, W) that `preprocess` or the like prepared: float32, float64 or
-                float16, in any memory layout. NaN passes through.
-            exact: Run operator by operator as PyTorch would; today every run is.
-            precision: What the network computes in, as for `train_step`.
+            x: Images (N, C, H, W), preprocessed as by `preprocess`: float32, float64 or float16, in
+                any memory layout. NaN passes through.
+            exact: Run operator by operator as PyTorch would; at present every run does.
+            precision: Compute precision, as for `train_step`.
 
         Returns:
             Logits, float32 (N, num_classes); features (N, C) where `num_classes` is 0.
 
         Raises:
-            ShapeError: Another rank, other channels, no images, or images too small.
-            TypeError: Another element type.
+            ShapeError: Wrong rank or number of channels, no images, or images too small.
+            TypeError: Wrong element type.
         """
         return self._engine.run(x, precision=precision)[0]
 
     def features(self, x: ArrayLike, nodes: str | Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Compute the values of named nodes, and nothing that comes after them.
+        """Compute the values of named nodes, without running the nodes after them.
 
         Args:
-            x: Images (N, C, H, W), as for a run.
+            x: Images (N, C, H, W), as for `__call__`.
             nodes: Names of `nodes()`, or one of them; a path such as `layer2` means the last node
                 below it.
 
@@ -62,13 +62,13 @@ class Running(Network):
         return dict(zip(names, self._engine.run(x, names), strict=True))
 
     def pyramid(self, x: ArrayLike) -> dict[str, NDArray[np.float32]]:
-        """Compute the last value of each resolution, the finest first, as detectors use them.
+        """Compute a feature pyramid: the last value of each resolution, the finest first.
 
         Args:
-            x: Images (N, C, H, W), as for a run.
+            x: Images (N, C, H, W), as for `__call__`.
 
         Returns:
-            Values (N, C, H, W) by node, each coarser than the one before.
+            Feature maps (N, C, H, W) by node name, each coarser than the one before.
         """
         return self.features(x, self.graph.pyramid())
 
@@ -89,17 +89,17 @@ class Running(Network):
         precision: Precision = "float32",
         seed: int = 0,
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-        """Run the network and pull a gradient of its output back to every trained parameter.
+        """Vector-Jacobian product: run the network and backpropagate a gradient of its output.
 
         Args:
-            x: Images (N, C, H, W), as for a run.
-            cotangent: The gradient of some loss by the output, of the output's shape.
-            training: Use and track the batch's statistics in batch norm, and let dropout drop.
-            precision: What the network computes in, as for `train_step`.
-            seed: From which dropout draws, each node on its own.
+            x: Images (N, C, H, W), as for `__call__`.
+            cotangent: The gradient of a loss with respect to the output, of the output's shape.
+            training: Training mode: batch norm uses and tracks batch statistics; dropout is active.
+            precision: Compute precision, as for `train_step`.
+            seed: Seed of dropout, from which each node draws on its own.
 
         Returns:
-            The output, and the gradient of sum(output · cotangent) by parameter name.
+            The output, and the gradient of sum(output · cotangent) by trained parameter's name.
 
         Raises:
             ShapeError: The cotangent's shape is not the output's, or, in training, a batch norm
@@ -159,29 +159,29 @@ class Running(Network):
         batch_size: int = BATCH,
         on_error: OnError = "raise",
     ) -> Prediction | list[Any] | Iterator[Any]:
-        """Say what photographs show.
+        """Classify photographs.
 
         Args:
             image: A path, the bytes of a file, an open file, a uint8 array (H, W, 3) or a Pillow
                 image, as `preprocess` takes them; or any iterable of these; or a data set, whose
-                labels are not looked at.
-            top: How many classes to name; where the model's `task` is `"multi_label"`, also
-                every further one whose probability, a sigmoid, is at least 0.5.
+                labels are ignored.
+            top: Number of classes in a prediction; where the model's `task` is `"multi_label"`,
+                also every further one whose probability, a sigmoid, is at least 0.5.
             stream: Yield predictions one by one, while photographs are read batch by batch.
-            batch_size: How many photographs run through the network together.
-            on_error: What becomes of a photograph of several that cannot be read: `"raise"` its
-                error, `"skip"` it, or `"keep"` a `FailedPrediction` in its place, which has its
-                path and the error.
+            batch_size: Number of photographs that run through the network together.
+            on_error: Handling of a photograph of several that cannot be read: `"raise"` its error,
+                `"skip"` it, or `"keep"` a `FailedPrediction` in its place, with its path and the
+                error.
 
         Returns:
             A `Prediction` for one photograph, a list of them for several, an iterator for a stream.
 
         Raises:
-            ArgumentError: An option has no meaning, or the model no classifier.
-            DataError: A file is missing, damaged or no photograph; it names the path.
-            DivergenceError: The network answers with what is no number.
-            ShapeError: An array is no photograph, or the network takes none.
-            TypeError: An object is no photograph.
+            ArgumentError: An option is invalid, or the model has no classifier.
+            DataError: A file is missing, damaged or not a photograph; the message has the path.
+            DivergenceError: The logits are not finite.
+            ShapeError: An array is not a photograph, or the network takes no photographs.
+            TypeError: An object is not a photograph.
         """
         one = is_photo(image)
         if one and on_error != "raise" and on_error in ON_ERROR:
@@ -200,7 +200,7 @@ class Running(Network):
         """Tabulate every node: shape, parameters, multiply-adds, memory, receptive field.
 
         Args:
-            x_shape: (N, C, H, W) or (H, W) of the images; the size it was built for if not given.
+            x_shape: (N, C, H, W) or (H, W) of the images; the network's own size if not given.
 
         Raises:
             ShapeError: The images are too small for the network.

@@ -1,4 +1,4 @@
-"""The model: what people build, run, train, copy and save."""
+"""The model class: run, train, copy and save a network with its parameters."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What a training step did.
+    """The result of a training step.
 
     Attributes:
-        loss: The batch's mean, before the update; 0 where no image of it counts.
-        weight: How much the batch counts in a mean over batches: its number of images, or the sum
-            of their classes' weights where the loss has some.
-        correct: How many images had their largest logit where their target is largest; none of
-            whose logits one is NaN.
-        count: How many images there were.
+        loss: The batch's mean loss before the update; 0 where no image has weight.
+        weight: Weight of the batch in a mean over batches: its number of images, or the sum of
+            their class weights where the loss has some.
+        correct: Number of images whose largest logit is where their target is largest; an image
+            with a NaN logit is never correct.
+        count: Number of images.
         lr: The learning rate.
-        grad_norm: The Euclidean norm of all gradients before they were clipped; none where they
-            wait for those of further batches.
+        grad_norm: The Euclidean norm of all gradients before clipping; None where the gradients
+            are accumulated for a later update.
     """
 
     loss: float
@@ -51,27 +51,27 @@ class StepResult:
 class Model(Running, Filling):
     """An image-classification network with its parameters.
 
-    Built by `create_model`, `load`, or a function named after the model. A model may be used from
-    many threads at once; the GIL is released while it runs. A child that was forked after a run may
-    run it too, though not where another thread was running it at the fork; prefer `spawn`.
+    Built by `create_model`, `load`, or a function named after the model. A model is safe to use
+    from several threads at once; the GIL is released while it runs. A child process that was forked
+    after a run may run it too, unless another thread was running it at the fork; prefer `spawn`.
 
-    It can be copied and pickled, with its options, labels, parameters and what is frozen of them.
+    Copies and pickles keep options, labels, parameters, and which of these are frozen.
     """
 
-    # Where users, and pickles, find it.
+    # The public path, which pickles use too.
     __module__ = "cnnzoo.model"
 
     @classmethod
     def from_graph(cls, graph: _native.Graph, *, device: Device = "cpu", seed: int = 0) -> Model:
-        """Build a model of any graph, such as the text of another one, changed and parsed.
+        """Build a model of any graph, such as another model's graph text, edited and parsed.
 
         Args:
             graph: The architecture.
             device: `cpu`, `cuda`, `cuda:N` or a `torch.device`.
-            seed: Of the initial parameters.
+            seed: Seed of the initial parameters.
         """
         engine = _native.Model.from_graph(graph, device_name(device), seed_of(seed))
-        # ImageNet's usual way to a photograph: an eighth more than the crop.
+        # The usual preprocessing for ImageNet, which resizes to an eighth more than the crop.
         usual = Preprocess(**_native.preprocess("resnet18"))
         side = min(graph.input_shape[1:])
         fitting = replace(usual, crop=side, resize=round(side * usual.resize / usual.crop))
@@ -79,7 +79,7 @@ class Model(Running, Filling):
 
     @classmethod
     def _described(cls, configuration: Configuration) -> Model:
-        """The model that `save` described, without parameters.
+        """The model of a model file's configuration, without parameters.
 
         Raises:
             Misfit: There is no such network.
@@ -100,24 +100,24 @@ class Model(Running, Filling):
         augment: Transform | None = None,
         erasing: float = 0.0,
     ) -> Compose:
-        """The training transform that belongs to `preprocess`: its size, interpolation and numbers.
+        """The training transform for `preprocess`, with its size, interpolation, mean and std.
 
-        A part of the photograph is cut out and resized, perhaps mirrored, changed in its colours,
-        and normalised, as timm's `create_transform(is_training=True)` has it.
+        Random resized crop, flips, augmentation policy or colour jitter, normalisation and random
+        erasing, as in timm's `create_transform(is_training=True)`.
 
         Args:
-            scale: See `RandomResizedCrop`. From 0.08 on suits ImageNet; with few photographs, a
-                larger part such as (0.35, 1.0) keeps what they show in the picture.
+            scale: See `RandomResizedCrop`. A minimum of 0.08 suits ImageNet; with few photographs,
+                larger crops such as (0.35, 1.0) keep the object in the picture.
             ratio: See `RandomResizedCrop`.
-            flip: How often left and right are swapped.
-            vertical_flip: How often above and below are swapped.
-            color_jitter: Of brightness, contrast and saturation, and perhaps of hue; or one number
-                for the first three. As in timm, none is done beside `augment`.
+            flip: Probability of a horizontal flip.
+            vertical_flip: Probability of a vertical flip.
+            color_jitter: Strengths for brightness, contrast and saturation, and optionally hue; or
+                one number for the first three. As in timm, it is off where `augment` is given.
             augment: A policy: `RandAugment()`, `TrivialAugmentWide()` or `AutoAugment()`.
-            erasing: How often a rectangle is erased.
+            erasing: Probability of random erasing.
 
         Returns:
-            A transform to float32 (C, crop, crop).
+            A transform whose result is float32 (C, crop, crop).
 
         Raises:
             ShapeError: The network takes neither 1 nor 3 channels.
@@ -149,9 +149,9 @@ class Model(Running, Filling):
         return self
 
     def copy(self) -> Model:
-        """The same network with the same values in memory of their own, frozen alike.
+        """A deep copy: the same network with its own parameters, of which the same are frozen.
 
-        Training one of the two leaves the other as it is. Optimisers stay with the original.
+        Training one of the two does not change the other. Optimisers stay with the original.
         """
         twin = Model(self._engine.copy(), self._preprocess)
         twin._load_report, twin._task = self._load_report, self._task
@@ -162,11 +162,11 @@ class Model(Running, Filling):
         return self.copy()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: options, bytes of the parameters, and what is known beside."""
+        """The state for pickling: options, the parameters' bytes, labels and other attributes."""
         return {**vars(self), "_engine": pack_model(self._engine, self._configuration())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """The model that was pickled; on the CPU where its device is not here, with a warning."""
+        """Restore the pickled model; on the CPU, with a warning, where its device is missing."""
         vars(self).update({**state, "_engine": unpack_model(state["_engine"])})
 
     # Training
@@ -184,29 +184,28 @@ class Model(Running, Filling):
         precision: Precision = "float32",
         seed: int | None = None,
     ) -> StepResult:
-        """Move the parameters by the gradients of a batch.
+        """Take a training step on a batch: forward pass, gradients, and optimiser update.
 
         Args:
-            x: Images (N, C, H, W), as for a run.
-            y: What they show: integer classes (N,), or shares of each class (N, K).
-            optimizer: Of this model.
-            loss: What to make small: a loss of cnnzoo or of `torch.nn`, a `TorchLoss`, or a
-                function of (logits, targets) that gives the batch's mean and its gradient by the
-                logits, as `FunctionLoss` says; `CrossEntropy()` if not given.
-            accumulate: How many batches make an update, of their mean gradient; `Optimizer.step`
-                makes one of fewer.
-            clip_norm: What the Euclidean norm of all gradients is cut to.
-            clip_value: What each number of the gradients is cut to, up and down.
-            precision: What the network computes in. With `"bfloat16"`, convolutions, linear layers
-                and attention cast what they read and their weights to it, and the rest computes in
-                what it gets, as under `torch.autocast("cpu", torch.bfloat16)`; parameters, their
-                gradients, the loss and what the optimiser remembers stay float32.
-            seed: From which dropout draws; the number of batches that the optimiser saw, if not
-                given.
+            x: Images (N, C, H, W), as for `__call__`.
+            y: Targets: integer classes (N,), or soft targets, a share for each class (N, K).
+            optimizer: An optimiser of this model.
+            loss: Loss function: a loss of cnnzoo or of `torch.nn`, a `TorchLoss`, or a function of
+                (logits, targets) that returns the batch's mean loss and its gradient with respect
+                to the logits, see `FunctionLoss`; `CrossEntropy()` if not given.
+            accumulate: Gradient accumulation: batches per update, which uses their mean gradient;
+                `Optimizer.step` makes an update with fewer.
+            clip_norm: Gradient clipping by norm: the largest Euclidean norm of all gradients.
+            clip_value: Gradient clipping by value: each component is limited to ± this.
+            precision: Compute precision. With `"bfloat16"`, convolutions, linear layers and
+                attention cast their inputs and weights to it, and other operators compute in their
+                inputs' type, as under `torch.autocast("cpu", torch.bfloat16)`; parameters, their
+                gradients, the loss and the optimiser state stay float32.
+            seed: Seed of dropout; the optimiser's number of batches so far if not given.
 
         Raises:
-            ShapeError: The targets are not one for each image, or, in a network of batch norms,
-                one sees a single value per channel.
+            ShapeError: The number of targets is not that of the images, or a batch norm sees a
+                single value per channel.
             ArgumentError: A class that the network does not have, or the optimiser of another
                 model.
         """
@@ -223,14 +222,14 @@ class Model(Running, Filling):
         )
 
     def freeze(self, *patterns: str) -> Model:
-        """Leave parameters out of training, in place; their batch norms use running statistics.
+        """Exclude parameters from training, in place; their batch norms use running statistics.
 
         Args:
-            *patterns: Of their names, as in a shell, where `*` crosses dots, or paths before some
-                of them: `"layer1*"`, `"features"`. All of them if none are given.
+            *patterns: Shell patterns of parameter names, where `*` crosses dots, or paths that
+                names begin with: `"layer1*"`, `"features"`. All parameters if none are given.
 
         Raises:
-            ArgumentError: A pattern fits none.
+            ArgumentError: A pattern matches no parameter.
         """
         self._engine.set_trained(list(patterns) or ["*"], False)
         return self
@@ -242,18 +241,18 @@ class Model(Running, Filling):
 
     @property
     def trained(self) -> list[str]:
-        """The names of the parameters that training moves."""
+        """The names of the parameters that are trained, not frozen."""
         return self._engine.trained()
 
     def reset_classifier(self, *, num_classes: int, seed: int = 0) -> Model:
         """Replace the classifier by a fresh one, in place; every other parameter stays.
 
-        It starts as `torch.nn.Linear` does, whatever the source's own rule; torchvision's ViT keeps
-        its zeros.
+        It is initialised as `torch.nn.Linear` is, whatever the source's own rule; torchvision's ViT
+        keeps its zeros.
 
         Args:
-            num_classes: Logits; 0 leaves the classifier off.
-            seed: Of the classifier's initial parameters.
+            num_classes: Number of logits; 0 leaves the classifier off.
+            seed: Seed of the classifier's initial parameters.
 
         Raises:
             ArgumentError: A number that the network cannot take.

@@ -1,4 +1,4 @@
-"""Many photographs, a batch at a time: what `Model.predict`, its stream and the command all run."""
+"""Batched prediction: shared by `Model.predict`, its stream and the command line."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ from cnnzoo.prediction import FailedPrediction, Prediction, rank
 OnError: TypeAlias = Literal["raise", "skip", "keep"]
 ON_ERROR = ("raise", "skip", "keep")
 
-# Photographs that run through the network together: the fastest number that was measured, see
-# benchmarks/predict.py.
+# Batch size of predictions: the fastest that was measured, see benchmarks/predict.py.
 BATCH = 4
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A photograph, or why it cannot be had."""
+    """A photograph, or the error of one that cannot be read."""
 
     path: str | None
     photo: Any
@@ -44,18 +43,18 @@ def predict_many(
     batch_size: int = BATCH,
     on_error: OnError = "raise",
 ) -> Iterator[Prediction | FailedPrediction]:
-    """Say what each photograph shows as soon as its batch is done, in their order.
+    """Classify photographs, yielding each prediction as soon as its batch is done, in order.
 
     Args:
-        model: With a classifier.
-        photos: As `Model.predict` takes them, or failures of some that were not found; or a data
-            set. No more than a batch is read ahead.
-        top: How many classes to name.
-        batch_size: How many photographs run through the network together.
-        on_error: What becomes of those that cannot be read, as for `Model.predict`.
+        model: A network with a classifier.
+        photos: Photographs as for `Model.predict`, a `FailedPrediction` for one that was not found;
+            or a data set. At most one batch is read ahead.
+        top: Number of classes in a prediction.
+        batch_size: Number of photographs that run through the network together.
+        on_error: Handling of photographs that cannot be read, as for `Model.predict`.
 
     Raises:
-        ArgumentError: An option has no meaning, or the model no classifier.
+        ArgumentError: An option is invalid, or the model has no classifier.
         ShapeError: The network takes no photographs.
     """
     if model.num_classes == 0:
@@ -92,7 +91,7 @@ def _answers(
 
 
 def _checked(guesses: Prediction, model: Network, item: _Item) -> Prediction | DivergenceError:
-    """The answer, unless the network has none."""
+    """The prediction, or an error where its probabilities are not finite."""
     if all(math.isfinite(guess.probability) for guess in guesses):
         return Prediction(guesses, path=item.path)
     of = "" if item.path is None else f"{item.path}: "
@@ -125,7 +124,7 @@ def _prepare_one(model: Network, item: _Item) -> NDArray[np.float32] | Exception
 
 @dataclass(frozen=True)
 class _Sample:
-    """A photograph of a data set, which is read where it is decoded."""
+    """A photograph of a data set, read in the thread that decodes it."""
 
     dataset: Samples
     index: int
