@@ -1,4 +1,4 @@
-//! NumPy arrays in and out.
+//! Conversion of NumPy arrays to and from Rust.
 
 use numpy::{
     PyArray1, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray,
@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use crate::error::{Error, shape_text};
 use crate::torch::{self, has_room};
 
-/// `x` as a NumPy array, converted as `cnnzoo._arrays` converts what is none, torch's tensors too.
+/// `x` as a NumPy array; other objects, such as torch's tensors, are converted by `cnnzoo._arrays`.
 pub(super) fn untyped<'py>(x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
     if let Ok(array) = x.cast::<PyUntypedArray>() {
         return Ok(array.clone());
@@ -62,8 +62,8 @@ pub(super) enum Targets<'py> {
 }
 
 impl<'py> Targets<'py> {
-    /// Classes (N,) of integers, or shares of each class (N, K) of floats, integers or truths. Any other shape is a
-    /// `ShapeError`.
+    /// Class labels (N,) of integers, or shares of each class (N, K) of floats, integers or booleans. Any other shape
+    /// is a `ShapeError`.
     pub(super) fn new(y: &Bound<'py, PyAny>, at: &str) -> PyResult<Self> {
         const EXPECTED: &str = "integers (N,) or numbers (N, K)";
         let array = untyped(y)?;

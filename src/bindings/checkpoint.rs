@@ -1,4 +1,4 @@
-//! Weights files seen from Python.
+//! Weights files in Python.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(write_safetensors, module)?)
 }
 
-/// A weights file, a mapping from names to arrays that are read when asked for.
+/// A weights file: a mapping from names to arrays, which are read when they are asked for.
 #[pyclass(frozen, mapping, module = "cnnzoo._native")]
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -87,7 +87,7 @@ impl Checkpoint {
         )
     }
 
-    /// The string pairs of a .safetensors file.
+    /// The metadata of a .safetensors file: string pairs.
     #[getter]
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
@@ -97,13 +97,13 @@ impl Checkpoint {
         Ok(dict)
     }
 
-    /// What was taken out of the file.
+    /// The origin of the tensors in the file, such as a key.
     #[getter]
     fn provenance(&self) -> &str {
         self.inner.provenance()
     }
 
-    /// What else the file holds: pairs of a key and what is there.
+    /// The other contents of the file: pairs of a key and its kind.
     #[getter]
     fn ignored(&self) -> Vec<(&str, &str)> {
         self.inner

@@ -30,7 +30,7 @@ fn list_photos(py: Python<'_>, folder: PathBuf) -> PyResult<(Vec<OsString>, Vec<
     Ok((photos, listing.unreadable.into_iter().map(PyErr::from).collect()))
 }
 
-/// Labelled photographs, by number.
+/// A labelled data set.
 #[pyclass(frozen, module = "cnnzoo")]
 #[derive(Debug)]
 pub(super) struct Dataset(pub(super) Arc<dyn data::Dataset>);
@@ -53,7 +53,7 @@ impl Dataset {
         Ok(Self::new(Files::new(root, paths, labels, classes)?))
     }
 
-    /// Of bytes (N, H, W, C).
+    /// A data set from bytes (N, H, W, C).
     #[staticmethod]
     fn arrays(
         py: Python<'_>,
@@ -65,7 +65,7 @@ impl Dataset {
         let view = pixels.as_array();
         let (_, height, width, channels) = view.dim();
         let size = Size { height, width, channels };
-        // An array may repeat a few bytes of memory as often as it likes.
+        // A broadcast array may be larger than its memory.
         let mut pixels = room(view.len()).map_err(|shortage| shortage.at(name))?;
         let labels = indices(&labels, name)?;
         detached(py, || {

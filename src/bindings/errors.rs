@@ -1,4 +1,4 @@
-//! Errors of the crate as exceptions of `cnnzoo.errors`, where their fields become attributes.
+//! The crate's errors as exceptions of `cnnzoo.errors`, whose attributes are their fields.
 
 use std::any::Any;
 use std::io;
@@ -113,13 +113,13 @@ fn file(source: &io::Error, missing: &'static str, other: &'static str) -> &'sta
     if source.kind() == io::ErrorKind::NotFound { missing } else { other }
 }
 
-/// Runs `work` without the GIL. A panic in it is a defect of ours; it becomes an error instead of the end of the
+/// Runs `work` without the GIL. A panic in it is a bug of this package, and becomes an exception instead of ending the
 /// process.
 pub(super) fn detached<T: Send>(
     py: Python<'_>,
     work: impl FnOnce() -> Result<T> + Send,
 ) -> PyResult<T> {
-    // Let go after the GIL is back.
+    // Dropped after the GIL is taken again.
     let running = Running::begin(py)?;
     let outcome = py.detach(|| catch_unwind(AssertUnwindSafe(|| with_pools(work))));
     drop(running);
@@ -144,18 +144,18 @@ fn defect(panic: &(dyn Any + Send)) -> Error {
     Error::Defect { at: "without the GIL".into(), message: message.into() }
 }
 
-/// How long Ctrl-C waits.
+/// The longest delay of Ctrl-C.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The same for what may read for a long time: Ctrl-C ends it, however long a disk or a server does not answer. The work
-/// is in a thread of its own, which is left to itself then.
+/// Runs `work` like `detached`, in a thread of its own: Ctrl-C is handled at once, however long a disk or a server does
+/// not answer. The thread is then left behind.
 pub(super) fn interruptible<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> PyResult<T> {
     let (sender, mut receiver) = sync_channel(1);
     let work = move || {
-        // Nobody listens any more after Ctrl-C.
+        // After Ctrl-C there is no receiver.
         let _ = sender.send(catch_unwind(AssertUnwindSafe(|| Ok(work()))));
     };
     thread::Builder::new().name("cnnzoo-reader".into()).spawn(work).map_err(|error| {
@@ -181,7 +181,7 @@ mod tests {
 
     use super::defect;
 
-    /// Who reads it has to know that the fault is ours, and not libtorch's or one of an argument.
+    /// The message must say that the bug is in this package, and not in libtorch or an argument.
     #[test]
     fn a_panic_is_a_defect_of_ours() {
         let (shape, index) = ([2, 3], 7);

@@ -1,4 +1,4 @@
-//! `cnnzoo.Graph`: an architecture to read.
+//! `cnnzoo.Graph`: an architecture as data.
 
 use pyo3::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::graph::{self, Cost};
 #[pyclass(frozen, module = "cnnzoo")]
 pub(super) struct Graph(pub(super) graph::Graph);
 
-/// What one node does and costs: name, op, inputs, shape, params, macs, bytes, receptive field and step (or `None`).
+/// A node and its cost: name, op, inputs, shape, params, macs, bytes, receptive field and step (or `None`).
 type Row = (
     String,
     &'static str,
@@ -39,7 +39,7 @@ impl Graph {
         self.0.to_string()
     }
 
-    /// What is copied and pickled: the text form.
+    /// Copies and pickles hold the text form.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
         Ok((slf.get_type().getattr("parse")?, (slf.get().0.to_string(),)))
     }
@@ -62,7 +62,7 @@ impl Graph {
         self.0.pyramid().into_iter().map(|id| self.0.node(id).name.as_str()).collect()
     }
 
-    /// (channels, height, width) of the image that the graph is drawn for.
+    /// (channels, height, width) of the image for which the graph was built.
     #[getter]
     fn input_shape(&self) -> (usize, usize, usize) {
         let input = self.0.input();
@@ -93,7 +93,7 @@ impl Graph {
             .collect())
     }
 
-    /// (name, shape, trained) of every array, in the order of a checkpoint.
+    /// (name, shape, trained) of every array, in the order of the state dict.
     fn parameters(&self) -> Vec<(String, Vec<usize>, bool)> {
         let parameters = self.0.parameters().into_iter();
         parameters.map(|p| (p.name, p.shape, p.role.is_trained())).collect()

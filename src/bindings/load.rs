@@ -1,4 +1,4 @@
-//! What goes into loading parameters, and what comes out of it.
+//! Inputs and results of loading parameters.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use crate::torch::LoadOutcome;
 use crate::weights::load::{Given, Mismatched};
 use crate::weights::{Dtype, Ignored, Value};
 
-/// What was filled, as the fields of `cnnzoo.LoadReport`.
+/// The result of a load, as the fields of `cnnzoo.LoadReport`.
 pub(super) fn into_python<'py>(
     py: Python<'py>,
     filled: LoadOutcome,
@@ -44,7 +44,7 @@ pub(super) fn into_python<'py>(
     Ok(fields)
 }
 
-/// Python arrays and their bytes, which stay in place while they are read.
+/// Python arrays and their bytes, which are kept alive while they are read.
 pub(super) struct PinnedArrays<'py>(Vec<(String, Dtype, Vec<usize>, Bound<'py, PyBytes>)>);
 
 impl<'py> PinnedArrays<'py> {
@@ -64,7 +64,7 @@ impl<'py> PinnedArrays<'py> {
         pinned.collect::<PyResult<_>>().map(Self)
     }
 
-    /// The arrays beside `others`, names of what is no array and what it is.
+    /// The arrays, and `others`: the names and kinds of entries that are no arrays.
     pub(super) fn beside(&self, others: HashMap<String, String>) -> Given<'_> {
         let mut values = IndexMap::new();
         for (name, dtype, shape, bytes) in &self.0 {

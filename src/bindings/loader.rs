@@ -1,4 +1,4 @@
-//! Loaders in Python.
+//! Data loaders in Python.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Epoch>()
 }
 
-/// How long Ctrl-C waits while a batch is waited for.
+/// The longest delay of Ctrl-C while waiting for a batch.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// A data set, what is done to its photographs, and how they come.
+/// A data loader: a data set, the transform of its photographs, and the options.
 #[pyclass(frozen, module = "cnnzoo")]
 #[derive(Debug)]
 pub(super) struct Loader(data::Loader);
@@ -97,12 +97,12 @@ impl Loader {
     }
 }
 
-/// A pass over a data set, whose threads end with it.
+/// A pass over a data set. Its threads end with it.
 #[pyclass(frozen, module = "cnnzoo")]
 #[derive(Debug)]
 pub(super) struct Epoch(loader::Epoch);
 
-/// The number of the batch, x, y, and what was bad: index, name, message, replacement.
+/// The number of the batch, x, y, and the bad samples: index, name, message, replacement.
 type Batch<'py> = (
     usize,
     Bound<'py, PyArray4<f32>>,

@@ -9,11 +9,11 @@ use crate::data::random::of_batch;
 use crate::error::{Error, shape_text};
 use crate::train::mix::{self, Mix, Window};
 
-/// What Python's `cnnzoo.Mixing` drives.
+/// The implementation of Python's `cnnzoo.Mixing`.
 #[pyclass(frozen, module = "cnnzoo._native")]
 struct Mixing(mix::Mixing);
 
-/// A share, and (left, top, right, bottom) of a window.
+/// The mixing ratio, and the window's (left, top, right, bottom).
 type Drawn = (f64, Option<(usize, usize, usize, usize)>);
 
 #[pymethods]
@@ -25,7 +25,7 @@ impl Mixing {
         Ok(Self(mixing))
     }
 
-    /// What is done to a batch of images of this size.
+    /// Draws the mixing of a batch of images of this size.
     fn draw(
         &self,
         height: usize,
@@ -43,7 +43,7 @@ impl Mixing {
         Ok(drawn.map(|Mix { share, window }| (share, window.map(corners))))
     }
 
-    /// Mixed images (N, C, H, W), and the shares (N, K) of what they show.
+    /// Mixed images (N, C, H, W), and their class shares (N, K).
     #[allow(clippy::too_many_arguments, reason = "Python passes them by keyword")]
     fn apply<'py>(
         &self,

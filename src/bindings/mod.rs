@@ -1,4 +1,4 @@
-//! What Python sees of the crate, one file per class; the only room that names pyo3 and numpy.
+//! The Python bindings of the crate, one file per class; the only module that uses pyo3 and numpy.
 
 #[cfg(feature = "torch")]
 mod array;

@@ -1,4 +1,4 @@
-//! The model that Python's `cnnzoo.Model` drives: a graph and its parameters.
+//! The implementation of Python's `cnnzoo.Model`: a graph and its parameters.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -34,22 +34,22 @@ use crate::weights::{Ignored, write_safetensors};
 #[pyclass(frozen, module = "cnnzoo._native")]
 pub(super) struct Model {
     pub(super) name: String,
-    /// Where the graph comes from; none if a user wrote it.
+    /// The registered variant and edition; none if a user wrote the graph.
     row: Option<(&'static Variant, &'static Edition)>,
-    /// Many threads read it at once; what writes waits for them. Locked only without the GIL, so that nobody waits
-    /// for a lock with the GIL in hand.
+    /// Many threads may read at once; writers wait for them. Locked only without the GIL, so that nobody waits for a
+    /// lock while holding the GIL.
     state: RwLock<State>,
-    /// The thread that holds the state while it asks a function of Python's.
+    /// The thread that holds the state while it calls a Python function.
     asking: Mutex<Option<ThreadId>>,
 }
 
-/// What may change about a model.
+/// The mutable state of a model.
 pub(super) struct State {
     pub(super) options: Options,
     pub(super) graph: graph::Graph,
     /// None on the device `meta`.
     store: Option<Store>,
-    /// The names of the classes, if they were given. They are here so that a run sees those of its classifier.
+    /// The class names, if given. They are here so that a run sees those of its classifier.
     labels: Option<Vec<String>>,
 }
 
@@ -83,7 +83,7 @@ impl State {
         Ok((&self.graph, store))
     }
 
-    /// With which another edition has the same sizes, also where it is usually drawn for other images.
+    /// The options under which another edition has the same sizes, even if it is built for other images by default.
     fn options_of_others(&self) -> Options {
         Options { image_size: Some(self.graph.input().height), ..self.options.common() }
     }
@@ -110,13 +110,13 @@ fn read_only(graph: &graph::Graph) -> Error {
 }
 
 impl Model {
-    /// Until what it gives is dropped, this thread asks a function, and holds the state.
+    /// Marks that this thread calls a Python function while it holds the state, until the result is dropped.
     pub(super) fn asking(&self) -> Asking<'_> {
         *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current().id());
         Asking(self)
     }
 
-    /// Fails with `Error::Argument` on the thread that would wait for itself.
+    /// Fails with `Error::Argument` on a thread that would deadlock on itself.
     fn not_asking(&self) -> Result<()> {
         let asking = *self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         if asking != Some(thread::current().id()) {
@@ -132,7 +132,7 @@ impl Model {
         Ok(self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What inference reads: the weights in the layout in which they came, to which training steps do not keep.
+    /// The state for inference: weights in the channels-first layout, which training steps change.
     pub(super) fn settled(&self) -> Result<RwLockReadGuard<'_, State>> {
         loop {
             let state = self.read()?;
@@ -156,7 +156,7 @@ impl Model {
         })
     }
 
-    /// The batch that `x` is, contiguous.
+    /// The batch `x` as a contiguous array.
     pub(super) fn images<'py>(
         &self,
         x: &Bound<'py, PyAny>,
@@ -169,7 +169,7 @@ impl Model {
     }
 }
 
-/// Says that a thread asks a function, as long as it lives.
+/// Marks, while it lives, that a thread calls a Python function.
 pub(super) struct Asking<'a>(&'a Model);
 
 impl Drop for Asking<'_> {
@@ -203,7 +203,7 @@ impl Model {
         })
     }
 
-    /// A model of any graph, with fresh parameters.
+    /// A model of any graph, with newly initialised parameters.
     #[staticmethod]
     fn from_graph(py: Python<'_>, graph: &Graph, device: &str, seed: u64) -> PyResult<Self> {
         detached(py, || {
@@ -214,7 +214,7 @@ impl Model {
         })
     }
 
-    /// Fails where `load_weights` would, by the shapes of the file alone.
+    /// Fails where `load_weights` would, from the shapes in the file alone.
     fn expect(&self, py: Python<'_>, checkpoint: &Checkpoint, policy: &str) -> PyResult<()> {
         detached(py, || {
             let file = &checkpoint.inner;
@@ -228,7 +228,7 @@ impl Model {
         })
     }
 
-    /// Gives a network that was built without parameters fresh ones.
+    /// Allocates and initialises the parameters of a network that was built without them.
     fn allocate(&self, py: Python<'_>, device: &str, seed: u64) -> PyResult<()> {
         detached(py, || {
             let recipe = self.row.map_or(Recipe::RESNET, |(_, edition)| edition.recipe);
@@ -250,7 +250,7 @@ impl Model {
         self.row.map(|(_, edition)| edition.source.to_string())
     }
 
-    /// What the source calls the network.
+    /// The source's name of the network.
     #[getter]
     fn source_name(&self) -> Option<&'static str> {
         self.row.map(|(_, edition)| edition.source_name)
@@ -279,13 +279,13 @@ impl Model {
         self.look(py, |state| Graph(state.graph.clone()))
     }
 
-    /// The names of the classes, if they were given.
+    /// The class names, if given.
     #[getter]
     fn labels(&self, py: Python<'_>) -> PyResult<Option<Vec<String>>> {
         self.look(py, |state| state.labels.clone())
     }
 
-    /// Names the classes. Fails unless there is a name for each.
+    /// Sets the class names. Fails unless there is one for each class.
     fn set_labels(&self, py: Python<'_>, labels: Option<Vec<String>>) -> PyResult<()> {
         detached(py, || {
             let mut state = self.write()?;
@@ -302,7 +302,7 @@ impl Model {
         })
     }
 
-    /// The output for `x`, and the names of its classes, if they were given: those of the classifier that ran.
+    /// The output for `x`, and the class names of the classifier that ran, if given.
     fn classify<'py>(&self, x: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Labels)> {
         let py = x.py();
         let x = self.images(x)?;
@@ -340,7 +340,8 @@ impl Model {
         arrays.into_iter().map(|array| from_values(py, &array.shape, array.values)).collect()
     }
 
-    /// The output for `x`, and the gradient of sum(output · cotangent) for every trained parameter, by name.
+    /// The output for `x`, and the gradient of sum(output · cotangent) with respect to every trained parameter, by
+    /// name.
     fn pull_back<'py>(
         &self,
         x: &Bound<'py, PyAny>,
@@ -375,7 +376,7 @@ impl Model {
         Ok((from_values(py, &pullback.output.shape, pullback.output.values)?, gradients))
     }
 
-    /// Leaves the parameters that these patterns fit out of training, or takes them back.
+    /// Freezes the parameters that these patterns match, or trains them again.
     fn set_trained(&self, py: Python<'_>, patterns: Vec<String>, trained: bool) -> PyResult<()> {
         detached(py, || {
             let mut state = self.write()?;
@@ -403,7 +404,7 @@ impl Model {
         detached(py, || self.write()?.parts()?.1.to_device(torch::device(device)?))
     }
 
-    /// The same network with the same values in memory of their own, frozen alike.
+    /// A copy of the network with the same values, frozen alike.
     fn copy(&self, py: Python<'_>) -> PyResult<Self> {
         detached(py, || {
             let state = self.read()?;
@@ -415,8 +416,8 @@ impl Model {
         })
     }
 
-    /// Moves every parameter toward that of `other`, a model of the same graph: decay · own + (1 - decay) · other. So do
-    /// running statistics, or they are copied; counts are copied.
+    /// Moves every parameter toward that of `other`, a model of the same graph (EMA): decay · own + (1 - decay) ·
+    /// other. Running statistics are averaged alike, or copied; batch counts are copied.
     fn average_from(
         &self,
         py: Python<'_>,
@@ -425,7 +426,7 @@ impl Model {
         average_buffers: bool,
     ) -> PyResult<()> {
         detached(py, || {
-            // Whoever locks two models locks the one at the lower address first, so no two wait for each other.
+            // Two models are locked in the order of their addresses, so there is no deadlock.
             let (mut own, others);
             match std::ptr::from_ref(self).cmp(&std::ptr::from_ref(other)) {
                 Ordering::Less => (own, others) = (self.write()?, other.read()?),
@@ -433,20 +434,21 @@ impl Model {
                     others = other.read()?;
                     own = self.write()?;
                 }
-                // The average of a model and itself is what it is.
+                // The average of a model with itself changes nothing.
                 Ordering::Equal => return Ok(()),
             }
             own.parts()?.1.average(others.store()?, decay, average_buffers)
         })
     }
 
-    /// The node whose value is the pooled features.
+    /// The node of the pooled features.
     #[getter]
     fn embedding(&self, py: Python<'_>) -> PyResult<String> {
         self.look(py, |state| state.graph.node(state.graph.embedding()).name.clone())
     }
 
-    /// Gives the network a fresh classifier for so many classes, or none; every other parameter stays the same tensor.
+    /// Replaces the classifier by a new one for `num_classes` classes, or none; every other parameter stays the same
+    /// tensor.
     fn reset_classifier(&self, py: Python<'_>, num_classes: usize, seed: u64) -> PyResult<()> {
         detached(py, || {
             let mut state = self.write()?;
@@ -480,7 +482,8 @@ impl Model {
         Ok(dict)
     }
 
-    /// Fills parameters from contiguous little-endian arrays; of the names in `others` the message says what they are.
+    /// Fills parameters from contiguous little-endian arrays; `others` has the names and kinds of other entries, for
+    /// the message.
     fn load_state_dict<'py>(
         &self,
         arrays: &Bound<'py, PyDict>,
@@ -515,7 +518,7 @@ impl Model {
         into_python(py, report, &ignored, &found_at(file.provenance(), &prefix))
     }
 
-    /// Of every parameter that `source` has too: our name, its name, and the shape there.
+    /// For every parameter that `source` has too: the model's name, the source's name, and the source's shape.
     fn names_in(&self, py: Python<'_>, source: &str) -> PyResult<Vec<NameThere>> {
         detached(py, || {
             let naming = self.naming(source)?;
@@ -534,8 +537,8 @@ impl Model {
         })
     }
 
-    /// Of every variable of Keras's model of this network: name and shape in our Keras edition, its path, and view,
-    /// axes and shape that lead from our array to it.
+    /// For every variable of Keras's model of this network: name and shape in the Keras edition, Keras's path, and the
+    /// view, axes and shape that convert the array to Keras's.
     fn keras_variables(&self, py: Python<'_>) -> PyResult<Vec<KerasVariable>> {
         detached(py, || {
             let graph = self.edition_of("keras").ok_or_else(|| Error::Argument {
@@ -564,7 +567,7 @@ impl Model {
 }
 
 impl Model {
-    /// What a file of trained weights may differ in from a model with these options.
+    /// The differences allowed between a file of trained weights and a model with these options.
     fn pretrained(&self, options: Options) -> Result<Policy> {
         let Some((variant, edition)) = self.row else { return Ok(Policy::Strict) };
         let differs = options.num_classes.is_some();
@@ -588,7 +591,7 @@ impl Model {
         })
     }
 
-    /// Fills parameters: what was filled, what is none of the network's, and the prefix of what is.
+    /// Fills parameters. Returns the parameters filled, the entries that do not belong to the network, and the prefix.
     fn fill(
         &self,
         entries: &impl Entries,
@@ -607,8 +610,7 @@ impl Model {
         Ok((filled, ignored, names.prefix))
     }
 
-    /// How entries are called: by the naming and prefix that a user means, or, for `auto` and none, those that most of
-    /// them follow.
+    /// The naming and prefix of the entries: as given, or, for `auto` and none, those that match most of them.
     fn names(&self, naming: &str, prefix: Option<&str>, entries: &impl Entries) -> Result<Names> {
         let shapes = entries.shapes();
         let keys: HashSet<&str> = shapes.iter().map(|(name, _)| name.as_str()).collect();
@@ -621,7 +623,7 @@ impl Model {
         Names::recognise(&keys, &order, prefix, self.naming(naming)?, Vec::new)
     }
 
-    /// The naming that a user means.
+    /// The naming called `name`.
     fn naming(&self, name: &str) -> Result<Naming> {
         let own = self.source().unwrap_or_else(|| Naming::Own.to_string());
         let lite = Naming::EfficientNetLitePytorch.to_string();
@@ -641,7 +643,7 @@ impl Model {
         }
     }
 
-    /// Whose definitions of the network there are: `torchvision, timm`.
+    /// The sources of the network, as in `torchvision, timm`.
     fn sources(&self) -> String {
         let Some((variant, _)) = self.row else { return Naming::Own.to_string() };
         let mut sources: Vec<String> =
@@ -650,7 +652,7 @@ impl Model {
         sources.join(", ")
     }
 
-    /// What the other sources of the network, or the one called so, call its parameters.
+    /// The names of the parameters in the other sources of the network, or in `source`.
     fn translations(&self, source: Option<&str>) -> Vec<Translation> {
         let Some((variant, own)) = self.row else { return Vec::new() };
         let (graph, options) = {
@@ -679,9 +681,9 @@ impl Model {
         Some(self.read().and_then(|state| variant.graph(edition, &state.options_of_others())))
     }
 
-    /// `strict`, `lenient`, or `pretrained`, and no other word: where another number of classes was asked for than is usual, the
-    /// classifiers may differ and keep their fresh values; where no auxiliary classifiers were asked for, the file may
-    /// hold them; where other channels were, the first convolution is adapted.
+    /// `strict`, `lenient`, or `pretrained`, and no other word. `pretrained` allows three differences: the classifiers,
+    /// which keep their initial values, where `num_classes` was given; auxiliary classifiers that the model lacks but
+    /// the file has; and the first convolution, which is adapted, where other channels were asked for.
     fn policy(&self, name: &str) -> Result<Policy> {
         match name {
             "lenient" => Ok(Policy::Lenient),
@@ -696,15 +698,15 @@ impl Model {
     }
 }
 
-/// The names of classes, if they were given.
+/// The class names, if given.
 type Labels = Option<Vec<String>>;
 
-/// The names of parameters, in the order of a checkpoint.
+/// The names of parameters, in the order of the state dict.
 fn order(parameters: &[Parameter]) -> Vec<&str> {
     parameters.iter().map(|parameter| parameter.name.as_str()).collect()
 }
 
-/// Where the parameters were found.
+/// The place in the file where the parameters were found.
 fn found_at(provenance: &str, prefix: &str) -> String {
     match prefix {
         "" => provenance.to_owned(),
@@ -712,10 +714,10 @@ fn found_at(provenance: &str, prefix: &str) -> String {
     }
 }
 
-/// Our name, the name there, the shape there.
+/// The model's name, the source's name, the source's shape.
 type NameThere = (String, String, Vec<usize>);
 
-/// Our name and shape, path, view, axes, shape.
+/// Name and shape here; path, view, axes and shape in Keras.
 type KerasVariable = (String, Vec<usize>, String, Vec<usize>, Vec<usize>, Vec<usize>);
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -27,7 +27,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Preprocess>()
 }
 
-/// A path, or the bytes of a file and what errors call it.
+/// A path, or the bytes of a file and their name in errors.
 pub(super) enum Source {
     Path(PathBuf),
     Bytes(Vec<u8>, PathBuf),
@@ -113,13 +113,13 @@ fn resize_photo<'py>(
     let py = array.py();
     let filter: Filter = interpolation.parse()?;
     let photo = to_photo(array)?;
-    // A negative size is as wrong as none.
+    // A negative size is an error like zero.
     let size = |pixels: i64| usize::try_from(pixels).unwrap_or(0);
     let resized = detached(py, || resize(&photo, size(width), size(height), filter))?;
     to_array(py, resized)
 }
 
-/// What is done to a photograph before a network sees it, as torchvision does it.
+/// The preprocessing of a network's input, as torchvision does it.
 ///
 /// The short side is resized to `resize` pixels, a square of `crop` pixels is cut from the middle
 /// (black where the photograph is smaller), bytes are divided by 255, then `mean` is subtracted and
@@ -297,13 +297,13 @@ fn decimals(values: [f32; 3]) -> (f64, f64, f64) {
     (red, green, blue)
 }
 
-/// A name for what came: an array's element type or an object's class.
+/// The type of an object for messages: an array's element type or the object's class.
 pub(super) fn kind(object: &Bound<'_, PyAny>) -> String {
     let class = object.get_type();
     class.fully_qualified_name().map_or_else(|_| class.to_string(), |name| name.to_string())
 }
 
-/// Copies an array, (H, W, 3), (H, W), (H, W, 1) or (H, W, 4), however it lies in memory: uint8, or the high bytes of
+/// Copies an array, (H, W, 3), (H, W), (H, W, 1) or (H, W, 4), of any memory layout: uint8, or the high bytes of
 /// uint16.
 pub(crate) fn to_photo(array: &Bound<'_, PyAny>) -> PyResult<Photo> {
     let at = || "photo".to_string();
@@ -327,13 +327,13 @@ pub(crate) fn to_photo(array: &Bound<'_, PyAny>) -> PyResult<Photo> {
         return Err(Error::Shape { at: at(), expected: expected(), got: shape_text(&shape) }.into());
     }
     let (height, width) = (shape[0], shape[1]);
-    // An array may repeat a few bytes of memory as often as it likes.
+    // A broadcast array may be larger than its memory.
     check_size(width, height).map_err(|expected| {
         let got = format!("an array of shape {}", shape_text(&shape));
         Error::Shape { at: at(), expected, got }
     })?;
     if wide {
-        // In the byte order of this machine, whatever that of the array is.
+        // In this machine's byte order, whatever the array's is.
         let native = array.call_method1("astype", ("uint16",))?;
         let native = native.cast::<PyArrayDyn<u16>>()?.try_readonly()?;
         let pixels = gather(&native.as_array(), |value| (value >> 8) as u8).map_err(no_room)?;

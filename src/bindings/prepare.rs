@@ -1,4 +1,4 @@
-//! From what Python calls a transform to what a loader does to each photograph. The one place that knows them all.
+//! Conversion of Python's transforms to what a loader runs on each photograph. The one place that knows them all.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use super::transform::Transform;
 use crate::data::{Prepare, loader::Plain, preprocess::Grey};
 use crate::error::Error;
 
-/// Whether it wants photographs upright; one that does not say so does.
+/// Whether the transform wants photographs upright; the default is that it does.
 pub(super) fn orientation(transform: &Bound<'_, PyAny>) -> PyResult<bool> {
     transform.getattr_opt("orientation")?.map_or(Ok(true), |wanted| wanted.extract())
 }
 
-/// `None` is bytes as numbers of 0 to 1. A Python object may hold what does its work as `_engine`.
+/// `None` scales bytes to 0 to 1. A Python object may hold its implementation as `_engine`.
 pub(super) fn prepare(transform: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Prepare>> {
     if transform.is_none() {
         return Ok(Arc::new(Plain));
@@ -22,7 +22,7 @@ pub(super) fn prepare(transform: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Prepare>
     let engine = transform.getattr("_engine").unwrap_or_else(|_| transform.clone());
     if let Ok(preprocess) = engine.cast::<Preprocess>() {
         let preprocess = preprocess.get().0;
-        // Of the values of a network of one channel there is one mean.
+        // A network of one channel has one mean.
         let grey = transform.getattr("mean")?.len()? == 1;
         return Ok(if grey { Arc::new(Grey(preprocess)) } else { Arc::new(preprocess) });
     }

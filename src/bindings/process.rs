@@ -1,7 +1,7 @@
-//! The process around runs: its end, and forks of it.
+//! The process around runs: its exit, and forks of it.
 //!
-//! Whoever computes while libtorch's global values are destroyed reads what is no more. And a forked child has none of
-//! the threads that libtorch's pools, one for each thread that computes, believe to have.
+//! A thread that computes while libtorch's global values are destroyed would read freed memory. And a forked child has
+//! none of the threads that libtorch's pools, one for each thread that computes, believe to have.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -15,29 +15,29 @@ use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// How many threads are at work without the GIL. Each is counted until it has the GIL again.
+/// The number of threads that work without the GIL. Each is counted until it has the GIL again.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
-/// Whether the interpreter is at its end.
+/// Whether the interpreter is exiting.
 static ENDING: AtomicBool = AtomicBool::new(false);
 /// Whether this process is a fork of the one that imported the package.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// Whether this is the thread that ends the interpreter, in which what is registered for that may still run models.
+    /// Whether this is the thread that ends the interpreter, whose exit handlers may still run models.
     static ENDS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What a thread has without which it may have none in a child: as much as the main thread usually.
+/// The stack size of a thread in a forked child, without which it might have none: the usual one of the main thread.
 const STACK: usize = 8 << 20;
-/// How often the end looks whether all runs are over.
+/// The interval at which the exit checks whether all runs are over.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// A thread that is at work without the GIL.
+/// A thread that works without the GIL.
 pub(super) struct Running;
 
 impl Running {
     /// Counts this thread. Ends it, without a traceback as Python itself ends daemon threads, where the interpreter is
-    /// at its end.
+    /// exiting.
     pub(super) fn begin(_: Python<'_>) -> PyResult<Self> {
         if ENDING.load(Ordering::SeqCst) && !ENDS.get() {
             return Err(PySystemExit::new_err(
@@ -51,13 +51,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A child may have forgotten the runs of its parent.
+        // A child may have reset the count of its parent's runs.
         let less = |count: usize| Some(count.saturating_sub(1));
         let _ = RUNNING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
     }
 }
 
-/// Does the work in a thread whose pools have their threads: this one, or, in a forked child, a new one.
+/// Runs the work in a thread whose pools have their threads: this one, or, in a forked child, a new one.
 pub(super) fn with_pools<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     if !FORKED.load(Ordering::SeqCst) {
         return Ok(work());
@@ -68,7 +68,7 @@ pub(super) fn with_pools<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result
     })
 }
 
-/// Waits at the interpreter's end for the runs of daemon threads.
+/// Waits for the runs of daemon threads when the interpreter exits.
 #[pyfunction]
 fn _finish_runs(py: Python<'_>) {
     ENDS.set(true);
@@ -80,7 +80,7 @@ fn _finish_runs(py: Python<'_>) {
     });
 }
 
-/// Tells a child that it is one. The runs of its parent are not there.
+/// Marks this process as a forked child, in which the parent's runs do not exist.
 #[pyfunction]
 fn _after_fork() {
     FORKED.store(true, Ordering::SeqCst);

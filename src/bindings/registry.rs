@@ -15,7 +15,7 @@ fn model_names() -> Vec<&'static str> {
     families::variants().iter().map(|variant| variant.name).collect()
 }
 
-/// Every name that `create_model` takes: ours, and those of the sources.
+/// Every name that `create_model` accepts: the package's own, and those of the sources.
 #[pyfunction]
 fn accepted_names() -> Vec<&'static str> {
     let mut names = Vec::new();
@@ -32,7 +32,7 @@ fn accepted_names() -> Vec<&'static str> {
     names
 }
 
-/// (our name, source, what the source calls it) of every edition of every variant.
+/// (own name, source, source's name) of every edition of every variant.
 #[pyfunction]
 fn editions() -> Vec<(&'static str, String, &'static str)> {
     let editions = |variant: &'static families::Variant| {
@@ -41,7 +41,7 @@ fn editions() -> Vec<(&'static str, String, &'static str)> {
     families::variants().iter().flat_map(editions).collect()
 }
 
-/// The facts about one variant as fields of `cnnzoo.ModelInfo`.
+/// The facts about a variant as fields of `cnnzoo.ModelInfo`.
 #[pyfunction]
 #[pyo3(signature = (name, source=None))]
 fn model_info<'py>(
@@ -85,7 +85,7 @@ fn model_info<'py>(
     Ok(info)
 }
 
-/// How photographs are prepared for the edition's default weights, as fields of `cnnzoo.Preprocess`.
+/// The preprocessing of the edition's default weights, as fields of `cnnzoo.Preprocess`.
 #[pyfunction]
 #[pyo3(signature = (name, source=None))]
 fn preprocess<'py>(
@@ -102,7 +102,7 @@ fn preprocess_fields(py: Python<'_>, preprocess: Preprocess) -> PyResult<Bound<'
     fields.set_item("resize", resize)?;
     fields.set_item("crop", crop)?;
     fields.set_item("interpolation", interpolation.to_string())?;
-    // By way of the shortest decimal: 0.485, not 0.48500001430511475.
+    // Through the shortest decimal: 0.485, not 0.48500001430511475.
     let decimal = |value: f32| value.to_string().parse().unwrap_or(f64::from(value));
     fields.set_item("mean", PyTuple::new(py, mean.map(decimal))?)?;
     fields.set_item("std", PyTuple::new(py, std.map(decimal))?)?;
@@ -130,7 +130,7 @@ fn published_weights<'py>(
     edition.weights.iter().map(row).collect()
 }
 
-/// The graph of a variant; `options` is a JSON object.
+/// Builds the graph of a variant; `options` is a JSON object.
 #[pyfunction]
 #[pyo3(signature = (name, source=None, options="{}"))]
 fn draw(name: &str, source: Option<&str>, options: &str) -> PyResult<Graph> {
@@ -141,7 +141,7 @@ fn draw(name: &str, source: Option<&str>, options: &str) -> PyResult<Graph> {
 pub(super) fn parse_options(name: &str, options: &str) -> Result<Options, Error> {
     let unfit = |error: &serde_json::Error| unfit(format!("options of {name}"), options, error);
     let given: Map<String, Value> = serde_json::from_str(options).map_err(|error| unfit(&error))?;
-    // One by one, so that an error knows which it is about.
+    // One by one, so that an error names the option.
     for (option, value) in &given {
         let alone = Map::from_iter([(option.clone(), value.clone())]);
         serde_json::from_value::<Options>(Value::Object(alone)).map_err(|error| {
@@ -157,7 +157,7 @@ pub(super) fn parse_options(name: &str, options: &str) -> Result<Options, Error>
     serde_json::from_value(Value::Object(given)).map_err(|error| unfit(&error))
 }
 
-/// Of serde's "unknown variant `x`, expected one of `a`, `b`", what was expected.
+/// The expected part of serde's "unknown variant `x`, expected one of `a`, `b`".
 fn unfit(at: String, got: &str, error: &serde_json::Error) -> Error {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or(&text);

@@ -1,4 +1,4 @@
-//! Checkpoints of runs.
+//! Run checkpoints in Python.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use super::model::Model;
 use super::train::Optimizer;
 use crate::train::checkpoint::{self, Checkpoint};
 
-/// Names of the models in the file: the one that is trained, and the running average of its parameters.
+/// Names of the models in the file: the trained one, and its exponential moving average (EMA).
 const MODEL: &str = "model";
 const AVERAGE: &str = "average";
 
-/// Writes a checkpoint over `path`, and `text` into it.
+/// Writes a run checkpoint with `text` over `path`.
 #[pyfunction]
 fn save_run(
     py: Python<'_>,
@@ -34,7 +34,7 @@ fn save_run(
     })
 }
 
-/// A checkpoint that was opened and found whole.
+/// A run checkpoint that was opened and verified.
 #[pyclass(frozen, module = "cnnzoo._native")]
 struct Run {
     checkpoint: Checkpoint,
@@ -47,13 +47,14 @@ impl Run {
         detached(py, || Ok(Self { checkpoint: Checkpoint::open(&path)? }))
     }
 
-    /// What was written into it.
+    /// The text in the run checkpoint.
     #[getter]
     fn text(&self) -> &str {
         self.checkpoint.text()
     }
 
-    /// Fails unless the file has an array for each parameter of the network, of its shape, and for its average.
+    /// Fails unless the file has an array of the right shape for each parameter of the network, and of its average if
+    /// `averaged`.
     fn expect(&self, py: Python<'_>, model: &Model, averaged: bool) -> PyResult<()> {
         detached(py, || {
             let parameters = model.read()?.graph.parameters();
@@ -62,7 +63,7 @@ impl Run {
         })
     }
 
-    /// Fills the models, and makes the optimiser of the first remember what it did; `waiting` as the optimiser told it.
+    /// Restores the models and the optimiser's state; `waiting` as `Optimizer.waiting` returned it.
     fn restore(
         &self,
         py: Python<'_>,

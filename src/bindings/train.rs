@@ -1,4 +1,4 @@
-//! Training steps: optimisers, losses, and the step.
+//! Training in Python: optimisers, losses, and the training step.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +16,7 @@ use crate::torch::{
 };
 use crate::train::groups::{Group, Paces};
 
-/// What the Python classes `SGD`, `AdamW` and so on drive.
+/// The implementation of Python's `SGD`, `AdamW` and so on.
 #[pyclass(frozen, module = "cnnzoo._native")]
 pub(super) struct Optimizer {
     rates: Paces,
@@ -24,15 +24,15 @@ pub(super) struct Optimizer {
     inner: Mutex<torch::Optimizer>,
 }
 
-/// Parameter, steps, running averages by name, the sum of gradients that waits for an update.
+/// Parameter, steps, running averages by name, the accumulated gradient.
 type Remembered<'py> = (String, u64, Vec<(String, Bound<'py, PyAny>)>, Option<Bound<'py, PyAny>>);
 
-/// Patterns, times the rate, decay.
+/// Patterns, learning-rate factor, weight decay.
 type GroupFields = (Vec<String>, f64, Option<f64>);
 
 #[pymethods]
 impl Optimizer {
-    /// `numbers` are those of the rule, by their Python names.
+    /// `numbers` are the rule's hyperparameters, by their Python names.
     #[new]
     fn new(
         rule: &str,
@@ -59,8 +59,8 @@ impl Optimizer {
         Ok(Self { rates, inner: Mutex::new(torch::Optimizer::new(rule)) })
     }
 
-    /// Of every parameter of the model: its name, how many times the rate it moves by, and its decay. Fails where a
-    /// pattern of the groups fits none.
+    /// For every parameter of the model: its name, the factor on its learning rate, and its weight decay. Fails where a
+    /// pattern of the groups matches none.
     fn rates(&self, py: Python<'_>, model: &Model) -> PyResult<Vec<(String, f64, f64)>> {
         detached(py, || {
             let state = model.read()?;
@@ -71,7 +71,7 @@ impl Optimizer {
         })
     }
 
-    /// A copy of what it remembers of the parameters of the model.
+    /// A copy of the optimiser's state for the parameters of the model.
     fn memory<'py>(&self, py: Python<'py>, model: &Model) -> PyResult<Vec<Remembered<'py>>> {
         let memories = detached(py, || {
             let state = model.read()?;
@@ -87,7 +87,7 @@ impl Optimizer {
         memories.into_iter().map(remembered).collect()
     }
 
-    /// Makes it remember this instead, with `waiting` as it told.
+    /// Restores the optimiser's state, with `waiting` as it was returned.
     fn recall(
         &self,
         py: Python<'_>,
@@ -115,12 +115,12 @@ impl Optimizer {
         })
     }
 
-    /// Of how many batches gradients wait for an update, and how many batches make one.
+    /// The number of batches accumulated since the last update, and the number that make one (gradient accumulation).
     fn waiting(&self, py: Python<'_>) -> PyResult<(u64, u64)> {
         detached(py, || Ok(self.lock().waiting()))
     }
 
-    /// Forgets the gradients that wait for an update.
+    /// Discards the accumulated gradients.
     fn drop_waiting(&self, py: Python<'_>) -> PyResult<()> {
         detached(py, || {
             self.lock().drop_waiting();
@@ -128,7 +128,7 @@ impl Optimizer {
         })
     }
 
-    /// Makes an update of the gradients that wait for one. Gives their norm before they were clipped; none without any.
+    /// Updates with the gradients accumulated so far. Returns their norm before clipping; none where there are none.
     fn flush(
         &self,
         py: Python<'_>,
@@ -193,7 +193,7 @@ fn parse(rule: &str, numbers: &Bound<'_, PyDict>) -> PyResult<Rule> {
     })
 }
 
-/// What training makes small.
+/// A loss function.
 #[pyclass(frozen, module = "cnnzoo._native")]
 struct Loss {
     inner: torch::Loss,
@@ -222,17 +222,17 @@ impl Loss {
         Ok(Self { inner, auxiliary })
     }
 
-    /// Fails with an `ArgumentError` where it is one of another number of classes.
+    /// Fails with an `ArgumentError` where the loss is for another number of classes.
     fn fits(&self, num_classes: usize) -> PyResult<()> {
         Ok(self.inner.fits(num_classes)?)
     }
 }
 
-/// A loss of Python's: a function of logits (N, K) alone, which gives the mean loss, the batch's weight, and the gradient
-/// of the former by the logits, float32 (N, K).
+/// A loss function in Python: it takes logits (N, K) alone and returns the mean loss, the batch's weight, and the
+/// gradient of the loss with respect to the logits, float32 (N, K).
 struct Function {
     function: Py<PyAny>,
-    /// What it raised, which no error of ours stands for.
+    /// The exception that it raised, which no error of the crate represents.
     raised: Mutex<Option<PyErr>>,
 }
 
@@ -260,10 +260,11 @@ impl Function {
     }
 }
 
-/// What a step did: loss, weight, correct, count, the norm of the gradients.
+/// The result of a step: loss, weight, correct, count, the norm of the gradients.
 type Outcome = (f64, f64, usize, usize, Option<f64>);
 
-/// Takes a training step on images `x` (N, C, H, W) that show `y`: classes (N,), or shares of each class (N, K).
+/// Takes a training step on images `x` (N, C, H, W) with targets `y`: class labels (N,), or shares of each class (N,
+/// K).
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "Python passes them by keyword")]
 fn train_step(
@@ -291,7 +292,7 @@ fn train_step(
         .then(|| Function { function: loss.clone().unbind(), raised: Mutex::default() });
     let ask = function.as_ref().map(|function| {
         |logits| {
-            // The function may not wait for a model that waits for the function.
+            // The function must not wait for a model that waits for the function.
             let _asking = model.asking();
             function.judge(logits)
         }
@@ -326,8 +327,8 @@ fn train_step(
     }
 }
 
-/// What of a model is not finite: the name of the first such array, or `""` where its outputs of images `x` are, as in a
-/// training step; none where all is well.
+/// The part of a model that is not finite: the name of the first such array, or `""` for the outputs of images `x` in a
+/// training step; none where all is finite.
 #[pyfunction]
 fn not_finite(
     py: Python<'_>,
@@ -355,8 +356,8 @@ fn not_finite(
     })
 }
 
-/// Of images `x` (N, C, H, W) that show `y`, in evaluation: the sum of their losses, their weight, and the logits (N, K).
-/// Where there is no loss, the first two are 0.
+/// Evaluates images `x` (N, C, H, W) with targets `y`: the sum of their losses, the sum of their weights, and the
+/// logits (N, K). Without a loss, the first two are 0.
 #[pyfunction]
 fn assess<'py>(
     model: &Model,

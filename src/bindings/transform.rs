@@ -1,4 +1,4 @@
-//! Augmentation in Python: steps in a row, and single operations.
+//! Augmentation in Python: pipelines, and single operations.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Transform>()
 }
 
-/// Steps in a row, written as JSON.
+/// A pipeline of steps, written as JSON.
 #[pyclass(frozen, module = "cnnzoo")]
 #[derive(Clone, Debug)]
 pub struct Transform(pub Arc<Pipeline>);
@@ -40,7 +40,7 @@ impl Transform {
         self.0.shape_of(height, width)
     }
 
-    /// What is done to a photograph of this size, as JSON.
+    /// Draws the operations for a photograph of this size, as JSON.
     fn draw(
         &self,
         height: usize,
@@ -98,7 +98,7 @@ impl Transform {
     }
 }
 
-/// One operation, written as JSON, on a photograph: uint8 (H, W, 3), or (H, W) as grey.
+/// Applies one operation, written as JSON, to a photograph: uint8 (H, W, 3), or (H, W) as grey.
 #[pyfunction]
 fn apply_operation<'py>(
     array: &Bound<'py, PyAny>,

@@ -1,5 +1,5 @@
-//! Options that every network understands, because they rewrite its graph: the first convolution for small images,
-//! another activation, another norm.
+//! Options that every network understands, because they rewrite its graph: the stem for small images, another
+//! activation, another norm.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,35 +7,35 @@ use crate::error::{Error, Result};
 use crate::graph::op::{BatchNorm, Conv, Function, GroupNorm, Pad, Padding, Pair, PoolKind};
 use crate::graph::{Graph, NodeId, Op};
 
-/// What images a network begins with.
+/// The size of images that a network's stem is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stem {
-    /// Of 32×32 or 28×28 pixels: the first convolution is 3×3 and keeps the size, and the pool after it is left out.
+    /// For 32×32 or 28×28 pixels: the first convolution is 3×3 with stride 1, and there is no pool after it.
     Small,
 }
 
-/// What follows convolutions in place of a batch norm.
+/// The norm after convolutions, in place of batch norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Norm {
     Batch,
-    /// Group norm of 32 groups, or as many as divide the channels evenly.
+    /// Group norm with 32 groups, or the largest number that divides the channels.
     Group,
-    /// Nothing: the convolutions have biases instead.
+    /// No norm: the convolutions have biases instead.
     None,
 }
 
 /// Wu and He, arXiv:1803.08494, section 4.
 const MOST_GROUPS: usize = 32;
 
-/// The rewritings that are asked for.
+/// The requested rewritings.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Adaptation {
     pub stem: Option<Stem>,
     pub activation: Option<Function>,
     pub norm: Option<Norm>,
-    /// It rewrites nothing, but needs blocks whose last norm can start so.
+    /// This rewrites nothing, but the option needs blocks whose last norm can start at zero.
     pub zero_init_residual: Option<bool>,
 }
 
@@ -53,7 +53,7 @@ pub fn adaptable(graph: &Graph) -> Vec<&'static str> {
 }
 
 impl Adaptation {
-    /// Fails with `Error::Argument` where the network has nothing to rewrite so.
+    /// Fails with `Error::Argument` where the network has nothing to rewrite.
     pub(super) fn apply(self, mut graph: Graph) -> Result<Graph> {
         if self.stem == Some(Stem::Small) {
             let stem = stem(&graph).ok_or_else(|| {
@@ -100,13 +100,13 @@ fn lacks(graph: &Graph, option: &str, what: &str) -> Error {
 /// The nodes of a stem.
 struct StemNodes {
     conv: NodeId,
-    /// What pads before the convolution, if a node does.
+    /// The padding before the convolution, if it is a node.
     pad: Option<NodeId>,
-    /// The pool after it, and what pads before that.
+    /// The pool after it, and its padding.
     pooling: Vec<NodeId>,
 }
 
-/// The stem of a network that begins by shrinking the image; patches that do not overlap are none.
+/// The stem of a network that begins by downsampling; a patch embedding without overlap is no stem.
 fn stem(graph: &Graph) -> Option<StemNodes> {
     let mut pad = None;
     let mut found: Option<StemNodes> = None;
@@ -128,7 +128,7 @@ fn stem(graph: &Graph) -> Option<StemNodes> {
                 stem.pooling.push(next);
                 return found;
             }
-            // A pool after a further stride belongs to what follows.
+            // A pool after a further stride belongs to the next part.
             (Op::Conv(conv), Some(_)) if conv.stride != Pair::ONE => return found,
             _ => pads.clear(),
         }
@@ -137,7 +137,7 @@ fn stem(graph: &Graph) -> Option<StemNodes> {
     found
 }
 
-/// The one of `users` that reads `id`; none if several do.
+/// The one node of `users` that reads `id`; none if several do.
 fn only_user(users: &[Vec<NodeId>], id: NodeId) -> Option<NodeId> {
     match users[id.index()][..] {
         [user] => Some(user),
@@ -165,7 +165,7 @@ fn small_stem(graph: &Graph, stem: &StemNodes) -> Result<Graph> {
     revision.finish()
 }
 
-/// Activations, without the gates that weigh channels.
+/// Activations, without those of squeeze-and-excite gates.
 fn activations(graph: &Graph) -> Vec<NodeId> {
     let users = graph.users();
     let gates = |id: NodeId| {
@@ -203,8 +203,8 @@ fn renormalised(graph: &Graph, norms: Vec<NodeId>, norm: Norm) -> Result<Graph> 
     revision.finish()
 }
 
-/// The norm that each residual block ends in: of what is added, the branch with the most nodes of its own. A block
-/// whose norm starts with a factor of zero starts as the identity (Goyal et al., arXiv:1706.02677).
+/// The last norm of each residual block: that of the branch of a sum with the most nodes of its own. A block whose last
+/// norm has scale zero starts as the identity (Goyal et al., arXiv:1706.02677).
 pub fn residual_ends(graph: &Graph) -> Vec<NodeId> {
     let (mut ends, users) = (Vec::new(), graph.users());
     for id in graph.ids().filter(|&id| matches!(graph.node(id).op, Op::Add(_))) {
@@ -215,7 +215,7 @@ pub fn residual_ends(graph: &Graph) -> Vec<NodeId> {
     ends
 }
 
-/// What leads to a sum and nowhere else.
+/// A chain of nodes that leads to a sum and nowhere else.
 struct Branch {
     /// The norm at its end, if it ends in one.
     norm: Option<NodeId>,

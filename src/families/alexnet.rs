@@ -3,8 +3,8 @@
 //! Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012.
 //! One tower: Krizhevsky, "One weird trick for parallelizing convolutional neural networks", arXiv:1404.5997.
 //!
-//! What varies: the channels, whether half of them sees only one half of the layer before (the paper's two GPUs), and
-//! local response normalisation.
+//! What varies: the channels, whether convolutions are grouped in two (the paper's two GPUs), and local response
+//! normalisation.
 //!
 //! Sources: torchvision (default of `alexnet`) has the single tower of 2014. The paper's of 2012 is `alexnet_2012`, with
 //! the names that its authors' successors gave its layers (conv1 to fc8). It speaks of images of 224 pixels, but its
@@ -31,9 +31,9 @@ struct Row {
     name: &'static str,
     source: Source,
     channels: [usize; 5],
-    /// Zeros around the image.
+    /// Padding of the image.
     border: usize,
-    /// Into how many parts the second, fourth and fifth convolution fall.
+    /// Groups of the second, fourth and fifth convolution.
     groups: usize,
     /// Local response normalisation after the first two convolutions.
     normalise: bool,
@@ -79,9 +79,9 @@ struct Names {
     convs: [&'static str; 5],
     relus: [&'static str; 5],
     norms: [&'static str; 2],
-    /// By the convolution before; empty where none follows.
+    /// Names of the pools, by the convolution before; empty where no pool follows.
     pools: [&'static str; 5],
-    /// Adaptive pooling to what the hidden layers expect, if there is one.
+    /// Name of the adaptive pooling to the size that the hidden layers expect, if there is one.
     grid: Option<&'static str>,
     head: HiddenHead,
 }
@@ -159,7 +159,7 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
             x = g.add(names.norms[index], KRIZHEVSKY, x);
         }
         if pooled {
-            // Windows of 3 at steps of 2 overlap.
+            // Overlapping pools: windows of 3 at stride 2.
             let pool = Pool { kernel: 3.into(), stride: 2.into(), ..Pool::default() };
             x = g.add(names.pools[index], pool, x);
         }

@@ -1,14 +1,14 @@
-//! MobileNet: every convolution but the first is two, one that filters each channel by itself and one of 1×1 that
+//! MobileNet: every convolution but the first is depthwise separable: a depthwise one per channel, then a 1×1 that
 //! mixes channels.
 //!
 //! Howard, Zhu, Chen, Kalenichenko, Wang, Weyand, Andreetto, Adam, "MobileNets: Efficient Convolutional Neural Networks
 //! for Mobile Vision Applications", 2017, arXiv:1704.04861.
-//!
-//! What varies: the width multiplier (table 6). The resolution multiplier (table 7) is the option `image_size`. `100h` has
-//! timm's further convolution before pooling.
+//! What varies: the width multiplier (table 6). The resolution multiplier (table 7) is the option `image_size`. `100h`
+//! has timm's additional convolution before pooling.
 //!
 //! Sources: timm (default where it has the width) pads symmetrically and has BN epsilon 1e-5. Keras pads at the bottom
-//! and right, one pixel before every step of two but the first, whatever the size of the image; it has epsilon 1e-3.
+//! and right, by one pixel before every convolution of stride 2 but the first, whatever the size of the image; it has
+//! epsilon 1e-3.
 
 use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{Head, Layer, conv_norm_act, divisible, pooled_head};
@@ -50,9 +50,9 @@ struct Row {
     width: f64,
     /// Whether a 1×1 convolution comes before pooling.
     head_conv: bool,
-    /// To which timm resizes.
+    /// timm's resize before cropping.
     resize: u32,
-    /// What each source calls it.
+    /// The sources' names.
     timm: Option<&'static str>,
     keras: Option<&'static str>,
 }
@@ -117,14 +117,14 @@ fn edition(row: &'static Row, dialect: Dialect, source_name: &'static str) -> Ed
     }
 }
 
-/// How a source names the parts of the network, pads and normalises.
+/// A source's naming scheme, padding and norm.
 #[derive(Clone, Copy)]
 enum Dialect {
     Timm,
     Keras,
 }
 
-/// The names of a block's two convolutions, and of what pads before the first.
+/// The names of a block's two convolutions, and of the padding before the first.
 struct Names {
     pad: String,
     depthwise: Layer,
@@ -160,7 +160,7 @@ impl Dialect {
         }
     }
 
-    /// Of block `index` of `stage`, which is number `number` of all, from 1.
+    /// The names in block `index` of `stage`, which is number `number` of all, from 1.
     fn block(self, stage: usize, index: usize, number: usize) -> Names {
         match self {
             Self::Timm => {
@@ -185,7 +185,7 @@ impl Dialect {
         }
     }
 
-    /// Names of dropout and classifier, and the dropout that the source has.
+    /// Names of dropout and classifier, and the source's dropout rate.
     fn head(self) -> (Head, f64) {
         match self {
             Self::Timm => (Head { dropout: "dropout", linear: "classifier" }, 0.0),
@@ -240,7 +240,7 @@ struct Separable {
     stride: usize,
 }
 
-/// Depthwise, then 1×1, each with norm and activation.
+/// Depthwise, then 1×1 convolution, each with norm and activation.
 fn separable(
     g: &mut Builder,
     dialect: Dialect,

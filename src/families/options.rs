@@ -1,4 +1,4 @@
-//! What a user may choose about a network, and the checks on it.
+//! Options of networks, and the checks on them.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,47 +7,48 @@ use super::{Edition, Settings, Variant};
 use crate::error::{Error, Result};
 use crate::graph::op::Function;
 
-/// Choices about a network; `None` keeps the edition's own. This is also what a saved model remembers.
+/// Options of a network; `None` keeps the edition's own. They are also saved with a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// 0 leaves the classifier off: the network puts out pooled features.
+    /// Number of classes. 0: no classifier; the output is the pooled features.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_classes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_channels: Option<usize>,
-    /// Height and width of the image that the network is drawn for.
+    /// Height and width of the image for which the network is built.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<usize>,
-    /// Dropout before the classifier.
+    /// Dropout rate before the classifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_rate: Option<f64>,
-    /// Stochastic depth of the last block; earlier blocks have linearly less.
+    /// Stochastic depth rate of the last block; that of earlier blocks is linearly less.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_path_rate: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stem: Option<Stem>,
-    /// In place of every activation but the gates.
+    /// Replaces every activation but those of gates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Function>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<Norm>,
-    /// Whether the last norm of every residual block starts with a factor of zero, or of one.
+    /// Whether the scale of the last norm of every residual block starts at zero, or at one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zero_init_residual: Option<bool>,
     /// Whether there are auxiliary classifiers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aux: Option<bool>,
-    /// Whether images come with ImageNet's mean and deviation, for a network that was trained on values of -1 to 1.
+    /// Whether images come with ImageNet's mean and standard deviation, for a network that was trained on values of -1
+    /// to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transform_input: Option<bool>,
-    /// How many times as many channels as the family's base network, in place of the variant's own factor.
+    /// Width multiplier, relative to the family's base network, in place of the variant's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<f64>,
-    /// How many times as many blocks as the family's base network, in place of the variant's own factor.
+    /// Depth multiplier, relative to the family's base network, in place of the variant's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<f64>,
-    /// Training keeps few values and computes the others again when it needs them. The graph is the same.
+    /// Activation checkpointing: training keeps few values and recomputes the others. The graph is the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpointing: Option<bool>,
 }
@@ -55,10 +56,10 @@ pub struct Options {
 /// Options that every edition of every family reads.
 pub const COMMON_OPTIONS: [&str; 4] = ["num_classes", "in_channels", "image_size", "checkpointing"];
 
-/// No more classes, channels or pixels than this: it keeps every size computable, and is far above any real one.
+/// Limit on classes, channels and pixels: it keeps every size computable, and is far above any real one.
 const MAX_SIZE: usize = 1 << 16;
 
-/// No wider and no deeper than this many times, for the same reason.
+/// Limit on width and depth multipliers, for the same reason.
 const MAX_MULTIPLIER: f64 = 16.0;
 
 impl Options {
@@ -102,7 +103,7 @@ impl Options {
         })
     }
 
-    /// Only those that every edition of a variant reads, which are those that sizes follow from.
+    /// The options that every edition of a variant reads, which determine the sizes.
     #[must_use]
     pub fn common(&self) -> Self {
         Self {

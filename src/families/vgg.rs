@@ -1,16 +1,16 @@
-//! VGG: only 3×3 convolutions, stacked deep. Two of them see as far as a 5×5, with fewer parameters.
+//! VGG: deep stacks of 3×3 convolutions. Two of them have the receptive field of a 5×5, with fewer parameters.
 //!
 //! Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
 //! arXiv:1409.1556.
 //!
-//! What varies: how many convolutions each of the five stages has (columns A to E of the paper's table 1), batch norm
-//! after each of them, and in column C that the last one of a stage is 1×1.
+//! What varies: the number of convolutions in each of the five stages (columns A to E of the paper's table 1), batch
+//! norm after each of them, and in column C that the last one of a stage is 1×1.
 //!
-//! Sources: torchvision (default) averages to 7×7 before the hidden layers, so that any image fits. timm writes the hidden
-//! layers as convolutions, and averages what they see of a larger image. Keras has no dropout, and its first hidden layer
-//! fixes the size of the image. That layer's weight in Keras counts (height, width, channels) and ours (channels, height,
-//! width), so whoever brings it over reorders it; Keras's published weights also expect blue, green, red.
-//! Columns A-LRN and C are the paper's alone: `vgg11_lrn` and `vgg16_1x1`.
+//! Sources: torchvision (default) has an adaptive average pool to 7×7 before the hidden layers, so that any image fits.
+//! timm writes the hidden layers as convolutions, and averages their outputs on larger images. Keras has no dropout,
+//! and its first hidden layer fixes the size of the image. That layer's weight is ordered (height, width, channels) in
+//! Keras and (channels, height, width) here, so it has to be reordered; Keras's published weights also expect BGR
+//! channels. Columns A-LRN and C are in the paper alone: `vgg11_lrn` and `vgg16_1x1`.
 
 use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{Dense, HIDDEN, HiddenHead, KRIZHEVSKY, hidden_head};
@@ -43,9 +43,9 @@ static VGG_BN: Family = Family {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Normalise {
     Nothing,
-    /// After every convolution.
+    /// Batch norm after every convolution.
     Batch,
-    /// After the first convolution.
+    /// Local response normalisation after the first convolution.
     LocalResponse,
 }
 
@@ -58,7 +58,7 @@ struct Row {
     normalise: Normalise,
     /// Whether the last convolution of the three later stages is 1×1.
     pointwise: bool,
-    /// Its name in Keras, if it is there.
+    /// Keras's name, if it has the network.
     keras: Option<&'static str>,
     /// Whether only the paper has it.
     paper: bool,
@@ -125,7 +125,7 @@ fn edition(row: &'static Row, source: Source, source_name: &'static str) -> Edit
         },
         recipe: match source {
             Source::Torchvision | Source::Timm => Recipe::VGG,
-            // The paper says in its section 3.1 that Glorot's rule, which Keras has, spares its pre-training.
+            // Section 3.1 of the paper says that Glorot's rule, which Keras has, makes its pre-training unnecessary.
             Source::Keras | Source::Paper => Recipe::KERAS,
         },
         deviations: match (source, row.normalise) {
@@ -166,7 +166,7 @@ fn graph(row: &Row, source: Source, settings: &Settings) -> Result<Graph> {
     g.finish(logits)
 }
 
-/// Names of layers: numbers in a row, or in Keras by stage.
+/// Names of layers: numbered through, or in Keras by stage.
 struct Names {
     source: Source,
     next: usize,
@@ -230,7 +230,7 @@ const KERAS: HiddenHead = HiddenHead {
     classifier: Dense { dropout: None, linear: "predictions" },
 };
 
-/// Hidden layers as convolutions, which slide over what is larger than 7 × 7.
+/// timm's hidden layers as convolutions, which slide over images larger than 7 × 7.
 fn timm_head(g: &mut Builder, classes: usize, drop_rate: f64, x: NodeId) -> NodeId {
     let dense =
         |kernel: usize| Conv { out: HIDDEN, kernel: kernel.into(), bias: true, ..Conv::default() };

@@ -1,14 +1,14 @@
-//! DenseNet: every layer reads what all earlier layers of its block wrote, so each needs to write only a little.
+//! DenseNet: every layer reads the outputs of all earlier layers of its block, so each needs few channels of its own.
 //!
 //! Huang, Liu, van der Maaten, Weinberger, "Densely Connected Convolutional Networks", CVPR 2017, arXiv:1608.06993.
-//! `densenet264d` and `densenetblur121d`, by timm: the stem of ResNet-D (He et al., arXiv:1812.01187), in the latter with
-//! a pool that is blurred before it steps (Zhang, arXiv:1904.11486).
+//! `densenet264d` and `densenetblur121d`, by timm: the stem of ResNet-D (He et al., arXiv:1812.01187), in the latter
+//! with a blur pool (Zhang, arXiv:1904.11486).
 //!
-//! What varies: layers of each block, channels that a layer writes (k), the stem, and whether 1×1 convolutions compress.
+//! What varies: layers per block, growth rate k, the stem, and bottleneck layers with compression.
 //!
-//! Sources: torchvision (default) and timm are the paper's network, and call its parts alike. Keras differs in the
-//! epsilon of its norms. The paper's own of 264 layers and those for CIFAR are in no library; their parts are called as
-//! torchvision would.
+//! Sources: torchvision (default) and timm are the paper's network, with the same names. Keras differs in the epsilon
+//! of its norms. The paper's own network of 264 layers and those for CIFAR are in no library; they have torchvision's
+//! names.
 
 mod names;
 mod rows;
@@ -51,7 +51,7 @@ fn edition(row: &'static Row, source: Source) -> Edition {
     }
 }
 
-/// A graph being drawn.
+/// Builds one graph.
 struct Drawing<'a> {
     g: Builder,
     row: &'a Row,
@@ -68,7 +68,7 @@ impl<'a> Drawing<'a> {
         let (channels, size) = (settings.in_channels, settings.image_size);
         let dialect = Dialect::from(source);
         let drop_rate = settings.drop_rate.unwrap_or(0.0);
-        // timm calls dropout after every layer something else.
+        // torchvision's dropout rate is that after every layer, for which timm has another name.
         let (layer_drop, head_drop) = match dialect {
             Dialect::Torchvision => (drop_rate, 0.0),
             Dialect::Timm | Dialect::Keras => (0.0, drop_rate),
@@ -159,7 +159,7 @@ impl<'a> Drawing<'a> {
         self.g.add(self.dialect.stem_pool(), Pool { stride: 2.into(), ..pool }, x)
     }
 
-    /// Layers of which each reads the block's input and what the layers before it wrote.
+    /// A dense block: each layer reads the block's input and the outputs of the layers before it.
     fn block(&mut self, block: usize, depth: usize, input: NodeId) -> NodeId {
         let mut written = vec![input];
         for index in 0..depth {
@@ -170,7 +170,7 @@ impl<'a> Drawing<'a> {
             };
             let new = self.dense_layer(&names, x);
             if self.dialect == Dialect::Keras {
-                // Keras joins after a layer what the others join before the next.
+                // Keras concatenates after a layer, the others before the next.
                 written = vec![self.g.add(&names.concat, Concat {}, [x, new])];
             } else {
                 written.push(new);
@@ -208,7 +208,7 @@ impl<'a> Drawing<'a> {
     }
 }
 
-/// A 3×3 convolution that keeps the size, but for its stride.
+/// A 3×3 convolution with padding 1.
 fn square(out: usize, stride: usize) -> Conv {
     Conv { out, kernel: 3.into(), stride: stride.into(), padding: 1.into(), ..Conv::default() }
 }

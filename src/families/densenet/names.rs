@@ -1,12 +1,12 @@
-//! How the sources name the layers.
+//! The sources' names for the layers.
 
 use super::super::Source;
 use crate::blocks::Layer;
 
-/// How a source names the parts of the network.
+/// A source's naming scheme.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// The paper's networks that no library has bear torchvision's names too.
+    /// Also for the paper's networks that no library has.
     Torchvision,
     Timm,
     Keras,
@@ -22,7 +22,7 @@ impl From<Source> for Dialect {
     }
 }
 
-/// The names of a layer of a block: a short one has only the second half.
+/// The names in a layer of a block; a layer without bottleneck has only the second half.
 pub(super) struct DenseLayer {
     pub squeeze: Layer,
     pub square: Layer,
@@ -51,7 +51,7 @@ impl Dialect {
         }
     }
 
-    /// The same pool without its step, and the blur that steps.
+    /// The stem's pool with stride 1, and the blur with stride 2.
     pub(super) fn blurred_stem_pool() -> (&'static str, &'static str) {
         ("features.pool0.0", "features.pool0.1")
     }
@@ -91,7 +91,7 @@ impl Dialect {
         }
     }
 
-    /// Where a block ends.
+    /// The concatenation at the end of a block.
     pub(super) fn block_concat(block: usize) -> String {
         format!("features.denseblock{}.cat", block + 1)
     }

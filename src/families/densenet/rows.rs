@@ -1,4 +1,4 @@
-//! The table: the family, and a row for every variant.
+//! The table of variants, and the family.
 
 use super::super::Family;
 use super::super::Source::{self, Keras, Paper, Timm, Torchvision};
@@ -16,30 +16,30 @@ pub(super) static DENSENET: Family = Family {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stem {
-    /// One 7×7 of stride 2 and a pool of stride 2.
+    /// A 7×7 convolution and a pool, both of stride 2.
     Large,
-    /// Three 3×3, the first of stride 2, and a pool of stride 2.
+    /// Three 3×3 convolutions, the first of stride 2, and a pool of stride 2.
     Deep,
-    /// One 3×3 that keeps the size, without norm.
+    /// A 3×3 convolution of stride 1, without norm.
     Small,
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct Row {
     pub name: &'static str,
-    /// Whose definitions there are, the default first.
+    /// The sources that define it, the default first.
     pub sources: &'static [Source],
     pub stem: Stem,
-    /// Whether the pool of the stem is blurred where it steps (Zhang, arXiv:1904.11486).
+    /// Whether the pool of the stem is a blur pool (Zhang, arXiv:1904.11486).
     pub blurs: bool,
     /// Channels before the first block.
     pub stem_channels: usize,
     /// Layers in each block.
     pub depths: &'static [usize],
-    /// Channels that every layer writes (the paper's k).
+    /// Growth rate: channels that every layer adds (the paper's k).
     pub growth: usize,
-    /// Whether a layer begins with a 1×1 down to four times the growth, and a transition halves the channels: the
-    /// paper's B and C.
+    /// Bottleneck and compression, the paper's B and C: a layer begins with a 1×1 convolution to four times the growth
+    /// rate, and a transition halves the channels.
     pub compress: bool,
     pub classes: usize,
 }
@@ -105,7 +105,7 @@ impl Row {
         }
     }
 
-    /// What `source` calls it.
+    /// The source's name of the variant.
     pub(super) fn source_name(&self, source: Source) -> &'static str {
         match (source, self.name) {
             (Keras, "densenet121") => "DenseNet121",

@@ -1,13 +1,14 @@
-//! EfficientNet: depth, width and resolution grow together, from a base network that was searched for.
+//! EfficientNet: compound scaling of depth, width and resolution, from a base network found by architecture search.
 //!
 //! Tan, Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, arXiv:1905.11946.
 //! V2: Tan, Le, "EfficientNetV2: Smaller Models and Faster Training", ICML 2021, arXiv:2104.00298.
 //! Lite: Renjie Liu, 2020, the same networks for phones: no squeeze-and-excite, ReLU6, ends unscaled.
 //!
-//! What varies: the stages, how depth and width scale, the image size, squeeze-and-excite and the activation.
+//! What varies: the stages, depth and width multipliers, the image size, squeeze-and-excite and the activation.
 //!
 //! Sources: torchvision (default where it has the network) and half of timm's pad symmetrically where TensorFlow's
-//! originals pad `same`; timm's `tf_…` and Keras pad as these, whatever the size of the image, and have their epsilon.
+//! originals pad `same`; timm's `tf_…` and Keras pad like the originals, whatever the size of the image, and have their
+//! epsilon.
 
 mod names;
 mod rows;
@@ -59,7 +60,7 @@ fn edition(row: &'static Row, definition: &'static Definition) -> Edition {
     }
 }
 
-/// A graph being drawn.
+/// Builds one graph.
 struct Drawing<'a> {
     g: Builder,
     row: &'a Row,
@@ -68,7 +69,7 @@ struct Drawing<'a> {
     depth: f64,
 }
 
-/// How one block differs from its neighbours.
+/// The settings that differ between blocks.
 struct Place {
     stage: usize,
     index: usize,
@@ -146,7 +147,7 @@ impl<'a> Drawing<'a> {
         self.g.finish(logits)
     }
 
-    /// All stages, and how many channels the last puts out.
+    /// Adds all stages. Returns also the number of channels of the last.
     fn blocks(
         &mut self,
         drop_path: Option<f64>,
@@ -155,7 +156,7 @@ impl<'a> Drawing<'a> {
     ) -> (NodeId, usize) {
         let stages = self.row.stages;
         let blocks: usize = match (self.definition.dialect, drop_path) {
-            // Keras's V2 counts those of the unscaled network.
+            // Keras's V2 counts the blocks of the unscaled network.
             (Dialect::KerasV2, None) => stages.iter().map(|stage| stage.repeats).sum(),
             _ => (0..stages.len()).map(|stage| self.repeats(stage)).sum(),
         };

@@ -1,18 +1,18 @@
-//! How the sources name the layers.
+//! The sources' names for the layers.
 
 use crate::blocks::{GateNames, InvertedNames, Layer};
 
-/// How a source names the parts of the network.
+/// A source's naming scheme.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Torchvision,
     Timm,
     Keras,
-    /// Keras's EfficientNetV2 gives depthwise convolutions another name than its EfficientNet.
+    /// Keras's EfficientNetV2, which names depthwise convolutions differently than its EfficientNet.
     KerasV2,
 }
 
-/// The names of a fused block's layers; a short one has only the first.
+/// The names of a fused block's layers; one without expansion has only the first.
 pub(super) struct FusedNames {
     pub square: Layer,
     pub project: Layer,
@@ -37,7 +37,7 @@ impl Dialect {
         }
     }
 
-    /// Block `index` of `stage`: what its names begin with.
+    /// The prefix of the names in block `index` of `stage`.
     fn block(self, stage: usize, index: usize) -> String {
         match self {
             Self::Torchvision => format!("features.{}.{index}", stage + 1),
@@ -119,7 +119,7 @@ fn keras_layer(prefix: &str) -> Layer {
     Layer::new(&format!("{prefix}conv"), &format!("{prefix}bn"), &format!("{prefix}activation"))
 }
 
-/// `a` to `z`, as Keras numbers the blocks of a stage, then `aa`, `ab` and so on.
+/// Keras's letter for a block of a stage: `a` to `z`, then `aa`, `ab` and so on.
 fn letters(index: usize) -> String {
     let letter = char::from(b'a' + (index % 26) as u8);
     if index < 26 { letter.to_string() } else { format!("{}{letter}", letters(index / 26 - 1)) }

@@ -1,4 +1,4 @@
-//! The table: a row for every variant, and in it what each source makes of it.
+//! The table of variants, with the definition of each source.
 
 use super::super::{Family, Package, Published};
 use super::names::Dialect;
@@ -7,12 +7,12 @@ use crate::blocks::{divisible, nearest_multiple};
 use crate::data::{Filter, Preprocess};
 use crate::graph::op::{BatchNorm, Function};
 
-/// Channels before the classifier.
+/// Channels of the last convolution, before the classifier.
 #[derive(Clone, Copy)]
 pub(super) enum Last {
-    /// Four times what the last stage puts out.
+    /// Four times the output of the last stage.
     Quadruple,
-    /// So many, scaled as the others.
+    /// This number, scaled as the others.
     Scaled(usize),
     Fixed(usize),
 }
@@ -20,16 +20,16 @@ pub(super) enum Last {
 /// One source's definition of a row.
 #[derive(Clone, Copy)]
 pub(super) struct Definition {
-    /// What the source calls it.
+    /// The source's name of the variant.
     pub name: &'static str,
     pub dialect: Dialect,
     pub same_padding: bool,
     pub norm: BatchNorm,
     pub last: Last,
-    /// What makes a multiple of 8 of a scaled number of channels.
+    /// Rounds a scaled number of channels to a multiple of 8.
     pub round: fn(f64) -> usize,
     pub drop_rate: f64,
-    /// Of the last block.
+    /// Stochastic depth of the last block.
     pub drop_path_rate: f64,
     pub preprocess: Preprocess,
     pub weights: &'static [Published],
@@ -43,11 +43,11 @@ pub(super) struct Row {
     pub depth: f64,
     /// Channels of the stem, before scaling.
     pub stem: usize,
-    /// Whether stem, and repeats of the first and the last stage, scale too.
+    /// Whether the stem, and the repeats of the first and the last stage, are scaled too.
     pub scale_ends: bool,
     pub squeeze_excite: bool,
     pub function: Function,
-    /// The default first.
+    /// The sources' definitions, the default first.
     pub definitions: &'static [Definition],
 }
 
@@ -73,11 +73,11 @@ const LITE_ROW: Row = Row {
     ..ROW
 };
 
-/// What torchvision has in B0–B4; its larger ones have `LARGE`, its V2 `V2_NORM`.
+/// torchvision's norm in B0–B4; its larger ones have `LARGE`, its V2 `V2_NORM`.
 const SMALL: BatchNorm = BatchNorm { eps: 1e-5, momentum: 0.1, scale: true };
-/// Of the originals.
+/// The norm of the originals.
 const LARGE: BatchNorm = BatchNorm { eps: 1e-3, momentum: 0.01, scale: true };
-/// Of the originals of V2.
+/// The norm of V2's originals.
 const V2_NORM: BatchNorm = BatchNorm { eps: 1e-3, momentum: 0.1, scale: true };
 
 const fn torchvision(name: &'static str, preprocess: Preprocess) -> Definition {
@@ -109,7 +109,7 @@ const fn timm(name: &'static str, preprocess: Preprocess) -> Definition {
     }
 }
 
-/// What timm names `tf_…`: padding and epsilon of TensorFlow's originals.
+/// timm's `tf_…`: padding and epsilon of TensorFlow's originals.
 const fn timm_tf(name: &'static str, preprocess: Preprocess) -> Definition {
     Definition { same_padding: true, norm: V2_NORM, ..timm(name, preprocess) }
 }
@@ -124,7 +124,7 @@ const fn keras(name: &'static str, size: u32) -> Definition {
     }
 }
 
-/// They keep the rates of the smallest.
+/// Keras's V2, which keeps the dropout rates of the smallest.
 const fn keras_v2(name: &'static str, preprocess: Preprocess) -> Definition {
     Definition {
         dialect: Dialect::KerasV2,
@@ -144,7 +144,7 @@ const fn bilinear(resize: u32, crop: u32) -> Preprocess {
 const fn halves(resize: u32, crop: u32, interpolation: Filter) -> Preprocess {
     Preprocess { resize, crop, interpolation, mean: [0.5; 3], std: [0.5; 3] }
 }
-/// Keras's larger V2 see x / 128 − 1.
+/// Keras's larger V2 are trained on x / 128 − 1.
 const fn over_128(size: u32) -> Preprocess {
     let middle = [128.0 / 255.0; 3];
     Preprocess { mean: middle, std: middle, ..bilinear(size, size) }
@@ -392,7 +392,7 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-/// The originals saw (x − 127) / 128.
+/// The originals are trained on (x − 127) / 128.
 const fn tensorflow(resize: u32, crop: u32) -> Preprocess {
     let (mean, std) = ([127.0 / 255.0; 3], [128.0 / 255.0; 3]);
     Preprocess { resize, crop, interpolation: Filter::Bicubic, mean, std }

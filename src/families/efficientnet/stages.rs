@@ -1,4 +1,4 @@
-//! The families, and the stages that their networks are made of.
+//! The families, and the stages of their networks.
 
 use super::super::Family;
 
@@ -33,9 +33,9 @@ pub(super) static LITE: Family = Family {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Block {
-    /// 1×1 up, depthwise, 1×1 down.
+    /// 1×1 expansion, depthwise convolution, 1×1 projection.
     Inverted,
-    /// One dense k×k up, 1×1 down.
+    /// One dense k×k expansion, 1×1 projection.
     Fused,
 }
 
@@ -54,7 +54,7 @@ const FUSED: Stage =
 const INVERTED: Stage =
     Stage { block: Block::Inverted, expand: 6, kernel: 3, stride: 2, channels: 0, repeats: 0 };
 
-/// Of B0, which all of B0–B7 and Lite scale.
+/// Stages of B0, which are scaled for B0–B7 and Lite.
 pub(super) const B: &[Stage] = &[
     Stage { expand: 1, stride: 1, channels: 16, repeats: 1, ..INVERTED },
     Stage { channels: 24, repeats: 2, ..INVERTED },
@@ -65,7 +65,7 @@ pub(super) const B: &[Stage] = &[
     Stage { stride: 1, channels: 320, repeats: 1, ..INVERTED },
 ];
 
-/// Of V2's B0, which B0–B3 scale.
+/// Stages of V2's B0, which are scaled for B0–B3.
 pub(super) const V2_B: &[Stage] = &[
     Stage { expand: 1, stride: 1, channels: 16, repeats: 1, ..FUSED },
     Stage { channels: 32, repeats: 2, ..FUSED },

@@ -1,13 +1,13 @@
-//! GoogLeNet: a module looks at its input through windows of 1, 3 and 5 pixels and a pool at once, after 1×1
-//! convolutions that keep each look cheap.
+//! GoogLeNet: modules with parallel branches of 1×1, 3×3 and 5×5 convolutions and a pool, after 1×1 convolutions that
+//! reduce the channels.
 //!
 //! Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich, "Going Deeper with Convolutions", CVPR 2015,
 //! arXiv:1409.4842.
 //!
-//! What varies: the source alone.
+//! What varies: nothing but the source.
 //!
-//! Sources: torchvision (default) is a later edition with batch norm, whose 5×5 are 3×3 by mistake. The paper's own
-//! (`googlenet_2014`) bears torchvision's names. Both have two auxiliary classifiers, which run in training only.
+//! Sources: torchvision (default) has a later version with batch norm, whose 5×5 are 3×3 by mistake. The paper's own
+//! (`googlenet_2014`) has torchvision's names. Both have two auxiliary classifiers, which run in training only.
 
 use super::super::{Edition, Family, Settings, Source, Variant};
 use super::names::{Dialect, Names, Numbers, joins};
@@ -38,12 +38,12 @@ struct Row {
     norm: Option<BatchNorm>,
     /// Local response normalisation in the stem.
     normalise: bool,
-    /// The window of the third branch.
+    /// Kernel size of the third branch.
     large: usize,
-    /// The window of the last pool.
+    /// Kernel size of the last pool.
     last_pool: usize,
     drop_rate: f64,
-    /// What an auxiliary classifier averages to 4×4: windows of 5 at steps of 3, or whatever fits the image.
+    /// Whether an auxiliary classifier pools to 4×4 with windows of 5 at stride 3, or adaptively.
     windows: bool,
     preprocess: Preprocess,
     recipe: Recipe,
@@ -88,15 +88,15 @@ const ROWS: &[Row] = &[
 /// Dropout of the auxiliary classifiers.
 const AUXILIARY_DROP_RATE: f64 = 0.7;
 
-/// A module: channels of each branch.
+/// A module, with the channels of each branch.
 struct Module {
     name: &'static str,
     point: usize,
-    /// Before the 3×3, and of it.
+    /// The 3×3 branch: channels of the 1×1 before, and of the 3×3.
     square: (usize, usize),
-    /// Before the 5×5, and of it.
+    /// The 5×5 branch: channels of the 1×1 before, and of the 5×5.
     large: (usize, usize),
-    /// After the pool.
+    /// Channels after the pool.
     pool: usize,
     after: After,
 }
@@ -161,7 +161,7 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
             }
         }
     }
-    // The checkpoint has them here.
+    // At this place in the order of the state dict.
     if settings.aux.unwrap_or(true) && settings.classes > 0 {
         for (number, &x) in (1..).zip(&classified) {
             let logits = auxiliary(&mut drawing, row, &format!("aux{number}"), settings.classes, x);
@@ -221,7 +221,7 @@ fn auxiliary(
     g.add(format!("{path}.fc2"), Linear { out: classes, ..Linear::default() }, x)
 }
 
-/// A pool of stride 2 whose last window may hang over the border.
+/// A pool of stride 2 in ceil mode: its last window may hang over the border.
 fn hanging_pool(kernel: usize) -> Pool {
     Pool { ceil: true, ..max_pool(kernel, 2, 0) }
 }

@@ -1,5 +1,5 @@
-//! The Inception networks: every module looks at its input in several ways at once, side by side, and joins what each
-//! of its branches found. This file is what they share; each network has a file of its own.
+//! The Inception networks: modules of parallel branches whose outputs are concatenated. This file has the parts that
+//! they share; each network has a file of its own.
 
 mod googlenet;
 mod names;
@@ -20,18 +20,18 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
     googlenet::variants().chain(v3::variants()).chain(v4::variants()).chain(resnet_v2::variants())
 }
 
-/// All of them normalise with this, unless a source has another momentum or no scale.
+/// Their batch norm, unless a source has another momentum or no scale.
 const NORM: BatchNorm = BatchNorm { eps: 1e-3, momentum: 0.1, scale: true };
 
-/// One step of a branch. A convolution brings its norm and ReLU along.
+/// One step of a branch. A convolution includes its norm and ReLU.
 enum Step {
     Conv(Conv),
-    /// Two of the same input, whose outputs are joined.
+    /// Two convolutions of the same input, whose outputs are concatenated.
     Twins([Conv; 2]),
     Pool(Pool),
 }
 
-/// A way through a module.
+/// A branch of a module.
 struct Branch {
     name: &'static str,
     steps: Vec<Step>,
@@ -41,11 +41,11 @@ fn branch<const N: usize>(name: &'static str, steps: [Step; N]) -> Branch {
     Branch { name, steps: steps.into() }
 }
 
-/// A graph being drawn.
+/// Builds one graph.
 struct Drawing {
     g: Builder,
     names: Names,
-    /// None of a network whose convolutions have a bias instead.
+    /// None for a network whose convolutions have a bias instead.
     norm: Option<BatchNorm>,
 }
 
@@ -56,7 +56,7 @@ impl Drawing {
         Self { g: Builder::new(settings.name, input), names, norm }
     }
 
-    /// The image, from ImageNet's mean and deviation to values of -1 to 1 where the settings say so.
+    /// The image, converted from ImageNet's mean and standard deviation to values of -1 to 1 where the settings say so.
     fn input(&mut self, settings: &Settings) -> Result<NodeId> {
         let input = self.g.input();
         if !settings.transform_input {
@@ -96,7 +96,7 @@ impl Drawing {
         self.g.add(name, pool, x)
     }
 
-    /// `joins` names what is joined: of each branch with twins, then of all.
+    /// `joins` names the concatenations: those of branches with twins, then that of all branches.
     fn module(
         &mut self,
         path: &str,
@@ -130,19 +130,19 @@ impl Drawing {
     }
 }
 
-/// A convolution that keeps the size.
+/// A convolution of stride 1 that keeps the size.
 fn conv(out: usize, kernel: impl Into<Pair>) -> Conv {
     let kernel = kernel.into();
     let padding = Pair { height: kernel.height / 2, width: kernel.width / 2 };
     Conv { out, kernel, padding: Padding::Both(padding), ..Conv::default() }
 }
 
-/// The same as a step.
+/// The same as a [`Step`].
 fn keep(out: usize, kernel: impl Into<Pair>) -> Step {
     Step::Conv(conv(out, kernel))
 }
 
-/// A 3×3 of stride 2 that halves the size.
+/// A 3×3 of stride 2 without padding.
 fn reduce(out: usize) -> Step {
     Step::Conv(Conv { out, kernel: 3.into(), stride: 2.into(), ..Conv::default() })
 }
@@ -156,7 +156,7 @@ fn max_pool(kernel: usize, stride: usize, padding: usize) -> Pool {
     }
 }
 
-/// An average over 3×3 that keeps the size.
+/// A 3×3 average pool that keeps the size.
 fn average_pool(count_padding: bool) -> Step {
     Step::Pool(Pool { kind: PoolKind::Average, count_padding, ..max_pool(3, 1, 1) })
 }

@@ -1,25 +1,25 @@
-//! How the sources name the layers.
+//! The sources' names for the layers.
 
 use super::{Branch, Step};
 use crate::blocks::Layer;
 use crate::graph::op::PoolKind;
 
-/// How a source names a convolution, its norm and its ReLU.
+/// A source's naming scheme for a convolution, its norm and its ReLU.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// The paper's network bears torchvision's names too.
+    /// Also for the paper's network.
     Torchvision,
     Timm,
-    /// Counts the layers of each kind, wherever they stand.
+    /// Layers of each kind are numbered through the network.
     Keras,
 }
 
-/// How a network numbers the steps of a branch.
+/// The numbering of the steps in a branch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Numbers {
-    /// Convolutions, from 1: `branch5x5_2`.
+    /// By convolutions, from 1: `branch5x5_2`.
     Convolutions,
-    /// All steps, from 0: `branch1.0`.
+    /// By steps, from 0: `branch1.0`.
     Steps,
 }
 
@@ -36,7 +36,7 @@ impl Names {
         Self { dialect, numbers, convs: 0, max_pools: 0, average_pools: 0 }
     }
 
-    /// Of the next convolution.
+    /// The names of the next convolution.
     pub(super) fn layer(&mut self, path: &str) -> Layer {
         let (conv, norm) = (format!("{path}.conv"), format!("{path}.bn"));
         match self.dialect {
@@ -53,7 +53,7 @@ impl Names {
         }
     }
 
-    /// Of the next pool.
+    /// The name of the next pool.
     pub(super) fn pool(&mut self, path: &str, kind: PoolKind) -> String {
         match (self.dialect, kind) {
             (Dialect::Torchvision | Dialect::Timm, _) => path.into(),
@@ -94,7 +94,7 @@ impl Names {
     }
 }
 
-/// What a module of a PyTorch network joins, where `twins` of its branches end in two convolutions.
+/// The names of a module's concatenations in PyTorch, where `twins` of its branches end in two convolutions.
 pub(super) fn joins(path: &str, twins: usize) -> Vec<String> {
     let name = |number: usize| match number {
         0 => format!("{path}.cat"),
@@ -103,7 +103,7 @@ pub(super) fn joins(path: &str, twins: usize) -> Vec<String> {
     (0..=twins).map(name).collect()
 }
 
-/// The end of the name of Keras's next layer of a kind.
+/// The suffix of Keras's next layer of a kind.
 fn counted(count: &mut usize) -> String {
     *count += 1;
     if *count == 1 { String::new() } else { format!("_{}", *count - 1) }

@@ -1,10 +1,10 @@
-//! Inception-ResNet v2: the branches of a module only correct what flows past them, scaled down so that training stays
+//! Inception-ResNet v2: residual modules with Inception branches, whose sum is scaled down so that training stays
 //! stable.
 //!
 //! Szegedy, Ioffe, Vanhoucke, Alemi, "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
 //! AAAI 2017, arXiv:1602.07261.
 //!
-//! What varies: the source alone.
+//! What varies: nothing but the source.
 //!
 //! Sources: timm (default), and Keras, whose norms have no scale. Both follow the authors' code, which departs from the
 //! figures of the paper.
@@ -29,26 +29,26 @@ static INCEPTION_RESNET_V2: Family = Family {
     weaknesses: "Two hundred convolutions, most of them small; large and slow beside later networks.",
 };
 
-/// Residual modules of one kind, one after the other.
+/// A sequence of residual modules of one kind.
 struct Stage {
     kind: Kind,
     repeats: usize,
-    /// Channels that flow past them.
+    /// Channels of the shortcut.
     channels: usize,
-    /// What the corrections are multiplied by.
+    /// The factor on the residual branch.
     scale: f64,
-    /// How timm and Keras call them.
+    /// timm's and Keras's names.
     timm: &'static str,
     keras: &'static str,
 }
 
 #[derive(Clone, Copy)]
 enum Kind {
-    /// On 35 pixels: figure 16 of the paper.
+    /// At 35×35 pixels: figure 16 of the paper.
     A,
-    /// On 17 pixels: figure 17.
+    /// At 17×17 pixels: figure 17.
     B,
-    /// On 8 pixels: figure 19.
+    /// At 8×8 pixels: figure 19.
     C,
 }
 
@@ -68,7 +68,7 @@ const B: Stage = Stage {
     timm: "repeat_1",
     keras: "block17",
 };
-/// After them comes one more, whose correction is neither scaled nor followed by a ReLU.
+/// One more module follows these, with neither scaling nor ReLU.
 const C: Stage = Stage {
     kind: Kind::C,
     repeats: 9,
@@ -187,7 +187,7 @@ impl Network {
         drawing.pool("maxpool_5a", max_pool(3, 2, 0), x)
     }
 
-    /// A module without a skip, between stages.
+    /// A module without a shortcut, between stages.
     fn joint(&mut self, name: &str, branches: &[Branch], x: NodeId) -> NodeId {
         let joins = match self.dialect {
             Dialect::Keras => vec![name.into()],
@@ -224,7 +224,7 @@ struct Place {
     conv: String,
     scale: String,
     add: String,
-    /// None of the last one.
+    /// None for the last module.
     activation: Option<String>,
 }
 

@@ -1,12 +1,12 @@
-//! Inception v3: large windows fall apart into small and one-dimensional ones, which see as far for less.
+//! Inception v3: large kernels are factorised into smaller and one-dimensional ones, with the same receptive field.
 //!
 //! Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, "Rethinking the Inception Architecture for Computer Vision", CVPR 2016,
 //! arXiv:1512.00567.
 //!
-//! What varies: the source alone.
+//! What varies: nothing but the source.
 //!
 //! Sources: torchvision (default) with an auxiliary classifier, timm, and Keras, whose norms have no scale and whose
-//! averages leave the border out. All follow the authors' code, which departs from table 1 of the paper.
+//! average pools do not count the padding. All follow the authors' code, which departs from table 1 of the paper.
 
 use super::super::{Edition, Family, Settings, Source, Variant};
 use super::names::{Dialect, Names, Numbers, joins};
@@ -37,15 +37,15 @@ struct Module {
 
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Windows of 5 pixels and two of 3, with so many channels after the pool: figure 5 of the paper.
+    /// A 5×5 branch, one of two 3×3, and `pool` channels after the pool: figure 5 of the paper.
     Small { pool: usize },
     /// From 35 pixels to 17.
     ReduceSmall,
-    /// Windows of 7 pixels in one dimension, so wide: figure 6.
+    /// 1×7 and 7×1 kernels with `width` channels: figure 6.
     Long { width: usize },
     /// From 17 pixels to 8.
     ReduceLong,
-    /// Ends in both dimensions side by side: figure 7.
+    /// 1×3 and 3×1 kernels side by side: figure 7.
     Wide,
 }
 
@@ -63,13 +63,13 @@ const MODULES: [Module; 11] = [
     Module { name: "Mixed_7c", keras: "mixed10", kind: Kind::Wide },
 ];
 
-/// The module that an auxiliary classifier reads.
+/// The module whose output the auxiliary classifier reads.
 const CLASSIFIED: &str = "Mixed_6e";
 
-/// The paper names none; this is the authors' code's and PyTorch's fine-tuning tutorial's.
+/// The paper names no loss weight; this is that of the authors' code and of PyTorch's fine-tuning tutorial.
 const AUXILIARY_WEIGHT: f64 = 0.4;
 
-/// Smaller images leave the auxiliary classifier no window.
+/// On smaller images the auxiliary classifier's kernel does not fit.
 const LEAST_WITH_AUXILIARY: usize = 299;
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
@@ -198,7 +198,7 @@ impl Module {
         if matches!(self.kind, Kind::Wide) { 2 } else { 0 }
     }
 
-    /// Keras names the first twins of each of the last modules and counts the second ones.
+    /// Keras names the first twins of each of the last modules and numbers the second ones.
     fn keras_joins(&self, before: &mut usize) -> Vec<String> {
         let mut joins = Vec::new();
         if self.twins() > 0 {

@@ -1,4 +1,4 @@
-//! Inception v4: what v3 grew by hand, drawn again as one regular pattern and made deeper.
+//! Inception v4: a deeper and more uniform design of v3.
 //!
 //! Szegedy, Ioffe, Vanhoucke, Alemi, "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
 //! AAAI 2017, arXiv:1602.07261.
@@ -26,12 +26,11 @@ static INCEPTION_V4: Family = Family {
     weaknesses: "Large and slow beside later networks; an intricate pattern of branches to change or to fuse.",
 };
 
-/// Of this network and of its residual sister.
+/// The paper of this network and of Inception-ResNet.
 pub(super) const PAPER: &str = "Szegedy, Ioffe, Vanhoucke, Alemi: Inception-v4, Inception-ResNet and the Impact of Residual \
                                 Connections on Learning, AAAI 2017, arXiv:1602.07261";
 
-/// The modules after the three first convolutions, by the figures of the paper that draw them, and how many follow each
-/// other.
+/// The modules after the three first convolutions, by the paper's figures, and the number of repeats of each.
 const MODULES: [(Kind, usize); 8] = [
     (Kind::StemPool, 1),
     (Kind::StemLong, 1),
@@ -45,7 +44,7 @@ const MODULES: [(Kind, usize); 8] = [
 
 #[derive(Clone, Copy)]
 enum Kind {
-    /// The three joints of figure 3.
+    /// The three concatenations of the stem, figure 3.
     StemPool,
     StemLong,
     StemReduce,

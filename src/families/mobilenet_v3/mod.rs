@@ -1,14 +1,14 @@
-//! MobileNetV3: the block of MobileNetV2, searched for phones, with gates on channels and an activation that is cheap
-//! there; what widens before the classifier runs on one pixel.
+//! MobileNetV3: MobileNetV2's blocks, found by architecture search for phones, with squeeze-and-excite and hard-swish;
+//! the last expansion comes after pooling.
 //!
 //! Howard, Sandler, Chu, Chen, Chen, Tan, Wang, Zhu, Pang, Vasudevan, Le, Adam, "Searching for MobileNetV3", ICCV 2019,
 //! arXiv:1905.02244.
 //!
-//! What varies: Large or Small (tables 1 and 2), the width, and whether gates, 5×5 windows and hard-swish are left out
-//! (`minimal`).
+//! What varies: Large or Small (tables 1 and 2), the width multiplier, and whether squeeze-and-excite, 5×5 kernels and
+//! hard-swish are left out (`minimal`).
 //!
 //! Sources: torchvision (default at width 1) and timm pad symmetrically, timm with BN epsilon 1e-5. Keras and timm's
-//! `tf_` pad as the original (`same`, whatever the size of the image) and have its epsilon of 1e-3.
+//! `tf_` pad like the original (`same`, whatever the size of the image) and have its epsilon of 1e-3.
 
 mod names;
 mod rows;
@@ -109,7 +109,7 @@ impl Dialect {
         }
     }
 
-    /// The dropout before the classifier that the source has.
+    /// The source's dropout rate before the classifier.
     fn drop_rate(self) -> f64 {
         match self {
             Self::Torchvision | Self::Keras => 0.2,
@@ -146,7 +146,7 @@ fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
     g.finish(logits)
 }
 
-/// Also how many channels the convolution after them puts out.
+/// Adds all blocks. Returns also the number of output channels of the convolution after them.
 fn blocks(
     g: &mut Builder,
     row: &Row,
@@ -156,7 +156,7 @@ fn blocks(
     mut x: NodeId,
 ) -> (NodeId, usize) {
     let stages = row.size.stages();
-    // timm counts the convolution that comes after the blocks as one of them.
+    // timm numbers the convolution after the blocks as one of them.
     let count = stages.iter().map(|stage| stage.len()).sum::<usize>() + 1;
     let (mut before, mut whole) = (0_usize, STEM);
     for (number, stage) in stages.iter().enumerate() {
@@ -191,7 +191,7 @@ fn blocks(
     (x, dialect.last_channels(whole, row.width, channels))
 }
 
-/// Pooling, one wide layer, and the classifier; without classes, the wide layer.
+/// Pooling, a wide layer, and the classifier; without classes, the wide layer.
 fn head(g: &mut Builder, row: &Row, dialect: Dialect, settings: &Settings, x: NodeId) -> NodeId {
     let names = dialect.head();
     let function = row.function(Function::HardSwish);

@@ -1,23 +1,23 @@
-//! How the sources name the layers.
+//! The sources' names for the layers.
 
 use super::rows::Stages;
 use crate::blocks::{GateNames, InvertedNames, InvertedResidual, Layer};
 
-/// How a source names the parts of the network, pads and normalises.
+/// A source's naming scheme, padding and norm.
 #[derive(Clone, Copy)]
 pub(super) enum Dialect {
     Torchvision,
     Timm,
-    /// timm's networks that take the original's weights.
+    /// timm's networks for the original's weights.
     TimmTf,
     Keras,
 }
 
-/// The names of what comes after the last pooling.
+/// The names of the layers after the last pooling.
 pub(super) struct Head {
     pub pool: &'static str,
     pub wide: &'static str,
-    /// Whether the wide layer is a 1×1 convolution of the pooled image; a linear layer otherwise.
+    /// Whether the wide layer is a 1×1 convolution of the pooled image; otherwise a linear layer.
     pub convolves: bool,
     pub activation: &'static str,
     pub dropout: &'static str,
@@ -33,7 +33,7 @@ impl Dialect {
         }
     }
 
-    /// Of block `index` of stage `stage`, before which there are `before` others.
+    /// The names in block `index` of stage `stage`, before which there are `before` others.
     pub(super) fn block(
         self,
         stage: usize,

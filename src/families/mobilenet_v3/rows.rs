@@ -1,10 +1,10 @@
-//! The tables: blocks of both sizes, and the variants.
+//! The tables of the blocks of both sizes, and of the variants.
 
 use crate::data::Filter;
 use crate::graph::op::Function;
 
 pub(super) struct Block {
-    /// How many times wider than its input the block becomes.
+    /// Expansion ratio.
     pub expand: f64,
     pub channels: usize,
     pub kernel: usize,
@@ -100,20 +100,20 @@ pub(super) struct Row {
     pub name: &'static str,
     pub size: Size,
     pub width: f64,
-    /// No gates, no 5×5 windows, ReLU everywhere.
+    /// Without squeeze-and-excite and 5×5 kernels, and with ReLU everywhere.
     pub minimal: bool,
-    /// What each source calls it.
+    /// The sources' names.
     pub torchvision: Option<&'static str>,
     pub timm: Option<&'static str>,
     pub timm_tf: Option<&'static str>,
     pub keras: Option<&'static str>,
-    /// To which torchvision resizes, and how timm does.
+    /// torchvision's resize before cropping, and timm's interpolation.
     pub resize: u32,
     pub timm_filter: Filter,
 }
 
 impl Row {
-    /// The activation that stands where the full network has `full`.
+    /// The activation in place of the full network's `full`.
     pub(super) fn function(&self, full: Function) -> Function {
         if self.minimal { Function::Relu } else { full }
     }

@@ -1,4 +1,4 @@
-//! What each source makes of a width: they round alike, but not the same numbers.
+//! Width multipliers: the sources round alike, but multiply different numbers.
 
 use super::names::Dialect;
 use crate::blocks::divisible;
@@ -6,13 +6,13 @@ use crate::blocks::divisible;
 /// Channels of the first convolution at width 1.
 pub(super) const STEM: usize = 16;
 
-/// `factor` times as many, rounded.
+/// `channels` times `factor`, rounded.
 fn scaled(channels: usize, factor: f64) -> usize {
     divisible(channels as f64 * factor)
 }
 
 impl Dialect {
-    /// Of the first convolution.
+    /// Channels of the first convolution.
     pub(super) fn stem_channels(self, width: f64) -> usize {
         match self {
             Self::Timm | Self::TimmTf if width < 0.75 => STEM,
@@ -21,7 +21,7 @@ impl Dialect {
         }
     }
 
-    /// Of the middle of a block that reads `channels`, and `whole` at width 1.
+    /// Expanded channels of a block that reads `channels`, and `whole` at width 1.
     pub(super) fn wide_channels(
         self,
         expand: f64,
@@ -35,7 +35,7 @@ impl Dialect {
         }
     }
 
-    /// Of the convolution after blocks that put out `channels`, and `whole` at width 1.
+    /// Channels of the convolution after the blocks, whose output has `channels`, and `whole` at width 1.
     pub(super) fn last_channels(self, whole: usize, width: f64, channels: usize) -> usize {
         match self {
             Self::Torchvision | Self::Keras => 6 * channels,
@@ -43,7 +43,7 @@ impl Dialect {
         }
     }
 
-    /// Of the layer after pooling, which has `whole` at width 1.
+    /// Channels of the layer after pooling, which has `whole` at width 1.
     pub(super) fn head_channels(self, whole: usize, width: f64) -> usize {
         match self {
             Self::Torchvision => scaled(whole, width),

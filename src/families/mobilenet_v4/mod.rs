@@ -1,13 +1,13 @@
-//! MobileNetV4: one block with two places for a depthwise convolution, each of which may be empty, for every kind of
-//! chip.
+//! MobileNetV4: universal inverted bottlenecks, with two optional depthwise convolutions, for every kind of chip.
 //!
 //! Qin, Leichner, Delakis, Fornoni, Luo, Yang, Wang, Banbury, Ye, Akin, Aggarwal, Zhu, Moro, Howard, "MobileNetV4:
 //! Universal Models for the Mobile Ecosystem", ECCV 2024, arXiv:2404.10518.
 //!
-//! What varies: the blocks, among which Hybrid has attention, the width, and what steps do to avoid aliasing.
+//! What varies: the blocks (Hybrid has attention among them), the width multiplier, and anti-aliasing of strided
+//! layers.
 //!
-//! Sources: timm (default), which pads symmetrically and has BN epsilon 1e-5. The widths below 1 and the networks against
-//! aliasing are its own.
+//! Sources: timm (default), which pads symmetrically and has BN epsilon 1e-5. The widths below 1 and the anti-aliased
+//! networks are timm's own.
 
 mod names;
 mod rows;
@@ -111,11 +111,11 @@ fn point(out: usize) -> Conv {
     Conv { out, ..Conv::default() }
 }
 
-/// What is drawn so far.
+/// The graph built so far.
 struct Drawing<'a> {
     g: &'a mut Builder,
     row: &'a Row,
-    /// Of the last image.
+    /// Channels of the last image.
     channels: usize,
 }
 
@@ -132,7 +132,8 @@ impl Drawing<'_> {
         conv_norm(self.g, names, conv, BatchNorm::default(), x)
     }
 
-    /// The first, where a step of two may come after the convolution instead of in it.
+    /// Convolution, norm and activation; with anti-aliasing, a stride of two comes after the convolution instead of in
+    /// it.
     fn stepping(
         &mut self,
         names: &Layer,
@@ -225,7 +226,7 @@ impl Drawing<'_> {
         }
     }
 
-    /// Multi-query attention; keys and values may be of an image that is `step` times smaller.
+    /// Multi-query attention; keys and values may come from an image downsampled by `step`.
     fn attend(&mut self, names: &Names, queries: Queries, out: usize, x: NodeId) -> NodeId {
         let Queries { heads, features, step } = queries;
         let x = self.g.add(names.part("norm"), BatchNorm::default(), x);
@@ -246,7 +247,7 @@ impl Drawing<'_> {
         self.g.add(names.part("attn.output.proj"), point(out), x)
     }
 
-    /// Pooling, one wide layer, and the classifier; without classes, the wide layer.
+    /// Pooling, a wide layer, and the classifier; without classes, the wide layer.
     fn head(&mut self, settings: &Settings, x: NodeId) -> NodeId {
         let x = self.g.add("global_pool", AdaptivePool::default(), x);
         let names = Layer::new("conv_head", "norm_head", "norm_head.act");

@@ -1,8 +1,8 @@
-//! How timm names the layers.
+//! timm's names for the layers.
 
 use crate::blocks::Layer;
 
-/// The names inside one block.
+/// The names in one block.
 pub(super) struct Names {
     path: String,
 }
@@ -16,12 +16,12 @@ impl Names {
         format!("{}.{part}", self.path)
     }
 
-    /// Of a block that is one convolution.
+    /// The names in a block of a single convolution.
     pub(super) fn only(&self) -> Layer {
         self.numbered("conv", 1)
     }
 
-    /// Of a block whose norms are numbered.
+    /// The names in a block whose norms are numbered.
     pub(super) fn numbered(&self, conv: &str, number: usize) -> Layer {
         Layer {
             conv: self.part(conv),
@@ -30,7 +30,7 @@ impl Names {
         }
     }
 
-    /// Of a block whose layers have parts of their own.
+    /// The names in a block whose layers have submodules.
     pub(super) fn inner(&self, layer: &str) -> Layer {
         let name = |part: &str| self.part(&format!("{layer}.{part}"));
         Layer { conv: name("conv"), norm: name("bn"), activation: name("act") }

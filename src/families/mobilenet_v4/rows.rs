@@ -1,15 +1,15 @@
-//! The table of the variants.
+//! The table of variants.
 
 use super::stages::{HYBRID_LARGE, HYBRID_MEDIUM, LARGE, MEDIUM, SMALL, Stage};
 use crate::graph::op::Function;
 
-/// What keeps a step of two from aliasing.
+/// Anti-aliasing of strides of two.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Smooth {
     Not,
-    /// The mean of 2×2 pixels.
+    /// A 2×2 average pool.
     Average,
-    /// The binomial mean of 3×3 pixels.
+    /// A 3×3 binomial blur.
     Blur,
 }
 
@@ -22,10 +22,10 @@ pub(super) struct Row {
     pub width: f64,
     pub function: Function,
     pub smooth: Smooth,
-    /// Whether each block but the first ends in learned factors of its channels.
+    /// Whether each block but the first ends in a layer scale: learned factors of its channels.
     pub layer_scale: bool,
     pub image_size: u32,
-    /// To which timm resizes.
+    /// timm's resize before cropping.
     pub resize: u32,
     pub mean: [f32; 3],
     pub std: [f32; 3],

@@ -9,7 +9,7 @@ pub(super) enum Block {
         channels: usize,
         stride: usize,
     },
-    /// A 3×3 convolution that widens, and a 1×1 that narrows.
+    /// A 3×3 expansion, and a 1×1 projection.
     Fused {
         expand: usize,
         stride: usize,
@@ -18,35 +18,35 @@ pub(super) enum Block {
     Attend(Queries),
 }
 
-/// Attention whose heads share keys and values.
+/// Multi-query attention: the heads share keys and values.
 #[derive(Clone, Copy)]
 pub(super) struct Queries {
     pub heads: usize,
-    /// Of each query, key and value.
+    /// Features of each query, key and value.
     pub features: usize,
-    /// How many times smaller the image of keys and values is.
+    /// The factor by which the image of keys and values is downsampled.
     pub step: usize,
 }
 
-/// The universal inverted bottleneck: a 1×1 convolution that widens and one that narrows, and depthwise ones before and
-/// between them.
+/// The universal inverted bottleneck: a 1×1 expansion and a 1×1 projection, with optional depthwise convolutions before
+/// and between them.
 #[derive(Clone, Copy)]
 pub(super) struct Bottleneck {
-    /// The window of the depthwise convolution before the widening.
+    /// Kernel size of the depthwise convolution before the expansion.
     pub start: Option<usize>,
-    /// The window of the one after it.
+    /// Kernel size of the depthwise convolution after the expansion.
     pub middle: Option<usize>,
     pub expand: usize,
     pub stride: usize,
 }
 
-/// Both: the "extra depthwise" block of the paper.
+/// Both depthwise convolutions: the "extra depthwise" block of the paper.
 const EXTRA: Bottleneck = Bottleneck { start: Some(3), middle: Some(3), expand: 4, stride: 1 };
 
-/// As in MobileNetV2.
+/// As in MobileNetV2: only the one after the expansion.
 const INVERTED: Bottleneck = Bottleneck { start: None, ..EXTRA };
 
-/// As in ConvNeXt.
+/// As in ConvNeXt: only the one before the expansion.
 const NEXT: Bottleneck = Bottleneck { middle: None, ..EXTRA };
 
 const FEED_FORWARD: Bottleneck = Bottleneck { start: None, ..NEXT };

@@ -1,4 +1,4 @@
-//! The families that the table's rows belong to.
+//! The families of the table's rows.
 
 use super::super::Family;
 

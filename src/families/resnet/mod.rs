@@ -1,20 +1,20 @@
-//! ResNet: a block learns what to add to its input, so that a hundred layers train as easily as ten.
+//! ResNet: blocks learn a residual that is added to their input, so that networks of a hundred layers train well.
 //!
 //! He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385.
 //! ResNeXt: Xie et al., arXiv:1611.05431. Wide: Zagoruyko and Komodakis, arXiv:1605.07146.
 //! v2: He, Zhang, Ren, Sun, arXiv:1603.05027. D: He et al., arXiv:1812.01187. Squeeze-and-excite: Hu et al.,
 //! arXiv:1709.01507.
 //!
-//! What varies: the block (two 3×3, or 1×1-3×3-1×1), how many of them, groups and width of the 3×3, the stem, whether
-//! shortcuts average, pad or are not there, and whether a gate weighs the channels.
+//! What varies: the block (basic: two 3×3; bottleneck: 1×1, 3×3, 1×1), their number, groups and width of the 3×3, the
+//! stem, the shortcuts (projection, average pool, padding or none), and squeeze-and-excite.
 //!
 //! Sources: torchvision (default where it has the network) and timm put the stride of a stage in the 3×3 ("v1.5"); the
 //! paper has it in the first 1×1, and so have Keras, whose convolutions have biases, and timm's older definition,
-//! `legacy_`. timm starts the last norm of every block at zero. Keras's published weights expect blue, green, red.
-//! The paper's networks of 18 and 34 layers have shortcuts without parameters where channels double (its option A). Its
-//! networks for CIFAR (section 4.2) and those without shortcuts are in no library; their parts are called as torchvision
-//! would. Of v2, timm (default) is as its ResNet, with a 1×1 convolution as classifier; Keras strides in the last block
-//! of a stage.
+//! `legacy_`. timm starts the scale of the last norm of every block at zero. Keras's published weights expect BGR
+//! channels. The paper's networks of 18 and 34 layers have shortcuts without parameters where channels double (its
+//! option A). Its networks for CIFAR (section 4.2) and those without shortcuts are in no library; they have
+//! torchvision's names. For v2, timm (default) is like its ResNet, with a 1×1 convolution as classifier; Keras has the
+//! stride in the last block of a stage.
 
 mod about;
 mod names;

@@ -1,10 +1,10 @@
-//! How the sources name the layers of a network that adds before it activates.
+//! The sources' names for the layers of post-activation networks.
 
 use super::super::Source;
 use super::rows::{Form, Row};
 use crate::blocks::{GateNames, Layer};
 
-/// How a source names the parts of the network.
+/// A source's naming scheme.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Torchvision,
@@ -56,7 +56,7 @@ impl Dialect {
     }
 }
 
-/// The names in one block; layers and activations are counted from 1.
+/// The names in one block; layers and activations are numbered from 1.
 pub(super) struct BlockNames {
     dialect: Dialect,
     path: String,
@@ -76,7 +76,7 @@ impl BlockNames {
         Layer { conv: name("conv"), norm: name("bn"), activation: self.activation(number) }
     }
 
-    /// PyTorch's feature extraction counts the calls of the one ReLU that a block has.
+    /// PyTorch's feature extraction numbers the calls of the one ReLU that a block has.
     pub(super) fn activation(&self, number: usize) -> String {
         match self.dialect {
             Dialect::Timm => self.part(&format!("act{number}")),
@@ -86,7 +86,7 @@ impl BlockNames {
         }
     }
 
-    /// The activation after the sum, before which there were so many.
+    /// The activation after the sum, with `before` activations before it.
     pub(super) fn out(&self, before: usize) -> String {
         match self.dialect {
             Dialect::Keras => self.part("out"),
@@ -110,17 +110,17 @@ impl BlockNames {
         }
     }
 
-    /// The two steps of a shortcut that learns nothing.
+    /// The pool and the padding of a shortcut without parameters.
     pub(super) fn padding(&self) -> (String, String) {
         (self.part("downsample.pool"), self.part("downsample.pad"))
     }
 
-    /// The pool of a shortcut that averages.
+    /// The average pool of a shortcut.
     pub(super) fn shortcut_pool(&self) -> String {
         self.part("downsample.0")
     }
 
-    /// The 1×1 of a shortcut that projects, and its norm.
+    /// The 1×1 convolution of a projection shortcut, and its norm.
     pub(super) fn projection(&self, form: Form) -> (String, String) {
         if self.dialect == Dialect::Keras {
             return (self.part("0_conv"), self.part("0_bn"));

@@ -1,4 +1,4 @@
-//! Drawing: blocks that activate what they read, and add without activating.
+//! Building pre-activation networks: blocks with norm and activation before convolutions, and none after the sum.
 
 use super::super::{Settings, Source};
 use super::parts::{KERAS_NORM, halving, large, point, square, stem_pool};
@@ -12,7 +12,7 @@ use crate::graph::op::{
 };
 use crate::graph::{Builder, Graph, NodeId};
 
-/// A graph being drawn.
+/// Builds one graph.
 pub(super) struct Drawing<'a> {
     g: Builder,
     row: &'a Row,
@@ -20,16 +20,16 @@ pub(super) struct Drawing<'a> {
     norm: BatchNorm,
     drop_rate: f64,
     drop_path_rate: f64,
-    /// Shortcuts so far that skip pixels, which Keras numbers.
+    /// The number of shortcuts so far that skip pixels, which Keras numbers.
     skips: usize,
 }
 
-/// How one block differs from its neighbours.
+/// The settings that differ between blocks.
 struct Place {
     names: BlockNames,
     channels: usize,
     stride: usize,
-    /// Whether the shortcut is a convolution of what the block has activated.
+    /// Whether the shortcut is a convolution of the block's first activation.
     projects: bool,
     drop_path: f64,
 }
@@ -81,7 +81,7 @@ impl<'a> Drawing<'a> {
         self.g.finish(logits)
     }
 
-    /// Keras halves the image where a stage ends, the others where the next begins.
+    /// Whether a block has the stride: in Keras the last of a stage, in the others the first.
     fn halves(&self, stage: usize, index: usize) -> bool {
         match self.dialect {
             Dialect::Timm => stage > 0 && index == 0,
@@ -143,7 +143,7 @@ impl<'a> Drawing<'a> {
         self.g.add(activation, Function::Relu, x)
     }
 
-    /// The convolutions of a block, and how many channels the last one writes.
+    /// The convolutions of a block, and the output channels of the last one.
     fn convolutions(&self, place: &Place) -> (Vec<Conv>, usize) {
         let Place { channels, stride, .. } = *place;
         let out = match self.row.block {
@@ -186,7 +186,7 @@ impl<'a> Drawing<'a> {
         self.g.add(name, Pool { stride: stride.into(), ..Pool::default() }, input)
     }
 
-    /// timm's, whose classifier is a 1×1 convolution of the pooled image.
+    /// timm's head, whose classifier is a 1×1 convolution of the pooled image.
     fn head(&mut self, classes: usize, x: NodeId) -> NodeId {
         let x = self.g.add("head.global_pool.pool", AdaptivePool::default(), x);
         let mut x = self.g.add("head.flatten", Flatten {}, x);

@@ -1,8 +1,8 @@
-//! How the sources name the layers of a network that activates before it convolves.
+//! The sources' names for the layers of pre-activation networks.
 
 use super::super::Source;
 
-/// How a source names the parts of the network.
+/// A source's naming scheme.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Timm,
@@ -43,7 +43,7 @@ impl Dialect {
     }
 }
 
-/// The names in one block; its layers are counted from 1.
+/// The names in one block; its layers are numbered from 1.
 pub(super) struct BlockNames {
     dialect: Dialect,
     path: String,
@@ -64,7 +64,7 @@ impl BlockNames {
         }
     }
 
-    /// The norm and the activation before a convolution. Keras counts them after the one before.
+    /// The norm and the activation before a convolution. Keras numbers them after the convolution before.
     pub(super) fn before(&self, number: usize) -> (String, String) {
         match self.dialect {
             Dialect::Timm => {

@@ -1,4 +1,4 @@
-//! Drawing: blocks that activate what they have added.
+//! Building post-activation networks: the activation comes after the sum.
 
 use super::super::{Settings, Source};
 use super::names::{BlockNames, Dialect};
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Input, Pad, Pool};
 use crate::graph::{Builder, Graph, NodeId};
 
-/// A graph being drawn.
+/// Builds one graph.
 pub(super) struct Drawing<'a> {
     g: Builder,
     row: &'a Row,
@@ -22,12 +22,12 @@ pub(super) struct Drawing<'a> {
     drop_path_rate: f64,
 }
 
-/// How one block differs from its neighbours.
+/// The settings that differ between blocks.
 struct Place {
     names: BlockNames,
     channels: usize,
     stride: usize,
-    /// Whether the shortcut needs other channels than it gets.
+    /// Whether the shortcut has to change the number of channels.
     widens: bool,
     drop_path: f64,
 }
@@ -148,7 +148,7 @@ impl<'a> Drawing<'a> {
         self.dialect == Dialect::Keras
     }
 
-    /// The convolutions of a block, and how many channels the last one writes.
+    /// The convolutions of a block, and the output channels of the last one.
     fn convolutions(&self, place: &Place) -> (Vec<Conv>, usize) {
         let Place { channels, stride, .. } = *place;
         match self.row.block {
@@ -171,7 +171,7 @@ impl<'a> Drawing<'a> {
         SqueezeExcite { channels, squeezed, inner: Function::Relu, gate: Function::Sigmoid }
     }
 
-    /// The input as it is, or as many channels of it as the block writes.
+    /// The shortcut: the input as it is, or converted to the block's output channels.
     fn shortcut(&mut self, place: &Place, out: usize, input: NodeId) -> NodeId {
         if !place.widens {
             return input;
@@ -190,7 +190,7 @@ impl<'a> Drawing<'a> {
         self.g.add(norm, self.norm, x)
     }
 
-    /// The paper's option A: every second pixel of every second row, and zeros for the channels that are new.
+    /// The paper's option A: every second pixel of every second row, and zeros for the additional channels.
     fn padded(&mut self, place: &Place, input: NodeId) -> NodeId {
         let (pool, pad) = place.names.padding();
         let x = self.g.add(pool, Pool { stride: place.stride.into(), ..Pool::default() }, input);

@@ -1,4 +1,4 @@
-//! The table: a row for every variant.
+//! The table of variants.
 
 use super::super::{Family, Source};
 use super::about::{PLAIN, RESNET, RESNET_D, RESNET_V2, RESNEXT, SE_RESNET, WIDE};
@@ -6,31 +6,31 @@ use crate::data::{Filter, Preprocess};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Block {
-    /// Two 3×3.
+    /// Two 3×3 convolutions.
     Basic,
-    /// 1×1 down, 3×3, 1×1 up.
+    /// 1×1 reduction, 3×3, 1×1 expansion.
     Bottleneck,
 }
 
-/// How a network begins, and how its shortcuts halve the image.
+/// The stem, and the downsampling in shortcuts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// A 7×7 and a pool, both of stride 2.
+    /// A 7×7 convolution and a pool, both of stride 2.
     Original,
-    /// Three 3×3 in place of the 7×7, and averages in shortcuts.
+    /// ResNet-D: three 3×3 in place of the 7×7, and average pools in shortcuts.
     D,
-    /// One 3×3 that keeps the size: for images of 32 × 32. Stages have a quarter of the channels.
+    /// A 3×3 of stride 1, for images of 32 × 32. Stages have a quarter of the channels.
     Small,
 }
 
-/// What a block does in which order.
+/// The order of operations in a block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Convolves, adds its input, activates.
+    /// Post-activation: convolutions, sum, activation.
     Residual,
-    /// Convolves and activates: there are no shortcuts.
+    /// Convolutions and activations without shortcuts.
     Plain,
-    /// Normalises and activates, convolves, adds its input.
+    /// Pre-activation: norm and activation, convolutions, sum.
     Preactivated,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Order {
 #[derive(Clone, Copy)]
 pub(super) struct Definition {
     pub source: Source,
-    /// What the source calls it, where that is not our name.
+    /// The source's name of the variant, where that is not its own name.
     pub name: Option<&'static str>,
     pub preprocess: Preprocess,
 }
@@ -48,19 +48,19 @@ pub(super) struct Row {
     pub name: &'static str,
     pub family: &'static Family,
     pub classes: usize,
-    /// The default first.
+    /// The sources' definitions, the default first.
     pub editions: &'static [Definition],
     pub form: Form,
     pub block: Block,
     /// Blocks in each stage.
     pub depths: &'static [usize],
     pub groups: usize,
-    /// Channels of one group in the first stage; 64 without groups.
+    /// Channels per group in the first stage; 64 without groups.
     pub group_width: usize,
     pub order: Order,
-    /// Whether blocks weigh their channels by a gate.
+    /// Whether blocks have squeeze-and-excite.
     pub squeeze: bool,
-    /// Whether it is of timm's older definition, which follows the networks of Caffe.
+    /// Whether it is of timm's older definition, which follows networks in Caffe.
     pub legacy: bool,
 }
 
@@ -83,7 +83,7 @@ const fn keras(name: &'static str) -> Definition {
     Definition { source: Source::Keras, name: Some(name), preprocess }
 }
 
-/// With values of -1 to 1.
+/// Preprocessing to values of -1 to 1.
 const fn halved(resize: u32, interpolation: Filter) -> Preprocess {
     let preprocess = Preprocess::imagenet(resize, 224, interpolation);
     Preprocess { mean: [0.5; 3], std: [0.5; 3], ..preprocess }
@@ -101,7 +101,7 @@ const fn keras_v2(name: &'static str) -> Definition {
     }
 }
 
-/// timm's for weights that it trained itself, and for those of older origin.
+/// timm's definitions for weights that it trained itself, and for those of older origin.
 const TIMM: Definition = timm(235, 224, Filter::Bicubic);
 const TIMM_OLD: Definition = timm(256, 224, Filter::Bicubic);
 const TIMM_OLD_BILINEAR: Definition = timm(256, 224, Filter::Bilinear);
@@ -214,7 +214,7 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 impl Row {
-    /// Channels of a stage, before a bottleneck widens them.
+    /// Channels of a stage, before a bottleneck's expansion.
     pub(super) fn channels(&self, stage: usize) -> usize {
         let first = match self.form {
             Form::Original | Form::D => 64,
@@ -244,7 +244,7 @@ impl Row {
             (Block::Basic, _) => {
                 "shortcuts project where channels double (the paper's option B), its own of this depth pad with zeros"
             }
-            // ResNeXt's own stride stands there too (its section 5.1), and Wide ResNet was built on the same code.
+            // ResNeXt's own stride is there too (its section 5.1), and Wide ResNet was built on the same code.
             (Block::Bottleneck, _) if self.group_width != 64 => "none",
             (Block::Bottleneck, _) => {
                 "the stride of a stage stands in the 3×3, the paper's in the first 1×1"

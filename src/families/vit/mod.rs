@@ -1,16 +1,16 @@
-//! ViT: an image is a sentence of patches, and a transformer reads it.
+//! ViT: a transformer on the patches of an image.
 //!
 //! Dosovitskiy et al., "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale", ICLR 2021,
 //! arXiv:2010.11929. Ti, S and images of 384 pixels: Steiner et al., arXiv:2106.10270.
 //! DeiT: Touvron et al., "Training data-efficient image transformers & distillation through attention", ICML 2021,
-//! arXiv:2012.12877: the same networks, trained on ImageNet alone; distilled ones have a token and a head for the
-//! teacher's answer, and average both heads.
+//! arXiv:2012.12877: the same networks, trained on ImageNet alone; distilled ones have a distillation token with a head
+//! of its own, and average both heads.
 //!
-//! What varies: width, depth and heads, the patch, and the image, which positions fix: other sizes are drawn with
-//! `image_size`, and weights of one size load into another by interpolating the positions.
+//! What varies: width, depth and heads, the patch size, and the image size, which position embeddings fix: other sizes
+//! are built with `image_size`, and weights of one size load into another by interpolating the position embeddings.
 //!
-//! Sources: torchvision (default for B/16, B/32, L/16, L/32 and H/14) and timm compute the same, under other names and
-//! with other initial values. torchvision's `dropout`, our `drop_rate`, acts after every layer; timm's before the
+//! Sources: torchvision (default for B/16, B/32, L/16, L/32 and H/14) and timm compute the same, with other names and
+//! other initial values. torchvision's `dropout`, `drop_rate` here, acts after every layer; timm's before the
 //! classifier alone, and stochastic depth is timm's.
 
 mod names;
@@ -52,18 +52,18 @@ fn edition(row: &'static Row, definition: &'static Definition) -> Edition {
     }
 }
 
-/// The hand that draws one network.
+/// Builds one graph.
 struct Drawing<'a> {
     g: Builder,
     row: &'a Row,
     names: &'static Names,
     /// Patches along each side of the image.
     grid: usize,
-    /// Dropout after every layer.
+    /// Dropout rate after every layer.
     layer_drop: f64,
-    /// Dropout before the classifier.
+    /// Dropout rate before the classifier.
     head_drop: f64,
-    /// Stochastic depth of the last block.
+    /// Stochastic depth rate of the last block.
     drop_path: f64,
 }
 
@@ -111,7 +111,7 @@ impl<'a> Drawing<'a> {
         self.g.finish(logits)
     }
 
-    /// Learned tokens, then a token for each patch, each with its position.
+    /// The learned tokens, then a token for each patch, all with position embeddings.
     fn embed(&mut self) -> NodeId {
         let Row { size, patch, distilled, .. } = *self.row;
         let (names, grid) = (self.names, self.grid);
@@ -172,7 +172,7 @@ impl<'a> Drawing<'a> {
         self.g.add(path("add_1"), Add {}, [input, x])
     }
 
-    /// One head reads the class token, and in distilled networks another the distillation token.
+    /// A head on the class token, and in distilled networks another on the distillation token.
     fn head(&mut self, classes: usize, x: NodeId) -> NodeId {
         let linear = Linear { out: classes, ..Linear::default() };
         let class = self.g.add("getitem", SelectToken { index: 0 }, x);

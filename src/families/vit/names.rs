@@ -1,10 +1,10 @@
-//! How the sources name the layers.
+//! The sources' names for the layers.
 
-/// What a source calls the parts of the network; those of a block below its path.
+/// A source's naming scheme; names in a block are relative to its path.
 pub(super) struct Names {
     pub class_token: &'static str,
     pub positions: &'static str,
-    /// Whether the positions stand before the patches in a checkpoint.
+    /// Whether the position embeddings come before the patch embedding in a state dict.
     pub positions_come_first: bool,
     pub patches: &'static str,
     pub tokens: &'static str,

@@ -1,4 +1,4 @@
-//! The table: families, sizes, and a row for every variant.
+//! The table of variants, and the families and sizes.
 
 use super::super::{Family, Source};
 use crate::data::{Filter, Preprocess};
@@ -25,7 +25,7 @@ static DEIT: Family = Family {
     weaknesses: "Needs three hundred epochs and a long list of augmentations; the best form needs a teacher too.",
 };
 
-/// Width of a token, blocks, and heads of each block.
+/// Width of a token, number of blocks, and heads per block.
 #[derive(Clone, Copy)]
 pub(super) struct Size {
     pub width: usize,
@@ -45,7 +45,7 @@ pub(super) struct Row {
     pub size: Size,
     /// Height and width of a patch.
     pub patch: usize,
-    /// Whether there is a second token and head, for the answer of a teacher.
+    /// Whether there is a distillation token with a head of its own.
     pub distilled: bool,
     pub deviations: &'static str,
     pub definitions: &'static [Definition],
@@ -68,14 +68,14 @@ const fn torchvision(
     Definition { source: Source::Torchvision, source_name, preprocess }
 }
 
-/// timm's weights from Google's, whose pixels go from -1 to 1: cut from nine tenths of 248 pixels, or all of 384.
+/// timm's definition for Google's weights, with pixels of -1 to 1: a crop of nine tenths of 248 pixels, or all of 384.
 const fn timm(source_name: &'static str, crop: u32) -> Definition {
     let definition = timm_imagenet(source_name, crop);
     let preprocess = Preprocess { mean: [0.5; 3], std: [0.5; 3], ..definition.preprocess };
     Definition { preprocess, ..definition }
 }
 
-/// timm's weights from Facebook's, with ImageNet's mean and deviation.
+/// timm's definition for Facebook's weights, with ImageNet's mean and standard deviation.
 const fn timm_imagenet(source_name: &'static str, crop: u32) -> Definition {
     let resize = if crop == 224 { 248 } else { crop };
     let preprocess = Preprocess::imagenet(resize, crop, Filter::Bicubic);

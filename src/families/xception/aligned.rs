@@ -1,10 +1,10 @@
-//! Aligned Xception: the network that DeepLab sees with. Convolutions step where Xception pools, so that what they put
-//! out stays aligned with the image, and there are more of them.
+//! Aligned Xception, the backbone of DeepLab: strided convolutions where Xception pools, so that outputs stay aligned
+//! with the image, and more layers.
 //!
 //! Chen, Zhu, Papandreou, Schroff, Adam, "Encoder-Decoder with Atrous Separable Convolution for Semantic Image
 //! Segmentation", ECCV 2018, arXiv:1802.02611, after Dai et al.'s entry of COCO 2017.
 //!
-//! What varies: modules of the entry and of the middle, and whether norms and activations come first.
+//! What varies: modules of the entry and of the middle flow, and whether norms and activations come first.
 //!
 //! Sources: timm (default), whose plain ones take DeepLab's weights. Norms and activations first (`p`) are timm's idea.
 
@@ -27,12 +27,12 @@ static FAMILY: Family = Family {
     weaknesses: "Many multiply-adds for its accuracy, most of them in convolutions that run far below peak speed.",
 };
 
-/// A module of three separable convolutions, of which the last steps.
+/// A module of three separable convolutions, the last one strided.
 #[derive(Clone, Copy)]
 struct Module {
     channels: [usize; 3],
     stride: usize,
-    /// The last module has no skip, and its activations come after its norms.
+    /// The last module has no shortcut, and its activations come after its norms.
     last: bool,
 }
 
@@ -52,12 +52,12 @@ const EXIT: [Module; 2] = [
 struct Row {
     name: &'static str,
     entry: &'static [Module],
-    /// How many modules of 728 channels follow.
+    /// The number of modules of 728 channels that follow.
     middle: usize,
     /// Whether norms and activations come before convolutions.
     norm_first: bool,
     eps: f64,
-    /// Pixels of the short side before the square is cut.
+    /// Pixels of the short side before the crop.
     resize: u32,
 }
 
@@ -111,7 +111,7 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
     })
 }
 
-/// A graph being drawn.
+/// Builds one graph.
 struct Drawing<'a> {
     g: Builder,
     row: &'a Row,
@@ -202,7 +202,7 @@ impl<'a> Drawing<'a> {
         self.end(path, module, drop_path, x, shortcut.unwrap_or(input))
     }
 
-    /// A norm and an activation before every separable convolution. The skip leads around the convolutions only.
+    /// A norm and an activation before every separable convolution. The shortcut is around the convolutions only.
     fn norm_first(
         &mut self,
         path: &str,
@@ -249,7 +249,7 @@ impl<'a> Drawing<'a> {
     }
 }
 
-/// The 1×1 of a skip around a module that changes the shape.
+/// The 1×1 convolution of the shortcut around a module that changes the shape.
 fn widens(module: &Module, channels: usize) -> Option<Conv> {
     let out = module.channels[2];
     let changes = module.stride != 1 || channels != out;
@@ -257,7 +257,7 @@ fn widens(module: &Module, channels: usize) -> Option<Conv> {
     (changes && !module.last).then_some(conv)
 }
 
-/// The two halves of the separable convolution `index` of a module, and what timm calls them.
+/// The depthwise and pointwise convolution of the separable convolution `index` of a module, with timm's names.
 fn halves(module: &Module, index: usize, channels: usize, out: usize) -> [(&'static str, Conv); 2] {
     let stride = if index == 2 { module.stride } else { 1 };
     [("dw", depthwise(channels, stride)), ("pw", Conv { out, ..Conv::default() })]

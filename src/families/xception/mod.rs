@@ -1,8 +1,8 @@
-//! Xception: every 3×3 falls apart into one of each channel by itself and a 1×1 across the channels.
+//! Xception: every 3×3 convolution is depthwise separable: a depthwise one per channel, then a 1×1 across the channels.
 //!
 //! Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", CVPR 2017, arXiv:1610.02357.
 //!
-//! What varies: nothing; the aligned networks that came of it have a file of their own.
+//! What varies: nothing; the aligned networks derived from it have a file of their own.
 //!
 //! Sources: timm (default) has Keras's weights in a network that pads the pools on both sides and has BN epsilon 1e-5.
 //! Keras's is the author's own: figure 5 of the paper, where only the dropout before the classifier is left out.
@@ -27,7 +27,7 @@ static FAMILY: Family = Family {
     weaknesses: "Depthwise convolutions run far below peak speed; large images and many multiply-adds.",
 };
 
-/// Separable convolutions with a skip around them.
+/// Separable convolutions with a shortcut around them.
 struct Module {
     /// Channels of each convolution.
     channels: &'static [usize],
@@ -36,7 +36,7 @@ struct Module {
 
 const MIDDLE: Module = Module { channels: &[728, 728, 728], stride: 1 };
 
-/// Modules 2 to 13; the first and the last have no skip.
+/// Modules 2 to 13; the first and the last have no shortcut.
 const MODULES: &[Module] = &[
     Module { channels: &[128, 128], stride: 2 },
     Module { channels: &[256, 256], stride: 2 },
@@ -99,13 +99,13 @@ fn edition(dialect: Dialect) -> Edition {
     }
 }
 
-/// For images of 299×299 with values from -1 to 1.
+/// Preprocessing to 299×299 with values from -1 to 1.
 fn preprocess(resize: u32, filter: Filter) -> Preprocess {
     let halves = [0.5; 3];
     Preprocess { mean: halves, std: halves, ..Preprocess::imagenet(resize, 299, filter) }
 }
 
-/// How a source names the parts of the network, pads and normalises.
+/// A source's naming scheme, padding and norm.
 #[derive(Clone, Copy)]
 enum Dialect {
     Timm,
@@ -134,11 +134,11 @@ impl Dialect {
         }
     }
 
-    /// Of the separable convolution `index` of a module that begins with its activation, or does not.
+    /// The names of the separable convolution `index` of a module; `activated`: the module begins with its activation.
     fn separable(self, module: usize, index: usize, activated: bool) -> Separable {
         match self {
             Self::Timm => {
-                // The parts of a module are counted: activation, convolution, norm, and so on.
+                // The parts of a module are numbered: activation, convolution, norm, and so on.
                 let part = 3 * index + usize::from(activated);
                 let name = |part: usize| format!("block{}.rep.{part}", module - 1);
                 Separable {
@@ -152,7 +152,7 @@ impl Dialect {
         }
     }
 
-    /// Of one of the last two, before their activations.
+    /// The names of one of the last two separable convolutions, which come before their activations.
     fn last(self, index: usize) -> Separable {
         match self {
             Self::Timm => {
@@ -168,7 +168,7 @@ impl Dialect {
         }
     }
 
-    /// Convolution and norm of the skip around a module, before which there are `before` others.
+    /// Convolution and norm of a module's shortcut, before which there are `before` others.
     fn skip(self, module: usize, before: usize) -> Layer {
         match self {
             Self::Timm => {
@@ -182,7 +182,7 @@ impl Dialect {
         }
     }
 
-    /// The pool of a module with so many convolutions, and the sum at its end.
+    /// The names of the pool of a module with so many convolutions, and of its sum.
     fn end(self, module: usize, convolutions: usize, activated: bool) -> (String, String) {
         match self {
             Self::Timm => {
@@ -207,12 +207,12 @@ impl Separable {
     }
 }
 
-/// As Keras calls a layer without a name, before which there are others of its kind.
+/// Keras's default name of a layer, before which there are `before` others of its kind.
 fn counted(kind: &str, before: usize) -> String {
     if before == 0 { kind.to_owned() } else { format!("{kind}_{before}") }
 }
 
-/// A 3×3 of each channel by itself that keeps the size, but for its stride.
+/// A 3×3 depthwise convolution with padding 1.
 fn depthwise(channels: usize, stride: usize) -> Conv {
     Conv {
         out: channels,
@@ -224,7 +224,7 @@ fn depthwise(channels: usize, stride: usize) -> Conv {
     }
 }
 
-/// A graph being drawn.
+/// Builds one graph.
 struct Drawing {
     g: Builder,
     dialect: Dialect,
@@ -287,7 +287,7 @@ impl Drawing {
             skip = conv_norm(&mut self.g, &names, conv, self.norm, input);
             *skips += 1;
         }
-        // What enters the first of them comes out of an activation.
+        // The input of the first of them is the output of an activation.
         let activated = number > 2;
         let mut x = input;
         for (index, &out) in module.channels.iter().enumerate() {
