@@ -64,7 +64,7 @@ impl<'py> FromPyObject<'_, 'py> for Source {
 /// Grey of 16 bits becomes its high byte, as colours of 16 bits do; Pillow makes nearly all of it white.
 ///
 /// Args:
-///     path_or_bytes: The path of the file, its bytes, or these and what errors call it.
+///     path_or_bytes: The path of the file, its bytes, or these and a name for errors.
 ///     orientation: Turn the picture upright from its EXIF data, as `ImageOps.exif_transpose` does. torchvision does
 ///         not; without it the picture stays as the camera held it.
 ///
@@ -74,7 +74,7 @@ impl<'py> FromPyObject<'_, 'py> for Source {
 /// Raises:
 ///     FileNotFoundError: There is no such file.
 ///     OSError: The file cannot be read.
-///     ValueError: It is cut short, damaged, too large or of another format.
+///     ValueError: It is truncated, damaged, too large or of another format.
 #[pyfunction]
 #[pyo3(signature = (path_or_bytes, *, orientation = true))]
 #[allow(clippy::needless_pass_by_value)]
@@ -92,8 +92,8 @@ fn decode_photo(
 /// Args:
 ///     array: uint8, or uint16 of which the high byte counts, of shape (H, W, 3); grey (H, W) and (H, W, 1) are
 ///         repeated, alpha of (H, W, 4) is dropped.
-///     width: Pixels across of the result.
-///     height: Pixels down of the result.
+///     width: Width of the result in pixels.
+///     height: Height of the result in pixels.
 ///     interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
 ///
 /// Returns:
@@ -101,7 +101,7 @@ fn decode_photo(
 ///
 /// Raises:
 ///     TypeError: The array is neither uint8 nor uint16.
-///     ValueError: The array has another shape, or a size or the interpolation is none.
+///     ValueError: The array has another shape, or a size or the interpolation is invalid.
 #[pyfunction]
 #[pyo3(signature = (array, width, height, interpolation))]
 fn resize_photo<'py>(
@@ -121,16 +121,16 @@ fn resize_photo<'py>(
 
 /// The preprocessing of a network's input, as torchvision does it.
 ///
-/// The short side is resized to `resize` pixels, a square of `crop` pixels is cut from the middle
+/// The short side is resized to `resize` pixels, a square of `crop` pixels is cropped from the centre
 /// (black where the photograph is smaller), bytes are divided by 255, then `mean` is subtracted and
 /// the result divided by `std`, channel by channel.
 ///
 /// Args:
-///     resize: Pixels of the short side.
-///     crop: Pixels of each side of the square.
+///     resize: Length of the short side in pixels.
+///     crop: Side of the square in pixels.
 ///     interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
-///     mean: Of red, green and blue, between 0 and 1.
-///     std: Of red, green and blue.
+///     mean: Mean of red, green and blue, between 0 and 1.
+///     std: Standard deviation of red, green and blue.
 #[pyclass(frozen, module = "cnnzoo")]
 #[derive(Clone, Copy, Debug)]
 pub struct Preprocess(pub preprocess::Preprocess);
@@ -171,31 +171,31 @@ impl Preprocess {
         Ok(Self(value))
     }
 
-    /// Pixels of the short side.
+    /// Length of the short side in pixels.
     #[getter]
     fn resize(&self) -> u32 {
         self.0.resize
     }
 
-    /// Pixels of each side of the square.
+    /// Side of the square in pixels.
     #[getter]
     fn crop(&self) -> u32 {
         self.0.crop
     }
 
-    /// nearest, box, bilinear, hamming, bicubic or lanczos.
+    /// Interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
     #[getter]
     fn interpolation(&self) -> &'static str {
         self.0.interpolation.name()
     }
 
-    /// Of red, green and blue.
+    /// Mean of red, green and blue.
     #[getter]
     fn mean(&self) -> (f64, f64, f64) {
         decimals(self.0.mean)
     }
 
-    /// Of red, green and blue.
+    /// Standard deviation of red, green and blue.
     #[getter]
     fn std(&self) -> (f64, f64, f64) {
         decimals(self.0.std)
@@ -236,7 +236,7 @@ impl Preprocess {
     /// Raises:
     ///     FileNotFoundError: There is no such file.
     ///     OSError: The file cannot be read.
-    ///     ValueError: It is cut short, damaged, too large or of another format.
+    ///     ValueError: It is truncated, damaged, too large or of another format.
     #[pyo3(signature = (path_or_bytes, *, orientation = true, grey = false))]
     fn apply_file<'py>(
         &self,
@@ -290,7 +290,7 @@ impl Preprocess {
     }
 }
 
-/// float32 as the shortest decimals that mean it, so that 0.485 stays 0.485 in Python.
+/// float32 as the shortest decimals that round to it, so that 0.485 stays 0.485 in Python.
 fn decimals(values: [f32; 3]) -> (f64, f64, f64) {
     let [red, green, blue] =
         values.map(|value| value.to_string().parse().unwrap_or(f64::from(value)));

@@ -55,7 +55,7 @@ impl Filter {
         }
     }
 
-    /// The weight at distance `x` from the centre, before the weights of a pixel are made to sum to one.
+    /// The weight at distance `x` from the centre, before the weights of a pixel are normalised to sum to one.
     pub(crate) fn weight(self, x: f64) -> f64 {
         match self {
             // Half open, so that a source pixel on the border belongs to one side only.

@@ -21,7 +21,7 @@ pub const SUFFIXES: [&str; 13] = [
 /// Folders of programs: what macOS packs beside files, thumbnails of Synology, and the bin of Windows.
 const FOREIGN: [&str; 3] = ["__MACOSX", "@eaDir", "$RECYCLE.BIN"];
 
-/// Tells one folder from all others: its device and number.
+/// The identity of a folder: its device and inode number.
 type Identity = (u64, u64);
 
 /// The photographs below a folder.

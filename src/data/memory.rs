@@ -20,7 +20,7 @@ impl Shortage {
     }
 }
 
-/// An empty vector with room for `count` values.
+/// An empty vector with memory for `count` values.
 pub fn room<T>(count: usize) -> Result<Vec<T>, Shortage> {
     let mut values = Vec::new();
     match values.try_reserve_exact(count) {
@@ -41,7 +41,7 @@ pub fn probe(bytes: usize) -> Result<(), Shortage> {
     room::<u8>(bytes).map(|_| ())
 }
 
-/// A number whose zero is all zero bits.
+/// A type whose zero is all zero bits.
 ///
 /// # Safety
 /// A value of the type whose bytes are all zero has to be a valid one.

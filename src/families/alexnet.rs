@@ -3,12 +3,12 @@
 //! Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012.
 //! One tower: Krizhevsky, "One weird trick for parallelizing convolutional neural networks", arXiv:1404.5997.
 //!
-//! What varies: the channels, whether convolutions are grouped in two (the paper's two GPUs), and local response
+//! Variants differ in the channels, in convolutions of two groups (the paper's two GPUs), and in local response
 //! normalisation.
 //!
 //! Sources: torchvision (default of `alexnet`) has the single tower of 2014. The paper's of 2012 is `alexnet_2012`, with
-//! the names that its authors' successors gave its layers (conv1 to fc8). It speaks of images of 224 pixels, but its
-//! first layer needs 227 for the 55 × 55 outputs that it draws.
+//! layer names as in later work (conv1 to fc8). The paper speaks of images of 224 pixels, but its
+//! first layer needs 227 for the 55 × 55 outputs of its figure.
 
 use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{Dense, HiddenHead, KRIZHEVSKY, hidden_head};

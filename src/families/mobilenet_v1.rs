@@ -3,8 +3,9 @@
 //!
 //! Howard, Zhu, Chen, Kalenichenko, Wang, Weyand, Andreetto, Adam, "MobileNets: Efficient Convolutional Neural Networks
 //! for Mobile Vision Applications", 2017, arXiv:1704.04861.
-//! What varies: the width multiplier (table 6). The resolution multiplier (table 7) is the option `image_size`. `100h`
-//! has timm's additional convolution before pooling.
+//!
+//! Variants differ in the width multiplier (table 6). The resolution multiplier (table 7) is the option `image_size`.
+//! `100h` has timm's additional convolution before pooling.
 //!
 //! Sources: timm (default where it has the width) pads symmetrically and has BN epsilon 1e-5. Keras pads at the bottom
 //! and right, by one pixel before every convolution of stride 2 but the first, whatever the size of the image; it has

@@ -4,7 +4,7 @@
 //! Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018,
 //! arXiv:1801.04381.
 //!
-//! What varies: width and depth multipliers, and whether they apply to stem and head.
+//! Variants differ in width and depth multipliers, and in whether they apply to stem and head.
 //!
 //! Sources: torchvision (default at width 1) and timm pad symmetrically and have BN epsilon 1e-5. Keras pads like the
 //! original (`same`, whatever the size of the image) and has its epsilon of 1e-3; it rounds a block's output channels

@@ -3,8 +3,8 @@
 //! Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
 //! arXiv:1409.1556.
 //!
-//! What varies: the number of convolutions in each of the five stages (columns A to E of the paper's table 1), batch
-//! norm after each of them, and in column C that the last one of a stage is 1×1.
+//! Variants differ in the number of convolutions in each of the five stages (columns A to E of the paper's table 1),
+//! batch norm after each of them, and, in column C, a 1×1 at the end of a stage.
 //!
 //! Sources: torchvision (default) has an adaptive average pool to 7×7 before the hidden layers, so that any image fits.
 //! timm writes the hidden layers as convolutions, and averages their outputs on larger images. Keras has no dropout,

@@ -41,7 +41,7 @@ pub trait Dataset: Debug + Send + Sync {
     /// The name of a sample in messages: its path, where it has one.
     fn name(&self, index: usize) -> String;
 
-    /// The names of the classes, in the order of their labels.
+    /// The class names, in the order of the labels.
     fn classes(&self) -> &[String];
 
     /// A hash that tells data sets apart: it follows from the samples, their order and their labels. For files the

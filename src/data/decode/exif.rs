@@ -76,7 +76,7 @@ impl<'a> Directory<'a> {
         if self.wide { 20 } else { 12 }
     }
 
-    /// Where the value stands in an entry.
+    /// The offset of the value in an entry.
     fn value(&self) -> usize {
         if self.wide { 12 } else { 8 }
     }
@@ -98,7 +98,7 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// The orientation (1 to 8) that EXIF data gives. Data that is damaged has none.
+/// The orientation (1 to 8) in EXIF data; none where the data is damaged.
 pub(super) fn orientation(data: &[u8]) -> Option<u16> {
     let data = data.strip_prefix(b"Exif\0\0").unwrap_or(data);
     let value = Directory::of(data)?.number(ORIENTATION)?;

@@ -38,7 +38,7 @@ impl Rows {
         Ok((rows, each))
     }
 
-    /// The numbers, without a copy; none while a row is still out.
+    /// The values, without a copy; none while a row is still in use.
     pub(super) fn into_numbers(rows: Arc<Self>) -> Option<Vec<f32>> {
         let rows = ManuallyDrop::new(Arc::into_inner(rows)?);
         // SAFETY: `new` made it of a box, and `drop`, which would free it, does not run.

@@ -4,7 +4,7 @@
 //! `densenet264d` and `densenetblur121d`, by timm: the stem of ResNet-D (He et al., arXiv:1812.01187), in the latter
 //! with a blur pool (Zhang, arXiv:1904.11486).
 //!
-//! What varies: layers per block, growth rate k, the stem, and bottleneck layers with compression.
+//! Variants differ in layers per block, growth rate k, the stem, and bottleneck layers with compression.
 //!
 //! Sources: torchvision (default) and timm are the paper's network, with the same names. Keras differs in the epsilon
 //! of its norms. The paper's own network of 264 layers and those for CIFAR are in no library; they have torchvision's

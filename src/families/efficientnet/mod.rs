@@ -4,7 +4,7 @@
 //! V2: Tan, Le, "EfficientNetV2: Smaller Models and Faster Training", ICML 2021, arXiv:2104.00298.
 //! Lite: Renjie Liu, 2020, the same networks for phones: no squeeze-and-excite, ReLU6, ends unscaled.
 //!
-//! What varies: the stages, depth and width multipliers, the image size, squeeze-and-excite and the activation.
+//! Variants differ in the stages, depth and width multipliers, the image size, squeeze-and-excite and the activation.
 //!
 //! Sources: torchvision (default where it has the network) and half of timm's pad symmetrically where TensorFlow's
 //! originals pad `same`; timm's `tf_…` and Keras pad like the originals, whatever the size of the image, and have their

@@ -4,7 +4,7 @@
 //! Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich, "Going Deeper with Convolutions", CVPR 2015,
 //! arXiv:1409.4842.
 //!
-//! What varies: nothing but the source.
+//! There is one variant, which differs between sources.
 //!
 //! Sources: torchvision (default) has a later version with batch norm, whose 5×5 are 3×3 by mistake. The paper's own
 //! (`googlenet_2014`) has torchvision's names. Both have two auxiliary classifiers, which run in training only.

@@ -4,7 +4,7 @@
 //! Szegedy, Ioffe, Vanhoucke, Alemi, "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
 //! AAAI 2017, arXiv:1602.07261.
 //!
-//! What varies: nothing but the source.
+//! There is one variant, which differs between sources.
 //!
 //! Sources: timm (default), and Keras, whose norms have no scale. Both follow the authors' code, which departs from the
 //! figures of the paper.

@@ -3,7 +3,7 @@
 //! Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, "Rethinking the Inception Architecture for Computer Vision", CVPR 2016,
 //! arXiv:1512.00567.
 //!
-//! What varies: nothing but the source.
+//! There is one variant, which differs between sources.
 //!
 //! Sources: torchvision (default) with an auxiliary classifier, timm, and Keras, whose norms have no scale and whose
 //! average pools do not count the padding. All follow the authors' code, which departs from table 1 of the paper.

@@ -3,7 +3,7 @@
 //! Szegedy, Ioffe, Vanhoucke, Alemi, "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
 //! AAAI 2017, arXiv:1602.07261.
 //!
-//! What varies: nothing.
+//! There is one variant.
 //!
 //! Sources: timm alone (default), which follows the authors' code.
 

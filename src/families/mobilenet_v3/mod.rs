@@ -4,8 +4,8 @@
 //! Howard, Sandler, Chu, Chen, Chen, Tan, Wang, Zhu, Pang, Vasudevan, Le, Adam, "Searching for MobileNetV3", ICCV 2019,
 //! arXiv:1905.02244.
 //!
-//! What varies: Large or Small (tables 1 and 2), the width multiplier, and whether squeeze-and-excite, 5×5 kernels and
-//! hard-swish are left out (`minimal`).
+//! Variants differ in the size, Large or Small (tables 1 and 2), in the width multiplier, and in whether
+//! squeeze-and-excite, 5×5 kernels and hard-swish are left out (`minimal`).
 //!
 //! Sources: torchvision (default at width 1) and timm pad symmetrically, timm with BN epsilon 1e-5. Keras and timm's
 //! `tf_` pad like the original (`same`, whatever the size of the image) and have its epsilon of 1e-3.

@@ -3,7 +3,7 @@
 //! Qin, Leichner, Delakis, Fornoni, Luo, Yang, Wang, Banbury, Ye, Akin, Aggarwal, Zhu, Moro, Howard, "MobileNetV4:
 //! Universal Models for the Mobile Ecosystem", ECCV 2024, arXiv:2404.10518.
 //!
-//! What varies: the blocks (Hybrid has attention among them), the width multiplier, and anti-aliasing of strided
+//! Variants differ in the blocks (Hybrid has attention among them), the width multiplier, and anti-aliasing of strided
 //! layers.
 //!
 //! Sources: timm (default), which pads symmetrically and has BN epsilon 1e-5. The widths below 1 and the anti-aliased

@@ -5,8 +5,8 @@
 //! v2: He, Zhang, Ren, Sun, arXiv:1603.05027. D: He et al., arXiv:1812.01187. Squeeze-and-excite: Hu et al.,
 //! arXiv:1709.01507.
 //!
-//! What varies: the block (basic: two 3×3; bottleneck: 1×1, 3×3, 1×1), their number, groups and width of the 3×3, the
-//! stem, the shortcuts (projection, average pool, padding or none), and squeeze-and-excite.
+//! Variants differ in the block (basic: two 3×3; bottleneck: 1×1, 3×3, 1×1), their number, groups and width of the 3×3,
+//! the stem, the shortcuts (projection, average pool, padding or none), and squeeze-and-excite.
 //!
 //! Sources: torchvision (default where it has the network) and timm put the stride of a stage in the 3×3 ("v1.5"); the
 //! paper has it in the first 1×1, and so have Keras, whose convolutions have biases, and timm's older definition,

@@ -6,8 +6,9 @@
 //! arXiv:2012.12877: the same networks, trained on ImageNet alone; distilled ones have a distillation token with a head
 //! of its own, and average both heads.
 //!
-//! What varies: width, depth and heads, the patch size, and the image size, which position embeddings fix: other sizes
-//! are built with `image_size`, and weights of one size load into another by interpolating the position embeddings.
+//! Variants differ in width, depth and heads, the patch size, and the image size, which position embeddings fix: other
+//! sizes are built with `image_size`, and weights of one size load into another by interpolating the position
+//! embeddings.
 //!
 //! Sources: torchvision (default for B/16, B/32, L/16, L/32 and H/14) and timm compute the same, with other names and
 //! other initial values. torchvision's `dropout`, `drop_rate` here, acts after every layer; timm's before the

@@ -4,7 +4,7 @@
 //! Chen, Zhu, Papandreou, Schroff, Adam, "Encoder-Decoder with Atrous Separable Convolution for Semantic Image
 //! Segmentation", ECCV 2018, arXiv:1802.02611, after Dai et al.'s entry of COCO 2017.
 //!
-//! What varies: modules of the entry and of the middle flow, and whether norms and activations come first.
+//! Variants differ in modules of the entry and of the middle flow, and in whether norms and activations come first.
 //!
 //! Sources: timm (default), whose plain ones take DeepLab's weights. Norms and activations first (`p`) are timm's idea.
 

@@ -2,7 +2,7 @@
 //!
 //! Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", CVPR 2017, arXiv:1610.02357.
 //!
-//! What varies: nothing; the aligned networks derived from it have a file of their own.
+//! There is one variant; the aligned networks derived from it have a file of their own.
 //!
 //! Sources: timm (default) has Keras's weights in a network that pads the pools on both sides and has BN epsilon 1e-5.
 //! Keras's is the author's own: figure 5 of the paper, where only the dropout before the classifier is left out.
