@@ -182,8 +182,8 @@ impl Call<'_> {
         }
     }
 
-    /// Dropout of single values, or, with `size`, of whatever broadcasts from that shape: in training a fraction `rate`
-    /// is zeroed and the rest scaled up so that the expectation stays the same.
+    /// Dropout with a mask of shape `size`, which is broadcast to `x`: in training a fraction `rate` is zeroed and the rest
+    /// scaled up so that the expectation stays the same.
     fn drop(&self, x: &Tensor, rate: f64, size: &[i64]) -> Result<Tensor, TchError> {
         let Mode::Training { seed } = self.mode else { return Ok(x.shallow_clone()) };
         if rate == 0.0 {
