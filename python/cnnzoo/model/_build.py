@@ -52,7 +52,7 @@ def create_model(
             by networks with learned position embeddings (ViT).
         checkpointing: Activation checkpointing: train in less memory by keeping few activations and
             recomputing the others for the gradients, in about the time of one more forward pass.
-        source: Library whose definition of the network is built; the default one if not given.
+        source: Source of the network's definition, such as `"timm"`; its default if not given.
         weights: `"default"`, a tag of `model_info(name).weights` in upper or lower case, or a file.
             Weights that are neither installed nor cached are downloaded. A tag of another source
             selects that source unless one is given. With another number of classes than the

@@ -36,7 +36,7 @@ class Network:
 
     @property
     def source(self) -> str | None:
-        """The library whose definition of the network this is; None if built from a graph."""
+        """The source of the network's definition, such as `timm`; None if built from a graph."""
         return self._engine.source
 
     @property

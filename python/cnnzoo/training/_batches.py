@@ -1,4 +1,4 @@
-"""What `fit` takes batches from."""
+"""The batches of `fit`: checks, iteration, and the identity of their source."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PAIR = 2
 
 
 def check(at: str, data: Any) -> None:
-    """Refuse what holds no batches.
+    """Check that `data` is a loader or a sequence of batches.
 
     Raises:
-        ArgumentError: It does not.
+        ArgumentError: It is neither.
     """
     expected = f"{at}: expected a Loader, or a sequence of batches [(x, y), ...], got "
     if isinstance(data, Dataset):
@@ -38,12 +38,12 @@ def check(at: str, data: Any) -> None:
 
 
 def pairs(at: str, data: Any, first: int = 0) -> Iterator[Batch]:
-    """The batches from one on, each found to be images and what they show.
+    """The batches from number `first` on, each checked to be a pair of images and targets.
 
     Raises:
-        ArgumentError: One is something else.
+        ArgumentError: A batch is something else.
     """
-    # By `map`, which does not hold what it hands over, so that whoever takes it can let it go.
+    # `map` keeps no reference to a batch that it yields, so that the consumer can free it.
     return map(partial(_pair, at), count(first + 1), islice(data, first, None))
 
 
@@ -58,7 +58,7 @@ def _pair(at: str, number: int, batch: Any) -> Batch:
 
 
 def of_epoch(data: Batches, epoch: int, first: int) -> Iterator[tuple[int, Batch]]:
-    """The batches of an epoch that are left, each with how many there were with it."""
+    """The remaining batches of an epoch, each with the number of batches up to and with it."""
     if isinstance(data, Loader):
         data.set_epoch(epoch, first_batch=first)
         for batch in data:
@@ -68,7 +68,7 @@ def of_epoch(data: Batches, epoch: int, first: int) -> Iterator[tuple[int, Batch
 
 
 def identity(data: Batches) -> dict[str, Any]:
-    """What decides what the batches hold, apart from where a run stands."""
+    """The settings that determine the content of the batches, without the position in them."""
     if isinstance(data, Loader):
         state = dataclasses.asdict(data.state())
         return {name: value for name, value in state.items() if name not in {"epoch", "batch"}}
@@ -76,7 +76,7 @@ def identity(data: Batches) -> dict[str, Any]:
 
 
 def fingerprint(data: Batches | None) -> str | None:
-    """What tells data of the evaluation from others."""
+    """A fingerprint of validation data, to recognise them on resuming."""
     if data is None:
         return None
     return data.dataset.fingerprint if isinstance(data, Loader) else f"{len(data)} batches"

@@ -1,4 +1,4 @@
-"""A run as a file: its models and what its optimiser remembers, and a text that says the rest."""
+"""Run checkpoints: parameters, EMA parameters and optimiser state, and a JSON text of the rest."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from cnnzoo.training._run import Run
 T = TypeVar("T")
 R = TypeVar("R", bound=Run)
 
-# The layout of the text.
+# Version of the text's format.
 FORMAT = 1
 
-# What a folder of a run holds.
+# The files in a run's folder: the last run checkpoint, and the model file of the best epoch.
 LAST = "last.safetensors"
 BEST = "best.safetensors"
 
-# The classes that a run is described with. No other name from a file is ever looked up.
+# The classes that a run checkpoint may name. No other name from a file is ever looked up.
 KNOWN: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
@@ -53,7 +53,7 @@ KNOWN: dict[str, type[Any]] = {
 
 
 def save(trainer: Run, path: Path) -> None:
-    """Write everything that the trainer goes on from, whole or not at all."""
+    """Write a run checkpoint atomically."""
     optimizer = trainer.optimizer
     waiting, accumulate = optimizer._engine.waiting()
     text = {
@@ -82,7 +82,7 @@ def save(trainer: Run, path: Path) -> None:
 
 
 def config(trainer: Run) -> dict[str, Any]:
-    """All settings of a trainer as plain values; numbers that are not finite are their names."""
+    """All settings of a trainer as plain values; numbers that are not finite become strings."""
     optimizer = trainer.optimizer
     model = {name: getattr(trainer.model, name) for name in ("name", "source", "num_classes")}
     options: dict[str, Any] = trainer.model.options
@@ -100,14 +100,14 @@ def config(trainer: Run) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerText:
-    """What a checkpoint says of the optimiser.
+    """The optimiser in the text of a run checkpoint.
 
     Attributes:
-        class_: Its name.
-        arguments: How it was built.
-        batches: How many it saw.
-        waiting: Of these the ones whose gradients wait for an update.
-        accumulate: How many make one; as the trainer says, if 0.
+        class_: Name of its class.
+        arguments: Arguments of its constructor.
+        batches: Number of batches so far.
+        waiting: Number of batches whose gradients are accumulated for the next update.
+        accumulate: Batches per update; as in the trainer's options if 0.
     """
 
     class_: str
@@ -119,7 +119,7 @@ class OptimizerText:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Described:
-    """A value of a class: a schedule, a loss."""
+    """An object by class name and fields: a schedule or a loss."""
 
     class_: str
     fields: dict[str, Any]
@@ -127,7 +127,7 @@ class Described:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Text:
-    """All that a checkpoint says beside its arrays; what is of other modules is read by these."""
+    """The text of a run checkpoint, beside its arrays; the dicts are parsed by other modules."""
 
     format: int
     model: dict[str, Any]
@@ -139,7 +139,7 @@ class Text:
 
 
 class Saved:
-    """A checkpoint that was opened and found whole. It is data: every value of it is checked."""
+    """An open and undamaged run checkpoint. It is data, not code: every value is checked."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -151,17 +151,17 @@ class Saved:
             self._text = _record.record(Text, given, "run")
 
     def state(self, kind: type[T]) -> T:
-        """Where the run stands."""
+        """The state of the run."""
         with self.damaged():
             return _record.record(kind, self._text.state, "run.state")
 
     def history(self, kind: type[T]) -> list[T]:
-        """The epochs that are over."""
+        """The rows of the finished epochs."""
         with self.damaged():
             return [_record.record(kind, row, "run.history") for row in self._text.history]
 
     def model(self, device: str) -> Model:
-        """The model, with fresh parameters, and what was frozen."""
+        """The model, with fresh parameters, frozen as in the run."""
         with self.damaged():
             model = Model._described(Configuration.read(self._text.model, "run.model"))
             options = self._text.trainer
@@ -173,7 +173,7 @@ class Saved:
         return model
 
     def optimizer(self, model: Model) -> optimizers.Optimizer:
-        """The optimiser, which remembers nothing yet."""
+        """The optimiser, with fresh state."""
         text = self._text.optimizer
         with self.damaged():
             optimizer = optimizers.from_configuration(text.class_, model, text.arguments)
@@ -181,11 +181,11 @@ class Saved:
         return optimizer
 
     def trainer(self, kind: type[R], device: str, given: dict[str, Any]) -> R:
-        """The trainer without its state and history; some options are given instead."""
+        """The trainer without its state and history; `given` options replace the stored ones."""
         model = self.model(device)
         optimizer = self.optimizer(model)
         with self.damaged():
-            # Averages from before they had a warm-up go on without one.
+            # Older run checkpoints, from before the EMA had a warm-up, continue without one.
             options = {"ema_warmup": False, **self._text.trainer}
             objects: dict[str, Any] = {"model": model, "optimizer": optimizer}
             for name, value in given.items():
@@ -194,13 +194,13 @@ class Saved:
             trainer = kind(**options)
         average = None if trainer.averaged is None else trainer.averaged._engine
         told = self._text.optimizer
-        # Checkpoints from before did not say it.
+        # Older run checkpoints lack `accumulate` here.
         waiting = (told.waiting, told.accumulate or trainer._options["accumulate"])
         self._run.restore(trainer.model._engine, average, optimizer._engine, waiting)
         return trainer
 
     def _chosen(self, name: str, text: Any, given: Any) -> Any:
-        """The run's own, or what is given for one of the user's own."""
+        """The run's object of a known class, or the given one in place of a custom class."""
         if given is None:
             return self._rebuilt(name, text)
         described = _record.record(Described, text, f"run.trainer.{name}")
@@ -222,7 +222,7 @@ class Saved:
 
     @contextmanager
     def damaged(self) -> Iterator[None]:
-        """What does not fit, as an error of the checkpoint."""
+        """Turn errors of damaged or unknown content into `CheckpointError`."""
         try:
             yield
         except (CheckpointError, DeviceError):
@@ -236,7 +236,7 @@ class Saved:
 
 @contextmanager
 def checkpoint_errors() -> Iterator[None]:
-    """What a weights file of a run may fail with, as a failure of its checkpoint."""
+    """Turn errors of a run's weights file into errors of its checkpoint."""
     try:
         yield
     except WeightsFileError as error:
@@ -246,7 +246,7 @@ def checkpoint_errors() -> Iterator[None]:
 
 
 def prepare(folder: Path) -> None:
-    """Make a folder for checkpoints, and remove what a killed run did not finish writing there."""
+    """Make the folder of a run, and remove the unfinished files of a killed run there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (LAST, BEST):
@@ -261,7 +261,7 @@ def _described(value: Any) -> Any:
         return value
     kind = type(value)
     known = KNOWN.get(kind.__name__) is kind
-    # By the short path, as in checkpoints from before.
+    # The short path, as in older run checkpoints.
     module = kind.__module__.replace("cnnzoo.training.", "cnnzoo.")
     name = kind.__name__ if known else f"{module}.{kind.__qualname__}"
     return {"class": name, "fields": dataclasses.asdict(value) if known else {}}

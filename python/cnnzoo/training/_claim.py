@@ -1,4 +1,4 @@
-"""A folder of checkpoints belongs to one run at a time."""
+"""A lock on a folder of run checkpoints, for one run at a time."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from cnnzoo.errors import CheckpointError, CheckpointFileError, Notice
 
 LOCK = ".lock"
 
-# File systems that have no locks say one of these.
+# Errors of file systems without locks.
 WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @contextmanager
 def claimed(folder: Path | None) -> Iterator[None]:
-    """Hold a folder for one run, which makes it if it is not there.
+    """Lock a folder for one run, creating the folder if it does not exist.
 
-    The system lets go of it when the process ends, however that happens. The file of the lock
-    stays: to remove it would let two runs hold one each. A file system without locks is a `Notice`.
+    The system releases the lock when the process ends, in whatever way. The lock file stays: if it
+    were removed, two runs could each lock their own. A file system without locks gives a `Notice`.
 
     Raises:
-        CheckpointError: Another run holds it, of this process or another.
-        CheckpointFileError: It cannot be made, or written to.
+        CheckpointError: Another run has locked it, in this process or another.
+        CheckpointFileError: The folder cannot be created or written to.
     """
     if folder is None:
         yield

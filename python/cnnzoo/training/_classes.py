@@ -1,4 +1,4 @@
-"""How the classes of data become those of a model: by name, wherever the data have names."""
+"""Matching the class labels of data to a model's: by name, wherever the data have names."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from cnnzoo.model import Model
 from cnnzoo.prediction import imagenet_labels
 from cnnzoo.training._batches import pairs
 
-# How many names a message lists.
+# The number of names that a message lists.
 MOST_NAMES = 5
 
 TWICE = "it has classes of one name twice: give them names of their own in `model.labels`"
 
 SYNSET = re.compile(r"n\d{8}")
 
-# The dimensions of targets that are classes, and of those that are shares of each class.
+# The number of dimensions of targets that are classes, and of soft targets.
 CLASSES, SHARES = 1, 2
 
 
 class Targets:
-    """Turns targets in the data's classes into targets in the model's.
+    """Maps targets from the data's class indices to the model's.
 
     Args:
-        what: Whose targets these are, for messages.
-        names: The data's classes.
-        index: The model's class of each, -1 where it has none; none if the numbers are the same.
-        classes: How many the model has.
+        what: Description of the data, for messages.
+        names: The data's class names.
+        index: The model's class index of each, -1 where it has none; None if the indices agree.
+        classes: The model's number of classes.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class Targets:
         self.classes = classes
 
     def __call__(self, y: Any) -> Any:
-        """The same targets: classes (N,), or shares of each class (N, K).
+        """Map targets: classes (N,), or soft targets, a share for each class (N, K).
 
         Raises:
-            ArgumentError: They have another shape, or show a class that the model does not have.
+            ArgumentError: The shape is another, or a class is one that the model does not have.
         """
         if self.index is None:
             return y
@@ -89,9 +89,9 @@ class _Data:
     """The classes of data.
 
     Attributes:
-        names: Their names; none where numbers stand for them.
-        count: How many there are.
-        shown: The ones that samples show, as far as is known.
+        names: Their names; None where the data only number them.
+        count: Number of classes.
+        shown: Indices of the classes that occur among the samples; all where that is unknown.
     """
 
     names: tuple[str, ...] | None
@@ -100,10 +100,10 @@ class _Data:
 
 
 def meet(model: Model, batches: Any, what: str = "evaluation") -> Any:
-    """The batches, with targets in the classes of the model.
+    """The batches, with targets mapped to the model's class indices.
 
     Raises:
-        ArgumentError: The data show classes that the model does not have, or have no labels.
+        ArgumentError: The data have samples of classes that the model lacks, or have no labels.
     """
     targets = targets_of(model, batches, what)
     found = pairs(what, batches)
@@ -111,7 +111,7 @@ def meet(model: Model, batches: Any, what: str = "evaluation") -> Any:
 
 
 def targets_of(model: Model, batches: Any, what: str) -> Targets:
-    """What turns targets of the batches into those of the model, which keeps its labels.
+    """The mapping from the batches' targets to the model's, which keeps its labels.
 
     Raises:
         ArgumentError: As for `meet`.
@@ -126,14 +126,14 @@ def targets_of(model: Model, batches: Any, what: str) -> Targets:
 def settle(
     model: Model, averaged: Model | None, train: Any, validation: Any | None = None
 ) -> Targets:
-    """What turns targets of the training data into those of the model.
+    """The mapping from the training data's targets to the model's.
 
-    A model that has all their classes keeps its labels. Else the data's names become its labels, of
-    its running average too; where it had other names, a `Notice` says so.
+    A model that has all their classes keeps its labels. Else the data's names become the labels of
+    the model and of its average, with a `Notice` where it had other names.
 
     Raises:
-        ArgumentError: There are more classes than the model has, or fewer and others; or the
-            validation data show classes that the model does not have then.
+        ArgumentError: The data have more classes than the model, or fewer and others; or the
+            validation data have samples of classes that the model lacks then.
     """
     what = f"training of {model.name}"
     labels, targets = _settled(what, model, _classes_of(train, what))
@@ -156,7 +156,7 @@ def settle(
 
 
 def _settled(what: str, model: Model, data: _Data | None) -> tuple[tuple[str, ...] | None, Targets]:
-    """The labels that the model is to have, if other than now, and the targets."""
+    """The model's new labels, None if they stay, and the mapping of targets."""
     classes = model.num_classes
     same = Targets(what, (), None, classes)
     if data is None:
@@ -191,7 +191,7 @@ def _settled(what: str, model: Model, data: _Data | None) -> tuple[tuple[str, ..
 
 
 def _found(what: str, labels: tuple[str, ...], data: _Data, *, named: bool) -> Targets:
-    """The targets, if the labels have all classes that are shown."""
+    """The mapping of targets, if the labels include every class that occurs in the data."""
     same = Targets(what, (), None, len(labels))
     if data.names is None:
         if named:
@@ -228,10 +228,10 @@ def _found(what: str, labels: tuple[str, ...], data: _Data, *, named: bool) -> T
 
 
 def _refuse_numbers(what: str, whose: str, names: tuple[str, ...]) -> None:
-    """Refuse to take numbers for names that are other numbers, as sorted folders 0, 1, 10, 2 have.
+    """Refuse names that are numbers other than their indices, as of sorted folders 0, 1, 10, 2.
 
     Raises:
-        ArgumentError: The names are numbers, and not those of their places.
+        ArgumentError: The names are all numbers, and differ from their indices.
     """
     if all(re.fullmatch(r"\d{1,9}", name) for name in names):
         for place, name in enumerate(names):
@@ -244,7 +244,7 @@ def _refuse_numbers(what: str, whose: str, names: tuple[str, ...]) -> None:
 
 
 def _index(labels: tuple[str, ...], data: _Data) -> tuple[NDArray[np.int64], list[str]]:
-    """The model's class of each of the data's, and which of the shown it does not have."""
+    """The model's index of each class of the data, and the names that occur but it lacks."""
     names = data.names or ()
     known = {name: number for number, name in enumerate(labels) if labels.count(name) == 1}
     index = np.array([known.get(name, -1) for name in names], np.int64)
@@ -252,9 +252,9 @@ def _index(labels: tuple[str, ...], data: _Data) -> tuple[NDArray[np.int64], lis
 
 
 def _is_same(names: tuple[str, ...], labels: tuple[str, ...]) -> bool:
-    """Whether the data's numbers are the model's.
+    """Whether the data's class indices are the model's.
 
-    ImageNet's thousand folders bear WordNet's numbers, and sorted these are in its classes' order.
+    ImageNet's 1000 folders are named by WordNet IDs, whose sorted order is that of its classes.
     """
     return names == labels or (
         labels == imagenet_labels()
@@ -265,12 +265,12 @@ def _is_same(names: tuple[str, ...], labels: tuple[str, ...]) -> bool:
 
 
 def _has_names(model: Model) -> bool:
-    """Whether the labels are more than numbers."""
+    """Whether the model has names for its classes, and not only numbers."""
     return model._labels is not None or model.labels == imagenet_labels()
 
 
 def _classes_of(batches: Any, what: str) -> _Data | None:
-    """The classes of what batches come from, as far as that is known."""
+    """The classes of the data set behind the batches; None if unknown."""
     dataset = getattr(batches, "dataset", None)
     if isinstance(dataset, Dataset):
         names = tuple(dataset.classes)
@@ -278,7 +278,7 @@ def _classes_of(batches: Any, what: str) -> _Data | None:
         return _Data(names if dataset.named else None, len(names), shown)
     if isinstance(dataset, Samples):
         raise ArgumentError(f"{what}: expected data with labels, got {dataset!r} without")
-    # As PyTorch's loaders have it; its subsets know what they are of.
+    # The attributes of PyTorch's data loaders and data sets; a subset refers to its data set.
     while dataset is not None and not hasattr(dataset, "classes"):
         dataset = getattr(dataset, "dataset", None)
     classes = getattr(dataset, "classes", None)
@@ -291,7 +291,7 @@ def _classes_of(batches: Any, what: str) -> _Data | None:
 
 def _turned(batches: Iterable[tuple[Any, Any]], targets: Targets) -> Iterator[tuple[Any, Any]]:
     for x, y in batches:
-        # What is handed over is not held here, so that whoever takes it can let it go.
+        # No reference to a yielded batch is kept, so that the consumer can free it.
         handed = [(x, targets(y))]
         del x, y
         yield handed.pop()

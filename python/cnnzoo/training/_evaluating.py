@@ -1,4 +1,4 @@
-"""How good a run's model is: before the first batch, after each epoch, and when asked."""
+"""Evaluation of a run's model: before the first batch, after each epoch, and on request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cnnzoo.training.multilabel import MultiLabelMetrics, share
 
 
 class Evaluating(Run):
-    """A run that is measured."""
+    """A run with evaluation."""
 
     def evaluate(
         self,
@@ -31,13 +31,12 @@ class Evaluating(Run):
         metrics: Mapping[str, Metric] | None = None,
         progress: bool = False,
     ) -> Metrics | MultiLabelMetrics:
-        """How often the model is right, or its running average if there is one.
+        """Evaluate the EMA model (`averaged`) if there is one, else the model.
 
         Args:
-            validation: A loader, or a sequence of batches of images and what they show, as for
-                `fit`.
+            validation: A loader, or a sequence of batches of images and targets, as for `fit`.
             metrics: Functions of logits and targets, as for `cnnzoo.metrics.evaluate`.
-            progress: Show a bar.
+            progress: Show a progress bar.
         """
         _batches.check("evaluation", validation)
         bar = Bar(shown=progress)
@@ -58,7 +57,7 @@ class Evaluating(Run):
         own: bool = False,
     ) -> Metrics | MultiLabelMetrics:
         if isinstance(validation, Loader):
-            # Always the same pass.
+            # Every evaluation sees the loader's first epoch.
             validation.set_epoch(0)
         batches = _classes.meet(self.model, validation, "validation")
         return evaluate(
@@ -71,13 +70,13 @@ class Evaluating(Run):
         )
 
     def _begin(self, fit: Fit, monitor: str | None) -> str:
-        """Evaluate the first batch of the validation, before anything is trained.
+        """Evaluate the first validation batch, before training starts.
 
         Returns:
             The column that decides which epoch is the best.
 
         Raises:
-            ArgumentError: The validation cannot be evaluated, or has no such column.
+            ArgumentError: The validation data cannot be evaluated, or give no such column.
         """
         columns: dict[str, Any] = {"train_loss": 0.0, "train_top1": 0.0}
         usual = "train_loss"
@@ -143,7 +142,7 @@ class Evaluating(Run):
 
 
 def _columns(metrics: Metrics | MultiLabelMetrics) -> dict[str, Any]:
-    """The columns of the history that an evaluation fills."""
+    """The columns of the history that come from an evaluation."""
     found: dict[str, Any] = {"val_loss": metrics.loss, "val_metrics": dict(metrics.extra)}
     if isinstance(metrics, Metrics):
         return {**found, "val_top1": metrics.top1, "val_top5": metrics.top5}

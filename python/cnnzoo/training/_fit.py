@@ -1,4 +1,4 @@
-"""What one call of `fit` is given."""
+"""The arguments of one call of `fit`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cnnzoo.training.losses import Metric
 
 
 class Fit:
-    """What a fit is given, and does not end up in a checkpoint."""
+    """The arguments and transient state of a fit, which run checkpoints do not include."""
 
     def __init__(
         self,
@@ -37,9 +37,9 @@ class Fit:
         self.callbacks = Callbacks(callbacks)
         self.metrics = metrics
         self.folder: Path | None = None
-        # The images of the last batch, until it is known that what comes of them is finite.
+        # The images of the last batch, until their outputs are checked to be finite.
         self.seen: NDArray[Any] | None = None
-        # Whether an image may have any number of labels, once that is known.
+        # Whether the task is multi-label; None until that is known.
         self.labels: bool | None = None
         self.targets: Callable[[Any], Any] = lambda y: y
         self.every: int | None = None
@@ -50,7 +50,7 @@ class Fit:
             self.interrupts.check()
 
     def write_to(self, checkpoint: Any, every: Any) -> None:
-        """Take the options of checkpoints."""
+        """Check and set the options of checkpoints."""
         self.folder = None if checkpoint is None else path_of("`checkpoint`", checkpoint)
         self.every = None if every is None else whole("`checkpoint_every`", every, least=1)
         if self.folder is None and every is not None:

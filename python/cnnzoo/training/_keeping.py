@@ -1,4 +1,4 @@
-"""What a run writes, and what keeps it from writing."""
+"""Writing run checkpoints, and the checks before writing."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from cnnzoo.training.state import State
 
 
 class Keeping(Run):
-    """A run that is written into checkpoints."""
+    """A run with run checkpoints."""
 
     @property
     def config(self) -> dict[str, Any]:
-        """All settings as plain values, for logs: JSON and YAML take them.
+        """All settings as plain values, for logs in JSON or YAML.
 
         A schedule or loss is a dict of its `class` and its `fields`.
         """
         return _checkpoint.config(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything that `resume` goes on from into a .safetensors file.
+        """Write a run checkpoint for `resume`, a .safetensors file.
 
         Raises:
-            ArgumentError: The name ends as those of another format do.
-            CheckpointError: The file cannot be written; what was there before is kept.
+            ArgumentError: The name has the suffix of another format.
+            CheckpointError: The file cannot be written; an existing file is kept.
         """
         check_ending(path)
         _checkpoint.save(self, Path(path))
@@ -43,11 +43,11 @@ class Keeping(Run):
             _checkpoint.save(self, fit.folder / LAST)
 
     def _check_finite(self, fit: Fit) -> None:
-        """Refuse to go on with a model that is not finite, or puts out what is not.
+        """Check that parameters and outputs are finite.
 
         Raises:
             DivergenceError: An array of the model or of its average is not finite, or the outputs
-                of the batch that it saw last are not.
+                for the last batch are not.
         """
         for model, seen in ((self.model, fit.seen), (self.averaged, None)):
             if model is None:
@@ -75,7 +75,7 @@ class Keeping(Run):
         return f"interrupted {where}; Trainer.resume({str(fit.folder)!r}, ...) goes on from there"
 
     def _claim(self, folder: Path) -> None:
-        """Refuse a folder that holds something else."""
+        """Refuse a folder that has the run checkpoint of another run."""
         last = folder / LAST
         if not last.exists():
             return
