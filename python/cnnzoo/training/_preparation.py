@@ -1,4 +1,4 @@
-"""How the photographs that a model is trained on were prepared: the same way its own have to be."""
+"""Adopting the preprocessing of the training's loaders, so that predictions use the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cnnzoo.model import Model
 from cnnzoo.preprocess import COLOURS, GREY, Preprocess
 from cnnzoo.transforms.transform import Size, Transform
 
-# Steps that draw something for each photograph and epoch.
+# Transforms that draw at random for each photograph and epoch.
 DRAWING = (
     transforms.RandomCrop,
     transforms.RandomShift,
@@ -30,17 +30,17 @@ DRAWING = (
     transforms.RandomErasing,
 )
 
-# How far two means or deviations lie apart that are rounded forms of the same number.
+# The largest difference of two means or standard deviations that only rounding distinguishes.
 ROUNDED = 0.005
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """How a loader prepares photographs, as near as a `Preprocess` comes to it.
+    """The preprocessing of a loader, as closely as a `Preprocess` can express it.
 
     Attributes:
-        preprocess: What comes nearest.
-        differs: What the loader does otherwise, each in a sentence without its subject.
+        preprocess: The closest preprocessing.
+        differs: The loader's differences from it, each a sentence without its subject.
     """
 
     preprocess: Preprocess
@@ -54,17 +54,17 @@ def adopt(
     validation: Any,
     tell: Callable[[str], None],
 ) -> None:
-    """Let a model prepare photographs as the loaders of its training do.
+    """Set a model's preprocessing to that of its training's loaders.
 
-    The validation's loader counts, or else the training's. What it does that `preprocess` cannot
-    say is a `Notice`; so is a new preprocessing of a model that had one for its weights. A fresh
-    model's is told.
+    The validation loader decides, or else the training loader. A difference that `preprocess`
+    cannot express is a `Notice`; so is a change for a model that had preprocessing for its weights.
+    A change for a fresh model goes to `tell`.
 
     Args:
-        model: What is trained.
-        averaged: Its running average, if there is one.
-        train: What the batches come from.
-        validation: What those of the evaluation come from, if there are any.
+        model: The model that is trained.
+        averaged: Its average (EMA), if there is one.
+        train: Loader or batches of the training.
+        validation: Loader or batches of the validation, if there are any.
         tell: Called with a line of text.
     """
     _notice_drawn(model, validation)
@@ -102,12 +102,12 @@ def adopt(
 
 
 def prepared(loader: Loader[Any], usual: Preprocess) -> Prepared | None:
-    """How a loader prepares photographs; none if that is not known.
+    """The preprocessing of a loader; None if unknown.
 
     Args:
-        loader: With any transform.
-        usual: Whose values stand where the transform says nothing: the interpolation, and how much
-            of a photograph is cut off where training draws a part of it.
+        loader: A loader with any transform.
+        usual: Default for values that the transform lacks: the interpolation, and the ratio of
+            resize to crop where training takes random crops.
     """
     transform = loader.transform
     if isinstance(transform, Preprocess):
@@ -120,12 +120,12 @@ def prepared(loader: Loader[Any], usual: Preprocess) -> Prepared | None:
     try:
         return reading.result(loader)
     except CnnzooError:
-        # A photograph that cannot be read is the loader's to report.
+        # The loader will report the photograph that cannot be read.
         return None
 
 
 class _Reading:
-    """What the steps of a transform amount to for a photograph."""
+    """The preprocessing that the steps of a transform amount to."""
 
     def __init__(self, usual: Preprocess, transform: Transform | None) -> None:
         self.usual = usual
@@ -135,7 +135,7 @@ class _Reading:
         self.interpolation = usual.interpolation
         self.mean: tuple[float, ...] = (0.0,)
         self.std: tuple[float, ...] = (1.0,)
-        # Whether a photograph that is not square is made so without cutting.
+        # Whether photographs are resized to a square without keeping their aspect ratio.
         self.squeezed = False
         self.differs: list[str] = []
 
@@ -193,7 +193,7 @@ class _Reading:
 
 
 def _notice_drawn(model: Model, validation: Any) -> None:
-    """Say so where the pictures of the evaluation differ from epoch to epoch."""
+    """Give a `Notice` where the validation's transform is random."""
     transform = validation.transform if isinstance(validation, Loader) else None
     if isinstance(transform, Transform):
         drawing = [type(step).__name__ for step in transform._flat() if isinstance(step, DRAWING)]
@@ -206,7 +206,7 @@ def _notice_drawn(model: Model, validation: Any) -> None:
 
 
 def _compare(model: Model, training: Preprocess, validation: Preprocess) -> None:
-    """Say so where training and validation normalise otherwise; their sizes may differ."""
+    """Give a `Notice` where training and validation normalise differently; sizes may differ."""
     one, other = (np.array([p.mean, p.std]) for p in (training, validation))
     if np.abs(one - other).max() > ROUNDED:
         _notice(
@@ -237,5 +237,5 @@ def _channels(value: Any) -> tuple[float, ...]:
 
 
 def _notice(text: str) -> None:
-    # Over this function and `adopt` to whoever called `fit`.
+    # The stack level of the caller of `fit`.
     warnings.warn(text, Notice, stacklevel=4)

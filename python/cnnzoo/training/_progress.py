@@ -1,4 +1,4 @@
-"""What is seen of training while it runs, and how Ctrl-C reaches it."""
+"""Progress bars of training, and handling of Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Bar:
-    """A bar for each epoch on a terminal or in a notebook, a line for each elsewhere."""
+    """A progress bar for each epoch on a terminal or in a notebook, a line for each elsewhere."""
 
     def __init__(self, *, shown: bool) -> None:
         self._shown = shown
@@ -19,30 +19,30 @@ class Bar:
         self._title = ""
 
     def begin(self, title: str, *, batches: int, done: int) -> None:
-        """A bar for an epoch of so many batches."""
+        """Start the bar of an epoch of `batches` batches, of which `done` are done."""
         self._title = title
         if self._shown and (_in_notebook() or sys.stderr.isatty()):
             kind = _kind()
             self._bar = kind(total=batches, initial=done, desc=title, unit="batch", leave=True)
 
     def say(self, text: str) -> None:
-        """A line before the first epoch."""
+        """Print a line before the first epoch."""
         if self._shown:
             print(text, file=sys.stderr, flush=True)
 
     def advance(self, text: str) -> None:
-        """A batch is done."""
+        """Advance the bar by a batch."""
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update()
 
     def note(self, text: str) -> None:
-        """What goes on beside the batches."""
+        """Show a text beside the bar."""
         if self._bar is not None:
             self._bar.set_postfix_str(text)
 
     def end(self, text: str | None) -> None:
-        """The epoch is over, with this result, or left."""
+        """End the bar of an epoch, with its result, or None where the epoch was interrupted."""
         if self._bar is not None:
             if text is not None:
                 self._bar.set_postfix_str(text)
@@ -64,7 +64,7 @@ def _kind() -> Any:
     if not _in_notebook():
         return tqdm
     with warnings.catch_warnings():
-        # Without ipywidgets it draws with text, and says so.
+        # Without ipywidgets, tqdm draws a text bar and warns.
         warnings.simplefilter("ignore", TqdmWarning)
         from tqdm.auto import tqdm as fitting
 
@@ -72,13 +72,13 @@ def _kind() -> Any:
 
 
 class Interrupted(Exception):  # noqa: N818  # no error, and never seen
-    """Ctrl-C was pressed while a batch was at work."""
+    """Ctrl-C was pressed while a batch was running."""
 
 
 class Interrupts:
-    """Lets Ctrl-C wait for the end of a batch. A second one does not wait.
+    """Defers Ctrl-C (SIGINT) to the end of a batch; a second Ctrl-C interrupts at once.
 
-    A handler of somebody else's stays, and in other threads there is none.
+    It leaves another handler in place, and does nothing outside the main thread.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run consists of: a model, the rules of its training, a state and a history."""
+"""A training run: a model, the options of its training, a state and a history."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from cnnzoo.training.state import State
 
 PRECISIONS = get_args(Precision)
 
-# Steps draw from seeds this far apart, so that no two runs of neighbouring seeds share one.
+# The seeds of a run's steps are `seed * STRIDE + step`, so that runs of neighbouring seeds share
+# none.
 STRIDE = 0x9E3779B97F4A7C15
 
 
 class Run:
-    """What a trainer is given and where it stands; `Trainer` describes it."""
+    """The options and the state of a trainer; `Trainer` documents them."""
 
     def __init__(
         self,
@@ -97,16 +98,16 @@ class Run:
 
     @property
     def step(self) -> int:
-        """How many batches were taken, over all epochs."""
+        """The number of batches trained on, over all epochs."""
         return self._state.step
 
     @property
     def first_epoch(self) -> int:
-        """How many epochs were over when the fit began that is running or ran last."""
+        """The number of finished epochs when the current or last fit began."""
         return self._state.first
 
     def stop(self) -> None:
-        """End training after the epoch that is running."""
+        """End training after the current epoch."""
         self._state.stopped = True
 
     def _seed(self) -> int:
@@ -114,7 +115,7 @@ class Run:
         return seed % 2**64
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: all of it, between two fits.
+        """The state for copying and pickling, which is possible between fits only.
 
         Raises:
             CopyError: A fit is running.

@@ -1,4 +1,4 @@
-"""A step: its rate and seed, and what follows from its gradients."""
+"""Training steps: learning rate, mixing, update, and the EMA after it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cnnzoo.training._fit import Fit
 from cnnzoo.training._run import Run
 from cnnzoo.training.mixing import Mixing
 
-# Of the warm-up of running averages, as timm has it.
+# The power in the warm-up of the EMA decay, as in timm.
 WARMUP_POWER = -2 / 3
 
 
 class Stepping(Run):
-    """A run that takes steps."""
+    """A run with training steps."""
 
     def _step(self, fit: Fit, x: NDArray[Any], y: NDArray[Any], batch: int) -> StepResult:
         state, options, batches = self._state, self._options, len(fit.train)
@@ -33,7 +33,7 @@ class Stepping(Run):
                 epoch=state.epoch,
                 batch=state.batch,
             )
-        # With this one; a sequence may hold more than it says.
+        # The number of remaining batches, with this one; a sequence may have more than its length.
         left = max(batches - batch, 0) + 1
         fit.seen = x
         result = self.model.train_step(
@@ -53,10 +53,10 @@ class Stepping(Run):
         return result
 
     def _follow(self, grad_norm: float | None, batch: int) -> None:
-        """Follow an update, which there was if there is a norm, by the average."""
+        """Check the gradient norm of an update, and update the EMA; no norm means no update."""
         if grad_norm is None:
             return
-        # Infinite numbers can be cut to a value, but not by a norm.
+        # Infinite gradients can be clipped by value, but not by norm.
         cut = self._options["clip_value"] is not None and not math.isnan(grad_norm)
         if not (math.isfinite(grad_norm) or cut):
             raise self._diverged("gradients of a finite norm", grad_norm, batch)
@@ -65,7 +65,7 @@ class Stepping(Run):
             self._state.updates += 1
 
     def _decay(self) -> float:
-        """How much of the running average stays with the coming update."""
+        """The decay of the EMA at the next update."""
         decay: float = self._options["ema"]
         if self._options["ema_warmup"]:
             decay = min(decay, 1 - (1 + self._state.updates) ** WARMUP_POWER)

@@ -1,4 +1,4 @@
-"""What happens beside training: at its start and end, after each batch and each epoch."""
+"""Callbacks of training: at its start and end, after each batch and each epoch."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Does nothing; override what is wanted.
+    """Base class of callbacks: override the methods that you need; they do nothing here.
 
-    `trainer.history` has the rows so far, `trainer.step` the number of batches that were taken, and
-    `trainer.stop()` ends training after the epoch that is running.
+    `trainer.history` has the rows so far, `trainer.step` the number of batches trained on, and
+    `trainer.stop()` ends training after the current epoch.
 
-    A checkpoint does not hold callbacks: give a resumed run the same ones, and let them follow from
-    the history instead of from what they remember. A fit refuses one that has other methods whose
+    Run checkpoints do not include callbacks: give a resumed run the same ones, and derive their
+    state from the history instead of storing it. A fit refuses a callback with other methods whose
     names begin with `on_`, since nothing would call them.
     """
 
     def on_start(self, trainer: Trainer) -> None:
-        """Training begins, or goes on after `Trainer.resume`."""
+        """Called when training begins, or continues after `Trainer.resume`."""
 
     def on_step(self, trainer: Trainer, result: StepResult) -> None:
-        """A batch is done."""
+        """Called after each batch."""
 
     def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
-        """An epoch is done and evaluated; its checkpoint is not yet written."""
+        """Called after each epoch and its evaluation, before its run checkpoint is written."""
 
     def on_end(self, trainer: Trainer) -> None:
-        """Training ends, also by an error or Ctrl-C."""
+        """Called when training ends, also by an error or Ctrl-C."""
 
-    # What is open while training runs, and nothing else keeps from being pickled.
+    # The attribute with the file that is open while training runs, which cannot be pickled.
     _open_while_training: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled.
+        """The state for copying and pickling.
 
         Raises:
-            CopyError: Training runs, and it writes to a file.
+            CopyError: Training is running, and the callback has a file open.
         """
         name = self._open_while_training
         if name is not None and vars(self).get(name) is not None:
@@ -63,18 +63,18 @@ class Callback:
         return dict(vars(self))
 
 
-# What is called. Anything else that begins so is a slip, or of another library.
+# The methods that are called. Others named `on_...` are slips, or of another library.
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 
 class Callbacks(Callback):
-    """Several as one.
+    """Several callbacks as one.
 
     Args:
-        several: Which are called in this order.
+        several: The callbacks, called in this order.
 
     Raises:
-        ArgumentError: One is none, or has a method `on_...` that nothing would call.
+        ArgumentError: One is not a callback, or has a method `on_...` that nothing would call.
     """
 
     def __init__(self, several: Sequence[Callback]) -> None:
@@ -94,35 +94,36 @@ class Callbacks(Callback):
                     )
 
     def on_start(self, trainer: Trainer) -> None:
-        """Training begins."""
+        """Call each callback's `on_start`."""
         for one in self.several:
             one.on_start(trainer)
 
     def on_step(self, trainer: Trainer, result: StepResult) -> None:
-        """A batch is done."""
+        """Call each callback's `on_step`."""
         for one in self.several:
             one.on_step(trainer, result)
 
     def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
-        """An epoch is done."""
+        """Call each callback's `on_epoch`."""
         for one in self.several:
             one.on_epoch(trainer, row)
 
     def on_end(self, trainer: Trainer) -> None:
-        """Training ends; every one is told, though an earlier one raises, whose error it is."""
+        """Call each callback's `on_end`, even if an earlier one raises; its error is raised."""
         with ExitStack() as stack:
             for one in reversed(self.several):
                 stack.callback(one.on_end, trainer)
 
 
 class EarlyStopping(Callback):
-    """Ends training where nothing gets better.
+    """Ends training when a monitored metric stops improving.
 
     Args:
-        monitor: A column of the history: a `loss`, which is to be small, or another, which is to be
-            large.
-        patience: After so many epochs without a new best, which is always finite.
-        min_delta: By how much a new best has to be better.
+        monitor: A column of the history: a `loss`, where smaller is better, or another, where
+            larger is better.
+        patience: Number of epochs without a new best after which training ends. A value that is not
+            finite is never a new best.
+        min_delta: The least improvement that counts as a new best.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class EarlyStopping(Callback):
         self.min_delta = number("`min_delta`", min_delta)
 
     def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
-        """Stop, if the best row is too long ago."""
+        """Stop if the best epoch is `patience` epochs ago."""
         sign = better(self.monitor)
         best, since = -float("inf"), 0
         for past in trainer.history[trainer.first_epoch :]:
@@ -148,14 +149,14 @@ class EarlyStopping(Callback):
 
 
 class JsonLines(Callback):
-    """Writes a line of JSON for each epoch, and for some batches; null is no finite number.
+    """Logs to JSON Lines: a line for each epoch, and for some batches; not finite is null.
 
-    Each has the `step` at which it was written. A resumed run goes on in the same file, without the
-    lines that came after its checkpoint; a new run replaces the file.
+    Each line has the `step` at which it was written. A resumed run continues the same file, without
+    the lines after its run checkpoint; a new run replaces the file.
 
     Args:
-        file: Where to.
-        every: A line after so many batches too.
+        file: Path of the log.
+        every: Write a line every so many batches too. None: only for epochs.
     """
 
     _open_while_training = "_out"
@@ -166,7 +167,7 @@ class JsonLines(Callback):
         self._out: IO[str] | None = None
 
     def on_start(self, trainer: Trainer) -> None:
-        """Open the file, and keep what belongs to the run."""
+        """Open the file, keeping the lines of a resumed run."""
         with _of_log(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             kept = _kept(self.path, trainer) if trainer.step and self.path.exists() else ""
@@ -177,12 +178,12 @@ class JsonLines(Callback):
             self._out = self.path.open("a", encoding="utf-8")
 
     def on_step(self, trainer: Trainer, result: StepResult) -> None:
-        """Write a line, if it is time."""
+        """Write a line every `every` batches."""
         if self.every is not None and trainer.step % self.every == 0:
             self._write({"step": trainer.step, **dataclasses.asdict(result)})
 
     def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
-        """Write a line."""
+        """Write the line of an epoch."""
         self._write(dataclasses.asdict(row))
 
     def on_end(self, trainer: Trainer) -> None:
@@ -200,14 +201,14 @@ class JsonLines(Callback):
 
 
 class TensorBoard(Callback):
-    """Writes scalars that TensorBoard shows: losses, accuracies and rates.
+    """Logs scalars for TensorBoard: losses, accuracies and learning rates.
 
     Args:
-        folder: Where to.
-        every: After how many batches to write their loss and rate.
+        folder: Log directory.
+        every: Write loss, learning rate and gradient norm every so many batches.
 
     Raises:
-        MissingPackageError: There is no tensorboard.
+        MissingPackageError: tensorboard is not installed.
     """
 
     _open_while_training = "_writer"
@@ -225,17 +226,17 @@ class TensorBoard(Callback):
         self._writer: Any = None
 
     def on_start(self, trainer: Trainer) -> None:
-        """Open a file; what came after the checkpoint of a resumed run is not shown."""
+        """Open a file; scalars after the run checkpoint of a resumed run are purged."""
         with _of_log(self.folder):
             self._writer = self._open(str(self.folder), purge_step=trainer.step + 1)
 
     def on_step(self, trainer: Trainer, result: StepResult) -> None:
-        """Write loss, rate and norm of the gradients, if it is time."""
+        """Write loss, learning rate and gradient norm every `every` batches."""
         if trainer.step % self.every == 0:
             self._add("step", trainer.step, loss=result.loss, lr=result.lr, norm=result.grad_norm)
 
     def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
-        """Write what the row holds."""
+        """Write the values of the epoch's row."""
         self._add("train", row.step, loss=row.train_loss, top1=row.train_top1)
         self._add(
             "val",
@@ -270,7 +271,7 @@ class TensorBoard(Callback):
 
 @contextmanager
 def _of_log(path: Path) -> Iterator[None]:
-    """Failures of files, with the path of the log: a full disk names none."""
+    """Turn errors of files into `LogError` with the log's path, which a full disk does not name."""
     try:
         yield
     except OSError as error:
@@ -278,7 +279,7 @@ def _of_log(path: Path) -> Iterator[None]:
 
 
 def _kept(path: Path, trainer: Trainer) -> str:
-    """The lines of a log up to where a run stands; what is no whole line of a log is left out."""
+    """The lines of a log up to the run's present step; incomplete or other lines are left out."""
     step, epochs = trainer.step, len(trainer.history)
     with open_regular(path) as file:
         lines = file.read().split(b"\n")
@@ -288,10 +289,10 @@ def _kept(path: Path, trainer: Trainer) -> str:
 def _is_before(line: bytes, step: int, epochs: int) -> bool:
     try:
         values = json.loads(line.decode())
-    except (ValueError, RecursionError):  # no text, no JSON, or what Python reads none of
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, or nested too deep for Python
         return False
     if not isinstance(values, dict):
         return False
-    # The row of an epoch comes before its checkpoint, and after that of its last batch.
+    # An epoch's row is written before the epoch's run checkpoint, but after that of its last batch.
     at, epoch = values.get("step"), values.get("epoch", 0)
     return type(at) is int and type(epoch) is int and at <= step and epoch <= epochs

@@ -1,4 +1,4 @@
-"""What a run went through, epoch by epoch."""
+"""The history of a run: losses and metrics of each epoch."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from cnnzoo._arguments import shown
 from cnnzoo._text import table
 from cnnzoo.errors import ArgumentError, MissingPackageError
 
-# What a row tells of the model itself too, where there is a running average.
+# The columns that a row also has for the model itself, where an EMA model is evaluated.
 OWN = ("val_loss", "val_top1", "val_map")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRow:
-    """One epoch.
+    """The losses and metrics of one epoch.
 
     Attributes:
-        epoch: Its number, from 1.
-        step: How many batches the run had taken at its end.
-        lr: The rate of its last update.
-        train_loss: The mean over its images, each before the update that it took part in; weighted
-            where the loss has weights of classes, and NaN where all of them weighed nothing.
-        train_top1: The share of these whose largest logit was where their target is largest; none
-            where an image may have any number of labels.
-        val_loss: The mean over the validation images; none without these.
-        val_top1: The share of these whose class has the largest logit.
-        val_top5: The share of these whose class is among the five largest logits; none where there
-            are fewer than six classes.
-        val_map: The mean average precision, where an image may have any number of labels.
-        val_f1: The mean F1 of the labels there.
-        val_accuracy: The mean accuracy of the labels there.
-        own_val_loss: `val_loss` of the model itself, where the others are those of its running
-            average; none where there is no average.
+        epoch: Number of the epoch, from 1.
+        step: Number of batches of the run up to the end of the epoch.
+        lr: Learning rate of the last update.
+        train_loss: Mean training loss, of each image before the update that it took part in;
+            weighted where the loss has class weights, and NaN where all of these are 0.
+        train_top1: Top-1 accuracy in training: the share of images whose largest logit is where
+            their target is largest; None in multi-label training.
+        val_loss: Mean validation loss; None without validation data.
+        val_top1: Top-1 accuracy: the share of validation images whose class has the largest logit.
+        val_top5: Top-5 accuracy: the share of these whose class is among the five largest logits;
+            None with fewer than six classes.
+        val_map: Mean average precision (mAP), in multi-label training.
+        val_f1: Mean F1 of the labels, in multi-label training.
+        val_accuracy: Mean accuracy of the labels, in multi-label training.
+        own_val_loss: `val_loss` of the model itself, where the others are those of its exponential
+            moving average (EMA); None without EMA.
         own_val_top1: `val_top1` of the model itself, likewise.
         own_val_map: `val_map` of the model itself, likewise.
-        val_metrics: The values of the metrics that were given as functions, by name.
-        seconds: How long its batches took, loading included.
-        images_per_second: How many images of these there were in each.
+        val_metrics: Values of the custom metrics, by name.
+        seconds: Duration of the training batches in seconds, with loading.
+        images_per_second: Training images per second.
     """
 
     epoch: int
@@ -90,18 +90,18 @@ class History(Sequence[EpochRow]):
         return table(head, cells, right=tuple(range(len(head))))
 
     def plot(self, *, axes: Any = None) -> Any:
-        """Draw the losses, and beside them the shares of images that were recognised.
+        """Plot the losses, and beside them the top-1 accuracies.
 
-        Where an image may have any number of labels, these are the mean average precision.
+        In multi-label training, the mean average precision is in place of the accuracy.
 
         Args:
-            axes: Two of matplotlib to draw on; new ones if not given.
+            axes: Two matplotlib axes to draw on; new ones if not given.
 
         Returns:
             The two axes.
 
         Raises:
-            MissingPackageError: There is no matplotlib.
+            MissingPackageError: matplotlib is not installed.
         """
         try:
             from matplotlib import pyplot
@@ -139,7 +139,7 @@ class History(Sequence[EpochRow]):
 
 
 class _Column(NamedTuple):
-    """One of the table, which is left out where all its cells are empty."""
+    """A column of the table, which is left out where all its cells are empty."""
 
     title: str
     cell: Callable[[EpochRow], str]
@@ -194,7 +194,7 @@ MONITORS = {
 
 
 def better(monitor: str) -> int:
-    """Whether more (1) or less (-1) of a column is better."""
+    """Whether a larger (1) or smaller (-1) value of a column is better."""
     if not isinstance(monitor, str) or monitor not in MONITORS:
         raise ArgumentError(
             f"`monitor`: expected one of {', '.join(MONITORS)}, got {shown(monitor)}"
@@ -203,7 +203,7 @@ def better(monitor: str) -> int:
 
 
 def monitored(row: EpochRow, monitor: str) -> float:
-    """The value of a column."""
+    """The value of the monitored column."""
     value: float | None = getattr(row, monitor)
     if value is None:
         raise ArgumentError(

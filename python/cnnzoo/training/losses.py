@@ -1,4 +1,4 @@
-"""Losses that training makes small: those of the library, and functions of one's own."""
+"""Loss functions: cnnzoo's own, torch's, and custom functions."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ from cnnzoo._arrays import as_array
 from cnnzoo._copying import Value
 from cnnzoo.errors import ArgumentError, ShapeError
 
-# The mean loss of a batch, how much the batch counts among others, and the gradient of the former
-# by the logits, float32 (N, K).
+# The mean loss of a batch, the weight of the batch among others, and the gradient of the loss with
+# respect to the logits, float32 (N, K).
 Opinion: TypeAlias = tuple[float, float, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossEntropy(Value):
-    """Softmax cross-entropy, the mean over the batch, as `torch.nn.CrossEntropyLoss` has it.
+    """Softmax cross-entropy, the mean over the batch, as in `torch.nn.CrossEntropyLoss`.
 
-    Targets are classes (N,), or shares of each class (N, K) such as mixup makes.
+    Targets are classes (N,), or soft targets, a share for each class (N, K), as from mixup.
 
     Attributes:
-        label_smoothing: How much of each target goes to all classes alike: (1 - s) * y + s / K.
-        class_weights: How much each class counts; the mean is over the weights then, also over the
-            batches of an epoch or an evaluation. As in PyTorch, a mean over shares is one over
-            images.
-        auxiliary: How much the loss of each auxiliary classifier counts; as the network's graph
-            says if not given: 0.3 in GoogLeNet, as in its paper, 0.4 in Inception v3.
+        label_smoothing: Label smoothing s: targets y become (1 - s) * y + s / K.
+        class_weights: Class weights, which make the mean a weighted one, also over the batches of
+            an epoch or an evaluation. As in PyTorch, the mean for soft targets is over images.
+        auxiliary: Weight of the loss of each auxiliary classifier; that of the network's graph if
+            not given: 0.3 in GoogLeNet, as in its paper, 0.4 in Inception v3.
 
     Raises:
-        ArgumentError: A number that makes no sense: weights that are negative, not finite or all 0.
+        ArgumentError: An invalid number, such as weights that are negative, not finite or all 0.
     """
 
     label_smoothing: float = 0.0
@@ -63,20 +62,19 @@ class CrossEntropy(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryCrossEntropy(Value):
-    """Sigmoid cross-entropy of each class on its own, the mean over images and classes.
+    """Binary (sigmoid) cross-entropy of each class, the mean over images and classes.
 
-    As `torch.nn.BCEWithLogitsLoss` has it. Targets are classes (N,), which become a one among
-    zeros, or numbers of 0 to 1 for each class (N, K). With the latter, training is multi-label:
-    evaluation says how well each label is told on its own, and the model's `task` is
-    `"multi_label"`.
+    As in `torch.nn.BCEWithLogitsLoss`. Targets are classes (N,), which become one-hot, or numbers
+    of 0 to 1 for each class (N, K). With the latter, training is multi-label: evaluation returns
+    metrics of each label, and the model's `task` is `"multi_label"`.
 
     Attributes:
-        label_smoothing: How much of each target goes to all classes alike: (1 - s) * y + s / K.
-        positive_weights: How much more a one counts than a zero, of each class.
-        auxiliary: How much the loss of each auxiliary classifier counts, as `CrossEntropy` has it.
+        label_smoothing: Label smoothing s: targets y become (1 - s) * y + s / K.
+        positive_weights: Weight of the positive targets of each class (PyTorch's `pos_weight`).
+        auxiliary: Weight of the loss of each auxiliary classifier, as in `CrossEntropy`.
 
     Raises:
-        ArgumentError: A number that makes no sense: weights that are negative, not finite or all 0.
+        ArgumentError: An invalid number, such as weights that are negative, not finite or all 0.
     """
 
     label_smoothing: float = 0.0
@@ -102,15 +100,15 @@ class BinaryCrossEntropy(Value):
 
 @dataclass(frozen=True)
 class FunctionLoss:
-    """A loss that is a function of NumPy arrays and says its own gradient.
+    """A custom loss: a function of NumPy arrays that returns the loss and its gradient.
 
     Wherever a loss is expected, the function itself can be given. It is called for the output and
-    for each auxiliary classifier, which counts as the network's graph says.
+    for each auxiliary classifier, whose loss has the weight of the network's graph.
 
     Attributes:
-        function: Of logits, float32 (N, K), and targets, int64 (N,) or float32 (N, K). It gives the
-            batch's mean loss and the gradient of that by the logits (N, K); and, if batches do not
-            count by their number of images, how much this one does.
+        function: Function of logits, float32 (N, K), and targets, int64 (N,) or float32 (N, K). It
+            returns the batch's mean loss and its gradient with respect to the logits (N, K); and
+            the weight of the batch in a mean over batches, if not its number of images.
     """
 
     function: Callable[[NDArray[np.float32], NDArray[Any]], Any]
@@ -144,18 +142,18 @@ class FunctionLoss:
 
 @dataclass(frozen=True)
 class TorchLoss:
-    """A loss that is a function of torch tensors, whose gradient torch computes.
+    """A loss function of torch tensors, differentiated by torch's autograd.
 
     A `torch.nn.Module` and torch's own functions are recognised, and can be given wherever a loss
-    is expected; a function of one's own is given as `TorchLoss(function)`. torch is imported when
-    the function is called first. Parameters that a module has stay as they are.
+    is expected; a custom function is given as `TorchLoss(function)`. torch is imported at the
+    first call of the function. Parameters of a module are not trained.
 
     Attributes:
-        function: Of logits, float32 (N, K), and targets, int64 (N,) or float32 (N, K), both on the
-            CPU. It gives the batch's mean loss, a tensor of one number.
+        function: Function of logits, float32 (N, K), and targets, int64 (N,) or float32 (N, K),
+            both on the CPU. It returns the batch's mean loss, a tensor of one number.
 
     Raises:
-        ArgumentError: It is one of torch's losses of log-probabilities or probabilities.
+        ArgumentError: It is a torch loss of log-probabilities or probabilities, not of logits.
     """
 
     function: Callable[[Any, Any], Any]
@@ -190,7 +188,7 @@ class TorchLoss:
 
 Loss: TypeAlias = CrossEntropy | BinaryCrossEntropy | FunctionLoss | TorchLoss
 
-# What may be given as a loss: also a function that becomes one.
+# Arguments accepted as a loss, with functions that become one.
 LossLike: TypeAlias = Loss | Callable[[Any, Any], Any]
 
 # A function of logits (N, K) and targets, of NumPy arrays or, as with losses, of torch tensors.
@@ -198,10 +196,10 @@ Metric: TypeAlias = Callable[[Any, Any], Any]
 
 
 def as_loss(given: LossLike | None) -> Loss:
-    """The loss that was given; `CrossEntropy()` if none was.
+    """A loss function of the given argument; `CrossEntropy()` for None.
 
     Raises:
-        ArgumentError: It is no loss and no function.
+        ArgumentError: It is neither a loss nor a function.
     """
     if given is None:
         return CrossEntropy()
@@ -217,7 +215,7 @@ def as_loss(given: LossLike | None) -> Loss:
 
 
 def fits(loss: Loss, num_classes: int) -> None:
-    """Check that the loss can be one of so many classes.
+    """Check that the loss fits the number of classes.
 
     Raises:
         ArgumentError: It has weights for another number of classes.
@@ -230,7 +228,7 @@ def measured(name: str, metric: Metric, logits: NDArray[Any], targets: NDArray[A
     """The value of a metric that is a function of (logits, targets).
 
     Raises:
-        ArgumentError: It is no function, or gives no number.
+        ArgumentError: It is not a function, or does not return a number.
     """
     at = f"`metrics`, {name}"
     if not callable(metric) or isinstance(metric, type):
@@ -245,7 +243,7 @@ def measured(name: str, metric: Metric, logits: NDArray[Any], targets: NDArray[A
 
 
 def _settled(targets: ArrayLike) -> NDArray[Any]:
-    """Targets as functions get them; what has another shape is refused before they are called."""
+    """Targets in the types for custom functions; other code has checked their shape."""
     array = as_array(targets)
     return array.astype(np.int64 if array.ndim == 1 else np.float32)
 
@@ -261,7 +259,7 @@ def _takes_tensors(function: object) -> bool:
     return any(str(home).partition(".")[0].startswith("torch") for home in homes)
 
 
-# Torch's losses that are not of logits, and those that are.
+# Torch's losses of (log-)probabilities, and the same losses of logits.
 OF_LOGITS = {
     "NLLLoss": "torch.nn.CrossEntropyLoss",
     "nll_loss": "torch.nn.functional.cross_entropy",
@@ -271,7 +269,7 @@ OF_LOGITS = {
 
 
 def _instead(function: object) -> str | None:
-    """What to take instead of a loss of torch's that is not of logits."""
+    """The replacement for a torch loss that does not take logits; None if it does."""
     while isinstance(function, functools.partial):
         function = function.func
     names = [
@@ -283,7 +281,7 @@ def _instead(function: object) -> str | None:
 
 
 def _settle(loss: Any, *numbers: str, sequence: str) -> None:
-    """Make plain numbers of what a loss was given."""
+    """Convert the fields of a loss to plain floats."""
     for name in numbers:
         value = getattr(loss, name)
         if value is not None or name != "auxiliary":
@@ -320,5 +318,5 @@ def _told(value: object) -> str:
     return text if len(text) <= MOST_TOLD else type(value).__name__
 
 
-# Characters of a value that a message shows.
+# The most characters of a value that a message shows.
 MOST_TOLD = 40

@@ -1,4 +1,4 @@
-"""How often a network is right, overall and class by class."""
+"""Evaluation of a network: accuracy, loss, confusion matrix, and metrics of each class."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from cnnzoo.training.multilabel import LabelFigures, MultiLabelMetrics, label_me
 
 __all__ = ["ClassFigures", "LabelFigures", "Metrics", "MultiLabelMetrics", "evaluate"]
 
-# Of this many classes or fewer, everything is among the five likeliest.
+# The k of top-5 accuracy, which is always 1 with this many classes or fewer.
 FIVE = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassFigures:
-    """What became of the images of one class.
+    """Precision and recall of one class.
 
     Attributes:
-        label: Its name.
-        count: How many images show it.
-        precision: The share of it among the images that were taken for it; NaN where none were.
-        recall: The share of its images that were recognised; NaN where there are none.
+        label: Name of the class.
+        count: Number of images of the class.
+        precision: Share of this class among the images predicted as it; NaN where there are none.
+        recall: Share of the class's images predicted as it; NaN where there are none.
     """
 
     label: str
@@ -60,23 +60,23 @@ class ClassFigures:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Metrics:
-    """What an evaluation found whose targets are one class for each image.
+    """Result of an evaluation with one class for each image.
 
-    An image of whose logits one is NaN is recognised nowhere: it counts as wrong in `top1` and
-    `top5`, and as missed in its class's recall. It was taken for no class, so it stands in
-    `undecided` and not in `confusion`.
+    An image with a NaN logit has no predicted class: it counts as wrong in `top1` and `top5`, and
+    as missed in its class's recall, and is counted in `undecided` instead of `confusion`.
 
     Attributes:
-        loss: The mean over all images, weighted where the loss has weights of classes; NaN where
-            all of them weigh nothing.
-        top1: The share of images whose class has the largest logit.
-        top5: The share of images whose class is among the five largest logits, of equal ones the
-            first, as in `top1`; none where there are fewer than six classes.
-        count: How many images there were.
-        confusion: How many images of a class (row) were taken for a class (column), int64 (K, K).
-        undecided: How many images of a class were taken for none, int64 (K,).
-        labels: The names of the classes.
-        extra: The values of the metrics that were given as functions, by name.
+        loss: Mean loss over all images, weighted where the loss has class weights; NaN where all of
+            these are 0.
+        top1: Top-1 accuracy: the share of images whose class has the largest logit.
+        top5: Top-5 accuracy: the share of images whose class is among the five largest logits. Ties
+            go to the first class, as in `top1`. None with fewer than six classes.
+        count: Number of images.
+        confusion: Confusion matrix: number of images by true class (row) and predicted class
+            (column), int64 (K, K).
+        undecided: Number of images without a predicted class, by true class, int64 (K,).
+        labels: The class labels.
+        extra: Values of the custom metrics, by name.
     """
 
     loss: float
@@ -104,7 +104,7 @@ class Metrics:
         )
 
     def table(self) -> str:
-        """Every class with its figures, as text."""
+        """A table of precision, recall and F1 of every class, as text."""
         head = ("class", "images", "precision", "recall", "f1")
         rows = [
             (f.label, str(f.count), percent(f.precision), percent(f.recall), percent(f.f1))
@@ -149,25 +149,25 @@ def evaluate(
     threshold: float = THRESHOLD,
     after: Callable[[int], None] = lambda _: None,
 ) -> Metrics | MultiLabelMetrics:
-    """Run the network over batches of images of which is known what they show.
+    """Evaluate a network on labelled batches.
 
-    Nothing that is found depends on how the images are put into batches.
+    The result does not depend on how the images are split into batches.
 
     Args:
-        model: In inference mode.
-        batches: Images (N, C, H, W) and their integer classes (N,); or, with another loss than
-            `CrossEntropy`, a 0 or 1 for each label (N, K). Those of a loader whose data set has
-            names of classes meet the model's `labels` by name.
-        loss: `CrossEntropy()` if not given; auxiliary classifiers do not run. A function of one's
-            own sees the logits and targets of all images at once.
+        model: The model, which runs in inference mode.
+        batches: Images (N, C, H, W) with integer classes (N,); or, with another loss than
+            `CrossEntropy`, with a 0 or 1 for each label (N, K). Where the loader's data set names
+            its classes, they are matched to the model's `labels` by name.
+        loss: Loss function; `CrossEntropy()` if not given. Auxiliary classifiers do not run. A
+            custom function is called once, with the logits and targets of all images.
         precision: `"float32"` or `"bfloat16"`, as in training.
-        metrics: Functions of logits (N, K) and targets of all images, which give a number; of
+        metrics: Functions of logits (N, K) and targets of all images, which return a number; of
             torch tensors where torch defines them, else of NumPy arrays.
-        threshold: The probability from which a label counts as taken, where targets are (N, K).
-        after: Called with the number of images after each batch.
+        threshold: The probability from which a label is predicted, where targets are (N, K).
+        after: Called after each batch with its number of images.
 
     Returns:
-        `Metrics` of classes (N,), `MultiLabelMetrics` of labels (N, K).
+        `Metrics` for classes (N,), `MultiLabelMetrics` for labels (N, K).
 
     Raises:
         ArgumentError: There is no batch, or its targets are neither, or not those of the loss.
@@ -211,7 +211,7 @@ def evaluate(
 
 
 class _Tally:
-    """What became of the images of each class."""
+    """Confusion matrix and top-5 hits, summed over batches."""
 
     def __init__(self, classes: int) -> None:
         self.confusion = np.zeros((classes, classes), np.int64)
@@ -224,7 +224,7 @@ class _Tally:
         logits, shown = logits[decided], shown[decided]
         np.add.at(self.confusion, (shown, logits.argmax(1)), 1)
         own = np.take_along_axis(logits, shown[:, None], 1)
-        # Of equal logits the first counts as the largest, as `argmax` has it.
+        # Of equal logits the first counts as the largest, as in `argmax`.
         first = np.arange(logits.shape[1]) < shown[:, None]
         before = (logits > own) | ((logits == own) & first)
         self.top5 += int((before.sum(1) < FIVE).sum())
@@ -246,7 +246,7 @@ class _Tally:
 
 
 class _Kept:
-    """The logits and targets that are needed all at once."""
+    """The logits and targets of all batches, for metrics that need them at once."""
 
     def __init__(self) -> None:
         self.ndim: int | None = None
