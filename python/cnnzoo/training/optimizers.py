@@ -193,7 +193,7 @@ class Optimizer:
     @property
     def lr_scales(self) -> dict[str, float]:
         """Factor on `lr` by parameter name: its group's times its layer's."""
-        return {name: scale for name, scale, _ in self._engine.paces(self.model._engine)}
+        return {name: scale for name, scale, _ in self._engine.rates(self.model._engine)}
 
     @property
     def _waiting(self) -> int:
