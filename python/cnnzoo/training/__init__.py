@@ -1,4 +1,4 @@
-"""Training: optimizers, schedules, losses, mixing, metrics, callbacks, and the loop over epochs."""
+"""Training: optimisers, schedules, losses, mixing, metrics, callbacks, and the training loop."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class EpochRow:
         step: Number of batches of the run up to the end of the epoch.
         lr: Learning rate of the last update.
         train_loss: Mean training loss, of each image before the update that it took part in;
-            weighted where the loss has class weights, and NaN where all of these are 0.
+            weighted where the loss has class weights, and NaN where every image's weight is 0.
         train_top1: Top-1 accuracy in training: the share of images whose largest logit is where
             their target is largest; None in multi-label training.
         val_loss: Mean validation loss; None without validation data.

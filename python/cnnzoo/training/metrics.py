@@ -66,8 +66,8 @@ class Metrics:
     as missed in its class's recall, and is counted in `undecided` instead of `confusion`.
 
     Attributes:
-        loss: Mean loss over all images, weighted where the loss has class weights; NaN where all of
-            these are 0.
+        loss: Mean loss over all images, weighted where the loss has class weights; NaN where every
+            image's weight is 0.
         top1: Top-1 accuracy: the share of images whose class has the largest logit.
         top5: Top-5 accuracy: the share of images whose class is among the five largest logits. Ties
             go to the first class, as in `top1`. None with fewer than six classes.

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: what regularises across the images of a batch."""
+"""Mixup and CutMix: regularisation by mixing the images of a batch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from cnnzoo._copying import Value
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """What `Mixing` does to one batch.
+    """The parameters that `Mixing` draws for one batch.
 
     Attributes:
-        share: How much of what it shows is each image's own; the rest is that of the image before
-            it, and of the last for the first.
-        window: Where pixels are the other image's (CutMix), as (left, top, right, bottom) in
-            pixels; none if all are blended (mixup).
+        share: Weight (lambda) of each image's own target; the rest is the weight of the image
+            before it in the batch, which for the first is the last.
+        window: The window pasted from the other image (CutMix), as (left, top, right, bottom) in
+            pixels; None for mixup, which blends all pixels.
     """
 
     share: float
@@ -30,23 +30,23 @@ class Mix:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixing(Value):
-    """Each image of a batch is mixed with the one before it, and so is what they show.
+    """Mixup and CutMix: mixes each image of a batch, and its target, with the one before it.
 
     As `MixUp` and `CutMix` of `torchvision.transforms.v2` do (Zhang et al., arXiv:1710.09412; Yun
-    et al., arXiv:1905.04899). Mixup blends images, by a share that is drawn from Beta(a, a);
-    CutMix pastes a window of the other image, of one minus that share of the area, and what it
-    covers, cut off at the border, is what counts. Where both are on, a batch is mixed in one way
-    or the other, evenly.
+    et al., arXiv:1905.04899). The weight lambda is drawn from Beta(alpha, alpha). Mixup blends
+    images and targets with it; CutMix pastes a window of the other image, of 1 - lambda of the
+    area, and weights the targets by the area that is covered after cropping at the border. Where
+    both are on, each batch takes one of the two with equal probability.
 
         mixing = cz.Mixing(mixup=0.2, cutmix=1.0)
         x, shares = mixing(x, y, num_classes=10, seed=0, epoch=3, batch=17)
 
     Attributes:
-        mixup: The a of mixup; 0 is off.
-        cutmix: The a of CutMix; 0 is off.
+        mixup: The alpha of mixup; 0 is off.
+        cutmix: The alpha of CutMix; 0 is off.
 
     Raises:
-        ArgumentError: A number below 0, or that is none.
+        ArgumentError: Not a number, or one below 0.
     """
 
     mixup: float = 0.0
@@ -71,30 +71,30 @@ class Mixing(Value):
         epoch: int,
         batch: int,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mix a batch. What is drawn follows from seed, epoch and batch alone.
+        """Mix a batch. The random numbers depend on seed, epoch and batch alone.
 
         Args:
-            x: Images (N, C, H, W); they stay as they are.
-            y: What they show: integer classes (N,), or float shares of each class (N, K).
-            num_classes: K; it must be given where `y` are classes.
-            seed: Of the run.
-            epoch: Of the run.
-            batch: Which batch of the epoch it is.
+            x: Images (N, C, H, W), which are not modified.
+            y: Targets: integer classes (N,), or soft targets, a float share for each class (N, K).
+            num_classes: K; required where `y` are classes.
+            seed: Seed of the run.
+            epoch: Number of the epoch.
+            batch: Number of the batch in the epoch.
 
         Returns:
-            Mixed images (N, C, H, W), and the shares (N, K) of each class that they show; where
-            both ways are off, the images as they are, and their shares.
+            Mixed images (N, C, H, W) and soft targets (N, K); where both ways are off, the images
+            as they are, and their soft targets.
 
         Raises:
             ShapeError: Images are not (N, C, H, W), or the targets not one for each.
-            ArgumentError: A class that is not below `num_classes`, which may be missing.
+            ArgumentError: A class is not below `num_classes`, or that is missing.
         """
         if num_classes is not None:
             num_classes = whole("`num_classes`", num_classes, least=1)
         return self._engine.apply(x, y, num_classes, *_key(seed, epoch, batch))
 
     def draw(self, *, height: int, width: int, seed: int, epoch: int, batch: int) -> Mix | None:
-        """Say what is done to a batch of images of this size; none if both ways are off."""
+        """Draw the parameters for a batch of images of this size; None if both ways are off."""
         drawn = self._engine.draw(
             whole("`height`", height), whole("`width`", width), *_key(seed, epoch, batch)
         )
@@ -102,6 +102,6 @@ class Mixing(Value):
 
 
 def _key(seed: int, epoch: int, batch: int) -> tuple[int, int, int]:
-    """The numbers that draws follow from."""
+    """The numbers that seed the draws of a batch."""
     numbers = (whole("`epoch`", epoch, most=SEEDS), whole("`batch`", batch, most=SEEDS))
     return (seed_of(seed), *numbers)

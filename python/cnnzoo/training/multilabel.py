@@ -1,4 +1,4 @@
-"""How well labels are told of which an image may have any number."""
+"""Multi-label metrics: average precision, F1 and accuracy."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from cnnzoo.prediction import probabilities
 
 @dataclass(frozen=True, kw_only=True)
 class LabelFigures:
-    """How well one label is told.
+    """The metrics of one label.
 
     Attributes:
-        label: Its name.
-        count: How many images have it.
-        average_precision: The mean, over the images that have it, of the precision where exactly
-            the images of at least their logit are taken: scikit-learn's `average_precision_score`.
-            NaN where no image has it.
-        precision: The share that has it of the images where it was taken; NaN where it never was.
-        recall: The share where it was taken of the images that have it; NaN where none has.
-        f1: 2 * hits / (taken + shown); NaN where no image has it and it was never taken.
-        accuracy: The share of images of which it was rightly taken or left.
+        label: Name of the label.
+        count: Number of images that have it.
+        average_precision: Average precision as in scikit-learn's `average_precision_score`: the
+            mean, over the images that have the label, of the precision with their logit as the
+            threshold. NaN where no image has it.
+        precision: Share of the images predicted to have it that do; NaN where there are none.
+        recall: Share of the images with the label that are predicted to have it; NaN where there
+            are none.
+        f1: F1: 2 * true positives / (predicted + actual positives); NaN where there are neither.
+        accuracy: Share of images for which its presence or absence is predicted correctly.
     """
 
     label: str
@@ -39,19 +40,20 @@ class LabelFigures:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MultiLabelMetrics:
-    """What an evaluation found whose targets are a 0 or 1 for each label.
+    """Result of a multi-label evaluation, with a 0 or 1 for each label as targets.
 
-    A logit that is NaN counts as the wrong answer, whichever that is.
+    A NaN logit counts as a wrong prediction, whatever the target.
 
     Attributes:
-        loss: The mean over all images.
-        mean_average_precision: The mean of the average precision of the labels that images have.
-        f1: The mean of the labels' F1, without those where it is NaN (macro F1).
-        accuracy: The mean of the labels' accuracy.
-        count: How many images there were.
-        threshold: A label was taken where its probability, the logit's sigmoid, was at least this.
-        per_label: The figures of each label.
-        extra: The values of the metrics that were given as functions, by name.
+        loss: Mean loss over all images.
+        mean_average_precision: Mean average precision (mAP), over the labels that images have.
+        f1: Macro F1: the mean of the labels' F1, without those where it is NaN.
+        accuracy: Mean of the labels' accuracy.
+        count: Number of images.
+        threshold: A label is predicted where its probability, the logit's sigmoid, is at least
+            this.
+        per_label: The metrics of each label.
+        extra: Values of the custom metrics, by name.
     """
 
     loss: float
@@ -69,7 +71,7 @@ class MultiLabelMetrics:
         return tuple(figures.label for figures in self.per_label)
 
     def table(self) -> str:
-        """Every label with its figures, as text."""
+        """A table of the metrics of every label, as text."""
         head = ("label", "images", "average precision", "precision", "recall", "f1", "accuracy")
         rows = [
             (
@@ -105,7 +107,7 @@ def label_metrics(
     truth = targets > 0
     unknown = np.isnan(logits)
     taken = np.where(unknown, ~truth, probabilities(logits) >= threshold)
-    # A NaN stands last where the label is there, and first where it is not.
+    # A NaN ranks last where the image has the label, and first where it has not.
     scores = np.where(unknown, np.where(truth, -np.inf, np.inf), logits)
     figures = tuple(
         _figures(label, scores[:, index], taken[:, index], truth[:, index])
@@ -143,14 +145,14 @@ def _average_precision(scores: NDArray[np.float64], truth: NDArray[np.bool_]) ->
     scores, hits = scores[order], np.cumsum(truth[order])
     if not hits[-1]:
         return float("nan")
-    # Images of the same score are taken together.
+    # Images of the same score share a threshold.
     last = np.append(scores[1:] != scores[:-1], True)
     hits, taken = hits[last], np.flatnonzero(last) + 1
     return float((np.diff(hits, prepend=0) * hits / taken).sum() / hits[-1])
 
 
 def share(part: float, whole: float) -> float:
-    """A part of a whole; NaN of nothing."""
+    """The ratio of a part to a whole; NaN where the whole is 0."""
     return float(part / whole) if whole else float("nan")
 
 

@@ -1,4 +1,4 @@
-"""How the learning rate changes while a model trains, in closed form."""
+"""Learning-rate schedules in closed form."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from dataclasses import dataclass
 
 from cnnzoo._arguments import instance, number, numbers
 
-# By so much a time that is meant to be a whole number may lie below it, since division rounds.
+# Tolerance below a whole number of epochs, for the rounding of divisions.
 ROUNDING = 1e-9
 
-# Epochs between two changes of the rate: less is none that a step would see.
+# The least number of epochs between two changes of the rate: steps would see no shorter one.
 LEAST = 1e-6
 
-# As many restarts are counted one by one.
+# The number of last restarts that are counted one by one.
 COUNTED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A learning rate that stays the same, after a linear warm-up.
+    """Base class of the schedules: a constant learning rate after a linear warm-up.
 
-    Times are in epochs, with fractions. A schedule of one's own overrides `after_warmup`.
+    Times are in epochs, with fractions. A custom schedule overrides `after_warmup`.
 
     Attributes:
-        warmup: Epochs in which the rate rises evenly to the base.
-        warmup_start: Where it begins, as a share of the base; torchvision's recipes use 0.01.
-        shifted: Whether what follows begins after the warm-up, as in PyTorch and torchvision, or
-            is only covered by it, as in timm.
+        warmup: Epochs of linear warm-up to the base rate.
+        warmup_start: First rate of the warm-up, as a factor on the base; torchvision's recipes use
+            0.01.
+        shifted: Whether the schedule starts after the warm-up, as in PyTorch and torchvision, or
+            with it, and is replaced by it at first, as in timm.
         per_epoch: Whether the rate changes between epochs only, instead of with every update.
     """
 
@@ -47,11 +48,11 @@ class Schedule:
 
         Args:
             base: The optimiser's rate.
-            at: Epochs that are over, with the fraction of the present one: the number of the step,
-                counted from 0, divided by the steps of an epoch.
-            epochs: All epochs of the fit.
-            steps: Steps of each epoch, which are its batches. `OneCycle` needs them to end with
-                the last step; without them it takes a fit to have very many.
+            at: Epochs done, with the fraction of the current one: the number of the step, counted
+                from 0, divided by the steps of an epoch.
+            epochs: Number of epochs of the fit.
+            steps: Steps, that is batches, of each epoch. `OneCycle` needs them to end exactly with
+                the last step; without them it assumes very many.
         """
         if self.per_epoch:
             at = math.floor(at + ROUNDING)
@@ -61,26 +62,26 @@ class Schedule:
         return self._at(base, at - begin, max(epochs - begin, 0.0), steps)
 
     def _at(self, base: float, at: float, epochs: float, steps: float | None) -> float:
-        """The rate after the warm-up, of a schedule that may count steps."""
+        """The rate after the warm-up, for schedules that depend on the number of steps."""
         return self.after_warmup(base, at, epochs)
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
-        """The rate where `at` of `epochs` epochs are over."""
+        """The rate when `at` of `epochs` epochs are done."""
         return base
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """The same rate all the time."""
+    """A constant learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step(Schedule):
-    """A factor every so many epochs (`torch.optim.lr_scheduler.StepLR`).
+    """Step decay: a factor every `every` epochs (`torch.optim.lr_scheduler.StepLR`).
 
     Attributes:
         every: Epochs between two steps.
-        gamma: The factor.
+        gamma: Factor on the rate at each step.
     """
 
     every: float = 30.0
@@ -92,17 +93,17 @@ class Step(Schedule):
         settle(self, "gamma", above=0)
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
-        """The rate where `at` of `epochs` epochs are over."""
+        """The rate when `at` of `epochs` epochs are done."""
         return base * power(self.gamma, math.floor(at / self.every + ROUNDING))
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultiStep(Schedule):
-    """A factor at some epochs (`torch.optim.lr_scheduler.MultiStepLR`).
+    """Step decay at milestones (`torch.optim.lr_scheduler.MultiStepLR`).
 
     Attributes:
-        at: The epochs.
-        gamma: The factor.
+        at: The milestones, in epochs.
+        gamma: Factor on the rate at each milestone.
     """
 
     at: Sequence[float] = ()
@@ -114,16 +115,16 @@ class MultiStep(Schedule):
         object.__setattr__(self, "at", tuple(numbers("`at` of MultiStep", self.at)))
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
-        """The rate where `at` of `epochs` epochs are over."""
+        """The rate when `at` of `epochs` epochs are done."""
         return base * power(self.gamma, sum(at + ROUNDING >= milestone for milestone in self.at))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exponential(Schedule):
-    """A factor for each epoch (`torch.optim.lr_scheduler.ExponentialLR`).
+    """Exponential decay (`torch.optim.lr_scheduler.ExponentialLR`).
 
     Attributes:
-        gamma: The factor.
+        gamma: Factor on the rate for each epoch.
     """
 
     gamma: float = 0.97
@@ -133,16 +134,16 @@ class Exponential(Schedule):
         settle(self, "gamma", above=0)
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
-        """The rate where `at` of `epochs` epochs are over."""
+        """The rate when `at` of `epochs` epochs are done."""
         return base * power(self.gamma, at)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Polynomial(Schedule):
-    """Down to `min_lr` along a power of what is left (`torch.optim.lr_scheduler.PolynomialLR`).
+    """Polynomial decay to `min_lr` (`torch.optim.lr_scheduler.PolynomialLR`).
 
     Attributes:
-        power: 1 is a straight line.
+        power: Power of the remaining share of epochs; 1 is linear decay.
         min_lr: The rate at the end.
     """
 
@@ -154,21 +155,21 @@ class Polynomial(Schedule):
         settle(self, "power", "min_lr", least=0)
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
-        """The rate where `at` of `epochs` epochs are over."""
+        """The rate when `at` of `epochs` epochs are done."""
         left = 1 - min(at / epochs, 1.0) if epochs > 0 else 0.0
         return self.min_lr + (base - self.min_lr) * math.pow(left, self.power)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """Down to `min_lr` along half a cosine (Loshchilov and Hutter, arXiv:1608.03983).
+    """Cosine annealing to `min_lr` (Loshchilov and Hutter, arXiv:1608.03983).
 
     As `torch.optim.lr_scheduler.CosineAnnealingLR`, or with a cycle `CosineAnnealingWarmRestarts`.
 
     Attributes:
         min_lr: The rate at the end, and before each restart.
-        cycle: Epochs after which the cosine starts again; never if not given.
-        cycle_growth: How many times as long as the one before each cycle is.
+        cycle: Epochs of the first cycle, after which the cosine restarts. None: no restarts.
+        cycle_growth: Factor on the length of each cycle after the first.
     """
 
     min_lr: float = 0.0
@@ -183,7 +184,7 @@ class Cosine(Schedule):
             settle(self, "cycle", least=LEAST)
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
-        """The rate where `at` of `epochs` epochs are over."""
+        """The rate when `at` of `epochs` epochs are done."""
         length = epochs
         if self.cycle is not None:
             over, length = self._restarts(self.cycle, at)
@@ -195,7 +196,7 @@ class Cosine(Schedule):
         return self.min_lr + (base - self.min_lr) * (1 + math.cos(math.pi * over)) / 2
 
     def _restarts(self, first: float, at: float) -> tuple[float, float]:
-        """Epochs of cycles that are surely over, where they are many, and how long the next is."""
+        """Total epochs of cycles that are surely done, if many, and the length of the next."""
         growth = self.cycle_growth
         if growth == 1:
             count = max(0, math.floor(at / first) - COUNTED)
@@ -207,7 +208,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class OneCycle(Schedule):
-    """Up to the base rate and down again (Smith and Topin, arXiv:1708.07120).
+    """One-cycle policy: up to the base rate and down again (Smith and Topin, arXiv:1708.07120).
 
     As `torch.optim.lr_scheduler.OneCycleLR` without its momentum; the base is its `max_lr`, `rise`
     its `pct_start`, and the two divisors its `div_factor` and `final_div_factor`. As there,
@@ -215,10 +216,10 @@ class OneCycle(Schedule):
     before `rise` of all steps.
 
     Attributes:
-        rise: The share of the steps in which the rate rises.
-        start_divisor: It begins at the base divided by this.
-        end_divisor: It ends at the beginning divided by this.
-        linear: Whether along straight lines instead of cosines.
+        rise: Share of the steps in which the rate rises.
+        start_divisor: The first rate is the base divided by this.
+        end_divisor: The last rate is the first rate divided by this.
+        linear: Whether to change the rate linearly instead of along cosines.
     """
 
     rise: float = 0.3
@@ -233,7 +234,7 @@ class OneCycle(Schedule):
         instance("`linear` of OneCycle", self.linear, bool, TRUTH)
 
     def after_warmup(self, base: float, at: float, epochs: float) -> float:
-        """The rate where `at` of `epochs` epochs are over, if there are very many steps."""
+        """The rate when `at` of `epochs` epochs are done, if there are very many steps."""
         return self._along(base, at, self.rise * epochs, epochs)
 
     def _at(self, base: float, at: float, epochs: float, steps: float | None) -> float:
@@ -259,14 +260,14 @@ TRUTH = "True or False"
 
 
 def settle(of: object, *names: str, **bounds: float) -> None:
-    """Make plain numbers of fields, and refuse those that are none within the bounds."""
+    """Convert fields to plain numbers, and refuse values outside the bounds."""
     for name in names:
         found = number(f"`{name}` of {type(of).__name__}", getattr(of, name), **bounds)
         object.__setattr__(of, name, found)
 
 
 def power(factor: float, times: float) -> float:
-    """A factor so many times; infinite where no number is as large."""
+    """A factor to the power `times`; infinity where that overflows."""
     try:
         return math.pow(factor, times)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Where a run stands."""
+"""The state of a run."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from cnnzoo.training.history import better
 
 @dataclass
 class State:
-    """Where a run stands.
+    """The state of a run: its progress, and the sums of the current epoch.
 
     Attributes:
-        run: A name that no other run has.
-        step: Batches that were taken, over all epochs.
-        updates: How many of the parameters the running average saw.
-        epoch: Epochs that are over, with their evaluation.
-        first: How many were over when the fit began.
-        epochs: How many the fit takes.
-        batch: Batches of the running epoch that were taken, or left out by the loader.
-        taken: Of these the ones that were taken.
-        lr: The optimiser's rate, from which the schedule's follow.
+        run: Unique name of the run.
+        step: Number of batches trained on, over all epochs.
+        updates: Number of updates of the EMA parameters.
+        epoch: Number of finished epochs, evaluated too.
+        first: Number of finished epochs when the fit began.
+        epochs: Number of epochs of the fit.
+        batch: Number of batches of the current epoch that were trained on, or skipped by the
+            loader.
+        taken: Number of these that were trained on.
+        lr: The optimiser's learning rate, the base of the schedule.
         monitor: The column that decides which epoch is the best.
-        best: Its value there.
-        stopped: Whether training is to end with the running epoch.
-        loss: The sum of the losses of the running epoch's images.
-        weight: How much these count together: their number, or the sum of their classes' weights.
-        correct: How many of these were recognised.
-        count: How many there were.
-        seconds: How long they took.
-        training: What the batches come from.
-        validation: What the images of the evaluation come from.
+        best: The best value of that column.
+        stopped: Whether training ends after the current epoch.
+        loss: Sum of the losses of the current epoch's images.
+        weight: Sum of the weights of these images: their number, or the sum of their class weights.
+        correct: Number of these that were classified correctly.
+        count: Number of these images.
+        seconds: Duration of their batches in seconds.
+        training: Identity of the training data.
+        validation: Fingerprint of the validation data.
     """
 
     run: str
@@ -58,7 +59,7 @@ class State:
 
     def __post_init__(self) -> None:
         if math.isnan(self.weight):
-            # Checkpoints from before losses had weights of classes in their means.
+            # Older run checkpoints, from before means of losses had class weights.
             self.weight = float(self.count)
         better(self.monitor)
         if self.epoch < self.first:
@@ -66,7 +67,7 @@ class State:
                 f"`epoch`: expected one from {self.first}, where the fit began, got {self.epoch}"
             )
         if self.best is not None and not math.isfinite(self.best):
-            # Checkpoints from before let what is not finite be the best.
+            # Older run checkpoints could have a best value that is not finite.
             self.best = None
         if not 0 <= self.lr < math.inf:
             raise ArgumentError(f"`lr`: expected a number of at least 0, got {self.lr}")
