@@ -31,7 +31,7 @@ from cnnzoo.training.multilabel import LabelFigures, MultiLabelMetrics, label_me
 
 __all__ = ["ClassFigures", "LabelFigures", "Metrics", "MultiLabelMetrics", "evaluate"]
 
-# The k of top-5 accuracy, which is always 1 with this many classes or fewer.
+# The k of top-5 accuracy, which is trivial with this many classes or fewer.
 FIVE = 5
 
 
