@@ -23,7 +23,8 @@ PIP := flock $(VENV)/.lock $(BIN)/python -m pip --disable-pip-version-check inst
 
 # cargo finds libtorch, and pyo3 its interpreter, by the Python that comes first. A second environment for one of the
 # calls below would make cargo compile tch again, which takes minutes.
-CARGO_ENV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" PATH="$(CURDIR)/$(BIN):$$PATH" PYO3_PYTHON="$(CURDIR)/$(BIN)/python"
+# cargo has jobs of its own, and does not get those of make -j.
+CARGO_ENV := MAKEFLAGS= VIRTUAL_ENV="$(CURDIR)/$(VENV)" PATH="$(CURDIR)/$(BIN):$$PATH" PYO3_PYTHON="$(CURDIR)/$(BIN)/python"
 
 CRATE := profile.release.package.cnnzoo
 UNOPTIMISED := --config $(CRATE).opt-level=0 --config $(CRATE).codegen-units=64 \
