@@ -136,7 +136,7 @@ __all__ = [
 
 
 if TYPE_CHECKING:
-    # Every model by name; with `__getattr__`, every misspelt name would be one too.
+    # A stub names every model; if type checkers saw `__getattr__`, any misspelt name would pass.
     from cnnzoo import (  # noqa: F401
         history,
         losses,
@@ -148,7 +148,7 @@ if TYPE_CHECKING:
     )
     from cnnzoo._constructors import *  # noqa: F403  # a stub of names alone
 else:
-    # Paths of before there were packages, which are imported when they are asked for.
+    # Old module paths, from before there were packages; imported on first access.
     PATHS = {"history", "losses", "mixing", "multilabel", "optimizers", "schedules", "trainer"}
 
     def __getattr__(name: str) -> registry.Constructor | ModuleType:
@@ -160,7 +160,7 @@ else:
             globals()[name] = constructor
             return constructor
         message = f"module 'cnnzoo' has no attribute '{name}'"
-        # Of which a traceback says what may have been meant.
+        # With `name` and `obj`, a traceback suggests similar names.
         raise AttributeError(message, name=name, obj=sys.modules[__name__])
 
 

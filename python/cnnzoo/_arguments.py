@@ -1,4 +1,4 @@
-"""Checks of arguments, where they are given."""
+"""Validation of arguments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 # The largest seed.
 SEEDS = 2**64 - 1
 
-# The largest size that the engine counts with.
+# The largest size that the engine takes.
 SIZES = 2**63 - 1
 
 # Characters of a value in a message.
@@ -87,7 +87,7 @@ def number(
 
 
 def numbers(at: str, value: Any, **bounds: float) -> list[float]:
-    """Finite numbers, of a list, tuple or array.
+    """The finite numbers of a list, tuple or array.
 
     Raises:
         ArgumentError: It is something else, or one of them is; the message begins with `at`.
@@ -98,7 +98,7 @@ def numbers(at: str, value: Any, **bounds: float) -> list[float]:
 
 
 def is_sequence(value: Any) -> bool:
-    """Whether it is a list, tuple or array of something, and no text."""
+    """Whether a value is a list, tuple or array, and neither text nor bytes."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(
@@ -127,13 +127,13 @@ def instance(at: str, value: Any, kind: type[T], expected: str) -> T:
 
 
 def in_order(at: str, values: Any, expected: str) -> list[Any]:
-    """The values of what has an order of its own.
+    """The values of an ordered collection, as a list.
 
-    The order of a set is another in each process, and that of a mapping need not be that of its
-    values; a text is one value.
+    The order of a set differs between processes, and the keys of a mapping need not be in the order
+    of its values; a text is one value.
 
     Raises:
-        ArgumentError: It is one of these, or no values at all; the message begins with `at`.
+        ArgumentError: It is one of these, or not iterable; the message begins with `at`.
     """
     unordered = isinstance(values, str | bytes | Mapping | set | frozenset)
     try:
@@ -145,7 +145,7 @@ def in_order(at: str, values: Any, expected: str) -> list[Any]:
 
 
 def text(at: str, value: Any, expected: str = "text") -> str:
-    """A text of whole characters, which the engine can take.
+    """A text that encodes as UTF-8, as the engine requires.
 
     Raises:
         ArgumentError: It is something else; the message begins with `at`.
@@ -181,7 +181,7 @@ def path_of(at: str, value: Any) -> Path:
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in an error: a class and a short value by their names, else its class."""
+    """A value as messages describe it: None, text and numbers by `repr`, others by their class."""
     if isinstance(value, type):
         return f"the class {value.__name__} itself"
     if value is None or isinstance(value, str | int | float):
@@ -191,7 +191,7 @@ def kind_of(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """As `repr`, on one line of no more than `MOST_SHOWN` characters."""
+    """The `repr` of a value on one line, cut after `MOST_SHOWN` characters."""
     try:
         text = repr(value)
     except Exception:  # a class's own `__repr__` may fail; and Python prints no number so long
@@ -201,7 +201,7 @@ def shown(value: Any) -> str:
 
 
 def cut(text: str) -> str:
-    """A text that a message shows, of which what is too long is left out."""
+    """A text for a message, with an ellipsis after `MOST_SHOWN` characters if it is longer."""
     return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…"
 
 

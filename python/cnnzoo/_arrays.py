@@ -1,4 +1,4 @@
-"""Arrays and devices of other libraries as ours: the one place that knows torch's.
+"""Conversion of other libraries' arrays and devices; the one module that knows torch's types.
 
 Torch itself is not imported.
 """
@@ -15,7 +15,7 @@ from cnnzoo.errors import ArgumentError
 
 
 class TorchDevice(Protocol):
-    """What is used of a `torch.device`."""
+    """The attributes of `torch.device` that are used."""
 
     @property
     def type(self) -> str:
@@ -23,22 +23,22 @@ class TorchDevice(Protocol):
 
     @property
     def index(self) -> int:
-        """Which of them."""
+        """The number of the device among those of its type."""
 
 
 Device: TypeAlias = "str | TorchDevice"
 
 
 def is_tensor(value: object) -> bool:
-    """Whether it is a `torch.Tensor`, of a subclass too."""
+    """Whether a value is a `torch.Tensor`, or of a subclass."""
     return _is_torchs(value, "Tensor")
 
 
 def device_name(device: object) -> str:
-    """The name of a device, as of a `torch.device`.
+    """The name of a device, which is given as text or as a `torch.device`.
 
     Raises:
-        ArgumentError: It is none of both.
+        ArgumentError: It is neither.
     """
     if isinstance(device, str):
         return device
@@ -57,10 +57,10 @@ def _is_torchs(value: object, name: str) -> bool:
 
 
 def as_array(value: Any) -> NDArray[Any]:
-    """The values as `numpy.asarray` has them.
+    """The values as a NumPy array, as `numpy.asarray` converts them.
 
-    A torch tensor may require gradients, be on another device, conjugated or of bfloat16, which
-    becomes float32 without a change of value.
+    A torch tensor may require gradients, be on another device, be conjugated, or be of bfloat16,
+    which is converted to float32 without loss.
     """
     if is_tensor(value):
         value = value.detach().cpu().resolve_conj().resolve_neg()

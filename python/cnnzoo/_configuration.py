@@ -1,4 +1,4 @@
-"""What `Model.save` writes beside the weights: a description of the network, which is data."""
+"""The configuration of a network, which `Model.save` writes beside the weights as plain data."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from cnnzoo.errors import ArgumentError, GraphError, UnknownModelError, WeightsE
 from cnnzoo.prediction import Task
 from cnnzoo.preprocess import Preprocess
 
-# The layout of the description.
+# The version of the configuration's format.
 FORMAT = 1
 
-# The pairs of a file's metadata that hold one of a model, and one of a run.
+# The metadata keys of a model's configuration and of a run checkpoint's.
 MODEL, RUN = "cnnzoo", "cnnzoo-run"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """A network without its parameters.
+    """The configuration of a network: everything but its parameters.
 
     Attributes:
-        format: The layout of the description.
-        name: Of the network, as its source calls it.
-        source: Whose definition it is; none if it was built from a graph.
-        options: Of the network alone, which Rust checks.
-        graph: Its text, if it was built from one.
-        preprocess: How photographs are prepared.
-        labels: The names of its classes, if they were given.
-        task: What an image shows, which older files do not say.
+        format: The version of the format.
+        name: The network's name, as its source calls it.
+        source: The source of the definition; none if the network was built from a graph.
+        options: Options of the network alone, which Rust validates.
+        graph: The graph's text, if the network was built from one.
+        preprocess: The preprocessing of photographs.
+        labels: The class labels, if they were given.
+        task: The classification task, which older files do not state.
     """
 
     format: int = FORMAT
@@ -49,10 +49,10 @@ class Configuration:
 
     @classmethod
     def read(cls, given: Any, at: str) -> Configuration:
-        """One of decoded JSON.
+        """Read a configuration from decoded JSON.
 
         Raises:
-            Misfit: It is none, or not of this format.
+            Misfit: It is no configuration, or not of this format.
         """
         if isinstance(given, dict):
             check_format(given.get("format"), FORMAT, f"{at}.format")
@@ -60,10 +60,10 @@ class Configuration:
 
     @classmethod
     def of_file(cls, file: WeightsFile) -> Configuration | None:
-        """What `save` wrote into a .safetensors file; none if it is weights alone.
+        """The configuration in a model file; none if the file holds weights alone.
 
         Raises:
-            WeightsError: It is damaged.
+            WeightsError: The configuration is damaged.
         """
         text = file.stored.metadata.get(MODEL)
         if text is None:
@@ -72,22 +72,22 @@ class Configuration:
             return cls.read(_record.decoded(text, "configuration"), "configuration")
 
     def plain(self) -> dict[str, Any]:
-        """What JSON has."""
+        """The configuration as plain values, for JSON."""
         return asdict(self)
 
     def draw(self, options: dict[str, Any]) -> _native.Graph:
-        """The network with other options.
+        """The graph of the network with other options.
 
         Raises:
-            ArgumentError: It has none such.
+            ArgumentError: The network has no such option.
         """
         return _native.draw(self.name, self.source, json.dumps(options))
 
     def engine(self) -> _native.Model:
-        """The network without memory for its parameters.
+        """The network on the meta device, without memory for its parameters.
 
         Raises:
-            Misfit: There is no such network, or what is said beside it does not fit it.
+            Misfit: There is no such network, or another field does not fit it.
         """
         if self.graph is not None and (self.source is not None or self.options):
             raise Misfit("graph", "neither a source nor options beside it", self.options)
@@ -112,17 +112,17 @@ class Configuration:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A weights file that is no checkpoint of a run, opened."""
+    """An open weights file or model file, which is no run checkpoint."""
 
     path: str
     stored: _native.Checkpoint
 
     @classmethod
     def open(cls, file: str | os.PathLike[str], key: str | None = None) -> WeightsFile:
-        """Open it, for the state dict under a key.
+        """Open a file; `key` chooses the state dict in it.
 
         Raises:
-            WeightsError: It is missing, damaged, refused, or a checkpoint of a run.
+            WeightsError: It is missing, damaged, refused, or a run checkpoint.
         """
         path = str(path_of("`file`", file))
         stored = _native.read_checkpoint(path, key)
@@ -134,7 +134,7 @@ class WeightsFile:
         return cls(path, stored)
 
 
-# Endings of what other libraries write.
+# File name endings of other libraries' formats.
 FOREIGN = {
     ".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".h5", ".hdf5", ".keras", ".npz", ".npy",
     ".onnx", ".pb", ".tflite", ".zip", ".tar",
@@ -142,10 +142,10 @@ FOREIGN = {
 
 
 def check_ending(file: str | os.PathLike[str]) -> None:
-    """Refuse a name that says another format than is written.
+    """Refuse a file name that ends like another format than the .safetensors that is written.
 
     Raises:
-        ArgumentError: It does.
+        ArgumentError: It has such an ending.
     """
     ending = path_of("`file`", file).suffix
     if ending.lower() in FOREIGN:
@@ -156,10 +156,10 @@ def check_ending(file: str | os.PathLike[str]) -> None:
 
 
 def check_format(got: Any, latest: int, at: str) -> None:
-    """Refuse what a newer version wrote.
+    """Refuse a format that a newer cnnzoo wrote.
 
     Raises:
-        Misfit: It did, or the number is none.
+        Misfit: The format is newer, or is no format number.
     """
     if type(got) is not int or not 1 <= got <= latest:
         newer = "; a newer cnnzoo wrote it" if type(got) is int and got > latest else ""
@@ -168,7 +168,7 @@ def check_format(got: Any, latest: int, at: str) -> None:
 
 @contextmanager
 def damaged(path: str) -> Iterator[None]:
-    """Misfits as errors of the file."""
+    """Turn a `Misfit` into a `WeightsError` that names the file."""
     try:
         yield
     except Misfit as error:

@@ -1,7 +1,7 @@
-"""Copies and pickles of what Rust holds.
+"""Copying and pickling of objects that hold a Rust engine.
 
-A pickle holds options, bytes and plain values, of which the engine is made anew; it names no
-functions but classes of ours.
+A pickle holds options, bytes and plain values, from which the engine is rebuilt; the only callables
+it names are classes of ours.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from cnnzoo.errors import CopyError
 
 T_co = TypeVar("T_co", covariant=True)
 
-# An array without a function of NumPy's: its type, shape and bytes.
+# An array as dtype, shape and bytes, so that its pickle names no function of NumPy's.
 Packed = tuple[str, tuple[int, ...], bytes]
 
 
 class Value:
-    """A frozen value whose engine follows from its options."""
+    """A frozen value whose engine is determined by its options."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: the options, of which the engine is made anew."""
+        """The state that is copied and pickled: the options, from which the engine is rebuilt."""
         return {name: value for name, value in vars(self).items() if name != "_engine"}
 
 
@@ -32,7 +32,7 @@ class Iteration(Iterator[T_co], Generic[T_co]):
     """An iteration in progress, which can be neither copied nor pickled.
 
     Attributes:
-        about: What is iterated, and what to copy or pickle instead.
+        about: The error message: what is iterated over, and what to copy or pickle instead.
     """
 
     def __init__(self, items: Iterator[T_co], about: str) -> None:
@@ -40,17 +40,17 @@ class Iteration(Iterator[T_co], Generic[T_co]):
         self.about = about
 
     def __next__(self) -> T_co:
-        """The next one."""
+        """The next item."""
         return next(self._items)
 
     def close(self) -> None:
-        """End it early."""
+        """End the iteration early."""
         close = getattr(self._items, "close", None)
         if close is not None:
             close()
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        """Refuse.
+        """Refuse to be copied or pickled.
 
         Raises:
             CopyError: Always.
@@ -70,7 +70,7 @@ def unpack(packed: Packed) -> NDArray[Any]:
 
 
 def pack_memory(memory: Iterable[Any]) -> list[Any]:
-    """What an optimiser remembers as plain values."""
+    """An optimiser's state as plain values."""
     return [
         (
             name,
@@ -83,7 +83,7 @@ def pack_memory(memory: Iterable[Any]) -> list[Any]:
 
 
 def unpack_memory(packed: Iterable[Any]) -> list[Any]:
-    """What was packed."""
+    """The optimiser's state that was packed."""
     return [
         (
             name,

@@ -1,4 +1,4 @@
-"""One file from a server onto the disk: resumed, tried again, checked, and never half there."""
+"""Downloads a file: with resumption, retries and a hash check, and never half a file in place."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from cnnzoo.errors import WeightsError, WeightsFileError, WeightsFileNotFoundErr
 
 T = TypeVar("T")
 
-# Compressed transfer would hide how long the file is.
+# Compressed transfer would hide the length of the file.
 HEADERS = {"User-Agent": "cnnzoo", "Accept-Encoding": "identity"}
 CHUNK = 1 << 20
-# Bytes of a file whose size nobody says; the largest published weights have half of it.
+# The most bytes of a file of unknown size; the largest published weights have half as many.
 MOST_UNANNOUNCED = 16 << 30
 TOO_MANY_REQUESTS = 429
 WORTH_ANOTHER_TRY = {408, 425, TOO_MANY_REQUESTS}
@@ -41,13 +41,13 @@ RANGE_NOT_SATISFIABLE = 416
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long a server is waited for.
+    """Timeouts and retries of downloads, with exponential backoff.
 
     Attributes:
-        attempts: How many in a row may fail without bringing the file forward.
-        timeout: Seconds without a byte after which an attempt has failed.
-        pause: Seconds before the second attempt; doubled before each further one.
-        longest: Seconds that no pause exceeds, whatever the server asks for.
+        attempts: Attempts in a row without progress after which the download fails.
+        timeout: Seconds without a byte after which an attempt fails.
+        pause: Seconds before the first retry; doubled before each further one.
+        longest: The longest pause in seconds; a server that asks for more is an error.
     """
 
     attempts: int = 5
@@ -58,16 +58,16 @@ class Patience:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is downloaded.
+    """A file to download.
 
     Attributes:
-        name: What the progress bar calls it.
-        url: Where from.
-        path: Where to.
+        name: Its name in the progress bar.
+        url: The source.
+        path: The target.
         hash: `sha256:` or `md5:` and the first hexadecimal digits; empty if not known.
         size: Bytes; none if not known.
         setting: The environment variable that moves the cache.
-        what: What is in the file.
+        what: The file's contents, for messages.
     """
 
     name: str
@@ -79,11 +79,11 @@ class Job:
     what: str = "weights"
 
     def failed(self, what: str, advice: str) -> WeightsError:
-        """The error, which names the address and the path."""
+        """An error that names the address and the path."""
         return WeightsError(f"{self.url} for {self.path}: {what}; {advice}")
 
     def failed_on_disk(self, what: str) -> WeightsFileError:
-        """The error of the file system."""
+        """An error of the file system, which names the address and the path."""
         return WeightsFileError(
             f"cannot write {self.path} with {self.url}: {what}; make room or permission there, or "
             f"set {self.setting} to another folder"
@@ -91,7 +91,7 @@ class Job:
 
 
 class Interrupted(Exception):  # noqa: N818 (it is an event of the loop, and never leaves it)
-    """An attempt that failed and may be repeated."""
+    """A failed attempt that may be retried."""
 
     def __init__(self, reason: str, *, wait: float | None = None, gained: int = 0) -> None:
         super().__init__(reason)
@@ -100,10 +100,11 @@ class Interrupted(Exception):  # noqa: N818 (it is an event of the loop, and nev
 
 
 def persist(job: Job, patience: Patience, attempt: Callable[[], T]) -> T:
-    """Repeat an attempt that is interrupted, with growing pauses.
+    """Retry an interrupted attempt, with exponential backoff.
 
     Raises:
-        WeightsError: Too many attempts in a row brought nothing.
+        WeightsError: Too many attempts in a row made no progress, or the server asks to wait for
+            longer than `patience.longest`.
     """
     failures = 0
     while True:
@@ -134,12 +135,12 @@ def open_url(
     request: urllib.request.Request,
     *handlers: urllib.request.BaseHandler,
 ) -> http.client.HTTPResponse:
-    """Ask a server, and sort what goes wrong into what may pass and what stays.
+    """Send a request; errors are sorted into temporary and permanent ones.
 
     Raises:
-        Interrupted: It may pass.
-        HTTPError: The server answers with a status that is neither success nor worth repeating.
-        WeightsError: It stays.
+        Interrupted: The error is temporary.
+        HTTPError: The server answers with a status that is neither success nor worth a retry.
+        WeightsError: The error is permanent.
     """
     try:
         opener = urllib.request.build_opener(*handlers)
@@ -179,7 +180,7 @@ def _sort(job: Job, error: Exception) -> Exception:
 
 
 def _retry_after(text: str | None) -> float | None:
-    """Seconds, which the header gives as such or as a date."""
+    """The seconds of a Retry-After header, which holds seconds or a date."""
     if text is None:
         return None
     if text.strip().isdigit():
@@ -193,12 +194,12 @@ def _retry_after(text: str | None) -> float | None:
 
 
 def download(job: Job, patience: Patience) -> None:
-    """Fetch a file, or wait for another process that does.
+    """Download a file, or wait for another process that does.
 
-    What has arrived is kept beside the target as `.partial` if it can be gone on with.
+    A partial download is kept beside the target as `.partial` if it can be resumed.
 
     Raises:
-        WeightsError: It cannot be had; the message says what to do.
+        WeightsError: It cannot be downloaded; the message says what to do.
     """
     try:
         job.path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +214,7 @@ def download(job: Job, patience: Patience) -> None:
 
 def _fill(job: Job, patience: Patience, file: FileIO) -> None:
     partial = Path(os.fsdecode(file.name))
-    # Without a hash nothing tells whether the beginning is of the same file as the rest.
+    # Without a hash, nothing tells whether the partial file is of the same file as the rest.
     if not job.hash:
         file.truncate(0)
     resumed = file.seek(0, os.SEEK_END) > 0
@@ -230,7 +231,7 @@ def _fill(job: Job, patience: Patience, file: FileIO) -> None:
                 f"expected {job.hash.replace(':', ' ')}, got {got.partition(':')[2]}",
                 "it was thrown away: try again, and report the address if this stays",
             )
-        # An older process began with another file: once more, from the start.
+        # An earlier process downloaded part of another file: start over once.
         resumed = False
     os.fsync(file.fileno())
     partial.replace(job.path)
@@ -238,9 +239,9 @@ def _fill(job: Job, patience: Patience, file: FileIO) -> None:
 
 @contextlib.contextmanager
 def _partial(path: Path) -> Iterator[FileIO | None]:
-    """The file that grows, locked; none if another process has finished meanwhile.
+    """The partial file, locked; none if another process has completed the download meanwhile.
 
-    The lock is on the file itself, so nothing else is left behind.
+    The lock is on the partial file itself, so no lock file is left behind.
     """
     partial = path.with_name(path.name + ".partial")
     while True:
@@ -250,11 +251,11 @@ def _partial(path: Path) -> Iterator[FileIO | None]:
                 try:
                     yield file
                 finally:
-                    # What is empty is nothing to go on with.
+                    # An empty file has nothing to resume.
                     if os.fstat(file.fileno()).st_size == 0 and _is(partial, file):
                         partial.unlink()
                 return
-        # Whoever had the lock has renamed or removed it.
+        # The process that held the lock has renamed or removed the file.
         if path.exists():
             yield None
             return
@@ -271,7 +272,7 @@ def _flock(file: FileIO, how: int) -> None:
     try:
         fcntl.flock(file, how)
     except OSError as error:
-        # Some network file systems have no locks; then one process at a time has to do.
+        # Some network file systems have no locks; there, only one process may download at a time.
         if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}:
             raise
 
@@ -284,7 +285,7 @@ def _is(path: Path, file: FileIO) -> bool:
 
 
 def digest(path: Path, like: str) -> str:
-    """The hash of a file, of the kind and with as many digits as `like`."""
+    """The hash of a file, of the same kind and with as many digits as `like`."""
     kind, _, digits = like.partition(":")
     if not kind:
         return ""
@@ -296,7 +297,7 @@ def digest(path: Path, like: str) -> str:
 
 
 class _Transfer:
-    """Attempts at one file; each goes on where the one before stopped."""
+    """Attempts at one file; each resumes where the one before stopped."""
 
     def __init__(self, job: Job, patience: Patience, file: FileIO) -> None:
         self.job = job
@@ -336,7 +337,7 @@ class _Transfer:
         chunk = self._read(response, start, start)
         self._check_content(response, chunk)
         if begin != start:
-            # It sends everything, because it does not know ranges or the file has changed.
+            # The server sends the whole file: it does not support ranges, or the file has changed.
             if begin != 0:
                 raise Interrupted(f"the server sent from byte {begin} instead of {start}")
             start = 0
@@ -366,7 +367,7 @@ class _Transfer:
             )
 
     def _most(self) -> int:
-        """What a server that does not say how much there is may send."""
+        """The most bytes taken from a server that does not announce the length."""
         return MOST_UNANNOUNCED if self.job.size is None else self.job.size
 
     def _read(self, response: http.client.HTTPResponse, start: int, done: int) -> bytes:
@@ -384,7 +385,7 @@ class _Transfer:
             while left:
                 left = left[self.file.write(left) :]
         except OSError as error:
-            # A full disk is not left full.
+            # A disk that is full is freed again.
             with contextlib.suppress(OSError):
                 self.file.truncate(0)
                 Path(os.fsdecode(self.file.name)).unlink()
@@ -418,7 +419,7 @@ class _Transfer:
 
 
 def refused(job: Job, error: urllib.error.HTTPError) -> WeightsError:
-    """The error of a status that no repetition changes."""
+    """The error for a status that no retry changes."""
     what = f"the server answered {error.code} {' '.join(str(error.reason).split())}"
     if 300 <= error.code < 400:  # noqa: PLR2004
         what = f"the server redirects again and again, at last by {error.code}"
@@ -429,7 +430,7 @@ def refused(job: Job, error: urllib.error.HTTPError) -> WeightsError:
 
 
 def _extent(response: http.client.HTTPResponse) -> tuple[int | None, int]:
-    """How long the whole file is, and with which of its bytes this answer begins."""
+    """The length of the whole file, and the offset at which this response begins."""
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
         found = re.match(
             r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip()
@@ -441,11 +442,11 @@ def _extent(response: http.client.HTTPResponse) -> tuple[int | None, int]:
     return (int(length) if length and length.isdigit() else None), 0
 
 
-# ---- what is seen of it
+# ---- progress
 
 
 class _Progress:
-    """A line on the terminal; nothing elsewhere."""
+    """A progress line on a terminal; nothing elsewhere."""
 
     def __init__(self, name: str, whole: int | None, start: int) -> None:
         self.out = Out(sys.stderr)
@@ -476,7 +477,7 @@ class _Progress:
 
     def _status(self, text: str) -> None:
         columns = self.out.columns or len(text)
-        # What moves is at the end.
+        # The numbers that change are at the end.
         self.out.status(text if len(text) < columns else text[len(text) - columns + 1 :])
 
 

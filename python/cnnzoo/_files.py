@@ -1,4 +1,4 @@
-"""Opening what a user names: regular files, and nothing that waits for another process."""
+"""Opens files that a user names: regular files only, since others may wait for another process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 from typing import BinaryIO
 
-# What is no regular file, and the test for it.
+# Kinds of file that are refused, and the test for each.
 KINDS: dict[str, Callable[[int], bool]] = {
     "a pipe": stat.S_ISFIFO,
     "a socket": stat.S_ISSOCK,
@@ -19,8 +19,8 @@ KINDS: dict[str, Callable[[int], bool]] = {
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file for reading, as the engine's readers do.
 
-    Opening a pipe would wait for its writer, and reading a device may never end. Both the name and
-    what was opened are looked at, so it does not help to put a pipe there in between.
+    Opening a pipe would wait for its writer, and reading a device may never end. Both the path and
+    the open file are checked, so a pipe that is put there in between is refused too.
 
     Raises:
         OSError: It is a folder, pipe, socket or device, which `strerror` says, or cannot be opened.

@@ -1,4 +1,4 @@
-"""JSON that every reader takes: it has no NaN and no infinity."""
+"""Strict JSON, which every reader accepts: without NaN and infinities."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-# What Python's `float` reads.
+# Non-finite numbers as text, which Python's `float` reads.
 NAMES = ("nan", "inf", "-inf")
 
 
 def line(value: Any) -> str:
-    """A value on one line; numbers that are not finite are null."""
+    """A value as JSON on one line; non-finite numbers become null."""
     return json.dumps(_finite(value, lambda _: None), default=_plain, allow_nan=False)
 
 
 def lines(value: Any) -> str:
-    """The same on several lines, for people."""
+    """A value as indented JSON, for people; non-finite numbers become null."""
     return json.dumps(_finite(value, lambda _: None), default=_plain, allow_nan=False, indent=2)
 
 
 def exact(value: Any) -> str:
-    """A value to be read again; numbers that are not finite are the texts "nan", "inf", "-inf"."""
+    """A value as JSON to be read again; non-finite numbers become "nan", "inf" or "-inf"."""
     return json.dumps(_finite(value, str), default=_plain, allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""Loads libtorch out of the installed torch package, without importing torch."""
+"""Loads libtorch from the installed torch package, without importing torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-# What the extension is built against; libtorch's C++ interface differs between minor versions.
+# The extension's torch version; libtorch's C++ interface differs between minor versions.
 REQUIRED = "2.13"
 
 

@@ -1,4 +1,4 @@
-"""What users of timm, torchvision and Keras write, and what it is called here."""
+"""Names and options of timm, torchvision and Keras, and their equivalents here."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from cnnzoo import _native
 from cnnzoo._arguments import shown, text
 from cnnzoo.errors import ArgumentError
 
-# What `create_model` takes of every network beside the options that its family reads.
+# Arguments of `create_model` for every network, beside the options of its family.
 ARGUMENTS = ("source", "weights", "device", "seed", "meta")
 
-# Options that every network may be asked for; where nothing fits, the graph says why.
+# Options accepted for every network; where one does not apply, building the graph says why.
 ADAPTATIONS = ("stem", "activation", "norm", "zero_init_residual")
 
-# Options of theirs, and what does the same here.
+# Options of those libraries, and their equivalents here.
 OPTIONS = {
     "act_layer": "activation=...",
     "alpha": "width=..., or the name of a narrower network, as list_models() has them",
@@ -54,10 +54,10 @@ OPTIONS = {
 
 
 def check_options(name: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Find options that a network does not have.
+    """Refuse options that a network does not have.
 
     Raises:
-        ArgumentError: There is one; the message lists those that there are, and the nearest.
+        ArgumentError: There is one; the message lists the valid ones, and the nearest.
     """
     for option in given:
         if option in known or option in ADAPTATIONS:
@@ -72,10 +72,10 @@ def check_options(name: str, given: Iterable[str], known: Sequence[str]) -> None
 
 
 def tagged(name: str) -> tuple[str, str] | None:
-    """The network and the tag of weights in timm's `resnet18.a1_in1k`; none in other names.
+    """The network and the weights' tag of a timm name, `resnet18.a1_in1k`; none of other names.
 
     Raises:
-        ArgumentError: It is no text.
+        ArgumentError: The name is no text.
     """
     name = text("`name`", name, "the name of a model")
     for hub in ("hf-hub:", "hf_hub:"):
@@ -88,10 +88,10 @@ def tagged(name: str) -> tuple[str, str] | None:
 
 
 def with_tag(name: str, source: str | None, weights: Any) -> tuple[str, str | None, Any]:
-    """The three, where a tag in the name says what the other two are.
+    """Name, source and weights, the latter two from the tag in a timm name if it has one.
 
     Raises:
-        ArgumentError: They are said twice, or the weights are none.
+        ArgumentError: They are given beside a tag, or the weights are neither text nor a path.
     """
     if source is not None:
         source = text("`source`", source, "the name of a source")

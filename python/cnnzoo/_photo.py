@@ -1,4 +1,4 @@
-"""Whatever people hold a photograph in, as what the decoder takes."""
+"""Converts every accepted form of a photograph to the decoder's input."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from cnnzoo import _native
 from cnnzoo._arrays import as_array, is_tensor
 from cnnzoo.errors import ArgumentError, CnnzooError, DataError, Notice, PhotoFileError
 
-# The entry of EXIF data that says how a camera was held.
+# The EXIF tag of the orientation.
 ORIENTATION = 0x0112
-# Of a picture in 16 bits.
+# The largest values of 16-bit and of 8-bit pictures.
 MOST_OF_16_BITS = 0xFFFF
 MOST_OF_A_BYTE = 0xFF
 
-# No photograph's file is larger; the decoder says so of files that it opens itself.
+# The largest file that is read; the decoder has the same limit for files that it opens itself.
 MOST_BYTES = 1 << 30
 CHUNK = 1 << 20
 
 
 @runtime_checkable
 class PillowImage(Protocol):
-    """What is used of `PIL.Image.Image`, so that Pillow need not be there."""
+    """The part of `PIL.Image.Image` that is used, so that Pillow need not be installed."""
 
     def convert(self, mode: str) -> Any:
         """The same image in another mode."""
 
 
 class OpenFile(Protocol):
-    """A file that was opened for reading bytes, or anything that reads like one."""
+    """A file opened in binary mode, or any object with the same `read`."""
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes, at most so many; none at the end."""
+        """The next bytes, at most `size`; empty at the end."""
 
 
 class Contents(NamedTuple):
-    """The bytes of a file, and what messages call it."""
+    """The bytes of a file, and its name in messages."""
 
     data: bytes
     name: str
@@ -61,13 +61,13 @@ Photo: TypeAlias = (
 
 
 def is_photo(value: object) -> bool:
-    """Whether it is meant as one photograph, and not as several."""
+    """Whether a value stands for one photograph, not for several."""
     kinds = (str, os.PathLike, bytes, bytearray, memoryview, Contents, np.ndarray, PillowImage)
     return isinstance(value, kinds) or is_tensor(value) or _reads(value)
 
 
 def path_of(photo: object) -> str | None:
-    """Where a photograph comes from, if it says so: its path, or the name of its file."""
+    """The path of a photograph, or the name of its file, if it has one."""
     if isinstance(photo, str | os.PathLike):
         return os.fsdecode(photo)
     if isinstance(photo, Contents):
@@ -79,9 +79,9 @@ def path_of(photo: object) -> str | None:
 
 
 def held(photo: Any) -> Any:
-    """The photograph itself, or what an open file holds from where it stands.
+    """The photograph itself; for an open file, its bytes from the current position on.
 
-    Files are read here, one after the other, since many of an archive share one position.
+    Open files are read here, one after the other, since members of an archive share one position.
 
     Raises:
         DataError: It cannot be read, is too large or was opened as text.
@@ -93,11 +93,11 @@ def held(photo: Any) -> Any:
 
 
 def source(photo: Any, *, orientation: bool) -> str | bytes | Contents | NDArray[Any]:
-    """What the decoder takes: a path, bytes or an array.
+    """A photograph as the decoder takes it: a path, bytes or an array.
 
-    Pillow's images are turned upright from their EXIF data if `orientation` says so. Its modes I;16
-    and I are taken as 16 bits, of which the high byte counts, as in files; `convert("RGB")` would
-    make nearly all of them white.
+    Pillow images are turned upright by their EXIF orientation if `orientation` is set. Their modes
+    I;16 and I are read as 16 bits, of which the high byte is kept, as for files; `convert("RGB")`
+    would make nearly all of them white.
 
     Raises:
         ArgumentError: A Pillow image of mode I has values outside 16 bits, or the mode is F, whose
@@ -146,7 +146,7 @@ def decoded(photo: Any, *, orientation: bool) -> NDArray[Any]:
 
 
 def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn and mirror pixels (H, W, ...) by an EXIF orientation; all but 2 to 8 leave them."""
+    """Rotate and mirror pixels (H, W, ...) by an EXIF orientation; only 2 to 8 change them."""
     turns: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
         2: lambda pixels: pixels[:, ::-1],
         3: lambda pixels: pixels[::-1, ::-1],
@@ -180,7 +180,7 @@ def _pixels(photo: PillowImage) -> NDArray[np.uint8]:
 
 
 def _noticed(values: NDArray[Any], what: str) -> NDArray[Any]:
-    """The same; a `Notice` where 16 bits hold bytes, of which the high byte leaves black."""
+    """The values; with a `Notice` if they are 16-bit but below 256, so that the high byte is 0."""
     if values.dtype == np.uint16 and values.size and 0 < values.max() <= MOST_OF_A_BYTE:
         warnings.warn(
             f"a photograph: expected {what} with values of 0 to {MOST_OF_16_BITS}, got at most "
@@ -192,21 +192,21 @@ def _noticed(values: NDArray[Any], what: str) -> NDArray[Any]:
 
 
 def _orientation(photo: PillowImage) -> int:
-    """None is 1. Pillow fails in many ways on EXIF data that is damaged, which has none."""
+    """The EXIF orientation; 1 if there is none, or if Pillow fails on damaged EXIF data."""
     try:
-        # After the pixels: of a TIFF file Pillow turns them itself, and forgets the entry then.
+        # Read after the pixels: Pillow turns those of a TIFF file itself, and then drops the tag.
         return int(photo.getexif().get(ORIENTATION, 1))  # type: ignore[attr-defined]
     except Exception:
         return 1
 
 
 def _reads(value: object) -> bool:
-    # Wrappers such as those of temporary files hand `read` on, which no protocol sees.
+    # Wrappers such as those of temporary files delegate `read`, which a protocol check misses.
     return callable(getattr(value, "read", None))
 
 
 def read_bytes(file: OpenFile, name: str) -> bytes:
-    """Everything from where a file stands to its end.
+    """All bytes of a file from its current position to its end.
 
     Raises:
         DataError: It cannot be read, is too large or was opened as text.

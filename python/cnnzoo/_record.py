@@ -1,4 +1,4 @@
-"""JSON of a file as values of known types; what does not fit is refused by its place."""
+"""Reads JSON into values of annotated types; an error names the place that does not fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cnnzoo.errors import CnnzooError
 
 T = TypeVar("T")
 
-# Numbers of files go to Rust, where counts and seeds have 64 bits.
+# The bound of whole numbers: they go to Rust, where counts and seeds have 64 bits.
 WHOLE_NUMBERS = 2**64
 
 KINDS: dict[Any, str] = {
@@ -31,14 +31,14 @@ KINDS: dict[Any, str] = {
 
 
 class Misfit(Exception):  # noqa: N818 (it becomes an error of the file)
-    """What was expected, what came, and where."""
+    """A value that does not fit: its place, what was expected, and what was found."""
 
     def __init__(self, at: str, expected: str, got: Any) -> None:
         super().__init__(f"`{at}`: expected {expected}, got {_shown(got)}")
 
 
 def decoded(text: str, at: str) -> Any:
-    """What JSON says."""
+    """Decode JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -46,14 +46,14 @@ def decoded(text: str, at: str) -> Any:
 
 
 def read(annotation: Any, given: Any, at: str) -> Any:  # noqa: PLR0911 (one for each kind)
-    """A value of an annotation: plain values, tuples, dicts, choices, and dataclasses of these.
+    """Read a value of an annotated type: plain, tuple, dict, choice, or a dataclass of these.
 
-    A dataclass whose field is a Python keyword has an underscore behind it there. A number may be
-    whole where one with digits is expected; nothing else is converted. Whole numbers are not below
-    zero.
+    A dataclass field named after a Python keyword has a trailing underscore, which JSON lacks. A
+    float may be given as a whole number or as "nan", "inf" or "-inf"; nothing else is converted.
+    Whole numbers are not negative.
 
     Raises:
-        Misfit: It is none.
+        Misfit: It does not fit the type.
     """
     if annotation is Any:
         return given
@@ -78,7 +78,7 @@ def read(annotation: Any, given: Any, at: str) -> Any:  # noqa: PLR0911 (one for
 
 
 def record(kind: type[T], given: Any, at: str) -> T:
-    """A dataclass of a JSON object, as `read`; what it raises on a value of its own is a misfit."""
+    """Read a dataclass from a JSON object, as `read`; errors of its own checks become misfits."""
     fields = arguments(kind, given, at)
     try:
         return kind(**fields)
@@ -89,7 +89,7 @@ def record(kind: type[T], given: Any, at: str) -> T:
 def arguments(
     function: Callable[..., Any], given: Any, at: str, *, beside: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The keyword arguments of a function that a JSON object holds; `beside` are further ones."""
+    """Read a function's keyword arguments from a JSON object; `beside` holds further ones."""
     if not isinstance(given, dict):
         raise Misfit(at, "an object", given)
     hints = _hints(function)
@@ -117,7 +117,7 @@ def _hints(function: Any) -> dict[str, Any]:
 
 def _plain(kind: Any, given: Any, at: str) -> Any:
     if kind is float and given in NAMES:
-        # A checkpoint writes what JSON has no numbers for.
+        # A run checkpoint holds non-finite numbers, which JSON lacks, as text.
         return float(given)
     if kind is float and type(given) is int:
         kind = int
@@ -138,7 +138,7 @@ def _one_of(choices: tuple[Any, ...], given: Any, at: str) -> Any:
             return read(choice, given, at)
         except Misfit as misfit:
             misfits.append(misfit)
-    # What is not even of the right kind says less than what fails inside.
+    # The misfit deepest inside tells more than that the whole is of another kind.
     raise max(misfits, key=lambda misfit: str(misfit).partition(":")[0].count("."))
 
 

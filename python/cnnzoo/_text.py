@@ -9,15 +9,15 @@ import shutil
 from collections.abc import Collection, Sequence
 from typing import TextIO
 
-# What is written instead where a stream has no more than ASCII.
+# Replacements for streams that cannot encode these characters.
 PLAIN = str.maketrans({"×": "x", "…": "...", "·": "-", "–": "-", "█": "#", "─": "-"})
 
 
 class Out:
-    """A stream that takes any text: what it cannot show is escaped."""
+    """An output stream that takes any text: characters that it cannot encode are escaped."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        # Python has no stream where the shell closed it: `cnnzoo list >&-`.
+        # Python's stream is None where the shell closed it: `cnnzoo list >&-`.
         self._stream = stream = io.StringIO() if stream is None else stream
         self._encoding = getattr(stream, "encoding", None) or "utf-8"
         self.is_terminal = stream.isatty()
@@ -25,7 +25,7 @@ class Out:
 
     @property
     def columns(self) -> int | None:
-        """How long a line may be; none where it may be any length, as in a file."""
+        """The width of the terminal in characters; none where lines have no limit, as in a file."""
         if self.is_terminal or os.environ.get("COLUMNS"):
             return shutil.get_terminal_size().columns
         return None
@@ -38,12 +38,12 @@ class Out:
         self._stream.write("\n".join(lines) + "\n")
 
     def status(self, text: str) -> None:
-        """Write over the last line of a terminal, which the next text takes the place of."""
+        """Overwrite the last line of a terminal; the next status overwrites it again."""
         self._stream.write(f"\r\x1b[K{self.shown(text)}")
         self._stream.flush()
 
     def flush(self) -> None:
-        """Hand everything to the operating system."""
+        """Flush the stream."""
         self._stream.flush()
 
     def shown(self, text: str) -> str:
@@ -55,7 +55,7 @@ class Out:
 
 
 def one_line(text: str) -> str:
-    """The text with line breaks and control characters, as file names may have, escaped."""
+    """The text with line breaks and control characters, which file names may have, escaped."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
@@ -70,7 +70,7 @@ def _can_write(text: str, encoding: str) -> bool:
 
 
 def human(number: float) -> str:
-    """Three digits and a unit: 25557032 is `25.6M`."""
+    """A number with three digits and a unit: 25557032 is `25.6M`."""
     for unit in ("", "K", "M", "G", "T"):
         # 999.5 would round to four digits.
         if abs(number) < 999.5 or unit == "T":  # noqa: PLR2004
@@ -83,7 +83,7 @@ def human(number: float) -> str:
 
 
 def shorten(text: str, width: int, plain: bool = False) -> str:
-    """The beginning of a text, with an ellipsis where something is cut off."""
+    """A text of at most `width` characters, cut with an ellipsis if it is longer."""
     if len(text) <= width:
         return text
     mark = "..." if plain else "…"
@@ -91,7 +91,7 @@ def shorten(text: str, width: int, plain: bool = False) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
-    """Columns two spaces apart under a ruled head; those numbered in `right` end in a line."""
+    """A table with an underlined head; the columns numbered in `right` are right-aligned."""
     everything = [head, *rows]
     widths = [max(len(cells[column]) for cells in everything) for column in range(len(head))]
     lines = [
@@ -105,5 +105,5 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[
 
 
 def percent(share: float) -> str:
-    """A share with a digit after the point; nothing where it is NaN."""
+    """A fraction as a percentage with one decimal; empty for NaN."""
     return "" if math.isnan(share) else f"{share:.1%}"

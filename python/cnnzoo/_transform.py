@@ -1,4 +1,4 @@
-"""Where pickles of before there was the package `cnnzoo.transforms` look for two of its classes."""
+"""The old path of two classes of `cnnzoo.transforms`, under which old pickles look for them."""
 
 from __future__ import annotations
 

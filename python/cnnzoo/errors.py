@@ -1,4 +1,4 @@
-"""Every exception that cnnzoo raises on purpose, each also the builtin that a caller would catch.
+"""The exceptions that cnnzoo raises; each is also the builtin exception that a caller would catch.
 
 The fields of an error (`expected`, `got`, `node`, `path`, ...) are attributes of the exception.
 """
@@ -9,10 +9,10 @@ from typing import Any
 
 
 class CnnzooError(Exception):
-    """The root of all others."""
+    """The base class of all others."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What is copied and pickled: the message and the fields, `errno` too."""
+        """The state that is copied and pickled: the message and the fields, `errno` too."""
         fields = dict(vars(self))
         if isinstance(self, OSError):
             fields["errno"] = self.errno
@@ -24,7 +24,7 @@ class ArgumentError(CnnzooError, ValueError):
 
 
 class UnknownModelError(CnnzooError, KeyError):
-    """A name that is in no table; `closest` lists the names most like it."""
+    """An unknown name; `closest` lists the most similar names."""
 
     def __str__(self) -> str:
         """The message itself, which KeyError would put in quotes."""
@@ -40,7 +40,7 @@ class ShapeError(CnnzooError, ValueError):
 
 
 class WeightsError(CnnzooError, ValueError):
-    """Weights that are damaged, refused, or of another model."""
+    """Weights that are damaged, refused, or for another model."""
 
 
 class WeightsFileError(WeightsError, OSError):
@@ -48,19 +48,19 @@ class WeightsFileError(WeightsError, OSError):
 
 
 class WeightsFileNotFoundError(WeightsFileError, FileNotFoundError):
-    """A weights file that is not there."""
+    """A weights file that does not exist."""
 
 
 class DataError(CnnzooError, ValueError):
-    """A photograph that does not decode."""
+    """A photograph that does not decode, or a data set that is damaged or cannot be downloaded."""
 
 
 class PhotoFileError(DataError, OSError):
-    """A photograph that cannot be opened, read or written."""
+    """A photograph or file of a data set that cannot be opened, read or written."""
 
 
 class PhotoNotFoundError(PhotoFileError, FileNotFoundError):
-    """A photograph that is not there."""
+    """A photograph or file of a data set that does not exist."""
 
 
 class MissingPackageError(CnnzooError, ImportError):
@@ -68,7 +68,7 @@ class MissingPackageError(CnnzooError, ImportError):
 
 
 class DeviceError(CnnzooError, RuntimeError):
-    """A device that is not there."""
+    """A device that is not available."""
 
 
 class OutOfMemoryError(DeviceError, MemoryError):
@@ -76,28 +76,28 @@ class OutOfMemoryError(DeviceError, MemoryError):
 
 
 class CheckpointError(CnnzooError, ValueError):
-    """A training checkpoint that is damaged or of another run."""
+    """A run checkpoint that is damaged or of another run."""
 
 
 class CheckpointFileError(CheckpointError, OSError):
-    """A training checkpoint that cannot be opened, read or written."""
+    """A run checkpoint that cannot be opened, read or written."""
 
 
 class CheckpointNotFoundError(CheckpointFileError, FileNotFoundError):
-    """A training checkpoint that is not there."""
+    """A run checkpoint that does not exist."""
 
 
 class CopyError(CnnzooError, TypeError):
-    """A thing that cannot be copied or pickled while it is at work."""
+    """An object that cannot be copied or pickled while it is in use."""
 
 
 class LogError(CnnzooError, OSError):
-    """A log of training that cannot be opened, read or written."""
+    """A training log that cannot be opened, read or written."""
 
 
 class DivergenceError(CnnzooError, ArithmeticError):
-    """A loss, a parameter or an answer that became infinite, or no number."""
+    """A loss, a parameter or a network's output that became infinite or NaN."""
 
 
 class Notice(UserWarning):
-    """What would surprise if it were done in silence: other names, another preprocessing."""
+    """A warning of what would surprise if done silently: other names, another preprocessing."""

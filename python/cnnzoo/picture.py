@@ -1,4 +1,4 @@
-"""Photographs drawn beside what a model says about them. Needs Pillow."""
+"""Draws photographs beside a model's predictions for them. Needs Pillow."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 # File endings and Pillow's name of the format.
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-# More photographs would make a picture that nobody can open.
+# More photographs would make a picture too large to open.
 MOST_PHOTOS = 60
-# More bars would be taller than any photograph; what they leave out is said below them.
+# More bars would be taller than any photograph; a line below them sums up the rest.
 MOST_BARS = 12
 
 # Lengths are in points; the picture has this many pixels to each.
@@ -46,7 +46,7 @@ HEADING = 30
 TEXT = 14
 SMALL = 12
 CORNER = 8
-# A photograph of few pixels is enlarged so much at most.
+# The largest factor by which a small photograph is enlarged.
 LARGEST_PIXEL = 8
 
 PAPER = "#ffffff"
@@ -60,15 +60,15 @@ OTHER_BARS = "#a9c3dd"
 def draw_predictions(
     photos: Sequence[tuple[str, Photo | Contents, Prediction]], *, orientation: bool = True
 ) -> Image:
-    """Draw each photograph beside its bars.
+    """Draw each photograph beside a bar for each predicted class.
 
-    The photographs are drawn as the network sees them: turned upright by what a camera notes in
-    EXIF, and without transparency. A bar of full width is a probability of 1.
+    The photographs are drawn as the network sees them: turned upright by their EXIF orientation,
+    and without transparency. A bar of full width is a probability of 1.
 
     Args:
-        photos: A title, the photograph as `Model.predict` takes it (an open file is read from where
-            it stands), and what that says about it, for each.
-        orientation: As the model's `preprocess` says; with False nothing is turned.
+        photos: For each, a title, the photograph as `Model.predict` takes it (an open file is read
+            from its current position), and the prediction.
+        orientation: As in the model's `preprocess`; with False nothing is turned.
 
     Returns:
         A Pillow image in RGB, two pixels to the point; in Jupyter it shows itself.
@@ -100,7 +100,7 @@ def draw_predictions(
 
 
 def check_save(file: str | os.PathLike[str], *, photos: int) -> None:
-    """Find out early whether a picture of so many photographs can be drawn and saved.
+    """Check early that a picture of so many photographs can be drawn and saved.
 
     Raises:
         ArgumentError: Another ending than .png, .jpg, .jpeg or .webp; too many photographs.
@@ -119,7 +119,7 @@ def check_save(file: str | os.PathLike[str], *, photos: int) -> None:
 
 
 def save(picture: Image, file: str | os.PathLike[str]) -> None:
-    """Write a picture as PNG, JPEG or WebP, which the name's ending says.
+    """Write a picture as PNG, JPEG or WebP, by the ending of the file name.
 
     Raises:
         ArgumentError: Another ending.
@@ -181,14 +181,14 @@ class _Card:
         paper.paste(TRACK, (left, top), _rounded(track, track[1] // 2))
         length = 0 if math.isnan(guess.probability) else round(track[0] * guess.probability)
         if length > 0:
-            # Cut out of the whole track: a bar shorter than its own corner stays as long as it is.
+            # Cropped from the full track, so that a bar shorter than its corner keeps its length.
             mask = _rounded((max(length, track[1]), track[1]), track[1] // 2)
             mask = mask.crop((0, 0, length, track[1]))
             paper.paste(FIRST_BAR if first else OTHER_BARS, (left, top), mask)
 
 
 def _fit(photo: Photo | Contents, *, orientation: bool) -> Image:
-    """The photograph in RGB, as large as its place allows."""
+    """The photograph in RGB, scaled to fit its box."""
     pillow = _pillow()
     pixels = _image_array(decoded(photo, orientation=orientation))
     image: Image = pillow.fromarray(pixels).convert("RGB")

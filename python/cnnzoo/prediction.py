@@ -1,4 +1,4 @@
-"""What a model says about a photograph."""
+"""A model's predictions for photographs."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from cnnzoo._arguments import shown
 from cnnzoo.errors import ArgumentError
 
-# What an image shows: one class, or any number of labels.
+# The classification task: an image shows one class, or has any number of labels.
 Task: TypeAlias = Literal["multi_class", "multi_label"]
 
-# A label is taken where its probability is at least this, unless told otherwise.
+# The default threshold: a label of at least this probability is predicted.
 THRESHOLD = 0.5
 
-# How wide a bar of probability 1 is drawn in text.
+# The width of a bar of probability 1, in characters.
 BAR = 20
 
 
 class Guess(NamedTuple):
-    """One class that a photograph may show.
+    """One predicted class of a photograph.
 
     Attributes:
-        label: The name of the class.
+        label: The class label, a name.
         index: Its position in the logits.
         probability: Between 0 and 1.
     """
@@ -41,17 +41,17 @@ class Guess(NamedTuple):
 
 
 class Prediction(tuple[Guess, ...]):
-    """The likeliest classes of one photograph, the best first.
+    """The most probable classes of one photograph, the most probable first.
 
     Attributes:
-        path: Where the photograph came from: its path, the name of an open file or of a data set's
-            sample; none if it does not say, as of bytes and arrays.
+        path: The photograph's path, or the name of an open file or of a data set's sample; none
+            where there is none, as for bytes and arrays.
     """
 
     path: str | None
 
     def __new__(cls, guesses: Iterable[Guess] = (), *, path: str | None = None) -> Prediction:
-        """Hold these guesses."""
+        """Make a prediction of guesses."""
         prediction = super().__new__(cls, guesses)
         prediction.path = path
         return prediction
@@ -66,8 +66,8 @@ class Prediction(tuple[Guess, ...]):
     def taken(self, threshold: float = THRESHOLD) -> tuple[Guess, ...]:
         """The guesses of at least this probability.
 
-        Of a model whose `task` is `"multi_label"`, and whose probabilities are sigmoids, these are
-        the labels that the photograph has.
+        For a model whose `task` is `"multi_label"`, where probabilities are sigmoids of the logits,
+        these are the predicted labels of the photograph.
 
         Raises:
             ArgumentError: The threshold is no number of 0 to 1.
@@ -88,11 +88,11 @@ class Prediction(tuple[Guess, ...]):
 
 @dataclass(frozen=True, kw_only=True)
 class FailedPrediction:
-    """A photograph that could not be read, in the place of what it shows.
+    """A photograph that could not be read, in place of its prediction.
 
     Attributes:
-        path: Where it came from, as of a `Prediction`.
-        error: Why it could not be read.
+        path: The photograph's path or name, as of a `Prediction`.
+        error: The reason.
     """
 
     path: str | None
@@ -103,7 +103,7 @@ class FailedPrediction:
 
 
 def bar(probability: float, *, width: int = BAR, plain: bool = False) -> str:
-    """A bar of block characters, an eighth of a character exact; of `#` where `plain`."""
+    """A bar of block characters, exact to an eighth of a character; of `#` if `plain`."""
     if plain:
         return "#" * round(width * _finite(probability))
     eighths = round(8 * width * _finite(probability))
@@ -126,8 +126,8 @@ def checked_threshold(threshold: float) -> float:
 
 
 def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The sigmoid of each logit, NaN of NaN."""
-    # NumPy warns of NaN here.
+    """The sigmoid of each logit; NaN for NaN."""
+    # NumPy would warn of NaN.
     with np.errstate(invalid="ignore"):
         found: NDArray[np.float64] = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
     return found
@@ -136,10 +136,10 @@ def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 def rank(
     logits: NDArray[np.float32], labels: tuple[str, ...], top: int, task: Task
 ) -> list[Prediction]:
-    """Turn logits (N, K) into the `top` likeliest of K labels for each image.
+    """Turn logits (N, K) into the `top` most probable of K classes for each image (softmax).
 
-    Where an image may have any number of labels, each has a probability of its own, and no label is
-    left out that is taken.
+    For the multi-label task, probabilities are the sigmoids of the logits, and all labels of at
+    least `THRESHOLD` are included, even more than `top`.
     """
     several = task == "multi_label"
     likelihoods = probabilities(logits) if several else _softmax(logits)
@@ -155,7 +155,7 @@ def rank(
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64)
-    # Of what is infinite comes what is no number, which whoever predicts refuses.
+    # Infinite logits give NaN, which `Model.predict` refuses.
     with np.errstate(invalid="ignore"):
         shifted -= shifted.max(axis=1, keepdims=True)
     likelihoods: NDArray[np.float64] = np.exp(shifted)
@@ -165,12 +165,12 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @functools.cache
 def imagenet_labels() -> tuple[str, ...]:
-    """The names of the thousand classes of ImageNet's challenge, in their usual order."""
+    """The class labels of ImageNet-1k, in their usual order."""
     text = Path(__file__).with_name("imagenet_labels.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())
 
 
 def usual_labels(classes: int) -> tuple[str, ...]:
-    """The names of so many classes that nobody named: ImageNet's of a thousand, else numbers."""
+    """Default class labels: ImageNet's for 1000 classes, else "class 0", "class 1" and so on."""
     names = imagenet_labels()
     return names if classes == len(names) else tuple(f"class {n}" for n in range(classes))

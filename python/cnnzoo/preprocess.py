@@ -1,4 +1,4 @@
-"""From photographs to what a network sees."""
+"""Preprocessing: from photographs to a network's input."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ from cnnzoo.transforms import (
 from cnnzoo.transforms.steps import INTERPOLATIONS
 from cnnzoo.transforms.transform import Range
 
-# Grey; red, green and blue.
+# The numbers of channels: grey; red, green and blue.
 GREY, COLOURS = 1, 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess(Value):
-    """How photographs are prepared for a network; it belongs to the network's weights.
+    """The preprocessing of photographs for a network; it belongs to the network's weights.
 
-    The short side is resized to `resize` pixels exactly as Pillow does it, a square of `crop`
-    pixels is cut from the middle, bytes are divided by 255, then `mean` is subtracted and the
-    result divided by `std` in float32, channel by channel. This is torchvision's evaluation
-    transform, bit for bit.
+    The short side is resized to `resize` pixels exactly as Pillow does it, the centre is cropped to
+    a square of `crop` pixels, bytes are divided by 255, then `mean` is subtracted and the result
+    divided by `std` in float32, channel by channel. This is torchvision's evaluation transform, bit
+    for bit.
 
-    With one number each for `mean` and `std` photographs come out in grey: they are made so before
-    they are resized, as Pillow's `convert("L")` does.
+    With one number each for `mean` and `std`, photographs are converted to grey before they are
+    resized, as by Pillow's `convert("L")`.
 
     Attributes:
         resize: Pixels of the short side.
         crop: Pixels of each side of the square.
         interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
-        mean: Of red, green and blue, between 0 and 1; or of grey. Numbers of 0 to 255, as Caffe and
-            Keras have them, are divided by 255 first, those of `std` too.
-        std: Of as many, above 0 and at most 1.
-        orientation: Whether photographs are turned upright from their EXIF data first, as a viewer
-            shows them: those in files, in data sets and Pillow's images. torchvision does not turn
-            them; with False neither does this.
+        mean: The channels' means, of red, green and blue, or of grey; between 0 and 1. Divide
+            numbers of 0 to 255, as Caffe and Keras have them, by 255, those of `std` too.
+        std: The channels' standard deviations, as many, above 0 and at most 1.
+        orientation: Whether photographs in files, in data sets and in Pillow images are first
+            turned upright by their EXIF orientation, as viewers do. torchvision does not turn them;
+            with False neither does this.
     """
 
     resize: int
@@ -94,14 +94,14 @@ class Preprocess(Value):
         )
 
     def resized(self, crop: int) -> Preprocess:
-        """The same for squares of `crop` pixels: as much of a photograph is cut off."""
+        """The same preprocessing for another crop size; `resize` is scaled in proportion."""
         return replace(self, resize=round(self.resize * crop / self.crop), crop=crop)
 
     def with_channels(self, channels: int) -> Preprocess:
-        """The same for a network that takes so many channels.
+        """The same preprocessing for a network with this number of input channels.
 
-        If it has another number now, `mean` and `std` become their average, once a channel. Only
-        for 1 or 3 channels can photographs be prepared.
+        If the number differs, `mean` and `std` are averaged, and the average is used for every
+        channel. Photographs can be prepared for 1 or 3 channels only.
         """
         if channels == len(self.mean):
             return self
@@ -114,8 +114,8 @@ class Preprocess(Value):
         Args:
             images: A path, the bytes of a file or an open file (JPEG, PNG, WebP, GIF, BMP, TIFF or
                 PNM), a uint8 array (H, W, 3), (H, W) or (H, W, 4), a Pillow image, or a list of
-                these. Of uint16 arrays and of Pillow's modes I;16 and I the high byte counts, as of
-                files in 16 bits.
+                these. Of 16-bit values (uint16 arrays, Pillow's modes I;16 and I, files) the high
+                byte is kept.
 
         Returns:
             float32 of shape (N, C, crop, crop), N = 1 for a single photograph, C = 3, or 1 in grey.
@@ -140,7 +140,7 @@ class Preprocess(Value):
             return np.stack(list(pool.map(self._one, photos)))
 
     def check_channels(self) -> None:
-        """Find out whether photographs can be prepared at all.
+        """Check that photographs can be prepared for the network's input channels.
 
         Raises:
             ShapeError: The network takes neither 1 nor 3 channels.
@@ -161,7 +161,7 @@ class Preprocess(Value):
 
 
 def _of_channels(name: str, values: Any, above: float | None) -> tuple[float, ...]:
-    """A number of each channel, in the scale in which photographs are 0 to 1.
+    """One number for each channel, on the scale on which pixels are 0 to 1.
 
     Raises:
         ArgumentError: They are something else.
@@ -177,7 +177,7 @@ def _of_channels(name: str, values: Any, above: float | None) -> tuple[float, ..
 
 
 def _of_colours(numbers: tuple[float, ...]) -> tuple[float, float, float]:
-    """What the engine takes: red's serve for grey."""
+    """The three numbers that the engine takes; for grey, its one number three times."""
     red, green, blue = numbers if len(numbers) == COLOURS else numbers[:1] * COLOURS
     return red, green, blue
 

@@ -1,4 +1,4 @@
-"""Finding models: names, facts, constructors."""
+"""The model registry: names, facts and constructors."""
 
 from __future__ import annotations
 
@@ -22,27 +22,28 @@ Constructor: TypeAlias = Callable[..., Model]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What is known about one model.
+    """The facts about one model.
 
     Attributes:
-        name: What cnnzoo calls it.
+        name: The model's name in cnnzoo.
         family: The architecture that it is a variant of.
-        year: Of the paper.
-        paper: Authors, title, where it appeared.
+        year: The paper's year.
+        paper: The paper's authors, title and venue.
         idea: The idea in a sentence.
-        strengths: What it is good at.
-        weaknesses: What it is bad at.
-        source: Whose definition these numbers are of.
-        source_name: What that source calls it.
-        sources: Whose definitions there are.
-        default_source: The one that is built unless another is asked for.
-        options: What `create_model` takes for it beside source, weights, device and seed.
-        deviations: Where that definition departs from the paper.
-        params: Trained values.
-        macs: Multiply-adds of convolutions and linear layers for one image.
-        activations: Values that convolutions and linear layers put out for one image.
+        strengths: Its advantages.
+        weaknesses: Its drawbacks.
+        source: The library or paper whose definition these numbers are of.
+        source_name: That source's name for it.
+        sources: All sources that define it.
+        default_source: The source that is built unless another is asked for.
+        options: Options of `create_model` for it, beside source, weights, device and seed.
+        deviations: Differences between that definition and the paper.
+        params: Number of trainable parameters.
+        macs: Multiply-adds (MACs) of convolutions and linear layers for one image.
+        activations: Output values of convolutions and linear layers for one image.
         input_size: Height and width of that image in pixels.
-        num_classes: Of the data that it was made for: 1000 of ImageNet, 10 of CIFAR-10.
+        num_classes: Number of classes of the data it was designed for: 1000 of ImageNet, 10 of
+            CIFAR-10.
         weights: Tags of published weights, as `weights=` takes them, the best first; unless a
             source was asked for, those of the other sources come after those of this one.
     """
@@ -78,8 +79,8 @@ def model_info(name: str, *, source: str | None = None) -> ModelInfo:
     """Look up the facts about a model.
 
     Args:
-        name: Of `list_models()`, or what a source calls it.
-        source: Whose definition; the model's default one if not given.
+        name: A name of `list_models()`, or a source's name for the model.
+        source: The source of the definition; the model's default one if not given.
 
     Raises:
         UnknownModelError: There is no such model.
@@ -117,11 +118,11 @@ def list_models(
     """List the names of models, family by family.
 
     Args:
-        pattern: With `*`, `?` and `[...]`, as file names are matched.
-        family: Only this family, in any case: `"resnet"`.
+        pattern: A glob pattern, with `*`, `?` and `[...]`.
+        family: Only this family, case-insensitive: `"resnet"`.
         source: Only models with a definition of this source; the limits are on that definition.
         weights: Only models that have published weights, or (`False`) have none.
-        max_params: Only models with at most so many trained values.
+        max_params: Only models with at most so many trainable parameters.
         max_macs: Only models with at most so many multiply-adds for one image.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Compound scaling: how deep, wide and fine EfficientNets are."""
+"""Compound scaling: depth, width and resolution of EfficientNets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from cnnzoo._arguments import number, whole
 from cnnzoo.errors import ArgumentError
 
-# Side of the image of EfficientNet-B0, in pixels.
+# Image size of EfficientNet-B0: pixels of a side.
 BASE_SIZE = 224
 
-# What B0 to B7 are published with: width, depth, side of the image.
+# The published numbers of B0 to B7: width, depth, image size.
 PUBLISHED = {
     "efficientnet_b0": (1.0, 1.0, 224),
     "efficientnet_b1": (1.0, 1.1, 240),
@@ -26,13 +26,13 @@ PUBLISHED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """How many times as deep, wide and fine as its base a network is.
+    """Depth, width and resolution of a network as multiples of its base network's.
 
     Attributes:
-        depth: Times as many blocks in a stage, rounded up.
-        width: Times as many channels, rounded to multiples of 8.
-        resolution: Times as many pixels along a side of the image.
-        image_size: That side in pixels.
+        depth: Multiplier of the blocks in a stage, which are rounded up.
+        width: Multiplier of the channels, which are rounded to multiples of 8.
+        resolution: Multiplier of the image size.
+        image_size: Pixels of a side of the image.
     """
 
     depth: float
@@ -42,12 +42,12 @@ class Scaling:
 
     @property
     def cost(self) -> float:
-        """How many times as many multiply-adds, before rounding: depth · width² · resolution²."""
+        """Multiplier of the multiply-adds, before rounding: depth · width² · resolution²."""
         return self.depth * self.width**2 * self.resolution**2
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `create_model` builds the network from: `**scaling.options`."""
+        """The options of `create_model` for the scaled network: `**scaling.options`."""
         return {
             "width": self.width,
             "depth": self.depth,
@@ -66,7 +66,7 @@ def compound_scaling(
     """Scale depth, width and resolution together: alpha^phi, beta^phi and gamma^phi.
 
     Equation 3 of arXiv:1905.11946, with the constants that its section 4 found for EfficientNet.
-    With these, a step of phi makes a network 1.92 times as costly.
+    With these, a step of phi multiplies the cost by 1.92.
 
         >>> scaling = cz.compound_scaling(1)
         >>> scaling.depth, scaling.width, scaling.image_size
@@ -92,11 +92,11 @@ def compound_scaling(
     `published_scaling` has the published numbers, from which those networks follow exactly.
 
     Args:
-        phi: How much more may be spent: 0 for the base network; may be a fraction, or negative.
-        alpha: Of depth.
-        beta: Of width.
-        gamma: Of resolution.
-        base_size: Side of the base network's image in pixels.
+        phi: The compound coefficient: 0 for the base network; may be a fraction, or negative.
+        alpha: The factor of depth for a step of phi.
+        beta: The factor of width for a step of phi.
+        gamma: The factor of resolution for a step of phi.
+        base_size: The base network's image size: pixels of a side.
 
     Raises:
         ArgumentError: phi is not finite, or the result is no network; alpha, beta or gamma is
@@ -122,9 +122,9 @@ def compound_scaling(
 
 
 def published_scaling(name: str) -> Scaling:
-    """Look up what a network from EfficientNet-B0 to B7 was published with.
+    """Look up the published scaling of a network from EfficientNet-B0 to B7.
 
-    Torchvision and timm draw some of them for images of another size, on which they trained them.
+    Torchvision and timm define some of them for another image size, at which they trained them.
 
         >>> cz.published_scaling("efficientnet_b4")
         Scaling(depth=1.8, width=1.4, resolution=1.6964285714285714, image_size=380)

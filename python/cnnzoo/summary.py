@@ -1,4 +1,4 @@
-"""A model as a table: what each node is, puts out and costs."""
+"""A model as a table: the operation, output and cost of each node."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from cnnzoo._text import table
 
 @dataclass(frozen=True, kw_only=True)
 class SummaryRow:
-    """One node.
+    """One node of the graph.
 
     Attributes:
-        name: Its path in a checkpoint.
-        op: What it does.
-        inputs: The nodes whose values it takes.
-        shape: Of its value for one image: (C, H, W) or (C,).
-        params: Trained values.
-        macs: Multiply-adds for one image.
-        activation_bytes: Bytes of its value for one image in float32.
-        receptive_field: (height, width) in pixels of the window of the image that one value
+        name: Its path in the state dict.
+        op: The operation.
+        inputs: The nodes whose outputs it takes.
+        shape: The output's shape for one image: (C, H, W) or (C,).
+        params: Number of trainable parameters.
+        macs: Multiply-adds (MACs) for one image.
+        activation_bytes: Bytes of the output for one image in float32.
+        receptive_field: (height, width) in pixels of the window of the image that one output value
             depends on; none where it is the whole image.
-        stride: (vertical, horizontal) pixels between the windows of neighbours.
+        stride: (vertical, horizontal) pixels between the windows of neighbouring output values.
     """
 
     name: str
@@ -40,7 +40,7 @@ class SummaryRow:
 
 
 class Summary(Sequence[SummaryRow]):
-    """The rows of a model for images of one size, and their sums."""
+    """The rows of a model for one image size, and their totals."""
 
     def __init__(self, graph: Graph, height: int, width: int) -> None:
         height, width = whole("`x_shape`: height", height), whole("`x_shape`: width", width)
@@ -50,17 +50,17 @@ class Summary(Sequence[SummaryRow]):
 
     @property
     def params(self) -> int:
-        """Trained values."""
+        """Number of trainable parameters."""
         return sum(row.params for row in self.rows)
 
     @property
     def macs(self) -> int:
-        """Multiply-adds for one image."""
+        """Multiply-adds (MACs) for one image."""
         return sum(row.macs for row in self.rows)
 
     @property
     def activation_bytes(self) -> int:
-        """Bytes of all values of one image in float32, none reused."""
+        """Bytes of all activations for one image in float32, if no memory is reused."""
         return sum(row.activation_bytes for row in self.rows)
 
     @overload
@@ -68,7 +68,7 @@ class Summary(Sequence[SummaryRow]):
     @overload
     def __getitem__(self, index: slice) -> tuple[SummaryRow, ...]: ...
     def __getitem__(self, index: int | slice) -> SummaryRow | tuple[SummaryRow, ...]:
-        """A row, or some."""
+        """A row, or a slice of rows."""
         return self.rows[index]
 
     def __len__(self) -> int:
