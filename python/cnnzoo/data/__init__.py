@@ -1,4 +1,4 @@
-"""Data sets, and the loader that feeds them to a network.
+"""Data sets, and the data loader that batches them for a network.
 
 import cnnzoo as cz
 

@@ -1,4 +1,4 @@
-"""Photographs by number, with labels."""
+"""Data sets: photographs by index, with class labels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cnnzoo._arguments import in_order, kind_of, number, seed_of
 from cnnzoo._arrays import as_array
 from cnnzoo.errors import DataError, ShapeError
 
-# How the engine of a data set is made: the name of its constructor, or subset or split, and what
-# that takes. Pixels in memory are left out.
+# How to rebuild a data set's engine: the name of its constructor, or subset or split, and the
+# arguments. Pixels in memory are left out.
 Made: TypeAlias = tuple[Any, ...]
 
 GREY_RANK = 3
@@ -24,7 +24,7 @@ COLOUR_RANK = 4
 
 
 class Samples:
-    """Photographs by number, as a `Loader` and `Model.predict` take them."""
+    """Photographs by index, as a `Loader` and `Model.predict` take them."""
 
     def __init__(self, engine: _native.Dataset, about: str, *, made: Made) -> None:
         self._engine = engine
@@ -32,7 +32,7 @@ class Samples:
         self._made = made
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: pixels in memory, and of files their names."""
+        """The state that is copied and pickled: pixels in memory, but of files only the names."""
         how, *arguments = self._made
         if how == "arrays":
             pixels = [self._engine.read(index) for index in range(len(self))]
@@ -40,10 +40,10 @@ class Samples:
         return {**vars(self), "_made": (how, *arguments), "_engine": self.fingerprint}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """The data set that was pickled.
+        """Restore the data set that was pickled.
 
         Raises:
-            DataError: Its files are not there, or are others now.
+            DataError: Its files are missing, or are others now.
         """
         how, *arguments = state["_made"]
         vars(self).update(state)
@@ -55,15 +55,15 @@ class Samples:
 
     @property
     def fingerprint(self) -> str:
-        """Tells data sets apart: 16 hexadecimal digits.
+        """A hash that tells data sets apart: 16 hexadecimal digits.
 
-        They follow from the samples, their order and their labels. Of files it is the names below
-        the root that count and not the contents, so that a folder may be moved.
+        It is of the samples, their order and their labels. Of files it covers the paths below the
+        root and not the contents, so that a folder may be moved.
         """
         return self._engine.fingerprint()
 
     def name(self, index: int) -> str:
-        """What messages call a sample: its path, where it has one."""
+        """The name of a sample in messages: its path, if it has one."""
         return self._engine.name(self._index(index))
 
     def photo(self, index: int) -> NDArray[np.uint8]:
@@ -108,7 +108,7 @@ class Samples:
 
 
 class Dataset(Samples):
-    """Photographs with a label each: `dataset[3]` is `(photo, label)`.
+    """Photographs with a class label each: `dataset[3]` is `(photo, label)`.
 
     The photo is uint8 of shape (H, W, 3), or (H, W, 1) where it is grey and in memory; the label is
     an index into `classes`.
@@ -127,30 +127,30 @@ class Dataset(Samples):
 
     @property
     def named(self) -> bool:
-        """Whether `classes` are names that were given, and not numbers in their place.
+        """Whether `classes` are given names, and not numbers in their place.
 
-        Where they are, training and evaluation compare classes with the model's `labels` by name,
-        and else by number.
+        If they are, training and evaluation compare classes with the model's `labels` by name, else
+        by index.
         """
         return self._named
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return len(self._engine.classes())
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """The label of every sample, int64 of shape (N,)."""
+        """The class label of every sample, int64 of shape (N,)."""
         return self._engine.labels()
 
     def subset(self, indices: Iterable[int]) -> Dataset:
-        """The samples of these numbers, in this order. The classes stay the same.
+        """The samples at these indices, in this order. The classes stay the same.
 
         Raises:
-            ArgumentError: There is none.
-            IndexError: A number is out of range.
-            TypeError: They are no whole numbers, as a mask is not.
+            ArgumentError: There is no index.
+            IndexError: An index is out of range.
+            TypeError: The indices are not whole numbers, such as a mask.
         """
         chosen = self._indices(indices)
         made = ("subset", self, chosen)
@@ -158,11 +158,11 @@ class Dataset(Samples):
         return Dataset(self._engine.subset(chosen), about, made=made, named=self.named)
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
-        """Two parts, each with the same share of every class and in the order of the whole.
+        """A stratified split: two parts with the same share of every class, in the original order.
 
         Args:
-            fraction: Of the samples, for the first part; between 0 and 1.
-            seed: Another one draws others.
+            fraction: The first part's share of the samples, between 0 and 1.
+            seed: The seed of the random choice of samples.
 
         Raises:
             ArgumentError: A part would be empty.
@@ -190,14 +190,14 @@ class Dataset(Samples):
 class ImageFolder(Dataset):
     """A folder of pictures for each class, as torchvision's `ImageFolder` reads it.
 
-    The classes are the folders in `root`, sorted by name. Each has the picture files below it,
-    however deep, in torchvision's order. Unlike there, what is hidden (its name begins with a dot,
-    as `.ipynb_checkpoints` does, or it is a `__MACOSX`, `@eaDir` or `$RECYCLE.BIN`) is passed over,
-    and so are pipes, sockets and devices. Links are followed, unless they lead back to a folder
-    that they lie in. The command `cnnzoo predict` finds the same files below a folder.
+    The classes are the folders in `root`, sorted by name. Each has the picture files below it, at
+    any depth, in torchvision's order. Unlike torchvision's, this skips hidden files and folders
+    (those whose name begins with a dot, as `.ipynb_checkpoints`, and `__MACOSX`, `@eaDir` and
+    `$RECYCLE.BIN`), pipes, sockets and devices. Links are followed, unless they lead back to a
+    folder that they lie in. The command `cnnzoo predict` finds the same files below a folder.
 
     Args:
-        root: The folder of the folders.
+        root: The folder that holds a folder for each class.
         allow_empty: Whether a class may have no picture.
 
     Raises:
@@ -217,8 +217,8 @@ class Arrays(Dataset):
 
     Args:
         x: uint8 of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3).
-        y: Whole numbers of shape (N,), of 0 to the number of classes less one.
-        classes: Their names; if not given, numbers up to the largest of `y`.
+        y: Class labels: whole numbers of shape (N,), from 0 to the number of classes less one.
+        classes: The names of the classes; if not given, numbers up to the largest of `y`.
 
     Raises:
         TypeError: `x` is not of uint8, or `y` not of whole numbers.
@@ -247,7 +247,7 @@ class Arrays(Dataset):
 
 
 def _engine(how: str, arguments: Sequence[Any]) -> _native.Dataset:
-    """The engine of a data set that was made so."""
+    """Build a data set's engine by the constructor `how` and its arguments."""
     engine: _native.Dataset
     if how == "subset":
         whole, indices = arguments
@@ -261,7 +261,7 @@ def _engine(how: str, arguments: Sequence[Any]) -> _native.Dataset:
 
 
 def names_of(at: str, classes: Any) -> list[str] | None:
-    """The names of classes in the order of their numbers, if there are any.
+    """The names of the classes in the order of their labels, if they are given.
 
     Raises:
         ArgumentError: They have no order.
@@ -273,7 +273,7 @@ def names_of(at: str, classes: Any) -> list[str] | None:
 
 
 def whole_numbers(labels: Any) -> NDArray[np.int64]:
-    """Labels as int64.
+    """Class labels as int64.
 
     Raises:
         TypeError: They are no whole numbers.

@@ -1,4 +1,4 @@
-"""Downloading well-known data sets; imported only when a file is missing."""
+"""Downloads well-known data sets; imported only when a file is missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FASHION_MNIST = (
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
 )
 CIFAR = "https://www.cs.toronto.edu/~kriz/"
-# Where each file is, and the hash that its authors publish.
+# The address of each file, and the hash that its authors publish.
 SOURCES = {
     "train-images-idx3-ubyte.gz": (FASHION_MNIST, "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
     "train-labels-idx1-ubyte.gz": (FASHION_MNIST, "md5:25c81989df183df01b3e8a0aad5dffbe"),
@@ -34,11 +34,11 @@ SOURCES = {
 
 
 def fetch(path: Path, *, download: bool) -> Path:
-    """A file of the table, downloaded to `path` unless it is there and whole.
+    """A file of `SOURCES`, downloaded to `path` unless it is there, with its hash checked.
 
     Raises:
         PhotoNotFoundError: It is not there and is not to be downloaded.
-        DataError: It cannot be had; the message names address and path, and says what to do.
+        DataError: It has another hash or cannot be downloaded; the message says what to do.
     """
     base, known = SOURCES[path.name]
     url = base + path.name
@@ -74,13 +74,13 @@ def _download(job: Job) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Make `folder` of the files that the archive has in a folder of that name; all or nothing.
+    """Extract the archive's folder of the same name to `folder`, all or nothing.
 
-    The archive goes.
+    The archive is deleted afterwards.
 
     Raises:
         PhotoFileError: A file cannot be written.
-        DataError: It is no such archive.
+        DataError: The archive is damaged, or has no such folder.
     """
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".cnnzoo-") as beside:
         new = Path(beside, folder.name)

@@ -1,7 +1,7 @@
-"""Well-known data sets: from where they are installed, else downloaded once.
+"""Well-known data sets, from where they are installed, else downloaded once.
 
-`CNNZOO_DATA` moves the folder that downloads go to (by default `cnnzoo/data` in the user's cache);
-`CNNZOO_OFFLINE=1` keeps away from the network.
+`CNNZOO_DATA` sets the download folder (by default `cnnzoo/data` in the user's cache);
+`CNNZOO_OFFLINE=1` forbids network access.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ FASHION_CLASSES = (
 
 
 def idx(images: PathLike, labels: PathLike, *, classes: list[str] | None = None) -> Dataset:
-    """Photographs from a pair of IDX files, plain or `.gz`: MNIST and its relatives.
+    """A data set from a pair of IDX files, plain or `.gz`: MNIST and its relatives.
 
     Args:
-        images: Of shape (N, H, W), bytes.
-        labels: Of shape (N,), bytes.
-        classes: Their names; numbers if not given.
+        images: The file of the images, bytes of shape (N, H, W).
+        labels: The file of the class labels, bytes of shape (N,).
+        classes: The names of the classes; numbers if not given.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -56,14 +56,14 @@ def fashion_mnist(
 
     Args:
         root: The folder of its four files, plain or `.gz`, or the one above torchvision's
-            `FashionMNIST/raw`. If not given, Debian's package `dataset-fashion-mnist` serves if it
-            is installed, else the folder of downloads.
-        train: The 60000, not the 10000.
-        download: Fetch what is missing, and check its hash.
+            `FashionMNIST/raw`. If not given, Debian's package `dataset-fashion-mnist` if it is
+            installed, else the download folder.
+        train: Whether to take the training set of 60000, not the test set of 10000.
+        download: Whether to download missing files; their hashes are checked.
 
     Raises:
         FileNotFoundError: A file is not there and is not to be downloaded.
-        DataError: A file is damaged or cannot be had; the message says what to do.
+        DataError: A file is damaged or cannot be downloaded; the message says what to do.
 
     Source: Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747.
     """
@@ -81,14 +81,14 @@ def cifar10(root: PathLike | None = None, *, train: bool = True, download: bool 
 
     Args:
         root: The folder with `cifar-10-batches-bin` of the binary version in it, or that folder
-            itself; if not given, the folder of downloads. The Python version is a pickle, and
-            pickles are not read.
-        train: The 50000, not the 10000.
-        download: Fetch what is missing, and check its hash.
+            itself; if not given, the download folder. The Python version is a pickle, and pickles
+            are not read.
+        train: Whether to take the training set of 50000, not the test set of 10000.
+        download: Whether to download missing files; their hashes are checked.
 
     Raises:
         FileNotFoundError: A file is not there and is not to be downloaded.
-        DataError: A file is damaged or cannot be had; the message says what to do.
+        DataError: A file is damaged or cannot be downloaded; the message says what to do.
 
     Source: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
     """
@@ -110,18 +110,18 @@ def cifar100(
     labels: Literal["fine", "coarse"] = "fine",
     download: bool = True,
 ) -> Dataset:
-    """CIFAR-100: 32x32 pictures, 100 classes in 20 groups, 50000 to train and 10000 to test.
+    """CIFAR-100: 32x32 pictures, 100 classes in 20 superclasses, 50000 to train and 10000 to test.
 
     Args:
         root: The folder with `cifar-100-binary` in it, or that folder itself; if not given, the
-            folder of downloads.
-        train: The 50000, not the 10000.
-        labels: `fine` for the 100 classes, `coarse` for their 20 groups.
-        download: Fetch what is missing, and check its hash.
+            download folder.
+        train: Whether to take the training set of 50000, not the test set of 10000.
+        labels: `fine` for the 100 classes, `coarse` for their 20 superclasses.
+        download: Whether to download missing files; their hashes are checked.
 
     Raises:
         FileNotFoundError: A file is not there and is not to be downloaded.
-        DataError: A file is damaged or cannot be had; the message says what to do.
+        DataError: A file is damaged or cannot be downloaded; the message says what to do.
 
     Source: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
     """

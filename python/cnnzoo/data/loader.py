@@ -1,4 +1,4 @@
-"""Batches of a data set, made by threads ahead of whoever takes them."""
+"""The data loader: batches of a data set, prefetched by threads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ else:
 
 OnError: TypeAlias = Literal["raise", "skip", "replace"]
 
-# Far from where counting on would end.
+# The largest epoch, far from where counting on would overflow.
 LAST_EPOCH = 2**62
 
 
@@ -47,10 +47,10 @@ class BadSample:
     """A sample that could not be read or prepared.
 
     Attributes:
-        index: Of the sample in the data set.
-        name: Its path, where it has one.
-        error: What was wrong with it.
-        replacement: The sample that took its place; none if it was skipped.
+        index: The sample's index in the data set.
+        name: The sample's path, if it has one.
+        error: The error of reading or preparing it.
+        replacement: The index of the sample that replaced it; none if it was skipped.
     """
 
     index: int
@@ -61,17 +61,17 @@ class BadSample:
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderState:
-    """Where a loader stands, and what that means something for.
+    """The position of a loader, with the options and the data set that it is valid for.
 
     Attributes:
-        epoch: The epoch that goes on, or comes next.
-        batch: How many batches of it were taken.
-        seed: Of the loader.
-        batch_size: Of the loader.
-        shuffle: Of the loader.
-        drop_last: Of the loader.
-        transform: What it prints as.
-        fingerprint: Of the data set.
+        epoch: The current or next epoch.
+        batch: The number of its batches that were taken.
+        seed: The loader's seed.
+        batch_size: The loader's batch size.
+        shuffle: Whether the loader shuffles.
+        drop_last: Whether the loader drops an incomplete last batch.
+        transform: The `repr` of the loader's transform.
+        fingerprint: The data set's fingerprint.
     """
 
     epoch: int
@@ -85,36 +85,36 @@ class LoaderState:
 
 
 class Loader(Generic[Batch]):
-    """Iterates over a data set in batches, a pass an epoch.
+    """A data loader: iterates over a data set in batches, one pass an epoch.
 
-    Every iteration is an epoch of its own, with another order if `shuffle` is set. What a batch
-    holds follows from the data set, the options, the epoch and the number of the batch alone: not
-    from the number of threads, nor from what was read before. So `loader.state()` and `start=` go
-    on in the middle of an epoch without reading what came before.
+    Every iteration is an epoch of its own, with another order if `shuffle` is set. A batch depends
+    on the data set, the options, the epoch and the batch's number alone, not on the number of
+    threads or on earlier reads. So `loader.state()` and `start=` resume in the middle of an epoch
+    without reading the batches before.
 
-    Threads decode and prepare; they start with an iteration and end with it, also where it is left
-    early. At most `prefetch` batches are in the making, or ready and not taken yet.
+    Threads decode and transform; they start with an iteration and end with it, also if it is left
+    early. At most `prefetch` batches are in preparation, or ready and not taken yet.
 
     Yields:
         x, float32 of shape (N, C, H, W), and y, int64 of shape (N,); of `Photos` x alone.
 
     Args:
-        dataset: Where the samples come from: a `Dataset`, or `Photos`, which have no labels.
+        dataset: The samples: a `Dataset`, or `Photos`, which have no labels.
         batch_size: N. The last batch may be smaller.
-        transform: What is done to each photograph, as `model.preprocess`; if none, bytes become
-            numbers of 0 to 1 and all photographs have to be of one size.
-        shuffle: Draw an order for each epoch, instead of that of the data set.
-        seed: What order and transform are drawn from.
-        drop_last: Leave out the last batch where it would be smaller.
-        threads: How many; one for each core if not given.
-        prefetch: How many batches ahead; if not given, two more than the threads are at work on.
-        on_error: What becomes of a sample that cannot be read or prepared. `raise` ends the epoch
-            at its batch; `skip` makes its batch smaller; `replace` takes another sample, drawn for
-            it. The latter two warn once an epoch, and `bad_samples` lists all.
-        start: A state to go on from, as `state()` gave it.
+        transform: The transform of each photograph, as `model.preprocess`; if none, bytes are
+            scaled to 0 to 1 and all photographs must have one size.
+        shuffle: Whether each epoch has a random order, instead of that of the data set.
+        seed: The seed of the order and of the transform's random draws.
+        drop_last: Whether to drop the last batch if it would be smaller.
+        threads: The number of threads; one for each core if not given.
+        prefetch: The number of batches prefetched; if not given, two more than the threads work on.
+        on_error: The treatment of a sample that cannot be read or prepared. `raise` ends the epoch
+            at its batch; `skip` makes its batch smaller; `replace` takes another, random sample
+            instead. The latter two warn once an epoch, and `bad_samples` lists all.
+        start: A state to resume from, as `state()` gave it.
 
     Raises:
-        ArgumentError: An option has no meaning.
+        ArgumentError: An option is invalid.
         CheckpointError: `start` is of another data set or of other options.
     """
 
@@ -163,7 +163,7 @@ class Loader(Generic[Batch]):
         start: LoaderState | Mapping[str, Any] | None = None,
     ) -> None:
         instance("loader: dataset", dataset, Samples, "a data set such as ImageFolder(folder)")
-        # The engine says what is too small.
+        # The engine checks the lower bounds.
         batch_size, seed = whole("loader: batch_size", batch_size), seed_of(seed, "loader: seed")
         threads = None if threads is None else whole("loader: threads", threads)
         prefetch = None if prefetch is None else whole("loader: prefetch", prefetch)
@@ -196,7 +196,7 @@ class Loader(Generic[Batch]):
         }
         self._epoch = 0
         self._batch = 0
-        # Whether an iteration has begun there.
+        # Whether an iteration has begun at this position.
         self._begun = False
         self._latest: _native.Epoch | None = None
         self._bad: list[BadSample] = []
@@ -204,42 +204,42 @@ class Loader(Generic[Batch]):
             self.load_state(start)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: all but an iteration that is in progress."""
+        """The state that is copied and pickled: everything but an iteration in progress."""
         return {n: v for n, v in vars(self).items() if n not in {"_engine", "_latest"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """The loader that was pickled, where it stood."""
+        """Restore the loader that was pickled, at its position."""
         vars(self).update(state)
         self._engine = _native.Loader(self.dataset._engine, self.transform, **self._options)
         self._latest = None
 
     @property
     def batch_size(self) -> int:
-        """Samples of a batch."""
+        """The number of samples in a batch."""
         size: int = self._identity["batch_size"]
         return size
 
     @property
     def threads(self) -> int:
-        """How many decode and prepare."""
+        """The number of threads that decode and transform."""
         return self._engine.threads
 
     @property
     def prefetch(self) -> int:
-        """How many batches are in the making, or ready and not taken, at most."""
+        """The most batches that are in preparation, or ready and not taken."""
         return self._engine.prefetch
 
     @property
     def bad_samples(self) -> list[BadSample]:
-        """What was skipped or replaced in the epoch that is running or ran last."""
+        """The samples that were skipped or replaced in the current or last epoch."""
         return list(self._bad)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The samples of an epoch in the order in which they come."""
+        """The indices of an epoch's samples, in order."""
         return self._engine.order(whole("`epoch`", epoch, most=LAST_EPOCH))
 
     def set_epoch(self, epoch: int, *, first_batch: int = 0) -> None:
-        """Make this epoch, from this of its batches, that of the next iteration."""
+        """Set the epoch of the next iteration, and the batch that it begins with."""
         integral = isinstance(epoch, Integral) and isinstance(first_batch, Integral)
         if not integral or not 0 <= epoch <= LAST_EPOCH or not 0 <= first_batch <= len(self):
             raise ArgumentError(
@@ -249,7 +249,7 @@ class Loader(Generic[Batch]):
         self._move_to(int(epoch), int(first_batch))
 
     def state(self) -> LoaderState:
-        """Where the latest iteration stands: the batches that were taken are done."""
+        """The position of the latest iteration: batches that were taken count as done."""
         return LoaderState(
             epoch=self._epoch,
             batch=self._batch,
@@ -258,11 +258,11 @@ class Loader(Generic[Batch]):
         )
 
     def load_state(self, state: LoaderState | Mapping[str, Any]) -> None:
-        """Go on with the next iteration where a loader stood.
+        """Let the next iteration resume at the position of a state.
 
         Raises:
-            CheckpointError: The state is of another data set, or of options with which the batches
-                were others.
+            CheckpointError: The state is of another data set, or of options that make other
+                batches.
         """
         plain = dataclasses.asdict(state) if isinstance(state, LoaderState) else state
         try:
@@ -286,14 +286,14 @@ class Loader(Generic[Batch]):
 
     def _move_to(self, epoch: int, batch: int) -> None:
         self._epoch, self._batch, self._begun = epoch, batch, False
-        # An iteration that is under way no longer says where the loader stands.
+        # An iteration in progress no longer moves the loader's position.
         self._latest = None
 
     def __len__(self) -> int:
         return len(self._engine)
 
     def __iter__(self) -> Iterator[Batch]:
-        # What was left early is not gone on with.
+        # An iteration that was left early is not resumed.
         if self._begun:
             self._move_to(self._epoch + 1, 0)
         engine = self._engine.epoch(self._epoch, self._batch)
@@ -320,7 +320,7 @@ class Loader(Generic[Batch]):
                     self._batch, self._bad = number + 1, bad
                 if len(y):
                     empty = False
-                    # What is handed over is not held here, so that whoever takes it can let it go.
+                    # No reference to the batch stays here, so that its user can free it.
                     handed: list[Any] = [(x, y) if labelled else x]
                     del batch, x, y
                     yield handed.pop()

@@ -1,4 +1,4 @@
-"""Photographs of which nothing is known: what a network is to look at."""
+"""Photographs without labels, for prediction."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from cnnzoo.errors import ArgumentError, DataError
 class Photos(Samples):
     """Photographs without labels: `photos[3]` is uint8 of shape (H, W, 3).
 
-    A `Loader` yields x alone of them, in their order with `shuffle=False`, and `Model.predict`
+    A `Loader` of them yields x alone, in their order with `shuffle=False`, and `Model.predict`
     takes them as they are.
 
     Args:
-        source: A folder, of which all photographs count, however deep and sorted by path; or paths
-            of photographs. What is no photograph, hidden or a program's own is passed over.
+        source: A folder, whose photographs are taken at any depth, sorted by path; or paths of
+            photographs. In a folder, other files, hidden ones and those of programs are skipped, as
+            by `ImageFolder`.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -44,18 +45,18 @@ class Photos(Samples):
             if not paths:
                 raise ArgumentError("photographs: expected a folder or paths, got no path")
             about = f"{len(paths)} photographs"
-        # The engine wants a label of each; nobody sees it.
+        # The engine needs a label for each; it is not used.
         none = np.zeros(len(paths), np.int64)
         given = (root, paths, none, None)
         super().__init__(_native.Dataset.files(*given), about, made=("files", *given))
 
     def subset(self, indices: Iterable[int]) -> Photos:
-        """The photographs of these numbers, in this order.
+        """The photographs at these indices, in this order.
 
         Raises:
-            ArgumentError: There is none.
-            IndexError: A number is out of range.
-            TypeError: They are no whole numbers, as a mask is not.
+            ArgumentError: There is no index.
+            IndexError: An index is out of range.
+            TypeError: The indices are not whole numbers, such as a mask.
         """
         chosen = self._indices(indices)
         part = Photos.__new__(Photos)

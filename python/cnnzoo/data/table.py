@@ -17,22 +17,22 @@ from cnnzoo._files import open_regular
 from cnnzoo.data.dataset import Dataset, names_of
 from cnnzoo.errors import DataError, MissingPackageError, PhotoFileError, PhotoNotFoundError
 
-# How many classes may go without names: the engine allows as many.
+# The most classes without names, which is the engine's limit.
 MOST_NUMBERED = 1 << 20
 
 
 class Table(Dataset):
     """Pictures from a table of paths and labels: `.csv`, `.tsv` or `.parquet`, with a header.
 
-    Labels are names of classes, or whole numbers from 0 on if all are.
+    Labels are names of classes; if all are whole numbers, they are class indices from 0 on.
 
     Args:
         file: The table.
-        path: The column of the paths.
-        label: The column of the labels.
-        root: The folder that paths begin in; the table's own if not given.
-        classes: The names in the order of their numbers. If not given, those of the column,
-            sorted; numbers stay what they are.
+        path: The name of the column with the paths.
+        label: The name of the column with the labels.
+        root: The folder that paths are relative to; the table's own if not given.
+        classes: The names of the classes in the order of their indices. If not given, those of the
+            column, sorted; numbers stay as they are.
 
     Raises:
         FileNotFoundError: There is no such table.
@@ -110,7 +110,7 @@ def _parquet(table: Path, names: list[str]) -> list[list[Any]]:
         ) from error
     try:
         with open_regular(table) as file:
-            # In this thread alone: pyarrow ends the process where it can start no other.
+            # In this thread alone: pyarrow ends the process if it cannot start another thread.
             whole = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
             _check(table, names, whole.schema_arrow.names)
             read = whole.read(columns=names, use_threads=False)
@@ -124,7 +124,7 @@ def _parquet(table: Path, names: list[str]) -> list[list[Any]]:
 
 
 def _values(table: Path, name: str, column: list[Any], *kinds: type, expected: str) -> list[Any]:
-    """The column, of which every value has to be of such a kind."""
+    """Check that every value of a column has one of the types, and return the column."""
     for row, value in enumerate(column):
         if type(value) not in kinds or value == "":
             got = shown(value) if value not in (None, "") else "nothing"
@@ -141,7 +141,7 @@ def _check(table: Path, names: list[str], columns: Sequence[str]) -> None:
 
 
 def _distinct(table: Path, labels: list[str]) -> list[str]:
-    """The names of the classes, sorted."""
+    """The distinct labels, sorted: the names of the classes."""
     names = sorted(set(labels))
     bare: dict[str, str] = {}
     for name in names:
@@ -157,7 +157,7 @@ def _distinct(table: Path, labels: list[str]) -> list[str]:
 def _numbered(
     table: Path, labels: list[str], classes: Sequence[str] | None
 ) -> tuple[list[int], list[str] | None]:
-    """The number of each label, and the names of all."""
+    """The class index of each label, and the names of the classes if they have any."""
     whole = all(label.removeprefix("-").isdecimal() for label in labels)
     names = names_of("table", classes)
     if names is None and not whole:
@@ -188,7 +188,7 @@ def _numbered(
 
 
 def _number(label: str) -> int:
-    """The number of a label of digits; -1, which no label is, if Python takes no such long ones."""
+    """The number that a label's digits say; -1, an invalid label, if they are too many."""
     try:
         return int(label)
     except ValueError:

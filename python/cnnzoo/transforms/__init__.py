@@ -1,4 +1,4 @@
-"""Augmentation, by torchvision's names and definitions, drawn and done in Rust.
+"""Data augmentation by torchvision's names and definitions, in Rust.
 
     import cnnzoo as cz
 
@@ -6,12 +6,12 @@
     x = train("photo.jpg", seed=0, epoch=3, index=17)    # float32 (3, 224, 224)
     train.preview("photo.jpg")                           # a grid picture, which Jupyter shows
 
-What is drawn follows from seed, epoch and index alone: neither from what was drawn before nor from
-the number of threads. Distributions are torchvision's, and pixels are equal, in every bit, to those
-of its functions on Pillow pictures; its generator would draw other numbers.
+Random draws depend on seed, epoch and index alone, not on earlier draws or the number of threads.
+Distributions are torchvision's, and pixels are bit-identical to those of its functions on Pillow
+images; its random number generator would draw other numbers.
 
-A transform begins with 8-bit photographs and ends with float32 numbers, as if torchvision's
-`ToTensor` stood where `Normalize` is: bytes are divided by 255, then normalised.
+A transform turns 8-bit photographs into float32 numbers, as if torchvision's `ToTensor` stood
+before `Normalize`: bytes are divided by 255, then normalised.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The checks of what transforms are given, and how their options are written."""
+"""Validation and printing of the options of transforms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cnnzoo.errors import ArgumentError
 
 
 def readable(value: Any) -> str:
-    """As `repr`, with 4/3 for the number that it is."""
+    """The `repr` of a value, with simple fractions such as 4/3 written as such."""
     if isinstance(value, tuple):
         inner = ", ".join(readable(item) for item in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
@@ -33,7 +33,7 @@ def number(at: str, value: Any) -> float:
 
 
 def numbers(at: str, value: Any) -> list[float]:
-    """A number, or several."""
+    """One number or several, as a list."""
     if not is_sequence(value):
         return [number(at, value)]
     if not len(value):
@@ -42,14 +42,14 @@ def numbers(at: str, value: Any) -> list[float]:
 
 
 def pair(at: str, value: Any) -> list[float]:
-    """From and to."""
+    """A range: two numbers, from and to."""
     if not is_sequence(value) or len(value) != 2:  # noqa: PLR2004
         raise ArgumentError(f"{at}: expected two numbers, from and to, got {shown(value)}")
     return [number(at, item) for item in value]
 
 
 def sides(at: str, value: Any) -> tuple[int, int]:
-    """Height and width."""
+    """Height and width, from one number or two."""
     if not is_sequence(value):
         return count(at, value), count(at, value)
     if len(value) != 2:  # noqa: PLR2004
@@ -59,7 +59,7 @@ def sides(at: str, value: Any) -> tuple[int, int]:
 
 
 def margins(at: str, value: Any) -> dict[str, int]:
-    """Pixels of each side, from 1, 2 or 4 numbers."""
+    """Padding of each side in pixels, from 1, 2 or 4 numbers."""
     given = tuple(value) if is_sequence(value) else (value,)
     if len(given) not in (1, 2, 4):
         raise ArgumentError(
@@ -71,7 +71,7 @@ def margins(at: str, value: Any) -> dict[str, int]:
 
 
 def fill_of(at: str, value: Any) -> list[int]:
-    """Red, green and blue."""
+    """A fill colour as red, green and blue, from one byte or three."""
     given = tuple(value) if is_sequence(value) else (value,) * 3
     colour = [count(at, item) for item in given]
     if len(colour) != 3 or max(colour) > 255:  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""The transforms that the networks' data sets are trained and evaluated with."""
+"""Presets: the training and evaluation transforms of the networks' data sets."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def imagenet_train(
     mean: tuple[float, float, float] = IMAGENET_MEAN,
     std: tuple[float, float, float] = IMAGENET_STD,
 ) -> Compose:
-    """Training on ImageNet as torchvision's recipes have it: a part, resized, perhaps mirrored.
+    """Training on ImageNet as in torchvision's recipes: random resized crop and horizontal flip.
 
     Args:
         size: Pixels of each side.
         scale: See `RandomResizedCrop`.
         ratio: See `RandomResizedCrop`.
         interpolation: See `RandomResizedCrop`.
-        flip: How often left and right are swapped.
-        color_jitter: Of brightness, contrast and saturation.
-        augment: A policy: `RandAugment()`, `TrivialAugmentWide()` or `AutoAugment()`.
-        erasing: How often a rectangle is erased.
-        mean: Of red, green and blue, between 0 and 1.
-        std: Of red, green and blue.
+        flip: Probability of a horizontal flip.
+        color_jitter: Strength of the jitter of brightness, contrast and saturation.
+        augment: An augmentation policy: `RandAugment()`, `TrivialAugmentWide()` or `AutoAugment()`.
+        erasing: Probability of random erasing.
+        mean: Means of red, green and blue, between 0 and 1.
+        std: Standard deviations of red, green and blue.
 
     Returns:
         A transform to float32 (3, size, size).
@@ -73,14 +73,14 @@ def imagenet_eval(
     mean: tuple[float, float, float] = IMAGENET_MEAN,
     std: tuple[float, float, float] = IMAGENET_STD,
 ) -> Compose:
-    """Evaluation on ImageNet: the middle of the resized photograph, as `Preprocess` does it.
+    """Evaluation on ImageNet: resizing and a centre crop, as `Preprocess` does it.
 
     Args:
         size: Pixels of each side.
-        resize: Pixels of the short side before the middle is cut out.
+        resize: Pixels of the short side before the centre crop.
         interpolation: See `Resize`.
-        mean: Of red, green and blue, between 0 and 1.
-        std: Of red, green and blue.
+        mean: Means of red, green and blue, between 0 and 1.
+        std: Standard deviations of red, green and blue.
 
     Returns:
         A transform to float32 (3, size, size).
@@ -97,13 +97,14 @@ def cifar_train(
     augment: Transform | None = None,
     erasing: float = 0.0,
 ) -> Compose:
-    """Training on CIFAR-10 and CIFAR-100 as in the ResNet paper: moved, perhaps mirrored.
+    """Training on CIFAR-10 and CIFAR-100 as in the ResNet paper: random shift and horizontal flip.
 
     Args:
-        padding: By how many pixels it is moved at most.
-        flip: How often left and right are swapped.
-        augment: A policy: `AutoAugment("cifar10")`, `RandAugment()` or `TrivialAugmentWide()`.
-        erasing: How often a rectangle is erased.
+        padding: The largest shift in pixels.
+        flip: Probability of a horizontal flip.
+        augment: An augmentation policy: `AutoAugment("cifar10")`, `RandAugment()` or
+            `TrivialAugmentWide()`.
+        erasing: Probability of random erasing.
 
     Returns:
         A transform to float32 (3, 32, 32).
@@ -124,13 +125,13 @@ def fashion_mnist_train(
     augment: Transform | None = None,
     erasing: float = 0.0,
 ) -> Compose:
-    """Training on Fashion-MNIST: moved, perhaps mirrored, in one channel.
+    """Training on Fashion-MNIST: random shift and horizontal flip, in one channel.
 
     Args:
-        padding: By how many pixels it is moved at most.
-        flip: How often left and right are swapped.
-        augment: A policy: `RandAugment()` or `TrivialAugmentWide()`.
-        erasing: How often a rectangle is erased.
+        padding: The largest shift in pixels.
+        flip: Probability of a horizontal flip.
+        augment: An augmentation policy: `RandAugment()` or `TrivialAugmentWide()`.
+        erasing: Probability of random erasing.
 
     Returns:
         A transform to float32 (1, 28, 28).
@@ -161,7 +162,7 @@ def _shifted(
 def _settled(
     flip: float, augment: Transform | None, erasing: float
 ) -> tuple[float, Transform | None, float]:
-    """Arguments of a preset, which are steps if they are given."""
+    """Check the arguments of a preset that add steps to it."""
     if augment is not None:
         instance("`augment`", augment, Transform, "a transform, as RandAugment()")
     flip = number("`flip`", flip, least=0, most=1)

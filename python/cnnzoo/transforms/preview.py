@@ -1,4 +1,4 @@
-"""Grids of pictures that show what a transform draws."""
+"""Previews: grids of pictures that show a transform's random draws."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cnnzoo.errors import MissingPackageError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# In pixels: the smallest side that a tile is enlarged to, and what lies between two.
+# In pixels: the size that small tiles are enlarged to, and the gap between two.
 TILE = 112
 GAP = 4
 MOST_TILES = 400
@@ -29,7 +29,7 @@ class Preview:
 
     Attributes:
         pixels: uint8 of shape (H, W, 3).
-        count: How many pictures it holds.
+        count: The number of pictures in it.
     """
 
     pixels: NDArray[np.uint8]
@@ -53,7 +53,7 @@ class Preview:
         return image
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it into a file, in the format of the name's ending."""
+        """Write the grid to a file, in the format of the name's ending."""
         self.image.save(path)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -70,7 +70,7 @@ class Preview:
 
 
 def tile(x: NDArray[np.float32], specs: Iterable[dict[str, Any]]) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) behind numbers (C, H, W)."""
+    """The picture (H, W, 3) of a transform's output (C, H, W), with `Normalize` undone."""
     for spec in specs:
         if spec["step"] == "Normalize":
             mean, std = (np.float32(spec[name]).reshape(-1, 1, 1) for name in ("mean", "std"))
@@ -80,7 +80,7 @@ def tile(x: NDArray[np.float32], specs: Iterable[dict[str, Any]]) -> NDArray[np.
 
 
 def grid(tiles: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Tiles of one size, in rows, on white; small ones are enlarged by a whole number."""
+    """Tiles of one size in a grid on white; small ones are enlarged by a whole factor."""
     enlarged = max(1, math.ceil(TILE / max(tiles[0].shape[:2])))
     tiles = [tile.repeat(enlarged, axis=0).repeat(enlarged, axis=1) for tile in tiles]
     height, width, _ = tiles[0].shape

@@ -1,4 +1,4 @@
-"""The steps: resizing, cutting, mirroring, colours, policies, numbers."""
+"""The steps: resizing, crops, flips, colours, augmentation policies, normalisation."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Resize(Transform):
     """Resize, as Pillow does.
 
     Attributes:
-        size: Pixels of the short side; the long side keeps the ratio, rounded down. Or (height,
-            width).
-        max_size: Pixels that the long side may have at most; the short side follows.
+        size: Pixels of the short side; the long side keeps the aspect ratio, rounded down. Or
+            (height, width).
+        max_size: The most pixels of the long side; the short side follows.
         interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
     """
 
@@ -59,7 +59,7 @@ class Resize(Transform):
 
 @dataclass(frozen=True, repr=False)
 class CenterCrop(Transform):
-    """Cut out the middle; black lies around it where the photograph is smaller.
+    """Crop the centre; a smaller photograph is padded with black.
 
     Attributes:
         size: Pixels of each side, or (height, width).
@@ -74,12 +74,12 @@ class CenterCrop(Transform):
 
 @dataclass(frozen=True, repr=False)
 class RandomCrop(Transform):
-    """Cut out a part at a random place.
+    """Crop at a random position.
 
     Attributes:
         size: Pixels of each side, or (height, width).
-        padding: Pixels around the photograph first: all sides, (left and right, top and bottom) or
-            (left, top, right, bottom).
+        padding: Pixels of padding before the crop: of all sides, (left and right, top and bottom)
+            or (left, top, right, bottom).
         pad_if_needed: Pad a photograph that is too small, which is an error otherwise.
         fill: A byte, or (red, green, blue).
         padding_mode: constant (the fill), edge, reflect or symmetric.
@@ -110,12 +110,12 @@ class RandomCrop(Transform):
 
 @dataclass(frozen=True, repr=False)
 class RandomShift(Transform):
-    """Move the photograph by a few pixels: a crop of its own size, after padding.
+    """Shift the photograph by a few pixels: a random crop of its own size, after padding.
 
-    With `RandomHorizontalFlip` this is how AlexNet and the CIFAR networks were trained.
+    With `RandomHorizontalFlip`, this is the augmentation of AlexNet and the CIFAR networks.
 
     Attributes:
-        padding: By how many pixels at most; see `RandomCrop`.
+        padding: The largest shift in pixels; see `RandomCrop`.
         fill: A byte, or (red, green, blue).
         padding_mode: constant (the fill), edge, reflect or symmetric.
     """
@@ -137,14 +137,14 @@ class RandomShift(Transform):
 
 @dataclass(frozen=True, repr=False)
 class RandomResizedCrop(Transform):
-    """Cut out a part of random area and ratio, and resize it.
+    """Crop a random area of random aspect ratio, and resize it.
 
-    Ten parts are drawn at most until one lies inside; then it is the largest one in the middle.
+    If none of ten random crops lies inside the photograph, the largest crop in the centre is taken.
 
     Attributes:
         size: Pixels of each side, or (height, width).
-        scale: The part's area over the photograph's, from and to.
-        ratio: The part's width over its height, from and to.
+        scale: Range of the crop's area over the photograph's.
+        ratio: Range of the crop's aspect ratio, width over height.
         interpolation: nearest, box, bilinear, hamming, bicubic or lanczos.
     """
 
@@ -169,10 +169,10 @@ class RandomResizedCrop(Transform):
 
 @dataclass(frozen=True, repr=False)
 class RandomHorizontalFlip(Transform):
-    """Swap left and right.
+    """Flip horizontally (swap left and right) at random.
 
     Attributes:
-        p: How often.
+        p: The probability.
     """
 
     p: float = 0.5
@@ -183,10 +183,10 @@ class RandomHorizontalFlip(Transform):
 
 @dataclass(frozen=True, repr=False)
 class RandomVerticalFlip(Transform):
-    """Swap top and bottom.
+    """Flip vertically (swap top and bottom) at random.
 
     Attributes:
-        p: How often.
+        p: The probability.
     """
 
     p: float = 0.5
@@ -200,10 +200,11 @@ class ColorJitter(Transform):
     """Change brightness, contrast, saturation and hue by random factors, in random order.
 
     Attributes:
-        brightness: A factor is drawn from 1 - x (not below 0) to 1 + x, or from the pair given.
+        brightness: The factor is drawn from 1 - x (not below 0) to 1 + x, or from the given pair.
         contrast: Likewise.
         saturation: Likewise.
-        hue: A part of the circle of colours is drawn from -x to x, at most 0.5, or from the pair.
+        hue: The shift, as a fraction of the colour circle, is drawn from -x to x, at most 0.5, or
+            from the given pair.
     """
 
     brightness: float | Range = 0.0
@@ -235,10 +236,10 @@ class ColorJitter(Transform):
 
 @dataclass(frozen=True, repr=False)
 class Grayscale(Transform):
-    """Take the luma.
+    """Convert to greyscale, by the luma.
 
     Attributes:
-        num_output_channels: 1, or 3 equal ones.
+        num_output_channels: 1, or 3 for three equal channels.
     """
 
     num_output_channels: int = 1
@@ -250,13 +251,13 @@ class Grayscale(Transform):
 
 @dataclass(frozen=True, repr=False)
 class RandAugment(Transform):
-    """Do `num_ops` of 14 operations, drawn blindly, at one strength (Cubuk et al., 1909.13719).
+    """Apply `num_ops` random operations of 14, at one magnitude (Cubuk et al., 1909.13719).
 
     Attributes:
-        num_ops: How many, one after another.
-        magnitude: The strength, 0 to `num_magnitude_bins` - 1.
-        num_magnitude_bins: How many strengths there are.
-        fill: A byte, or (red, green, blue), where shears, moves and turns leave nothing.
+        num_ops: The number of operations, one after another.
+        magnitude: The magnitude, 0 to `num_magnitude_bins` - 1.
+        num_magnitude_bins: The number of magnitudes.
+        fill: A byte, or (red, green, blue), for pixels uncovered by shears, shifts and rotations.
     """
 
     _: KW_ONLY
@@ -276,11 +277,11 @@ class RandAugment(Transform):
 
 @dataclass(frozen=True, repr=False)
 class TrivialAugmentWide(Transform):
-    """Do one of 14 operations, drawn blindly, at a strength drawn blindly (2103.10158).
+    """Apply one random operation of 14, at a random magnitude (2103.10158).
 
     Attributes:
-        num_magnitude_bins: How many strengths there are.
-        fill: A byte, or (red, green, blue), where shears, moves and turns leave nothing.
+        num_magnitude_bins: The number of magnitudes.
+        fill: A byte, or (red, green, blue), for pixels uncovered by shears, shifts and rotations.
     """
 
     _: KW_ONLY
@@ -297,11 +298,11 @@ class TrivialAugmentWide(Transform):
 
 @dataclass(frozen=True, repr=False)
 class AutoAugment(Transform):
-    """Do one of 25 pairs of operations that a search found good (Cubuk et al., 1805.09501).
+    """Apply one of 25 learned pairs of operations, at random (Cubuk et al., 1805.09501).
 
     Attributes:
-        policy: The data set of the search: imagenet, cifar10 or svhn.
-        fill: A byte, or (red, green, blue), where shears, moves and turns leave nothing.
+        policy: The data set that the policy was learned on: imagenet, cifar10 or svhn.
+        fill: A byte, or (red, green, blue), for pixels uncovered by shears, shifts and rotations.
     """
 
     policy: str = "imagenet"
@@ -318,8 +319,8 @@ class Normalize(Transform):
     """Divide bytes by 255, subtract `mean`, divide by `std`, channel by channel, in float32.
 
     Attributes:
-        mean: A number for each channel, or one for all.
-        std: Likewise.
+        mean: The mean of each channel, or one for all.
+        std: The standard deviation of each channel, or one for all.
     """
 
     mean: tuple[float, ...]
@@ -334,13 +335,13 @@ class Normalize(Transform):
 
 @dataclass(frozen=True, repr=False)
 class RandomErasing(Transform):
-    """Overwrite a random rectangle, after normalising (Zhong et al., 1708.04896).
+    """Erase a random rectangle, after normalisation (Zhong et al., 1708.04896).
 
     Attributes:
-        p: How often.
-        scale: The rectangle's area over the picture's, from and to.
-        ratio: The rectangle's height over its width, from and to.
-        value: A number, one for each channel, or "random": normal noise.
+        p: The probability.
+        scale: Range of the rectangle's area over the picture's.
+        ratio: Range of the rectangle's aspect ratio, height over width.
+        value: The new values: a number, one for each channel, or "random" for normal noise.
     """
 
     p: float = 0.5

@@ -1,4 +1,4 @@
-"""What all transforms have in common: calls, draws and previews; and several in a row."""
+"""The base class of transforms, with calls, random draws and previews; and `Compose`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Range: TypeAlias = "tuple[float, float]"
 
 
 class Transform(Value):
-    """A step from photographs to numbers, or several in a row.
+    """A transform: one step from photographs to numbers, or several in sequence.
 
     Transforms are values: frozen, equal when their options are, hashable, and safe to share between
     threads.
@@ -39,7 +39,7 @@ class Transform(Value):
 
     @property
     def orientation(self) -> bool:
-        """Whether photographs are turned upright from their EXIF data first."""
+        """Whether photographs are first turned upright by their EXIF orientation."""
         return True
 
     def _options(self) -> dict[str, Any]:
@@ -64,16 +64,16 @@ class Transform(Value):
         Args:
             image: A path, the bytes of a file or an open file (JPEG, PNG, WebP, GIF, BMP, TIFF or
                 PNM), a uint8 array (H, W, 3), (H, W) or (H, W, 4), or a Pillow image; also uint16,
-                and Pillow's modes I;16 and I, of which the high byte counts.
-            seed: Of the run.
-            epoch: Of the run, from 0.
-            index: Of the photograph in its data set. What is drawn follows from these three.
+                and Pillow's modes I;16 and I, of which the high byte is kept.
+            seed: The training run's seed.
+            epoch: The epoch, from 0.
+            index: The photograph's index in its data set. Random draws depend on these three alone.
 
         Returns:
             float32 of shape (C, height, width).
 
         Raises:
-            ArgumentError: The photograph is smaller than a part that is to be cut out.
+            ArgumentError: The photograph is smaller than a crop.
             DataError: A file does not decode; it names the path.
             ShapeError: An array is no image.
             TypeError: An array is neither of uint8 nor uint16, or an object is no photograph.
@@ -87,11 +87,11 @@ class Transform(Value):
     def operations(
         self, height: int, width: int, *, seed: int = 0, epoch: int = 0, index: int = 0
     ) -> list[dict[str, Any]]:
-        """What a call does to a photograph of this size, after every draw.
+        """The operations of a call on a photograph of this size, with their random draws.
 
         Args:
-            height: Of the photograph, in pixels.
-            width: Likewise.
+            height: The photograph's height in pixels.
+            width: The photograph's width in pixels.
             seed: As for a call.
             epoch: As for a call.
             index: As for a call.
@@ -106,11 +106,11 @@ class Transform(Value):
         return [*drawn["operations"], *erasures]
 
     def preview(self, image: Photo, *, count: int = 16, seed: int = 0, epoch: int = 0) -> Preview:
-        """What a network would see of a photograph at several draws, as one grid picture.
+        """A grid picture of the network's input for a photograph, at several random draws.
 
         Args:
             image: As for a call.
-            count: How many draws, with index 0 and on.
+            count: The number of draws, with index 0 and on.
             seed: As for a call.
             epoch: As for a call.
 
@@ -139,19 +139,19 @@ class Transform(Value):
 
 @dataclass(frozen=True, repr=False)
 class Compose(Transform):
-    """Steps in a row: first those on bytes, then at most one `Normalize`, then `RandomErasing`.
+    """Steps in sequence: first those on bytes, then at most one `Normalize`, then `RandomErasing`.
 
-    Without `Normalize` the numbers are bytes over 255.
+    Without `Normalize` the numbers are bytes divided by 255.
 
     Attributes:
-        steps: Transforms; those of another `Compose` among them are taken out of it.
-        channels: Of photographs at the start: 3, or 1, grey. Others are converted as Pillow does.
+        steps: The transforms; another `Compose` among them is replaced by its steps.
+        channels: Input channels: 3, or 1 for grey. Other photographs are converted as Pillow does.
             If none: as many as `Normalize` has numbers for, unless `Grayscale` stands before it;
             else 3.
-        orientation: Whether photographs are turned upright from their EXIF data first, as a viewer
-            shows them: those in files, in data sets and Pillow's images. torchvision does not turn
-            them; with False neither does this. If none, as the steps: all turn, but another
-            `Compose` may say that it does not.
+        orientation: Whether photographs in files, in data sets and in Pillow images are first
+            turned upright by their EXIF orientation, as viewers do. torchvision does not turn them;
+            with False neither does this. If none, as the steps say: True, unless another `Compose`
+            among them has False.
     """
 
     steps: tuple[Transform, ...]
