@@ -1,6 +1,6 @@
-"""Writes the model functions for type checkers; with --check, says whether they are so.
+"""Writes the stub of the model functions for type checkers; with --check, compares it.
 
-At run time `cnnzoo.resnet50` is made when it is asked for, which no type checker can follow.
+At run time `cnnzoo.resnet50` is made on first access, which no type checker can follow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cnnzoo.registry import Constructor
 
 
 def text() -> str:
-    """The stub as it has to be."""
+    """The expected text of the stub."""
     names = sorted(name for name in accepted_names() if name.isidentifier())
     return HEAD + "".join(f"{name}: Constructor\n" for name in names)
 

@@ -1,4 +1,4 @@
-"""Writes docs/parity.md: how far every network is from its source, as `make parity` saw it."""
+"""Writes docs/parity.md: how far every network is from its source, as `make parity` measured it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ written out in PyTorch.
 
 
 def main() -> int:
-    """Read what the tests wrote, whose file is the argument."""
+    """Write the page from the tests' JSON file, which is the argument."""
     seen: dict[str, dict[str, float]] = json.loads(Path(sys.argv[1]).read_text())
     versions = {
         package: importlib.metadata.version(package).partition("+")[0]

@@ -1,10 +1,10 @@
-"""Writes the table of published weights from what torchvision, timm and Keras say about theirs.
+"""Writes the table of published weights from the metadata of torchvision, timm and Keras.
 
     python tools/published.py [ACCURACIES.csv]
 
-Which networks the table holds, the accuracies of timm's and Keras' weights, and how Keras scales
-photographs is in no library: that is kept from the table as it is, or taken from ACCURACIES.csv,
-which has the same columns.
+The list of networks, the accuracies of timm's and Keras's weights, and Keras's normalisation are in
+no library: they are kept from the existing table, or taken from ACCURACIES.csv, which has the same
+columns.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COLUMNS = (
 
 Row = dict[str, str]
 
-# What parts of a tag say about pictures beyond ImageNet-1k's training set.
+# Training data beyond ImageNet-1k's training set, by a part of the tag.
 DATA = {
     "SWAG": "Instagram-3.6B",
     "bamboo": "Bamboo-69M",
@@ -55,7 +55,7 @@ def write(rows: list[Row]) -> None:
 
 
 def extra_data(tag: str) -> str:
-    """Pictures that weights of this tag have seen beside ImageNet-1k."""
+    """The training data of weights of this tag, beside ImageNet-1k."""
     return " ".join(data for part, data in DATA.items() if part in tag.split("_"))
 
 
@@ -114,7 +114,7 @@ def timm_rows(name: str) -> Iterator[Row]:
             "source_name": name,
             "tag": cfg.tag,
             "default": "1" if cfg.tag == default else "",
-            # Digits in the names of timm's own downloads are never compared with anything.
+            # The digits in the names of timm's own downloads are never checked.
             "address": cfg.hf_hub_id or cfg.url,
             "hash": "",
             "license": cfg.license or "",
@@ -131,11 +131,11 @@ def timm_rows(name: str) -> Iterator[Row]:
 
 
 class _FoundError(Exception):
-    """Carries what Keras was about to download."""
+    """Carries the address and hash that Keras was about to download."""
 
 
 def keras_rows(name: str) -> Iterator[Row]:
-    """The row of a network such as `MobileNet(alpha=0.5)`, without accuracies and scaling."""
+    """The row of a network such as `MobileNet(alpha=0.5)`, without accuracies and normalisation."""
     import keras
     from keras.src.utils import file_utils
 

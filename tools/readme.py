@@ -1,4 +1,4 @@
-"""Writes the README's table of families from the registry; with --check, says whether it is so."""
+"""Writes the README's table of families from the registry; with --check, compares it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MARKED = re.compile(r"(<!-- families -->\n).*?(<!-- end of families -->)", re.DO
 
 
 def table() -> str:
-    """A row for every family: what it is, when, how many networks, how large."""
+    """A row for every family: name, year, idea, number of networks, parameters."""
     families: dict[str, list[cz.ModelInfo]] = {}
     for name in cz.list_models():
         info = cz.model_info(name)
@@ -28,7 +28,7 @@ def table() -> str:
 
 
 def filled(text: str) -> str:
-    """The README with the table as it has to be."""
+    """The README with the current table."""
     return MARKED.sub(lambda match: match[1] + table() + match[2], text)
 
 

@@ -1,6 +1,6 @@
-"""How the command `cnnzoo` begins: with nothing loaded that `--help` and `--version` do not need.
+"""The entry point of the command `cnnzoo`, which loads only what `--help` and `--version` need.
 
-A package of its own, since importing any part of `cnnzoo` loads libtorch.
+It is a package of its own, since importing any part of `cnnzoo` loads libtorch.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments after the command's name; the process's own if not given.
 
     Returns:
-        The exit status: 0 when all went well, 1 after an error that is one line on stderr, 2 for
-        arguments that make no sense, 130 after Ctrl-C, 141 when nobody reads the output any more.
+        The exit status: 0 for success, 1 after an error (one line on stderr), 2 for invalid
+        arguments, 130 after Ctrl-C, 141 when the output's pipe is closed.
     """
     from cnnzoo_command.arguments import parser
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _written(status: int) -> int:
-    """The status, once everything is written: at exit, a reader who has gone is a traceback."""
+    """The status after flushing stdout: at exit, a closed pipe would print a traceback."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The arguments of the command `cnnzoo`."""
+"""The argument parser of the command `cnnzoo`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnzoo_command.status import __version__
 
-# Whose definitions of networks there are.
+# The sources of definitions of networks.
 SOURCES = "torchvision, timm, keras, paper"
 
 STATUSES = """exit status:
@@ -21,7 +21,7 @@ STATUSES = """exit status:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Everything that the command takes."""
+    """The parser of all arguments."""
     whole = argparse.ArgumentParser(
         prog="cnnzoo",
         description="The classic image-classification networks: find them, read about them, "
@@ -176,7 +176,7 @@ def from_human(text: str) -> float:
     """The number that `25.6M` means, also `5e9` or `30_000_000`.
 
     Raises:
-        ValueError: It is no positive number.
+        ValueError: It is no number, negative or infinite.
     """
     units = {"K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
     unit = units.get(text[-1:].upper(), 1.0)

@@ -1,4 +1,4 @@
-"""What the beginning of the command and its commands share: version, statuses, closed outputs."""
+"""Shared by the entry point and the commands: version, exit statuses, closed outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BROKEN_PIPE = 141
 
 
 def discard(stream: Any) -> None:
-    """Let what is still buffered go nowhere, so that Python's own flush at exit is silent."""
+    """Discard a stream's buffered output, so that Python's own flush at exit is silent."""
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError):  # a stream without a file, as tests have

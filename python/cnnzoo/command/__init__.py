@@ -1,4 +1,4 @@
-"""The command `cnnzoo`, once its arguments are known; `cnnzoo_command` reads these."""
+"""The command `cnnzoo`, given its parsed arguments; `cnnzoo_command` parses them."""
 
 from __future__ import annotations
 

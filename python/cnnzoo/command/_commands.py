@@ -1,4 +1,4 @@
-"""What each command does, given its parsed arguments. Returns the exit status."""
+"""The commands: functions of the parsed arguments that return the exit status."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from cnnzoo.prediction import FailedPrediction, Prediction
 from cnnzoo.registry import ModelInfo, accepted_names, list_models, model_info
 from cnnzoo.summary import Summary
 
-# Of files with a model or weights.
+# Endings of model files and weights files.
 FILE_SUFFIXES = {".safetensors", ".pth", ".pt", ".bin", ".h5"}
-# Running text is not set wider than this, nor narrower than that.
+# The largest and the smallest width of running text, in characters.
 WIDEST = 88
 NARROWEST = 20
 
@@ -44,7 +44,7 @@ def complain(err: Out, error: Exception) -> None:
 
 
 def list_models_(args: argparse.Namespace, out: Out, err: Out) -> int:
-    """Print the models that fit, a line each."""
+    """Print the matching models, a line each."""
     pattern = (args.pattern or "*").lower()
     if not set(pattern) & set("*?["):
         pattern = f"*{pattern}*"
@@ -68,7 +68,7 @@ def list_models_(args: argparse.Namespace, out: Out, err: Out) -> int:
 
 
 def _hint(pattern: str | None) -> str:
-    """What may have been meant where nothing was found."""
+    """A suggestion where nothing was found."""
     sources = {source for name in list_models() for source in model_info(name).sources}
     if pattern in sources:
         return f"{pattern} is a source, and goes behind --source: `cnnzoo list --source {pattern}`"
@@ -150,7 +150,7 @@ def _layers(facts: ModelInfo) -> Summary:
 
 
 def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
-    """Write what photographs show. One that cannot be read does not keep the others from it."""
+    """Print the predictions for photographs; one that cannot be read does not stop the others."""
     found = list(_find(args.photos))
     if args.save is not None:
         from cnnzoo.picture import check_save
@@ -186,7 +186,7 @@ def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
 
 
 def _model(args: argparse.Namespace) -> Model:
-    """The network of a name, or the one that `Model.save` wrote into a file."""
+    """The network of a name, or of a model file."""
     if args.model in accepted_names() or not _is_file_name(args.model):
         return create_model(args.model, weights=args.weights or "default", device=args.device)
     if args.weights is not None:
@@ -208,7 +208,7 @@ def _is_file_name(text: str) -> bool:
 
 
 def _find(photos: Sequence[str]) -> Iterator[str | Contents | FailedPrediction]:
-    """The photographs themselves, and those below folders; a failure for a folder without any."""
+    """The photographs, and those below folders; a failure for a folder without photographs."""
     for photo in photos:
         if photo == "-":
             yield _standard_input()
@@ -228,7 +228,7 @@ def _find(photos: Sequence[str]) -> Iterator[str | Contents | FailedPrediction]:
 
 
 def _standard_input() -> Contents | FailedPrediction:
-    """The one photograph whose bytes come there."""
+    """The photograph whose bytes come on standard input."""
     if sys.stdin is None:  # as the shell closed it
         closed = PhotoFileError("-: standard input is closed")
         return FailedPrediction(path="-", error=closed)

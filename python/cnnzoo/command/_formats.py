@@ -1,4 +1,4 @@
-"""What `cnnzoo predict` writes: an entry for each photograph, as soon as it is known."""
+"""Output formats of `cnnzoo predict`: an entry for each photograph, as soon as it is predicted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = ("path", "rank", "label", "index", "probability", "error")
 
 
 class Text:
-    """Label, percentage and bar, for people; of what could not be read stderr tells."""
+    """Text for people: label, percentage and bar; photographs that failed are on stderr alone."""
 
     def __init__(self, out: Out) -> None:
         self._out = out
@@ -39,7 +39,7 @@ class Text:
 
 
 class JsonLines(Text):
-    """A JSON object in each line."""
+    """JSON Lines: an object on each line."""
 
     def write(self, path: str, answer: Answer) -> None:
         """Write the entry of one photograph."""
@@ -47,14 +47,14 @@ class JsonLines(Text):
 
 
 class Json(Text):
-    """A JSON list, an entry in each line; it is closed when the work is interrupted, too."""
+    """A JSON list, an entry on each line; it is closed on an interruption too."""
 
     def __enter__(self) -> Json:
         self._out.print("[", cut=False)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # A stream that has failed takes no more.
+        # A stream that has failed cannot be written to.
         if kind is None or not issubclass(kind, OSError):
             self._out.print("]", cut=False)
 
@@ -65,7 +65,7 @@ class Json(Text):
 
 
 class Csv(Text):
-    """A row for each class under a head; one row for what could not be read."""
+    """CSV with a header: a row for each class, and one for a photograph that could not be read."""
 
     def __enter__(self) -> Csv:
         self._row(COLUMNS)
@@ -100,7 +100,7 @@ def _as_json(path: str, answer: Answer) -> str:
 
 
 def _bars(prediction: Prediction, out: Out) -> str:
-    """Label, percentage and bar; on a narrow terminal the bars give way, then the labels."""
+    """Label, percentage and bar; on a narrow terminal the bars are shortened, then the labels."""
     columns = out.columns or 10**6
     longest = max(len(guess.label) for guess in prediction)
     beside = len("    100.0%  ")

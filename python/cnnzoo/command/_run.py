@@ -1,4 +1,4 @@
-"""The command `cnnzoo`, once its arguments are known."""
+"""Runs the command `cnnzoo`, given its parsed arguments."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ COMMANDS: dict[str, Command] = {
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the parsed arguments say, and return the exit status that `main` describes."""
+    """Run the command of the parsed arguments, and return the exit status that `main` describes."""
     out, err = Out(sys.stdout), Out(sys.stderr)
     try:
         status = COMMANDS[args.command](args, out, err)
-        # Here, and not at exit, where a reader who has gone would be a traceback.
+        # Here, and not at exit, where a closed pipe would print a traceback.
         out.flush()
     except KeyboardInterrupt:
         return INTERRUPTED

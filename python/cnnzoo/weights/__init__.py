@@ -1,4 +1,4 @@
-"""Weights: published ones, files of other libraries, and what loading reports."""
+"""Weights: published weights, weights files of other libraries, and reports of loading."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reads a file of Keras in a process with limits: HDF5 is not made for hostile files.
+"""Reads a Keras weights file in a process with resource limits: HDF5 is unsafe for hostile files.
 
-It imports nothing of cnnzoo. What it prints is the length of a list of (path, type, shape) in JSON,
-the list, and the values; or, with status 3, what is wrong with the file.
+It imports nothing of cnnzoo. It prints the length of a JSON list of (path, dtype, shape), the list,
+and the values; or, with exit status 3, the error.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Values may take as much memory, or as many times the file where they are compressed.
+# Values may take this much memory, or this many times the file's size if they are compressed.
 LEAST = 256 << 20
 COMPRESSION = 20
 
-# Seconds of work, and one more for as many bytes.
+# The limit of processor time: these seconds, and one more for every so many bytes.
 SECONDS = 10
 BYTES_A_SECOND = 20 << 20
 
@@ -54,7 +54,7 @@ def main(path: str) -> None:
 
 
 def check(stored: Any, most: int) -> set[str]:
-    """Refuse what leads out of the file, and values that would not fit, before one is read.
+    """Refuse links out of the file, and values that exceed the limit, before any value is read.
 
     Returns:
         The paths of all arrays.
@@ -91,7 +91,7 @@ def check(stored: Any, most: int) -> set[str]:
 
 
 def _arrays(stored: Any, rest: set[str]) -> Iterator[tuple[str, Any]]:
-    """By path, or by layer and number. Of what is no layer's, only the names."""
+    """The arrays of layers, by layer and variable or number; of other arrays only the paths."""
     import numpy as np
 
     for path, values in _numbered(stored) if "layers" in stored else _named(stored):
@@ -105,11 +105,11 @@ def _arrays(stored: Any, rest: set[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _numbered(stored: Any) -> Iterator[tuple[str, Any]]:
-    """Of `.weights.h5`."""
+    """The arrays of `.weights.h5`, by layer and number."""
     for layer in stored["layers"].values():
         group = layer["vars"]
         if "name" not in group.attrs:
-            # Their order is that of Keras's layers, which a graph does not tell.
+            # Their order is that of Keras's layers, which a graph does not hold.
             raise ValueError(
                 "it counts its layers and does not name them, as Keras 3.4 does; "
                 "load it there, and save the model as .h5"
@@ -119,7 +119,7 @@ def _numbered(stored: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _named(stored: Any) -> Iterator[tuple[str, Any]]:
-    """Of `.h5`, with or without the model."""
+    """The arrays of `.h5`, with or without the model, by layer and variable."""
     model = stored.get("model_weights", stored)
     for layer in model.attrs["layer_names"]:
         name = _text(layer)

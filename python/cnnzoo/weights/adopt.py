@@ -1,4 +1,4 @@
-"""A network for a file that `Model.save` wrote: as the file says, or a refusal."""
+"""Settles the network to build for a model file: as the file's configuration, or an error."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cnnzoo._configuration import Configuration, damaged
 from cnnzoo.errors import Notice, WeightsError
 from cnnzoo.prediction import Task
 
-# Options that may be others than the file's: what has another size starts afresh or is made to
-# fit, and the rest is of training alone.
+# Options that may differ from the file's: parameters of another size are initialised anew or
+# adapted, and the other options affect training alone.
 FREE = {
     "num_classes",
     "in_channels",
@@ -28,14 +28,14 @@ FREE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Adopted:
-    """What a network is built with.
+    """The arguments that a network is built with.
 
     Attributes:
-        name: As its source calls it.
-        source: Whose definition it is.
-        options: The file's, and those that were given instead.
-        labels: The file's, if the classifier is.
-        task: Likewise.
+        name: The network's name, as its source calls it.
+        source: The source of the definition.
+        options: The file's options, overridden by those that were given.
+        labels: The file's class labels, if the number of classes is the file's.
+        task: The file's task, likewise.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Adopted:
 def adopt(
     path: str, saved: Configuration, name: str, source: str | None, given: dict[str, Any]
 ) -> Adopted:
-    """Settle what a network is built with, of what the file says and what was asked for.
+    """Settle the arguments that a network is built with, from the file's and the given ones.
 
     Raises:
         WeightsError: The file's network is another one.
@@ -91,13 +91,13 @@ def adopt(
 
 
 def notice_differences(path: str, saved: Configuration, own: Configuration, classes: int) -> None:
-    """Say what a file's network has otherwise than the one that took its parameters alone.
+    """Warn how a file's network differs from the one that loaded its parameters alone.
 
     Args:
-        path: Of the file.
-        saved: What the file says of its network.
-        own: The network that was filled.
-        classes: How many it tells apart.
+        path: The model file.
+        saved: The configuration in the file.
+        own: The configuration of the network that loaded the parameters.
+        classes: The number of its classes.
     """
     told = []
     if (saved.name, saved.source) == (own.name, own.source) and saved.graph == own.graph is None:

@@ -1,9 +1,9 @@
-"""Published weights, out of or into the caches of torch.hub, huggingface_hub and Keras.
+"""Downloads published weights, sharing the caches of torch.hub, huggingface_hub and Keras.
 
-Environment variables: `CNNZOO_OFFLINE=1` keeps away from the network, and so does
-`HF_HUB_OFFLINE=1` for timm's weights; `CNNZOO_REFUSE_RESTRICTED=1` refuses weights that may not be
-used for everything. `TORCH_HOME`, `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `KERAS_HOME` and
-`XDG_CACHE_HOME` mean what they mean to those libraries, and `https_proxy` what it always does.
+Environment variables: `CNNZOO_OFFLINE=1` forbids network access, and so does `HF_HUB_OFFLINE=1` for
+timm's weights; `CNNZOO_REFUSE_RESTRICTED=1` refuses weights whose licence restricts their use.
+`TORCH_HOME`, `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `KERAS_HOME` and `XDG_CACHE_HOME` have the
+same meaning as in those libraries, and `https_proxy` its usual one.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from cnnzoo.errors import WeightsError, WeightsFileError, WeightsFileNotFoundErr
 
 __all__ = ["Patience", "fetch"]
 
-# What timm's repositories call their weights, the safer format first.
+# Names of the weights file in timm's repositories, the safer format first.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 LICENSE_TEXTS = {"cc-by-nc-4.0": "https://creativecommons.org/licenses/by-nc/4.0/"}
 
 
 class Wanted(Protocol):
-    """What has to be known of weights to fetch them; `Published` says it."""
+    """The facts needed to download weights, which `Published` has."""
 
     @property
     def tag(self) -> str: ...
@@ -64,16 +64,16 @@ class Wanted(Protocol):
 def fetch(published: Wanted, *, patience: Patience | None = None) -> Path:
     """The file of published weights: from the cache, else downloaded into it.
 
-    On a terminal, stderr shows how far it is. A file whose hash is known is checked wherever it
-    comes from. What is broken off, as by Ctrl-C, is gone on with the next time.
+    On a terminal, stderr shows the progress. A file whose hash is known is checked, whether cached
+    or downloaded. An interrupted download resumes on the next call.
 
     Args:
-        published: Of `published_weights(name)`.
-        patience: How long servers are waited for.
+        published: Weights of `published_weights(name)`.
+        patience: Timeouts and retries.
 
     Raises:
-        WeightsError: The weights are not there, cannot be had or may not be used; the message
-            names the address and the path, and says what to do.
+        WeightsError: The weights are not there, cannot be downloaded or may not be used; the
+            message names the address and the path, and says what to do.
     """
     patience = patience or Patience()
     if published.restricted and _is_set("CNNZOO_REFUSE_RESTRICTED"):
@@ -108,7 +108,7 @@ def _from_server(published: Wanted, patience: Patience) -> Path:
 
 
 def _torch_cache() -> Path:
-    """Where torch.hub keeps files, also if the program has told it another folder."""
+    """The folder of torch.hub's weights files, also if the program has set another one."""
     if (torch_hub := sys.modules.get("torch.hub")) is not None:
         return Path(torch_hub.get_dir()) / "checkpoints"
     home = os.environ.get("TORCH_HOME") or os.path.join(_user_cache(), "torch")
@@ -128,7 +128,7 @@ def _user_cache() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _HubFile:
-    """What the hub says about a file before it sends it."""
+    """The facts about a file that the hub's headers give."""
 
     commit: str
     etag: str
@@ -178,7 +178,7 @@ def _download_from_hub(
 
 
 class _StayOnServer(urllib.request.HTTPRedirectHandler):
-    """Follows a renamed repository, but not to the storage, whose answer lacks the hub's facts."""
+    """Follows redirects on the hub, but not to the storage, whose response lacks the facts."""
 
     def redirect_request(  # noqa: PLR0917 (the standard library's)
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -202,19 +202,19 @@ def _ask_hub(job: Job, patience: Patience) -> _HubFile:
     etag = str(headers.get("X-Linked-Etag") or headers.get("ETag") or "")
     etag = etag.removeprefix("W/").strip('"')
     size = str(headers.get("X-Linked-Size") or headers.get("Content-Length") or "")
-    # They become names of files.
+    # They become file names.
     if not re.fullmatch("[0-9a-f]{40}", commit) or not re.fullmatch("[0-9A-Za-z-]{1,128}", etag):
         raise job.failed(
             "the answer is not that of a Hugging Face hub",
             "see whether a proxy or login page answers, or correct HF_ENDPOINT",
         )
-    # The length beside a redirect is of the redirect.
+    # The Content-Length of a redirect is not the file's.
     linked = "X-Linked-Size" in headers or "Location" not in headers
     return _HubFile(commit=commit, etag=etag, size=int(size) if size.isdigit() and linked else None)
 
 
 def _cached(folder: Path, file: str) -> Path | None:
-    """The file of the branch as last seen, which is what huggingface_hub takes offline."""
+    """The file at the last seen commit of `main`, as huggingface_hub takes it offline."""
     try:
         commit = (folder / "refs" / "main").read_text().strip()
     except (OSError, UnicodeDecodeError):
@@ -228,14 +228,14 @@ def _cached(folder: Path, file: str) -> Path | None:
 
 
 def _link(folder: Path, commit: str, file: str, blob: Path) -> Path:
-    """Enter a blob into the snapshot of a commit, and the commit as that of the branch."""
+    """Link a blob into the snapshot of a commit, and record the commit as that of `main`."""
     path = folder / "snapshots" / commit / file
     path.parent.mkdir(parents=True, exist_ok=True)
     (folder / "refs").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".cnnzoo-") as beside:
         if not path.exists():
             new = Path(beside, "file")
-            # Relative to where it comes to lie, so that the cache may be moved.
+            # Relative to its final path, so that the cache may be moved.
             try:
                 new.symlink_to(os.path.relpath(blob, path.parent))
             except OSError:
@@ -263,10 +263,10 @@ def _endpoint() -> str:
 
 
 def _go_online(published: Wanted, url: str, path: Path, *forbidding: str) -> None:
-    """Say under which terms, if these are restricted.
+    """Check that network access is allowed, and print the licence if it is restricted.
 
     Raises:
-        WeightsFileNotFoundError: The environment forbids the network.
+        WeightsFileNotFoundError: The environment forbids network access.
     """
     for variable in forbidding:
         if _is_set(variable):

@@ -1,4 +1,4 @@
-"""Weights of Keras: its names, its layouts, its .h5 files."""
+"""Keras weights: names, array layouts and .h5 files."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ Array = NDArray[Any]
 
 SUFFIXES = {".h5", ".hdf5"}
 
-# Keras counts what has no name of its own, and goes on counting from one model to the next.
+# Keras numbers layers without a name of their own, and the numbers continue from model to model.
 COUNTED = re.compile(
     r"(batch_normalization|conv2d|dense|depthwise_conv2d|separable_conv2d)(?:_(\d+))?"
 )
 
-# What a model of Keras keeps beside the weights of its network, and what that is.
+# Entries of a Keras file that are no weights of the network, and what they are.
 BESIDE = {
     re.compile(r"(.*/)?normalization(_\d+)?/(mean|variance|count|\d+)"): "preprocessing",
     re.compile(r".*seed_generator(_state|(_\d+)?/vars/\d+)"): "the state of random draws",
     re.compile("optimizer(_weights)?/.*"): "the state of an optimizer",
 }
 
-# What older versions called the kernel of a depthwise convolution, besides.
+# Older versions' name of the kernel of a depthwise convolution.
 OTHER_NAMES = {"kernel": "depthwise_kernel"}
 
 
 class Variable(NamedTuple):
-    """A variable of Keras: `ours.reshape(view).transpose(axes).reshape(shape)` is its value.
+    """A Keras variable; its value is `ours.reshape(view).transpose(axes).reshape(shape)`.
 
     Attributes:
         own: The name in our Keras edition.
-        own_shape: There.
+        own_shape: The shape in our Keras edition.
         path: `layer/variable`, as in Keras's `Variable.path`.
-        view: Sizes.
-        axes: Of the view, in Keras's order.
-        shape: In Keras.
+        view: The sizes of the view that is transposed.
+        axes: The axes of the view, in Keras's order.
+        shape: The shape in Keras.
     """
 
     own: str
@@ -61,22 +61,26 @@ class Variable(NamedTuple):
 
     @property
     def layer(self) -> str:
-        """What stands before the last slash of the path."""
+        """The layer: the path before its last slash."""
         return self.path.rpartition("/")[0]
 
     @property
     def name(self) -> str:
-        """What stands behind it."""
+        """The variable's name: the path after its last slash."""
         return self.path.rpartition("/")[2]
 
     def to_keras(self, ours: Array) -> Array:
-        """An array of ours in Keras's layout."""
+        """Convert an array from our layout to Keras's."""
         return np.ascontiguousarray(
             ours.reshape(self.view).transpose(self.axes).reshape(self.shape)
         )
 
     def to_ours(self, theirs: Array) -> Array:
-        """An array of another shape than expected comes in our layout if it can, to be judged."""
+        """Convert an array from Keras's layout to ours.
+
+        An array of another shape than expected is transposed if it can be, so that the mismatch is
+        reported in our layout.
+        """
         if _without_ones(theirs.shape) != _without_ones(self.shape):
             turns = self.view == self.own_shape and theirs.ndim == len(self.axes)
             back = np.argsort(self.axes)
@@ -91,12 +95,12 @@ def _without_ones(shape: Iterable[int]) -> list[int]:
 
 
 def beside(arrays: Iterable[str]) -> dict[str, str]:
-    """The paths of what is no weight of the network, and what it is."""
+    """The paths of entries that are no weights of the network, and what they are."""
     return {path: what for path in arrays for form, what in BESIDE.items() if form.fullmatch(path)}
 
 
 def to_ours(arrays: Mapping[str, Array], variables: list[Variable]) -> dict[str, Array]:
-    """By our Keras edition's names, in our layout. What has no place keeps its path."""
+    """Convert Keras arrays to our Keras edition's names and layout; others keep their paths."""
     layers: dict[str, dict[str, Array]] = {}
     for path, array in arrays.items():
         layer, _, name = path.rpartition("/")
@@ -109,7 +113,7 @@ def to_ours(arrays: Mapping[str, Array], variables: list[Variable]) -> dict[str,
     for key, group in zip(_recounted(wanted), wanted.values(), strict=True):
         _, found = theirs.get(key, (key, {}))
         for index, variable in enumerate(group):
-            # A file may only number the variables of a layer.
+            # A file may have numbers instead of names for the variables of a layer.
             names = (variable.name, OTHER_NAMES.get(variable.name, ""), str(index))
             for there in names:
                 if there in found:
@@ -121,12 +125,12 @@ def to_ours(arrays: Mapping[str, Array], variables: list[Variable]) -> dict[str,
 
 
 def to_keras(state: Mapping[str, Array], variables: list[Variable]) -> dict[str, Array]:
-    """By Keras's paths, in its layout, from the state of our Keras edition."""
+    """Convert the state dict of our Keras edition to Keras's paths and layout."""
     return {v.path: v.to_keras(state[v.own]) for v in variables if v.own in state}
 
 
 def _recounted(layers: Iterable[str]) -> Iterator[str]:
-    """The names, where the counted ones begin with 0."""
+    """The layers' names, with the numbers of numbered ones counted from 0."""
     layers = list(layers)
     counts: dict[str, list[int]] = {}
     for layer in layers:
@@ -139,9 +143,9 @@ def _recounted(layers: Iterable[str]) -> Iterator[str]:
 
 
 def read(file: str | os.PathLike[str]) -> dict[str, Array]:
-    """The arrays of a file that Keras wrote: `.weights.h5`, or `.h5` with or without the model.
+    """Read the arrays of a Keras file: `.weights.h5`, or `.h5` with or without the model.
 
-    A process of its own reads it, with limits of time and memory.
+    A separate process reads it, with limits of time and memory.
 
     Raises:
         WeightsError: The file is missing, damaged, or no weights; or h5py is not installed.
@@ -164,10 +168,10 @@ def read(file: str | os.PathLike[str]) -> dict[str, Array]:
 
 
 def _in_a_child(path: str, size: int) -> bytes:
-    """What the reader prints of a file."""
+    """Run the reader on a file in a separate process, and return its output."""
     source = Path(_keras_reader.__file__).read_text(encoding="utf-8")
     lines = f"import sys; sys.path[:] = {sys.path!r}\n"
-    # In front of all but the import of annotations, which has to come first.
+    # After the import of annotations, which has to come first.
     head, mark, rest = source.partition("from __future__ import annotations\n")
     seconds = 3 * (_keras_reader.SECONDS + size // _keras_reader.BYTES_A_SECOND)
     try:

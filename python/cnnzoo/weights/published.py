@@ -1,4 +1,4 @@
-"""Published weights, and where they are."""
+"""Published weights: tags, addresses and facts."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ class Published:
 
     Attributes:
         tag: `publisher/tag`, as `weights=` takes it.
-        source: Whose definition of the network they are for.
-        source_name: What that source calls the network.
-        address: Of a file, a repository of the Hugging Face hub, or a file in an installed package.
-        hash: `sha256:` or `md5:` and as many digits as are known; empty if none are. The hub tells
-            the hash of its files when they are asked for.
-        license: As the publisher states it; empty if none is stated.
-        classes: Logits; 0 if the file ends with features.
-        top1: Percent of ImageNet's validation photographs, cropped as `preprocess` says, whose
-            class is the first guess, as the publisher measured; none if not published.
-        top5: The same for the first five guesses.
-        preprocess: How photographs are prepared; none if the publisher does not say.
-        squash: The publisher resizes photographs to a square without keeping their proportions,
-            which `preprocess` does not do.
-        data: Pictures beyond ImageNet-1k's that the network has seen.
-        recipe: How they were trained: an address or an arXiv number.
+        source: The source whose definition of the network they are for.
+        source_name: That source's name for the network.
+        address: The URL of a file, a repository of the Hugging Face hub, or the path of a file in
+            an installed package.
+        hash: `sha256:` or `md5:` and as many digits as are known; empty if none are. The hub states
+            the hash of its files on download.
+        license: The licence, as the publisher states it; empty if none is stated.
+        classes: Number of logits; 0 if the network ends with features.
+        top1: Top-1 accuracy in percent on ImageNet's validation set, cropped as `preprocess` says,
+            as the publisher measured it; none if not published.
+        top5: Top-5 accuracy, likewise.
+        preprocess: The preprocessing of photographs; none if the publisher does not state it.
+        squash: Whether the publisher resizes photographs to a square without keeping the aspect
+            ratio, which `preprocess` does not do.
+        data: Training data beyond ImageNet-1k.
+        recipe: The training recipe: an address or an arXiv number.
         distribution: The package with the file, as `pip install` takes it.
-        options: What the network is built with for them, unless it is given.
+        options: Options that the network is built with for them, unless they are given.
     """
 
     tag: str
@@ -63,8 +64,8 @@ class Published:
         """The file: installed, cached, or downloaded now.
 
         Raises:
-            WeightsFileNotFoundError: The package is not installed, or the network is forbidden.
-            WeightsError: The file cannot be had, or is not the published one.
+            WeightsFileNotFoundError: The package is not installed, or network access is forbidden.
+            WeightsError: The file cannot be downloaded, or is not the published one.
         """
         if not self.distribution:
             from cnnzoo.weights import hub
@@ -91,7 +92,7 @@ class Published:
 
 Row: TypeAlias = "dict[str, str]"
 
-# torchvision's files of these were trained on values of -1 to 1; those of GoogLeNet's auxiliary
+# torchvision's weights of these were trained on values of -1 to 1; those of GoogLeNet's auxiliary
 # classifiers were not trained at all.
 BUILT_WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("torchvision", "googlenet"): {"transform_input": True, "aux": False},
@@ -101,7 +102,7 @@ BUILT_WITH: dict[tuple[str, str], dict[str, Any]] = {
 
 @functools.cache
 def _table() -> dict[tuple[str, str], list[Row]]:
-    """The rows of each source's networks, the best first: what the source takes, then accuracy."""
+    """The rows of each source's networks, the best first: the source's default, then by top-1."""
     import csv
 
     rows: dict[tuple[str, str], list[Row]] = {}
@@ -115,7 +116,7 @@ def _table() -> dict[tuple[str, str], list[Row]]:
 
 @functools.cache
 def _editions() -> dict[str, list[tuple[str, str]]]:
-    """(source, what it calls it) of every edition, by our name."""
+    """(source, source's name) of every edition, by our name."""
     editions: dict[str, list[tuple[str, str]]] = {}
     for name, source, source_name in _native.editions():
         editions.setdefault(name, []).append((source, source_name))
@@ -183,13 +184,13 @@ def published_weights(name: str, *, source: str | None = None) -> tuple[Publishe
     """Look up the published weights of a model.
 
     Args:
-        name: Of `list_models()`, or what a source calls it.
-        source: Only those for this definition of the network.
+        name: A name of `list_models()`, or a source's name for the model.
+        source: Only weights for this source's definition of the network.
 
     Returns:
-        The best first: those of the source asked for, else of the model's default one, begin with
-        what installed packages hold and what the source itself takes; after them come those of the
-        other sources.
+        The weights, the best first. Those of the source asked for, else of the model's default one,
+        begin with those in installed packages and the source's own default; those of the other
+        sources follow.
 
     Raises:
         UnknownModelError: There is no such model.
@@ -208,7 +209,7 @@ def published_weights(name: str, *, source: str | None = None) -> tuple[Publishe
 
 
 def choose_weights(name: str, source: str | None, tag: str) -> Published | None:
-    """Look up the weights of that tag, `"default"` for the best; none if a file is meant.
+    """Look up weights by tag, `"default"` for the best; none if the tag is a file's path.
 
     Raises:
         WeightsError: There is neither such a tag nor such a file.
@@ -235,7 +236,7 @@ def _unknown(name: str, tag: str, tags: list[str]) -> str:
     import difflib
 
     by_lower = {known.lower(): known for known in tags}
-    # The publisher may be left away by mistake.
+    # The publisher may be omitted by mistake.
     by_lower.update({known.partition("/")[2].lower(): known for known in reversed(tags)})
     close = difflib.get_close_matches(tag.lower(), list(by_lower), n=6)
     closest = list(dict.fromkeys(by_lower[match] for match in close))[:3]

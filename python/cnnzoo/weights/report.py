@@ -1,4 +1,4 @@
-"""What loading weights reports."""
+"""Reports of loading weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Mismatch(NamedTuple):
-    """A parameter whose shape in the file is another than in the model."""
+    """A parameter whose shape in the file differs from that in the model."""
 
     name: str
     expected: tuple[int, ...]
@@ -16,20 +16,20 @@ class Mismatch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LoadReport:
-    """What loading did. Nothing is dropped in silence.
+    """The report of loading weights. Nothing is dropped silently.
 
     Attributes:
-        loaded: Parameters that were filled, by the model's names.
-        missing: Names that the model needs and the file lacks.
-        unexpected: Names of the file that the model has no place for.
+        loaded: Parameters that were loaded, by the model's names.
+        missing: Names that the model has and the file lacks.
+        unexpected: Names that the file has and the model lacks.
         mismatched: Parameters whose shape differs.
-        resampled: Positions of another image size, which were interpolated: bicubic, antialiased,
-            those of tokens that are no patch kept.
-        adapted: First convolutions for red, green and blue, which `create_model` made to fit other
-            channels: their sum for one channel, else the three in turn, times 3 / channels.
-        converted: Parameters whose values came in another type than float32, and which.
+        resampled: Position embeddings of another image size, which were interpolated (bicubic,
+            antialiased); those of tokens that are no patch were kept.
+        adapted: First convolutions for red, green and blue, which `create_model` adapted to other
+            input channels: their sum for one channel, else the three in turn, times 3 / channels.
+        converted: Parameters whose values had another type than float32, and that type.
         ignored: Entries of the file that are no weights, and what they are.
-        naming: Whose names the file carries.
+        naming: The library whose names the file has.
         provenance: Where in the file the parameters were found.
     """
 

@@ -1,4 +1,4 @@
-"""The state dict in a mapping, found as the readers of files find it."""
+"""Finds the state dict in a mapping, as the readers of files do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnzoo.errors import WeightsError
 
-# Keys that trainers put a state dict under; averaged weights are taken where there are no others.
+# Keys under which trainers save a state dict; EMA weights are taken only if there are no others.
 CONTAINERS = ("state_dict", "model", "model_state_dict", "net")
 AVERAGED = ("state_dict_ema", "model_ema")
 DEEPEST = 2
@@ -19,10 +19,10 @@ DEEPEST = 2
 def find(
     mapping: Mapping[str, Any], key: str | None
 ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """The arrays of a state dict, what else there is, and the keys that led to it.
+    """The arrays of a state dict, the ignored entries, and the keys that led to it.
 
     Raises:
-        WeightsError: There are several, or no such key.
+        WeightsError: There are several state dicts, or none, or no such key.
     """
     ignored: dict[str, str] = {}
     under: list[str] = []
