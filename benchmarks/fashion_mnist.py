@@ -1,9 +1,9 @@
 """ResNet-20 on Fashion-MNIST, trained here and by a plain PyTorch loop: both test accuracies.
 
-Both sides begin with the same weights, take the samples in the same order, move and mirror them by
-the same rules, and update by SGD with Nesterov momentum and a one-cycle schedule. PyTorch's side is
-a network, a loader and a loop of its own: what is drawn for each picture differs, and nothing else.
-Before they train, both networks have to give the same logits.
+Both sides begin with the same weights, take the samples in the same order, augment them by the same
+random shifts and flips, and train by SGD with Nesterov momentum and a one-cycle schedule. PyTorch's
+side has its own network, data loader and loop: only the random draws for each picture differ.
+Before training, both networks must give the same logits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import cnnzoo as cz
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 PADDING = 2
-# What both sides have to reach, and how far apart they may be: shares of the test set.
+# The target: the test accuracy of both sides, and the largest difference between them.
 LEAST, APART = 0.90, 0.005
 
 Model = TypeVar("Model")
@@ -38,7 +38,7 @@ Model = TypeVar("Model")
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What both sides are told."""
+    """The data and hyperparameters of both sides."""
 
     train: cz.data.Dataset
     test: cz.data.Dataset
@@ -48,7 +48,7 @@ class Run:
     seed: int
 
     def loader(self) -> cz.data.Loader:
-        """Our batches to train on; their order is that of both sides."""
+        """Our training loader, whose order both sides take."""
         transform = cz.transforms.fashion_mnist_train(padding=PADDING)
         return cz.data.Loader(
             self.train,
@@ -64,7 +64,7 @@ class Run:
 
 
 def train_ours(model: cz.Model, run: Run) -> None:
-    """Train, and tell of each epoch."""
+    """Train, and print each epoch's loss."""
     optimizer = cz.SGD(
         model, lr=run.lr, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY
     )
@@ -74,7 +74,7 @@ def train_ours(model: cz.Model, run: Run) -> None:
 
 
 def test_ours(model: cz.Model, run: Run) -> float:
-    """The share of the test set that is named right."""
+    """The test accuracy."""
     transform = cz.transforms.fashion_mnist_eval()
     loader = cz.data.Loader(run.test, batch_size=500, transform=transform, shuffle=False, threads=1)
     return share((model(x).argmax(axis=1), y) for x, y in loader)
@@ -84,7 +84,7 @@ def test_ours(model: cz.Model, run: Run) -> float:
 
 
 class Block(nn.Module):
-    """Two convolutions, and a shortcut without parameters (option A of the paper)."""
+    """A residual block of two convolutions, its shortcut without parameters (paper's option A)."""
 
     def __init__(self, channels: int, out: int, stride: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Block(nn.Module):
 
 
 class ResNet20(nn.Module):
-    """Three stages of three blocks, of 16, 32 and 64 channels (arXiv:1512.03385, section 4.2)."""
+    """Three stages of three residual blocks, 16 to 64 channels (arXiv:1512.03385, section 4.2)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class ResNet20(nn.Module):
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """A data set of ours for a DataLoader of PyTorch's, with torchvision's transforms."""
+    """Our data set for PyTorch's DataLoader, with torchvision's transforms."""
 
     def __init__(self, dataset: cz.data.Dataset, *steps: nn.Module) -> None:
         self.images = [Image.fromarray(photo[..., 0]) for photo, _ in dataset]
@@ -140,7 +140,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
 
 def train_torch(model: nn.Module, run: Run) -> None:
-    """The same, as a user of PyTorch writes it."""
+    """The same training, as a user of PyTorch writes it."""
     mine = run.loader()
     pictures = Pictures(run.train, v2.RandomCrop(28, padding=PADDING), v2.RandomHorizontalFlip())
     optimizer = torch.optim.SGD(
@@ -166,7 +166,7 @@ def train_torch(model: nn.Module, run: Run) -> None:
 
 @torch.inference_mode()
 def test_torch(model: nn.Module, run: Run) -> float:
-    """The share of the test set that is named right."""
+    """The test accuracy."""
     model.eval()
     loader = DataLoader(Pictures(run.test), 500)
     return share((model(x).argmax(dim=1).numpy(), y.numpy()) for x, y in loader)
@@ -176,18 +176,18 @@ def test_torch(model: nn.Module, run: Run) -> float:
 
 
 def share(batches: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> float:
-    """Of answers that are right."""
+    """The share of correct predictions."""
     right = np.concatenate([answers == labels for answers, labels in batches])
     return float(right.mean())
 
 
 def tell(side: str, epoch: int, loss: float) -> None:
-    """One line an epoch."""
+    """Print a line for an epoch."""
     print(f"{side:8} epoch {epoch}: mean loss {loss:.4f}", flush=True)
 
 
 def check_logits(ours: cz.Model, theirs: nn.Module, run: Run) -> float:
-    """How far apart the logits of some test pictures are; both networks have to be the same."""
+    """The largest difference of logits on some test pictures; exits if the networks differ."""
     transform = cz.transforms.fashion_mnist_eval()
     x = np.stack([transform(run.test[index][0][..., 0]) for index in range(min(64, len(run.test)))])
     with torch.inference_mode():
@@ -200,13 +200,14 @@ def check_logits(ours: cz.Model, theirs: nn.Module, run: Run) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a side reached.
+    """The result of a side.
 
     Attributes:
-        side: Its name.
-        accuracy: The share of the test set that it names right.
-        seconds: Of training.
-        cpu_seconds: Of training, of all threads; on a machine that others use too, they say more.
+        side: The side's name.
+        accuracy: The test accuracy.
+        seconds: Seconds of training.
+        cpu_seconds: Processor seconds of training in all threads; on a shared machine they tell
+            more.
     """
 
     side: str
@@ -243,7 +244,7 @@ def sides(run: Run, only: str | None) -> Iterator[Result]:
 
 
 def some(dataset: cz.data.Dataset, count: int | None) -> cz.data.Dataset:
-    """The first so many."""
+    """The first `count` samples, or all."""
     return dataset if count is None else dataset.subset(range(min(count, len(dataset))))
 
 
@@ -260,7 +261,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["ours", "torch"], help="one side")
     parser.add_argument("--root", help="the folder of Fashion-MNIST, as cz.data.fashion_mnist's")
     given = parser.parse_args()
-    # Both sides compute in this one libtorch.
+    # Both sides run on the same libtorch.
     torch.set_num_threads(given.threads)
     run = Run(
         train=some(cz.data.fashion_mnist(given.root), given.train_images),

@@ -1,4 +1,4 @@
-"""What importing costs, each import in a Python process of its own.
+"""Import times, each import in a Python process of its own.
 
 Prints the median, the fastest and the slowest of several runs after one that warms the file cache.
 """
@@ -21,7 +21,7 @@ print(time.perf_counter() - began)
 
 
 def seconds(names: str) -> float:
-    """How long `import names` takes in a new process, without the start of Python."""
+    """The seconds of `import names` in a new process, without the start of Python."""
     command = [sys.executable, "-c", TIMED.format(names=names)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

@@ -1,7 +1,7 @@
-"""What a new model with random parameters costs, beside torchvision's of the same name.
+"""The time to build a model with random parameters, beside torchvision's of the same name.
 
-Both libraries build in one process, in turn, after one build each that warms the allocator. Prints
-the median of several builds each, and ours as a multiple of torchvision's.
+Both libraries build in one process, in turn, after one warm-up build each. Prints the median of
+several builds each, and the ratio of ours to torchvision's.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import torchvision
 
 import cnnzoo as cz
 
-# The most that any of ours may take, as a multiple of torchvision's.
+# The largest ratio allowed of our time to torchvision's.
 LIMIT = 1.5
 
 
 def seconds(build: Callable[[], object]) -> float:
-    """How long one build takes; what it built is gone before the next."""
+    """The seconds of one build; its model is freed before the next."""
     gc.collect()
     began = time.perf_counter()
     built = build()
@@ -49,7 +49,7 @@ def compare(name: str, runs: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure every network that torchvision has too and print the table."""
+    """Measure every network that torchvision has too, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("patterns", nargs="*", default=["*"], help="of names (default all)")
     parser.add_argument("--runs", type=int, default=5, help="builds of each (default 5)")

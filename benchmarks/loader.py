@@ -1,8 +1,8 @@
-"""How many photographs a second our loader brings, beside torchvision's DataLoader.
+"""Throughput of the data loader in photographs a second, beside PyTorch's with torchvision.
 
-Both read the same JPEG files of 500x375 pixels, resize the short side to 256, cut out 224 and
-normalise. The files are made of the photographs in `photos/`, moved and noisy. Every loader is
-measured in turn, an epoch each, after one epoch that warms it; the table shows medians.
+Both read the same JPEG files of 500x375 pixels, resize the short side to 256, crop the centre to
+224 and normalise. The files are random crops of the photographs in `photos/`, with noise. Every
+loader is measured in turn, an epoch each, after one warm-up epoch; the table shows medians.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ PHOTOS = Path(__file__).parent.parent / "photos"
 SIZE = (500, 375)
 BATCH = 64
 WORKERS = (0, 1, 2)
-# How many times the best of torchvision's ours has to bring.
+# The target of our throughput, as a multiple of the best of torchvision's.
 TARGET = 1.5
 
 
 def make_photographs(root: Path, count: int) -> None:
-    """Write `count` JPEG files in two folders, a class each."""
+    """Write `count` JPEG files into a folder for each source photograph, which is a class."""
     random = np.random.default_rng(0)
     sources = [Image.open(path).convert("RGB") for path in sorted(PHOTOS.glob("*.png"))]
     for index in range(count):
@@ -54,7 +54,7 @@ def make_photographs(root: Path, count: int) -> None:
 
 
 def seconds(loader: Iterable[tuple[object, object]]) -> float:
-    """How long one epoch takes."""
+    """The seconds of one epoch."""
     began = time.perf_counter()
     for _ in loader:
         pass
@@ -62,7 +62,7 @@ def seconds(loader: Iterable[tuple[object, object]]) -> float:
 
 
 def main() -> None:
-    """Measure all and print the table."""
+    """Measure all loaders and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photographs", type=int, default=512, help="files (default 512)")
     parser.add_argument("--epochs", type=int, default=5, help="measured of each (default 5)")

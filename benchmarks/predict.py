@@ -1,7 +1,7 @@
-"""How many photographs are best predicted together: milliseconds for one, by the size of the batch.
+"""The best batch size for prediction: milliseconds a photograph, by batch size.
 
 Every size runs in turn in each round, and the fastest round counts, since other programs only ever
-slow one down. The photographs are in memory and decoded, so that the network is what is measured.
+slow one down. The photographs are in memory and decoded, so that only the network is measured.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BATCHES = [1, 2, 4, 8, 16, 32]
 
 
 def milliseconds(name: str, batches: list[int], photos: int, rounds: int) -> dict[int, float]:
-    """The fastest round of each batch size, for one photograph."""
+    """Milliseconds a photograph in the fastest round, by batch size."""
     model = cz.create_model(name)
     pixels = np.random.default_rng(0).integers(0, 256, (photos, 256, 256, 3), np.uint8)
     fastest = dict.fromkeys(batches, float("inf"))
@@ -36,7 +36,7 @@ def milliseconds(name: str, batches: list[int], photos: int, rounds: int) -> dic
 
 
 def peak(name: str, batch: int, photos: int) -> int:
-    """MiB that a fresh process takes at most."""
+    """The peak memory of a new process in MiB."""
     command = [sys.executable, __file__, "--peak", name, "--batches", str(batch)]
     command += ["--photos", str(photos)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -53,7 +53,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.peak:
         milliseconds(args.peak, args.batches, args.photos, 1)
-        # Not ru_maxrss, in which a child begins with what its parent took.
+        # Not ru_maxrss, which for a child begins with its parent's peak.
         status = Path("/proc/self/status").read_text()
         print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
         return

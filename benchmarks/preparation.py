@@ -1,7 +1,7 @@
-"""The README's fine-tuning with the network's own training transform, and with ImageNet's numbers.
+"""The README's fine-tuning with the network's own training transform, and with ImageNet's.
 
 The pictures are a few of Fashion-MNIST's, in folders; everything but the training transform is the
-same on both sides, and every seed is a run of each.
+same on both sides, and each side runs once for every seed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIDES: dict[str, Callable[[cz.Model], cz.transforms.Transform]] = {
 
 
 def write_folders(dataset: cz.data.Dataset, each: int, folder: Path, *, seed: int) -> None:
-    """So many pictures of every class, drawn with `seed`, as colour PNG files."""
+    """Write `each` random pictures of every class as colour PNG files."""
     generator = np.random.default_rng(seed)
     for label in range(dataset.num_classes):
         place = folder / str(label)
@@ -43,7 +43,7 @@ def fine_tuned(
     *,
     seed: int,
 ) -> tuple[float, float]:
-    """Accuracy and loss after the README's three epochs, on pictures that `predict` would see."""
+    """Test accuracy and loss after the README's three epochs, preprocessed as by `predict`."""
     model = cz.create_model(NAME, weights="default")
     model.reset_classifier(num_classes=train.num_classes, seed=seed)
     batches = cz.data.Loader(train, batch_size=8, transform=transform(model), seed=seed)

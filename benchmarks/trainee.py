@@ -1,8 +1,8 @@
-"""One side of `training.py` in a process of its own: a network that takes training steps when told.
+"""One side of `training.py` in a process of its own: it takes training steps on request.
 
-Reads a line of JSON, the `Task`, and answers `{"ready": ...}`. Each further line asks for so many
-steps, for the memory of one, or for that of all so far, and is answered with a line. PyTorch's
-sides never import cnnzoo, nor does ours import torch, so neither feels what the other sets up.
+Reads a line of JSON, the `Task`, and answers `{"ready": ...}`. Each further line asks for a number
+of steps, for the memory of one, or for that of all so far, and is answered by a line. PyTorch's
+sides never import cnnzoo, and ours never imports torch, so neither affects the other's set-up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 LR, MOMENTUM = 0.005, 0.9
-# How much an auxiliary classifier counts.
+# The weight of an auxiliary classifier's loss.
 AUXILIARY = 0.3
 CLASSES = 1000
 
@@ -28,7 +28,7 @@ Step = Callable[[np.ndarray, np.ndarray], float]
 
 @dataclass(frozen=True)
 class Task:
-    """What to train, and how."""
+    """The network to train, and the settings."""
 
     side: str
     """`ours`, `eager`, `channels_last` or `compiled`."""
@@ -39,14 +39,14 @@ class Task:
     """An .npz file with every parameter of the network."""
     source: str
     name: str
-    """In its library."""
+    """The network's name in that library."""
     options: dict[str, Any]
     graph: str | None = None
-    """The text of our network, instead of the others."""
+    """The text of our network's graph, used instead of source, name and options."""
 
 
 def batch_of(task: Task, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, C, H, W) and what they show (N,)."""
+    """Random images (N, C, H, W) and class labels (N,)."""
     generator = np.random.default_rng(0)
     x = generator.standard_normal((batch, 3, task.size, task.size)).astype(np.float32)
     return x, generator.integers(0, CLASSES, batch)
@@ -72,7 +72,7 @@ def ours(task: Task) -> Step:
 
 
 def theirs(task: Task) -> Step:
-    """PyTorch's own loop. Like ours it is given NumPy arrays, and gives the loss as a number."""
+    """PyTorch's training step. Like ours, it takes NumPy arrays and returns the loss as a float."""
     import torch
     from torch.nn import functional
 
@@ -110,31 +110,32 @@ def theirs(task: Task) -> Step:
 
 
 def memory_of(step: Step, task: Task) -> int:
-    """By how many bytes a step raises the peak of the process's memory.
+    """The bytes by which a step raises the process's peak memory.
 
-    What a first small step sets up once, such as momenta, is not counted. Meant for a process in
-    which freed memory goes back at once: else what the allocator keeps hides what a step needs.
+    Memory that a first small step allocates once, such as momentum buffers, is not counted. Meant
+    for a process whose allocator returns freed memory at once: else memory that it keeps would hide
+    what a step needs.
     """
     step(*batch_of(task, 2))
     gc.collect()
     x, y = batch_of(task, task.batch)
     with open("/proc/self/clear_refs", "w") as clear:
-        clear.write("5")  # The peak starts anew from what is used now.
+        clear.write("5")  # Reset the peak to the current use.
     before = kilobytes("VmHWM")
     step(x, y)
     return 1024 * (kilobytes("VmHWM") - before)
 
 
 def kilobytes(field: str) -> int:
-    """A number from Linux's account of this process."""
+    """A field of Linux's /proc/self/status, in KiB."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith(f"{field}:"))
 
 
 def main() -> None:
-    """Answer lines on the standard input, each by a line."""
+    """Answer each line on standard input by a line."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # Whatever a library prints is no answer.
+    os.dup2(2, 1)  # Anything that a library prints goes to stderr, not among the answers.
     task = Task(**json.loads(sys.stdin.readline()))
     began = time.perf_counter()
     step = ours(task) if task.side == "ours" else theirs(task)

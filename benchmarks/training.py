@@ -1,14 +1,14 @@
-"""How long a training step takes, and how much memory, beside PyTorch's.
+"""Time and memory of a training step, beside PyTorch's.
 
 The smallest network of every family takes steps of SGD with momentum on the same images from the
 same weights: ours, PyTorch's eager one, the same in channels_last, and compiled (torch.compile, in
-channels_last too), all with PyTorch's fused optimiser. Each side is a process of its own; they take
-turns, so that whatever else the machine does falls on all. The table shows medians, and compares
-ours with the best of theirs. Compiling takes a minute or more per network.
+channels_last too), PyTorch's with its fused optimiser. Each side is a process of its own; they take
+turns, so that other load on the machine falls on all. The table shows medians, and compares ours
+with the best of theirs. Compiling takes a minute or more per network.
 
-Memory is by how much one step raises the peak of a fresh process, where freed memory goes back to
-the system at once (MALLOC_MMAP_THRESHOLD_), ours against each of PyTorch's eager two. "Resident" is
-by how much the timed steps raised that of their own processes, where ours keeps what it freed.
+Memory is the rise of a new process's peak by one step, where freed memory returns to the system at
+once (MALLOC_MMAP_THRESHOLD_), ours against each of PyTorch's eager two. "Resident" is the rise of
+the peak by the timed steps in their own processes, where ours keeps freed memory.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from tolerance import VALUES_IN_ANOTHER_LAYOUT
 EAGER = ("eager", "channels_last")
 SIDES = ("ours", *EAGER, "compiled")
 BATCH = 8
-# What the images of a family are made smaller for: so many multiply-adds of a batch's forward pass.
+# The most multiply-adds of a batch's forward pass; images are made smaller to stay below it.
 MOST_MACS = 6e9
-# What some networks need at least: an auxiliary classifier, and norms that see more than one value.
+# Smallest image sizes: for an auxiliary classifier, and for batch norms of more than one value.
 LEAST_SIZE = {"Inception-v3": 299, "Inception-v4": 139}
-# Between two sides: the threads of the one before have gone to sleep.
+# Seconds between two sides, so that the previous one's threads have gone to sleep.
 PAUSE = 0.03
-# What share of a step's memory one with checkpointing may take.
+# The target: memory of a step with activation checkpointing over that of one without.
 FRUGAL = 0.5
 
 
 class Trainee:
-    """One side at work, in a process of its own."""
+    """One side, running in a process of its own."""
 
     def __init__(self, task: Task, **environment: str) -> None:
         command = [sys.executable, str(Path(__file__).with_name("trainee.py"))]
@@ -71,7 +71,7 @@ class Trainee:
         self.ask(json.dumps(asdict(task)))
 
     def ask(self, request: str) -> dict[str, Any]:
-        """The answer to a line."""
+        """The answer to a request, which is a line."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
@@ -94,34 +94,34 @@ class Trainee:
 
 @dataclass
 class Row:
-    """What was measured of one network."""
+    """The measurements of one network."""
 
     family: str
     network: str
     batch: int
     size: int
     seconds: dict[str, float] = field(default_factory=dict)
-    """The median step of each side."""
+    """The median seconds of a step, by side."""
     cpu_seconds: dict[str, float] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
-    """By how much a step raises the peak of memory."""
+    """The rise of the peak memory by a step, by side."""
     resident: dict[str, int] = field(default_factory=dict)
-    """By how much the steps that were timed raised that of their process, whatever it keeps."""
+    """The rise of the peak memory by the timed steps, memory kept by the allocator included."""
     compiling: float | None = None
     failures: dict[str, str] = field(default_factory=dict)
 
     def time_ratio(self, *, cpu: bool = False) -> float:
-        """Ours to the best of PyTorch's."""
+        """The ratio of our time to the best of PyTorch's."""
         seconds = self.cpu_seconds if cpu else self.seconds
         return seconds["ours"] / min(took for side, took in seconds.items() if side != "ours")
 
     def memory_ratio(self, *sides: str) -> float:
-        """Ours to the least of these."""
+        """The ratio of our memory to the least of these sides'."""
         return self.bytes["ours"] / min(self.bytes[side] for side in sides)
 
 
 def size_of(edition: Edition) -> int:
-    """How large the images are: the usual size, or what keeps a step short."""
+    """The image size: the usual one, or a smaller one that keeps a step short."""
     info = edition.info
     if info.family in PATCHED:
         return info.input_size
@@ -137,14 +137,14 @@ def size_of(edition: Edition) -> int:
 
 
 def save(model: cz.Model, path: str) -> None:
-    """Write the parameters where each side finds them."""
+    """Write the parameters to a file that each side reads."""
     arrays: dict[str, Any] = model.state_dict()
     np.savez(path, **arrays)
 
 
 @contextlib.contextmanager
 def tasks(edition: Edition, threads: int, folder: str) -> Iterator[dict[str, Task]]:
-    """What each side is to do, with the same weights."""
+    """The task of each side, with the same weights."""
     info, size = edition.info, size_of(edition)
     patched = info.family in PATCHED
     weights = str(Path(folder) / "weights.npz")
@@ -174,7 +174,7 @@ def measure(edition: Edition, arguments: argparse.Namespace, folder: str) -> Row
     row = Row(edition.info.family, edition.source_name, BATCH, size_of(edition))
     with tasks(edition, arguments.threads, folder) as todo:
         for side in ("ours", *EAGER) if arguments.memory else ():
-            # Freed memory goes back at once, instead of staying with the allocator.
+            # The allocator returns freed memory at once.
             with contextlib.closing(Trainee(todo[side], MALLOC_MMAP_THRESHOLD_=str(1 << 17))) as at:
                 row.bytes[side] = at.ask("memory")["bytes"]
         with contextlib.ExitStack() as stack:
@@ -193,7 +193,7 @@ def measure(edition: Edition, arguments: argparse.Namespace, folder: str) -> Row
                 trainees[side] = trainee
                 if side == "compiled":
                     row.compiling = time.perf_counter() - began
-            # All start from the same weights and see the same images.
+            # All start from the same weights and take the same images.
             for side, first in firsts.items():
                 if abs(first - firsts["ours"]) > VALUES_IN_ANOTHER_LAYOUT * firsts["ours"]:
                     raise RuntimeError(f"{edition}: first losses differ, {side}: {firsts}")
@@ -211,7 +211,7 @@ def measure(edition: Edition, arguments: argparse.Namespace, folder: str) -> Row
 
 
 def frugality(arguments: argparse.Namespace, folder: str) -> tuple[int, int]:
-    """Bytes of a DenseNet-121 step, batch 8 and 224 pixels, without checkpointing and with."""
+    """Bytes of a DenseNet-121 step (8 x 224 pixels), without and with activation checkpointing."""
     weights = str(Path(folder) / "weights.npz")
     options = {"drop_rate": 0.0}
     save(cz.densenet121(seed=1), weights)
@@ -235,7 +235,7 @@ def frugality(arguments: argparse.Namespace, folder: str) -> tuple[int, int]:
 
 
 def processor() -> str:
-    """What the system calls it."""
+    """The processor's name, as the system gives it."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
         for line in lines:
             if line.startswith("model name"):
@@ -244,7 +244,7 @@ def processor() -> str:
 
 
 def header(arguments: argparse.Namespace) -> str:
-    """Machine, versions, and the heads of the columns."""
+    """The machine, the versions, and the table's header."""
     import timm
     import torch
     import torchvision
@@ -283,7 +283,7 @@ def line(row: Row) -> str:
 
 
 def main() -> None:
-    """Measure, print rows as they come, then what was met."""
+    """Measure, print rows as they come, then the targets that were missed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--families", nargs="*", help="of which networks (default: all)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side (default 7)")

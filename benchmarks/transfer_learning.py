@@ -1,7 +1,7 @@
-"""Transfer learning: a trained EfficientNet-Lite0 learns ten new classes from a few pictures each.
+"""Transfer learning: a pretrained EfficientNet-Lite0 learns ten classes from a few pictures each.
 
-Beside it the same network begins with random parameters, with the same pictures and as many
-epochs. The pictures are Fashion-MNIST's, enlarged; the test set is its own.
+Beside it, the same network is trained from scratch on the same pictures for as many epochs. The
+pictures are Fashion-MNIST's, enlarged, tested on its test set.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NAME = "tf_efficientnet_lite0"
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What both are told."""
+    """The data and hyperparameters of both."""
 
     train: cz.data.Dataset
     test: cz.data.Dataset
@@ -35,7 +35,7 @@ class Run:
     seed: int
 
     def loader(self, dataset: cz.data.Dataset, *, train: bool) -> cz.data.Loader:
-        """Batches of the enlarged pictures, moved and mirrored to train on."""
+        """A loader of the enlarged pictures, with random shifts and flips for training."""
         preprocess = cz.create_model(NAME, meta=True).preprocess
         moved = [cz.transforms.RandomShift(2), cz.transforms.RandomHorizontalFlip()]
         transform = cz.transforms.Compose(
@@ -57,13 +57,13 @@ class Run:
 
 
 def trainer_of(model: cz.Model, *, lr: float) -> cz.Trainer:
-    """What trains what is not frozen."""
+    """A trainer of the parameters that are not frozen."""
     optimizer = cz.AdamW(model, lr=lr, weight_decay=0.01)
     return cz.Trainer(model, optimizer=optimizer, schedule=cz.OneCycle())
 
 
 def transferred(run: Run) -> cz.Trainer:
-    """A new classifier on a frozen trunk first, then all of it with a smaller rate."""
+    """Train a new classifier on the frozen network, then fine-tune all at a lower learning rate."""
     model = cz.create_model(NAME, weights="default", image_size=run.image_size)
     model.reset_classifier(num_classes=run.train.num_classes, seed=run.seed)
     batches = run.loader(run.train, train=True)
@@ -76,7 +76,7 @@ def transferred(run: Run) -> cz.Trainer:
 
 
 def from_scratch(run: Run) -> cz.Trainer:
-    """Random parameters, all of them trained from the beginning."""
+    """Train all parameters from random initialisation."""
     model = cz.create_model(NAME, image_size=run.image_size, seed=run.seed)
     model.reset_classifier(num_classes=run.train.num_classes, seed=run.seed)
     trainer = trainer_of(model, lr=3e-3)
@@ -85,7 +85,7 @@ def from_scratch(run: Run) -> cz.Trainer:
 
 
 def few(dataset: cz.data.Dataset, each: int) -> cz.data.Dataset:
-    """The first so many pictures of every class."""
+    """The first `each` pictures of every class."""
     labels = dataset.labels
     chosen = [np.flatnonzero(labels == label)[:each] for label in range(dataset.num_classes)]
     return dataset.subset(np.sort(np.concatenate(chosen)).tolist())
