@@ -30,7 +30,7 @@ class LoadReport:
         converted: Parameters whose values had another type than float32, and that type.
         ignored: Entries of the file that are no weights, and what they are.
         naming: The library whose names the file has.
-        provenance: Where in the file the parameters were found.
+        provenance: The place of the parameters in the file.
     """
 
     loaded: tuple[str, ...]
