@@ -123,9 +123,9 @@ distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again)
 # ---- the two halves of `test`
 
 # Same profile as the wheel, so that tch is compiled once for both; this crate alone is not optimised here, which takes a
-# third of the time, and checks overflows and debug assertions, which the wheel does not. The wheel alone leaves libpython to the program that
-# loads it (pyo3/extension-module), so pyo3 is compiled for each; and this crate, whose library has one place in target/,
-# is compiled again by each after the other. Both rest as long as nothing changes.
+# third of the time, and checks overflows and debug assertions, which the wheel does not. The wheel alone leaves
+# libpython to the program that loads it (pyo3/extension-module), so pyo3 is compiled for each; and this crate, whose
+# library has one place in target/, is compiled again by each after the other. Both rest as long as nothing changes.
 # Test programs have no rpath. Only here does a search path stand in for it, so that the Python tests see what users see.
 test-rust: $(VENV)/.build | tools libpython ## the Rust half of `test`
 	libraries="$$($(BIN)/python -c 'import importlib.util, pathlib, sysconfig; \
@@ -204,6 +204,8 @@ $(VENV)/.python: | tools python-matches
 # ---- what has to be there already
 
 tools:
+	@command -v flock > /dev/null || { echo "cnnzoo needs \`flock\`: install it (Debian and Ubuntu: the package \
+	util-linux)" >&2; exit 1; }
 	@command -v cargo > /dev/null || { echo "cnnzoo needs Rust, and there is no \`cargo\`: \
 	install it as https://rustup.rs says" >&2; exit 1; }
 	@needed="$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)"; have="$$(cargo --version | cut -d' ' -f2)"; \

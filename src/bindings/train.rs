@@ -14,12 +14,12 @@ use crate::torch::{
     self, Array, Clip, GradientOptions, Memory, Mode, Objective, Opinion, Precision, Rule, Task,
     Update, View,
 };
-use crate::train::groups::{Group, Paces};
+use crate::train::groups::{Group, Rates};
 
 /// The implementation of Python's `SGD`, `AdamW` and so on.
 #[pyclass(frozen, module = "cnnzoo._native")]
 pub(super) struct Optimizer {
-    rates: Paces,
+    rates: Rates,
     /// Locked only without the GIL.
     inner: Mutex<torch::Optimizer>,
 }
@@ -47,7 +47,7 @@ impl Optimizer {
         rule.check()?;
         let group = |(patterns, lr_scale, weight_decay)| Group { patterns, lr_scale, weight_decay };
         let groups = groups.into_iter().map(group).collect();
-        let rates = Paces {
+        let rates = Rates {
             lr: 1.0,
             weight_decay,
             norm_weight_decay,
@@ -141,7 +141,7 @@ impl Optimizer {
         detached(py, || {
             let mut state = model.write()?;
             let (graph, store) = state.parts()?;
-            let rates = Paces { lr, ..self.rates.clone() }.of(graph, store.parameters())?;
+            let rates = Rates { lr, ..self.rates.clone() }.of(graph, store.parameters())?;
             torch::flush(store, &mut self.lock(), Update { rates: &rates, clip })
         })
     }
@@ -306,7 +306,7 @@ fn train_step(
         let mut state = model.write()?;
         let checkpointing = state.options.checkpointing.unwrap_or(false);
         let (graph, store) = state.parts()?;
-        let rates = Paces { lr, ..optimizer.rates.clone() };
+        let rates = Rates { lr, ..optimizer.rates.clone() };
         let rates = rates.of(graph, store.parameters())?;
         let task = Task {
             x,

@@ -169,8 +169,8 @@ fn small_stem(graph: &Graph, stem: &StemNodes) -> Result<Graph> {
 fn activations(graph: &Graph) -> Vec<NodeId> {
     let users = graph.users();
     let gates = |id: NodeId| {
-        let is_scale = |user: NodeId| matches!(graph.node(user).op, Op::Gate(_));
-        only_user(&users, id).is_some_and(is_scale)
+        let is_gate = |user: NodeId| matches!(graph.node(user).op, Op::Gate(_));
+        only_user(&users, id).is_some_and(is_gate)
     };
     graph.ids().filter(|&id| matches!(graph.node(id).op, Op::Activation(_)) && !gates(id)).collect()
 }

@@ -126,9 +126,7 @@ fn sizes_are_positive(site: &Site<'_>) -> Result<(), Mismatch> {
             vec![("size", blur.size), ("stride", blur.stride.height.min(blur.stride.width))]
         }
         Op::AdaptivePool(pool) => vec![("size", pool.size.height.min(pool.size.width))],
-        Op::PoolUpTo(pool_up_to) => {
-            vec![("size", pool_up_to.size.height.min(pool_up_to.size.width))]
-        }
+        Op::PoolUpTo(pool) => vec![("size", pool.size.height.min(pool.size.width))],
         Op::Lrn(lrn) => vec![("size", lrn.size)],
         Op::Linear(linear) => vec![("out", linear.out)],
         Op::GroupNorm(norm) => vec![("groups", norm.groups)],

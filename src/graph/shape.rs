@@ -131,10 +131,9 @@ fn unbounded_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
             image.slide(|size, _| (size > 0).then_some(size))?;
             Ok(image.with_size(pool.size))
         }
-        Op::PoolUpTo(pool_up_to) => {
+        Op::PoolUpTo(pool) => {
             let image = image(one(inputs)?)?;
-            let longer =
-                |size: usize, axis: Axis| (size > 0).then(|| size.max(axis.of(pool_up_to.size)));
+            let longer = |size: usize, axis: Axis| (size > 0).then(|| size.max(axis.of(pool.size)));
             Ok(image.with_size(image.slide(longer)?))
         }
         Op::Pad(pad) => {
@@ -189,9 +188,9 @@ fn unbounded_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, Mismatch> {
         }
         Op::Attention(attention) => attention_shape(attention.heads, one(inputs)?),
         Op::MultiQueryAttention(attention) => multi_query_shape(attention.heads, inputs),
-        Op::SelectToken(take) => match tokens(one(inputs)?)? {
-            (count, width) if take.index < count => Ok(Shape::Vector { features: width }),
-            (count, _) => Err(Mismatch::new(format!("more than {} tokens", take.index), count)),
+        Op::SelectToken(token) => match tokens(one(inputs)?)? {
+            (count, width) if token.index < count => Ok(Shape::Vector { features: width }),
+            (count, _) => Err(Mismatch::new(format!("more than {} tokens", token.index), count)),
         },
         Op::Flatten(_) => Ok(Shape::Vector { features: one(inputs)?.elements() }),
         Op::Add(_) | Op::Average(_) => shape_of_all(inputs),

@@ -273,9 +273,9 @@ fn blur(blur: &Blur, x: &Tensor) -> Result<Tensor, TchError> {
     padded.f_conv2d(&weight, None::<&Tensor>, blur.stride.sizes(), [0, 0], [1, 1], channels)
 }
 
-fn pool_up_to(pool_up_to: &PoolUpTo, x: &Tensor) -> Result<Tensor, TchError> {
+fn pool_up_to(pool: &PoolUpTo, x: &Tensor) -> Result<Tensor, TchError> {
     let (height, width) = spatial(x)?;
-    let Pair { height: rows, width: columns } = pool_up_to.size;
+    let Pair { height: rows, width: columns } = pool.size;
     if height >= rows && width >= columns {
         return Ok(x.shallow_clone());
     }

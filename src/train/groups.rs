@@ -7,7 +7,7 @@ use crate::torch::Rate;
 
 /// The learning rates and weight decays of an optimiser.
 #[derive(Clone, Debug)]
-pub struct Paces {
+pub struct Rates {
     pub lr: f64,
     pub weight_decay: f64,
     /// Weight decay of the scales and shifts of norms, if not the same.
@@ -31,7 +31,7 @@ pub struct Group {
     pub weight_decay: Option<f64>,
 }
 
-impl Paces {
+impl Rates {
     /// The rate of each parameter of a graph. Fails with `Error::Argument` where a pattern matches none.
     pub fn of(&self, graph: &Graph, parameters: &[Parameter]) -> Result<Vec<Rate>> {
         for pattern in self.groups.iter().flat_map(|group| &group.patterns) {

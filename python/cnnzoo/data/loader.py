@@ -170,7 +170,6 @@ class Loader(Generic[Batch]):
         for name, value in (("shuffle", shuffle), ("drop_last", drop_last)):
             instance(f"loader: {name}", value, bool, "True or False")
         text("loader: on_error", on_error, "raise, skip or replace")
-        instance("loader: dataset", dataset, Samples, "a data set, as cnnzoo.data.Arrays(x, y)")
         # A `Dataset` or `Photos`, as it was given.
         self.dataset: Any = dataset
         self.transform = transform

@@ -56,11 +56,8 @@ class Keeping(Run):
             wrong = _native.not_finite(model._engine, seen, precision, self._seed())
             if wrong is not None:
                 what = f"in `{wrong}`" if wrong else "in the outputs of the last batch"
-                raise DivergenceError(
-                    f"after batch {self._state.step} of {model.name}: expected finite numbers "
-                    f"{what}, got others; a smaller rate than {self.optimizer.lr:g}, a warm-up or "
-                    "`clip_norm` helps"
-                )
+                where = f"after batch {self._state.step}"
+                raise self._diverged(where, f"finite numbers {what}", "others")
         fit.seen = None
 
     def _interrupted(self, fit: Fit) -> str:

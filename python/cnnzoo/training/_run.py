@@ -6,7 +6,7 @@ import os
 from typing import Any, get_args
 
 from cnnzoo._arguments import instance, number, seed_of, shown, whole
-from cnnzoo.errors import ArgumentError, CopyError
+from cnnzoo.errors import ArgumentError, CopyError, DivergenceError
 from cnnzoo.model import Model, Precision
 from cnnzoo.training._fit import Fit
 from cnnzoo.training.history import History
@@ -113,6 +113,12 @@ class Run:
     def _seed(self) -> int:
         seed: int = self._options["seed"] * STRIDE + self._state.step
         return seed % 2**64
+
+    def _diverged(self, where: str, expected: str, got: object) -> DivergenceError:
+        return DivergenceError(
+            f"{where} of {self.model.name}: expected {expected}, got {got}; a smaller rate than "
+            f"{self.optimizer.lr:g}, a warm-up or `clip_norm` helps"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """The state for copying and pickling, which is possible between fits only.

@@ -7,7 +7,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cnnzoo.errors import DivergenceError
 from cnnzoo.model import StepResult
 from cnnzoo.training._fit import Fit
 from cnnzoo.training._run import Run
@@ -48,7 +47,7 @@ class Stepping(Run):
             seed=self._seed(),
         )
         if not math.isfinite(result.loss):
-            raise self._diverged("a finite loss", result.loss, state.step + 1)
+            raise self._diverged(f"batch {state.step + 1}", "a finite loss", result.loss)
         self._follow(result.grad_norm, state.step + 1)
         return result
 
@@ -59,7 +58,7 @@ class Stepping(Run):
         # Infinite gradients can be clipped by value, but not by norm.
         cut = self._options["clip_value"] is not None and not math.isnan(grad_norm)
         if not (math.isfinite(grad_norm) or cut):
-            raise self._diverged("gradients of a finite norm", grad_norm, batch)
+            raise self._diverged(f"batch {batch}", "gradients of a finite norm", grad_norm)
         if self.averaged is not None:
             self.averaged._engine.average_from(self.model._engine, self._decay(), True)
             self._state.updates += 1
@@ -70,9 +69,3 @@ class Stepping(Run):
         if self._options["ema_warmup"]:
             decay = min(decay, 1 - (1 + self._state.updates) ** WARMUP_POWER)
         return decay
-
-    def _diverged(self, expected: str, got: object, batch: int) -> DivergenceError:
-        return DivergenceError(
-            f"batch {batch} of {self.model.name}: expected {expected}, got {got}; a "
-            f"smaller rate than {self.optimizer.lr:g}, a warm-up or `clip_norm` helps"
-        )

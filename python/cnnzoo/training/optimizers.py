@@ -104,6 +104,7 @@ class Optimizer:
         if layer_decay is not None:
             layer_decay = number("`layer_decay`", layer_decay, least=0, most=1)
         self._numbers = {"weight_decay": weight_decay, **numbers}
+        # Pickles of before have this name.
         self._paces = {
             "norm_weight_decay": norm_weight_decay,
             "bias_weight_decay": bias_weight_decay,

@@ -49,7 +49,9 @@ impl Arrays {
         let name = name.into();
         if size.bytes() == 0 || ![1, CHANNELS].contains(&size.channels) {
             let expected = "photographs of at least one pixel and of 1 or 3 channels".into();
-            return Err(Error::Shape { at: name, expected, got: format!("{size:?}") });
+            let Size { height, width, channels } = size;
+            let got = format!("{height}×{width} pixels, channels: {channels}");
+            return Err(Error::Shape { at: name, expected, got });
         }
         if pixels.len() != labels.len() * size.bytes() {
             let expected = format!("{} bytes for each of {} labels", size.bytes(), labels.len());

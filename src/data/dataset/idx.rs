@@ -29,8 +29,11 @@ pub fn idx(images: &Path, labels: &Path, classes: Option<Vec<String>>) -> Result
             got: format!("{labelled} labels"),
         });
     }
-    if height * width == 0 {
-        let (expected, got) = ("images of at least one pixel".into(), format!("{height}×{width}"));
+    if pixels.is_empty() {
+        let (expected, got) = match count {
+            0 => ("at least one image".into(), "none".into()),
+            _ => ("images of at least one pixel".into(), format!("{height}×{width}")),
+        };
         return Err(Error::Photo { path: images.into(), expected, got });
     }
     let size = Size { height, width, channels: 1 };

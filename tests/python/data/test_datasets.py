@@ -320,6 +320,16 @@ def test_a_damaged_idx_file_is_refused(
     assert str(caught.value).startswith(str(images))
 
 
+def test_idx_files_without_images_are_refused(
+    tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.write_bytes(idx(digits[0][:0]))
+    labels.write_bytes(idx(digits[1][:0]))
+    with pytest.raises(cz.DataError, match="images: expected at least one image, got none"):
+        cz.data.idx(images, labels)
+
+
 def test_idx_files_belong_together(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = tmp_path / "images", tmp_path / "labels"
     images.write_bytes(idx(digits[0]))
