@@ -110,7 +110,7 @@ class Graph:
     def rows(self, height: int, width: int) -> list[_SummaryRow]:
         """A row for every node that the logits need, for one image of this size."""
     def parameters(self) -> list[tuple[str, list[int], bool]]:
-        """(name, shape, trained) of every array, in the order of a checkpoint."""
+        """(name, shape, trained) of every array, in the order of the state dict."""
     def __reduce__(self) -> tuple[Any, tuple[str]]: ...
     def __eq__(self, value: object, /) -> bool: ...
 

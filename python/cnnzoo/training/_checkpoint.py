@@ -236,7 +236,7 @@ class Saved:
 
 @contextmanager
 def checkpoint_errors() -> Iterator[None]:
-    """Turn errors of a run's weights file into errors of its checkpoint."""
+    """Turn errors of a run's weights file into errors of its run checkpoint."""
     try:
         yield
     except WeightsFileError as error:

@@ -50,7 +50,7 @@ class Fit:
             self.interrupts.check()
 
     def write_to(self, checkpoint: Any, every: Any) -> None:
-        """Check and set the options of checkpoints."""
+        """Check and set the options of run checkpoints."""
         self.folder = None if checkpoint is None else path_of("`checkpoint`", checkpoint)
         self.every = None if every is None else whole("`checkpoint_every`", every, least=1)
         if self.folder is None and every is not None:
