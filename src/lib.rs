@@ -8,6 +8,7 @@ pub mod error;
 pub mod families;
 pub mod file;
 pub mod graph;
+pub mod memory;
 #[cfg(feature = "torch")]
 pub mod torch;
 #[cfg(feature = "torch")]

@@ -7,7 +7,8 @@ use numpy::{
 use pyo3::prelude::*;
 
 use crate::error::{Error, shape_text};
-use crate::torch::{self, has_room};
+use crate::memory::has_room;
+use crate::torch;
 
 /// `x` as a NumPy array; other objects, such as torch's tensors, are converted by `cnnzoo._arrays`.
 pub(super) fn untyped<'py>(x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {

@@ -13,8 +13,8 @@ use super::photo::to_array;
 use crate::data;
 use crate::data::dataset::{Arrays, Files, Labels, Size, Subset, cifar, idx, image_folder, split};
 use crate::data::list::SUFFIXES;
-use crate::data::memory::room;
 use crate::error::{Error, Result};
+use crate::memory::room;
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(list_photos, module)?)?;

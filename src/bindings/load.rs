@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::error::Error;
-use crate::torch::LoadOutcome;
+use crate::weights::fill::LoadOutcome;
 use crate::weights::load::{Given, Mismatched};
 use crate::weights::{Dtype, Ignored, Value};
 

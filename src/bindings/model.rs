@@ -19,17 +19,16 @@ use super::registry::parse_options;
 use crate::error::{Error, Result};
 use crate::families::{self, Edition, Options, Variant};
 use crate::graph::{self, NodeId, Parameter};
-use crate::torch::{
-    self, GradientOptions, Layout, LoadOutcome, Mode, Precision, Pullback, Store, Stored, View,
-};
+use crate::torch::{self, GradientOptions, Layout, Mode, Precision, Pullback, Store, View};
 use crate::train::groups;
+use crate::weights::fill::{LoadOutcome, fill};
 use crate::weights::init::Recipe;
 use crate::weights::keras;
 use crate::weights::load::{Entries, Policy, match_entries};
 use crate::weights::names::{Naming, Translation};
 use crate::weights::prefix::{Below, Names};
 use crate::weights::translate::translate;
-use crate::weights::{Ignored, write_safetensors};
+use crate::weights::{Ignored, Parameters, Stored, write_safetensors};
 
 #[pyclass(frozen, module = "cnnzoo._native")]
 pub(super) struct Model {
@@ -605,7 +604,7 @@ impl Model {
         let (graph, store) = state.parts()?;
         let parameters = graph.parameters();
         let below = Below::new(entries, &names.prefix, &order(&parameters));
-        let filled = store.fill(graph, &below, names.naming, &policy, origin)?;
+        let filled = fill(store, graph.name(), &below, names.naming, &policy, origin)?;
         let ignored = below.ignored().to_vec();
         Ok((filled, ignored, names.prefix))
     }

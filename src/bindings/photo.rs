@@ -16,10 +16,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::errors::detached;
-use crate::data::memory::{Shortage, copied, room, zeros};
 use crate::data::photo::{check_size, no_room};
 use crate::data::{Filter, Photo, decode_bytes, decode_file, preprocess, resize};
 use crate::error::{Error, Result, shape_text};
+use crate::memory::{Shortage, copied, room, zeros};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(decode_photo, module)?)?;

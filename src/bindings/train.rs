@@ -15,6 +15,7 @@ use crate::torch::{
     Update, View,
 };
 use crate::train::groups::{Group, Rates};
+use crate::weights::Parameters;
 
 /// The implementation of Python's `SGD`, `AdamW` and so on.
 #[pyclass(frozen, module = "cnnzoo._native")]

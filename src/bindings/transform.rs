@@ -7,9 +7,9 @@ use pyo3::prelude::*;
 
 use super::errors::detached;
 use super::photo::{Source, shaped, to_array, to_photo};
-use crate::data::memory::zeros;
 use crate::data::{Key, Operation, Photo, Pipeline, Prepare, Step};
 use crate::error::{Error, Result};
+use crate::memory::zeros;
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(apply_operation, module)?)?;

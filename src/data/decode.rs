@@ -17,8 +17,8 @@ use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use super::memory::{Shortage, room};
 use super::photo::{Photo, check_size};
+use crate::memory::{Shortage, room};
 use crate::{Error, Result, file};
 
 /// The largest file that is read: no photograph of `MAX_PIXELS` comes near it.

@@ -6,7 +6,6 @@ pub mod decode;
 pub mod filter;
 pub mod list;
 pub mod loader;
-pub mod memory;
 mod passes;
 pub mod photo;
 pub mod prepare;

@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use super::memory::{Shortage, room, zeros};
 use super::photo::{CHANNELS, View};
 use super::resize::{FRACTION, Order, Side};
+use crate::memory::{Shortage, room, zeros};
 
 /// Half of one, added before the fraction bits are dropped.
 const HALF: i32 = 1 << (FRACTION - 1);

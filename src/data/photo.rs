@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::memory::{Shortage, room};
+use crate::memory::{Shortage, room};
 use crate::{Error, Result};
 
 /// The most pixels a photograph may have: Pillow's limit too, with a `DecompressionBombError`.

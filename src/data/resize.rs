@@ -5,9 +5,9 @@
 //! `Order` says otherwise. A side that keeps its length has no pass.
 
 use super::filter::Filter;
-use super::memory::{Shortage, room, zeros};
 use super::passes::resample;
 use super::photo::{CHANNELS, Photo, View, Window, check_size, no_room};
+use crate::memory::{Shortage, room, zeros};
 use crate::{Error, Result};
 
 /// Fraction bits: 32, less 8 of a pixel, less 2 of headroom for weights that overshoot.

@@ -4,6 +4,7 @@
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::Role;
+use crate::weights::Parameters;
 
 impl Store {
     /// Moves every parameter toward that of `other`: e = decay · e + (1 - decay) · m, with the kernel that PyTorch's

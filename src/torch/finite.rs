@@ -7,6 +7,7 @@ use super::run::{Pass, Values, View, Walk, on_device};
 use super::{Layout, Store, failed};
 use crate::error::Result;
 use crate::graph::Graph;
+use crate::weights::Parameters;
 
 impl Store {
     /// The first array that holds an infinite value or NaN, running statistics included.

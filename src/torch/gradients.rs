@@ -12,6 +12,7 @@ use super::run::{Array, Mode, Pass, Values, View, Walk, array, on_device};
 use super::{Layout, Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Segment};
+use crate::weights::Parameters;
 
 /// The result of a backward pass.
 #[derive(Debug)]

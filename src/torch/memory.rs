@@ -1,7 +1,5 @@
 //! Memory that a training step frees, and the C library's handling of it.
 
-use crate::error::{Error, Result};
-
 /// Makes the C library keep freed memory for the next step, which needs as much again. By default it returns large
 /// blocks to the system, and the kernel clears each page at its first use: up to a fifth of a step's time.
 ///
@@ -10,30 +8,6 @@ use crate::error::{Error, Result};
 pub(super) fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     glibc::keep();
-}
-
-/// Fails where the system reports less free memory than this many bytes. This is asked beforehand, since memory is
-/// overcommitted: the process would be killed when it writes to it.
-pub(crate) fn has_room(bytes: u64, at: impl FnOnce() -> String) -> Result<()> {
-    /// Smaller amounts are not asked for.
-    const LITTLE: u64 = 1 << 28;
-    let kilobytes = |text: String| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    };
-    let most = || {
-        let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(kilobytes)? << 10;
-        let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-        let limit = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
-        Some(free.min(limit))
-    };
-    match (bytes > LITTLE).then(most).flatten() {
-        Some(most) if bytes > most => Err(Error::OutOfMemory {
-            at: at(),
-            message: format!("it takes {bytes} bytes, and there are {most}"),
-        }),
-        _ => Ok(()),
-    }
 }
 
 /// Returns freed memory to the system.

@@ -4,7 +4,6 @@ mod average;
 mod batch_norm;
 mod device;
 mod dispatch;
-mod fill;
 mod finite;
 mod floats;
 mod gradients;
@@ -26,18 +25,15 @@ mod train;
 mod waiting;
 
 pub use device::{device, device_name};
-pub use fill::LoadOutcome;
 pub use finite::has_finite_outputs;
 pub use gradients::{GradientOptions, Pullback, pull_back};
 pub use layout::Layout;
 pub use loss::{Loss, Objective, Opinion, Targets};
-pub(crate) use memory::has_room;
 pub use optimizer::{Memory, Optimizer};
 pub use precision::Precision;
 pub use rule::{Rate, Rule};
 pub use run::{Array, Mode, View, infer};
-pub(crate) use store::reserved;
-pub use store::{Store, Stored};
+pub use store::Store;
 pub use train::{Assessment, Clip, Outcome, Task, Update, assess, flush, train_step};
 
 use std::fmt::Display;

@@ -12,6 +12,7 @@ use super::store::blob;
 use super::waiting::{Gradients, Waiting};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
+use crate::weights::Parameters;
 
 /// An update rule and its state.
 #[derive(Debug)]

@@ -5,13 +5,13 @@ use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 use super::floats::floats_mut;
-use super::memory::has_room;
 use super::{Layout, failed};
-use crate::error::{Error, Result, shape_text};
+use crate::error::Result;
 use crate::graph::{Graph, NodeId, Parameter, Role};
-use crate::weights::fresh::{Fresh, fill};
+use crate::memory::zeros;
+use crate::weights::fresh::{Fresh, fill, has_room_for};
 use crate::weights::init::Recipe;
-use crate::weights::{Data, Dtype, Item, Value};
+use crate::weights::parameters::{Parameters, Stored, kept};
 
 /// Every array of a graph, in the order of the state dict. A tensor keeps its identity for the life of the store:
 /// loading copies into it.
@@ -23,24 +23,6 @@ pub struct Store {
     starts: Vec<usize>,
     device: Device,
     layout: Layout,
-}
-
-/// The values of one array.
-#[derive(Clone, Debug)]
-pub enum Stored {
-    Floats(Vec<f32>),
-    Count(i64),
-}
-
-impl Stored {
-    /// The values as an item of a file to write.
-    pub fn item<'a>(&'a self, name: &'a str, shape: &'a [usize]) -> Item<'a> {
-        let (dtype, data) = match self {
-            Self::Floats(values) => (Dtype::F32, Data::F32(values)),
-            Self::Count(count) => (Dtype::I64, Data::I64(std::slice::from_ref(count))),
-        };
-        Item { name, dtype, shape, data }
-    }
 }
 
 // SAFETY: a libtorch tensor is a pointer with an atomic count to memory that any thread may use. Reading it from
@@ -63,17 +45,13 @@ impl Store {
     pub fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
         self.lay_out(Layout::ChannelsFirst)?;
         let parameters = graph.parameters();
-        let classifiers = graph.all_classifiers();
-        let kept = |parameter: &Parameter| {
-            let same = |old: &Parameter| old.name == parameter.name && old.shape == parameter.shape;
-            let index = self.parameters.iter().position(same)?;
-            (!classifiers.contains(&parameter.node)).then(|| self.tensors[index].shallow_clone())
-        };
-        let kept: Vec<Option<Tensor>> = parameters.iter().map(kept).collect();
+        let kept = kept(&self.parameters, graph, &parameters);
         let new: Vec<&Parameter> =
             parameters.iter().zip(&kept).filter(|(_, old)| old.is_none()).map(|(p, _)| p).collect();
         let mut new = fresh(&new, recipe, seed, self.device)?.into_iter();
-        let tensors = kept.into_iter().filter_map(|old| old.or_else(|| new.next())).collect();
+        let mut take = |index: usize| self.tensors[index].shallow_clone();
+        let tensors =
+            kept.into_iter().filter_map(|old| old.map(&mut take).or_else(|| new.next())).collect();
         (self.starts, self.parameters, self.tensors) =
             (starts(graph, &parameters), parameters, tensors);
         Ok(())
@@ -123,10 +101,6 @@ impl Store {
         self.device
     }
 
-    pub fn parameters(&self) -> &[Parameter] {
-        &self.parameters
-    }
-
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
@@ -165,64 +139,10 @@ impl Store {
         Ok(())
     }
 
-    /// Copies stored values into a parameter, converted to its type.
-    pub fn load(&mut self, index: usize, value: &Value<'_>) -> Result<()> {
-        let parameter = &self.parameters[index];
-        if value.shape != parameter.shape {
-            return Err(Error::Shape {
-                at: format!("`{}`", parameter.name),
-                expected: shape_text(&parameter.shape),
-                got: shape_text(&value.shape),
-            });
-        }
-        if parameter.role == Role::BatchCount {
-            let count = Tensor::from(value.read_i64()?);
-            return self.copy(index, &count);
-        }
-        let mut converted;
-        let as_it_is = value.as_f32().filter(|values| values.len() == parameter.elements());
-        let values = if let Some(values) = as_it_is {
-            values
-        } else {
-            converted = zeros(parameter.elements(), &parameter.name)?;
-            value.write_f32(&mut converted)?;
-            &converted
-        };
-        let source = blob(values, &parameter.shape)?;
-        self.copy(index, &source)
-    }
-
-    /// Sets the scales of these norms to `value`.
-    pub fn set_scales(&mut self, norms: &[NodeId], value: f32) -> Result<()> {
-        for index in 0..self.parameters.len() {
-            let parameter = &self.parameters[index];
-            if parameter.role == Role::NormScale && norms.contains(&parameter.node) {
-                let values = vec![value; parameter.elements()];
-                let source = blob(&values, &parameter.shape)?;
-                self.copy(index, &source)?;
-            }
-        }
-        Ok(())
-    }
-
     fn copy(&mut self, index: usize, source: &Tensor) -> Result<()> {
         let at = &self.parameters[index].name;
         let _no_grad = tch::no_grad_guard();
         self.tensors[index].f_copy_(source).map_err(failed(at))
-    }
-
-    /// A copy of every array: its name, shape and values.
-    pub fn snapshot(&self) -> Result<Vec<(String, Vec<usize>, Stored)>> {
-        let copy = |(parameter, tensor): (&Parameter, &Tensor)| {
-            let stored = match parameter.role {
-                Role::BatchCount => {
-                    Stored::Count(tensor.f_int64_value(&[]).map_err(failed(&parameter.name))?)
-                }
-                _ => Stored::Floats(copy_out(tensor, &parameter.name)?),
-            };
-            Ok((parameter.name.clone(), parameter.shape.clone(), stored))
-        };
-        self.parameters.iter().zip(&self.tensors).map(copy).collect()
     }
 
     /// Moves every tensor to `device`; each stays the same tensor.
@@ -241,6 +161,30 @@ impl Store {
     }
 }
 
+impl Parameters for Store {
+    fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    fn read(&self, index: usize) -> Result<Stored> {
+        let (Parameter { name, role, .. }, tensor) =
+            (&self.parameters[index], &self.tensors[index]);
+        if *role == Role::BatchCount {
+            return tensor.f_int64_value(&[]).map(Stored::Count).map_err(failed(name));
+        }
+        copy_out(tensor, name).map(Stored::Floats)
+    }
+
+    fn write_floats(&mut self, index: usize, values: &[f32]) -> Result<()> {
+        let source = blob(values, &self.parameters[index].shape)?;
+        self.copy(index, &source)
+    }
+
+    fn write_count(&mut self, index: usize, count: i64) -> Result<()> {
+        self.copy(index, &Tensor::from(count))
+    }
+}
+
 fn starts(graph: &Graph, parameters: &[Parameter]) -> Vec<usize> {
     let mut starts = vec![parameters.len(); graph.nodes().len() + 1];
     for (index, parameter) in parameters.iter().enumerate().rev() {
@@ -256,12 +200,7 @@ fn fresh(
     seed: u64,
     device: Device,
 ) -> Result<Vec<Tensor>> {
-    let elements = parameters.iter().map(|p| p.elements() as u64);
-    let bytes = elements.fold(0_u64, u64::saturating_add).saturating_mul(size_of::<f32>() as u64);
-    has_room(bytes, || {
-        let largest = parameters.iter().max_by_key(|p| p.elements()).map(|p| p.name.as_str());
-        format!("parameters, of which `{}` is the largest", largest.unwrap_or_default())
-    })?;
+    has_room_for(parameters)?;
     let mut tensors = parameters.iter().map(|p| unwritten(p)).collect::<Result<Vec<_>>>()?;
     let drawn = parameters.iter().zip(&mut tensors).filter_map(|(parameter, tensor)| {
         let values = floats_mut(tensor)?;
@@ -300,22 +239,6 @@ pub(super) fn blob(values: &[f32], shape: &[usize]) -> Result<Tensor> {
     .map_err(failed("an array"))
 }
 
-/// An empty vector with memory reserved for `count` values; where memory is short, an error instead of an abort.
-pub(crate) fn reserved(count: usize, at: &str) -> Result<Vec<f32>> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(count).map_err(|error| Error::OutOfMemory {
-        at: at.to_owned(),
-        message: format!("{count} float32 values: {error}"),
-    })?;
-    Ok(values)
-}
-
-fn zeros(count: usize, at: &str) -> Result<Vec<f32>> {
-    let mut values = reserved(count, at)?;
-    values.resize(count, 0.0);
-    Ok(values)
-}
-
 /// The values of a float tensor in row-major order.
 pub(super) fn copy_out(tensor: &Tensor, at: &str) -> Result<Vec<f32>> {
     let tensor = tensor
@@ -324,7 +247,33 @@ pub(super) fn copy_out(tensor: &Tensor, at: &str) -> Result<Vec<f32>> {
         .and_then(|t| t.f_to_kind(Kind::Float))
         .and_then(|t| t.f_contiguous())
         .map_err(failed(at))?;
-    let mut values = zeros(tensor.numel(), at)?;
+    let mut values = zeros(tensor.numel()).map_err(|shortage| shortage.at(at))?;
     tensor.f_copy_data(&mut values, tensor.numel()).map_err(failed(at))?;
     Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::PlainMemory;
+
+    const TINY: &str = "graph tiny
+input = input() channels=3 height=8 width=8
+conv = conv(input) out=4 kernel=3
+norm = batch_norm(conv)
+pool = adaptive_pool(norm)
+flat = flatten(pool)
+fc = linear(flat) out=3
+output fc";
+
+    #[test]
+    fn parameters_have_the_bits_that_plain_memory_has() {
+        let graph: Graph = TINY.parse().unwrap();
+        let mut tensors = Store::new(&graph, Recipe::RESNET, 7, Device::Cpu).unwrap();
+        let mut plain = PlainMemory::new(&graph, Recipe::RESNET, 7).unwrap();
+        assert_eq!(tensors.snapshot().unwrap(), plain.snapshot().unwrap());
+        tensors.redraw(&graph, Recipe::RESNET, 8).unwrap();
+        plain.redraw(&graph, Recipe::RESNET, 8).unwrap();
+        assert_eq!(tensors.snapshot().unwrap(), plain.snapshot().unwrap());
+    }
 }

@@ -7,6 +7,7 @@ use tch::Tensor;
 use super::layout::laid_out_like;
 use super::{Store, failed};
 use crate::error::Result;
+use crate::weights::Parameters;
 
 /// Gradients by the index of their parameter.
 pub(super) type Gradients = BTreeMap<usize, Tensor>;

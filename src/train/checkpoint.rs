@@ -7,9 +7,10 @@ use crc32fast::Hasher;
 
 use crate::error::{Error, Result, shape_text};
 use crate::graph::Parameter;
-use crate::torch::{Array, Memory, Optimizer, Store, Stored, reserved};
+use crate::memory::zeros;
+use crate::torch::{Array, Memory, Optimizer, Store};
 use crate::weights::load::takes;
-use crate::weights::{self, Dtype, write_safetensors};
+use crate::weights::{self, Dtype, Parameters, Stored, write_safetensors};
 
 /// Keys of the file's metadata.
 const TEXT: &str = "cnnzoo-run";
@@ -165,8 +166,7 @@ impl Checkpoint {
     fn array(&self, name: &str, parameter: &Parameter) -> Result<Array> {
         self.shaped(name, parameter)?;
         let value = self.file.get(name).map_err(ours)?;
-        let mut values = reserved(value.elements(), name)?;
-        values.resize(value.elements(), 0.0);
+        let mut values = zeros(value.elements()).map_err(|shortage| shortage.at(name))?;
         value.write_f32(&mut values).map_err(|error| self.of(name, error))?;
         Ok(Array { shape: value.shape, values })
     }

@@ -6,7 +6,8 @@ use rand_distr::{Distribution, Gamma, OpenClosed01};
 use crate::data::Random;
 use crate::data::random::below;
 use crate::error::{Error, Result, shape_text};
-use crate::torch::{Targets, reserved};
+use crate::memory::{self, room};
+use crate::torch::Targets;
 
 /// The α of the distribution Beta(α, α) from which mixup and CutMix draw the mixing ratio; 0 is off. Where both are on,
 /// each batch gets one or the other with equal probability.
@@ -123,7 +124,7 @@ impl Mix {
 
     fn blend(self, rows: &[f32], shape: [usize; 2]) -> Result<Vec<f32>> {
         let (own, others) = (self.share as f32, (1.0 - self.share) as f32);
-        let mut mixed = reserved(rows.len(), MIXED)?;
+        let mut mixed = room(rows.len()).map_err(|shortage| shortage.at(MIXED))?;
         for (row, other) in rows.chunks_exact(shape[1]).zip(before(rows, shape)) {
             mixed.extend(row.iter().zip(other).map(|(own_value, value)| {
                 // Rounded as torchvision rounds.
@@ -136,9 +137,7 @@ impl Mix {
 
 /// The images unchanged.
 pub fn copied(x: &[f32]) -> Result<Vec<f32>> {
-    let mut copy = reserved(x.len(), MIXED)?;
-    copy.extend_from_slice(x);
-    Ok(copy)
+    memory::copied(x).map_err(|shortage| shortage.at(MIXED))
 }
 
 /// The row before each row; for the first, the last.
@@ -168,7 +167,7 @@ pub fn shares(targets: Targets<'_>, classes: Option<usize>, images: usize) -> Re
         at: MIXED.into(),
         message: format!("{images} images of {classes} classes"),
     })?;
-    let mut shares = reserved(count, MIXED)?;
+    let mut shares = room(count).map_err(|shortage| shortage.at(MIXED))?;
     match targets {
         Targets::Shares { values, .. } => shares.extend_from_slice(values),
         Targets::Classes(found) => {

@@ -10,6 +10,9 @@ use rand_distr::StandardNormal;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::init::Draw;
+use crate::error::Result;
+use crate::graph::Parameter;
+use crate::memory::has_room;
 
 /// The memory of one parameter's values, in row-major order, and their distribution.
 #[derive(Debug)]
@@ -24,6 +27,17 @@ const CHUNK: usize = 1 << 16;
 
 /// Below this number of values, starting a thread takes longer than drawing them.
 const WORTH_A_THREAD: usize = 1 << 18;
+
+/// Fails with `Error::OutOfMemory` where the system has no memory for these parameters.
+pub fn has_room_for(parameters: &[&Parameter]) -> Result<()> {
+    let elements = parameters.iter().map(|parameter| parameter.elements() as u64);
+    let bytes = elements.fold(0_u64, u64::saturating_add).saturating_mul(size_of::<f32>() as u64);
+    has_room(bytes, || {
+        let largest = parameters.iter().max_by_key(|parameter| parameter.elements());
+        let largest = largest.map(|parameter| parameter.name.as_str()).unwrap_or_default();
+        format!("parameters, of which `{largest}` is the largest")
+    })
+}
 
 /// Draws all values.
 pub fn fill(parameters: Vec<Fresh<'_>>, seed: u64) {

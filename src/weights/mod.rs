@@ -3,6 +3,7 @@
 mod atomic;
 pub mod channels;
 mod checkpoint;
+pub mod fill;
 mod format;
 pub mod fresh;
 mod gather;
@@ -10,7 +11,9 @@ pub mod init;
 pub mod keras;
 pub mod load;
 pub mod names;
+pub mod parameters;
 mod pickle;
+mod plain_memory;
 pub mod position;
 pub mod prefix;
 mod pth;
@@ -23,5 +26,7 @@ pub mod translate;
 mod value;
 
 pub use checkpoint::{Checkpoint, Ignored};
+pub use parameters::{Parameters, Stored};
+pub use plain_memory::PlainMemory;
 pub use safetensors_write::{Data, Item, write_safetensors};
 pub use value::{Dtype, Value};

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use super::fingerprint::Fingerprint;
 use super::{Dataset, named};
-use crate::data::memory::copied;
 use crate::data::photo::{CHANNELS, Photo};
+use crate::memory::copied;
 use crate::{Error, Result};
 
 /// Bytes of shape (N, height, width, channels), and N class labels.

@@ -10,7 +10,7 @@
 //! code skips are the palette's first entry. JPEG and PNG inside a BMP are refused.
 
 use super::{Decoded, Flaw, sizes};
-use crate::data::memory::{room, zeros};
+use crate::memory::{room, zeros};
 
 const EXPECTED: &str = "a whole and sound BMP file";
 

@@ -9,7 +9,7 @@ use std::io::Cursor;
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
 use super::{Decoded, Flaw, sizes};
-use crate::data::memory::{probe, room, zeros};
+use crate::memory::{probe, room, zeros};
 
 const EXPECTED: &str = "a whole and sound GIF file";
 

@@ -20,7 +20,7 @@ use zune_jpeg::errors::DecodeErrors;
 
 use super::exif::orientation;
 use super::{Decoded, Flaw, sizes};
-use crate::data::memory::{probe, room, zeros};
+use crate::memory::{probe, room, zeros};
 
 const EXPECTED: &str = "a whole and sound JPEG file";
 

@@ -19,7 +19,7 @@ use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Transforma
 
 use super::exif::orientation;
 use super::{Decoded, Flaw, sizes};
-use crate::data::memory::{probe, room, zeros};
+use crate::memory::{probe, room, zeros};
 
 pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
     let mut options = DecodeOptions::default();

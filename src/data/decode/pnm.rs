@@ -10,7 +10,7 @@
 //! file the first is read.
 
 use super::{Decoded, Flaw, sizes};
-use crate::data::memory::room;
+use crate::memory::room;
 
 const EXPECTED: &str = "a whole and sound PBM, PGM or PPM file";
 

@@ -24,8 +24,8 @@ use super::bmp::spread;
 use super::exif::Directory;
 use super::jpeg::{Survey, mixed, rgb_of};
 use super::{Decoded, Flaw, sizes};
-use crate::data::memory::{copied, probe, room, zeros};
 use crate::data::photo::MAX_SIDE;
+use crate::memory::{copied, probe, room, zeros};
 
 const EXPECTED: &str = "a whole and sound TIFF file";
 

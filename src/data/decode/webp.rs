@@ -9,7 +9,7 @@ use image_webp::{DecodingError, WebPDecoder};
 
 use super::exif::orientation;
 use super::{Decoded, Flaw, sizes};
-use crate::data::memory::{probe, room, zeros};
+use crate::memory::{probe, room, zeros};
 
 const EXPECTED: &str = "a whole and sound WebP file";
 

@@ -4,7 +4,7 @@ use std::mem::ManuallyDrop;
 use std::slice;
 use std::sync::Arc;
 
-use crate::data::memory::{Shortage, zeros};
+use crate::memory::{Shortage, zeros};
 
 /// The memory of a batch, initially zero.
 #[derive(Debug)]

@@ -4,8 +4,8 @@
 use super::canvas::Canvas;
 use super::enlarge::colour;
 use crate::Result;
-use crate::data::memory::room;
 use crate::data::photo::{CHANNELS, Photo, View, no_room};
+use crate::memory::room;
 
 /// An affine map from a place (x, y) of the result to one of the source: a row for its x and one for its y, each with
 /// the factors of x and y and the offset.

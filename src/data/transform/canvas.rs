@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::Result;
 use crate::data::Photo;
-use crate::data::memory::room;
 use crate::data::photo::{CHANNELS, View, Window, no_room};
+use crate::memory::room;
 
 #[derive(Debug)]
 pub struct Canvas<'a> {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::canvas::Canvas;
-use crate::data::memory::room;
 use crate::data::photo::{CHANNELS, Photo, check_size, luma, no_room};
+use crate::memory::room;
 use crate::{Error, Result};
 
 /// Pixels of padding on each side.

@@ -2,9 +2,9 @@
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::mem::size_of;
-use std::ptr;
+use std::{fs, ptr};
 
-use crate::Error;
+use crate::error::{Error, Result};
 
 /// The number of bytes that could not be allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,30 @@ pub fn zeros<T: Number>(count: usize) -> Result<Vec<T>, Shortage> {
     }
     // SAFETY: the global allocator made it for exactly `count` values, all bits zero, which is a valid `Number`.
     Ok(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(memory, count)) }.into_vec())
+}
+
+/// Fails where the system reports less free memory than this many bytes. This is asked beforehand, since memory is
+/// overcommitted: the process would be killed when it writes to it.
+pub fn has_room(bytes: u64, at: impl FnOnce() -> String) -> Result<()> {
+    /// Smaller amounts are not asked for.
+    const LITTLE: u64 = 1 << 28;
+    let kilobytes = |text: String| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    let most = || {
+        let free = fs::read_to_string("/proc/meminfo").ok().and_then(kilobytes)? << 10;
+        let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+        let limit = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
+        Some(free.min(limit))
+    };
+    match (bytes > LITTLE).then(most).flatten() {
+        Some(most) if bytes > most => Err(Error::OutOfMemory {
+            at: at(),
+            message: format!("it takes {bytes} bytes, and there are {most}"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

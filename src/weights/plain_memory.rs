@@ -1,0 +1,176 @@
+//! Parameters in plain memory, without a tensor library.
+
+use super::fresh::{Fresh, fill, has_room_for};
+use super::init::Recipe;
+use super::parameters::{Parameters, Stored, kept};
+use crate::error::{Error, Result, shape_text};
+use crate::graph::{Graph, Parameter, Role};
+use crate::memory::{copied, zeros};
+
+/// Every array of a graph as a vector.
+#[derive(Debug)]
+pub struct PlainMemory {
+    parameters: Vec<Parameter>,
+    arrays: Vec<Stored>,
+}
+
+impl PlainMemory {
+    /// New parameters, initialised by `recipe` with random numbers from `seed`.
+    pub fn new(graph: &Graph, recipe: Recipe, seed: u64) -> Result<Self> {
+        let parameters = graph.parameters();
+        let arrays = fresh(&parameters.iter().collect::<Vec<_>>(), recipe, seed)?;
+        Ok(Self { parameters, arrays })
+    }
+
+    /// Takes the parameters of another `graph`: those that both share by name and shape keep their values; its
+    /// classifiers and all others are initialised anew.
+    pub fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
+        let parameters = graph.parameters();
+        let kept = kept(&self.parameters, graph, &parameters);
+        let new = parameters.iter().zip(&kept).filter(|(_, old)| old.is_none());
+        let mut new = fresh(&new.map(|(p, _)| p).collect::<Vec<_>>(), recipe, seed)?.into_iter();
+        let mut take = |index: usize| std::mem::replace(&mut self.arrays[index], Stored::Count(0));
+        let arrays = kept.into_iter().filter_map(|old| old.map(&mut take).or_else(|| new.next()));
+        self.arrays = arrays.collect();
+        self.parameters = parameters;
+        Ok(())
+    }
+
+    /// A copy with the same values.
+    pub fn duplicate(&self) -> Result<Self> {
+        let arrays = (0..self.arrays.len()).map(|index| self.read(index));
+        Ok(Self { parameters: self.parameters.clone(), arrays: arrays.collect::<Result<_>>()? })
+    }
+
+    fn refused(&self, index: usize, got: String) -> Error {
+        let Parameter { name, shape, .. } = &self.parameters[index];
+        Error::Shape { at: format!("`{name}`"), expected: shape_text(shape), got }
+    }
+}
+
+impl Parameters for PlainMemory {
+    fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    fn read(&self, index: usize) -> Result<Stored> {
+        match &self.arrays[index] {
+            Stored::Count(count) => Ok(Stored::Count(*count)),
+            Stored::Floats(values) => copied(values)
+                .map(Stored::Floats)
+                .map_err(|shortage| shortage.at(self.parameters[index].name.as_str())),
+        }
+    }
+
+    fn write_floats(&mut self, index: usize, values: &[f32]) -> Result<()> {
+        match &mut self.arrays[index] {
+            Stored::Floats(own) if own.len() == values.len() => own.copy_from_slice(values),
+            _ => return Err(self.refused(index, format!("{} values", values.len()))),
+        }
+        Ok(())
+    }
+
+    fn write_count(&mut self, index: usize, count: i64) -> Result<()> {
+        match &mut self.arrays[index] {
+            Stored::Count(own) => *own = count,
+            Stored::Floats(_) => return Err(self.refused(index, "a count".into())),
+        }
+        Ok(())
+    }
+}
+
+/// New arrays for `parameters`, all initialised at once.
+fn fresh(parameters: &[&Parameter], recipe: Recipe, seed: u64) -> Result<Vec<Stored>> {
+    has_room_for(parameters)?;
+    let unwritten = |parameter: &&Parameter| match parameter.role {
+        Role::BatchCount => Ok(Stored::Count(0)),
+        _ => zeros(parameter.elements())
+            .map(Stored::Floats)
+            .map_err(|shortage| shortage.at(parameter.name.as_str())),
+    };
+    let mut arrays = parameters.iter().map(unwritten).collect::<Result<Vec<_>>>()?;
+    let drawn = parameters.iter().zip(&mut arrays).filter_map(|(parameter, array)| match array {
+        Stored::Floats(values) => {
+            Some(Fresh { name: &parameter.name, draw: recipe.draw(parameter), values })
+        }
+        Stored::Count(_) => None,
+    });
+    fill(drawn.collect(), seed);
+    Ok(arrays)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::{Dtype, Value};
+
+    /// A convolution, a batch norm and a classifier.
+    fn graph(classes: usize) -> Graph {
+        let text = "graph tiny
+            input = input() channels=3 height=8 width=8
+            conv = conv(input) out=4 kernel=3
+            norm = batch_norm(conv)
+            pool = adaptive_pool(norm)
+            flat = flatten(pool)
+            fc = linear(flat) out=CLASSES
+            output fc";
+        text.replace("            ", "").replace("CLASSES", &classes.to_string()).parse().unwrap()
+    }
+
+    fn fresh(seed: u64) -> PlainMemory {
+        PlainMemory::new(&graph(3), Recipe::RESNET, seed).unwrap()
+    }
+
+    fn index(parameters: &PlainMemory, name: &str) -> usize {
+        parameters.parameters().iter().position(|parameter| parameter.name == name).unwrap()
+    }
+
+    #[test]
+    fn values_follow_from_the_seed() {
+        let first = fresh(1).snapshot().unwrap();
+        assert_eq!(first, fresh(1).snapshot().unwrap());
+        assert_eq!(first, fresh(1).duplicate().unwrap().snapshot().unwrap());
+        assert_ne!(first, fresh(2).snapshot().unwrap());
+        let shapes: Vec<(&str, &[usize])> =
+            first.iter().map(|(name, shape, _)| (name.as_str(), &shape[..])).collect();
+        assert_eq!(shapes[0], ("conv.weight", &[4, 3, 3, 3][..]));
+        assert_eq!(shapes.last(), Some(&("fc.bias", &[3][..])));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut parameters = fresh(1);
+        let (scale, count) =
+            (index(&parameters, "norm.weight"), index(&parameters, "norm.num_batches_tracked"));
+        let floats = |shape: &[usize]| {
+            let bytes = [1.5_f32; 4].iter().flat_map(|value| value.to_le_bytes()).collect();
+            Value { dtype: Dtype::F32, shape: shape.to_vec(), bytes }
+        };
+        parameters.load(scale, &floats(&[4])).unwrap();
+        assert_eq!(parameters.read(scale).unwrap(), Stored::Floats(vec![1.5; 4]));
+        let error = parameters.load(scale, &floats(&[2, 2])).unwrap_err();
+        assert_eq!(error.to_string(), "`norm.weight`: expected (4,), got (2, 2)");
+        let bytes = 7_i64.to_le_bytes().to_vec().into();
+        parameters.load(count, &Value { dtype: Dtype::I64, shape: vec![], bytes }).unwrap();
+        assert_eq!(parameters.read(count).unwrap(), Stored::Count(7));
+        assert!(parameters.write_count(scale, 1).is_err());
+        assert!(parameters.write_floats(count, &[1.0]).is_err());
+        assert!(parameters.write_floats(scale, &[1.0]).is_err());
+    }
+
+    #[test]
+    fn a_new_classifier_leaves_the_rest() {
+        let mut parameters = fresh(1);
+        let before = parameters.snapshot().unwrap();
+        // Of the same size, so that its values are what differs.
+        parameters.redraw(&graph(3), Recipe::RESNET, 2).unwrap();
+        let after = parameters.snapshot().unwrap();
+        for (old, new) in before.iter().zip(&after) {
+            assert_eq!(old == new, !old.0.starts_with("fc."), "{}", old.0);
+        }
+        parameters.redraw(&graph(5), Recipe::RESNET, 2).unwrap();
+        let after = parameters.snapshot().unwrap();
+        assert_eq!(after.last().unwrap().1, [5]);
+        assert_eq!(after[0], before[0]);
+    }
+}
