@@ -1,7 +1,7 @@
 //! Squeeze-and-excite: weighing the channels of an image by a gate computed from their means.
 
 use crate::graph::op::{AdaptivePool, Conv, Function, Gate};
-use crate::graph::{Builder, NodeId};
+use crate::graph::{Builder, NodeId, PartKind};
 
 /// A squeeze-and-excite gate's two convolutions, its activations and its squeezed width.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,7 @@ pub struct SqueezeExcite {
 /// The names of a squeeze-and-excite gate's nodes.
 #[derive(Clone, Debug)]
 pub struct GateNames {
+    pub path: String,
     pub pool: String,
     pub reduce: String,
     pub activation: String,
@@ -28,6 +29,7 @@ impl GateNames {
     pub fn torchvision(path: &str) -> Self {
         let name = |part: &str| format!("{path}.{part}");
         Self {
+            path: path.into(),
             pool: name("avgpool"),
             reduce: name("fc1"),
             activation: name("activation"),
@@ -41,6 +43,7 @@ impl GateNames {
     pub fn timm(path: &str) -> Self {
         let name = |part: &str| format!("{path}.{part}");
         Self {
+            path: path.into(),
             pool: name("mean"),
             reduce: name("conv_reduce"),
             activation: name("act1"),
@@ -59,10 +62,13 @@ pub fn squeeze_excite(g: &mut Builder, path: &str, se: SqueezeExcite, x: NodeId)
 /// The same with other names for the nodes.
 pub fn gated(g: &mut Builder, names: &GateNames, se: SqueezeExcite, x: NodeId) -> NodeId {
     let dense = |out| Conv { out, bias: true, ..Conv::default() };
+    let begin = g.mark();
     let s = g.add(&names.pool, AdaptivePool::default(), x);
     let s = g.add(&names.reduce, dense(se.squeezed), s);
     let s = g.add(&names.activation, se.inner, s);
     let s = g.add(&names.expand, dense(se.channels), s);
     let s = g.add(&names.gate, se.gate, s);
-    g.add(&names.multiply, Gate {}, [x, s])
+    let x = g.add(&names.multiply, Gate {}, [x, s]);
+    g.part(PartKind::Gate, &names.path, begin);
+    x
 }

@@ -2,7 +2,7 @@
 
 use super::{GateNames, Layer, SqueezeExcite, conv_norm, conv_norm_act, gated};
 use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Padding};
-use crate::graph::{Builder, NodeId};
+use crate::graph::{Builder, NodeId, PartKind};
 
 /// 1×1 expansion, depthwise convolution, optional gate, linear 1×1 projection (Sandler et al., arXiv:1801.04381).
 #[derive(Clone, Debug)]
@@ -25,6 +25,7 @@ pub struct InvertedResidual {
 /// The names of its layers.
 #[derive(Clone, Debug)]
 pub struct InvertedNames {
+    pub path: String,
     pub expand: Layer,
     pub depthwise: Layer,
     pub squeeze: GateNames,
@@ -43,6 +44,7 @@ impl InvertedNames {
         };
         let before = usize::from(expands);
         Self {
+            path: path.into(),
             expand: layer("conv_pw", 1),
             depthwise: layer("conv_dw", before + 1),
             squeeze: GateNames::timm(&format!("{path}.se")),
@@ -57,6 +59,7 @@ impl InvertedNames {
         let depthwise = usize::from(expands);
         let project = depthwise + 1 + usize::from(squeezes);
         Self {
+            path: path.into(),
             expand: Layer::sequential(&format!("{path}.block.0")),
             depthwise: Layer::sequential(&format!("{path}.block.{depthwise}")),
             squeeze: GateNames::torchvision(&format!("{path}.block.{}", depthwise + 1)),
@@ -84,6 +87,7 @@ pub fn inverted_residual(
         groups: wide,
         ..Conv::default()
     };
+    let begin = g.mark();
     let mut x = input;
     if block.expands {
         x = conv_norm_act(g, &names.expand, point(wide), norm, function, x);
@@ -93,10 +97,11 @@ pub fn inverted_residual(
         x = gated(g, &names.squeeze, squeeze, x);
     }
     x = conv_norm(g, &names.project, point(out), norm, x);
-    if stride != 1 || channels != out {
-        return x;
+    if stride == 1 && channels == out {
+        x = add_again(g, &names.drop_path, &names.add, block.drop_path, x, input);
     }
-    add_again(g, &names.drop_path, &names.add, block.drop_path, x, input)
+    g.part(PartKind::Block, &names.path, begin);
+    x
 }
 
 /// The end of a residual block: stochastic depth, then the sum with the block's input.

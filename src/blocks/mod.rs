@@ -5,7 +5,10 @@ mod head;
 mod inverted;
 
 pub use gate::{GateNames, SqueezeExcite, gated, squeeze_excite};
-pub use head::{Dense, HIDDEN, Head, HiddenHead, hidden_head, keras_head, pooled_head};
+pub use head::{
+    Dense, HIDDEN, Head, HiddenHead, KERAS_HEAD, classifier, hidden_head, keras_head, pooled,
+    pooled_head,
+};
 pub use inverted::{
     InvertedNames, InvertedResidual, add_again, divisible, inverted_residual, nearest_multiple,
 };
@@ -64,6 +67,11 @@ pub fn norm_act_conv(
     let x = g.add(&layer.norm, norm, x);
     let x = g.add(&layer.activation, function, x);
     g.add(&layer.conv, conv, x)
+}
+
+/// The name of a stage, counted from 0, in every family: `stage1`.
+pub fn stage_name(stage: usize) -> String {
+    format!("stage{}", stage + 1)
 }
 
 /// Local response normalisation with the constants of Krizhevsky, Sutskever and Hinton (2012), section 3.3: k = 2,

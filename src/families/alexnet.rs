@@ -15,7 +15,7 @@ use crate::blocks::{Dense, HiddenHead, KRIZHEVSKY, hidden_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{AdaptivePool, Conv, Function, Input, Pool};
-use crate::graph::{Builder, Graph};
+use crate::graph::{Builder, Graph, PartKind};
 use crate::weights::init::Recipe;
 
 static ALEXNET: Family = Family {
@@ -153,6 +153,7 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
             bias: true,
             ..Conv::default()
         };
+        let begin = g.mark();
         x = g.add(names.convs[index], conv, x);
         x = g.add(names.relus[index], Function::Relu, x);
         if row.normalise && index < 2 {
@@ -163,6 +164,7 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
             let pool = Pool { kernel: 3.into(), stride: 2.into(), ..Pool::default() };
             x = g.add(names.pools[index], pool, x);
         }
+        g.part(if first { PartKind::Stem } else { PartKind::Block }, names.convs[index], begin);
     }
     if let Some(grid) = names.grid {
         x = g.add(grid, AdaptivePool { size: 6.into() }, x);

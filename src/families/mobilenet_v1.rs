@@ -12,11 +12,11 @@
 //! epsilon 1e-3.
 
 use super::{Edition, Family, Settings, Source, Variant};
-use crate::blocks::{Head, Layer, conv_norm_act, divisible, pooled_head};
+use crate::blocks::{Head, Layer, conv_norm_act, divisible, pooled_head, stage_name};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{BatchNorm, Conv, Function, Input, Pad, Padding};
-use crate::graph::{Builder, Graph, NodeId};
+use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
 static FAMILY: Family = Family {
@@ -127,6 +127,7 @@ enum Dialect {
 
 /// The names of a block's two convolutions, and of the padding before the first.
 struct Names {
+    path: String,
     pad: String,
     depthwise: Layer,
     pointwise: Layer,
@@ -167,6 +168,7 @@ impl Dialect {
             Self::Timm => {
                 let name = |part: &str| format!("blocks.{stage}.{index}.{part}");
                 Names {
+                    path: format!("blocks.{stage}.{index}"),
                     pad: name("pad"),
                     depthwise: Layer::new(&name("conv_dw"), &name("bn1"), &name("act1")),
                     pointwise: Layer::new(&name("conv_pw"), &name("bn2"), &name("act2")),
@@ -178,6 +180,7 @@ impl Dialect {
                     Layer::new(&name, &format!("{name}_bn"), &format!("{name}_relu"))
                 };
                 Names {
+                    path: format!("conv_{number}"),
                     pad: format!("conv_pad_{number}"),
                     depthwise: layer("dw"),
                     pointwise: layer("pw"),
@@ -211,12 +214,14 @@ fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
         ..Conv::default()
     };
     let mut channels = conv.out;
-    let input = g.input();
+    let (input, begin) = (g.input(), g.mark());
     let mut x = conv_norm_act(&mut g, &dialect.stem(), conv, norm, Function::Relu6, input);
+    g.part(PartKind::Stem, "stem", begin);
 
     let mut number = 0_usize;
     for (place, stage) in STAGES.iter().enumerate() {
         let out = dialect.channels(stage.channels, width);
+        let begin = g.mark();
         for index in 0..stage.repeats {
             number += 1;
             let stride = if index == 0 { stage.stride } else { 1 };
@@ -224,6 +229,7 @@ fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
             x = separable(&mut g, dialect, &names, Separable { channels, out, stride }, x);
             channels = out;
         }
+        g.part(PartKind::Stage, stage_name(place), begin);
     }
     if row.head_conv {
         let conv = Conv { out: channels.max(1024), ..Conv::default() };
@@ -250,6 +256,7 @@ fn separable(
     mut x: NodeId,
 ) -> NodeId {
     let Separable { channels, out, stride } = block;
+    let begin = g.mark();
     let mut padding = dialect.padding();
     if stride == 2 && matches!(dialect, Dialect::Keras) {
         x = g.add(&names.pad, Pad { bottom: 1, right: 1, ..Pad::default() }, x);
@@ -266,5 +273,7 @@ fn separable(
     let pointwise = Conv { out, ..Conv::default() };
     let (norm, function) = (dialect.norm(), Function::Relu6);
     x = conv_norm_act(g, &names.depthwise, depthwise, norm, function, x);
-    conv_norm_act(g, &names.pointwise, pointwise, norm, function, x)
+    x = conv_norm_act(g, &names.pointwise, pointwise, norm, function, x);
+    g.part(PartKind::Block, &names.path, begin);
+    x
 }

@@ -13,12 +13,12 @@
 use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{
     GateNames, Head, InvertedNames, InvertedResidual, Layer, conv_norm_act, divisible,
-    inverted_residual, pooled_head,
+    inverted_residual, pooled_head, stage_name,
 };
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{BatchNorm, Conv, Function, Input, Padding};
-use crate::graph::{Builder, Graph, NodeId};
+use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
 static FAMILY: Family = Family {
@@ -188,6 +188,7 @@ impl Dialect {
                 let name = |part: usize| format!("{path}.conv.{part}");
                 let depthwise = usize::from(expands);
                 InvertedNames {
+                    path: path.clone(),
                     expand: Layer::sequential(&name(0)),
                     depthwise: Layer::sequential(&name(depthwise)),
                     squeeze: GateNames::torchvision(&path),
@@ -207,6 +208,7 @@ impl Dialect {
                     Layer::new(&name, &format!("{name}_BN"), &format!("{name}_relu"))
                 };
                 InvertedNames {
+                    path: prefix.clone(),
                     expand: layer("expand"),
                     depthwise: layer("depthwise"),
                     squeeze: GateNames::timm(&prefix),
@@ -276,8 +278,9 @@ fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
         padding: dialect.padding(3),
         ..Conv::default()
     };
-    let input = g.input();
+    let (input, begin) = (g.input(), g.mark());
     let x = conv_norm_act(&mut g, &dialect.stem(), conv, norm, Function::Relu6, input);
+    g.part(PartKind::Stem, "stem", begin);
     let x = blocks(&mut g, row, dialect, settings.drop_path_rate.unwrap_or(0.0), stem, x);
 
     let last = if row.scale_ends { row.channels(1280).max(1280) } else { 1280 };
@@ -298,6 +301,7 @@ fn blocks(
 ) -> NodeId {
     let mut before: usize = 0;
     for (number, stage) in STAGES.iter().enumerate() {
+        let begin = g.mark();
         for index in 0..row.repeats(number) {
             let expands = stage.expand != 1;
             let block = InvertedResidual {
@@ -318,6 +322,7 @@ fn blocks(
             channels = block.out;
             before += 1;
         }
+        g.part(PartKind::Stage, stage_name(number), begin);
     }
     x
 }

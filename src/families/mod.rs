@@ -18,7 +18,7 @@ mod xception;
 use std::fmt;
 use std::sync::LazyLock;
 
-pub use adapt::{adaptable, residual_ends};
+pub use adapt::{Stem, adaptable, residual_ends};
 pub use options::{COMMON_OPTIONS, Options};
 
 use crate::data::Preprocess;

@@ -13,13 +13,11 @@
 //! channels. Columns A-LRN and C are in the paper alone: `vgg11_lrn` and `vgg16_1x1`.
 
 use super::{Edition, Family, Settings, Source, Variant};
-use crate::blocks::{Dense, HIDDEN, HiddenHead, KRIZHEVSKY, hidden_head};
+use crate::blocks::{Dense, HIDDEN, HiddenHead, KRIZHEVSKY, hidden_head, pooled, stage_name};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
-use crate::graph::op::{
-    AdaptivePool, BatchNorm, Conv, Dropout, Flatten, Function, Input, Linear, Pool, PoolUpTo,
-};
-use crate::graph::{Builder, Graph, NodeId};
+use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Dropout, Function, Input, Pool, PoolUpTo};
+use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
 static VGG: Family = Family {
@@ -188,6 +186,7 @@ fn features(g: &mut Builder, row: &Row, source: Source) -> NodeId {
     let mut x = g.input();
     for (stage, (&depth, &channels)) in row.depths.iter().zip(&CHANNELS).enumerate() {
         let block = stage + 1;
+        let stage_begin = g.mark();
         for number in 1..=depth {
             let pointwise = row.pointwise && stage >= 2 && number == depth;
             let kernel: usize = if pointwise { 1 } else { 3 };
@@ -199,7 +198,8 @@ fn features(g: &mut Builder, row: &Row, source: Source) -> NodeId {
                 ..Conv::default()
             };
             let path = || format!("block{block}_conv{number}");
-            x = g.add(names.next(path), conv, x);
+            let (begin, name) = (g.mark(), names.next(path));
+            x = g.add(&name, conv, x);
             if row.normalise == Normalise::Batch {
                 x = g.add(names.next(|| format!("{}.norm", path())), BatchNorm::default(), x);
             }
@@ -207,9 +207,11 @@ fn features(g: &mut Builder, row: &Row, source: Source) -> NodeId {
             if row.normalise == Normalise::LocalResponse && stage == 0 {
                 x = g.add(names.next(|| format!("{}.norm", path())), KRIZHEVSKY, x);
             }
+            g.part(PartKind::Block, name, begin);
         }
         let pool = Pool { kernel: 2.into(), stride: 2.into(), ..Pool::default() };
         x = g.add(names.next(|| format!("block{block}_pool")), pool, x);
+        g.part(PartKind::Stage, stage_name(stage), stage_begin);
     }
     x
 }
@@ -239,16 +241,16 @@ fn timm_head(g: &mut Builder, classes: usize, drop_rate: f64, x: NodeId) -> Node
         _ => x,
     };
     let x = g.add("pre_logits.adaptive_avg_pool2d", PoolUpTo { size: 7.into() }, x);
+    let begin = g.mark();
     let x = g.add("pre_logits.fc1", dense(7), x);
     let x = g.add("pre_logits.act1", Function::Relu, x);
+    g.part(PartKind::Block, "pre_logits.fc1", begin);
     let x = dropout(g, "pre_logits.drop", x);
+    let begin = g.mark();
     let x = g.add("pre_logits.fc2", dense(1), x);
     let x = g.add("pre_logits.act2", Function::Relu, x);
-    let x = g.add("head.global_pool.pool", AdaptivePool::default(), x);
-    let x = g.add("head.global_pool.flatten", Flatten {}, x);
-    if classes == 0 {
-        return x;
-    }
-    let x = dropout(g, "head.drop", x);
-    g.add("head.fc", Linear { out: classes, ..Linear::default() }, x)
+    g.part(PartKind::Block, "pre_logits.fc2", begin);
+    let layers = ["head.global_pool.pool", "head.global_pool.flatten", "head.drop", "head.fc"];
+    let begin = g.mark();
+    pooled(g, begin, layers, classes, drop_rate, x)
 }

@@ -7,17 +7,19 @@ mod cost;
 mod layer;
 pub mod op;
 mod parameter;
+pub mod part;
 pub mod pattern;
 mod revise;
 mod segment;
 pub mod shape;
 mod text;
 
-pub use build::Builder;
+pub use build::{Builder, Mark};
 pub use cost::{Cost, NodeCost, Receptive};
 pub use layer::Layers;
 pub use op::Op;
 pub use parameter::{Parameter, Role};
+pub use part::{Part, PartKind};
 pub use revise::Revision;
 pub use segment::Segment;
 pub use shape::Shape;
@@ -72,6 +74,8 @@ pub struct Graph {
     nodes: Vec<Node>,
     output: NodeId,
     auxiliary: Vec<Auxiliary>,
+    /// One that holds another comes before it.
+    parts: Vec<Part>,
     /// Of every node, for images of the size that the graph is drawn for.
     drawn: Vec<Shape>,
 }
@@ -83,9 +87,11 @@ impl Graph {
         nodes: Vec<Node>,
         output: NodeId,
         auxiliary: Vec<Auxiliary>,
+        parts: Vec<Part>,
     ) -> Result<Self> {
         let drawn = check::check(&nodes, output, &auxiliary)?;
-        let graph = Self { name, nodes, output, auxiliary, drawn };
+        let parts = part::nested(parts, nodes.len())?;
+        let graph = Self { name, nodes, output, auxiliary, parts, drawn };
         graph.arrays_have_names_of_their_own()?;
         Ok(graph)
     }
@@ -250,7 +256,8 @@ impl Graph {
                 linear.out = classes;
             }
         }
-        Self::new(self.name.clone(), nodes, self.output, self.auxiliary.clone())
+        let parts = self.parts.clone();
+        Self::new(self.name.clone(), nodes, self.output, self.auxiliary.clone(), parts)
     }
 
     /// What `output` needs, and nothing else.
@@ -266,7 +273,8 @@ impl Graph {
                 nodes.push(Node { inputs, ..node.clone() });
             }
         }
-        Self::new(self.name.clone(), nodes, places[output.0], Vec::new())
+        let parts = part::moved(&self.parts, &kept);
+        Self::new(self.name.clone(), nodes, places[output.0], Vec::new(), parts)
     }
 
     /// What the graph was drawn for.

@@ -1,6 +1,6 @@
 //! A graph from another one, with some nodes changed or left out.
 
-use super::{Auxiliary, Graph, Node, NodeId, Op};
+use super::{Auxiliary, Graph, Node, NodeId, Op, part};
 use crate::error::Result;
 
 /// Changes to a graph, which take place at `finish`, where the rules are checked.
@@ -35,8 +35,11 @@ impl Revision<'_> {
     pub fn finish(self) -> Result<Graph> {
         let mut places: Vec<NodeId> = Vec::with_capacity(self.ops.len());
         let mut nodes = Vec::new();
-        for ((node, op), removed) in self.graph.nodes.iter().zip(self.ops).zip(self.removed) {
-            if let (true, [input, ..]) = (removed, &node.inputs[..]) {
+        let leaves = |(node, &removed): (&Node, &bool)| !removed || node.inputs.is_empty();
+        let kept: Vec<bool> = self.graph.nodes.iter().zip(&self.removed).map(leaves).collect();
+        let parts = part::moved(&self.graph.parts, &kept);
+        for ((node, op), kept) in self.graph.nodes.iter().zip(self.ops).zip(kept) {
+            if let (false, [input, ..]) = (kept, &node.inputs[..]) {
                 places.push(places[input.0]);
                 continue;
             }
@@ -46,6 +49,6 @@ impl Revision<'_> {
         }
         let moved = |old: &Auxiliary| Auxiliary { logits: places[old.logits.0], ..*old };
         let auxiliary = self.graph.auxiliary.iter().map(moved).collect();
-        Graph::new(self.graph.name.clone(), nodes, places[self.graph.output.0], auxiliary)
+        Graph::new(self.graph.name.clone(), nodes, places[self.graph.output.0], auxiliary, parts)
     }
 }

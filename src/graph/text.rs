@@ -3,14 +3,20 @@
 //! ```text
 //! graph resnet18
 //! input = input()
-//! conv1 = conv(input) out=64 kernel=7 stride=2 padding=3
-//! bn1 = batch_norm(conv1)
-//! …
+//! stem {
+//!   conv1 = conv(input) out=64 kernel=7 stride=2 padding=3
+//!   bn1 = batch_norm(conv1)
+//!   …
+//! }
+//! stage layer1 {
+//!   block layer1.0 {
+//!     …
 //! output fc
 //! auxiliary aux.fc weight=0.4
 //! ```
 //!
-//! Only what differs from the defaults is written. A value is JSON, or a bare word.
+//! Only what differs from the defaults is written. A value is JSON, or a bare word. A part is the lines between its braces;
+//! its name is left out where it is the word for its kind.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,13 +24,30 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use super::{Auxiliary, Graph, Node, NodeId, Op};
+use super::{Auxiliary, Graph, Node, NodeId, Op, Part, PartKind};
 use crate::error::{Error, Result};
+
+/// Spaces before what a part holds.
+const INDENT: usize = 2;
 
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "graph {}", self.name())?;
-        for node in self.nodes() {
+        let mut parts = self.parts().iter().peekable();
+        let mut open: Vec<usize> = Vec::new();
+        for (position, node) in self.nodes().iter().enumerate() {
+            while open.pop_if(|end| *end <= position).is_some() {
+                writeln!(f, "{:1$}}}", "", INDENT * open.len())?;
+            }
+            while let Some(part) = parts.next_if(|part| part.nodes.start == position) {
+                write!(f, "{:1$}{2}", "", INDENT * open.len(), part.kind)?;
+                if part.name != part.kind.name() {
+                    write!(f, " {}", part.name)?;
+                }
+                writeln!(f, " {{")?;
+                open.push(part.nodes.end);
+            }
+            write!(f, "{:1$}", "", INDENT * open.len())?;
             let inputs: Vec<&str> =
                 node.inputs.iter().map(|&id| self.node(id).name.as_str()).collect();
             write!(f, "{} = {}({})", node.name, node.op.name(), inputs.join(", "))?;
@@ -39,6 +62,9 @@ impl fmt::Display for Graph {
                 }
             }
             writeln!(f)?;
+        }
+        while open.pop().is_some() {
+            writeln!(f, "{:1$}}}", "", INDENT * open.len())?;
         }
         writeln!(f, "output {}", self.node(self.output()).name)?;
         self.auxiliary().iter().try_for_each(|&Auxiliary { logits, weight }| {
@@ -76,7 +102,10 @@ impl FromStr for Graph {
         };
         let name = parser.name.ok_or_else(|| missing("`graph NAME`"))?;
         let output = parser.output.ok_or_else(|| missing("`output NODE`"))?;
-        Self::new(name, parser.nodes, output, parser.auxiliary)
+        if !parser.open.is_empty() {
+            return Err(missing("`}` of the last part"));
+        }
+        Self::new(name, parser.nodes, output, parser.auxiliary, parser.parts)
     }
 }
 
@@ -125,12 +154,25 @@ struct Parser {
     by_name: HashMap<String, NodeId>,
     output: Option<NodeId>,
     auxiliary: Vec<Auxiliary>,
+    parts: Vec<Part>,
+    /// Parts that have not ended: their kind, name and first node.
+    open: Vec<(PartKind, String, usize)>,
 }
 
 impl Parser {
     fn line(&mut self, line: &str) -> Result<(), Complaint> {
         if let Some((name, rest)) = line.split_once(" = ") {
             return self.node(name, rest);
+        }
+        if let Some(part) = line.strip_suffix(" {") {
+            return self.begin(part);
+        }
+        if line == "}" {
+            let Some((kind, name, begin)) = self.open.pop() else {
+                return complain("`}` after a part that began", line);
+            };
+            self.parts.push(Part { kind, name, nodes: begin..self.nodes.len() });
+            return Ok(());
         }
         match line.split_once(' ') {
             Some(("graph", name)) if self.name.is_none() => self.name = Some(name.to_owned()),
@@ -149,11 +191,22 @@ impl Parser {
             }
             _ => {
                 return complain(
-                    "`graph NAME`, `NODE = OP(INPUTS) FIELD=VALUE…` or `output NODE`, each once",
+                    "`graph NAME` or `output NODE`, each once, `NODE = OP(INPUTS) FIELD=VALUE…`, \
+                     `PART NAME {` or `}`",
                     line,
                 );
             }
         }
+        Ok(())
+    }
+
+    fn begin(&mut self, part: &str) -> Result<(), Complaint> {
+        let (kind, name) = part.split_once(' ').unwrap_or((part, part));
+        let Some(kind) = PartKind::parse(kind) else {
+            let kinds: Vec<&str> = PartKind::ALL.iter().map(|kind| kind.name()).collect();
+            return complain(format!("one of {} before ` {{`", kinds.join(", ")), kind);
+        };
+        self.open.push((kind, name.to_owned(), self.nodes.len()));
         Ok(())
     }
 

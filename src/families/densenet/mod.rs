@@ -14,12 +14,12 @@ mod names;
 mod rows;
 
 use super::{Edition, Settings, Source, Variant};
-use crate::blocks::{Head, conv_norm_act, keras_head, norm_act_conv, pooled_head};
+use crate::blocks::{Head, KERAS_HEAD, conv_norm_act, norm_act_conv, pooled, stage_name};
 use crate::error::Result;
 use crate::graph::op::{
     BatchNorm, Blur, Concat, Conv, Dropout, Function, Input, Pad, Pool, PoolKind,
 };
-use crate::graph::{Builder, Graph, NodeId};
+use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 use names::Dialect;
 use rows::{DENSENET, ROWS, Row, Stem};
@@ -89,25 +89,30 @@ impl<'a> Drawing<'a> {
     }
 
     fn network(mut self, classes: usize) -> Result<Graph> {
+        let begin = self.g.mark();
         let mut x = self.stem();
+        self.g.part(PartKind::Stem, "stem", begin);
         let mut channels = self.row.stem_channels;
         for (block, &depth) in self.row.depths.iter().enumerate() {
             if block > 0 {
                 channels = if self.row.compress { channels / 2 } else { channels };
                 x = self.transition(block - 1, channels, x);
             }
+            let begin = self.g.mark();
             x = self.block(block, depth, x);
+            self.g.part(PartKind::Stage, stage_name(block), begin);
             channels += depth * self.row.growth;
         }
+        let begin = self.g.mark();
         let (norm, activation) = self.dialect.last(self.row.depths.len());
         x = self.g.add(norm, self.norm, x);
         x = self.g.add(activation, Function::Relu, x);
         let head = Head { dropout: "head_drop", linear: "classifier" };
-        let (g, drop) = (&mut self.g, self.head_drop);
-        let logits = match self.dialect {
-            Dialect::Torchvision | Dialect::Timm => pooled_head(g, head, classes, drop, x),
-            Dialect::Keras => keras_head(g, classes, drop, x),
+        let layers = match self.dialect {
+            Dialect::Torchvision | Dialect::Timm => head.layers(),
+            Dialect::Keras => KERAS_HEAD,
         };
+        let logits = pooled(&mut self.g, begin, layers, classes, self.head_drop, x);
         self.g.finish(logits)
     }
 
@@ -163,6 +168,7 @@ impl<'a> Drawing<'a> {
     fn block(&mut self, block: usize, depth: usize, input: NodeId) -> NodeId {
         let mut written = vec![input];
         for index in 0..depth {
+            let begin = self.g.mark();
             let names = self.dialect.dense_layer(block, index);
             let x = match written[..] {
                 [x] => x,
@@ -175,6 +181,7 @@ impl<'a> Drawing<'a> {
             } else {
                 written.push(new);
             }
+            self.g.part(PartKind::Block, &names.path, begin);
         }
         match written[..] {
             [x] => x,

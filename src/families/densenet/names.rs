@@ -24,6 +24,7 @@ impl From<Source> for Dialect {
 
 /// The names in a layer of a block; a layer without bottleneck has only the second half.
 pub(super) struct DenseLayer {
+    pub path: String,
     pub squeeze: Layer,
     pub square: Layer,
     pub dropout: String,
@@ -88,6 +89,7 @@ impl Dialect {
                 Self::Torchvision | Self::Timm => joined("cat"),
                 Self::Keras => joined("concat"),
             },
+            path,
         }
     }
 

@@ -17,11 +17,11 @@ mod stages;
 use super::{Edition, Settings, Source, Variant};
 use crate::blocks::{
     Head, InvertedResidual, SqueezeExcite, add_again, conv_norm, conv_norm_act, inverted_residual,
-    keras_head, pooled_head,
+    keras_head, pooled_head, stage_name,
 };
 use crate::error::Result;
 use crate::graph::op::{Conv, Function, Input, Padding};
-use crate::graph::{Builder, Graph, NodeId};
+use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 use names::Dialect;
 use rows::{Definition, Last, ROWS, Row};
@@ -119,8 +119,9 @@ impl<'a> Drawing<'a> {
         let (row, function) = (self.row, self.row.function);
         let stem = if row.scale_ends { self.scaled(row.stem) } else { row.stem };
         let conv = self.square(stem, 3, 2);
-        let input = self.g.input();
+        let (input, begin) = (self.g.input(), self.g.mark());
         let x = conv_norm_act(&mut self.g, &dialect.stem(), conv, norm, function, input);
+        self.g.part(PartKind::Stem, "stem", begin);
         let (x, channels) = self.blocks(settings.drop_path_rate, stem, x);
 
         let out = match self.definition.last {
@@ -163,6 +164,7 @@ impl<'a> Drawing<'a> {
         let drop_path = drop_path.unwrap_or(self.definition.drop_path_rate);
         let mut before: usize = 0;
         for (number, stage) in stages.iter().enumerate() {
+            let begin = self.g.mark();
             for index in 0..self.repeats(number) {
                 let place = Place {
                     stage: number,
@@ -179,6 +181,7 @@ impl<'a> Drawing<'a> {
                 channels = place.out;
                 before += 1;
             }
+            self.g.part(PartKind::Stage, stage_name(number), begin);
         }
         (x, channels)
     }
@@ -218,14 +221,17 @@ impl<'a> Drawing<'a> {
         let names = dialect.fused(place.stage, place.index, expands);
         let wide = if expands { channels * stage.expand } else { out };
         let conv = self.square(wide, stage.kernel, stride);
+        let begin = self.g.mark();
         let g = &mut self.g;
         let mut x = conv_norm_act(g, &names.square, conv, norm, self.row.function, input);
         if expands {
             x = conv_norm(g, &names.project, Conv { out, ..Conv::default() }, norm, x);
         }
-        if stride != 1 || channels != out {
-            return x;
+        if stride == 1 && channels == out {
+            x = add_again(g, &names.drop_path, &names.add, drop_path, x, input);
         }
-        add_again(g, &names.drop_path, &names.add, drop_path, x, input)
+        let path = dialect.block(place.stage, place.index);
+        g.part(PartKind::Block, path.trim_end_matches('_'), begin);
+        x
     }
 }

@@ -38,7 +38,7 @@ impl Dialect {
     }
 
     /// The prefix of the names in block `index` of `stage`.
-    fn block(self, stage: usize, index: usize) -> String {
+    pub(super) fn block(self, stage: usize, index: usize) -> String {
         match self {
             Self::Torchvision => format!("features.{}.{index}", stage + 1),
             Self::Timm => format!("blocks.{stage}.{index}"),
@@ -62,9 +62,11 @@ impl Dialect {
         };
         let name = |part: &str| format!("{path}{part}");
         InvertedNames {
+            path: path.trim_end_matches('_').into(),
             expand: keras_layer(&name("expand_")),
             depthwise: Layer::new(&name(depthwise), &name("bn"), &name("activation")),
             squeeze: GateNames {
+                path: name("se"),
                 pool: name("se_squeeze"),
                 reduce: name("se_reduce"),
                 activation: name("se_reduce_activation"),

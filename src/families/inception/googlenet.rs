@@ -12,13 +12,11 @@
 use super::super::{Edition, Family, Settings, Source, Variant};
 use super::names::{Dialect, Names, Numbers, joins};
 use super::{Drawing, NORM, Step, branch, conv, keep, max_pool};
-use crate::blocks::{Head, KRIZHEVSKY, pooled_head};
+use crate::blocks::{Head, KRIZHEVSKY, classifier, pooled_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
-use crate::graph::op::{
-    AdaptivePool, BatchNorm, Conv, Dropout, Flatten, Function, Linear, Pool, PoolKind,
-};
-use crate::graph::{Auxiliary, Graph, NodeId};
+use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Flatten, Function, Linear, Pool, PoolKind};
+use crate::graph::{Auxiliary, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
 static GOOGLENET: Family = Family {
@@ -146,7 +144,9 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
     let names = Names::new(Dialect::Torchvision, Numbers::Steps);
     let mut drawing = Drawing::new(settings, names, row.norm);
     let input = drawing.input(settings)?;
+    let begin = drawing.g.mark();
     let mut x = stem(&mut drawing, row, input);
+    drawing.g.part(PartKind::Stem, "stem", begin);
     let mut pools: usize = 2;
     let mut classified = Vec::new();
     for module in &MODULES {
@@ -206,6 +206,7 @@ fn auxiliary(
     classes: usize,
     input: NodeId,
 ) -> NodeId {
+    let begin = drawing.g.mark();
     let mut x = if row.windows {
         let pool = Pool { kind: PoolKind::Average, ..max_pool(5, 3, 0) };
         drawing.g.add(format!("{path}.avg_pool2d"), pool, input)
@@ -217,8 +218,10 @@ fn auxiliary(
     x = g.add(format!("{path}.flatten"), Flatten {}, x);
     x = g.add(format!("{path}.fc1"), Linear { out: 1024, ..Linear::default() }, x);
     x = g.add(format!("{path}.relu"), Function::Relu, x);
-    x = g.add(format!("{path}.dropout"), Dropout { rate: AUXILIARY_DROP_RATE }, x);
-    g.add(format!("{path}.fc2"), Linear { out: classes, ..Linear::default() }, x)
+    let names = [format!("{path}.dropout"), format!("{path}.fc2")];
+    x = classifier(g, &names[0], &names[1], classes, AUXILIARY_DROP_RATE, x);
+    g.part(PartKind::Head, path, begin);
+    x
 }
 
 /// A pool of stride 2 in ceil mode: its last window may hang over the border.

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::graph::op::{
     Affine, BatchNorm, Concat, Conv, Function, Input, Padding, Pair, Pool, PoolKind,
 };
-use crate::graph::{Builder, NodeId};
+use crate::graph::{Builder, NodeId, PartKind};
 use names::Names;
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
@@ -96,8 +96,23 @@ impl Drawing {
         self.g.add(name, pool, x)
     }
 
+    /// A block of branches side by side.
     /// `joins` names the concatenations: those of branches with twins, then that of all branches.
     fn module(
+        &mut self,
+        path: &str,
+        joins: &[String],
+        branches: &[Branch],
+        input: NodeId,
+    ) -> NodeId {
+        let begin = self.g.mark();
+        let x = self.branches(path, joins, branches, input);
+        self.g.part(PartKind::Block, path, begin);
+        x
+    }
+
+    /// `joins` names what is joined: of each branch with twins, then of all.
+    fn branches(
         &mut self,
         path: &str,
         joins: &[String],

@@ -17,7 +17,7 @@ use crate::blocks::{Head, Layer, keras_head, pooled_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{Add, BatchNorm, Conv, Function, Multiply};
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
 static INCEPTION_RESNET_V2: Family = Family {
@@ -128,7 +128,9 @@ struct Network {
 
 impl Network {
     fn draw(mut self, settings: &Settings) -> Result<Graph> {
+        let begin = self.drawing.g.mark();
         let mut x = self.stem();
+        self.drawing.g.part(PartKind::Stem, "stem", begin);
         let first = vec![
             branch("branch0", [keep(96, 1)]),
             branch("branch1", [keep(48, 1), keep(64, 5)]),
@@ -197,23 +199,29 @@ impl Network {
     }
 
     fn stage(&mut self, stage: &Stage, mut x: NodeId) -> NodeId {
+        let begin = self.drawing.g.mark();
         for index in 0..stage.repeats {
             x = self.residual(stage, &Place::new(self.dialect, stage, index), x);
         }
+        self.drawing.g.part(PartKind::Stage, stage.timm, begin);
         x
     }
 
     fn residual(&mut self, stage: &Stage, place: &Place, input: NodeId) -> NodeId {
         let joins = std::slice::from_ref(&place.join);
-        let mut x = self.drawing.module(&place.path, joins, &stage.kind.branches(), input);
+        let begin = self.drawing.g.mark();
+        let mut x = self.drawing.branches(&place.path, joins, &stage.kind.branches(), input);
         let g = &mut self.drawing.g;
         x = g.add(&place.conv, Conv { out: stage.channels, bias: true, ..Conv::default() }, x);
-        let Some(activation) = &place.activation else {
-            return g.add(&place.add, Add {}, [x, input]);
-        };
-        x = g.add(&place.scale, Multiply { by: stage.scale }, x);
+        if place.activation.is_some() {
+            x = g.add(&place.scale, Multiply { by: stage.scale }, x);
+        }
         x = g.add(&place.add, Add {}, [x, input]);
-        g.add(activation, Function::Relu, x)
+        if let Some(activation) = &place.activation {
+            x = g.add(activation, Function::Relu, x);
+        }
+        g.part(PartKind::Block, &place.path, begin);
+        x
     }
 }
 

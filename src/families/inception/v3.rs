@@ -11,11 +11,11 @@
 use super::super::{Edition, Family, Settings, Source, Variant};
 use super::names::{Dialect, Names, Numbers, joins};
 use super::{Branch, Drawing, NORM, Step, average_pool, branch, conv, keep, max_pool, reduce};
-use crate::blocks::{Head, keras_head, pooled_head};
+use crate::blocks::{Head, classifier, keras_head, pooled_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::{Error, Result};
-use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Flatten, Linear, Padding, Pool, PoolKind};
-use crate::graph::{Graph, NodeId};
+use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Flatten, Padding, Pool, PoolKind};
+use crate::graph::{Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
 static INCEPTION_V3: Family = Family {
@@ -126,7 +126,9 @@ fn graph(dialect: Dialect, settings: &Settings) -> Result<Graph> {
     let names = Names::new(dialect, Numbers::Convolutions);
     let mut drawing = Drawing::new(settings, names, Some(norm));
     let input = drawing.input(settings)?;
+    let begin = drawing.g.mark();
     let mut x = stem(&mut drawing, dialect, input);
+    drawing.g.part(PartKind::Stem, "stem", begin);
     let auxiliary = settings.aux.unwrap_or(dialect == Dialect::Torchvision);
     let mut twins = 0;
     for module in &MODULES {
@@ -180,6 +182,7 @@ fn classify(drawing: &mut Drawing, settings: &Settings, input: NodeId) -> Result
         });
     }
     let pool = Pool { kind: PoolKind::Average, ..max_pool(5, 3, 0) };
+    let begin = drawing.g.mark();
     let mut x = drawing.g.add("AuxLogits.avg_pool2d", pool, input);
     x = drawing.layer("AuxLogits.conv0", conv(128, 1), x);
     let whole = Conv { padding: Padding::Both(0.into()), ..conv(768, 5) };
@@ -187,8 +190,8 @@ fn classify(drawing: &mut Drawing, settings: &Settings, input: NodeId) -> Result
     let g = &mut drawing.g;
     x = g.add("AuxLogits.adaptive_avg_pool2d", AdaptivePool::default(), x);
     x = g.add("AuxLogits.flatten", Flatten {}, x);
-    let classifier = Linear { out: settings.classes, ..Linear::default() };
-    let logits = g.add("AuxLogits.fc", classifier, x);
+    let logits = classifier(g, "", "AuxLogits.fc", settings.classes, 0.0, x);
+    g.part(PartKind::Head, "AuxLogits", begin);
     g.auxiliary(logits, AUXILIARY_WEIGHT);
     Ok(())
 }

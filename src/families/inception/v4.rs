@@ -13,8 +13,8 @@ use super::{Branch, Drawing, NORM, Step, average_pool, branch, conv, keep, max_p
 use crate::blocks::{Head, pooled_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
-use crate::graph::Graph;
 use crate::graph::op::{Conv, Pair};
+use crate::graph::{Graph, PartKind};
 use crate::weights::init::Recipe;
 
 static INCEPTION_V4: Family = Family {
@@ -83,10 +83,12 @@ fn graph(settings: &Settings) -> Result<Graph> {
     let names = Names::new(Dialect::Timm, Numbers::Steps);
     let mut drawing = Drawing::new(settings, names, Some(NORM));
     let mut x = drawing.g.input();
+    let begin = drawing.g.mark();
     let bare = |stride: usize| Conv { stride: stride.into(), padding: 0.into(), ..conv(32, 3) };
     for (index, conv) in [bare(2), bare(1), conv(64, 3)].into_iter().enumerate() {
         x = drawing.layer(&format!("features.{index}"), conv, x);
     }
+    drawing.g.part(PartKind::Stem, "stem", begin);
     let modules = MODULES.iter().flat_map(|&(kind, repeats)| std::iter::repeat_n(kind, repeats));
     for (index, kind) in (3..).zip(modules) {
         let path = format!("features.{index}");

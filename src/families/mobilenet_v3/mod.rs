@@ -15,13 +15,14 @@ mod rows;
 mod widths;
 
 use super::{Edition, Family, Settings, Source, Variant};
-use crate::blocks::{InvertedResidual, SqueezeExcite, conv_norm_act, divisible, inverted_residual};
+use crate::blocks::{
+    InvertedResidual, SqueezeExcite, classifier, conv_norm_act, divisible, inverted_residual,
+    stage_name,
+};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
-use crate::graph::op::{
-    AdaptivePool, BatchNorm, Conv, Dropout, Flatten, Function, Input, Linear, Padding,
-};
-use crate::graph::{Builder, Graph, NodeId};
+use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Flatten, Function, Input, Linear, Padding};
+use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 use names::Dialect;
 use rows::{ROWS, Row, Size};
@@ -134,14 +135,18 @@ fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
         padding: dialect.padding(3),
         ..Conv::default()
     };
-    let input = g.input();
+    let (input, begin) = (g.input(), g.mark());
     let x = conv_norm_act(&mut g, &dialect.stem(), conv, dialect.norm(), function, input);
+    g.part(PartKind::Stem, "stem", begin);
     let drop_path = settings.drop_path_rate.unwrap_or(0.0);
     let (x, last) = blocks(&mut g, row, dialect, drop_path, channels, x);
 
     let last = Conv { out: last, ..Conv::default() };
     let names = dialect.last(row.size.stages());
+    let begin = g.mark();
     let x = conv_norm_act(&mut g, &names, last, dialect.norm(), function, x);
+    // timm counts it as a block.
+    g.part(PartKind::Block, &names.conv, begin);
     let logits = head(&mut g, row, dialect, settings, x);
     g.finish(logits)
 }
@@ -160,6 +165,7 @@ fn blocks(
     let count = stages.iter().map(|stage| stage.len()).sum::<usize>() + 1;
     let (mut before, mut whole) = (0_usize, STEM);
     for (number, stage) in stages.iter().enumerate() {
+        let begin = g.mark();
         for (index, block) in stage.iter().enumerate() {
             let kernel = if row.minimal { 3 } else { block.kernel };
             let wide = dialect.wide_channels(block.expand, whole, row.width, channels);
@@ -187,6 +193,7 @@ fn blocks(
             (channels, whole) = (inverted.out, block.channels);
             before += 1;
         }
+        g.part(PartKind::Stage, stage_name(number), begin);
     }
     (x, dialect.last_channels(whole, row.width, channels))
 }
@@ -200,6 +207,7 @@ fn head(g: &mut Builder, row: &Row, dialect: Dialect, settings: &Settings, x: No
         Size::Large => 1280,
     };
     let out = dialect.head_channels(whole, row.width);
+    let begin = g.mark();
     let x = g.add(names.pool, AdaptivePool::default(), x);
     let x = if names.convolves {
         let x = g.add(names.wide, Conv { out, bias: true, ..Conv::default() }, x);
@@ -210,10 +218,9 @@ fn head(g: &mut Builder, row: &Row, dialect: Dialect, settings: &Settings, x: No
         let x = g.add(names.wide, Linear { out, ..Linear::default() }, x);
         g.add(names.activation, function, x)
     };
-    if settings.classes == 0 {
-        return x;
-    }
+    g.part(PartKind::Embedding, "embedding", begin);
     let rate = settings.drop_rate.unwrap_or(dialect.drop_rate());
-    let x = if rate > 0.0 { g.add(names.dropout, Dropout { rate }, x) } else { x };
-    g.add(names.classifier, Linear { out: settings.classes, ..Linear::default() }, x)
+    let x = classifier(g, names.dropout, names.classifier, settings.classes, rate, x);
+    g.part(PartKind::Head, "head", begin);
+    x
 }

@@ -110,9 +110,11 @@ fn keras_block(before: usize) -> InvertedNames {
     };
     let gate = |part: &str| format!("{prefix}_squeeze_excite_{part}");
     InvertedNames {
+        path: prefix.clone(),
         expand: layer("expand"),
         depthwise: layer("depthwise"),
         squeeze: GateNames {
+            path: format!("{prefix}_squeeze_excite"),
             pool: gate("avg_pool"),
             reduce: gate("conv"),
             activation: gate("relu"),

@@ -14,14 +14,16 @@ mod rows;
 mod stages;
 
 use super::{Edition, Family, Settings, Source, Variant};
-use crate::blocks::{Layer, add_again, conv_norm, conv_norm_act, divisible};
+use crate::blocks::{
+    Layer, add_again, classifier, conv_norm, conv_norm_act, divisible, stage_name,
+};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{
-    AdaptivePool, BatchNorm, Blur, Border, Conv, Dropout, Flatten, Input, LayerScale, Linear,
-    MultiQueryAttention, Pool, PoolKind,
+    AdaptivePool, BatchNorm, Blur, Border, Conv, Flatten, Input, LayerScale, MultiQueryAttention,
+    Pool, PoolKind,
 };
-use crate::graph::{Builder, Graph, NodeId};
+use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 use names::Names;
 use rows::{ROWS, Row, Smooth};
@@ -84,20 +86,28 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
     let input = drawing.g.input();
     let stem = if row.width < 1.0 { row.stem } else { row.channels(row.stem) };
     let stem = Conv { out: stem, stride: 2.into(), ..square(3) };
+    let begin = drawing.g.mark();
     let mut x = drawing.layer(&Layer::new("conv_stem", "bn1", "act1"), stem, input);
+    drawing.g.part(PartKind::Stem, "stem", begin);
 
     let count = row.stages.iter().map(|stage| stage.blocks.len()).sum::<usize>() + 1;
     let mut before = 0_usize;
     for (number, stage) in row.stages.iter().enumerate() {
+        let begin = drawing.g.mark();
         for (index, block) in stage.blocks.iter().enumerate() {
-            let names = Names::new(number, index);
+            let (names, begin) = (Names::new(number, index), drawing.g.mark());
             let rate = settings.drop_path_rate.unwrap_or(0.0) * before as f64 / count as f64;
             x = drawing.block(&names, block, stage.channels, rate, x);
+            drawing.g.part(PartKind::Block, names.path(), begin);
             before += 1;
         }
+        drawing.g.part(PartKind::Stage, stage_name(number), begin);
     }
     let last = Conv { out: row.channels(960), ..Conv::default() };
-    x = drawing.layer(&Names::new(row.stages.len(), 0).only(), last, x);
+    let (names, begin) = (Names::new(row.stages.len(), 0), drawing.g.mark());
+    x = drawing.layer(&names.only(), last, x);
+    // timm counts it as a block.
+    drawing.g.part(PartKind::Block, names.path(), begin);
     let logits = drawing.head(settings, x);
     g.finish(logits)
 }
@@ -249,16 +259,16 @@ impl Drawing<'_> {
 
     /// Pooling, a wide layer, and the classifier; without classes, the wide layer.
     fn head(&mut self, settings: &Settings, x: NodeId) -> NodeId {
+        let begin = self.g.mark();
         let x = self.g.add("global_pool", AdaptivePool::default(), x);
         let names = Layer::new("conv_head", "norm_head", "norm_head.act");
         let x = self.layer(&names, point(1280), x);
         let x = self.g.add("flatten", Flatten {}, x);
-        let (classes, rate) = (settings.classes, settings.drop_rate.unwrap_or(0.0));
-        if classes == 0 {
-            return x;
-        }
-        let x = if rate > 0.0 { self.g.add("dropout", Dropout { rate }, x) } else { x };
-        self.g.add("classifier", Linear { out: classes, ..Linear::default() }, x)
+        self.g.part(PartKind::Embedding, "embedding", begin);
+        let rate = settings.drop_rate.unwrap_or(0.0);
+        let x = classifier(self.g, "dropout", "classifier", settings.classes, rate, x);
+        self.g.part(PartKind::Head, "head", begin);
+        x
     }
 }
 

@@ -12,6 +12,10 @@ impl Names {
         Self { path: format!("blocks.{stage}.{index}") }
     }
 
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(super) fn part(&self, part: &str) -> String {
         format!("{}.{part}", self.path)
     }

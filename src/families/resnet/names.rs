@@ -59,7 +59,7 @@ impl Dialect {
 /// The names in one block; layers and activations are numbered from 1.
 pub(super) struct BlockNames {
     dialect: Dialect,
-    path: String,
+    pub(super) path: String,
 }
 
 impl BlockNames {
@@ -101,6 +101,7 @@ impl BlockNames {
         };
         let name = |part: &str| self.part(&format!("{gate}.{part}"));
         GateNames {
+            path: self.part(gate),
             pool: name("mean"),
             reduce: name("fc1"),
             activation: name(activation),

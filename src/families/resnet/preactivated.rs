@@ -4,13 +4,13 @@ use super::super::{Settings, Source};
 use super::parts::{KERAS_NORM, halving, large, point, square, stem_pool};
 use super::preactivated_names::{BlockNames, Dialect};
 use super::rows::{Block, Form, Row};
-use crate::blocks::keras_head;
+use crate::blocks::{keras_head, stage_name};
 use crate::error::Result;
 use crate::graph::op::{
     AdaptivePool, Add, BatchNorm, Conv, DropPath, Dropout, Flatten, Function, Input, Linear, Pad,
     Pool,
 };
-use crate::graph::{Builder, Graph, NodeId};
+use crate::graph::{Builder, Graph, NodeId, PartKind};
 
 /// Builds one graph.
 pub(super) struct Drawing<'a> {
@@ -53,12 +53,15 @@ impl<'a> Drawing<'a> {
     }
 
     pub(super) fn network(mut self, classes: usize) -> Result<Graph> {
+        let begin = self.g.mark();
         let mut x = match self.dialect {
             Dialect::Timm => self.stem(),
             Dialect::Keras => self.keras_stem(),
         };
+        self.g.part(PartKind::Stem, "stem", begin);
         let mut before: usize = 0;
         for (stage, &depth) in self.row.depths.iter().enumerate() {
+            let begin = self.g.mark();
             for index in 0..depth {
                 let share = before as f64 / (self.row.blocks() - 1) as f64;
                 let place = Place {
@@ -71,6 +74,7 @@ impl<'a> Drawing<'a> {
                 x = self.block(&place, x);
                 before += 1;
             }
+            self.g.part(PartKind::Stage, stage_name(stage), begin);
         }
         let (norm, activation) = self.dialect.last();
         x = self.norm_act((norm.into(), activation.into()), x);
@@ -118,7 +122,7 @@ impl<'a> Drawing<'a> {
     }
 
     fn block(&mut self, place: &Place, input: NodeId) -> NodeId {
-        let names = &place.names;
+        let (names, begin) = (&place.names, self.g.mark());
         let activated = self.norm_act(names.before(1), input);
         let (convs, out) = self.convolutions(place);
         let shortcut = self.shortcut(place, out, input, activated);
@@ -135,7 +139,9 @@ impl<'a> Drawing<'a> {
         if place.drop_path > 0.0 {
             x = self.g.add(names.part("drop_path"), DropPath { rate: place.drop_path }, x);
         }
-        self.g.add(names.add(), Add {}, [x, shortcut])
+        let x = self.g.add(names.add(), Add {}, [x, shortcut]);
+        self.g.part(PartKind::Block, &names.path, begin);
+        x
     }
 
     fn norm_act(&mut self, (norm, activation): (String, String), x: NodeId) -> NodeId {
@@ -188,14 +194,20 @@ impl<'a> Drawing<'a> {
 
     /// timm's head, whose classifier is a 1×1 convolution of the pooled image.
     fn head(&mut self, classes: usize, x: NodeId) -> NodeId {
+        let begin = self.g.mark();
         let x = self.g.add("head.global_pool.pool", AdaptivePool::default(), x);
         let mut x = self.g.add("head.flatten", Flatten {}, x);
-        if classes == 0 {
-            return x;
+        self.g.part(PartKind::Embedding, "embedding", begin);
+        let last = self.g.mark();
+        if classes > 0 {
+            if self.drop_rate > 0.0 {
+                x = self.g.add("head.drop", Dropout { rate: self.drop_rate }, x);
+            }
+            let linear = Linear { out: classes, pointwise: true, ..Linear::default() };
+            x = self.g.add("head.fc", linear, x);
         }
-        if self.drop_rate > 0.0 {
-            x = self.g.add("head.drop", Dropout { rate: self.drop_rate }, x);
-        }
-        self.g.add("head.fc", Linear { out: classes, pointwise: true, ..Linear::default() }, x)
+        self.g.part(PartKind::Classifier, "classifier", last);
+        self.g.part(PartKind::Head, "head", begin);
+        x
     }
 }

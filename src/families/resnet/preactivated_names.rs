@@ -46,7 +46,7 @@ impl Dialect {
 /// The names in one block; its layers are numbered from 1.
 pub(super) struct BlockNames {
     dialect: Dialect,
-    path: String,
+    pub(super) path: String,
 }
 
 impl BlockNames {

@@ -5,11 +5,12 @@ use super::names::{BlockNames, Dialect};
 use super::parts::{KERAS_NORM, halving, large, point, square, stem_pool};
 use super::rows::{Block, Form, Order, Row};
 use crate::blocks::{
-    Head, SqueezeExcite, conv_norm, conv_norm_act, gated, keras_head, nearest_multiple, pooled_head,
+    Head, SqueezeExcite, conv_norm, conv_norm_act, gated, keras_head, nearest_multiple,
+    pooled_head, stage_name,
 };
 use crate::error::Result;
 use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Input, Pad, Pool};
-use crate::graph::{Builder, Graph, NodeId};
+use crate::graph::{Builder, Graph, NodeId, PartKind};
 
 /// Builds one graph.
 pub(super) struct Drawing<'a> {
@@ -50,9 +51,12 @@ impl<'a> Drawing<'a> {
     }
 
     pub(super) fn network(mut self, classes: usize) -> Result<Graph> {
+        let begin = self.g.mark();
         let mut x = self.stem();
+        self.g.part(PartKind::Stem, "stem", begin);
         let mut before: usize = 0;
         for (stage, &depth) in self.row.depths.iter().enumerate() {
+            let begin = self.g.mark();
             for index in 0..depth {
                 let first = index == 0;
                 let share = before as f64 / (self.row.blocks() - 1) as f64;
@@ -66,6 +70,7 @@ impl<'a> Drawing<'a> {
                 x = self.block(&place, x);
                 before += 1;
             }
+            self.g.part(PartKind::Stage, stage_name(stage), begin);
         }
         let (g, drop_rate) = (&mut self.g, self.drop_rate);
         let head = |linear| Head { dropout: "dropout", linear };
@@ -116,7 +121,7 @@ impl<'a> Drawing<'a> {
     }
 
     fn block(&mut self, place: &Place, input: NodeId) -> NodeId {
-        let names = &place.names;
+        let (names, begin) = (&place.names, self.g.mark());
         let (convs, out) = self.convolutions(place);
         let last = convs.len();
         let mut activations = 0;
@@ -141,7 +146,9 @@ impl<'a> Drawing<'a> {
             }
             x = self.g.add(names.part("add"), Add {}, [x, shortcut]);
         }
-        self.g.add(names.out(activations), Function::Relu, x)
+        let x = self.g.add(names.out(activations), Function::Relu, x);
+        self.g.part(PartKind::Block, &names.path, begin);
+        x
     }
 
     fn biases(&self) -> bool {

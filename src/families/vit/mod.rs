@@ -18,12 +18,13 @@ mod names;
 mod rows;
 
 use super::{Edition, Settings, Source, Variant};
+use crate::blocks::classifier;
 use crate::error::{Error, Result};
 use crate::graph::op::{
     Add, Attention, Average, Concat, Conv, DropPath, Dropout, Embedding, Function, Input,
     LayerNorm, Linear, Op, Pair, SelectToken, Tokens,
 };
-use crate::graph::{Builder, Graph, NodeId};
+use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 use names::{Names, TIMM, TORCHVISION};
 use rows::{Definition, ROWS, Row};
@@ -103,7 +104,9 @@ impl<'a> Drawing<'a> {
     }
 
     fn network(mut self, settings: &Settings) -> Result<Graph> {
+        let begin = self.g.mark();
         let mut x = self.embed();
+        self.g.part(PartKind::Stem, "stem", begin);
         for index in 0..self.row.size.depth {
             x = self.block(index, x);
         }
@@ -155,6 +158,7 @@ impl<'a> Drawing<'a> {
         let [mlp, act, drop, out, out_drop] = names.mlp;
         let drop_path = self.drop_path * index as f64 / (size.depth - 1) as f64;
 
+        let begin = self.g.mark();
         let x = self.g.add(path(names.norms[0]), NORM, input);
         let x = self.g.add(path(names.qkv), qkv, x);
         let x = self.g.add(path(names.attention), Attention { heads: size.heads }, x);
@@ -170,27 +174,32 @@ impl<'a> Drawing<'a> {
         let x = self.g.add(path(out), dense(size.width), x);
         let x = self.drop(path(out_drop), self.layer_drop, x);
         let x = self.drop_path(path("drop_path2"), drop_path, x);
-        self.g.add(path("add_1"), Add {}, [input, x])
+        let x = self.g.add(path("add_1"), Add {}, [input, x]);
+        self.g.part(PartKind::Block, format!("{}{index}", names.block), begin);
+        x
     }
 
     /// A head on the class token, and in distilled networks another on the distillation token.
     fn head(&mut self, classes: usize, x: NodeId) -> NodeId {
-        let linear = Linear { out: classes, ..Linear::default() };
+        let begin = self.g.mark();
         let class = self.g.add("getitem", SelectToken { index: 0 }, x);
         let teacher =
             self.row.distilled.then(|| self.g.add("getitem_1", SelectToken { index: 1 }, x));
         let pooled =
             teacher.map_or(class, |other| self.g.add("pre_logits", Average {}, [class, other]));
-        if classes == 0 {
-            return pooled;
-        }
-        let x = self.drop("head_drop".into(), self.head_drop, class);
-        let other = teacher.map(|other| self.drop("head_drop_1".into(), self.head_drop, other));
-        let logits = self.g.add(self.names.head, linear.clone(), x);
-        other.map_or(logits, |other| {
-            let other = self.g.add("head_dist", linear, other);
-            self.g.add("logits", Average {}, [logits, other])
-        })
+        self.g.part(PartKind::Embedding, "embedding", begin);
+        let (g, rate) = (&mut self.g, self.head_drop);
+        let x = if classes == 0 {
+            pooled
+        } else {
+            let logits = classifier(g, "head_drop", self.names.head, classes, rate, class);
+            teacher.map_or(logits, |other| {
+                let other = classifier(g, "head_drop_1", "head_dist", classes, rate, other);
+                g.add("logits", Average {}, [logits, other])
+            })
+        };
+        self.g.part(PartKind::Head, "head", begin);
+        x
     }
 
     fn drop(&mut self, name: String, rate: f64, x: NodeId) -> NodeId {

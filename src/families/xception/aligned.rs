@@ -14,7 +14,7 @@ use crate::blocks::{Head, Layer, add_again, conv_norm, conv_norm_act, pooled_hea
 use crate::data::Filter;
 use crate::error::Result;
 use crate::graph::op::{BatchNorm, Conv, Function, Input};
-use crate::graph::{Builder, Graph, NodeId};
+use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
 static FAMILY: Family = Family {
@@ -129,7 +129,9 @@ impl<'a> Drawing<'a> {
     }
 
     fn network(mut self, settings: &Settings) -> Result<Graph> {
+        let begin = self.g.mark();
         let mut x = self.stem();
+        self.g.part(PartKind::Stem, "stem", begin);
         let middle = std::iter::repeat_n(MIDDLE, self.row.middle);
         let modules: Vec<Module> =
             self.row.entry.iter().copied().chain(middle).chain(EXIT).collect();
@@ -137,12 +139,14 @@ impl<'a> Drawing<'a> {
         let mut channels = 64;
         for (index, module) in modules.iter().enumerate() {
             let path = format!("blocks.{index}");
+            let begin = self.g.mark();
             let rate = drop_path * index as f64 / (modules.len() - 1) as f64;
             x = if self.row.norm_first {
                 self.norm_first(&path, module, channels, rate, x)
             } else {
                 self.norm_last(&path, module, channels, rate, x)
             };
+            self.g.part(PartKind::Block, path, begin);
             channels = module.channels[2];
         }
         if self.row.norm_first {

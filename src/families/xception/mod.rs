@@ -14,7 +14,7 @@ use crate::blocks::{Head, Layer, conv_norm, conv_norm_act, keras_head, pooled_he
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{Add, BatchNorm, Conv, Function, Input, Padding, Pool};
-use crate::graph::{Builder, Graph, NodeId};
+use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
 static FAMILY: Family = Family {
@@ -134,6 +134,13 @@ impl Dialect {
         }
     }
 
+    fn module(self, number: usize) -> String {
+        match self {
+            Self::Timm => format!("block{}", number - 1),
+            Self::Keras => format!("block{number}"),
+        }
+    }
+
     /// The names of the separable convolution `index` of a module; `activated`: the module begins with its activation.
     fn separable(self, module: usize, index: usize, activated: bool) -> Separable {
         match self {
@@ -245,6 +252,7 @@ impl Drawing {
     }
 
     fn network(mut self, classes: usize, drop_rate: Option<f64>) -> Result<Graph> {
+        let begin = self.g.mark();
         let mut x = self.g.input();
         for (index, out) in STEM.into_iter().enumerate() {
             let stride = if index == 0 { 2 } else { 1 };
@@ -252,14 +260,19 @@ impl Drawing {
             let names = self.dialect.stem(index + 1);
             x = conv_norm_act(&mut self.g, &names, conv, self.norm, Function::Relu, x);
         }
+        self.g.part(PartKind::Stem, "stem", begin);
         let (mut channels, mut skips) = (STEM[1], 0);
         for (index, module) in MODULES.iter().enumerate() {
+            let begin = self.g.mark();
             x = self.module(index + 2, module, &mut channels, &mut skips, x);
+            self.g.part(PartKind::Block, self.dialect.module(index + 2), begin);
         }
         for (index, out) in LAST.into_iter().enumerate() {
             let names = self.dialect.last(index);
+            let begin = self.g.mark();
             x = self.separable(&names, channels, out, x);
             x = self.g.add(&names.activation, Function::Relu, x);
+            self.g.part(PartKind::Block, &names.depthwise, begin);
             channels = out;
         }
         let drop_rate = drop_rate.unwrap_or(0.0);

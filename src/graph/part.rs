@@ -1,0 +1,212 @@
+//! The parts of a network, as its family names them while it draws: what is stem, stage, block, gate, head, classifier
+//! and embedding. Layer-wise learning rates, options, pyramids, embeddings, new classifiers, summaries and diagrams read
+//! parts instead of guessing from the names of nodes.
+//!
+//! A part is a run of nodes that stand one after the other. Parts nest: two of them are apart, or one holds the other. A
+//! graph that a user wrote may have none.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::{Graph, NodeId};
+use crate::error::{Error, Result};
+
+/// The role of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PartKind {
+    /// The first layers, which no block holds: they shrink the image, or cut it into patches.
+    Stem,
+    /// Blocks that work at one resolution or width.
+    Stage,
+    /// The unit that a network repeats: one layer of layer-wise learning rates.
+    Block,
+    /// Weighs the channels of an image: squeeze-and-excite.
+    Gate,
+    /// From the last image or tokens to the logits.
+    Head,
+    /// Pools the features that the classifier reads; its last node holds them.
+    Embedding,
+    /// Dropout and the layer whose weight is over classes, which is its last node.
+    Classifier,
+}
+
+impl PartKind {
+    pub const ALL: [Self; 7] = [
+        Self::Stem,
+        Self::Stage,
+        Self::Block,
+        Self::Gate,
+        Self::Head,
+        Self::Embedding,
+        Self::Classifier,
+    ];
+
+    /// The word for it in a graph's text.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stem => "stem",
+            Self::Stage => "stage",
+            Self::Block => "block",
+            Self::Gate => "gate",
+            Self::Head => "head",
+            Self::Embedding => "embedding",
+            Self::Classifier => "classifier",
+        }
+    }
+
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == word)
+    }
+}
+
+impl fmt::Display for PartKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A run of nodes with a role and a name, which is a path like that of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub kind: PartKind,
+    pub name: String,
+    pub(super) nodes: Range<usize>,
+}
+
+impl Part {
+    pub fn nodes(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        self.nodes.clone().map(NodeId)
+    }
+
+    pub fn holds(&self, id: NodeId) -> bool {
+        self.nodes.contains(&id.index())
+    }
+
+    /// Its last node, which holds what it puts out.
+    pub fn output(&self) -> NodeId {
+        NodeId(self.nodes.end - 1)
+    }
+}
+
+/// Sorts parts, of which those within others were marked first, so that one that holds another comes before it.
+///
+/// Fails with `Error::Graph` on a part without nodes, or two that overlap without nesting.
+pub(super) fn nested(mut parts: Vec<Part>, nodes: usize) -> Result<Vec<Part>> {
+    let fail = |part: &Part, expected: &str| Error::Graph {
+        node: part.name.clone(),
+        op: part.kind.name(),
+        expected: expected.into(),
+        got: format!("nodes {} to {}", part.nodes.start, part.nodes.end),
+    };
+    // Stable: of two with the same nodes the one that was marked last holds the other.
+    parts.reverse();
+    parts.sort_by_key(|part| (part.nodes.start, usize::MAX - part.nodes.end));
+    let mut open: Vec<usize> = Vec::new();
+    for part in &parts {
+        if part.nodes.is_empty() || part.nodes.end > nodes {
+            return Err(fail(part, "a part with nodes of the graph"));
+        }
+        while open.last().is_some_and(|&end| end <= part.nodes.start) {
+            open.pop();
+        }
+        if open.last().is_some_and(|&end| part.nodes.end > end) {
+            return Err(fail(part, "parts that are apart, or one within the other"));
+        }
+        open.push(part.nodes.end);
+    }
+    Ok(parts)
+}
+
+/// The same parts of a graph of which only the nodes that are `kept` are left.
+pub(super) fn moved(parts: &[Part], kept: &[bool]) -> Vec<Part> {
+    let mut before = Vec::with_capacity(kept.len() + 1);
+    let mut count = 0;
+    before.push(count);
+    for &kept in kept {
+        count += usize::from(kept);
+        before.push(count);
+    }
+    let places = |nodes: &Range<usize>| before[nodes.start]..before[nodes.end];
+    parts
+        .iter()
+        .map(|part| Part { nodes: places(&part.nodes), ..part.clone() })
+        .filter(|part| !part.nodes.is_empty())
+        .collect()
+}
+
+impl Graph {
+    /// Every part, one that holds another before it.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    pub fn parts_of(&self, kind: PartKind) -> impl DoubleEndedIterator<Item = &Part> {
+        self.parts.iter().filter(move |part| part.kind == kind)
+    }
+
+    /// The parts that hold a node, the outermost first.
+    pub fn parts_around(&self, id: NodeId) -> impl DoubleEndedIterator<Item = &Part> {
+        self.parts.iter().filter(move |part| part.holds(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::families::{Options, variants};
+
+    fn part(kind: PartKind, nodes: Range<usize>) -> Part {
+        Part { kind, name: "part".into(), nodes }
+    }
+
+    #[test]
+    fn parts_nest_or_are_apart() {
+        let (stage, block) = (PartKind::Stage, PartKind::Block);
+        let sorted = nested(vec![part(block, 3..5), part(block, 1..3), part(stage, 1..5)], 5);
+        let starts: Vec<usize> = sorted.unwrap().iter().map(|part| part.nodes.start).collect();
+        assert_eq!(starts, [1, 1, 3]);
+        for wrong in [
+            vec![part(stage, 1..3), part(stage, 2..4)],
+            vec![part(stage, 2..2)],
+            vec![part(stage, 2..6)],
+        ] {
+            assert!(nested(wrong, 5).is_err());
+        }
+    }
+
+    #[test]
+    fn every_variant_has_a_head_with_its_classifiers_and_features() {
+        for variant in variants() {
+            for edition in &variant.editions {
+                let graph = variant.graph(edition, &Options::default()).unwrap();
+                let of = |kind| graph.parts_of(kind).map(Part::output).collect::<Vec<_>>();
+                let mut classifiers = of(PartKind::Classifier);
+                classifiers.sort();
+                let mut expected = graph.all_classifiers();
+                expected.sort();
+                assert_eq!(classifiers, expected, "{edition:?}");
+                assert_eq!(of(PartKind::Embedding), [graph.embedding()], "{edition:?}");
+                assert_eq!(of(PartKind::Head).len(), 1 + graph.auxiliary().len(), "{edition:?}");
+                assert!(graph.parts_of(PartKind::Block).count() > 1, "{edition:?}");
+                let text = graph.to_string();
+                assert_eq!(text.parse::<Graph>().unwrap(), graph, "{edition:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_keep_to_their_nodes_when_others_go() {
+        let resnet = variants().iter().find(|variant| variant.name == "resnet18").unwrap();
+        let options = Options { stem: Some(crate::families::Stem::Small), ..Options::default() };
+        let small = resnet.graph(&resnet.editions[0], &options).unwrap();
+        let whole = resnet.graph(&resnet.editions[0], &Options::default()).unwrap();
+        let names = |graph: &Graph| -> Vec<(String, String)> {
+            let of = |part: &Part| (part.name.clone(), graph.node(part.output()).name.clone());
+            graph.parts().iter().map(of).collect()
+        };
+        let (mut expected, found) = (names(&whole), names(&small));
+        assert_eq!(expected[0], ("stem".to_owned(), "maxpool".to_owned()));
+        expected[0].1 = "relu".into();
+        assert_eq!(found, expected);
+    }
+}
