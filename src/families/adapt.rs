@@ -1,11 +1,13 @@
 //! Options that every network understands, because they rewrite its graph: the stem for small images, another
 //! activation, another norm.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::graph::op::{BatchNorm, Conv, Function, GroupNorm, Pad, Padding, Pair, PoolKind};
-use crate::graph::{Graph, NodeId, Op};
+use crate::graph::{Graph, NodeId, Op, Part, PartKind};
 
 /// The size of images that a network's stem is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,41 +110,28 @@ struct StemNodes {
 
 /// The stem of a network that begins by downsampling; a patch embedding without overlap is no stem.
 fn stem(graph: &Graph) -> Option<StemNodes> {
-    let mut pad = None;
     let mut found: Option<StemNodes> = None;
-    let mut id = graph.ids().next()?;
     let mut pads = Vec::new();
-    let users = graph.users();
-    while let Some(next) = only_user(&users, id) {
-        match (&graph.node(next).op, &mut found) {
-            (Op::Pad(_), None) => pad = Some(next),
+    for id in graph.parts_of(PartKind::Stem).next()?.nodes() {
+        match (&graph.node(id).op, &mut found) {
+            (Op::Pad(_), _) => pads.push(id),
             (Op::Conv(conv), None) => {
                 if conv.stride == Pair::ONE || conv.kernel == conv.stride {
                     return None;
                 }
-                found = Some(StemNodes { conv: next, pad, pooling: Vec::new() });
-            }
-            (Op::Pad(_), Some(_)) => pads.push(next),
-            (Op::Pool(pool), Some(stem)) if pool.kind == PoolKind::Max => {
-                stem.pooling = pads;
-                stem.pooling.push(next);
-                return found;
+                found = Some(StemNodes { conv: id, pad: pads.pop(), pooling: Vec::new() });
             }
             // A pool after a further stride belongs to the next part.
-            (Op::Conv(conv), Some(_)) if conv.stride != Pair::ONE => return found,
+            (Op::Conv(conv), Some(_)) if conv.stride != Pair::ONE => break,
+            (Op::Pool(pool), Some(stem)) if pool.kind == PoolKind::Max => {
+                stem.pooling = pads;
+                stem.pooling.push(id);
+                break;
+            }
             _ => pads.clear(),
         }
-        id = next;
     }
     found
-}
-
-/// The one node of `users` that reads `id`; none if several do.
-fn only_user(users: &[Vec<NodeId>], id: NodeId) -> Option<NodeId> {
-    match users[id.index()][..] {
-        [user] => Some(user),
-        _ => None,
-    }
 }
 
 fn small_stem(graph: &Graph, stem: &StemNodes) -> Result<Graph> {
@@ -165,14 +154,13 @@ fn small_stem(graph: &Graph, stem: &StemNodes) -> Result<Graph> {
     revision.finish()
 }
 
-/// Activations, without those of squeeze-and-excite gates.
+/// Activations, without those in which squeeze-and-excite gates end.
 fn activations(graph: &Graph) -> Vec<NodeId> {
-    let users = graph.users();
-    let gates = |id: NodeId| {
-        let is_gate = |user: NodeId| matches!(graph.node(user).op, Op::Gate(_));
-        only_user(&users, id).is_some_and(is_gate)
-    };
-    graph.ids().filter(|&id| matches!(graph.node(id).op, Op::Activation(_)) && !gates(id)).collect()
+    let is_activation = |id: &NodeId| matches!(graph.node(*id).op, Op::Activation(_));
+    let gates = graph.parts_of(PartKind::Gate);
+    let gates: HashSet<NodeId> =
+        gates.filter_map(|gate| gate.nodes().rev().find(is_activation)).collect();
+    graph.ids().filter(is_activation).filter(|id| !gates.contains(id)).collect()
 }
 
 fn norms(graph: &Graph) -> Vec<NodeId> {
@@ -203,16 +191,17 @@ fn renormalised(graph: &Graph, norms: Vec<NodeId>, norm: Norm) -> Result<Graph> 
     revision.finish()
 }
 
-/// The last norm of each residual block: that of the branch of a sum with the most nodes of its own. A block whose last
-/// norm has scale zero starts as the identity (Goyal et al., arXiv:1706.02677).
+/// The last norm of each residual block: that of the branch of its sum with the most nodes of its own. A block whose
+/// last norm has scale zero starts as the identity (Goyal et al., arXiv:1706.02677).
 pub fn residual_ends(graph: &Graph) -> Vec<NodeId> {
-    let (mut ends, users) = (Vec::new(), graph.users());
-    for id in graph.ids().filter(|&id| matches!(graph.node(id).op, Op::Add(_))) {
+    let users = graph.users();
+    let blocks = graph.parts_of(PartKind::Block).flat_map(Part::nodes);
+    let sums = blocks.filter(|&id| matches!(graph.node(id).op, Op::Add(_)));
+    let longest = |id: NodeId| {
         let branches = graph.node(id).inputs.iter().map(|&input| branch(graph, &users, input));
-        let longest = branches.max_by_key(|branch| branch.length);
-        ends.extend(longest.and_then(|branch| branch.norm));
-    }
-    ends
+        branches.max_by_key(|branch| branch.length)
+    };
+    sums.filter_map(|id| longest(id)?.norm).collect()
 }
 
 /// A chain of nodes that leads to a sum and nowhere else.
@@ -229,7 +218,7 @@ fn branch(graph: &Graph, users: &[Vec<NodeId>], end: NodeId) -> Branch {
     }
     let norm = matches!(graph.node(last).op, Op::BatchNorm(_) | Op::GroupNorm(_)).then_some(last);
     let (mut length, mut id) = (0, end);
-    while let ([input, ..], Some(_)) = (&graph.node(id).inputs[..], only_user(users, id)) {
+    while let ([input, ..], [_]) = (&graph.node(id).inputs[..], &users[id.index()][..]) {
         length += 1;
         id = *input;
     }

@@ -142,7 +142,7 @@ fn edition(row: &'static Row, source: Source, source_name: &'static str) -> Edit
 }
 
 /// A source's naming scheme, padding and norm.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Dialect {
     Torchvision,
     Timm,
@@ -285,7 +285,12 @@ fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
 
     let last = if row.scale_ends { row.channels(1280).max(1280) } else { 1280 };
     let conv = Conv { out: last, ..Conv::default() };
-    let x = conv_norm_act(&mut g, &dialect.last(row.blocks()), conv, norm, Function::Relu6, x);
+    let (begin, names) = (g.mark(), dialect.last(row.blocks()));
+    let x = conv_norm_act(&mut g, &names, conv, norm, Function::Relu6, x);
+    if dialect == Dialect::Torchvision {
+        // torchvision counts it among the blocks, timm with the last of them.
+        g.part(PartKind::Block, &names.conv, begin);
+    }
     let (head, drop_rate) = dialect.head();
     let logits = pooled_head(&mut g, head, classes, settings.drop_rate.unwrap_or(drop_rate), x);
     g.finish(logits)

@@ -84,11 +84,16 @@ fn one_input_node_first(site: &Site<'_>) -> Result<(), Mismatch> {
     }
 }
 
-fn name_is_a_path(site: &Site<'_>) -> Result<(), Mismatch> {
-    let part = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+/// Whether these are words of letters, digits and `_`, joined by dots.
+pub(super) fn is_path(name: &str) -> bool {
+    let word = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
-    if site.node.name.split('.').all(part) {
+    name.split('.').all(word)
+}
+
+fn name_is_a_path(site: &Site<'_>) -> Result<(), Mismatch> {
+    if is_path(&site.node.name) {
         Ok(())
     } else {
         Err(Mismatch::new(

@@ -3,6 +3,7 @@
 
 mod build;
 mod check;
+mod classifier;
 mod cost;
 mod layer;
 pub mod op;
@@ -90,7 +91,7 @@ impl Graph {
         parts: Vec<Part>,
     ) -> Result<Self> {
         let drawn = check::check(&nodes, output, &auxiliary)?;
-        let parts = part::nested(parts, nodes.len())?;
+        let parts = part::nested(parts, &nodes)?;
         let graph = Self { name, nodes, output, auxiliary, parts, drawn };
         graph.arrays_have_names_of_their_own()?;
         Ok(graph)
@@ -152,45 +153,6 @@ impl Graph {
         std::iter::once(self.output).chain(beside).collect()
     }
 
-    /// The node that holds the pooled features: what comes before the classifier and its dropout.
-    pub fn embedding(&self) -> NodeId {
-        let before = |mut id: NodeId| {
-            while let Op::Linear(_) | Op::Dropout(_) = self.node(id).op {
-                id = self.node(id).inputs[0];
-            }
-            id
-        };
-        let pooled: Vec<NodeId> = self.classifiers().into_iter().map(before).collect();
-        match pooled[..] {
-            [] => before(self.output),
-            [one] => one,
-            // The classifiers of several vectors, whose logits are averaged: the average of those vectors.
-            [first, ..] => {
-                let average =
-                    |node: &Node| matches!(node.op, Op::Average(_)) && node.inputs == pooled;
-                self.nodes.iter().position(average).map_or(first, NodeId)
-            }
-        }
-    }
-
-    /// The linear layers that put out the logits: one, or those whose logits are averaged, or none.
-    pub fn classifiers(&self) -> Vec<NodeId> {
-        let output = self.node(self.output);
-        let linear = |id: &NodeId| matches!(self.node(*id).op, Op::Linear(_));
-        match output.op {
-            Op::Linear(_) => vec![self.output],
-            Op::Average(_) if output.inputs.iter().all(linear) => output.inputs.clone(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// The linear layers that put out logits, those of the auxiliary classifiers among them.
-    pub fn all_classifiers(&self) -> Vec<NodeId> {
-        let linear = |id: &NodeId| matches!(self.node(*id).op, Op::Linear(_));
-        let auxiliary = self.auxiliary.iter().map(|auxiliary| auxiliary.logits).filter(linear);
-        self.classifiers().into_iter().chain(auxiliary).collect()
-    }
-
     /// Names of the arrays that only auxiliary classifiers need.
     pub fn auxiliary_arrays(&self) -> Vec<String> {
         let needed = self.needed_for(&[self.output]);
@@ -211,53 +173,6 @@ impl Graph {
             matches!(node.op, Op::Conv(_)) && node.inputs.iter().all(|input| is_image[input.0])
         };
         self.ids().filter(is_first).collect()
-    }
-
-    /// The last node of each resolution on the way to the output, the finest first; a single pixel is none.
-    pub fn pyramid(&self) -> Vec<NodeId> {
-        let needed = self.needed_for(&[self.output]);
-        let mut levels: Vec<(usize, usize, NodeId)> = Vec::new();
-        for id in self.ids().skip(1).filter(|id| needed[id.0]) {
-            let Shape::Image { height, width, .. } = self.drawn[id.0] else { continue };
-            if height * width > 1 {
-                levels.retain(|level| (level.0, level.1) != (height, width));
-                levels.push((height, width, id));
-            }
-        }
-        levels.into_iter().map(|(_, _, id)| id).collect()
-    }
-
-    /// How many logits there are; 0 where the output is no classifier.
-    pub fn classes(&self) -> usize {
-        match self.classifiers().first().map(|&id| &self.node(id).op) {
-            Some(Op::Linear(linear)) => linear.out,
-            _ => 0,
-        }
-    }
-
-    /// The same network with another number of logits, or without its classifiers.
-    ///
-    /// Fails with `Error::Argument` where logits are asked for and the output is no linear layer.
-    pub fn with_classes(&self, classes: usize) -> Result<Self> {
-        if classes == 0 {
-            let headless = self.classifiers().is_empty();
-            return self.only(if headless { self.output } else { self.embedding() });
-        }
-        let mut nodes = self.nodes.clone();
-        if self.classifiers().is_empty() {
-            return Err(Error::Argument {
-                at: format!("the classifier of {}", self.name),
-                expected: "a linear layer as the output".into(),
-                got: self.node(self.output).op.name().into(),
-            });
-        }
-        for id in self.all_classifiers() {
-            if let Op::Linear(linear) = &mut nodes[id.0].op {
-                linear.out = classes;
-            }
-        }
-        let parts = self.parts.clone();
-        Self::new(self.name.clone(), nodes, self.output, self.auxiliary.clone(), parts)
     }
 
     /// What `output` needs, and nothing else.

@@ -8,7 +8,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::{Graph, NodeId};
+use super::check::is_path;
+use super::{Graph, Node, NodeId};
 use crate::error::{Error, Result};
 
 /// The role of a part.
@@ -90,27 +91,38 @@ impl Part {
 
 /// Sorts parts, of which those within others were marked first, so that one that holds another comes before it.
 ///
-/// Fails with `Error::Graph` on a part without nodes, or two that overlap without nesting.
-pub(super) fn nested(mut parts: Vec<Part>, nodes: usize) -> Result<Vec<Part>> {
-    let fail = |part: &Part, expected: &str| Error::Graph {
+/// Fails with `Error::Graph` on a part without nodes, two that overlap without nesting, a name that is no path, or a
+/// classifier without a weight over classes.
+pub(super) fn nested(mut parts: Vec<Part>, nodes: &[Node]) -> Result<Vec<Part>> {
+    let fail = |part: &Part, expected: &str, got: String| Error::Graph {
         node: part.name.clone(),
         op: part.kind.name(),
         expected: expected.into(),
-        got: format!("nodes {} to {}", part.nodes.start, part.nodes.end),
+        got,
     };
+    let range = |part: &Part| format!("nodes {} to {}", part.nodes.start, part.nodes.end);
     // Stable: of two with the same nodes the one that was marked last holds the other.
     parts.reverse();
     parts.sort_by_key(|part| (part.nodes.start, usize::MAX - part.nodes.end));
     let mut open: Vec<usize> = Vec::new();
     for part in &parts {
-        if part.nodes.is_empty() || part.nodes.end > nodes {
-            return Err(fail(part, "a part with nodes of the graph"));
+        if !is_path(&part.name) {
+            let expected = "a name of letters, digits and `_`, joined by dots";
+            return Err(fail(part, expected, format!("`{}`", part.name)));
+        }
+        if part.nodes.is_empty() || part.nodes.end > nodes.len() {
+            return Err(fail(part, "a part with nodes of the graph", range(part)));
+        }
+        let last = &nodes[part.output().index()];
+        if part.kind == PartKind::Classifier && last.op.classes().is_none() {
+            let expected = "a linear layer or a convolution as its last node";
+            return Err(fail(part, expected, format!("`{}` ({})", last.name, last.op.name())));
         }
         while open.last().is_some_and(|&end| end <= part.nodes.start) {
             open.pop();
         }
         if open.last().is_some_and(|&end| part.nodes.end > end) {
-            return Err(fail(part, "parts that are apart, or one within the other"));
+            return Err(fail(part, "parts that are apart, or one within the other", range(part)));
         }
         open.push(part.nodes.end);
     }
@@ -154,23 +166,37 @@ impl Graph {
 mod tests {
     use super::*;
     use crate::families::{Options, variants};
+    use crate::graph::Op;
+    use crate::graph::op::{Flatten, Linear};
 
     fn part(kind: PartKind, nodes: Range<usize>) -> Part {
         Part { kind, name: "part".into(), nodes }
     }
 
+    fn nodes() -> Vec<Node> {
+        let node = |index| Node {
+            name: format!("node{index}"),
+            op: if index == 4 { Op::Linear(Linear::default()) } else { Op::Flatten(Flatten {}) },
+            inputs: Vec::new(),
+        };
+        (0..5).map(node).collect()
+    }
+
     #[test]
     fn parts_nest_or_are_apart() {
         let (stage, block) = (PartKind::Stage, PartKind::Block);
-        let sorted = nested(vec![part(block, 3..5), part(block, 1..3), part(stage, 1..5)], 5);
+        let sorted =
+            nested(vec![part(block, 3..5), part(block, 1..3), part(stage, 1..5)], &nodes());
         let starts: Vec<usize> = sorted.unwrap().iter().map(|part| part.nodes.start).collect();
         assert_eq!(starts, [1, 1, 3]);
         for wrong in [
             vec![part(stage, 1..3), part(stage, 2..4)],
             vec![part(stage, 2..2)],
             vec![part(stage, 2..6)],
+            vec![part(PartKind::Classifier, 2..4)],
+            vec![Part { name: "a b".into(), ..part(stage, 1..2) }],
         ] {
-            assert!(nested(wrong, 5).is_err());
+            assert!(nested(wrong, &nodes()).is_err());
         }
     }
 

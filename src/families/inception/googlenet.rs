@@ -175,13 +175,13 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
 }
 
 fn stem(drawing: &mut Drawing, row: &Row, input: NodeId) -> NodeId {
-    let mut x = drawing.layer("conv1", Conv { stride: 2.into(), ..conv(64, 7) }, input);
+    let mut x = drawing.stem_layer("conv1", Conv { stride: 2.into(), ..conv(64, 7) }, input);
     x = drawing.pool("maxpool1", hanging_pool(3), x);
     if row.normalise {
         x = drawing.g.add("norm1", KRIZHEVSKY, x);
     }
-    x = drawing.layer("conv2", conv(64, 1), x);
-    x = drawing.layer("conv3", conv(192, 3), x);
+    x = drawing.stem_layer("conv2", conv(64, 1), x);
+    x = drawing.stem_layer("conv3", conv(192, 3), x);
     if row.normalise {
         x = drawing.g.add("norm2", KRIZHEVSKY, x);
     }

@@ -82,6 +82,14 @@ impl Drawing {
         self.named_layer(&names, conv, x)
     }
 
+    /// A convolution of a stem of several, each of which is a block.
+    fn stem_layer(&mut self, path: &str, conv: Conv, x: NodeId) -> NodeId {
+        let begin = self.g.mark();
+        let x = self.layer(path, conv, x);
+        self.g.part(PartKind::Block, path, begin);
+        x
+    }
+
     fn named_layer(&mut self, names: &Layer, conv: Conv, x: NodeId) -> NodeId {
         let conv = Conv { bias: self.norm.is_none(), ..conv };
         let mut x = self.g.add(&names.conv, conv, x);
@@ -96,8 +104,8 @@ impl Drawing {
         self.g.add(name, pool, x)
     }
 
-    /// A block of branches side by side.
-    /// `joins` names the concatenations: those of branches with twins, then that of all branches.
+    /// A block of parallel branches. `joins` names the concatenations: those of branches with twins, then that of all
+    /// branches.
     fn module(
         &mut self,
         path: &str,
@@ -111,7 +119,6 @@ impl Drawing {
         x
     }
 
-    /// `joins` names what is joined: of each branch with twins, then of all.
     fn branches(
         &mut self,
         path: &str,

@@ -180,12 +180,12 @@ impl Network {
         let drawing = &mut self.drawing;
         let bare = |out| Conv { padding: 0.into(), ..conv(out, 3) };
         let mut x = drawing.g.input();
-        x = drawing.layer("conv2d_1a", Conv { stride: 2.into(), ..bare(32) }, x);
-        x = drawing.layer("conv2d_2a", bare(32), x);
-        x = drawing.layer("conv2d_2b", conv(64, 3), x);
+        x = drawing.stem_layer("conv2d_1a", Conv { stride: 2.into(), ..bare(32) }, x);
+        x = drawing.stem_layer("conv2d_2a", bare(32), x);
+        x = drawing.stem_layer("conv2d_2b", conv(64, 3), x);
         x = drawing.pool("maxpool_3a", max_pool(3, 2, 0), x);
-        x = drawing.layer("conv2d_3b", conv(80, 1), x);
-        x = drawing.layer("conv2d_4a", bare(192), x);
+        x = drawing.stem_layer("conv2d_3b", conv(80, 1), x);
+        x = drawing.stem_layer("conv2d_4a", bare(192), x);
         drawing.pool("maxpool_5a", max_pool(3, 2, 0), x)
     }
 

@@ -161,12 +161,12 @@ fn stem(drawing: &mut Drawing, dialect: Dialect, mut x: NodeId) -> NodeId {
     let pools =
         if dialect == Dialect::Timm { ["Pool1", "Pool2"] } else { ["maxpool1", "maxpool2"] };
     let bare = |out| Conv { padding: 0.into(), ..conv(out, 3) };
-    x = drawing.layer("Conv2d_1a_3x3", Conv { stride: 2.into(), ..bare(32) }, x);
-    x = drawing.layer("Conv2d_2a_3x3", bare(32), x);
-    x = drawing.layer("Conv2d_2b_3x3", conv(64, 3), x);
+    x = drawing.stem_layer("Conv2d_1a_3x3", Conv { stride: 2.into(), ..bare(32) }, x);
+    x = drawing.stem_layer("Conv2d_2a_3x3", bare(32), x);
+    x = drawing.stem_layer("Conv2d_2b_3x3", conv(64, 3), x);
     x = drawing.pool(pools[0], max_pool(3, 2, 0), x);
-    x = drawing.layer("Conv2d_3b_1x1", conv(80, 1), x);
-    x = drawing.layer("Conv2d_4a_3x3", bare(192), x);
+    x = drawing.stem_layer("Conv2d_3b_1x1", conv(80, 1), x);
+    x = drawing.stem_layer("Conv2d_4a_3x3", bare(192), x);
     drawing.pool(pools[1], max_pool(3, 2, 0), x)
 }
 

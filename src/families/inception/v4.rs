@@ -86,7 +86,7 @@ fn graph(settings: &Settings) -> Result<Graph> {
     let begin = drawing.g.mark();
     let bare = |stride: usize| Conv { stride: stride.into(), padding: 0.into(), ..conv(32, 3) };
     for (index, conv) in [bare(2), bare(1), conv(64, 3)].into_iter().enumerate() {
-        x = drawing.layer(&format!("features.{index}"), conv, x);
+        x = drawing.stem_layer(&format!("features.{index}"), conv, x);
     }
     drawing.g.part(PartKind::Stem, "stem", begin);
     let modules = MODULES.iter().flat_map(|&(kind, repeats)| std::iter::repeat_n(kind, repeats));
