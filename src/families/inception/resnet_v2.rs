@@ -160,7 +160,9 @@ impl Network {
             Dialect::Keras => Layer::new("conv_7b", "conv_7b_bn", "conv_7b_ac"),
             Dialect::Torchvision | Dialect::Timm => self.drawing.names.layer("conv2d_7b"),
         };
+        let begin = self.drawing.g.mark();
         x = self.drawing.named_layer(&last, conv(1536, 1), x);
+        self.drawing.g.part(PartKind::Block, &last.conv, begin);
         let (g, classes) = (&mut self.drawing.g, settings.classes);
         let drop_rate = settings.drop_rate.unwrap_or(0.0);
         let logits = match self.dialect {
