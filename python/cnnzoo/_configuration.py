@@ -102,11 +102,11 @@ class Configuration:
         channels = engine.graph().input_shape[0]
         if len(self.preprocess.mean) != channels:
             raise Misfit(
-                "preprocess.mean", f"{channels} numbers, as the network takes", self.preprocess.mean
+                "preprocess.mean", f"{channels} numbers, one for each channel", self.preprocess.mean
             )
         if self.labels is not None and len(self.labels) != engine.num_classes:
             got = f"{len(self.labels)} names"
-            raise Misfit("labels", f"{engine.num_classes}, as the network has logits", got)
+            raise Misfit("labels", f"{engine.num_classes}, one for each logit", got)
         return engine
 
 
@@ -128,7 +128,7 @@ class WeightsFile:
         stored = _native.read_checkpoint(path, key)
         if RUN in stored.metadata:
             raise WeightsError(
-                f"{path}: expected weights of a model, got a checkpoint of a run; go on with it by "
+                f"{path}: expected weights of a model, got a run checkpoint; continue it by "
                 f"Trainer.resume({path!r}, ...), or load the best.safetensors beside it"
             )
         return cls(path, stored)
@@ -150,8 +150,8 @@ def check_ending(file: str | os.PathLike[str]) -> None:
     ending = path_of("`file`", file).suffix
     if ending.lower() in FOREIGN:
         raise ArgumentError(
-            f"`file`: expected a name that ends in .safetensors, which is what is written, got "
-            f"{os.fspath(file)!r}; torch reads that file by safetensors.torch.load_file"
+            f"`file`: expected a name that ends in .safetensors, the format that is written, got "
+            f"{os.fspath(file)!r}; torch loads such a file by safetensors.torch.load_file"
         )
 
 

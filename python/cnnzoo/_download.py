@@ -85,8 +85,8 @@ class Job:
     def failed_on_disk(self, what: str) -> WeightsFileError:
         """An error of the file system, which names the address and the path."""
         return WeightsFileError(
-            f"cannot write {self.path} with {self.url}: {what}; make room or permission there, or "
-            f"set {self.setting} to another folder"
+            f"cannot write {self.path} with {self.url}: {what}; free space or grant permission "
+            f"there, or set {self.setting} to another folder"
         )
 
 
@@ -116,7 +116,7 @@ def persist(job: Job, patience: Patience, attempt: Callable[[], T]) -> T:
                 tries = f" {failures} times in a row" if failures > 1 else ""
                 raise job.failed(
                     f"{error}{tries}",
-                    "try again later, which goes on with what has arrived, or put the file there "
+                    "try again later, which resumes the download, or put the file there "
                     "by other means",
                 ) from error
             pause = min(patience.pause * 2 ** (failures - 1), patience.longest)
@@ -171,12 +171,12 @@ def _sort(job: Job, error: Exception) -> Exception:
             "set SSL_CERT_FILE to the certificates of your proxy if it replaces them",
         )
     if isinstance(reason, TimeoutError):
-        return Interrupted("the server fell silent")
+        return Interrupted("the server stopped responding")
     if isinstance(reason, OSError):
         return Interrupted(f"the connection failed ({reason.strerror or reason})")
     if isinstance(reason, http.client.HTTPException):
         return Interrupted(f"the connection failed ({type(reason).__name__})")
-    return job.failed(f"the address cannot be asked ({reason})", "correct it")
+    return job.failed(f"the address cannot be requested ({reason})", "correct it")
 
 
 def _retry_after(text: str | None) -> float | None:
@@ -229,7 +229,7 @@ def _fill(job: Job, patience: Patience, file: FileIO) -> None:
             partial.unlink()
             raise job.failed(
                 f"expected {job.hash.replace(':', ' ')}, got {got.partition(':')[2]}",
-                "it was thrown away: try again, and report the address if this stays",
+                "it was deleted: try again, and report the address if this persists",
             )
         # An earlier process downloaded part of another file: start over once.
         resumed = False
@@ -264,7 +264,7 @@ def _partial(path: Path) -> Iterator[FileIO | None]:
 def _lock(file: FileIO, path: Path) -> None:
     with contextlib.suppress(BlockingIOError):
         return _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with _line(f"{path.name}: waiting for another process that fetches it"):
+    with _line(f"{path.name}: waiting for another process that downloads it"):
         _flock(file, fcntl.LOCK_EX)
 
 
@@ -315,7 +315,9 @@ class _Transfer:
         try:
             request = urllib.request.Request(self.job.url, headers=headers)
         except ValueError as error:
-            raise self.job.failed(f"the address cannot be asked ({error})", "correct it") from error
+            raise self.job.failed(
+                f"the address cannot be requested ({error})", "correct it"
+            ) from error
         try:
             response = open_url(self.job, self.patience, request)
         except urllib.error.HTTPError as error:
@@ -324,7 +326,9 @@ class _Transfer:
                     return
                 self.file.truncate(0)
                 raise Interrupted(
-                    "the server had less than what was kept", wait=0.0, gained=CHUNK
+                    "the file on the server is shorter than the part that was downloaded",
+                    wait=0.0,
+                    gained=CHUNK,
                 ) from error
             raise refused(self.job, error) from error
         with response:
@@ -350,9 +354,9 @@ class _Transfer:
                 if whole is None and done > self._most():
                     self.file.truncate(0)
                     raise self.job.failed(
-                        f"the server sent more than {_megabytes(self._most())} MB without saying "
-                        "how much there is",
-                        "report the address if this stays",
+                        f"the server sent more than {_megabytes(self._most())} MB without "
+                        "announcing the size",
+                        "report the address if this persists",
                     )
                 progress.show(done)
                 chunk = self._read(response, start, done)
@@ -408,7 +412,7 @@ class _Transfer:
         if self.job.size is not None and self.job.size != whole:
             raise self.job.failed(
                 f"expected {self.job.size} bytes, and the server has {whole}",
-                "try again later, and report the address if this stays",
+                "try again later, and report the address if this persists",
             )
         folder = self.job.path.parent
         free = shutil.disk_usage(folder).free
@@ -422,11 +426,11 @@ def refused(job: Job, error: urllib.error.HTTPError) -> WeightsError:
     """The error for a status that no retry changes."""
     what = f"the server answered {error.code} {' '.join(str(error.reason).split())}"
     if 300 <= error.code < 400:  # noqa: PLR2004
-        what = f"the server redirects again and again, at last by {error.code}"
+        what = f"the server redirects too often, last by {error.code}"
     if error.code in {404, 410}:
         advice = "the file has moved: update cnnzoo, or put it there by other means"
         return WeightsFileNotFoundError(f"{job.url} for {job.path}: {what}; {advice}")
-    return job.failed(what, "see whether a proxy or the server wants you to log in")
+    return job.failed(what, "check whether a proxy or the server requires a login")
 
 
 def _extent(response: http.client.HTTPResponse) -> tuple[int | None, int]:
@@ -436,7 +440,7 @@ def _extent(response: http.client.HTTPResponse) -> tuple[int | None, int]:
             r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip()
         )
         if not found:
-            raise Interrupted("the server sent a part without saying which")
+            raise Interrupted("the server sent a part of the file without its range")
         return (None if found[2] == "*" else int(found[2])), int(found[1])
     length = response.headers.get("Content-Length")
     return (int(length) if length and length.isdigit() else None), 0

@@ -29,7 +29,7 @@ def load() -> None:
         # libtorch.so, not libtorch_cpu.so: it brings CUDA, and a later `import torch` relies on it.
         ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
-        raise ImportError(f"cnnzoo needs {library}, which does not load: {error}") from error
+        raise ImportError(f"cnnzoo needs {library}, which cannot be loaded: {error}") from error
 
 
 def _torch_folder() -> Path:

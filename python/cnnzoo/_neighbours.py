@@ -20,7 +20,7 @@ ADAPTATIONS = ("stem", "activation", "norm", "zero_init_residual")
 # Options of those libraries, and their equivalents here.
 OPTIONS = {
     "act_layer": "activation=...",
-    "alpha": "width=..., or the name of a narrower network, as list_models() has them",
+    "alpha": "width=..., or the name of a narrower network, from list_models()",
     "aux_logits": "aux=...",
     "channels": "in_channels=...",
     "checkpoint_path": "weights=file",
@@ -45,7 +45,7 @@ OPTIONS = {
     "num_channels": "in_channels=...",
     "out_indices": "model.features(x, nodes)",
     "pretrained": 'weights="default"',
-    "progress": "nothing: downloads in a terminal show theirs",
+    "progress": "nothing: downloads show progress in a terminal",
     "pooling": "model.embed(x)",
     "stochastic_depth_prob": "drop_path_rate=...",
     "width_mult": "width=...",
@@ -65,7 +65,7 @@ def check_options(name: str, given: Iterable[str], known: Sequence[str]) -> None
         valid = [*known, *ARGUMENTS]
         instead = OPTIONS.get(option)
         close = difflib.get_close_matches(option, valid, n=1)
-        hint = f"; take {instead}" if instead else f"; the nearest is {close[0]}" if close else ""
+        hint = f"; use {instead}" if instead else f"; the nearest is {close[0]}" if close else ""
         raise ArgumentError(
             f"options of {name}: expected one of {', '.join(valid)}, got `{option}`{hint}"
         )

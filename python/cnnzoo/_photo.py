@@ -124,7 +124,7 @@ def source(photo: Any, *, orientation: bool) -> str | bytes | Contents | NDArray
             raise
         except (OSError, ValueError, SyntaxError) as error:
             where = path_of(photo) or "a Pillow image"
-            raise DataError(f"{where}: expected a sound picture, got: {error}") from error
+            raise DataError(f"{where}: expected an undamaged picture, got: {error}") from error
     raise TypeError(
         "a photograph: expected a path, bytes, an open file, a uint8 array (H, W, 3) or a Pillow "
         f"image, got {type(photo).__name__}"

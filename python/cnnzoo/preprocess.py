@@ -168,12 +168,12 @@ def _of_channels(name: str, values: Any, above: float | None) -> tuple[float, ..
     """
     at = f"preprocess: {name}"
     if not is_sequence(values):
-        raise ArgumentError(f"{at}: expected a number of each channel, got {kind_of(values)}")
+        raise ArgumentError(f"{at}: expected a number for each channel, got {kind_of(values)}")
     least = None if above is not None else 0
     try:
         return tuple(number(at, value, least=least, above=above, most=1) for value in values)
     except ArgumentError as error:
-        raise ArgumentError(f"{error}; photographs count as 0 to 1 here") from None
+        raise ArgumentError(f"{error}; photographs have values of 0 to 1 here") from None
 
 
 def _of_colours(numbers: tuple[float, ...]) -> tuple[float, float, float]:

@@ -12,21 +12,21 @@ from cnnzoo_command.status import __version__
 SOURCES = "torchvision, timm, keras, paper"
 
 STATUSES = """exit status:
-  0    all went well
-  1    something failed, of which stderr has a line: a photograph that cannot be read, no such
-       model; or `list` found nothing
-  2    the arguments make no sense
-  130  Ctrl-C
-  141  nobody reads the output any more"""
+  0    success
+  1    an error, with a line on stderr: a photograph that cannot be read, no such model; or `list`
+       found nothing
+  2    invalid arguments
+  130  interrupted by Ctrl-C
+  141  the output was closed early, as by `head`"""
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all arguments."""
     whole = argparse.ArgumentParser(
         prog="cnnzoo",
-        description="The classic image-classification networks: find them, read about them, "
+        description="The classic image-classification networks: list them, show their facts, "
         "classify photographs with them.",
-        epilog="`cnnzoo COMMAND --help` says more about a command.\n\n" + STATUSES,
+        epilog="`cnnzoo COMMAND --help` describes a command.\n\n" + STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         "pattern",
         nargs="?",
         metavar="PATTERN",
-        help="a part of the name; or, with * ? or [...], what the whole name looks like",
+        help="a part of the name, or a glob pattern (* ? [...]) for the whole name",
     )
     command.add_argument("--family", metavar="F", help="only this family: ResNet, ResNeXt, ...")
     command.add_argument("--source", metavar="S", help=f"only models of this source: {SOURCES}")
@@ -67,14 +67,14 @@ def parser() -> argparse.ArgumentParser:
     command = _add(
         commands,
         "info",
-        "say what is known about a model",
+        "show the facts about a model",
         """
         cnnzoo info resnet50
         cnnzoo info efficientnet_v2_s --layers
         """,
     )
     command.add_argument("model", metavar="MODEL", help="a name that `cnnzoo list` prints")
-    command.add_argument("--source", metavar="S", help=f"whose definition: {SOURCES}")
+    command.add_argument("--source", metavar="S", help=f"the source of the definition: {SOURCES}")
     command.add_argument(
         "--layers", action="store_true", help="also every layer: shape, parameters, multiply-adds"
     )
@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     command = _add(
         commands,
         "predict",
-        "say what photographs show",
+        "classify photographs",
         """
         cnnzoo predict cat.jpg
         cnnzoo predict holiday/ --top 3 --format csv > holiday.csv
@@ -103,31 +103,36 @@ def parser() -> argparse.ArgumentParser:
         "--model",
         default="tf_efficientnet_lite0",
         metavar="M",
-        help="a name that `cnnzoo list` prints, or a file that `Model.save` wrote or a training "
-        "run as its best, with its weights, labels and preprocessing (default: %(default)s)",
+        help="a name that `cnnzoo list` prints, or a model file, as `Model.save` and training runs "
+        "(best.safetensors) write, with its weights, labels and preprocessing (default: "
+        "%(default)s)",
     )
     command.add_argument(
         "--weights",
         metavar="W",
-        help="of a network named by --model: a tag of `cnnzoo info M`, a .safetensors or .pth "
-        "file, or `default`, the best published ones, which are taken if nothing is said",
+        help="weights for a network named by --model: a tag of `cnnzoo info M`, a .safetensors or "
+        ".pth file, or `default`: the best published ones, which are also used if not given",
     )
     command.add_argument(
-        "--top", type=_count, default=5, metavar="N", help="how many classes (default: %(default)s)"
+        "--top",
+        type=_count,
+        default=5,
+        metavar="N",
+        help="number of classes to show (default: %(default)s)",
     )
     command.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda or cuda:N")
     command.add_argument(
         "--save",
         metavar="PICTURE",
-        help="draw the photographs beside their bars into this .png, .jpg or .webp file",
+        help="draw the photographs and their predictions into this .png, .jpg or .webp file",
     )
     command.add_argument(
         "--format",
         choices=("text", "jsonl", "csv", "json"),
         default="text",
         help="text for people (default); jsonl, an object in each line; csv, a row for each class; "
-        "json, a list. Each photograph is written as soon as it is known, and one that cannot be "
-        "read has an entry with its error",
+        "json, a list. Each prediction is written as soon as it is made; a photograph that "
+        "cannot be read has an entry with its error",
     )
     command.add_argument(
         "--json",

@@ -97,7 +97,7 @@ impl Optimizer {
         waiting: (u64, u64),
     ) -> PyResult<()> {
         let array = |array: Bound<'_, PyAny>| -> PyResult<Array> {
-            let array = floats(&array, "what the optimizer remembers", |_| Ok(()))?;
+            let array = floats(&array, "the optimizer state", |_| Ok(()))?;
             Ok(Array { shape: array.shape().to_vec(), values: array.as_slice()?.to_vec() })
         };
         let memory = |(parameter, steps, averages, waiting): Remembered<'_>| -> PyResult<Memory> {
@@ -185,7 +185,7 @@ fn parse(rule: &str, numbers: &Bound<'_, PyDict>) -> PyResult<Rule> {
         },
         other => {
             return Err(Error::Argument {
-                at: "the rule of an optimizer".into(),
+                at: "the update rule of an optimizer".into(),
                 expected: "sgd, adam, rmsprop or lamb".into(),
                 got: other.into(),
             }

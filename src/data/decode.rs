@@ -103,7 +103,7 @@ pub fn decode_bytes(bytes: &[u8], origin: &Path, orientation: bool) -> Result<Ph
     let (name, decode) = decoder(bytes).map_err(flawed)?;
     // The decoders may panic on some damaged files.
     let decoded = catch_unwind(AssertUnwindSafe(|| decode(bytes, orientation)))
-        .unwrap_or_else(|_| Err(Flaw::new(format!("a sound {name} file"), "damaged data")))
+        .unwrap_or_else(|_| Err(Flaw::new(format!("an undamaged {name} file"), "damaged data")))
         .map_err(flawed)?;
     let photo = Photo::new(decoded.width, decoded.height, decoded.pixels)?;
     match decoded.orientation {

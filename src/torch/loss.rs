@@ -152,12 +152,12 @@ impl Loss {
         }
         let Targets::Shares { values, classes } = targets else { return Ok(()) };
         if let Some(wrong) = values.iter().find(|share| !(0.0..=1.0).contains(*share)) {
-            return refused("shares of 0 to 1", wrong.to_string());
+            return refused("probabilities of 0 to 1", wrong.to_string());
         }
         let sums = values.chunks_exact(classes.max(1)).map(|row| row.iter().sum::<f32>());
         match sums.into_iter().find(|sum| (sum - 1.0).abs() > OF_ROUNDED_SHARES) {
             Some(wrong) if softmax => refused(
-                "shares of each image that sum to 1 for CrossEntropy; BinaryCrossEntropy takes any number of labels",
+                "class probabilities that sum to 1 for CrossEntropy; BinaryCrossEntropy takes any number of labels",
                 format!("a sum of {wrong}"),
             ),
             _ => Ok(()),
@@ -242,7 +242,7 @@ impl Loss {
 
 impl Objective<'_> {
     fn judge(self, logits: &Tensor, targets: &Tensor, share: f64) -> Result<(f64, f64, Tensor)> {
-        const AT: &str = "the gradient of the loss by the logits";
+        const AT: &str = "the gradient of the loss with respect to the logits";
         match self {
             Self::Loss(loss) => loss.judge(logits, targets, share).map_err(failed(AT)),
             Self::Function(function) => {

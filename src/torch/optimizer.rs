@@ -171,7 +171,7 @@ impl Optimizer {
     ) -> Result<()> {
         let (mut states, mut sums) = (BTreeMap::new(), BTreeMap::new());
         for Memory { parameter: name, steps, averages, waiting } in memories {
-            let at = format!("what the optimizer remembers of `{name}`");
+            let at = format!("the optimizer state of `{name}`");
             let refused =
                 |expected: String, got: String| Error::Argument { at: at.clone(), expected, got };
             let mut parameters = store.parameters().iter();
@@ -202,8 +202,8 @@ impl Optimizer {
         let without = batches == 0 && !sums.is_empty();
         if without || batches > 0 && batches >= accumulate {
             return Err(Error::Argument {
-                at: "the gradients that wait for an update".into(),
-                expected: "those of fewer batches than make one".into(),
+                at: "accumulated gradients".into(),
+                expected: "those of fewer batches than an update takes".into(),
                 got: format!("{} of {batches} out of {accumulate} batches", sums.len()),
             });
         }

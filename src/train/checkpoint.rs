@@ -71,8 +71,8 @@ impl Checkpoint {
         let file = weights::Checkpoint::open(path).map_err(ours)?;
         let known = |key| file.metadata().get(key).cloned();
         let (Some(text), Some(expected)) = (known(TEXT), known(CHECKSUM)) else {
-            let expected = "a checkpoint of a run";
-            return Err(refused(path, None, expected, "a file of weights alone"));
+            let expected = "a run checkpoint";
+            return Err(refused(path, None, expected, "a weights file"));
         };
         let mut sum = Checksum::new(&text);
         let mut names: Vec<&str> = file.names().collect();
@@ -84,7 +84,7 @@ impl Checkpoint {
         }
         if sum.text() != expected {
             let expected = format!("contents of checksum {expected}");
-            return Err(refused(path, None, &expected, &format!("damaged ones of {}", sum.text())));
+            return Err(refused(path, None, &expected, &format!("damaged, {}", sum.text())));
         }
         Ok(Self { file, text })
     }

@@ -104,7 +104,7 @@ pub fn trained(parameters: &[Parameter], pattern: &str, model: &str) -> Result<V
         let few: Vec<&str> = names.take(3).collect();
         return Err(Error::Argument {
             at: format!("a pattern of parameters of {model}"),
-            expected: format!("one that fits some of them, such as {}", few.join(", ")),
+            expected: format!("one that matches some of them, such as {}", few.join(", ")),
             got: format!("`{pattern}`"),
         });
     }

@@ -93,7 +93,7 @@ fn dtype(stored: Stored) -> Option<Dtype> {
 }
 
 fn refusal(error: &SafeTensorError, length: usize) -> Refusal {
-    let expected = "a whole .safetensors file";
+    let expected = "a complete .safetensors file";
     match error {
         SafeTensorError::MetadataIncompleteBuffer => Refusal::new(
             "tensors that cover the .safetensors file exactly",

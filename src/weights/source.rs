@@ -57,8 +57,8 @@ impl Source {
         (&*file).take(length as u64).read_to_end(&mut bytes)?;
         let facts = file.metadata()?;
         if bytes.len() < length || facts.len() != self.length || changed(&facts) != self.changed {
-            let got = format!("one that was changed meanwhile, and has {} bytes", facts.len());
-            let expected = format!("a file that stays as it is, of {} bytes", self.length);
+            let got = format!("one that was changed while it was open, of {} bytes", facts.len());
+            let expected = format!("an unchanged file of {} bytes", self.length);
             return Err(Refusal::new(expected, got));
         }
         Ok(bytes)

@@ -289,7 +289,7 @@ def test_list_filters(run: Command, argv: list[str], options: dict[str, Any]) ->
 
 
 def test_list_of_nothing(run: Command) -> None:
-    assert "no model is like that" in run.error("list", "no such")
+    assert "no model matches" in run.error("list", "no such")
     assert run.json("list", "no such", status=1) == []
     assert "resnet50" in run.error("list", "resnett50")
 
@@ -547,7 +547,7 @@ def test_what_is_no_model_file_is_said(run: Command, photos: Path, tmp_path: Pat
     own = cz.create_model("mobilenet_v1_025", num_classes=3)
     own.save(tmp_path / "best.safetensors")
     best = tmp_path / "best.safetensors"
-    assert f"take {best}" in run.error("predict", "--model", tmp_path, photo)
+    assert f"use {best}" in run.error("predict", "--model", tmp_path, photo)
     missing = tmp_path / "none.safetensors"
     assert str(missing) in run.error("predict", "--model", missing, photo)
     message = run.error("predict", "--model", best, "--weights", "default", photo)

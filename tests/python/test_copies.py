@@ -295,7 +295,7 @@ def test_what_is_at_work_says_so(again: Callable[[Any], Any], tmp_path: Path) ->
     loader = cz.data.Loader(arrays(), batch_size=2)
     iteration = iter(loader)
     next(iteration)
-    with pytest.raises(cz.CopyError, match="take the loader") as raised:
+    with pytest.raises(cz.CopyError, match="copy the loader") as raised:
         again(iteration)
     assert isinstance(raised.value, TypeError)
     iteration.close()  # type: ignore[attr-defined]

@@ -153,7 +153,7 @@ def test_damaged_torch_is_one_import_error(environment: Environment) -> None:
     (package / "version.py").write_text("__version__ = '2.13.0'\n")
     failed = run(environment.python, "import cnnzoo")
     assert "ImportError: cnnzoo needs" in failed.stderr
-    assert "libtorch.so, which does not load" in failed.stderr
+    assert "libtorch.so, which cannot be loaded" in failed.stderr
 
 
 # ---- beside torch in one process

@@ -63,7 +63,7 @@ def list_models_(args: argparse.Namespace, out: Out, err: Out) -> int:
         head = ("name", "family", "year", "params", "multiply-adds", "image", "weights")
         out.print(table(head, [_row(info) for info in infos], right=(3, 4, 5)))
     if not infos:
-        err.print(f"cnnzoo: no model is like that; {_hint(args.pattern)}", cut=False)
+        err.print(f"cnnzoo: no model matches; {_hint(args.pattern)}", cut=False)
     return 0 if infos else 1
 
 
@@ -71,7 +71,7 @@ def _hint(pattern: str | None) -> str:
     """A suggestion where nothing was found."""
     sources = {source for name in list_models() for source in model_info(name).sources}
     if pattern in sources:
-        return f"{pattern} is a source, and goes behind --source: `cnnzoo list --source {pattern}`"
+        return f"{pattern} is a source; use --source: `cnnzoo list --source {pattern}`"
     close = difflib.get_close_matches((pattern or "").lower(), list_models(), n=3)
     return f"the closest are {', '.join(close)}" if close else "`cnnzoo list` prints them all"
 
@@ -191,15 +191,17 @@ def _model(args: argparse.Namespace) -> Model:
         return create_model(args.model, weights=args.weights or "default", device=args.device)
     if args.weights is not None:
         raise ArgumentError(
-            f"`--weights`: expected none beside a model's file, which holds its own, got "
-            f"{args.weights}; weights alone go with the name of their network: "
+            f"`--weights`: expected none with a model file, which holds its own, got "
+            f"{args.weights}; for a weights file, give the name of its network: "
             f"--model NAME --weights {args.model}"
         )
     path = Path(args.model)
     if path.is_dir():
         best = path / "best.safetensors"
-        hint = f"; take {best}" if best.exists() else ""
-        raise WeightsError(f"{path}: expected a file that `Model.save` wrote, got a folder{hint}")
+        hint = f"; use {best}" if best.exists() else ""
+        raise WeightsError(
+            f"{path}: expected a model file, as `Model.save` writes, got a folder{hint}"
+        )
     return load(path, device=args.device)
 
 

@@ -96,7 +96,7 @@ class Samples:
         except TypeError:
             hints = {
                 slice: "; `subset` takes several, as range(3)",
-                bool: "; of a mask, numpy.flatnonzero(mask) are the numbers",
+                bool: "; for a mask, use numpy.flatnonzero(mask)",
             }
             raise TypeError(
                 f"{self!r}: expected a whole number, got {index!r}{hints.get(type(index), '')}"
@@ -268,7 +268,7 @@ def names_of(at: str, classes: Any) -> list[str] | None:
     """
     if classes is None:
         return None
-    expected = "the names of the classes, in the order of their numbers,"
+    expected = "the names of the classes, in the order of their labels,"
     return [str(name) for name in in_order(f"{at}: `classes`", classes, expected)]
 
 

@@ -48,12 +48,14 @@ def fetch(path: Path, *, download: bool) -> Path:
                 return path
         except OSError as error:
             raise PhotoFileError(f"{path}: {error.strerror or error}") from error
-        raise DataError(f"{path}: expected {known}, got another file; delete it to have it fetched")
+        raise DataError(
+            f"{path}: expected {known}, got another file; delete it to download it again"
+        )
     offline = os.environ.get("CNNZOO_OFFLINE", "").strip().lower() in {"1", "on", "yes", "true"}
     if offline or not download:
         why = "CNNZOO_OFFLINE forbids it" if offline else "download=False"
         raise PhotoNotFoundError(
-            f"{path}: expected a file, got none, and it is not fetched from {url}: {why}"
+            f"{path}: expected a file, got none, and it is not downloaded from {url}: {why}"
         )
     job = Job(
         name=path.name, url=url, path=path, hash=known, setting="CNNZOO_DATA", what="the data set"

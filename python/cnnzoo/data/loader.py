@@ -274,7 +274,7 @@ class Loader(Generic[Batch]):
             if name not in {"epoch", "batch"} and got != value:
                 raise CheckpointError(
                     f"loader state: expected {name} {value}, got {got}, "
-                    "with which the batches were others"
+                    "with which the batches would differ"
                 )
         if given.batch > len(self) or given.epoch > LAST_EPOCH:
             raise CheckpointError(
@@ -299,8 +299,8 @@ class Loader(Generic[Batch]):
         self._latest, self._begun, self._bad = engine, True, []
         return Iteration(
             self._take(engine, self._epoch, whole=self._batch == 0),
-            "an iteration over a loader: expected it to be over, got one in progress, whose "
-            "threads cannot be copied or pickled; take the loader, which knows where it stands",
+            "an iteration over a loader: expected a finished one, got one in progress, whose "
+            "threads cannot be copied or pickled; copy the loader, which knows its position",
         )
 
     def _take(self, engine: _native.Epoch, epoch: int, *, whole: bool) -> Iterator[Any]:
@@ -342,7 +342,7 @@ def _warn(flaw: tuple[int, str, Exception, int | None]) -> None:
     index, _, error, replacement = flaw
     what = "skipped" if replacement is None else f"replaced by sample {replacement}"
     warnings.warn(
-        f"sample {index} is {what}: {error} (told once an epoch; `bad_samples` lists all)",
+        f"sample {index} is {what}: {error} (one warning per epoch; `bad_samples` lists all)",
         DataWarning,
         stacklevel=3,
     )

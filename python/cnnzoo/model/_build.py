@@ -160,7 +160,7 @@ def load(file: str | os.PathLike[str], *, device: Device = "cpu") -> Model:
     configuration = Configuration.of_file(opened)
     if configuration is None:
         raise WeightsError(
-            f"{opened.path}: expected a file that `Model.save` wrote, got weights alone; "
+            f"{opened.path}: expected a model file, as `Model.save` writes, got weights alone; "
             "use create_model(name, weights=file)"
         )
     with damaged(opened.path):

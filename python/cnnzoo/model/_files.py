@@ -175,8 +175,8 @@ def _warned(report: LoadReport, name: str, *, strict: bool) -> LoadReport:
     """The report, with a warning where a lenient load matched no parameter."""
     if not strict and not report.loaded:
         warnings.warn(
-            f"nothing was loaded into {name}: none of {len(report.unexpected)} names is one of its "
-            "parameters, with their shape",
+            f"nothing was loaded into {name}: none of {len(report.unexpected)} names matches a "
+            "parameter of the same shape",
             stacklevel=3,
         )
     return report

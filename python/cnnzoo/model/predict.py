@@ -96,8 +96,8 @@ def _checked(guesses: Prediction, model: Network, item: _Item) -> Prediction | D
         return Prediction(guesses, path=item.path)
     of = "" if item.path is None else f"{item.path}: "
     return DivergenceError(
-        f"{of}expected finite logits, got some that are not: {model.name} has weights that are "
-        "infinite or no numbers, or so large that its values are"
+        f"{of}expected finite logits, got infinite ones or NaN: the weights of {model.name} "
+        "are infinite or NaN, or so large that its activations overflow"
     )
 
 

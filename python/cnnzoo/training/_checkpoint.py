@@ -207,7 +207,7 @@ class Saved:
         if described.class_ in KNOWN and (own := self._rebuilt(name, text)) != given:
             raise CheckpointError(
                 f"{self.path}: expected `{name}` as the run had it, {own!r}, got {given!r}; leave "
-                "it away, or load the weights and begin another run"
+                "it away, or load the weights and start another run"
             )
         return given
 
@@ -215,7 +215,7 @@ class Saved:
         value = _record.record(Described, given, f"run.trainer.{name}")
         if value.class_ not in KNOWN:
             raise CheckpointError(
-                f"{self.path}: expected `{name}=`, since the run had one of your own, "
+                f"{self.path}: expected `{name}=`, since the run had a custom one, "
                 f"{value.class_}; got none"
             )
         return _record.record(KNOWN[value.class_], value.fields, f"run.trainer.{name}")

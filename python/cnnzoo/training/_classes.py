@@ -21,7 +21,7 @@ from cnnzoo.training._batches import pairs
 # The number of names that a message lists.
 MOST_NAMES = 5
 
-TWICE = "it has classes of one name twice: give them names of their own in `model.labels`"
+TWICE = "it has two classes of the same name: give them different names in `model.labels`"
 
 SYNSET = re.compile(r"n\d{8}")
 
@@ -66,7 +66,7 @@ class Targets:
             return self.index[given]
         if given.ndim != SHARES or given.shape[1] != len(self.index):
             raise ArgumentError(
-                f"{self.what}: expected integer classes (N,) or shares of the data's "
+                f"{self.what}: expected integer classes (N,) or probabilities of the data's "
                 f"{len(self.index)} classes (N, {len(self.index)}), got {given.dtype} {given.shape}"
             )
         has = self.index >= 0
@@ -216,8 +216,8 @@ def _found(what: str, labels: tuple[str, ...], data: _Data, *, named: bool) -> T
     hint = "set `model.labels` if it has them by other names"
     if all(SYNSET.fullmatch(name) for name in missing):
         hint = (
-            "these are WordNet's numbers: give the folders the names of `model.labels`, or set "
-            "those to the numbers"
+            "these are WordNet IDs: name the folders as in `model.labels`, or set "
+            "`model.labels` to the IDs"
         )
     elif any(labels.count(name) > 1 for name in missing):
         hint = TWICE

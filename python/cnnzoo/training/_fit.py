@@ -55,5 +55,5 @@ class Fit:
         self.every = None if every is None else whole("`checkpoint_every`", every, least=1)
         if self.folder is None and every is not None:
             raise ArgumentError(
-                "`checkpoint_every`: expected a folder to write to, `checkpoint`, with it, got none"
+                "`checkpoint_every`: expected a folder, `checkpoint`, to write to as well, got none"
             )

@@ -68,8 +68,8 @@ class Keeping(Run):
         try:
             self._write(fit)
         except DivergenceError as error:
-            return f"interrupted {where}; the checkpoint from before is kept: {error}"
-        return f"interrupted {where}; Trainer.resume({str(fit.folder)!r}, ...) goes on from there"
+            return f"interrupted {where}; the previous run checkpoint is kept: {error}"
+        return f"interrupted {where}; Trainer.resume({str(fit.folder)!r}, ...) continues from there"
 
     def _claim(self, folder: Path) -> None:
         """Refuse a folder that has the run checkpoint of another run."""
@@ -79,8 +79,8 @@ class Keeping(Run):
         run = Saved(last).state(State).run
         if run != self._state.run:
             raise CheckpointError(
-                f"{last}: expected no checkpoint, or one of this run, got that of another; go on "
-                f"with it by Trainer.resume({str(folder)!r}, ...), remove it, or name another "
+                f"{last}: expected no run checkpoint, or one of this run, got one of another run; "
+                f"continue it by Trainer.resume({str(folder)!r}, ...), remove it, or name another "
                 "folder"
             )
 

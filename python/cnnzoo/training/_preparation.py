@@ -83,9 +83,8 @@ def adopt(
     what, theirs = next(iter(found.items()))
     if theirs.differs:
         _notice(
-            f"{model.name}: photographs of the {what} are prepared otherwise than "
-            f"`model.preprocess` can: the loader {' and '.join(theirs.differs)}; predictions see "
-            "other pictures"
+            f"{model.name}: `model.preprocess` cannot prepare photographs as those of the {what}: "
+            f"the loader {' and '.join(theirs.differs)}; predictions will see different images"
         )
     if theirs.preprocess == usual:
         return
@@ -145,7 +144,7 @@ class _Reading:
             self.resize, self.crop = self._square(step.size), None
             self.interpolation = step.interpolation
             if step.max_size is not None:
-                self.differs.append(f"lets no side be longer than {step.max_size} pixels")
+                self.differs.append(f"limits their longest side to {step.max_size} pixels")
         elif isinstance(step, transforms.RandomResizedCrop):
             self.crop = self._square(step.size)
             self.resize = self.usual.resized(self.crop).resize
@@ -154,7 +153,7 @@ class _Reading:
             self.crop, self.squeezed = self._square(step.size), False
         elif isinstance(step, transforms.Grayscale):
             if not (first and step.num_output_channels == len(self.usual.mean) == GREY):
-                self.differs.append("makes them grey")
+                self.differs.append("converts them to greyscale")
         elif isinstance(step, transforms.Normalize):
             self.mean, self.std = _channels(step.mean), _channels(step.std)
 
@@ -165,7 +164,7 @@ class _Reading:
             resize = resize or min(height, width)
             crop = crop or resize
             if height != width and self.crop is None:
-                how = "squeezes them into a square" if self.squeezed else "leaves them their ratio"
+                how = "squeezes them into a square" if self.squeezed else "keeps their aspect ratio"
                 self.differs.append(how)
         channels = len(self.usual.mean)
         if {len(self.mean), len(self.std)} - {1, channels}:
@@ -188,7 +187,7 @@ class _Reading:
             return size
         height, width = size
         if height != width:
-            self.differs.append(f"makes them {height}x{width} pixels")
+            self.differs.append(f"resizes them to {height}x{width} pixels")
         return min(height, width)
 
 
@@ -199,8 +198,8 @@ def _notice_drawn(model: Model, validation: Any) -> None:
         drawing = [type(step).__name__ for step in transform._flat() if isinstance(step, DRAWING)]
         if drawing:
             _notice(
-                f"{model.name}: the validation draws its pictures at random "
-                f"({', '.join(drawing)}), so each epoch is measured on others; use "
+                f"{model.name}: validation augments its images at random "
+                f"({', '.join(drawing)}), so each epoch is evaluated on different images; use "
                 "`model.preprocess`"
             )
 

@@ -43,7 +43,7 @@ class Run:
         precision: Precision = "float32",
         seed: int = 0,
     ) -> None:
-        instance("`model`", model, Model, "a model, such as cnnzoo.create_model makes")
+        instance("`model`", model, Model, "a model, as cnnzoo.create_model returns")
         instance(
             "`optimizer`", optimizer, Optimizer, "one of this model, as cnnzoo.SGD(model, lr=0.1)"
         )
@@ -116,8 +116,8 @@ class Run:
 
     def _diverged(self, where: str, expected: str, got: object) -> DivergenceError:
         return DivergenceError(
-            f"{where} of {self.model.name}: expected {expected}, got {got}; a smaller rate than "
-            f"{self.optimizer.lr:g}, a warm-up or `clip_norm` helps"
+            f"{where} of {self.model.name}: expected {expected}, got {got}; a smaller learning "
+            f"rate than {self.optimizer.lr:g}, a warm-up or `clip_norm` helps"
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class Run:
         if self._fit is not None:
             raise CopyError(
                 f"{self!r}: expected no fit, got one that is running, which cannot be copied or "
-                "pickled; `save` writes what `Trainer.resume` goes on from"
+                "pickled; `save` writes a run checkpoint for `Trainer.resume`"
             )
         return dict(vars(self))
 

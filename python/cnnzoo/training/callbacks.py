@@ -89,8 +89,8 @@ class Callbacks(Callback):
             for name in dir(one):
                 if name.startswith("on_") and name not in HOOKS:
                     raise ArgumentError(
-                        f"`callbacks[{index}]`: expected methods that are called, "
-                        f"{', '.join(HOOKS)}, got {name} of {type(one).__name__}, which is not"
+                        f"`callbacks[{index}]`: expected one of the hooks "
+                        f"{', '.join(HOOKS)}, got {name} of {type(one).__name__}"
                     )
 
     def on_start(self, trainer: Trainer) -> None:
@@ -220,7 +220,7 @@ class TensorBoard(Callback):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingPackageError(
-                "logs for TensorBoard need it: pip install 'cnnzoo[tensorboard]'"
+                "logging for TensorBoard needs it: pip install 'cnnzoo[tensorboard]'"
             ) from error
         self._open = SummaryWriter
         self._writer: Any = None

@@ -122,8 +122,9 @@ class FunctionLoss:
         answer = self.function(logits, targets)
         if not isinstance(answer, tuple) or len(answer) not in (2, 3):
             raise ArgumentError(
-                f"{at}: expected (loss, its gradient by the logits), got {_told(answer)}; a "
-                "function of torch tensors is given as cnnzoo.TorchLoss(function)"
+                f"{at}: expected (loss, its gradient with respect to the logits), got "
+                f"{_told(answer)}; a function of torch tensors is given as "
+                "cnnzoo.TorchLoss(function)"
             )
         value, given, *rest = answer
         gradient = np.asarray(given)
@@ -161,8 +162,8 @@ class TorchLoss:
     def __post_init__(self) -> None:
         if (instead := _instead(self.function)) is not None:
             raise ArgumentError(
-                f"`loss`: expected one of logits, as {instead} is, got {_name(self.function)}, "
-                "which is one of what a softmax or sigmoid has made of them"
+                f"`loss`: expected a loss of logits, such as {instead}, got "
+                f"{_name(self.function)}, which takes the output of a softmax or sigmoid"
             )
 
     def _objective(self, targets: ArrayLike) -> Callable[[NDArray[np.float32]], Opinion]:
@@ -181,7 +182,9 @@ class TorchLoss:
             if loss.requires_grad:
                 (gradient,) = torch.autograd.grad(loss.sum(), [leaf], allow_unused=True)
         if gradient is None:
-            raise ArgumentError(f"{at}: expected a loss that follows from the logits, got another")
+            raise ArgumentError(
+                f"{at}: expected a loss that depends on the logits, got one that does not"
+            )
         found = np.ascontiguousarray(gradient.numpy(), np.float32)
         return float(loss.detach()), float(len(found)), found
 

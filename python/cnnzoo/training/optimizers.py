@@ -89,7 +89,7 @@ class Optimizer:
         layer_decay: float | None,
         groups: Sequence[ParameterGroup],
     ) -> None:
-        instance("`model`", model, Model, "a model, such as cnnzoo.create_model makes")
+        instance("`model`", model, Model, "a model, as cnnzoo.create_model returns")
         if not isinstance(groups, list | tuple):
             raise ArgumentError(f"`groups`: expected a list of groups, got {kind_of(groups)}")
         for index, group in enumerate(groups):

@@ -220,10 +220,12 @@ class Trainer(Keeping, Evaluating, Stepping):
         """Warn of settings that are surely unintended."""
         odd = []
         if not self.model.trained:
-            odd.append("everything is frozen, so the fit moves no parameter; see `unfreeze`")
+            odd.append("all parameters are frozen, so the fit changes none; see `unfreeze`")
         least, rate = getattr(self.schedule, "min_lr", 0.0), self.optimizer.lr
         if rate < least:
-            odd.append(f"the rate rises from {rate:g} to the schedule's `min_lr`, {least:g}")
+            odd.append(
+                f"the learning rate rises from {rate:g} to the schedule's `min_lr`, {least:g}"
+            )
         for text in odd:
             # The stack level of the caller of `fit`.
             warnings.warn(f"{self.model.name}: {text}", Notice, stacklevel=3)

@@ -55,7 +55,7 @@ def adopt(
     """
     if saved.graph is not None:
         raise WeightsError(
-            f"{path}: expected weights of {name}, got a network of a graph of its own, "
+            f"{path}: expected weights of {name}, got a network of a custom graph, "
             f"{saved.name}; use cnnzoo.load(file)"
         )
     with damaged(path):
@@ -68,7 +68,7 @@ def adopt(
     if source not in {None, saved.source}:
         raise WeightsError(
             f"{path}: expected weights for the definition of {source}, got a network of "
-            f"{saved.source}; leave `source` away, or build the network and use load_weights(file)"
+            f"{saved.source}; leave `source` out, or build the network and use load_weights(file)"
         )
     options = {**saved.options, **{o: value for o, value in given.items() if o in FREE}}
     drawn = saved.draw(options)
@@ -77,7 +77,7 @@ def adopt(
             there = json.dumps(saved.options[option]) if option in saved.options else "none"
             raise WeightsError(
                 f"{path}: expected `{option}` as the file's network has it, {there}, got "
-                f"{json.dumps(value)}; leave it away, or build the network and use "
+                f"{json.dumps(value)}; leave it out, or build the network and use "
                 "load_weights(file)"
             )
     same = options.get("num_classes", engine.num_classes) == engine.num_classes
@@ -116,7 +116,7 @@ def notice_differences(path: str, saved: Configuration, own: Configuration, clas
         told.append("another `preprocess`")
     if told:
         text = f"{path}: the parameters were loaded, but the file's network has {', '.join(told)}"
-        warnings.warn(f"{text}; cnnzoo.load(file) takes all of it", Notice, stacklevel=3)
+        warnings.warn(f"{text}; cnnzoo.load(file) rebuilds that network", Notice, stacklevel=3)
 
 
 def _shown(configuration: Configuration, option: str) -> str:

@@ -272,8 +272,8 @@ def _go_online(published: Wanted, url: str, path: Path, *forbidding: str) -> Non
         if _is_set(variable):
             raise WeightsFileNotFoundError(
                 f"the weights {published.tag!r} of {published.source_name} are not in the cache at "
-                f"{path}, and {variable} forbids to fetch them from {url}; unset it once, or copy "
-                "the cache of another machine"
+                f"{path}, and {variable} forbids downloading them from {url}; unset it once, or "
+                "copy the cache of another machine"
             )
     if published.restricted:
         with contextlib.suppress(OSError, ValueError):
@@ -294,12 +294,12 @@ def _check_cached(path: Path, expected: str) -> None:
         got = digest(path, expected)
     except OSError as error:
         raise WeightsFileError(
-            f"{path}: {error.strerror}; make it readable, or delete it to have it fetched again"
+            f"{path}: {error.strerror}; make it readable, or delete it to download it again"
         ) from error
     if got != expected:
         raise WeightsError(
             f"{path}: expected {expected.replace(':', ' ')}, got {got.partition(':')[2]}; it is "
-            "damaged or another file: delete it to have it fetched again"
+            "damaged or another file: delete it to download it again"
         )
 
 

@@ -161,7 +161,7 @@ def read(file: str | os.PathLike[str]) -> dict[str, Array]:
         raise WeightsFileError(f"{path}: not a regular file")
     if importlib.util.find_spec("h5py") is None:
         raise WeightsError(
-            f"{path}: reading a file of Keras needs the package h5py; "
+            f"{path}: reading Keras files needs the package h5py; "
             "install it with: pip install 'cnnzoo[keras]'"
         )
     return _framed(path, _in_a_child(path, facts.st_size))
@@ -185,16 +185,16 @@ def _in_a_child(path: str, size: int) -> bytes:
         )
     except subprocess.TimeoutExpired as error:
         raise WeightsError(
-            f"{path}: no weights of Keras (reading it did not end in {seconds} seconds)"
+            f"{path}: no Keras weights (reading it did not end in {seconds} seconds)"
         ) from error
     except OSError as error:
-        raise WeightsError(f"{path}: no process to read it in ({error})") from error
+        raise WeightsError(f"{path}: cannot start a process to read it ({error})") from error
     if done.returncode == _keras_reader.REFUSED:
         said = done.stdout.decode("utf-8", "backslashreplace")
-        raise WeightsError(f"{path}: no weights of Keras ({said})")
+        raise WeightsError(f"{path}: no Keras weights ({said})")
     if done.returncode != 0:
         why = f"the process that read it ended with {done.returncode}"
-        raise WeightsError(f"{path}: no weights of Keras ({why})")
+        raise WeightsError(f"{path}: no Keras weights ({why})")
     return done.stdout
 
 
@@ -208,5 +208,5 @@ def _framed(path: str, printed: bytes) -> dict[str, Array]:
             arrays[name] = np.frombuffer(printed, dtype, count, at).reshape(shape)
             at += count * dtype.itemsize
     except (ValueError, TypeError) as error:
-        raise WeightsError(f"{path}: no weights of Keras ({error})") from error
+        raise WeightsError(f"{path}: no Keras weights ({error})") from error
     return arrays

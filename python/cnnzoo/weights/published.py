@@ -81,7 +81,7 @@ class Published:
             )
         path = Path(spec.origin).parent / below
         if not path.exists():
-            raise WeightsFileNotFoundError(f"{path}: not there; reinstall {self.distribution}")
+            raise WeightsFileNotFoundError(f"{path}: missing; reinstall {self.distribution}")
         import hashlib
 
         found = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -46,10 +46,10 @@ fn read<const AXES: usize>(path: &Path) -> Result<([usize; AXES], Vec<u8>)> {
     let flaw = |expected: String, got: String| Error::Photo { path: path.into(), expected, got };
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::UnexpectedEof => {
-            flaw("a whole IDX file".into(), "a file that is cut short".into())
+            flaw("a complete IDX file".into(), "a truncated file".into())
         }
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            flaw("a sound gzip file".into(), source.to_string())
+            flaw("an undamaged gzip file".into(), source.to_string())
         }
         _ => Error::PhotoFile { path: path.into(), source },
     };

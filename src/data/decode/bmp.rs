@@ -12,7 +12,7 @@
 use super::{Decoded, Flaw, sizes};
 use crate::memory::{room, zeros};
 
-const EXPECTED: &str = "a whole and sound BMP file";
+const EXPECTED: &str = "a complete, undamaged BMP file";
 
 /// The bytes before the header that says the size.
 const FILE_HEADER: usize = 14;
@@ -181,5 +181,5 @@ fn long(bytes: &[u8], at: usize) -> Result<u32, Flaw> {
 }
 
 fn cut() -> Flaw {
-    Flaw::new(EXPECTED, "a file that is cut short")
+    Flaw::new(EXPECTED, "a truncated file")
 }

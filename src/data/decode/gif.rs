@@ -11,7 +11,7 @@ use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 use super::{Decoded, Flaw, sizes};
 use crate::memory::{probe, room, zeros};
 
-const EXPECTED: &str = "a whole and sound GIF file";
+const EXPECTED: &str = "a complete, undamaged GIF file";
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Flaw> {
     let mut options = DecodeOptions::new();
@@ -55,9 +55,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Flaw> {
 #[allow(clippy::needless_pass_by_value)]
 fn flaw(error: DecodingError) -> Flaw {
     match error {
-        DecodingError::UnexpectedEof => Flaw::new(EXPECTED, "a file that is cut short"),
+        DecodingError::UnexpectedEof => Flaw::new(EXPECTED, "a truncated file"),
         DecodingError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Flaw::new(EXPECTED, "a file that is cut short")
+            Flaw::new(EXPECTED, "a truncated file")
         }
         error => Flaw::new(EXPECTED, error.to_string()),
     }

@@ -22,7 +22,7 @@ use super::exif::orientation;
 use super::{Decoded, Flaw, sizes};
 use crate::memory::{probe, room, zeros};
 
-const EXPECTED: &str = "a whole and sound JPEG file";
+const EXPECTED: &str = "a complete, undamaged JPEG file";
 
 /// The longest side that the format can store.
 const LONGEST: usize = 65_535;
@@ -128,7 +128,7 @@ pub(super) struct Survey<'a> {
 impl<'a> Survey<'a> {
     /// Walks from marker to marker until the end of the picture.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Flaw> {
-        let cut = || Flaw::new(EXPECTED, "a file that is cut short");
+        let cut = || Flaw::new(EXPECTED, "a truncated file");
         let mut survey = Self::default();
         let mut at = 2;
         loop {

@@ -103,10 +103,10 @@ fn samples(row: &[u8], depth: BitDepth) -> impl Iterator<Item = u8> {
 
 #[allow(clippy::needless_pass_by_value)]
 fn flaw(error: DecodingError) -> Flaw {
-    let expected = "a whole and sound PNG file";
+    let expected = "a complete, undamaged PNG file";
     match error {
         DecodingError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Flaw::new(expected, "a file that is cut short")
+            Flaw::new(expected, "a truncated file")
         }
         error => Flaw::new(expected, error.to_string()),
     }

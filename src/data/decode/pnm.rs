@@ -12,7 +12,7 @@
 use super::{Decoded, Flaw, sizes};
 use crate::memory::room;
 
-const EXPECTED: &str = "a whole and sound PBM, PGM or PPM file";
+const EXPECTED: &str = "a complete, undamaged PBM, PGM or PPM file";
 
 /// Whether the file begins as one of these.
 pub(super) fn is_one(bytes: &[u8]) -> bool {
@@ -28,7 +28,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Flaw> {
     let bits = kind == 1 || kind == 4;
     let most = if bits { 1 } else { text.number()? };
     if !(1..=65_535).contains(&most) {
-        return Err(Flaw::new("a largest value of 1 to 65535", most.to_string()));
+        return Err(Flaw::new("a maximum value of 1 to 65535", most.to_string()));
     }
     let channels = if kind == 3 || kind == 6 { 3 } else { 1 };
     let mut out = room(width * height * 3)?;
@@ -114,5 +114,5 @@ impl Text<'_> {
 }
 
 fn cut() -> Flaw {
-    Flaw::new(EXPECTED, "a file that is cut short")
+    Flaw::new(EXPECTED, "a truncated file")
 }

@@ -27,7 +27,7 @@ use super::{Decoded, Flaw, sizes};
 use crate::data::photo::MAX_SIDE;
 use crate::memory::{copied, probe, room, zeros};
 
-const EXPECTED: &str = "a whole and sound TIFF file";
+const EXPECTED: &str = "a complete, undamaged TIFF file";
 
 const PHOTOMETRIC: u16 = 262;
 const WHITE_IS_ZERO: u32 = 0;
@@ -221,7 +221,7 @@ fn divided(color: u8, alpha: u8) -> u8 {
 fn flaw(error: TiffError) -> Flaw {
     match error {
         TiffError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Flaw::new(EXPECTED, "a file that is cut short")
+            Flaw::new(EXPECTED, "a truncated file")
         }
         error => Flaw::new(EXPECTED, error.to_string()),
     }

@@ -11,7 +11,7 @@ use super::exif::orientation;
 use super::{Decoded, Flaw, sizes};
 use crate::memory::{probe, room, zeros};
 
-const EXPECTED: &str = "a whole and sound WebP file";
+const EXPECTED: &str = "a complete, undamaged WebP file";
 
 /// The most bytes that the decoder takes per pixel: colours twice, planes, alpha, and the result.
 const BYTES: usize = 16;
@@ -71,12 +71,12 @@ fn check_length(bytes: &[u8]) -> Result<(), Flaw> {
     let length: [u8; 4] = bytes
         .get(4..8)
         .and_then(|length| length.try_into().ok())
-        .ok_or_else(|| Flaw::new(EXPECTED, "a file that is cut short"))?;
+        .ok_or_else(|| Flaw::new(EXPECTED, "a truncated file"))?;
     let length = u64::from(u32::from_le_bytes(length)) + 8;
     if (bytes.len() as u64) < length {
         return Err(Flaw::new(
             EXPECTED,
-            format!("a file that is cut short, {} of {length} bytes", bytes.len()),
+            format!("a truncated file, {} of {length} bytes", bytes.len()),
         ));
     }
     Ok(())

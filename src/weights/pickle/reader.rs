@@ -74,6 +74,6 @@ impl<'a> Reader<'a> {
 
     fn ended(&self) -> Refusal {
         let got = format!("its end after {} bytes", self.bytes.len());
-        Refusal::new("a whole pickle", got).cut()
+        Refusal::new("a complete pickle", got).cut()
     }
 }

@@ -53,7 +53,7 @@ type Place = Result<Range<usize>, String>;
 
 fn entries(source: &Source) -> Result<HashMap<String, Place>, Refusal> {
     let damaged =
-        |error: &dyn std::fmt::Display| Refusal::new("a whole zip archive", error.to_string());
+        |error: &dyn std::fmt::Display| Refusal::new("a complete zip archive", error.to_string());
     let file = source.file();
     // Most reads are headers of 30 bytes, far from each other.
     let buffered = BufReader::with_capacity(1 << 10, &*file);

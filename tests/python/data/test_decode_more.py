@@ -145,8 +145,8 @@ def test_bmp_that_skips_in_runs() -> None:
     [
         (bmp(2, 0, RNG.bytes(16)), "plain or run-length coded, got 2 bits, compression 0"),
         (bmp(24, 4, RNG.bytes(80)), "got 24 bits, compression 4"),
-        (bmp(24, 0, RNG.bytes(79)), "a file that is cut short"),
-        (bmp(8, 1, bytes([6, 3])), "a file that is cut short"),
+        (bmp(24, 0, RNG.bytes(79)), "a truncated file"),
+        (bmp(8, 1, bytes([6, 3])), "a truncated file"),
     ],
 )
 def test_bmp_refused(source: bytes, match: str) -> None:
@@ -190,7 +190,7 @@ def test_gif_frame_smaller_than_its_screen(place: tuple[int, int], transparent: 
 
 
 def test_gif_without_frames() -> None:
-    refused(b"GIF89a\4\0\3\0\0\0\0;", "expected a whole and sound GIF file, got")
+    refused(b"GIF89a\4\0\3\0\0\0\0;", "expected a complete, undamaged GIF file, got")
 
 
 # TIFF
@@ -381,10 +381,10 @@ def test_pnm_bits_as_text(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("source", "match"),
     [
-        (b"P5 3 2 255\n12345", "a file that is cut short"),
+        (b"P5 3 2 255\n12345", "a truncated file"),
         (b"P2 3 2 255\n1 2 3 4 5 x", "byte 78 in the place of a number"),
         (b"P1 3 2\n10112", "byte 32 in the place of a 0 or 1"),
-        (b"P5 3 2 0\n123456", "expected a largest value of 1 to 65535, got 0"),
+        (b"P5 3 2 0\n123456", "expected a maximum value of 1 to 65535, got 0"),
         (b"P5 3 2 99999\n123456", "got 99999"),
         (b"P5 0 2 255\n", "expected at least one pixel, got 0x2"),
         (b"P5 99999 99999 255\n", "expected at most 178956970 pixels, got 99999x99999"),

@@ -104,13 +104,19 @@ def test_other_channels_take_no_photographs(channels: int) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"mean": (123.7, 116.0, 103.0)}, "mean: .* at most 1, got 123.7; photographs count as 0 "),
+        (
+            {"mean": (123.7, 116.0, 103.0)},
+            "mean: .* at most 1, got 123.7; photographs have values of 0 ",
+        ),
         ({"std": (58.0, 57.0, 57.0)}, "std: .* at most 1 and above 0.0, got 58.0; photographs"),
         ({"std": (-1.0, 1.0, 1.0)}, "std: .*got -1.0"),
         ({"std": (0.0, 1.0, 1.0)}, "std: .*got 0.0"),
-        ({"mean": 0.5}, "mean: expected a number of each channel, got 0.5"),
-        ({"mean": {0.1, 0.2, 0.3}}, "mean: expected a number of each channel, got an object of se"),
-        ({"mean": "0.5"}, "mean: expected a number of each channel, got '0.5'"),
+        ({"mean": 0.5}, "mean: expected a number for each channel, got 0.5"),
+        (
+            {"mean": {0.1, 0.2, 0.3}},
+            "mean: expected a number for each channel, got an object of se",
+        ),
+        ({"mean": "0.5"}, "mean: expected a number for each channel, got '0.5'"),
         ({"resize": 16.5}, "resize: expected a whole number, got 16.5"),
         ({"crop": (16, 32)}, r"crop: expected a whole number, got \(16, 32\)"),
     ],

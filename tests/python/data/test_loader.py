@@ -326,12 +326,12 @@ def break_some(root: Path) -> tuple[cz.data.Dataset, dict[str, str]]:
     (folder / "folder.jpg").unlink()
     (folder / "folder.jpg").mkdir()
     return dataset, {
-        "cut.jpg": "a whole and sound JPEG file",
+        "cut.jpg": "a complete, undamaged JPEG file",
         "empty.jpg": "an empty file",
         "text.jpg": 'text that begins with "not a picture"',
         "picture.bmp": "bytes 42 4d 00 00",
-        "crc.png": "a whole and sound PNG file",
-        "head.png": "a whole and sound PNG file, got a file that is cut short",
+        "crc.png": "a complete, undamaged PNG file",
+        "head.png": "a complete, undamaged PNG file, got a truncated file",
         "area.png": "at most 178956970 pixels, got 60000x60000",
         "side.png": "sides of at most 1048576 pixels, got 2147483647x1",
         "area.jpg": "at most 178956970 pixels, got 65500x65500",

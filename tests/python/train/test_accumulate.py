@@ -262,7 +262,7 @@ def test_a_checkpoint_says_of_how_many_batches_gradients_wait(
         text["optimizer"]["accumulate"] = accumulate
     forge(path, json.dumps(text), arrays, run=True)
     if not taken:
-        with pytest.raises(cz.CheckpointError, match="gradients that wait for an update"):
+        with pytest.raises(cz.CheckpointError, match="accumulated gradients"):
             cz.Trainer.resume(path, data, progress=False)
         return
     on = cz.Trainer.resume(path, data, progress=False)

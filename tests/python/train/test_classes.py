@@ -137,7 +137,7 @@ def test_shares_of_each_class_follow_the_names() -> None:
     ours, theirs = plain.state_dict(), named.state_dict()
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     turned.batches = [(images, shares[:, :2])]
-    with pytest.raises(cz.ArgumentError, match=r"shares of the data's 3 classes \(N, 3\)"):
+    with pytest.raises(cz.ArgumentError, match=r"probabilities of the data's 3 classes \(N, 3\)"):
         trainer(named).fit(turned, epochs=1, progress=False)  # type: ignore[arg-type]
 
 
@@ -271,7 +271,7 @@ def test_folders_of_imagenet() -> None:
         "tabby": 3,
     }
     few = arrays(["n02123045", "n07920052"], x, ["n02123045"] * 4)
-    with pytest.raises(cz.ArgumentError, match="have: n02123045; these are WordNet's numbers"):
+    with pytest.raises(cz.ArgumentError, match="have: n02123045; these are WordNet IDs"):
         cz.metrics.evaluate(model, loader(few))
     all_of_them = cz.data.Arrays(
         x, np.arange(4) + 281, classes=[f"n{number:08}" for number in range(1000)]
@@ -285,7 +285,9 @@ def test_a_name_that_two_classes_have_is_refused() -> None:
     model = network()
     model.labels = ["crane", "tabby", "crane"]
     few = arrays(["crane", "tabby"], x, ["crane", "tabby"] * 2)
-    with pytest.raises(cz.ArgumentError, match="not have: crane; it has classes of one name twice"):
+    with pytest.raises(
+        cz.ArgumentError, match="not have: crane; it has two classes of the same name"
+    ):
         cz.metrics.evaluate(model, loader(few))
     same = cz.data.Arrays(x, np.array([0, 1, 2, 2]), classes=model.labels)
     assert cz.metrics.evaluate(model, loader(same)).confusion.sum(1).tolist() == [1, 1, 2]
@@ -353,5 +355,5 @@ def test_a_name_that_two_classes_of_the_model_have_is_no_reason_for_a_new_classi
         lambda: trainer(model).fit(data, epochs=1, progress=False),
         lambda: cz.metrics.evaluate(model, data),
     ):
-        with pytest.raises(cz.ArgumentError, match="it has classes of one name twice"):
+        with pytest.raises(cz.ArgumentError, match="it has two classes of the same name"):
             run()

@@ -71,7 +71,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "checkpoints to nowhere": (
         lambda: fit(checkpoint_every=2),
-        "`checkpoint_every`: expected a folder to write to",
+        "`checkpoint_every`: expected a folder, `checkpoint`",
     ),
     "a hook of others": (
         lambda: fit(callbacks=[KerasLike()]),
@@ -79,7 +79,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "losses of probabilities": (
         lambda: fit_with(torch.nn.NLLLoss()),
-        r"`loss`: expected one of logits, as torch\.nn\.CrossEntropyLoss is, got NLLLoss",
+        r"`loss`: expected a loss of logits, such as torch\.nn\.CrossEntropyLoss, got NLLLoss",
     ),
     "a loss of probabilities as TorchLoss": (
         lambda: fit_with(cz.TorchLoss(torch.nn.BCELoss())),
@@ -346,12 +346,12 @@ def test_a_file_that_a_dead_process_of_this_number_left_is_in_nobodys_way(tmp_pa
 def test_a_fit_that_moves_nothing_or_whose_rate_rises_is_noticed() -> None:
     model = cz.create_model("resnet20", num_classes=3).freeze()
     before = model.state_dict()
-    with pytest.warns(cz.Notice, match="resnet20: everything is frozen, so the fit moves no"):
+    with pytest.warns(cz.Notice, match="resnet20: all parameters are frozen, so the fit"):
         cz.Trainer(model, optimizer=cz.SGD(model, lr=0.1)).fit([(X, Y)], epochs=1, progress=False)
     np.testing.assert_array_equal(model.state_dict()["fc.weight"], before["fc.weight"])
     rising = trainer(schedule=cz.Cosine(min_lr=0.01))
     with pytest.warns(
-        cz.Notice, match="the rate rises from 0.001 to the schedule's `min_lr`, 0.01"
+        cz.Notice, match="the learning rate rises from 0.001 to the schedule's `min_lr`, 0.01"
     ):
         rising.fit([(X, Y)], epochs=1, progress=False)
     falling = trainer(schedule=cz.Cosine(min_lr=1e-3))

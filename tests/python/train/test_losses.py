@@ -268,11 +268,11 @@ def test_what_is_no_loss_is_refused(given: Any) -> None:
         (lambda logits, y: (1.0, logits, -1), cz.ArgumentError, "its weight: .* got -1"),
         (cz.TorchLoss(lambda logits, y: logits), cz.ArgumentError, r"one number, got .*\(6, 4\)"),
         (cz.TorchLoss(lambda logits, y: 1.0), cz.ArgumentError, "tensor of one number, got 1.0"),
-        (cz.TorchLoss(lambda logits, y: torch.ones(())), cz.ArgumentError, "follows from the log"),
+        (cz.TorchLoss(lambda logits, y: torch.ones(())), cz.ArgumentError, "depends on the log"),
         (
             cz.TorchLoss(lambda logits, y: torch.ones((), requires_grad=True) * 2),
             cz.ArgumentError,
-            "follows from the logits",
+            "depends on the logits",
         ),
     ],
 )
@@ -344,9 +344,9 @@ def test_torch_is_imported_for_losses_of_torch_alone() -> None:
             ".*sum to 1 for CrossEntropy; BinaryCrossEntropy takes .*, got a sum of 2",
         ),
         ([[0, 0, 0, 0]], ".*sum to 1 .*, got a sum of 0"),
-        ([[2, -1, 0, 0]], "shares of 0 to 1, got 2"),
-        ([[1.5, -0.5, 0, 0]], "shares of 0 to 1, got 1.5"),
-        ([[math.nan, 1, 0, 0]], "shares of 0 to 1, got NaN"),
+        ([[2, -1, 0, 0]], "probabilities of 0 to 1, got 2"),
+        ([[1.5, -0.5, 0, 0]], "probabilities of 0 to 1, got 1.5"),
+        ([[math.nan, 1, 0, 0]], "probabilities of 0 to 1, got NaN"),
     ],
 )
 def test_cross_entropy_is_one_of_shares_that_sum_to_one(
@@ -363,7 +363,7 @@ def test_cross_entropy_is_one_of_shares_that_sum_to_one(
     assert model.train_step(images((8, 8), 1), thirds, optimizer).count == 1
     binary = cz.BinaryCrossEntropy()
     assert model.train_step(images((8, 8), 1), np.ones((1, 4)), optimizer, loss=binary).count == 1
-    with pytest.raises(cz.ArgumentError, match=r"shares of 0 to 1, got 1\.5"):
+    with pytest.raises(cz.ArgumentError, match=r"probabilities of 0 to 1, got 1\.5"):
         model.train_step(images((8, 8), 1), np.full((1, 4), 1.5), optimizer, loss=binary)
 
 

@@ -186,9 +186,9 @@ def test_a_file_that_was_cut_off_is_refused(finished: Path) -> None:
 def test_a_foreign_file_is_refused(finished: Path) -> None:
     file = finished / LAST
     shutil.copy(finished / "best.safetensors", file)
-    assert "expected a checkpoint of a run, got a file of weights alone" in refusal(finished)
+    assert "expected a run checkpoint, got a weights file" in refusal(finished)
     safetensors.numpy.save_file({"a": np.zeros(3, np.float32)}, file)
-    assert "expected a checkpoint of a run" in refusal(finished)
+    assert "expected a run checkpoint" in refusal(finished)
     file.write_text("no checkpoint")
     assert str(file) in refusal(finished)
 
@@ -240,7 +240,7 @@ def test_another_schedule_or_loss_than_the_runs_is_refused(tmp_path: Path) -> No
 
 def test_a_folder_of_another_run_is_refused(finished: Path) -> None:
     before = (finished / LAST).read_bytes()
-    with pytest.raises(cz.CheckpointError, match="got that of another; go on with it by"):
+    with pytest.raises(cz.CheckpointError, match="got one of another run; continue it by"):
         trainer().fit(*loaders(), epochs=1, progress=False, checkpoint=finished)
     assert (finished / LAST).read_bytes() == before
 

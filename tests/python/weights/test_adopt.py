@@ -92,7 +92,7 @@ def test_another_network_of_the_same_arrays_is_refused(tmp_path: Path) -> None:
         cz.create_model("resnet34", weights=path)
     model = cz.create_model("resnet20", num_classes=3)
     cz.Model.from_graph(model.graph).save(path)
-    with pytest.raises(cz.WeightsError, match=r"a graph of its own, resnet20; use cnnzoo\.load"):
+    with pytest.raises(cz.WeightsError, match=r"a custom graph, resnet20; use cnnzoo\.load"):
         cz.create_model("resnet20", weights=path)
 
 

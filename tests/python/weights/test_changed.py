@@ -46,7 +46,7 @@ def test_a_file_that_does_not_stay_as_it_is_is_refused(tmp_path: Path, kind: str
             file.seek(length - 1000)
             file.write(bytes(8))
     os.utime(path, ns=(0, 0))
-    with pytest.raises(cz.WeightsError, match="expected a file that stays as it is, of ") as caught:
+    with pytest.raises(cz.WeightsError, match="expected an unchanged file, of ") as caught:
         stored["b"]
     assert f"{path}: `b`: " in str(caught.value)
 
@@ -82,7 +82,7 @@ def test_of_a_file_of_holes_only_what_it_has_is_read(tmp_path: Path) -> None:
     with pytest.raises(cz.WeightsError, match=r"`huge`: expected at most .* bytes in one piece"):
         stored["huge"]
     os.truncate(path, 1000)
-    with pytest.raises(cz.WeightsError, match="`last`: expected a file that stays as it is"):
+    with pytest.raises(cz.WeightsError, match="`last`: expected an unchanged file"):
         stored["last"]
 
 

@@ -68,7 +68,7 @@ def test_every_changed_value_is_taken_or_refused(saved: Path, tmp_path: Path) ->
         ({"options": {"num_classes": 3, "seed": 1}}, "seed"),
         ({"preprocess": 5}, "`configuration.preprocess`: expected an object, got 5"),
         ({"labels": [["a"], ["b"], ["c"]]}, "`configuration.labels.0`: expected text"),
-        ({"labels": ["a"]}, "`labels`: expected 3, as the network has logits, got 1 names"),
+        ({"labels": ["a"]}, "`labels`: expected 3, one for each logit, got 1 names"),
         ({"name": "resnet9999"}, "resnet9999"),
         ({"source": "nobody"}, "nobody"),
         ({"format": 2}, "a newer cnnzoo wrote it"),

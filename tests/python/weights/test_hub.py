@@ -375,7 +375,7 @@ def test_what_is_not_there_is_asked_for_once(server: Server, target: Path) -> No
 
 def test_what_is_forbidden_is_asked_for_once(server: Server) -> None:
     plan(server, Answer(status=407, body=b"no"))
-    assert "answered 407 Proxy Authentication Required; see whether a proxy" in fail(at(server))
+    assert "answered 407 Proxy Authentication Required; check whether a proxy" in fail(at(server))
     assert len(server.seen) == 1
 
 
@@ -398,14 +398,14 @@ def test_a_server_that_falls_silent_is_given_up(server: Server) -> None:
     server.always["/net-01234567.pth"] = Answer(pause=0.6)
     patience = replace(IMPATIENT, timeout=0.2, attempts=2)
     # Each attempt brings half a megabyte, which is not enough to go on for ever.
-    assert "the server fell silent 2 times in a row" in fail(at(server), patience)
+    assert "the server stopped responding 2 times in a row" in fail(at(server), patience)
     del server.always["/net-01234567.pth"]
     assert hub.fetch(at(server)).read_bytes() == BODY
 
 
 def test_a_wrong_hash_is_an_error_and_leaves_nothing(server: Server, target: Path) -> None:
     message = fail(at(server, hash="sha256:00000000"))
-    assert f"expected sha256 00000000, got {SHA256[:8]}; it was thrown away" in message
+    assert f"expected sha256 00000000, got {SHA256[:8]}; it was deleted" in message
     assert str(target) in message
     assert os.listdir(target.parent) == []
 
@@ -479,7 +479,7 @@ def test_a_read_only_cache_is_an_error_and_still_read(server: Server, read_only:
     close(read_only)
     message = fail(at(server))
     assert f"cannot write {target}" in message
-    assert "Permission denied; make room or permission there, or set TORCH_HOME" in message
+    assert "Permission denied; free space or grant permission there, or set TORCH_HOME" in message
     assert not server.seen
     if os.getuid() == 0:
         os.seteuid(0)
@@ -495,7 +495,7 @@ def test_a_cache_that_is_no_folder(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
-    assert "Not a directory; make room" in fail(at(server))
+    assert "Not a directory; free space" in fail(at(server))
 
 
 def test_a_disk_without_room_is_told_before(
@@ -503,7 +503,7 @@ def test_a_disk_without_room_is_told_before(
 ) -> None:
     usage = shutil.disk_usage(target.parents[3])
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
-    assert "it needs 3.0 MB, and the disk has 1.0 free; make room" in fail(at(server))
+    assert "it needs 3.0 MB, and the disk has 1.0 free; free space" in fail(at(server))
 
 
 FULL = """
@@ -589,7 +589,7 @@ def test_offline_means_offline(
 ) -> None:
     monkeypatch.setenv("CNNZOO_OFFLINE", value)
     message = fail(at(server))
-    assert f"not in the cache at {target}, and CNNZOO_OFFLINE forbids to fetch" in message
+    assert f"not in the cache at {target}, and CNNZOO_OFFLINE forbids downloading" in message
     target.parent.mkdir(parents=True)
     target.write_bytes(BODY)
     assert hub.fetch(at(server)) == target
@@ -836,7 +836,7 @@ def test_a_repository_that_is_not_there(face: Server) -> None:
     face.always.clear()
     assert "answered 404 Not Found" in fail_at_hub()
     face.always[ASKED] = Answer(status=401, body=b"")
-    assert "answered 401 Unauthorized; see whether" in fail_at_hub()
+    assert "answered 401 Unauthorized; check whether" in fail_at_hub()
 
 
 def fail_at_hub() -> str:
@@ -980,9 +980,9 @@ class Redirecting(http.server.BaseHTTPRequestHandler):
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("circle.pth", "the server redirects again and again, at last by 302; see whether"),
+        ("circle.pth", "the server redirects too often, last by 302; check whether"),
         ("empty.pth", "the server sent an empty file; try again later"),
-        ("endless.pth", "the server sent more than 1.0 MB without saying how much there is"),
+        ("endless.pth", "the server sent more than 1.0 MB without announcing the size"),
     ],
 )
 def test_what_is_no_file_leaves_none(
@@ -1018,5 +1018,5 @@ def test_without_a_network_both_routes_say_the_same(
         with pytest.raises(cz.WeightsError) as caught:
             hub.fetch(published)
         assert "no network, or no such server (" in str(caught.value)
-        assert "cannot be asked" not in str(caught.value)
+        assert "cannot be requested" not in str(caught.value)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -137,9 +137,9 @@ def damaged(path: Path, what: str) -> Path:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("no HDF5", r"m\.h5: no weights of Keras"),
-        ("empty", r"m\.h5: no weights of Keras"),
-        ("no names", r"m\.h5: no weights of Keras \(it counts its layers.*save the model as \.h5"),
+        ("no HDF5", r"m\.h5: no Keras weights"),
+        ("empty", r"m\.h5: no Keras weights"),
+        ("no names", r"m\.h5: no Keras weights \(it counts its layers.*save the model as \.h5"),
         ("another model", r"262 missing: .*1 unexpected: `conv/kernel`"),
         ("missing", r"m\.h5: there is no such file"),
     ],

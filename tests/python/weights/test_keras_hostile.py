@@ -158,7 +158,7 @@ def test_what_is_no_plain_weights_is_refused(tmp_path: Path, make: object, says:
     began = time.monotonic()
     with pytest.raises(cz.WeightsError) as caught:
         cz.create_model("mobilenet_v2_035").load_weights(path)
-    assert f"{path}: no weights of Keras (" in str(caught.value) and says in str(caught.value)
+    assert f"{path}: no Keras weights (" in str(caught.value) and says in str(caught.value)
     assert time.monotonic() - began < MOST_SECONDS
 
 

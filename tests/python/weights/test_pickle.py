@@ -195,9 +195,9 @@ OPCODES = {
     "odd items": (b"}(Nu.", "a value for each key"),
     "append to a dict": (b"}Na.", "expected a list to append to"),
     "items of a list": (b"]NNs.", "expected a dict to put items into"),
-    "long text": (b"X\xff\xff\xff\xffabc", "expected a whole pickle, got its end"),
-    "very long bytes": (b"\x8e" + b"\xff" * 8, "expected a whole pickle, got its end"),
-    "no stop": (b"N", "expected a whole pickle, got its end"),
+    "long text": (b"X\xff\xff\xff\xffabc", "expected a complete pickle, got its end"),
+    "very long bytes": (b"\x8e" + b"\xff" * 8, "expected a complete pickle, got its end"),
+    "no stop": (b"N", "expected a complete pickle, got its end"),
     "protocol": (b"\x80\x06N.", "pickle protocol 5 or lower, got 6"),
     "text of other bytes": (b"X\x02\x00\x00\x00\xff\xff.", "text in UTF-8"),
 }
