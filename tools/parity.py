@@ -1,4 +1,4 @@
-"""Writes docs/parity.md: how far every network is from its source, as `make parity` measured it."""
+"""Writes docs/parity.md: the largest difference of every network from its source, as `make parity` measured it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "parity.md"
 
 KINDS = ("evaluation", "training", "gradients")
 
-HEAD = """# How far every network is from its source
+HEAD = """# Parity: the largest difference of every network from its source
 
 Written by `make parity` on {date}, with torch {torch}, torchvision {torchvision}, timm {timm} and
 Keras {keras} on its torch backend, on one CPU. Both sides have the same random weights, and norms
