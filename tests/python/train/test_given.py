@@ -83,11 +83,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a loss of probabilities as TorchLoss": (
         lambda: fit_with(cz.TorchLoss(torch.nn.BCELoss())),
-        "as torch.nn.BCEWithLogitsLoss is, got BCELoss",
+        "such as torch.nn.BCEWithLogitsLoss, got BCELoss",
     ),
     "a function of log-probabilities": (
         lambda: fit_with(functools.partial(torch.nn.functional.nll_loss, reduction="mean")),
-        "functional.cross_entropy is",
+        "functional.cross_entropy, got partial",
     ),
     "a size in words": (
         lambda: cz.list_models(max_params=cast("Any", "30M")),

@@ -46,7 +46,7 @@ def test_a_file_that_does_not_stay_as_it_is_is_refused(tmp_path: Path, kind: str
             file.seek(length - 1000)
             file.write(bytes(8))
     os.utime(path, ns=(0, 0))
-    with pytest.raises(cz.WeightsError, match="expected an unchanged file, of ") as caught:
+    with pytest.raises(cz.WeightsError, match="expected an unchanged file of ") as caught:
         stored["b"]
     assert f"{path}: `b`: " in str(caught.value)
 
