@@ -51,11 +51,11 @@ pub enum Error {
     #[error("{}: expected {expected}, got {got}", path.display())]
     Photo { path: PathBuf, expected: String, got: String },
 
-    /// A checkpoint of a run that could not be opened, read or written.
+    /// A run checkpoint that could not be opened, read or written.
     #[error("{}: {}", path.display(), reason(source))]
     CheckpointFile { path: PathBuf, source: io::Error },
 
-    /// A checkpoint that is damaged, or none of a run.
+    /// A file that is damaged or no run checkpoint.
     #[error("{}{}: expected {expected}, got {got}", path.display(), entry(key.as_deref()))]
     Checkpoint { path: PathBuf, key: Option<String>, expected: String, got: String },
 
@@ -91,7 +91,7 @@ fn did_you_mean(closest: &[String]) -> String {
     }
 }
 
-/// What the system says, without its number.
+/// The message of the operating system, without its number.
 fn reason(source: &io::Error) -> String {
     let text = source.to_string();
     text.split(" (os error ").next().unwrap_or(&text).to_owned()

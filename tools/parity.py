@@ -1,4 +1,4 @@
-"""Writes docs/parity.md: the largest difference of every network from its source, as `make parity` measured it."""
+"""Writes docs/parity.md, the differences of networks from their sources, from `make parity`."""
 
 from __future__ import annotations
 

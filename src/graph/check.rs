@@ -1,4 +1,4 @@
-//! The rules that every graph keeps, as a table. A broken one names node, op, what was expected and what came.
+//! The table of rules for graphs. An error names the node, the op, the expected and the actual value.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use super::shape::{Mismatch, Shape, output_shape};
 use super::{Auxiliary, Node, NodeId};
 use crate::error::{Error, Result};
 
-/// What a rule may look at: the node, and what comes before it.
+/// The input of a rule: the node and the nodes before it.
 struct Site<'a> {
     position: usize,
     node: &'a Node,

@@ -1,4 +1,4 @@
-//! What a graph costs: parameters, multiply-adds, memory of its values, and how far each value sees.
+//! The cost of a graph: parameters, multiply-adds, memory of its activations, and receptive fields.
 
 use super::op::{Conv, Op, Pair};
 use super::parameter::arrays;
@@ -6,7 +6,8 @@ use super::shape::{Shape, span};
 use super::{Graph, NodeId};
 use crate::error::Result;
 
-/// The window of the image that one value depends on, and the step between the windows of neighbours, in pixels.
+/// The receptive field: the window of the image that one value depends on, and the stride between the windows of
+/// neighbours, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receptive {
     pub size: Pair,
@@ -17,9 +18,9 @@ pub struct Receptive {
 pub struct NodeCost {
     pub node: NodeId,
     pub shape: Shape,
-    /// Trained values.
+    /// The number of trained parameters.
     pub params: u64,
-    /// Values that are kept but not trained.
+    /// The number of values in buffers, which are not trained.
     pub buffers: u64,
     /// Multiply-adds of convolutions, blurs and linear layers for one image; no bias, norm, activation or pooling.
     pub macs: u64,
@@ -41,14 +42,14 @@ pub struct Cost {
     pub params: u64,
     pub buffers: u64,
     pub macs: u64,
-    /// Values that convolutions and linear layers put out for one image, as the RegNet paper counts activations.
+    /// The number of output values of convolutions and linear layers for one image: activations as in the RegNet paper.
     pub activations: u64,
-    /// Bytes of all values of one image in float32, none reused: what training keeps at most.
+    /// Bytes of all values of one image in float32, none reused: an upper bound of what training keeps.
     pub activation_bytes: u64,
 }
 
 impl Graph {
-    /// What one image of `height` × `width` costs. Auxiliary classifiers are left out.
+    /// The cost of one image of `height` × `width`, without auxiliary classifiers.
     pub fn cost(&self, height: usize, width: usize) -> Result<Cost> {
         let shapes = self.shapes(height, width, &[self.output()])?;
         let drawn = self.drawn_shapes();
@@ -94,7 +95,7 @@ impl Graph {
 
 const PIXEL: Receptive = Receptive { size: Pair::ONE, step: Pair::ONE };
 
-/// What is the same for every image.
+/// The costs that do not depend on the image.
 const NOTHING: Receptive =
     Receptive { size: Pair { height: 0, width: 0 }, step: Pair { height: 0, width: 0 } };
 
@@ -110,7 +111,7 @@ fn macs(op: &Op, input: Option<Shape>, keys: Option<Shape>, output: Shape) -> u6
             each.saturating_mul((output.elements() / linear.out.max(1)) as u64)
         }
         Op::Blur(blur) => (output.elements() as u64).saturating_mul((blur.size * blur.size) as u64),
-        // Scores of every token with every other, and as many for the weighted values.
+        // The attention scores of every pair of tokens, and as many multiply-adds for the weighted sums.
         Op::Attention(_) => {
             let tokens = output.elements() / output.channels().max(1);
             (output.elements() as u64).saturating_mul(2 * tokens as u64)
@@ -181,7 +182,7 @@ fn widen(op: &Op, before: &[Option<Receptive>]) -> Option<Receptive> {
         | Op::LayerNorm(_)
         | Op::LayerScale(_)
         | Op::Activation(_)
-        // At the size that a network is made for it changes nothing.
+        // It has no effect at the default image size.
         | Op::PoolUpTo(_)
         | Op::Lrn(_)
         | Op::Linear(_)
@@ -191,13 +192,13 @@ fn widen(op: &Op, before: &[Option<Receptive>]) -> Option<Receptive> {
         | Op::DropPath(_)
         | Op::Tokens(_)
         | Op::SelectToken(_)
-        // A gate sees the whole image, but only weighs channels; what it weighs is local.
+        // A gate depends on the whole image, but only scales channels; the field is that of the scaled value.
         | Op::Gate(_) => before[0],
         Op::Add(_) | Op::Average(_) | Op::Concat(_) => widest(before),
     }
 }
 
-/// The largest window among the inputs; the whole image if one of them sees it.
+/// The largest receptive field of the inputs; the whole image if it is that of one of them.
 fn widest(inputs: &[Option<Receptive>]) -> Option<Receptive> {
     let mut all = inputs.iter().copied();
     let first = all.next()??;

@@ -10,7 +10,7 @@ use super::{Graph, NodeId, Op, PartKind};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layers {
     of: HashMap<NodeId, usize>,
-    /// How many there are.
+    /// The number of layers.
     pub count: usize,
 }
 

@@ -1,4 +1,4 @@
-//! An architecture as data: named nodes in the order in which they run. A node's name is its path in a checkpoint.
+//! An architecture as data: named nodes in the order in which they run. A node's name is its path in the state dict.
 //! Everything else reads this value; nobody writes a forward function.
 
 mod build;
@@ -58,7 +58,7 @@ pub struct Node {
 pub struct Auxiliary {
     /// The node that holds its logits.
     pub logits: NodeId,
-    /// How much its loss counts beside that of the output.
+    /// The weight of its loss relative to that of the output.
     pub weight: f64,
 }
 
@@ -68,7 +68,7 @@ impl Auxiliary {
 }
 
 /// A checked architecture. Its nodes stand in an order in which every input comes before its user, which is also
-/// the order of the checkpoint.
+/// the order of the state dict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     name: String,
@@ -77,7 +77,7 @@ pub struct Graph {
     auxiliary: Vec<Auxiliary>,
     /// One that holds another comes before it.
     parts: Vec<Part>,
-    /// Of every node, for images of the size that the graph is drawn for.
+    /// The shape of every node's value, for images of the default size.
     drawn: Vec<Shape>,
 }
 
@@ -147,7 +147,7 @@ impl Graph {
         &self.auxiliary
     }
 
-    /// What a training step computes a loss of: the output, then the logits of the auxiliary classifiers.
+    /// The nodes whose values have a loss in training: the output, then the logits of the auxiliary classifiers.
     pub fn heads(&self) -> Vec<NodeId> {
         let beside = self.auxiliary.iter().map(|auxiliary| auxiliary.logits);
         std::iter::once(self.output).chain(beside).collect()
@@ -175,7 +175,7 @@ impl Graph {
         self.ids().filter(is_first).collect()
     }
 
-    /// What `output` needs, and nothing else.
+    /// The graph of the nodes that `output` needs.
     fn only(&self, output: NodeId) -> Result<Self> {
         let mut kept = self.needed_for(&[output]);
         kept[0] = true;
@@ -192,7 +192,7 @@ impl Graph {
         Self::new(self.name.clone(), nodes, places[output.0], Vec::new(), parts)
     }
 
-    /// What the graph was drawn for.
+    /// The default input of the graph.
     pub fn input(&self) -> &Input {
         match &self.nodes[0].op {
             Op::Input(input) => input,

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Height and width of a window, a step or a border. Written as one number when both are equal.
+/// Height and width of a kernel, a stride or padding. Written as one number when both are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "PairText", into = "PairText")]
 pub struct Pair {
@@ -55,7 +55,7 @@ impl Pair {
     }
 }
 
-/// What surrounds an image before a window slides over it.
+/// Padding around an image before a window slides over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Padding {
@@ -115,7 +115,7 @@ impl Default for Conv {
     }
 }
 
-/// Zeros around an image, and `channels` of zeros after its own.
+/// Zero padding around an image, and `channels` channels of zeros after its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pad {
@@ -133,8 +133,8 @@ impl Pad {
     }
 }
 
-/// Batch normalisation; `momentum` is the share of the new batch in the running statistics. Without `scale` there is
-/// no factor after it, only a shift.
+/// Batch norm; `momentum` is the weight of the new batch in the running statistics. Without `scale` it has a shift but
+/// no scale.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchNorm {
@@ -149,7 +149,7 @@ impl Default for BatchNorm {
     }
 }
 
-/// Normalisation of each image over groups of channels (Wu and He, arXiv:1803.08494).
+/// Group norm: normalisation of each image over groups of channels (Wu and He, arXiv:1803.08494).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupNorm {
@@ -163,7 +163,7 @@ impl Default for GroupNorm {
     }
 }
 
-/// Normalisation of each token or vector over its features.
+/// Layer norm: normalisation of each token or vector over its features.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LayerNorm {
@@ -204,7 +204,7 @@ pub enum PoolKind {
     Average,
 }
 
-/// Pooling in a sliding window. `ceil` lets a last window hang over the border; `count_padding` counts the zeros
+/// Pooling in a sliding window. `ceil` lets a last window extend over the border; `count_padding` counts the zeros
 /// of the border in an average, unless they are `same`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -230,7 +230,7 @@ impl Default for Pool {
     }
 }
 
-/// What stands around an image that a blur looks beyond.
+/// Padding of a blur.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Border {
@@ -240,14 +240,14 @@ pub enum Border {
     Zeros,
 }
 
-/// The mean of each channel in a window, weighted by binomial coefficients ([1 2 1] / 4 along each axis, for a size of
-/// 3): before a step, it keeps what is finer than the step from turning into something else (Zhang, arXiv:1904.11486).
+/// Anti-aliasing blur of each channel, weighted by binomial coefficients ([1 2 1] / 4 along each axis, for a size of 3):
+/// before a stride, it suppresses frequencies that would alias (Zhang, arXiv:1904.11486).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Blur {
     pub size: usize,
     pub stride: Pair,
-    /// On both sides.
+    /// The same on both sides.
     pub padding: Pair,
     pub border: Border,
 }
@@ -276,7 +276,7 @@ impl Blur {
     }
 }
 
-/// Average over a grid of `size` cells, whatever the image's size; one cell is global pooling.
+/// Adaptive average pooling to a grid of `size` cells; one cell is global pooling.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdaptivePool {
@@ -365,7 +365,7 @@ impl Default for Multiply {
     }
 }
 
-/// Each channel times its own constant, plus its own constant: how a network changes the normalisation of its input.
+/// A constant scale and shift of each channel, which changes the normalisation of a network's input.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Affine {
@@ -373,17 +373,17 @@ pub struct Affine {
     pub shift: Vec<f64>,
 }
 
-/// The first input times the second, a (C, 1, 1) gate: the end of squeeze-and-excite.
+/// The product of the first input and the second, a (C, 1, 1) gate: the end of squeeze-and-excite.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gate {}
 
-/// Channels of all images, or tokens, one after the other.
+/// Concatenation of the channels of all images, or of tokens.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Concat {}
 
-/// Dropout of single values, in training only.
+/// Dropout of individual values, in training only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dropout {
@@ -402,9 +402,9 @@ pub struct DropPath {
 #[serde(default, deny_unknown_fields)]
 pub struct Tokens {}
 
-/// Learned tokens, the same for every image: (1, tokens, width). The array is called as the node is, which has no
-/// inputs. With a `grid`, they are what marks the positions of patches, and belong to one size of the image: tokens
-/// that are no patch come first, then the grid, row by row.
+/// Learned tokens, the same for every image: (1, tokens, width). The array has the name of the node, which has no
+/// inputs. With a `grid`, they are position embeddings for one image size: those of tokens that are no patches come
+/// first, then the grid, row by row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Embedding {
@@ -435,7 +435,7 @@ impl Default for Attention {
 
 /// Attention of every pixel of the first input to the pixels of the second and third: queries (heads·D, H, W), keys
 /// (D, h, w) and values (V, h, w). Each head has queries of its own, but all share keys and values (Shazeer,
-/// arXiv:1911.02150). It puts out (heads·V, H, W).
+/// arXiv:1911.02150). The output is (heads·V, H, W).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MultiQueryAttention {
@@ -448,8 +448,8 @@ impl Default for MultiQueryAttention {
     }
 }
 
-/// Each channel of an image times a learned factor, `gamma` (channels), that starts near zero: how a deep network keeps
-/// its branches small at first (Touvron et al., arXiv:2103.17239).
+/// Layer scale: each channel of an image times a learned factor, `gamma` (channels), initially near zero, which keeps the
+/// branches of a deep network small at first (Touvron et al., arXiv:2103.17239).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LayerScale {}
@@ -468,7 +468,7 @@ macro_rules! ops {
         pub enum Op { $($op($op),)* }
 
         impl Op {
-            /// The word for it in a graph's text and in messages.
+            /// Its name in a graph's text and in messages.
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$op(_) => $text,)* }
             }

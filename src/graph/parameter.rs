@@ -1,9 +1,9 @@
-//! Which arrays a node keeps: names, shapes and roles, in the order of a checkpoint.
+//! The parameters and buffers of a node: names, shapes and roles, in the order of the state dict.
 
 use super::op::{Conv, Linear, Pair};
 use super::{Graph, NodeId, Op, Shape};
 
-/// What an array is for. Weights, biases, scales and shifts are trained; the rest are buffers.
+/// The role of an array. Weights, biases, scales and shifts are trained; the rest are buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     ConvWeight,
@@ -16,7 +16,7 @@ pub enum Role {
     NormShift,
     /// A learned token.
     Embedding,
-    /// What marks positions: some tokens that are no patch, and those of a grid of patches.
+    /// Position embeddings: those of some tokens that are no patches, and those of a grid of patches.
     Position {
         grid: Pair,
     },
@@ -41,7 +41,7 @@ impl Role {
     }
 }
 
-/// One array of a checkpoint: `layer1.0.conv1.weight`.
+/// One array of a state dict: `layer1.0.conv1.weight`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
     pub name: String,
@@ -59,7 +59,7 @@ impl Parameter {
 }
 
 impl Graph {
-    /// Every array of the graph, in the order of a checkpoint.
+    /// Every array of the graph, in the order of the state dict.
     pub fn parameters(&self) -> Vec<Parameter> {
         let shapes = self.drawn_shapes();
         let mut parameters = Vec::new();

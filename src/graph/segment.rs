@@ -1,26 +1,26 @@
-//! Where to cut a network whose values are computed again for its gradients (Chen et al., arXiv:1604.06174). Of the
-//! cuts into segments below a limit, those are chosen that fewest bytes cross; of the limits, the one for which these
-//! bytes and those of the largest segment are fewest together.
+//! Segments for activation checkpointing (Chen et al., arXiv:1604.06174). For each limit on the size of a segment, the
+//! cuts are chosen that the fewest bytes cross; then the limit is chosen that minimises the sum of these bytes and those
+//! of the largest segment.
 
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Graph, NodeId, Shape};
 
-/// Nodes that run one after the other, and are run again together.
+/// Consecutive nodes that are run again together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     pub nodes: Vec<NodeId>,
-    /// Whose values come from before it.
+    /// The nodes before it whose values it reads.
     pub reads: Vec<NodeId>,
 }
 
 impl Graph {
-    /// Everything that `wanted` depends on, but for the image, as one segment.
+    /// All nodes that `wanted` depends on, except the input, as one segment.
     pub fn whole(&self, wanted: &[NodeId]) -> Segment {
         self.segment(self.to_run(wanted))
     }
 
-    /// The same in the segments that need the least memory where nodes have values of `shapes`.
+    /// The same nodes in the segments that need the least memory if the values have `shapes`.
     pub fn segments(&self, shapes: &[Shape], wanted: &[NodeId]) -> Vec<Segment> {
         let nodes = self.to_run(wanted);
         let mut last_use = vec![0; self.nodes().len()];
@@ -40,15 +40,15 @@ impl Graph {
         begins.zip(&ends).map(|(begin, &end)| self.segment(nodes[begin..end].to_vec())).collect()
     }
 
-    /// What only auxiliary classifiers depend on that are not among `heads`.
+    /// The nodes that only auxiliary classifiers depend on which are not among `heads`.
     pub fn beside(&self, heads: &[NodeId]) -> Segment {
         let needed = self.needed_for(heads);
         let nodes = self.to_run(&self.heads()[1..]).into_iter().filter(|id| !needed[id.index()]);
         self.segment(nodes.collect())
     }
 
-    /// What `wanted` depends on, in the order in which it runs: an auxiliary classifier follows what it reads, wherever
-    /// a checkpoint has it. Its gradients are then due late, when much of the network's memory is free again.
+    /// The nodes that `wanted` depends on, in execution order: an auxiliary classifier follows its input, wherever it is in
+    /// the state dict. Its gradients are then due late, when much of the network's memory is free again.
     fn to_run(&self, wanted: &[NodeId]) -> Vec<NodeId> {
         let (needed, on_the_way) = (self.needed_for(wanted), self.needed_for(&[self.output()]));
         let mut follows: Vec<usize> = Vec::with_capacity(needed.len());
@@ -69,14 +69,14 @@ impl Graph {
     }
 }
 
-/// What a step leaves, and the last step that needs it.
+/// The output of a step, and the last step that needs it.
 #[derive(Clone, Copy, Debug)]
 struct Value {
     bytes: u64,
     last_use: usize,
 }
 
-/// Before which steps to cut.
+/// The steps before which to cut.
 fn cuts(steps: &[Value]) -> Vec<usize> {
     let total = steps.iter().fold(0_u64, |sum, step| sum.saturating_add(step.bytes));
     let largest = steps.iter().map(|step| step.bytes).max().unwrap_or(0);
@@ -112,7 +112,7 @@ fn cuts_below(limit: u64, steps: &[Value]) -> (u64, Vec<usize>) {
             if bytes > limit {
                 break;
             }
-            // What comes from before this segment and crosses its end crosses its beginning too, and is counted there.
+            // A value from before this segment that crosses its end crosses its beginning too, and is counted there.
             if step.last_use >= end {
                 crossing = crossing.saturating_add(step.bytes);
             }
@@ -143,7 +143,7 @@ mod tests {
     use crate::graph::Builder;
     use crate::graph::op::{Add, Concat, Conv, Function, Input};
 
-    /// Every way to cut, counted by what it says: bytes that cross, and bytes of the largest segment.
+    /// All cuts, with the bytes that cross them and the bytes of the largest segment.
     fn least_of_all(steps: &[Value], limit: u64) -> Option<u64> {
         let count = steps.len() - 1;
         (0..1_u32 << count)

@@ -1,4 +1,4 @@
-//! What flows along an edge, and how each operation changes it.
+//! Shapes of values, and shape inference for each operation.
 
 use std::fmt;
 
@@ -47,7 +47,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Why an operation cannot take its inputs.
+/// The reason why an operation cannot take its inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     pub expected: String,
@@ -76,7 +76,7 @@ impl Image {
         Shape::Image { channels: self.channels, height: size.height, width: size.width }
     }
 
-    /// Slides a window along both axes.
+    /// The shape after a window slides along both axes.
     fn slide(self, window: impl Fn(usize, Axis) -> Option<usize>) -> Result<Pair, Mismatch> {
         let size = (window(self.height, Axis::Height), window(self.width, Axis::Width));
         let (Some(height), Some(width)) = size else {
@@ -306,7 +306,7 @@ fn multi_query_shape(heads: usize, inputs: &[Shape]) -> Result<Shape, Mismatch> 
     Ok(queries.with_channels(of_values.channels.saturating_mul(heads)))
 }
 
-/// How many pixels a dilated window covers.
+/// The number of pixels that a dilated window covers.
 pub fn span(kernel: usize, dilation: usize) -> usize {
     (kernel.saturating_sub(1)) * dilation + 1
 }
@@ -329,7 +329,7 @@ fn pooled(pool: &Pool, size: usize, axis: Axis) -> Option<usize> {
     };
     let padded = size + 2 * border;
     let full = windows(padded, kernel, stride).filter(|_| size > 0)?;
-    // A window that hangs over must still start inside the image or its left border, as in PyTorch.
+    // A window that extends over the border must still start inside the image or its left border, as in PyTorch.
     let hangs =
         pool.ceil && !(padded - kernel).is_multiple_of(stride) && full * stride < size + border;
     Some(full + usize::from(hangs))

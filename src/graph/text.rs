@@ -140,7 +140,7 @@ fn fields(op: &Op) -> serde_json::Result<Map<String, Value>> {
         .unwrap_or_default())
 }
 
-/// What was expected, what came.
+/// The expected and the actual text.
 type Complaint = (String, String);
 
 fn complain<T>(expected: impl Into<String>, got: &str) -> Result<T, Complaint> {

@@ -25,7 +25,7 @@ impl Stored {
 
 /// Every array of a graph: float32 values, and batch counts.
 pub trait Parameters: Send + Sync {
-    /// What the arrays are, in the order of the state dict.
+    /// The arrays' names, shapes and roles, in the order of the state dict.
     fn parameters(&self) -> &[Parameter];
 
     /// A copy of an array.

@@ -53,6 +53,16 @@ def test_docstrings_keep_the_rules_for_text(path: Path) -> None:
     ] == []
 
 
+def test_comments_of_rust_open_with_a_noun() -> None:
+    """Only the first line of a block of `///` or `//!` counts."""
+    opening = re.compile(r"(?m)(?:\A|^(?! *//[/!]).*\n) *//[/!] (?:What|Of|How)\b.*")
+    assert [
+        f"{path.relative_to(ROOT)}: {found.strip().splitlines()[-1]}"
+        for path in sorted((ROOT / "src").rglob("*.rs"))
+        for found in opening.findall(path.read_text(encoding="utf-8"))
+    ] == []
+
+
 @pytest.mark.parametrize(
     ("text", "count"),
     [
