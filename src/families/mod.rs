@@ -11,6 +11,7 @@ mod mobilenet_v3;
 mod mobilenet_v4;
 mod options;
 mod resnet;
+mod squeezenet;
 mod vgg;
 mod vit;
 mod xception;
@@ -141,6 +142,7 @@ static VARIANTS: LazyLock<Vec<Variant>> = LazyLock::new(|| {
         .chain(inception::variants())
         .chain(resnet::variants())
         .chain(densenet::variants())
+        .chain(squeezenet::variants())
         .chain(mobilenet_v1::variants())
         .chain(mobilenet_v2::variants())
         .chain(mobilenet_v3::variants())

@@ -1,7 +1,7 @@
 //! Features and classifiers: the layers whose weights are over classes, what they read, and another number of classes.
 //! A family says which they are; in a graph without such parts the linear layer that puts out the logits is one.
 
-use super::{Graph, Node, NodeId, Op, PartKind, Shape};
+use super::{Graph, Node, NodeId, Op, Part, PartKind, Shape};
 use crate::error::{Error, Result};
 
 impl Op {
@@ -32,8 +32,7 @@ impl Graph {
 
     /// The layers whose weights are over classes, those of the auxiliary classifiers among them.
     pub fn all_classifiers(&self) -> Vec<NodeId> {
-        let parts: Vec<NodeId> =
-            self.parts_of(PartKind::Classifier).map(|part| part.output()).collect();
+        let parts: Vec<NodeId> = self.parts_of(PartKind::Classifier).map(Part::output).collect();
         if parts.is_empty() { self.linear_outputs() } else { parts }
     }
 

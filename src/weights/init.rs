@@ -43,6 +43,8 @@ pub enum Rule {
     },
     /// Uniform within 1 / √fan-in: the default of `torch.nn.Linear` and `torch.nn.Conv2d`.
     UniformIn,
+    /// He uniform: variance 2 / fan-in.
+    HeUniform,
     /// Uniform within 1 / √fan-out.
     UniformOut,
     /// Glorot uniform: variance 2 / (fan-in + fan-out), where a depthwise convolution has as many inputs as channels
@@ -65,6 +67,7 @@ impl Rule {
                 Draw::CutNormal(deviation(gain, fan_out / groups))
             }
             Self::UniformIn => Draw::Uniform(deviation(1.0, fan_in)),
+            Self::HeUniform => Draw::Uniform(deviation(6.0, fan_in)),
             Self::UniformOut => Draw::Uniform(deviation(1.0, fan_out)),
             Self::Glorot => {
                 let depthwise = groups > 1 && parameter.shape[1] == 1;

@@ -100,6 +100,14 @@ impl Recipe {
     pub const DENSENET: Self =
         Self { conv: Rule::NormalIn { gain: 2.0 }, bias: ZERO, ..Self::PYTORCH };
 
+    /// torchvision's SqueezeNet.
+    pub const SQUEEZENET: Self = Self {
+        conv: Rule::HeUniform,
+        bias: ZERO,
+        exceptions: &[("classifier.1.weight", Rule::Normal(0.01))],
+        ..Self::PYTORCH
+    };
+
     /// torchvision's MobileNet.
     pub const MOBILENET: Self = Self { linear: Rule::Normal(0.01), ..Self::EFFICIENTNET };
 
