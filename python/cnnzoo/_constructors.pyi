@@ -197,6 +197,8 @@ seresnet152: Constructor
 seresnet18: Constructor
 seresnet34: Constructor
 seresnet50: Constructor
+squeezenet1_0: Constructor
+squeezenet1_1: Constructor
 tf_efficientnet_b0: Constructor
 tf_efficientnet_b1: Constructor
 tf_efficientnet_b2: Constructor

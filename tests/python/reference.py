@@ -238,7 +238,7 @@ def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
         return {"dropout": 0.0, "init_weights": False, **auxiliary}
     if family.startswith("EfficientNet"):
         return {"dropout": 0.0, "stochastic_depth_prob": 0.0}
-    if family in {"AlexNet", "VGG", "VGG-BN"} or family.startswith("MobileNet"):
+    if family in {"AlexNet", "SqueezeNet", "VGG", "VGG-BN"} or family.startswith("MobileNet"):
         return {"dropout": 0.0}
     return {}
 
