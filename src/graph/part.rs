@@ -165,7 +165,6 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::families::{Options, variants};
     use crate::graph::Op;
     use crate::graph::op::{Flatten, Linear};
 
@@ -198,41 +197,5 @@ mod tests {
         ] {
             assert!(nested(wrong, &nodes()).is_err());
         }
-    }
-
-    #[test]
-    fn every_variant_has_a_head_with_its_classifiers_and_features() {
-        for variant in variants() {
-            for edition in &variant.editions {
-                let graph = variant.graph(edition, &Options::default()).unwrap();
-                let of = |kind| graph.parts_of(kind).map(Part::output).collect::<Vec<_>>();
-                let mut classifiers = of(PartKind::Classifier);
-                classifiers.sort();
-                let mut expected = graph.all_classifiers();
-                expected.sort();
-                assert_eq!(classifiers, expected, "{edition:?}");
-                assert_eq!(of(PartKind::Embedding), [graph.embedding()], "{edition:?}");
-                assert_eq!(of(PartKind::Head).len(), 1 + graph.auxiliary().len(), "{edition:?}");
-                assert!(graph.parts_of(PartKind::Block).count() > 1, "{edition:?}");
-                let text = graph.to_string();
-                assert_eq!(text.parse::<Graph>().unwrap(), graph, "{edition:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn parts_keep_to_their_nodes_when_others_go() {
-        let resnet = variants().iter().find(|variant| variant.name == "resnet18").unwrap();
-        let options = Options { stem: Some(crate::families::Stem::Small), ..Options::default() };
-        let small = resnet.graph(&resnet.editions[0], &options).unwrap();
-        let whole = resnet.graph(&resnet.editions[0], &Options::default()).unwrap();
-        let names = |graph: &Graph| -> Vec<(String, String)> {
-            let of = |part: &Part| (part.name.clone(), graph.node(part.output()).name.clone());
-            graph.parts().iter().map(of).collect()
-        };
-        let (mut expected, found) = (names(&whole), names(&small));
-        assert_eq!(expected[0], ("stem".to_owned(), "maxpool".to_owned()));
-        expected[0].1 = "relu".into();
-        assert_eq!(found, expected);
     }
 }
