@@ -11,7 +11,7 @@ use super::errors::detached;
 use super::model::Model;
 use crate::error::{Error, Result};
 use crate::torch::{
-    self, Array, Clip, GradientOptions, Memory, Mode, Objective, Opinion, Precision, Rule, Task,
+    self, Array, Clip, GradientOptions, LossResult, Memory, Mode, Objective, Precision, Rule, Task,
     Update, View,
 };
 use crate::train::groups::{Group, Rates};
@@ -26,7 +26,8 @@ pub(super) struct Optimizer {
 }
 
 /// Parameter, steps, running averages by name, the accumulated gradient.
-type Remembered<'py> = (String, u64, Vec<(String, Bound<'py, PyAny>)>, Option<Bound<'py, PyAny>>);
+type ParameterState<'py> =
+    (String, u64, Vec<(String, Bound<'py, PyAny>)>, Option<Bound<'py, PyAny>>);
 
 /// Patterns, learning-rate factor, weight decay.
 type GroupFields = (Vec<String>, f64, Option<f64>);
@@ -73,7 +74,7 @@ impl Optimizer {
     }
 
     /// A copy of the optimiser's state for the parameters of the model.
-    fn memory<'py>(&self, py: Python<'py>, model: &Model) -> PyResult<Vec<Remembered<'py>>> {
+    fn memory<'py>(&self, py: Python<'py>, model: &Model) -> PyResult<Vec<ParameterState<'py>>> {
         let memories = detached(py, || {
             let state = model.read()?;
             self.lock().memory(state.store()?)
@@ -93,22 +94,23 @@ impl Optimizer {
         &self,
         py: Python<'_>,
         model: &Model,
-        memories: Vec<Remembered<'_>>,
+        memories: Vec<ParameterState<'_>>,
         waiting: (u64, u64),
     ) -> PyResult<()> {
         let array = |array: Bound<'_, PyAny>| -> PyResult<Array> {
             let array = floats(&array, "the optimizer state", |_| Ok(()))?;
             Ok(Array { shape: array.shape().to_vec(), values: array.as_slice()?.to_vec() })
         };
-        let memory = |(parameter, steps, averages, waiting): Remembered<'_>| -> PyResult<Memory> {
-            let averages = averages.into_iter().map(|(of, average)| Ok((of, array(average)?)));
-            Ok(Memory {
-                parameter,
-                steps,
-                averages: averages.collect::<PyResult<_>>()?,
-                waiting: waiting.map(array).transpose()?,
-            })
-        };
+        let memory =
+            |(parameter, steps, averages, waiting): ParameterState<'_>| -> PyResult<Memory> {
+                let averages = averages.into_iter().map(|(of, average)| Ok((of, array(average)?)));
+                Ok(Memory {
+                    parameter,
+                    steps,
+                    averages: averages.collect::<PyResult<_>>()?,
+                    waiting: waiting.map(array).transpose()?,
+                })
+            };
         let memories = memories.into_iter().map(memory).collect::<PyResult<Vec<_>>>()?;
         detached(py, || {
             let state = model.read()?;
@@ -238,14 +240,14 @@ struct Function {
 }
 
 impl Function {
-    fn judge(&self, logits: Array) -> Result<Opinion> {
+    fn judge(&self, logits: Array) -> Result<LossResult> {
         Python::attach(|py| {
             let answer: PyResult<(f64, f64, PyReadonlyArrayDyn<'_, f32>)> =
                 from_values(py, &logits.shape, logits.values)
                     .and_then(|logits| self.function.bind(py).call1((logits,)))
                     .and_then(|answer| answer.extract());
             let opinion = answer.and_then(|(loss, weight, gradient)| {
-                Ok(Opinion { loss, weight, gradient: gradient.as_slice()?.to_vec() })
+                Ok(LossResult { loss, weight, gradient: gradient.as_slice()?.to_vec() })
             });
             opinion.map_err(|error| {
                 let got = error.to_string();

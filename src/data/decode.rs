@@ -26,7 +26,7 @@ const MAX_BYTES: u64 = 1 << 30;
 
 /// The reason why a file does not decode; the path is added where it is known.
 #[derive(Debug)]
-enum Flaw {
+enum DecodeError {
     /// The expected and the actual content.
     Content {
         expected: String,
@@ -35,7 +35,7 @@ enum Flaw {
     Memory(Shortage),
 }
 
-impl Flaw {
+impl DecodeError {
     fn new(expected: impl Into<String>, got: impl Into<String>) -> Self {
         Self::Content { expected: expected.into(), got: got.into() }
     }
@@ -48,7 +48,7 @@ impl Flaw {
     }
 }
 
-impl From<Shortage> for Flaw {
+impl From<Shortage> for DecodeError {
     fn from(shortage: Shortage) -> Self {
         Self::Memory(shortage)
     }
@@ -99,11 +99,13 @@ pub fn decode_file(path: &Path, orientation: bool) -> Result<Photo> {
 ///
 /// Fails with `Error::Photo` when they do not decode.
 pub fn decode_bytes(bytes: &[u8], origin: &Path, orientation: bool) -> Result<Photo> {
-    let flawed = |flaw: Flaw| flaw.at(origin);
+    let flawed = |flaw: DecodeError| flaw.at(origin);
     let (name, decode) = decoder(bytes).map_err(flawed)?;
     // The decoders may panic on some damaged files.
     let decoded = catch_unwind(AssertUnwindSafe(|| decode(bytes, orientation)))
-        .unwrap_or_else(|_| Err(Flaw::new(format!("an undamaged {name} file"), "damaged data")))
+        .unwrap_or_else(|_| {
+            Err(DecodeError::new(format!("an undamaged {name} file"), "damaged data"))
+        })
         .map_err(flawed)?;
     let photo = Photo::new(decoded.width, decoded.height, decoded.pixels)?;
     match decoded.orientation {
@@ -114,9 +116,9 @@ pub fn decode_bytes(bytes: &[u8], origin: &Path, orientation: bool) -> Result<Ph
 
 const FORMATS: &str = "a JPEG, PNG, WebP, GIF, BMP, TIFF or PNM file";
 
-type Decode = fn(&[u8], bool) -> Result<Decoded, Flaw>;
+type Decode = fn(&[u8], bool) -> Result<Decoded, DecodeError>;
 
-fn decoder(bytes: &[u8]) -> Result<(&'static str, Decode), Flaw> {
+fn decoder(bytes: &[u8]) -> Result<(&'static str, Decode), DecodeError> {
     match bytes {
         [0xff, 0xd8, 0xff, ..] => Ok(("JPEG", jpeg::decode)),
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(("PNG", png::decode)),
@@ -129,7 +131,7 @@ fn decoder(bytes: &[u8]) -> Result<(&'static str, Decode), Flaw> {
         _ if bmp::is_one(bytes) => Ok(("BMP", |bytes, _| bmp::decode(bytes))),
         _ if pnm::is_one(bytes) => Ok(("PNM", |bytes, _| pnm::decode(bytes))),
         _ if tiff::is_one(bytes) => Ok(("TIFF", tiff::decode)),
-        _ => Err(Flaw::new(FORMATS, describe(bytes))),
+        _ => Err(DecodeError::new(FORMATS, describe(bytes))),
     }
 }
 
@@ -167,8 +169,8 @@ fn describe(bytes: &[u8]) -> String {
 }
 
 /// The sizes from a header, if they are within the limits.
-fn sizes(width: usize, height: usize) -> Result<(usize, usize), Flaw> {
+fn sizes(width: usize, height: usize) -> Result<(usize, usize), DecodeError> {
     check_size(width, height)
-        .map_err(|expected| Flaw::new(expected, format!("{width}x{height}")))?;
+        .map_err(|expected| DecodeError::new(expected, format!("{width}x{height}")))?;
     Ok((width, height))
 }

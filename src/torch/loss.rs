@@ -64,7 +64,7 @@ pub enum Loss {
 pub enum Objective<'a> {
     Loss(&'a Loss),
     /// A function of logits (N, K) that knows the targets by itself.
-    Function(&'a (dyn Fn(Array) -> Result<Opinion> + Sync)),
+    Function(&'a (dyn Fn(Array) -> Result<LossResult> + Sync)),
 }
 
 impl fmt::Debug for Objective<'_> {
@@ -78,7 +78,7 @@ impl fmt::Debug for Objective<'_> {
 
 /// The result of a function of logits (N, K).
 #[derive(Clone, Debug)]
-pub struct Opinion {
+pub struct LossResult {
     /// The batch's mean loss.
     pub loss: f64,
     /// The batch's weight in a mean over batches.
@@ -89,7 +89,7 @@ pub struct Opinion {
 
 /// The loss of a batch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Verdict {
+pub(super) struct BatchLoss {
     /// The mean loss of the output plus, weighted, of the auxiliary classifiers.
     pub loss: f64,
     /// The batch's weight in a mean over batches.
@@ -248,7 +248,7 @@ impl Objective<'_> {
             Self::Function(function) => {
                 let logits_now = array(logits, "the logits of a step")?;
                 let shape = logits_now.shape.clone();
-                let Opinion { loss, weight, gradient } = function(logits_now)?;
+                let LossResult { loss, weight, gradient } = function(logits_now)?;
                 if gradient.len() != shape.iter().product::<usize>() {
                     let (expected, got) = (shape_text(&shape), shape_text(&[gradient.len()]));
                     return Err(Error::Shape { at: AT.into(), expected, got });
@@ -271,7 +271,7 @@ pub(super) fn judge(
     targets: &Tensor,
     weights: &[f64],
     share: f64,
-) -> Result<(Verdict, Vec<Tensor>)> {
+) -> Result<(BatchLoss, Vec<Tensor>)> {
     let Some((output, others)) = heads.split_first() else { unreachable!("there is an output") };
     let (mut total, weight, gradient) = objective.judge(output, targets, share)?;
     let mut cotangents = vec![gradient];
@@ -281,7 +281,7 @@ pub(super) fn judge(
         cotangents.push(gradient);
     }
     let correct = correct(output, targets).map_err(failed("how many images are recognised"))?;
-    Ok((Verdict { loss: total, weight, correct }, cotangents))
+    Ok((BatchLoss { loss: total, weight, correct }, cotangents))
 }
 
 /// Counts the correct predictions. A row with a NaN is never correct, whichever other value is largest.

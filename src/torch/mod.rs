@@ -1,5 +1,6 @@
 //! The only module that uses tch: parameters as libtorch tensors, eager runs of a graph, and gradients, on CPU or CUDA.
 
+mod accumulated;
 mod average;
 mod batch_norm;
 mod device;
@@ -22,13 +23,12 @@ mod store;
 mod testing;
 mod threads;
 mod train;
-mod waiting;
 
 pub use device::{device, device_name};
 pub use finite::has_finite_outputs;
 pub use gradients::{GradientOptions, Pullback, pull_back};
 pub use layout::Layout;
-pub use loss::{Loss, Objective, Opinion, Targets};
+pub use loss::{Loss, LossResult, Objective, Targets};
 pub use optimizer::{Memory, Optimizer};
 pub use precision::Precision;
 pub use rule::{Rate, Rule};

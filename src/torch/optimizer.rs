@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, Tensor};
 
+use super::accumulated::{Accumulated, Gradients};
 use super::layout::{laid_out_like, line};
 use super::memory::give_back_freed_memory;
 use super::rule::{Group, Rate, Rule};
 use super::run::{Array, array};
 use super::store::blob;
-use super::waiting::{Gradients, Waiting};
 use super::{Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::weights::Parameters;
@@ -19,14 +19,14 @@ use crate::weights::Parameters;
 pub struct Optimizer {
     rule: Rule,
     states: BTreeMap<String, State>,
-    pub(super) waiting: Waiting,
+    pub(super) waiting: Accumulated,
 }
 
 impl Drop for Optimizer {
     /// Frees memory, since training is over.
     fn drop(&mut self) {
         self.states.clear();
-        self.waiting = Waiting::default();
+        self.waiting = Accumulated::default();
         give_back_freed_memory();
     }
 }
@@ -53,7 +53,7 @@ pub struct Memory {
 
 impl Optimizer {
     pub fn new(rule: Rule) -> Self {
-        Self { rule, states: BTreeMap::new(), waiting: Waiting::default() }
+        Self { rule, states: BTreeMap::new(), waiting: Accumulated::default() }
     }
 
     pub fn rule(&self) -> Rule {
@@ -67,7 +67,7 @@ impl Optimizer {
 
     /// Discards the accumulated gradients.
     pub fn drop_waiting(&mut self) {
-        self.waiting = Waiting::default();
+        self.waiting = Accumulated::default();
     }
 
     /// Updates the parameters that have gradients, each at its own rate: `rates` has one for every parameter. No
@@ -207,7 +207,7 @@ impl Optimizer {
                 got: format!("{} of {batches} out of {accumulate} batches", sums.len()),
             });
         }
-        (self.states, self.waiting) = (states, Waiting { sums, batches, accumulate });
+        (self.states, self.waiting) = (states, Accumulated { sums, batches, accumulate });
         Ok(())
     }
 }

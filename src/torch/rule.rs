@@ -156,7 +156,7 @@ impl Rule {
 }
 
 /// One parameter of a group.
-struct Mover<'a> {
+struct ParameterUpdate<'a> {
     parameter: &'a mut Tensor,
     gradient: &'a mut Tensor,
     averages: Vec<&'a mut Tensor>,
@@ -165,18 +165,18 @@ struct Mover<'a> {
 
 fn each(
     group: &mut Group,
-    mut step: impl FnMut(Mover<'_>) -> Result<(), TchError>,
+    mut step: impl FnMut(ParameterUpdate<'_>) -> Result<(), TchError>,
 ) -> Result<(), TchError> {
     let Group { parameters, gradients, averages, steps, .. } = group;
     let mut averages: Vec<_> = averages.iter_mut().map(|of_every| of_every.iter_mut()).collect();
     for ((parameter, gradient), &steps) in zip(zip(parameters, gradients), steps.iter()) {
         let averages = averages.iter_mut().filter_map(Iterator::next).collect();
-        step(Mover { parameter, gradient, averages, steps })?;
+        step(ParameterUpdate { parameter, gradient, averages, steps })?;
     }
     Ok(())
 }
 
-impl Mover<'_> {
+impl ParameterUpdate<'_> {
     fn rms_prop(self, rule: Rule, rate: Rate) -> Result<(), TchError> {
         let Rule::RmsProp { alpha, eps, momentum, centered } = rule else { return Ok(()) };
         let Self { parameter, gradient, averages, .. } = self;

@@ -2,8 +2,9 @@
 
 use tch::{Kind, TchError};
 
+use super::accumulated::{Accumulated, Gradients};
 use super::gradients::{GradientOptions, gradients};
-use super::loss::{Loss, Objective, Targets, Verdict, judge};
+use super::loss::{BatchLoss, Loss, Objective, Targets, judge};
 use super::memory::keep_freed_memory;
 use super::norm::total_norm;
 use super::optimizer::Optimizer;
@@ -11,7 +12,6 @@ use super::precision::Precision;
 use super::rule::Rate;
 use super::run::{Array, View, Walk, infer, on_device};
 use super::store::blob;
-use super::waiting::{Gradients, Waiting};
 use super::{Layout, Store, failed};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::Graph;
@@ -99,7 +99,7 @@ pub fn train_step(
     } else {
         optimizer.waiting = waiting;
     }
-    let Verdict { loss, weight, correct } = verdict;
+    let BatchLoss { loss, weight, correct } = verdict;
     Ok(Outcome { loss, weight, correct, grad_norm })
 }
 
@@ -122,7 +122,7 @@ pub fn flush(
 fn update(
     store: &Store,
     optimizer: &mut Optimizer,
-    waiting: Waiting,
+    waiting: Accumulated,
     Update { rates, clip }: Update<'_>,
 ) -> Result<f64> {
     let mut all = waiting.mean(store)?;

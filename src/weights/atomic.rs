@@ -57,7 +57,7 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// A new temporary file. A process that died may have left some, also with the id of this one.
-fn temporary_beside(path: &Path) -> io::Result<(Removed, File)> {
+fn temporary_beside(path: &Path) -> io::Result<(TemporaryFile, File)> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"));
@@ -69,7 +69,7 @@ fn temporary_beside(path: &Path) -> io::Result<(Removed, File)> {
         hidden.push(format!(".{}-{count}.tmp", std::process::id()));
         let temporary = path.with_file_name(hidden);
         match File::create_new(&temporary) {
-            Ok(file) => return Ok((Removed(temporary), file)),
+            Ok(file) => return Ok((TemporaryFile(temporary), file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
@@ -77,9 +77,9 @@ fn temporary_beside(path: &Path) -> io::Result<(Removed, File)> {
 }
 
 /// A file that is removed on drop, unless it was renamed before.
-struct Removed(PathBuf);
+struct TemporaryFile(PathBuf);
 
-impl Drop for Removed {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }

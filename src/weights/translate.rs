@@ -53,10 +53,10 @@ fn layers(graph: &Graph) -> HashMap<u64, Vec<NodeId>> {
     let with_arrays: HashSet<NodeId> =
         graph.parameters().into_iter().map(|parameter| parameter.node).collect();
     let needed = graph.needed_for(&[graph.output()]);
-    let mut places: Vec<Place> = Vec::with_capacity(graph.nodes().len());
+    let mut places: Vec<Origin> = Vec::with_capacity(graph.nodes().len());
     let mut layers: HashMap<u64, Vec<NodeId>> = HashMap::new();
     for (id, node) in graph.ids().zip(graph.nodes()) {
-        let inputs: Vec<&Place> = node.inputs.iter().map(|input| &places[input.index()]).collect();
+        let inputs: Vec<&Origin> = node.inputs.iter().map(|input| &places[input.index()]).collect();
         let input = node.inputs.first().map(|input| shapes[input.index()]);
         let place = place(node, &inputs, input);
         if needed[id.index()] && with_arrays.contains(&id) {
@@ -69,13 +69,13 @@ fn layers(graph: &Graph) -> HashMap<u64, Vec<NodeId>> {
 
 /// The origin of a value: the layer that wrote it, or several where they were concatenated or added.
 #[derive(Clone, Debug)]
-struct Place {
+struct Origin {
     parts: Vec<u64>,
     /// The shape before flattening, if it was flattened: a linear layer then reads an image as a convolution would.
     image: Option<(usize, usize, usize)>,
 }
 
-impl Place {
+impl Origin {
     fn one(value: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         value.hash(&mut hasher);
@@ -91,26 +91,26 @@ impl Place {
 
 /// Strides, padding, epsilons, activations, dropout and global average pools are left out, because sources differ in
 /// them.
-fn place(node: &Node, inputs: &[&Place], input: Option<Shape>) -> Place {
-    let parts = |inputs: &[&Place]| -> Vec<u64> {
+fn place(node: &Node, inputs: &[&Origin], input: Option<Shape>) -> Origin {
+    let parts = |inputs: &[&Origin]| -> Vec<u64> {
         inputs.iter().flat_map(|place| place.parts.iter().copied()).collect()
     };
     let read = parts(inputs);
-    let unchanged = || Place { parts: read.clone(), image: inputs.first().and_then(|i| i.image) };
+    let unchanged = || Origin { parts: read.clone(), image: inputs.first().and_then(|i| i.image) };
     match &node.op {
         Op::Conv(conv) => {
             let channels = input.map_or(0, Shape::channels) / conv.groups.max(1);
-            Place::one(("dense", conv.out, channels, window(conv.kernel), &read))
+            Origin::one(("dense", conv.out, channels, window(conv.kernel), &read))
         }
         Op::Linear(linear) => {
             let features = input.map_or(0, Shape::channels);
             let (channels, height, width) =
                 inputs.first().and_then(|place| place.image).unwrap_or((features, 1, 1));
-            Place::one(("dense", linear.out, channels, (height, width), &read))
+            Origin::one(("dense", linear.out, channels, (height, width), &read))
         }
-        Op::BatchNorm(_) | Op::GroupNorm(_) | Op::LayerNorm(_) => Place::one(("norm", &read)),
-        Op::Embedding(embedding) => Place::one(("embedding", embedding.grid.is_some(), &read)),
-        Op::Flatten(_) => Place {
+        Op::BatchNorm(_) | Op::GroupNorm(_) | Op::LayerNorm(_) => Origin::one(("norm", &read)),
+        Op::Embedding(embedding) => Origin::one(("embedding", embedding.grid.is_some(), &read)),
+        Op::Flatten(_) => Origin {
             image: match input {
                 Some(Shape::Image { channels, height, width }) => Some((channels, height, width)),
                 _ => None,
@@ -119,20 +119,20 @@ fn place(node: &Node, inputs: &[&Place], input: Option<Shape>) -> Place {
         },
         // A window of one pixel only skips pixels, as a stride does.
         Op::Pool(pool) if pool.kernel == Pair::ONE => unchanged(),
-        Op::Pool(pool) => Place::one(("pool", matches!(pool.kind, PoolKind::Average), &read)),
-        Op::Blur(_) => Place::one(("blur", &read)),
-        Op::Concat(_) => Place { parts: read, image: None },
+        Op::Pool(pool) => Origin::one(("pool", matches!(pool.kind, PoolKind::Average), &read)),
+        Op::Blur(_) => Origin::one(("blur", &read)),
+        Op::Concat(_) => Origin { parts: read, image: None },
         Op::Add(_) | Op::Average(_) => {
             let mut sorted: Vec<u64> = inputs.iter().map(|place| place.hash()).collect();
             sorted.sort_unstable();
-            Place::one(("sum", sorted))
+            Origin::one(("sum", sorted))
         }
-        Op::Gate(_) => Place::one(("gate", &read)),
-        Op::Tokens(_) => Place::one(("tokens", &read)),
-        Op::Attention(_) | Op::MultiQueryAttention(_) => Place::one(("attention", &read)),
-        Op::LayerScale(_) => Place::one(("layer scale", &read)),
-        Op::SelectToken(_) => Place::one(("select_token", &read)),
-        Op::Input(_) => Place::one("input"),
+        Op::Gate(_) => Origin::one(("gate", &read)),
+        Op::Tokens(_) => Origin::one(("tokens", &read)),
+        Op::Attention(_) | Op::MultiQueryAttention(_) => Origin::one(("attention", &read)),
+        Op::LayerScale(_) => Origin::one(("layer scale", &read)),
+        Op::SelectToken(_) => Origin::one(("select_token", &read)),
+        Op::Input(_) => Origin::one("input"),
         Op::Pad(_)
         | Op::AdaptivePool(_)
         | Op::Activation(_)

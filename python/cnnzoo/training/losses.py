@@ -19,7 +19,7 @@ from cnnzoo.errors import ArgumentError, ShapeError
 
 # The mean loss of a batch, the weight of the batch among others, and the gradient of the loss with
 # respect to the logits, float32 (N, K).
-Opinion: TypeAlias = tuple[float, float, NDArray[np.float32]]
+LossResult: TypeAlias = tuple[float, float, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +113,10 @@ class FunctionLoss:
 
     function: Callable[[NDArray[np.float32], NDArray[Any]], Any]
 
-    def _objective(self, targets: ArrayLike) -> Callable[[NDArray[np.float32]], Opinion]:
+    def _objective(self, targets: ArrayLike) -> Callable[[NDArray[np.float32]], LossResult]:
         return functools.partial(self._judge, _settled(targets))
 
-    def _judge(self, targets: NDArray[Any], logits: NDArray[np.float32]) -> Opinion:
+    def _judge(self, targets: NDArray[Any], logits: NDArray[np.float32]) -> LossResult:
         at = f"`loss`, {_name(self.function)}"
         shape = logits.shape
         answer = self.function(logits, targets)
@@ -166,10 +166,10 @@ class TorchLoss:
                 f"{_name(self.function)}, which takes the output of a softmax or sigmoid"
             )
 
-    def _objective(self, targets: ArrayLike) -> Callable[[NDArray[np.float32]], Opinion]:
+    def _objective(self, targets: ArrayLike) -> Callable[[NDArray[np.float32]], LossResult]:
         return functools.partial(self._judge, _settled(targets))
 
-    def _judge(self, targets: NDArray[Any], logits: NDArray[np.float32]) -> Opinion:
+    def _judge(self, targets: NDArray[Any], logits: NDArray[np.float32]) -> LossResult:
         import torch
 
         at = f"`loss`, {_name(self.function)}"

@@ -9,7 +9,7 @@
 //! Alpha is dropped. Rows may stand in either order; the header may be any from OS/2's on. Pixels that a run-length
 //! code skips are the palette's first entry. JPEG and PNG inside a BMP are refused.
 
-use super::{Decoded, Flaw, sizes};
+use super::{DecodeError, Decoded, sizes};
 use crate::memory::{room, zeros};
 
 const EXPECTED: &str = "a complete, undamaged BMP file";
@@ -33,7 +33,7 @@ pub(super) fn is_one(bytes: &[u8]) -> bool {
     bytes.starts_with(b"BM") && long(bytes, FILE_HEADER).is_ok_and(known)
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Flaw> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let header = long(bytes, FILE_HEADER)? as usize;
     let after = FILE_HEADER + header;
     let start = long(bytes, 10)? as usize;
@@ -58,12 +58,15 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Flaw> {
         }
         _ => {
             let expected = "a BMP file of 1, 4, 8, 16, 24 or 32 bits, plain or run-length coded";
-            return Err(Flaw::new(expected, format!("{bits} bits, compression {compression}")));
+            return Err(DecodeError::new(
+                expected,
+                format!("{bits} bits, compression {compression}"),
+            ));
         }
     };
     let bits = usize::from(bits);
     let data = bytes.get(start..).ok_or_else(cut)?;
-    let palette = || -> Result<Vec<[u8; 3]>, Flaw> {
+    let palette = || -> Result<Vec<[u8; 3]>, DecodeError> {
         let used = if header < 40 { 0 } else { long(bytes, 46)? as usize };
         let entries = if used == 0 { 1 << bits } else { used.min(1 << bits) };
         let size = if core { 3 } else { 4 };
@@ -128,7 +131,7 @@ pub(super) fn spread(
 }
 
 /// The indices decoded from run-length codes, the rows as they are stored.
-fn runs(data: &[u8], width: usize, rows: usize, halves: bool) -> Result<Vec<u8>, Flaw> {
+fn runs(data: &[u8], width: usize, rows: usize, halves: bool) -> Result<Vec<u8>, DecodeError> {
     let mut indices = zeros::<u8>(width * rows)?;
     let (mut x, mut y, mut at) = (0, 0, 0);
     let index = |bytes: &[u8], place: usize| match (halves, place % 2) {
@@ -170,16 +173,16 @@ fn runs(data: &[u8], width: usize, rows: usize, halves: bool) -> Result<Vec<u8>,
     Ok(indices)
 }
 
-fn short(bytes: &[u8], at: usize) -> Result<u16, Flaw> {
+fn short(bytes: &[u8], at: usize) -> Result<u16, DecodeError> {
     let bytes = bytes.get(at..at + 2).ok_or_else(cut)?;
     Ok(u16::from_le_bytes([bytes[0], bytes[1]]))
 }
 
-fn long(bytes: &[u8], at: usize) -> Result<u32, Flaw> {
+fn long(bytes: &[u8], at: usize) -> Result<u32, DecodeError> {
     let bytes = bytes.get(at..at + 4).ok_or_else(cut)?;
     Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
-fn cut() -> Flaw {
-    Flaw::new(EXPECTED, "a truncated file")
+fn cut() -> DecodeError {
+    DecodeError::new(EXPECTED, "a truncated file")
 }

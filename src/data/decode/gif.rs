@@ -8,19 +8,19 @@ use std::io::Cursor;
 
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
-use super::{Decoded, Flaw, sizes};
+use super::{DecodeError, Decoded, sizes};
 use crate::memory::{probe, room, zeros};
 
 const EXPECTED: &str = "a complete, undamaged GIF file";
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Flaw> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     options.set_memory_limit(MemoryLimit::Unlimited);
     let mut decoder = options.read_info(Cursor::new(bytes)).map_err(flaw)?;
     let screen = [decoder.width(), decoder.height()].map(usize::from);
     let frame = decoder.next_frame_info().map_err(flaw)?;
-    let frame = frame.ok_or_else(|| Flaw::new(EXPECTED, "no picture"))?;
+    let frame = frame.ok_or_else(|| DecodeError::new(EXPECTED, "no picture"))?;
     let [left, top, across, down] =
         [frame.left, frame.top, frame.width, frame.height].map(usize::from);
     let around = frame.transparent.unwrap_or(0);
@@ -53,12 +53,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Flaw> {
 }
 
 #[allow(clippy::needless_pass_by_value)]
-fn flaw(error: DecodingError) -> Flaw {
+fn flaw(error: DecodingError) -> DecodeError {
     match error {
-        DecodingError::UnexpectedEof => Flaw::new(EXPECTED, "a truncated file"),
+        DecodingError::UnexpectedEof => DecodeError::new(EXPECTED, "a truncated file"),
         DecodingError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Flaw::new(EXPECTED, "a truncated file")
+            DecodeError::new(EXPECTED, "a truncated file")
         }
-        error => Flaw::new(EXPECTED, error.to_string()),
+        error => DecodeError::new(EXPECTED, error.to_string()),
     }
 }

@@ -19,7 +19,7 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
 use super::exif::orientation;
-use super::{Decoded, Flaw, sizes};
+use super::{DecodeError, Decoded, sizes};
 use crate::memory::{probe, room, zeros};
 
 const EXPECTED: &str = "a complete, undamaged JPEG file";
@@ -37,8 +37,8 @@ const APP1: u8 = 0xe1;
 /// The number of bytes that the decoder's bit buffer may be ahead of the pixels.
 const AHEAD: usize = 8;
 
-pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
-    let survey = Survey::new(bytes)?;
+pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, DecodeError> {
+    let survey = Markers::new(bytes)?;
     let bytes = survey.open_ended(bytes)?;
     let options = DecoderOptions::default()
         .set_strict_mode(true)
@@ -46,7 +46,7 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
         .set_max_height(LONGEST);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&*bytes), options);
     decoder.decode_headers().map_err(flaw)?;
-    let info = decoder.info().ok_or_else(|| Flaw::new(EXPECTED, "no frame header"))?;
+    let info = decoder.info().ok_or_else(|| DecodeError::new(EXPECTED, "no frame header"))?;
     let (width, height) = sizes(usize::from(info.width), usize::from(info.height))?;
     let space = decoder.input_colorspace().unwrap_or(ColorSpace::Unknown);
     let output = match space {
@@ -55,7 +55,7 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
     };
     decoder.set_options(options.jpeg_set_out_colorspace(output));
     let size = decoder.output_buffer_size();
-    let size = size.ok_or_else(|| Flaw::new(EXPECTED, "no frame header"))?;
+    let size = size.ok_or_else(|| DecodeError::new(EXPECTED, "no frame header"))?;
     // Files of several scans are held as coefficients; others as a few rows of blocks.
     let blocks = if survey.sequential && survey.scans == 1 {
         64 * width
@@ -75,7 +75,7 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
 }
 
 /// Converts each pixel's inks to RGB.
-fn four_to_three(pixels: &[u8], inks: impl Fn([u8; 4]) -> [u8; 4]) -> Result<Vec<u8>, Flaw> {
+fn four_to_three(pixels: &[u8], inks: impl Fn([u8; 4]) -> [u8; 4]) -> Result<Vec<u8>, DecodeError> {
     let (pixels, _) = pixels.as_chunks();
     let mut out = room(pixels.len() * 3)?;
     for &pixel in pixels {
@@ -114,7 +114,7 @@ fn share(one: u8, other: u8) -> u8 {
 
 /// The facts in the markers, before anything is decoded.
 #[derive(Default)]
-pub(super) struct Survey<'a> {
+pub(super) struct Markers<'a> {
     exif: Option<&'a [u8]>,
     /// The offset of the end marker.
     end: usize,
@@ -125,10 +125,10 @@ pub(super) struct Survey<'a> {
     pub(super) size: Option<(u16, u16)>,
 }
 
-impl<'a> Survey<'a> {
+impl<'a> Markers<'a> {
     /// Walks from marker to marker until the end of the picture.
-    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Flaw> {
-        let cut = || Flaw::new(EXPECTED, "a truncated file");
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let cut = || DecodeError::new(EXPECTED, "a truncated file");
         let mut survey = Self::default();
         let mut at = 2;
         loop {
@@ -175,7 +175,7 @@ impl<'a> Survey<'a> {
     /// The bytes to decode. The decoder takes an end marker that comes too early for the end and paints the rest, but
     /// fails when it runs out of bytes. So, where nothing else follows the last pixel, the end marker is replaced by
     /// bytes that the decoder may read ahead.
-    fn open_ended(&self, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, Flaw> {
+    fn open_ended(&self, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, DecodeError> {
         if self.sequential && self.scans == 1 && !self.restarts {
             let mut longer = room(self.end + AHEAD)?;
             longer.extend_from_slice(&bytes[..self.end]);
@@ -187,6 +187,6 @@ impl<'a> Survey<'a> {
 }
 
 #[allow(clippy::needless_pass_by_value)]
-fn flaw(error: DecodeErrors) -> Flaw {
-    Flaw::new(EXPECTED, error.to_string())
+fn flaw(error: DecodeErrors) -> DecodeError {
+    DecodeError::new(EXPECTED, error.to_string())
 }

@@ -18,10 +18,10 @@ use std::io::Cursor;
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Transformations};
 
 use super::exif::orientation;
-use super::{Decoded, Flaw, sizes};
+use super::{DecodeError, Decoded, sizes};
 use crate::memory::{probe, room, zeros};
 
-pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
+pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, DecodeError> {
     let mut options = DecodeOptions::default();
     options.set_ignore_checksums(false);
     options.set_skip_ancillary_crc_failures(false);
@@ -32,9 +32,9 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
     let header = decoder.read_header_info().map_err(flaw)?;
     let (width, height) = sizes(header.width as usize, header.height as usize)?;
     let mut reader = decoder.read_info().map_err(flaw)?;
-    let length = reader
-        .output_buffer_size()
-        .ok_or_else(|| Flaw::new("a PNG that fits into memory", format!("{width}x{height}")))?;
+    let length = reader.output_buffer_size().ok_or_else(|| {
+        DecodeError::new("a PNG that fits into memory", format!("{width}x{height}"))
+    })?;
     // Besides, a few rows and the decompressor's window.
     probe(length.saturating_add(width * height * 3 + 8 * length / height + (1 << 20)))?;
     let mut data = zeros(length)?;
@@ -102,12 +102,12 @@ fn samples(row: &[u8], depth: BitDepth) -> impl Iterator<Item = u8> {
 }
 
 #[allow(clippy::needless_pass_by_value)]
-fn flaw(error: DecodingError) -> Flaw {
+fn flaw(error: DecodingError) -> DecodeError {
     let expected = "a complete, undamaged PNG file";
     match error {
         DecodingError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Flaw::new(expected, "a truncated file")
+            DecodeError::new(expected, "a truncated file")
         }
-        error => Flaw::new(expected, error.to_string()),
+        error => DecodeError::new(expected, error.to_string()),
     }
 }

@@ -9,7 +9,7 @@
 //! 16-bit grey is scaled as 16-bit colours are, where Pillow's `convert` would make it white. Of several pictures in a
 //! file the first is read.
 
-use super::{Decoded, Flaw, sizes};
+use super::{DecodeError, Decoded, sizes};
 use crate::memory::room;
 
 const EXPECTED: &str = "a complete, undamaged PBM, PGM or PPM file";
@@ -19,7 +19,7 @@ pub(super) fn is_one(bytes: &[u8]) -> bool {
     matches!(bytes, [b'P', b'1'..=b'6', next, ..] if next.is_ascii_whitespace() || *next == b'#')
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Flaw> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let kind = bytes[1] - b'0';
     let mut text = Text { bytes, at: 2 };
     let width = text.number()?;
@@ -28,7 +28,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Flaw> {
     let bits = kind == 1 || kind == 4;
     let most = if bits { 1 } else { text.number()? };
     if !(1..=65_535).contains(&most) {
-        return Err(Flaw::new("a maximum value of 1 to 65535", most.to_string()));
+        return Err(DecodeError::new("a maximum value of 1 to 65535", most.to_string()));
     }
     let channels = if kind == 3 || kind == 6 { 3 } else { 1 };
     let mut out = room(width * height * 3)?;
@@ -74,7 +74,7 @@ struct Text<'a> {
 
 impl Text<'_> {
     /// Skips white space and comments.
-    fn skip(&mut self) -> Result<u8, Flaw> {
+    fn skip(&mut self) -> Result<u8, DecodeError> {
         let mut comment = false;
         loop {
             match *self.bytes.get(self.at).ok_or_else(cut)? {
@@ -88,7 +88,7 @@ impl Text<'_> {
         }
     }
 
-    fn number(&mut self) -> Result<usize, Flaw> {
+    fn number(&mut self) -> Result<usize, DecodeError> {
         let first = self.skip()?;
         let (start, mut number) = (self.at, 0_usize);
         while let Some(digit @ b'0'..=b'9') = self.bytes.get(self.at) {
@@ -96,23 +96,28 @@ impl Text<'_> {
             self.at += 1;
         }
         if self.at == start {
-            return Err(Flaw::new(EXPECTED, format!("byte {first:02x} in the place of a number")));
+            return Err(DecodeError::new(
+                EXPECTED,
+                format!("byte {first:02x} in the place of a number"),
+            ));
         }
         Ok(number)
     }
 
     /// 0 or 1, which need no space between them.
-    fn bit(&mut self) -> Result<usize, Flaw> {
+    fn bit(&mut self) -> Result<usize, DecodeError> {
         let byte = self.skip()?;
         self.at += 1;
         match byte {
             b'0' => Ok(0),
             b'1' => Ok(1),
-            _ => Err(Flaw::new(EXPECTED, format!("byte {byte:02x} in the place of a 0 or 1"))),
+            _ => {
+                Err(DecodeError::new(EXPECTED, format!("byte {byte:02x} in the place of a 0 or 1")))
+            }
         }
     }
 }
 
-fn cut() -> Flaw {
-    Flaw::new(EXPECTED, "a truncated file")
+fn cut() -> DecodeError {
+    DecodeError::new(EXPECTED, "a truncated file")
 }

@@ -22,8 +22,8 @@ use tiff::{ColorType, TiffError};
 
 use super::bmp::spread;
 use super::exif::Directory;
-use super::jpeg::{Survey, mixed, rgb_of};
-use super::{Decoded, Flaw, sizes};
+use super::jpeg::{Markers, mixed, rgb_of};
+use super::{DecodeError, Decoded, sizes};
 use crate::data::photo::MAX_SIDE;
 use crate::memory::{copied, probe, room, zeros};
 
@@ -49,11 +49,12 @@ pub(super) fn is_one(bytes: &[u8]) -> bool {
 
 type File<'a> = Decoder<Cursor<&'a [u8]>>;
 
-pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
-    let directory = Directory::of(bytes).ok_or_else(|| Flaw::new(EXPECTED, "no directory"))?;
+pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, DecodeError> {
+    let directory =
+        Directory::of(bytes).ok_or_else(|| DecodeError::new(EXPECTED, "no directory"))?;
     let values = directory.most_values();
     if values > bytes.len() {
-        return Err(Flaw::new(EXPECTED, format!("an entry of {values} values")));
+        return Err(DecodeError::new(EXPECTED, format!("an entry of {values} values")));
     }
     probe(values * OF_VALUE)?;
     let photometric = directory.number(PHOTOMETRIC);
@@ -88,7 +89,7 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
     };
     if !supported {
         let expected = "a TIFF file of grey, palette, RGB, CMYK or YCbCr in 8 or 16 bits";
-        return Err(Flaw::new(expected, format!("{color:?}")));
+        return Err(DecodeError::new(expected, format!("{color:?}")));
     }
     let layout = file.image_buffer_layout().map_err(flaw)?;
     let mut data = zeros::<u8>(layout.complete_len)?;
@@ -145,26 +146,29 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
 }
 
 /// Refuses files that the decoder would read wrongly.
-fn check(file: &mut File<'_>, bytes: &[u8]) -> Result<(), Flaw> {
+fn check(file: &mut File<'_>, bytes: &[u8]) -> Result<(), DecodeError> {
     let formats = file.find_tag_unsigned_vec::<u16>(Tag::SampleFormat).map_err(flaw)?;
     if let Some(format) =
         formats.into_iter().flatten().find(|format| ![UNSIGNED, UNDEFINED].contains(format))
     {
         let got = if format == 3 { "floating-point numbers" } else { "signed or complex numbers" };
-        return Err(Flaw::new("a TIFF file of whole numbers from 0 on", got));
+        return Err(DecodeError::new("a TIFF file of whole numbers from 0 on", got));
     }
     if file.find_tag(Tag::Unknown(DNG_VERSION)).ok().flatten().is_some() {
-        return Err(Flaw::new("a TIFF file", "a camera's raw file (DNG)"));
+        return Err(DecodeError::new("a TIFF file", "a camera's raw file (DNG)"));
     }
     if file.find_tag_unsigned::<u16>(Tag::FillOrder).ok().flatten() == Some(2) {
-        return Err(Flaw::new("a TIFF file whose bytes begin with the high bit", "fill order 2"));
+        return Err(DecodeError::new(
+            "a TIFF file whose bytes begin with the high bit",
+            "fill order 2",
+        ));
     }
     let samples = file.find_tag_unsigned::<u16>(Tag::SamplesPerPixel).ok().flatten().unwrap_or(1);
     let (across, _) = file.chunk_dimensions();
     if samples > MOST_SAMPLES || across as usize > MAX_SIDE {
         let expected =
             format!("parts of at most {MAX_SIDE} pixels across and {MOST_SAMPLES} channels");
-        return Err(Flaw::new(expected, format!("{across} and {samples}")));
+        return Err(DecodeError::new(expected, format!("{across} and {samples}")));
     }
     // Memory for a row of a strip or tile.
     probe(across as usize * usize::from(samples) * 2 + (1 << 20))?;
@@ -175,7 +179,7 @@ fn check(file: &mut File<'_>, bytes: &[u8]) -> Result<(), Flaw> {
 }
 
 /// Checks that each JPEG in the file is whole and of the size of its strip or tile.
-fn check_parts(file: &mut File<'_>, bytes: &[u8]) -> Result<(), Flaw> {
+fn check_parts(file: &mut File<'_>, bytes: &[u8]) -> Result<(), DecodeError> {
     let mut offsets = None;
     for tag in [Tag::StripOffsets, Tag::TileOffsets] {
         offsets = offsets.or(file.find_tag_unsigned_vec::<u64>(tag).map_err(flaw)?);
@@ -184,23 +188,23 @@ fn check_parts(file: &mut File<'_>, bytes: &[u8]) -> Result<(), Flaw> {
     for (part, offset) in offsets.into_iter().flatten().enumerate() {
         let (_, down) = file.chunk_data_dimensions(part as u32);
         let start = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
-        let survey = Survey::new(start.unwrap_or_default())?;
+        let survey = Markers::new(start.unwrap_or_default())?;
         let (width, height) = survey.size.unwrap_or_default();
         let (_, most) = file.chunk_dimensions();
         if u32::from(width) != across || !(down..=most.max(down)).contains(&u32::from(height)) {
             let expected = format!("JPEG parts of {across}x{down} pixels");
-            return Err(Flaw::new(expected, format!("{width}x{height}")));
+            return Err(DecodeError::new(expected, format!("{width}x{height}")));
         }
         probe(usize::from(width) * usize::from(height) * 16)?;
     }
     Ok(())
 }
 
-fn palette(file: &mut File<'_>, entries: usize) -> Result<Vec<[u8; 3]>, Flaw> {
+fn palette(file: &mut File<'_>, entries: usize) -> Result<Vec<[u8; 3]>, DecodeError> {
     let map = file.find_tag_unsigned_vec::<u16>(Tag::ColorMap).map_err(flaw)?.unwrap_or_default();
     if map.len() != 3 * entries {
         let expected = format!("a palette of {entries} colours");
-        return Err(Flaw::new(expected, format!("{} numbers", map.len())));
+        return Err(DecodeError::new(expected, format!("{} numbers", map.len())));
     }
     let color = |entry| [0, 1, 2].map(|channel| (map[channel * entries + entry] >> 8) as u8);
     Ok((0..entries).map(color).collect())
@@ -218,11 +222,11 @@ fn divided(color: u8, alpha: u8) -> u8 {
 }
 
 #[allow(clippy::needless_pass_by_value)]
-fn flaw(error: TiffError) -> Flaw {
+fn flaw(error: TiffError) -> DecodeError {
     match error {
         TiffError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Flaw::new(EXPECTED, "a truncated file")
+            DecodeError::new(EXPECTED, "a truncated file")
         }
-        error => Flaw::new(EXPECTED, error.to_string()),
+        error => DecodeError::new(EXPECTED, error.to_string()),
     }
 }

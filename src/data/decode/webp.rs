@@ -8,7 +8,7 @@ use std::io::Cursor;
 use image_webp::{DecodingError, WebPDecoder};
 
 use super::exif::orientation;
-use super::{Decoded, Flaw, sizes};
+use super::{DecodeError, Decoded, sizes};
 use crate::memory::{probe, room, zeros};
 
 const EXPECTED: &str = "a complete, undamaged WebP file";
@@ -16,7 +16,7 @@ const EXPECTED: &str = "a complete, undamaged WebP file";
 /// The most bytes that the decoder takes per pixel: colours twice, planes, alpha, and the result.
 const BYTES: usize = 16;
 
-pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
+pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, DecodeError> {
     check_length(bytes)?;
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(flaw)?;
     let (width, height) = decoder.dimensions();
@@ -38,7 +38,7 @@ pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, Flaw> {
 }
 
 /// Refuses a frame that is larger than the picture, before the decoder allocates it.
-fn check_frames(mut chunks: &[u8], width: usize, height: usize) -> Result<(), Flaw> {
+fn check_frames(mut chunks: &[u8], width: usize, height: usize) -> Result<(), DecodeError> {
     while let Some((head, rest)) = chunks.split_first_chunk::<8>() {
         let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
         let data = &rest[..length.min(rest.len())];
@@ -59,7 +59,7 @@ fn check_frames(mut chunks: &[u8], width: usize, height: usize) -> Result<(), Fl
         };
         if size.0 > width || size.1 > height {
             let expected = format!("frames of at most {width}x{height}");
-            return Err(Flaw::new(expected, format!("{}x{}", size.0, size.1)));
+            return Err(DecodeError::new(expected, format!("{}x{}", size.0, size.1)));
         }
         chunks = rest.get(length.saturating_add(length % 2)..).unwrap_or_default();
     }
@@ -67,14 +67,14 @@ fn check_frames(mut chunks: &[u8], width: usize, height: usize) -> Result<(), Fl
 }
 
 /// Checks the length in the file's header.
-fn check_length(bytes: &[u8]) -> Result<(), Flaw> {
+fn check_length(bytes: &[u8]) -> Result<(), DecodeError> {
     let length: [u8; 4] = bytes
         .get(4..8)
         .and_then(|length| length.try_into().ok())
-        .ok_or_else(|| Flaw::new(EXPECTED, "a truncated file"))?;
+        .ok_or_else(|| DecodeError::new(EXPECTED, "a truncated file"))?;
     let length = u64::from(u32::from_le_bytes(length)) + 8;
     if (bytes.len() as u64) < length {
-        return Err(Flaw::new(
+        return Err(DecodeError::new(
             EXPECTED,
             format!("a truncated file, {} of {length} bytes", bytes.len()),
         ));
@@ -83,6 +83,6 @@ fn check_length(bytes: &[u8]) -> Result<(), Flaw> {
 }
 
 #[allow(clippy::needless_pass_by_value)]
-fn flaw(error: DecodingError) -> Flaw {
-    Flaw::new(EXPECTED, error.to_string())
+fn flaw(error: DecodingError) -> DecodeError {
+    DecodeError::new(EXPECTED, error.to_string())
 }

@@ -8,7 +8,8 @@ use std::mem::MaybeUninit;
 
 use super::activation::{Activation, Fused, HardSwish, Identity, Relu, Relu6};
 use super::loops::{
-    Rest, Tiles, add_gradients, add_moments, input_gradients, input_gradients_in_place, normalise,
+    StatisticsTerm, Tiles, add_gradients, add_moments, input_gradients, input_gradients_in_place,
+    normalise,
 };
 use crate::torch::threads::on_each;
 
@@ -141,7 +142,12 @@ impl Norm {
 
     /// The backward pass of `run`: from the gradient of its output to those of the norm's own arrays, and of `x`, where
     /// wanted.
-    pub(super) fn pull_back(&self, fused: Fused, x: &[f32], cotangent: Cotangent<'_>) -> Pulled {
+    pub(super) fn pull_back(
+        &self,
+        fused: Fused,
+        x: &[f32],
+        cotangent: Cotangent<'_>,
+    ) -> NormGradients {
         match fused {
             Fused::Identity => self.pull_back_with::<Identity>(x, cotangent),
             Fused::Relu => self.pull_back_with::<Relu>(x, cotangent),
@@ -150,7 +156,7 @@ impl Norm {
         }
     }
 
-    fn pull_back_with<A: Activation>(&self, x: &[f32], cotangent: Cotangent<'_>) -> Pulled {
+    fn pull_back_with<A: Activation>(&self, x: &[f32], cotangent: Cotangent<'_>) -> NormGradients {
         let channels = self.channels();
         let (width, size) = (tile(channels), piece(x.len(), channels));
         let tiles = Tiles {
@@ -176,7 +182,7 @@ impl Norm {
             .collect();
         let level: Vec<f32> = shift.iter().map(|shift| (shift / rows) as f32).collect();
         let (along, level) = (repeated(&along, width), repeated(&level, width));
-        let rest = Rest { along: &along, level: &level };
+        let rest = StatisticsTerm { along: &along, level: &level };
         match cotangent {
             Cotangent::Alone(_) => {}
             Cotangent::Apart(cotangent, dx) => {
@@ -194,7 +200,7 @@ impl Norm {
             }
         }
         let scale = zip(products, inverse).map(|(product, inverse)| (product * inverse) as f32);
-        Pulled {
+        NormGradients {
             scale: scale.collect(),
             shift: shift.into_iter().map(|shift| shift as f32).collect(),
         }
@@ -223,7 +229,7 @@ impl Cotangent<'_> {
 
 /// The gradients of a norm's own arrays.
 #[derive(Debug)]
-pub(super) struct Pulled {
+pub(super) struct NormGradients {
     pub scale: Vec<f32>,
     pub shift: Vec<f32>,
 }

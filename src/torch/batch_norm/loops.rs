@@ -22,7 +22,7 @@ pub(super) struct Tiles<'a> {
 /// The part of a gradient that is subtracted since the statistics depend on the input: a share of the distance from the
 /// mean, and a constant.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rest<'a> {
+pub(super) struct StatisticsTerm<'a> {
     pub along: &'a [f32],
     pub level: &'a [f32],
 }
@@ -147,7 +147,7 @@ fn add_gradients_body<A: Activation>(
 }
 
 compiled!(input_gradients<A>, input_gradients_body, (
-    cotangent: &[f32], x: &[f32], tiles: Tiles<'_>, rest: Rest<'_>, dx: &mut [MaybeUninit<f32>]
+    cotangent: &[f32], x: &[f32], tiles: Tiles<'_>, rest: StatisticsTerm<'_>, dx: &mut [MaybeUninit<f32>]
 ));
 
 #[inline(always)]
@@ -155,7 +155,7 @@ fn input_gradients_body<A: Activation>(
     cotangent: &[f32],
     x: &[f32],
     tiles: Tiles<'_>,
-    rest: Rest<'_>,
+    rest: StatisticsTerm<'_>,
     dx: &mut [MaybeUninit<f32>],
 ) {
     let width = tiles.mean.len();
@@ -167,7 +167,7 @@ fn input_gradients_body<A: Activation>(
 }
 
 compiled!(input_gradients_in_place<A>, input_gradients_in_place_body, (
-    cotangent: &mut [f32], x: &[f32], tiles: Tiles<'_>, rest: Rest<'_>
+    cotangent: &mut [f32], x: &[f32], tiles: Tiles<'_>, rest: StatisticsTerm<'_>
 ));
 
 #[inline(always)]
@@ -175,7 +175,7 @@ fn input_gradients_in_place_body<A: Activation>(
     cotangent: &mut [f32],
     x: &[f32],
     tiles: Tiles<'_>,
-    rest: Rest<'_>,
+    rest: StatisticsTerm<'_>,
 ) {
     let width = tiles.mean.len();
     for (g, x) in zip(cotangent.chunks_mut(width), x.chunks(width)) {
@@ -195,7 +195,7 @@ struct Channel {
 }
 
 #[inline(always)]
-fn channels(tiles: Tiles<'_>, rest: Rest<'_>) -> impl Iterator<Item = Channel> {
+fn channels(tiles: Tiles<'_>, rest: StatisticsTerm<'_>) -> impl Iterator<Item = Channel> {
     zip(zip(tiles.scale, tiles.shift), zip(tiles.mean, zip(rest.along, rest.level))).map(
         |((&scale, &shift), (&mean, (&along, &level)))| Channel {
             scale,

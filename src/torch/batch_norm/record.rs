@@ -8,7 +8,7 @@ use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
 use super::activation::Fused;
-use super::kernel::{Cotangent, Norm, Pulled};
+use super::kernel::{Cotangent, Norm, NormGradients};
 
 /// Values saved for the backward pass, beside the input.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ unsafe extern "C" fn pull_back(
         };
         (&*memory.cast(), from_raw_parts(x, values), cotangent)
     };
-    let Pulled { scale, shift } = norm.pull_back(*fused, x, cotangent);
+    let NormGradients { scale, shift } = norm.pull_back(*fused, x, cotangent);
     // SAFETY: see above.
     unsafe {
         dscale.copy_from_nonoverlapping(scale.as_ptr(), scale.len());

@@ -49,9 +49,9 @@ pub(in crate::weights) fn read_zip(
 }
 
 /// The byte range of an entry, or the reason why it cannot be read in place.
-type Place = Result<Range<usize>, String>;
+type Extent = Result<Range<usize>, String>;
 
-fn entries(source: &Source) -> Result<HashMap<String, Place>, Refusal> {
+fn entries(source: &Source) -> Result<HashMap<String, Extent>, Refusal> {
     let damaged =
         |error: &dyn std::fmt::Display| Refusal::new("a complete zip archive", error.to_string());
     let file = source.file();
@@ -84,7 +84,7 @@ fn entries(source: &Source) -> Result<HashMap<String, Place>, Refusal> {
     Ok(entries)
 }
 
-fn inside(start: Option<u64>, size: u64, length: usize) -> Place {
+fn inside(start: Option<u64>, size: u64, length: usize) -> Extent {
     let start = start.and_then(|start| usize::try_from(start).ok());
     let end =
         start.zip(usize::try_from(size).ok()).and_then(|(start, size)| start.checked_add(size));
@@ -94,7 +94,7 @@ fn inside(start: Option<u64>, size: u64, length: usize) -> Place {
     }
 }
 
-fn stored(source: &Source, name: &str, place: &Place) -> Result<Vec<u8>, Refusal> {
+fn stored(source: &Source, name: &str, place: &Extent) -> Result<Vec<u8>, Refusal> {
     match place {
         Ok(range) => source.read(range.start, range.len()),
         Err(got) => Err(not_stored(name, got)),
@@ -106,7 +106,7 @@ fn not_stored(name: &str, got: &str) -> Refusal {
 }
 
 /// The folder in which `torch.save` puts all entries.
-fn prefix(entries: &HashMap<String, Place>) -> Result<&str, Refusal> {
+fn prefix(entries: &HashMap<String, Extent>) -> Result<&str, Refusal> {
     let any = |test: &dyn Fn(&str) -> bool| entries.keys().any(|name| test(name));
     if any(&|name| name.ends_with("/constants.pkl") || name.contains("/code/")) {
         return Err(Refusal::new(READABLE, "a TorchScript archive, which holds a program"));
@@ -127,7 +127,7 @@ fn prefix(entries: &HashMap<String, Place>) -> Result<&str, Refusal> {
     }
 }
 
-fn storages(entries: &HashMap<String, Place>, prefix: &str) -> Result<Storages, Refusal> {
+fn storages(entries: &HashMap<String, Extent>, prefix: &str) -> Result<Storages, Refusal> {
     let mut storages = Storages::new();
     for (name, place) in entries {
         let key = name.strip_prefix(prefix).and_then(|name| name.strip_prefix("/data/"));

@@ -14,7 +14,7 @@ pub(super) type Gradients = BTreeMap<usize, Tensor>;
 
 /// Gradients accumulated since the last update.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct Accumulated {
     /// The sum of the batches' gradients, each divided by `accumulate`, by parameter.
     pub sums: BTreeMap<String, Tensor>,
     pub batches: u64,
@@ -22,7 +22,7 @@ pub(super) struct Waiting {
     pub accumulate: u64,
 }
 
-impl Waiting {
+impl Accumulated {
     /// The sum with the gradients of one more batch, which are divided by `accumulate` already. Nothing is written to,
     /// so a failure changes nothing.
     pub(super) fn with(
