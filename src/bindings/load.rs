@@ -8,26 +8,36 @@ use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
+use super::array::{count, from_array};
+use crate::engine::Array;
 use crate::error::Error;
+use crate::model::Loaded;
 use crate::weights::fill::LoadOutcome;
 use crate::weights::load::{Given, Mismatched};
-use crate::weights::{Dtype, Ignored, Value};
+use crate::weights::{Dtype, Ignored, Stored, Value};
 
-/// The result of a load, as the fields of `cnnzoo.LoadReport`.
+/// The result of a load, as the fields of `cnnzoo.LoadReport`. `unread` has the other contents of the file, and `origin`
+/// says where in it the parameters were.
 pub(super) fn into_python<'py>(
     py: Python<'py>,
-    filled: LoadOutcome,
-    ignored: &[Ignored],
-    provenance: &str,
+    loaded: Loaded,
+    unread: &[Ignored],
+    origin: &str,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let LoadOutcome { loaded, matched, converted, naming } = filled;
+    let Loaded { outcome, ignored, prefix } = loaded;
+    let LoadOutcome { loaded, matched, converted, naming } = outcome;
     let shapes = |pairs: &[Mismatched]| {
         let shapes = pairs
             .iter()
             .map(|m| Ok((&m.name, PyTuple::new(py, &m.expected)?, PyTuple::new(py, &m.got)?)));
         PyTuple::new(py, shapes.collect::<PyResult<Vec<_>>>()?)
     };
-    let ignored: HashMap<_, _> = ignored.iter().map(|entry| (&entry.name, &entry.what)).collect();
+    let ignored = unread.iter().chain(&ignored).map(|entry| (&entry.name, &entry.what));
+    let ignored: HashMap<_, _> = ignored.collect();
+    let provenance = match prefix.as_str() {
+        "" => origin.to_owned(),
+        prefix => format!("{origin}, prefix `{prefix}` removed"),
+    };
     let converted: HashMap<_, _> =
         converted.into_iter().map(|(name, dtype)| (name, dtype.name())).collect();
     let fields = PyDict::new(py);
@@ -42,6 +52,22 @@ pub(super) fn into_python<'py>(
     fields.set_item("naming", naming.to_string())?;
     fields.set_item("provenance", provenance)?;
     Ok(fields)
+}
+
+/// Arrays by name.
+pub(super) fn state_dict(
+    py: Python<'_>,
+    arrays: Vec<(String, Vec<usize>, Stored)>,
+) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, shape, stored) in arrays {
+        let array = match stored {
+            Stored::Floats(values) => from_array(py, Array { shape, values })?,
+            Stored::Count(number) => count(py, number)?,
+        };
+        dict.set_item(name, array)?;
+    }
+    Ok(dict)
 }
 
 /// Python arrays and their bytes, which are kept alive while they are read.

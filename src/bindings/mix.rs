@@ -3,9 +3,11 @@
 use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 
-use super::array::{Targets, floats, from_values};
+use super::array::{floats, from_array};
 use super::errors::detached;
+use super::targets::Targets;
 use crate::data::random::of_batch;
+use crate::engine::Array;
 use crate::error::{Error, shape_text};
 use crate::train::mix::{self, Mix, Window};
 
@@ -70,8 +72,9 @@ impl Mixing {
             let images = mix.images(pixels, [count, channels, height, width])?;
             Ok((images, mix.shares(&shares, [count, classes])?, classes))
         })?;
-        let images = from_values(py, &[count, channels, height, width], images)?;
-        Ok((images, from_values(py, &[count, classes], shares)?))
+        let images =
+            from_array(py, Array { shape: vec![count, channels, height, width], values: images })?;
+        Ok((images, from_array(py, Array { shape: vec![count, classes], values: shares })?))
     }
 }
 

@@ -1,17 +1,14 @@
 //! The Python bindings of the crate, one file per class; the only module that uses pyo3 and numpy.
 
-#[cfg(feature = "torch")]
 mod array;
 mod checkpoint;
 mod dataset;
 mod errors;
 mod graph;
-#[cfg(feature = "torch")]
 mod load;
 mod loader;
 #[cfg(feature = "torch")]
 mod mix;
-#[cfg(feature = "torch")]
 mod model;
 mod photo;
 mod prepare;
@@ -19,6 +16,8 @@ mod process;
 mod registry;
 #[cfg(feature = "torch")]
 mod run;
+#[cfg(feature = "torch")]
+mod targets;
 #[cfg(feature = "torch")]
 mod train;
 mod transform;
@@ -31,14 +30,13 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     dataset::register(module)?;
     graph::register(module)?;
     loader::register(module)?;
+    model::register(module)?;
     photo::register(module)?;
     process::register(module)?;
     registry::register(module)?;
     transform::register(module)?;
     #[cfg(feature = "torch")]
     mix::register(module)?;
-    #[cfg(feature = "torch")]
-    model::register(module)?;
     #[cfg(feature = "torch")]
     run::register(module)?;
     #[cfg(feature = "torch")]

@@ -24,7 +24,8 @@ fn save_run(
     text: &str,
 ) -> PyResult<()> {
     detached(py, || {
-        let (state, averaged) = (model.read()?, average.map(Model::read).transpose()?);
+        let (state, averaged) =
+            (model.0.read()?, average.map(|average| average.0.read()).transpose()?);
         let mut models = vec![(MODEL, state.store()?)];
         if let Some(averaged) = &averaged {
             models.push((AVERAGE, averaged.store()?));
@@ -57,7 +58,7 @@ impl Run {
     /// `averaged`.
     fn expect(&self, py: Python<'_>, model: &Model, averaged: bool) -> PyResult<()> {
         detached(py, || {
-            let parameters = model.read()?.graph.parameters();
+            let parameters = model.0.read()?.graph().parameters();
             self.checkpoint.expect(MODEL, &parameters)?;
             if averaged { self.checkpoint.expect(AVERAGE, &parameters) } else { Ok(()) }
         })
@@ -73,11 +74,11 @@ impl Run {
         waiting: (u64, u64),
     ) -> PyResult<()> {
         detached(py, || {
-            let mut state = model.write()?;
+            let mut state = model.0.write()?;
             let (_, store) = state.parts()?;
             self.checkpoint.fill(MODEL, store)?;
             if let Some(average) = average {
-                self.checkpoint.fill(AVERAGE, average.write()?.parts()?.1)?;
+                self.checkpoint.fill(AVERAGE, average.0.write()?.parts()?.1)?;
             }
             let mut inner = optimizer.lock();
             self.checkpoint.recall(&mut inner, store, waiting)

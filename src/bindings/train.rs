@@ -6,13 +6,14 @@ use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::array::{Targets, floats, from_values};
+use super::array::{floats, from_array};
 use super::errors::detached;
 use super::model::Model;
+use super::targets::Targets;
+use crate::engine::{Array, Precision, View};
 use crate::error::{Error, Result};
 use crate::torch::{
-    self, Array, Clip, GradientOptions, LossResult, Memory, Mode, Objective, Precision, Rule, Task,
-    Update, View,
+    self, Clip, GradientOptions, LossResult, Memory, Mode, Objective, Rule, Task, Update,
 };
 use crate::train::groups::{Group, Rates};
 use crate::weights::Parameters;
@@ -65,9 +66,9 @@ impl Optimizer {
     /// pattern of the groups matches none.
     fn rates(&self, py: Python<'_>, model: &Model) -> PyResult<Vec<(String, f64, f64)>> {
         detached(py, || {
-            let state = model.read()?;
-            let parameters = state.graph.parameters();
-            let rates = self.rates.of(&state.graph, &parameters)?;
+            let state = model.0.read()?;
+            let parameters = state.graph().parameters();
+            let rates = self.rates.of(state.graph(), &parameters)?;
             let trained = parameters.into_iter().zip(rates).filter(|(p, _)| p.role.is_trained());
             Ok(trained.map(|(p, rate)| (p.name, rate.lr, rate.weight_decay)).collect())
         })
@@ -76,10 +77,10 @@ impl Optimizer {
     /// A copy of the optimiser's state for the parameters of the model.
     fn memory<'py>(&self, py: Python<'py>, model: &Model) -> PyResult<Vec<ParameterState<'py>>> {
         let memories = detached(py, || {
-            let state = model.read()?;
+            let state = model.0.read()?;
             self.lock().memory(state.store()?)
         })?;
-        let array = |array: Array| from_values(py, &array.shape, array.values);
+        let array = |array: Array| from_array(py, array);
         let remembered = |memory: Memory| {
             let averages = memory.averages.into_iter();
             let averages = averages.map(|(of, average)| Ok((of, array(average)?)));
@@ -113,7 +114,7 @@ impl Optimizer {
             };
         let memories = memories.into_iter().map(memory).collect::<PyResult<Vec<_>>>()?;
         detached(py, || {
-            let state = model.read()?;
+            let state = model.0.read()?;
             self.lock().recall(state.store()?, &memories, waiting)
         })
     }
@@ -142,7 +143,7 @@ impl Optimizer {
     ) -> PyResult<Option<f64>> {
         let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
         detached(py, || {
-            let mut state = model.write()?;
+            let mut state = model.0.write()?;
             let (graph, store) = state.parts()?;
             let rates = Rates { lr, ..self.rates.clone() }.of(graph, store.parameters())?;
             torch::flush(store, &mut self.lock(), Update { rates: &rates, clip })
@@ -242,10 +243,9 @@ struct Function {
 impl Function {
     fn judge(&self, logits: Array) -> Result<LossResult> {
         Python::attach(|py| {
-            let answer: PyResult<(f64, f64, PyReadonlyArrayDyn<'_, f32>)> =
-                from_values(py, &logits.shape, logits.values)
-                    .and_then(|logits| self.function.bind(py).call1((logits,)))
-                    .and_then(|answer| answer.extract());
+            let answer: PyResult<(f64, f64, PyReadonlyArrayDyn<'_, f32>)> = from_array(py, logits)
+                .and_then(|logits| self.function.bind(py).call1((logits,)))
+                .and_then(|answer| answer.extract());
             let opinion = answer.and_then(|(loss, weight, gradient)| {
                 Ok(LossResult { loss, weight, gradient: gradient.as_slice()?.to_vec() })
             });
@@ -285,7 +285,7 @@ fn train_step(
 ) -> PyResult<Outcome> {
     let images = model.images(x)?;
     let x = View { shape: images.shape(), values: images.as_slice()? };
-    let given = Targets::new(y, &format!("the targets of {}", model.name))?;
+    let given = Targets::new(y, &format!("the targets of {}", model.0.name()))?;
     let targets = given.view()?;
     let precision = Precision::parse(precision)?;
     let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
@@ -296,7 +296,7 @@ fn train_step(
     let ask = function.as_ref().map(|function| {
         |logits| {
             // The function must not wait for a model that waits for the function.
-            let _asking = model.asking();
+            let _asking = model.0.asking();
             function.judge(logits)
         }
     });
@@ -306,8 +306,8 @@ fn train_step(
         (None, None) => unreachable!("it is one or the other"),
     };
     let outcome = detached(y.py(), || {
-        let mut state = model.write()?;
-        let checkpointing = state.options.checkpointing.unwrap_or(false);
+        let mut state = model.0.write()?;
+        let checkpointing = state.options().checkpointing.unwrap_or(false);
         let (graph, store) = state.parts()?;
         let rates = Rates { lr, ..optimizer.rates.clone() };
         let rates = rates.of(graph, store.parameters())?;
@@ -349,11 +349,11 @@ fn not_finite(
     let options =
         GradientOptions { mode: Mode::Training { seed }, checkpointing: false, precision };
     detached(py, || {
-        if let Some(name) = model.read()?.store()?.not_finite()? {
+        if let Some(name) = model.0.read()?.store()?.not_finite()? {
             return Ok(Some(name.to_owned()));
         }
         let Some(x) = x else { return Ok(None) };
-        let mut state = model.write()?;
+        let mut state = model.0.write()?;
         let (graph, store) = state.parts()?;
         Ok((!torch::has_finite_outputs(graph, store, x, options)?).then(String::new))
     })
@@ -371,15 +371,15 @@ fn assess<'py>(
 ) -> PyResult<(f64, f64, Bound<'py, PyAny>)> {
     let images = model.images(x)?;
     let x = View { shape: images.shape(), values: images.as_slice()? };
-    let given = Targets::new(y, &format!("the targets of {}", model.name))?;
+    let given = Targets::new(y, &format!("the targets of {}", model.0.name()))?;
     let targets = given.view()?;
     let precision = Precision::parse(precision)?;
     let loss = loss.map(|loss| &loss.inner);
     let found = detached(y.py(), || {
-        let state = model.settled()?;
-        torch::assess(&state.graph, state.store()?, x, targets, loss, precision)
+        let state = model.0.prepared()?;
+        torch::assess(state.graph(), state.store()?, x, targets, loss, precision)
     })?;
-    let logits = from_values(y.py(), &found.logits.shape, found.logits.values)?;
+    let logits = from_array(y.py(), found.logits)?;
     Ok((found.loss, found.weight, logits))
 }
 

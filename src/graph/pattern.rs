@@ -1,5 +1,8 @@
 //! Patterns of names, as in a shell: `*` stands for anything, dots too, and `?` for one character.
 
+use super::Parameter;
+use crate::error::{Error, Result};
+
 /// Whether the pattern fits the name, or the path before one of its dots: `layer1` fits `layer1.0.conv1.weight`.
 pub fn fits(pattern: &str, name: &str) -> bool {
     let ends = name.match_indices('.').map(|(end, _)| end).chain([name.len()]);
@@ -9,6 +12,23 @@ pub fn fits(pattern: &str, name: &str) -> bool {
 /// Whether the pattern fits all of the name.
 pub fn fits_whole(pattern: &str, name: &str) -> bool {
     is_whole(pattern.as_bytes(), name.as_bytes())
+}
+
+/// The indices of the trainable parameters that a pattern matches. Fails with `Error::Argument` where there are none.
+pub fn trained(parameters: &[Parameter], pattern: &str, model: &str) -> Result<Vec<usize>> {
+    let chosen = parameters.iter().enumerate();
+    let chosen = chosen.filter(|(_, p)| p.role.is_trained() && fits(pattern, &p.name));
+    let indices: Vec<usize> = chosen.map(|(index, _)| index).collect();
+    if indices.is_empty() {
+        let names = parameters.iter().filter(|p| p.role.is_trained()).map(|p| &p.name[..]);
+        let few: Vec<&str> = names.take(3).collect();
+        return Err(Error::Argument {
+            at: format!("a pattern of parameters of {model}"),
+            expected: format!("one that matches some of them, such as {}", few.join(", ")),
+            got: format!("`{pattern}`"),
+        });
+    }
+    Ok(indices)
 }
 
 fn is_whole(mut pattern: &[u8], mut name: &[u8]) -> bool {

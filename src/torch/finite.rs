@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use super::gradients::GradientOptions;
-use super::run::{Pass, Values, View, Walk, on_device};
+use super::run::{Pass, Values, Walk, on_device};
 use super::{Layout, Store, failed};
+use crate::engine::View;
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::weights::Parameters;

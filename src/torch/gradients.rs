@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tch::{Kind, Tensor};
 
-use super::precision::Precision;
-use super::run::{Array, Mode, Pass, Values, View, Walk, array, on_device};
+use super::run::{Mode, Pass, Values, Walk, array, on_device};
 use super::{Layout, Store, failed};
+use crate::engine::{Array, Precision, View};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Segment};
 use crate::weights::Parameters;

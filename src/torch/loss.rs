@@ -5,8 +5,9 @@ use std::fmt;
 use tch::{Kind, Reduction, TchError, Tensor};
 
 use super::failed;
-use super::run::{Array, array};
+use super::run::array;
 use super::store::blob;
+use crate::engine::Array;
 use crate::error::{Error, Result, shape_text};
 use crate::graph::Graph;
 

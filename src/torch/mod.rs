@@ -5,6 +5,7 @@ mod average;
 mod batch_norm;
 mod device;
 mod dispatch;
+mod engine;
 mod finite;
 mod floats;
 mod gradients;
@@ -30,9 +31,8 @@ pub use gradients::{GradientOptions, Pullback, pull_back};
 pub use layout::Layout;
 pub use loss::{Loss, LossResult, Objective, Targets};
 pub use optimizer::{Memory, Optimizer};
-pub use precision::Precision;
 pub use rule::{Rate, Rule};
-pub use run::{Array, Mode, View, infer};
+pub use run::{Mode, infer};
 pub use store::Store;
 pub use train::{Assessment, Clip, Outcome, Task, Update, assess, flush, train_step};
 

@@ -5,8 +5,9 @@ use tch::{Kind, TchError, Tensor};
 use super::Layout;
 use super::batch_norm::{Arrays, Fused, batch_norm};
 use super::patches::conv_of_patches;
-use super::precision::{Precision, lowered};
+use super::precision::lowered;
 use super::run::Mode;
+use crate::engine::Precision;
 use crate::graph::op::{
     Attention, BatchNorm, Blur, Border, Conv, Function, Lrn, MultiQueryAttention, Padding, Pair,
     Pool, PoolKind, PoolUpTo,

@@ -8,9 +8,10 @@ use super::accumulated::{Accumulated, Gradients};
 use super::layout::{laid_out_like, line};
 use super::memory::give_back_freed_memory;
 use super::rule::{Group, Rate, Rule};
-use super::run::{Array, array};
+use super::run::array;
 use super::store::blob;
 use super::{Store, failed};
+use crate::engine::Array;
 use crate::error::{Error, Result, shape_text};
 use crate::weights::Parameters;
 

@@ -1,36 +1,13 @@
-//! Numeric precision: float32, or mixed precision as with `torch.autocast("cpu", torch.bfloat16)`.
+//! Mixed precision: which operations cast to bfloat16.
 
 use std::borrow::Borrow;
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::error::{Error, Result};
+use crate::engine::Precision;
 use crate::graph::Op;
 
-/// Parameters, their gradients and the loss are float32 in both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    #[default]
-    Float32,
-    /// Convolutions and other matrix products cast inputs and weights to bfloat16; the rest computes in the type it
-    /// gets.
-    BFloat16,
-}
-
 impl Precision {
-    /// Fails with `Error::Argument` unless it is `float32` or `bfloat16`.
-    pub fn parse(text: &str) -> Result<Self> {
-        match text {
-            "float32" => Ok(Self::Float32),
-            "bfloat16" => Ok(Self::BFloat16),
-            _ => Err(Error::Argument {
-                at: "`precision`".into(),
-                expected: "\"float32\" or \"bfloat16\"".into(),
-                got: format!("\"{text}\""),
-            }),
-        }
-    }
-
     /// Whether an operation casts its inputs and arrays to bfloat16.
     pub(super) fn lowers(self, op: &Op) -> bool {
         if self == Self::Float32 {

@@ -6,26 +6,12 @@ use tch::Tensor;
 
 use super::batch_norm::Fused;
 use super::node::Call;
-use super::precision::Precision;
 use super::store::{blob, copy_out};
 use super::{Store, failed};
+use crate::engine::{Array, Precision, View};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::op::Function;
 use crate::graph::{Graph, NodeId, Op, Shape};
-
-/// Float32 values with their shape, row-major: inputs and outputs.
-#[derive(Clone, Debug)]
-pub struct Array {
-    pub shape: Vec<usize>,
-    pub values: Vec<f32>,
-}
-
-/// A borrowed [`Array`].
-#[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
-    pub shape: &'a [usize],
-    pub values: &'a [f32],
-}
 
 /// Runs `graph` on `x` (N, C, H, W) and returns the values of `wanted`, without recording gradients. Batch norm uses
 /// its running statistics.

@@ -8,11 +8,11 @@ use super::loss::{BatchLoss, Loss, Objective, Targets, judge};
 use super::memory::keep_freed_memory;
 use super::norm::total_norm;
 use super::optimizer::Optimizer;
-use super::precision::Precision;
 use super::rule::Rate;
-use super::run::{Array, View, Walk, infer, on_device};
+use super::run::{Walk, infer, on_device};
 use super::store::blob;
 use super::{Layout, Store, failed};
+use crate::engine::{Array, Precision, View};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::Graph;
 

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use crc32fast::Hasher;
 
+use crate::engine::Array;
 use crate::error::{Error, Result, shape_text};
 use crate::graph::Parameter;
 use crate::memory::zeros;
-use crate::torch::{Array, Memory, Optimizer, Store};
+use crate::torch::{Memory, Optimizer, Store};
 use crate::weights::load::takes;
 use crate::weights::{self, Dtype, Parameters, Stored, write_safetensors};
 

@@ -1,7 +1,7 @@
 //! Parameter groups: the learning rate and weight decay of each parameter.
 
 use crate::error::{Error, Result};
-use crate::graph::pattern::fits;
+use crate::graph::pattern::{fits, trained};
 use crate::graph::{Graph, Parameter, Role};
 use crate::torch::Rate;
 
@@ -92,21 +92,4 @@ impl Rates {
             weight_decay: group.weight_decay.unwrap_or(usual),
         })
     }
-}
-
-/// The indices of the trainable parameters that a pattern matches. Fails with `Error::Argument` where there are none.
-pub fn trained(parameters: &[Parameter], pattern: &str, model: &str) -> Result<Vec<usize>> {
-    let chosen = parameters.iter().enumerate();
-    let chosen = chosen.filter(|(_, p)| p.role.is_trained() && fits(pattern, &p.name));
-    let indices: Vec<usize> = chosen.map(|(index, _)| index).collect();
-    if indices.is_empty() {
-        let names = parameters.iter().filter(|p| p.role.is_trained()).map(|p| &p.name[..]);
-        let few: Vec<&str> = names.take(3).collect();
-        return Err(Error::Argument {
-            at: format!("a pattern of parameters of {model}"),
-            expected: format!("one that matches some of them, such as {}", few.join(", ")),
-            got: format!("`{pattern}`"),
-        });
-    }
-    Ok(indices)
 }

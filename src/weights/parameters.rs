@@ -1,4 +1,4 @@
-//! The parameters of a model, wherever an engine keeps them: what loading, saving and copying need of them.
+//! The parameters of a model, wherever an engine keeps them, to be loaded, saved and copied.
 
 use super::{Data, Dtype, Item, Value};
 use crate::error::{Error, Result, shape_text};

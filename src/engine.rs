@@ -1,0 +1,124 @@
+//! Engines, which keep the parameters of a model and run its graph.
+
+use std::any::Any;
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, NodeId};
+use crate::weights::init::Recipe;
+use crate::weights::{Parameters, PlainMemory};
+
+/// Float32 values with their shape, row-major: inputs and outputs.
+#[derive(Clone, Debug)]
+pub struct Array {
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+/// A borrowed [`Array`].
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    pub shape: &'a [usize],
+    pub values: &'a [f32],
+}
+
+/// Numeric precision: float32, or mixed precision as with `torch.autocast("cpu", torch.bfloat16)`. Parameters, their
+/// gradients and the loss are float32 in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    #[default]
+    Float32,
+    /// Convolutions and other matrix products cast inputs and weights to bfloat16; the rest computes in the type it
+    /// gets.
+    BFloat16,
+}
+
+impl Precision {
+    /// Fails with `Error::Argument` unless it is `float32` or `bfloat16`.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text {
+            "float32" => Ok(Self::Float32),
+            "bfloat16" => Ok(Self::BFloat16),
+            _ => Err(Error::Argument {
+                at: "`precision`".into(),
+                expected: "\"float32\" or \"bfloat16\"".into(),
+                got: format!("\"{text}\""),
+            }),
+        }
+    }
+}
+
+/// The parameters of a model on a device, and runs of its graph with them.
+pub trait Engine: Parameters + Any {
+    /// The device: `cpu` or `cuda:N`.
+    fn device(&self) -> String;
+
+    /// Moves the parameters to another device.
+    fn to_device(&mut self, device: &str) -> Result<()>;
+
+    /// A copy with the same values.
+    fn duplicate(&self) -> Result<Box<dyn Engine>>;
+
+    /// Takes the parameters of another `graph`: those that both share by name and shape stay; its classifiers and all
+    /// others are initialised anew.
+    fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()>;
+
+    /// Whether [`infer`](Self::infer) may run, or [`prepare`](Self::prepare) has to first.
+    fn is_prepared(&self) -> bool {
+        true
+    }
+
+    /// Lays the parameters out for inference.
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Runs `graph` on `x` (N, C, H, W) and returns the values of `wanted`. Batch norm uses its running statistics.
+    fn infer(
+        &self,
+        graph: &Graph,
+        x: View<'_>,
+        wanted: &[NodeId],
+        precision: Precision,
+    ) -> Result<Vec<Array>>;
+}
+
+/// Parameters that are loaded, saved and copied, and never run.
+impl Engine for PlainMemory {
+    fn device(&self) -> String {
+        CPU.into()
+    }
+
+    fn to_device(&mut self, device: &str) -> Result<()> {
+        only_cpu(device)
+    }
+
+    fn duplicate(&self) -> Result<Box<dyn Engine>> {
+        Ok(Box::new(self.duplicate()?))
+    }
+
+    fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
+        self.redraw(graph, recipe, seed)
+    }
+
+    fn infer(&self, graph: &Graph, _: View<'_>, _: &[NodeId], _: Precision) -> Result<Vec<Array>> {
+        Err(Error::Device {
+            device: CPU.into(),
+            expected: format!("an engine that runs {}", graph.name()),
+            got: "parameters alone: cnnzoo was built without the feature `torch`".into(),
+        })
+    }
+}
+
+const CPU: &str = "cpu";
+
+/// Fails with `Error::Device` for any device but that of plain memory.
+pub fn only_cpu(device: &str) -> Result<()> {
+    if device == CPU {
+        return Ok(());
+    }
+    Err(Error::Device {
+        device: device.into(),
+        expected: format!("`{CPU}`, without the feature `torch`"),
+        got: format!("`{device}`"),
+    })
+}

@@ -1,0 +1,190 @@
+//! A model: an edition of a network with its options, the graph, the engine that holds the parameters and runs them, and
+//! the class names. Nothing here names Python; libtorch is named in `engine.rs`, which chooses an engine, and in
+//! `torch.rs`, for training.
+
+mod classifier;
+mod engine;
+mod files;
+mod shared;
+mod sources;
+#[cfg(feature = "torch")]
+mod torch;
+
+pub use files::Loaded;
+pub use shared::{Asking, Shared};
+pub use sources::NameThere;
+
+use std::fmt;
+
+use crate::engine::{Array, Engine, Precision, View};
+use crate::error::{Error, Result};
+use crate::families::{Edition, Options, Variant, residual_ends};
+use crate::graph::{Graph, NodeId};
+use crate::weights::Parameters;
+use crate::weights::init::Recipe;
+
+/// A registered network as one source defines it.
+pub type Row = (&'static Variant, &'static Edition);
+
+/// A network with its parameters.
+pub struct Model {
+    /// None if a user wrote the graph.
+    row: Option<Row>,
+    options: Options,
+    graph: Graph,
+    /// None on the device `meta`.
+    engine: Option<Box<dyn Engine>>,
+    labels: Option<Vec<String>>,
+}
+
+/// The device of models without parameters.
+const META: &str = "meta";
+
+impl Model {
+    /// A registered network with new parameters on a device; none on `meta`.
+    ///
+    /// Fails with `Error::Argument` on options that the edition does not read, and `Error::Device` where there is no
+    /// such device.
+    pub fn new(row: Row, options: Options, device: &str, seed: u64) -> Result<Self> {
+        let graph = row.0.graph(row.1, &options)?;
+        Self::of(Some(row), options, graph, device, seed)
+    }
+
+    /// A model of any graph, with new parameters.
+    pub fn from_graph(graph: Graph, device: &str, seed: u64) -> Result<Self> {
+        Self::of(None, Options::default(), graph, device, seed)
+    }
+
+    fn of(
+        row: Option<Row>,
+        options: Options,
+        graph: Graph,
+        device: &str,
+        seed: u64,
+    ) -> Result<Self> {
+        let mut model = Self { row, options, graph, engine: None, labels: None };
+        model.allocate(device, seed)?;
+        Ok(model)
+    }
+
+    /// Allocates and initialises the parameters.
+    pub fn allocate(&mut self, device: &str, seed: u64) -> Result<()> {
+        if device == META {
+            self.engine = None;
+            return Ok(());
+        }
+        let mut engine = engine::on(device, &self.graph, self.recipe(), seed)?;
+        if let Some(zero) = self.options.zero_init_residual {
+            engine.set_scales(&residual_ends(&self.graph), if zero { 0.0 } else { 1.0 })?;
+        }
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// A copy with the same values.
+    pub fn duplicate(&self) -> Result<Self> {
+        Ok(Self {
+            row: self.row,
+            options: self.options.clone(),
+            graph: self.graph.clone(),
+            engine: self.engine.as_ref().map(|engine| engine.duplicate()).transpose()?,
+            labels: self.labels.clone(),
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        self.graph.name()
+    }
+
+    /// The options given.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The class names, if given.
+    pub fn labels(&self) -> Option<&[String]> {
+        self.labels.as_deref()
+    }
+
+    /// Sets the class names. Fails unless there is one for each class.
+    pub fn set_labels(&mut self, labels: Option<Vec<String>>) -> Result<()> {
+        let (classes, names) = (self.graph.classes(), labels.as_ref().map(Vec::len));
+        if names.is_some_and(|names| names != classes) {
+            return Err(Error::Argument {
+                at: format!("labels of {}", self.name()),
+                expected: format!("{classes} names"),
+                got: names.unwrap_or_default().to_string(),
+            });
+        }
+        self.labels = labels;
+        Ok(())
+    }
+
+    /// `cpu`, `cuda:N`, or `meta`, where there are no parameters.
+    pub fn device(&self) -> String {
+        self.engine.as_ref().map_or(META.into(), |engine| engine.device())
+    }
+
+    /// Moves the parameters to another device.
+    pub fn to_device(&mut self, device: &str) -> Result<()> {
+        self.engine_mut()?.to_device(device)
+    }
+
+    /// The parameters. Fails with `Error::Device` on the device `meta`, as all that needs them does.
+    pub fn parameters(&self) -> Result<&dyn Parameters> {
+        self.engine().map(|engine| engine as &dyn Parameters)
+    }
+
+    /// Runs the graph on `x` (N, C, H, W) and returns the values of `wanted`.
+    pub fn infer(
+        &self,
+        x: View<'_>,
+        wanted: &[NodeId],
+        precision: Precision,
+    ) -> Result<Vec<Array>> {
+        self.engine()?.infer(&self.graph, x, wanted, precision)
+    }
+
+    /// The nodes of these names, or the output where none are given.
+    pub fn nodes(&self, names: Option<&[String]>) -> Result<Vec<NodeId>> {
+        let Some(names) = names else { return Ok(vec![self.graph.output()]) };
+        let find = |name: &String| {
+            self.graph.find(name).ok_or_else(|| Error::Argument {
+                at: format!("a node of {}", self.graph.name()),
+                expected: "a name of `nodes()`, or the path before some of them".into(),
+                got: format!("`{name}`"),
+            })
+        };
+        names.iter().map(find).collect()
+    }
+
+    fn recipe(&self) -> Recipe {
+        self.row.map_or(Recipe::RESNET, |(_, edition)| edition.recipe)
+    }
+
+    fn engine(&self) -> Result<&dyn Engine> {
+        self.engine.as_deref().ok_or_else(|| read_only(&self.graph))
+    }
+
+    fn engine_mut(&mut self) -> Result<&mut dyn Engine> {
+        self.engine.as_deref_mut().ok_or_else(|| read_only(&self.graph))
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.name(), self.device())
+    }
+}
+
+fn read_only(graph: &Graph) -> Error {
+    Error::Device {
+        device: META.into(),
+        expected: format!("{} with parameters", graph.name()),
+        got: "one that was built with meta=True, to be read only".into(),
+    }
+}

@@ -1,0 +1,84 @@
+//! A model that many threads use: each reads it, or waits to change it.
+
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::{self, ThreadId};
+
+use super::{Model, Row};
+use crate::error::{Error, Result};
+
+/// A model behind a lock. Many threads may read at once; writers wait for them.
+#[derive(Debug)]
+pub struct Shared {
+    name: String,
+    row: Option<Row>,
+    model: RwLock<Model>,
+    /// The thread that holds the model while it calls a function of the user.
+    asking: Mutex<Option<ThreadId>>,
+}
+
+impl From<Model> for Shared {
+    fn from(model: Model) -> Self {
+        let (name, row) = (model.name().to_owned(), model.row);
+        Self { name, row, model: RwLock::new(model), asking: Mutex::default() }
+    }
+}
+
+impl Shared {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The registered network; none if a user wrote the graph.
+    pub fn row(&self) -> Option<Row> {
+        self.row
+    }
+
+    /// Marks that this thread calls a function of the user while it holds the model, until the result is dropped.
+    pub fn asking(&self) -> Asking<'_> {
+        *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current().id());
+        Asking(self)
+    }
+
+    /// Fails with `Error::Argument` on a thread that would deadlock on itself.
+    fn not_asking(&self) -> Result<()> {
+        let asking = *self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if asking != Some(thread::current().id()) {
+            return Ok(());
+        }
+        let at = format!("{} in a training step", self.name);
+        let expected = "a loss that is a function of logits and targets".into();
+        Err(Error::Argument { at, expected, got: "one that uses the model itself".into() })
+    }
+
+    pub fn read(&self) -> Result<RwLockReadGuard<'_, Model>> {
+        self.not_asking()?;
+        Ok(self.model.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The model with its parameters laid out for inference, which training steps change.
+    pub fn prepared(&self) -> Result<RwLockReadGuard<'_, Model>> {
+        loop {
+            let model = self.read()?;
+            if model.engine()?.is_prepared() {
+                return Ok(model);
+            }
+            drop(model);
+            self.write()?.engine_mut()?.prepare()?;
+        }
+    }
+
+    pub fn write(&self) -> Result<RwLockWriteGuard<'_, Model>> {
+        self.not_asking()?;
+        Ok(self.model.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Marks, while it lives, that a thread calls a function of the user.
+#[derive(Debug)]
+pub struct Asking<'a>(&'a Shared);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        *self.0.asking.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

@@ -1,0 +1,43 @@
+//! libtorch as the engine of a model.
+
+use super::{Layout, Store, device, device_name, infer};
+use crate::engine::{Array, Engine, Precision, View};
+use crate::error::Result;
+use crate::graph::{Graph, NodeId};
+use crate::weights::init::Recipe;
+
+impl Engine for Store {
+    fn device(&self) -> String {
+        device_name(self.device())
+    }
+
+    fn to_device(&mut self, name: &str) -> Result<()> {
+        self.to_device(device(name)?)
+    }
+
+    fn duplicate(&self) -> Result<Box<dyn Engine>> {
+        Ok(Box::new(self.duplicate()?))
+    }
+
+    fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
+        self.redraw(graph, recipe, seed)
+    }
+
+    fn is_prepared(&self) -> bool {
+        self.layout() == Layout::ChannelsFirst
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        self.lay_out(Layout::ChannelsFirst)
+    }
+
+    fn infer(
+        &self,
+        graph: &Graph,
+        x: View<'_>,
+        wanted: &[NodeId],
+        precision: Precision,
+    ) -> Result<Vec<Array>> {
+        infer(graph, self, x, wanted, precision)
+    }
+}
