@@ -34,7 +34,7 @@ def levelled(graph: cz.Graph, state: Mapping[str, AnyArray], shared: Set[str]) -
 
 
 def _levelled(line: str, shared: Set[str]) -> str:
-    node, _, call = line.partition(" = ")
+    node, _, call = line.strip().partition(" = ")
     op = call.partition("(")[0]
     text = FIELDS.sub("", line) + LEVEL[op] if op in LEVEL else line
     if op == "conv" and f"{node}.bias" not in shared:
