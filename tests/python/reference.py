@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from unittest import mock
 
 import numpy as np
 import timm
 import torch
 import torchvision
 from numpy.typing import NDArray
+from torch.overrides import TorchFunctionMode
 
 import cnnzoo as cz
 from cnnzoo import _native
@@ -35,6 +37,9 @@ FAMILIES_OUT_OF_ORDER = {"ResNet-v2"}
 
 # Families that torchvision starts slowly unless told not to.
 SLOW_TO_START = {"GoogLeNet", "Inception-v3"}
+
+# Networks of Keras that pad by whether a side is even, or flatten: how their names begin.
+BY_SIZE = ("EfficientNetB", "MobileNetV2", "MobileNetV3", *FLATTENED)
 
 # Families of Keras whose activations read what norms put out only after it was added.
 SUMMED = {"ResNet", "ResNet-v2"}
@@ -137,15 +142,20 @@ LINEAR_IN_OURS = {"conv_preds", "logits"}
 
 
 class KerasReference:
-    """A model of Keras on its torch backend, built anew for each size of images.
+    """A model of Keras on its torch backend.
 
-    Most of them have to know the size, and some pad by it.
+    Its kernels are zeros, and references of one edition that follow each other share one model of
+    Keras, unless it is to be initialised as Keras does.
     """
 
-    def __init__(self, edition: Edition, image_size: int | None = None) -> None:
+    def __init__(
+        self, edition: Edition, image_size: int | None = None, *, initialised: bool = False
+    ) -> None:
         self.edition = edition
-        size = image_size or edition.info.input_size
-        self._take(build_keras(edition, (size, size)))
+        side = image_size or edition.info.input_size
+        size = (side, side)
+        model = build_keras(edition, size) if initialised else shared_keras(edition, size)
+        self._take(model)
 
     def _take(self, model: Any) -> None:
         self.model = model
@@ -163,9 +173,9 @@ class KerasReference:
         }
 
     def _fit(self, size: tuple[int, int]) -> None:
-        if tuple(self.model.input_shape[1:3]) != size:
+        if self.model.input_shape[1:3] not in {(None, None), size}:
             before = self.model
-            self._take(build_keras(self.edition, size))
+            self._take(shared_keras(self.edition, size))
             for old, new in zip(before.weights, self.model.weights, strict=True):
                 new.assign(old.value.detach())
 
@@ -175,9 +185,18 @@ class KerasReference:
             for name, (layer, variable) in self.variables.items()
         }
 
+    def shapes(self) -> dict[str, list[int]]:
+        """Of `state`, without what it takes to lay values out."""
+        return {
+            name: list(self._to_ours(layer, variable, np.broadcast_to(0, variable.shape)).shape)
+            for name, (layer, variable) in self.variables.items()
+        }
+
     def run(self, x: Array, *, training: bool) -> torch.Tensor:
         self._fit((x.shape[2], x.shape[3]))
         self.model.trainable = training
+        for variable in self.model.variables:
+            variable.value.grad = None
         with torch.set_grad_enabled(training):
             images = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 2, 3, 1)))
             logits: torch.Tensor = self.model(images, training=training)
@@ -198,10 +217,7 @@ class KerasReference:
 
         After an image was flattened, (H·W·C, O) to (O, C·H·W).
         """
-        depthwise = variable.name == "depthwise_kernel" or (
-            type(layer).__name__ == "DepthwiseConv2D" and variable.name == "kernel"
-        )
-        if depthwise:
+        if is_depthwise(layer, variable):
             height, width, channels, multiplier = values.shape
             return values.transpose(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
         if values.ndim == 4 and layer.name in LINEAR_IN_OURS:
@@ -213,6 +229,13 @@ class KerasReference:
             image = values.reshape(*self.flattened[layer.name], out)
             return image.transpose(3, 2, 0, 1).reshape(out, -1)
         return values.T
+
+
+def is_depthwise(layer: Any, variable: Any) -> bool:
+    """Whether it is a kernel (H, W, C, M) that reads one channel at a time."""
+    return variable.name == "depthwise_kernel" or (
+        type(layer).__name__ == "DepthwiseConv2D" and variable.name == "kernel"
+    )
 
 
 def originals(reference: Reference) -> dict[str, AnyArray]:
@@ -255,10 +278,32 @@ def build_module(
     return module
 
 
-def build_keras(edition: Edition, size: tuple[int, int]) -> Any:
-    """The model of Keras for images of one size: `MobileNet(alpha=0.5)` is the function with that.
+# The last edition of Keras, and its models by the size of images.
+_shared: dict[Edition, dict[tuple[int, int] | None, Any]] = {}
 
-    It takes what preprocessing leaves, puts out logits, and drops nothing in training.
+
+def shared_keras(edition: Edition, size: tuple[int, int]) -> Any:
+    """The model of Keras for images of one size, built once while the edition stays the same.
+
+    One for all sizes, where the size changes no layer.
+    """
+    if edition not in _shared:
+        _shared.clear()
+    models = _shared.setdefault(edition, {})
+    key = size if edition.source_name.startswith(BY_SIZE) else None
+    if key not in models:
+        import keras
+
+        with mock.patch.object(keras.initializers.VarianceScaling, "__call__", zeros):
+            models[key] = build_keras(edition, key)
+    return models[key]
+
+
+def build_keras(edition: Edition, size: tuple[int, int] | None) -> Any:
+    """The model of Keras for images of one size, or of any.
+
+    `MobileNet(alpha=0.5)` is the function with that. The model takes what preprocessing leaves,
+    puts out logits, and drops nothing in training.
     """
     import keras
 
@@ -268,8 +313,12 @@ def build_keras(edition: Edition, size: tuple[int, int]) -> Any:
         key, given, value = argument.strip().partition("=")
         options[key] = float(value) if given else True
     build = getattr(keras.applications, function)
-    keras.backend.clear_session()
-    model = build(weights=None, classifier_activation=None, input_shape=(*size, 3), **options)
+    if size is None:
+        options["input_tensor"] = keras.Input((None, None, 3))
+    else:
+        options["input_shape"] = (*size, 3)
+    keras.utils.clear_session(free_memory=False)
+    model = build(weights=None, classifier_activation=None, **options)
     for layer in model.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0
@@ -280,6 +329,26 @@ def build_keras(edition: Edition, size: tuple[int, int]) -> Any:
     return model
 
 
+def zeros(_: Any, shape: Sequence[int], dtype: str | None = None) -> torch.Tensor:
+    """In the place of an initializer of Keras, whose values are overwritten."""
+    return torch.zeros(*shape, dtype=getattr(torch, dtype or "float32"))
+
+
+class Undrawn(TorchFunctionMode):
+    """Builds modules whose parameters are not initialised: `randomise` writes them all."""
+
+    DRAWN = frozenset({"normal_", "uniform_", "erfinv_", "mul_", "add_", "clamp_"})
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        first = args[0] if args else given.get("tensor")
+        if isinstance(first, torch.nn.Parameter) and getattr(func, "__name__", "") in self.DRAWN:
+            return first
+        return func(*args, **given)
+
+
 def build_reference(
     edition: Edition, *, image_size: int | None = None, smooth: bool = False, **options: Any
 ) -> Reference:
@@ -288,28 +357,31 @@ def build_reference(
     `smooth` keeps what enters the activations of Keras away from where they bend.
     """
     if edition.source == "keras":
-        import keras
-
-        keras.utils.set_random_seed(0)
         flattened = edition.source_name in FLATTENED
         reference = KerasReference(edition, image_size or (None if flattened else SETTLING[1]))
         randomise_keras(reference.model, smooth=smooth, summed=edition.info.family in SUMMED)
         if not smooth:
             settle_keras(reference.model)
         return reference
-    module = build_module(edition, image_size=image_size, **options)
+    with Undrawn():
+        module = build_module(edition, image_size=image_size, **options)
     randomise(module)
     settle(module)
     return TorchReference(module)
 
 
 def randomise(module: torch.nn.Module, seed: int = 0) -> None:
-    """Make every parameter and statistic matter: none stays at 0 or 1.
+    """Draw every parameter and statistic, so that each matters: none is 0 or 1.
 
     Convolutions put out as much as goes in, and norms put out more that is positive than is not:
     with as much of both, the logits of Inception-v3 change by a hundred times what the image does.
     """
     generator = torch.Generator().manual_seed(seed)
+
+    def like_a_linear_layer(weight: torch.Tensor) -> None:
+        bound = weight.shape[1] ** -0.5
+        weight.uniform_(-bound, bound, generator=generator)
+
     with torch.no_grad():
         for layer in module.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
@@ -325,13 +397,15 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
             elif isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
                 if isinstance(layer, torch.nn.Conv2d):
                     torch.nn.init.kaiming_normal_(layer.weight, generator=generator)
-                elif float(layer.weight.abs().max()) == 0:
-                    layer.weight.normal_(0, 0.02, generator=generator)
+                else:
+                    like_a_linear_layer(layer.weight)
                 if layer.bias is not None:
                     layer.bias.normal_(0, 0.1, generator=generator)
             else:
                 for parameter in layer.parameters(recurse=False):
-                    if float(parameter.abs().max()) < 1e-3:
+                    if parameter.ndim == 2:
+                        like_a_linear_layer(parameter)
+                    else:
                         parameter.normal_(0, 0.1, generator=generator)
 
 
@@ -395,11 +469,10 @@ def randomise_keras(model: Any, *, smooth: bool, summed: bool = False, seed: int
                 variable.assign(generator.normal(0.5, 0.5, shape))
             elif variable.name in {"moving_mean", "bias"}:
                 variable.assign(generator.normal(0, 0.2, shape))
-            elif variable.name == "kernel" and len(shape) == 4:
-                height, width, channels, _ = shape
-                read = 1 if type(layer).__name__ == "DepthwiseConv2D" else channels
-                deviation = np.sqrt(2 / (height * width * read))
-                variable.assign(generator.normal(0, deviation, shape))
+            elif variable.name.endswith("kernel"):
+                read = shape[:2] if is_depthwise(layer, variable) else shape[:-1]
+                deviation = np.sqrt(2 / np.prod(read))
+                variable.assign(deviation * generator.standard_normal(shape, np.float32))
 
 
 def settle_keras(model: Any) -> None:
@@ -412,7 +485,9 @@ def settle_keras(model: Any) -> None:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
-    x = images(model.input_shape[1:3], SETTLING[0], seed=1).transpose(0, 2, 3, 1)
+    batch, side = SETTLING
+    size = (model.input_shape[1] or side, model.input_shape[2] or side)
+    x = images(size, batch, seed=1).transpose(0, 2, 3, 1)
     with torch.no_grad():
         model(torch.from_numpy(np.ascontiguousarray(x)), training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
@@ -441,6 +516,7 @@ def without_kinks(model: cz.Model, reference: KerasReference) -> cz.Model:
             layer.activation = keras.activations.silu
         elif isinstance(layer, keras.layers.MaxPooling2D):
             layer.pool_mode = "average"
+    _shared.clear()
     lines = str(model.graph).splitlines()
     for index, line in enumerate(lines):
         if " = activation(" in line:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,14 +36,28 @@ TIMES_THE_LAST_BIT = 10.0
 # share of the loss at the beginning.
 STATISTICAL = 0.05
 
+# Values that are compared at a time.
+BLOCK = 1 << 16
+
 
 def difference(
     ours: NDArray[np.generic], theirs: NDArray[np.generic], *, floor: float = 0.0
 ) -> float:
     """The largest difference, relative to the largest magnitude of `theirs`, at least `floor`."""
     assert ours.shape == theirs.shape, f"shapes differ: {ours.shape}, {theirs.shape}"
-    a, b = ours.astype(np.float64), theirs.astype(np.float64)
-    assert np.isfinite(b).all(), "the reference is not finite"
-    scale = max(float(np.abs(b).max(initial=0.0)), floor)
-    worst = float(np.abs(a - b).max(initial=0.0))
-    return worst / scale if scale > 0 else worst
+    worst, scale = np.float64(0), np.float64(floor)
+    for a, b in _blocks(ours, theirs):
+        scale = np.maximum(scale, np.abs(b).max(initial=0))
+        worst = np.maximum(worst, np.abs(np.subtract(a, b, dtype=np.float64)).max(initial=0))
+    assert np.isfinite(scale), "the reference is not finite"
+    return float(worst / scale if scale > 0 else worst)
+
+
+def _blocks(
+    a: NDArray[np.generic], b: NDArray[np.generic]
+) -> Iterator[tuple[NDArray[np.generic], NDArray[np.generic]]]:
+    """Both in parts that fit into the cache: temporary arrays of whole weights take seconds."""
+    a, b = np.atleast_1d(a), np.atleast_1d(b)
+    rows = max(1, BLOCK * len(a) // max(1, a.size))
+    for row in range(0, len(a), rows):
+        yield a[row : row + rows], b[row : row + rows]

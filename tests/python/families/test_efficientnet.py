@@ -26,7 +26,7 @@ def test_parameters_start_as_keras_starts_them(source_name: str) -> None:
 
     keras.utils.set_random_seed(0)
     edition = Edition("", "keras", source_name)
-    theirs = KerasReference(edition, 64).state()
+    theirs = KerasReference(edition, 64, initialised=True).state()
     ours = cz.create_model(source_name, source="keras").state_dict()
     bells = 0
     for key, values in theirs.items():

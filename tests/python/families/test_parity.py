@@ -126,8 +126,9 @@ class Comparison:
             step = self.step_without_kinks(WITHOUT_KINKS[family])
         else:
             smooth = family not in WITHOUT_BENDS
+            # Steps change running statistics alone, which a step does not read.
+            model, reference = pair(self.edition, image_size=image_size, smooth=smooth)
             for seed in range(1, 1 + KERAS_TRIES):
-                model, reference = pair(self.edition, image_size=image_size, smooth=smooth)
                 step = one_step(model, reference, images(size, 4, seed=seed))
                 if step.gradient <= tolerance:
                     break
@@ -244,6 +245,10 @@ def test_names_shapes_order_and_cost_equal_the_source(edition: Edition) -> None:
         # What is counted leaves them out.
         module = build_module(edition, meta=True, aux_logits=False).eval()
     assert info.params == sum(p.numel() for p in module.parameters())
+    # Norms are counted as nothing, and take most of the time.
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.forward = torch.nn.Identity().forward  # type: ignore[method-assign]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(torch.empty(1, 3, info.input_size, info.input_size, device="meta"))
     assert info.macs == counter.get_total_flops() // 2
@@ -252,7 +257,7 @@ def test_names_shapes_order_and_cost_equal_the_source(edition: Edition) -> None:
 @pytest.mark.parametrize("edition", [e for e in EDITIONS if e.source == "keras"], ids=str)
 def test_names_shapes_and_counts_equal_keras(edition: Edition) -> None:
     reference = KerasReference(edition)
-    theirs = {key: list(value.shape) for key, value in reference.state().items()}
+    theirs = reference.shapes()
     ours = {
         key: shape
         for key, shape, _ in edition.graph().parameters()
