@@ -65,7 +65,7 @@ def check_options(name: str, given: Iterable[str], known: Sequence[str]) -> None
         valid = [*known, *ARGUMENTS]
         instead = OPTIONS.get(option)
         close = difflib.get_close_matches(option, valid, n=1)
-        hint = f"; use {instead}" if instead else f"; the nearest is {close[0]}" if close else ""
+        hint = f"; take {instead}" if instead else f"; the nearest is {close[0]}" if close else ""
         raise ArgumentError(
             f"options of {name}: expected one of {', '.join(valid)}, got `{option}`{hint}"
         )

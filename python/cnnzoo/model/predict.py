@@ -96,7 +96,7 @@ def _checked(guesses: Prediction, model: Network, item: _Item) -> Prediction | D
         return Prediction(guesses, path=item.path)
     of = "" if item.path is None else f"{item.path}: "
     return DivergenceError(
-        f"{of}expected finite logits, got infinite ones or NaN: the weights of {model.name} "
+        f"{of}expected finite logits, got some infinite or NaN: the weights of {model.name} "
         "are infinite or NaN, or so large that its activations overflow"
     )
 
