@@ -4,7 +4,6 @@ use std::any::Any;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId};
-use crate::weights::init::Recipe;
 use crate::weights::{Parameters, PlainMemory};
 
 /// Float32 values with their shape, row-major: inputs and outputs.
@@ -58,10 +57,6 @@ pub trait Engine: Parameters + Any {
     /// A copy with the same values.
     fn duplicate(&self) -> Result<Box<dyn Engine>>;
 
-    /// Takes the parameters of another `graph`: those that both share by name and shape stay; its classifiers and all
-    /// others are initialised anew.
-    fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()>;
-
     /// Whether [`infer`](Self::infer) may run, or [`prepare`](Self::prepare) has to first.
     fn is_prepared(&self) -> bool {
         true
@@ -94,10 +89,6 @@ impl Engine for PlainMemory {
 
     fn duplicate(&self) -> Result<Box<dyn Engine>> {
         Ok(Box::new(self.duplicate()?))
-    }
-
-    fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
-        self.redraw(graph, recipe, seed)
     }
 
     fn infer(&self, graph: &Graph, _: View<'_>, _: &[NodeId], _: Precision) -> Result<Vec<Array>> {

@@ -13,14 +13,8 @@ use cnnzoo::model::{Loaded, Model, Shared};
 use cnnzoo::weights::init::Recipe;
 use cnnzoo::weights::{Checkpoint, PlainMemory, Stored, write_safetensors};
 
-const TINY: &str = "graph tiny
-input = input() channels=3 height=8 width=8
-conv = conv(input) out=4 kernel=3
-norm = batch_norm(conv)
-pool = adaptive_pool(norm)
-flat = flatten(pool)
-fc = linear(flat) out=3
-output fc";
+/// A convolution, a batch norm and a classifier of three classes.
+const TINY: &str = include_str!("weights/tiny.txt");
 
 fn tiny() -> Model {
     Model::from_graph(TINY.parse().unwrap(), "cpu", 1).unwrap()

@@ -14,8 +14,8 @@ use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{Dense, HiddenHead, KRIZHEVSKY, hidden_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
-use crate::graph::op::{AdaptivePool, Conv, Function, Input, Pool};
-use crate::graph::{Builder, Graph, PartKind};
+use crate::graph::op::{AdaptivePool, Conv, Function, Pool};
+use crate::graph::{Graph, PartKind};
 use crate::weights::init::Recipe;
 
 static ALEXNET: Family = Family {
@@ -135,11 +135,8 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
 }
 
 fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
-    let Settings { classes, in_channels, image_size, .. } = *settings;
-    let mut g = Builder::new(
-        settings.name,
-        Input { channels: in_channels, height: image_size, width: image_size },
-    );
+    let classes = settings.classes;
+    let mut g = settings.builder();
     let names = &row.names;
     let mut x = g.input();
     for (index, &(kernel, pooled)) in LAYERS.iter().enumerate() {

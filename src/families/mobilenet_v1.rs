@@ -15,7 +15,7 @@ use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{Head, Layer, conv_norm_act, divisible, pooled_head, stage_name};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
-use crate::graph::op::{BatchNorm, Conv, Function, Input, Pad, Padding};
+use crate::graph::op::{BatchNorm, Conv, Function, Pad, Padding};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
@@ -199,12 +199,9 @@ impl Dialect {
 }
 
 fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
-    let Settings { classes, in_channels, image_size, .. } = *settings;
+    let classes = settings.classes;
     let width = settings.width.unwrap_or(row.width);
-    let mut g = Builder::new(
-        settings.name,
-        Input { channels: in_channels, height: image_size, width: image_size },
-    );
+    let mut g = settings.builder();
     let norm = dialect.norm();
     let conv = Conv {
         out: dialect.channels(32, width),

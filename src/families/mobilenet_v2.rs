@@ -17,7 +17,7 @@ use crate::blocks::{
 };
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
-use crate::graph::op::{BatchNorm, Conv, Function, Input, Padding};
+use crate::graph::op::{BatchNorm, Conv, Function, Padding};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
@@ -259,16 +259,13 @@ impl Row {
 }
 
 fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
-    let Settings { classes, in_channels, image_size, .. } = *settings;
+    let classes = settings.classes;
     let row = &Row {
         width: settings.width.unwrap_or(row.width),
         depth: settings.depth.unwrap_or(row.depth),
         ..*row
     };
-    let mut g = Builder::new(
-        settings.name,
-        Input { channels: in_channels, height: image_size, width: image_size },
-    );
+    let mut g = settings.builder();
     let norm = dialect.norm();
     let stem = if row.scale_ends { row.channels(32) } else { 32 };
     let conv = Conv {

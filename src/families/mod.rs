@@ -24,7 +24,8 @@ pub use options::{COMMON_OPTIONS, Options};
 
 use crate::data::Preprocess;
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::op::Input;
+use crate::graph::{Builder, Graph};
 use crate::weights::init::Recipe;
 
 /// The facts that a family's variants share.
@@ -124,6 +125,14 @@ struct Settings {
     transform_input: bool,
     width: Option<f64>,
     depth: Option<f64>,
+}
+
+impl Settings {
+    /// A graph with its input: images of these channels and this size.
+    fn builder(&self) -> Builder {
+        let (channels, size) = (self.in_channels, self.image_size);
+        Builder::new(self.name, Input { channels, height: size, width: size })
+    }
 }
 
 /// One network: a name, and at least one edition, the default first.

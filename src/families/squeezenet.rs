@@ -11,7 +11,7 @@
 use super::{Edition, Family, Settings, Source, Variant};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
-use crate::graph::op::{AdaptivePool, Concat, Conv, Dropout, Flatten, Function, Input, Pool};
+use crate::graph::op::{AdaptivePool, Concat, Conv, Dropout, Flatten, Function, Pool};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
@@ -102,9 +102,7 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
 }
 
 fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
-    let Settings { classes, in_channels, image_size, .. } = *settings;
-    let input = Input { channels: in_channels, height: image_size, width: image_size };
-    let mut g = Builder::new(settings.name, input);
+    let mut g = settings.builder();
     let (begin, (out, kernel)) = (g.mark(), row.first);
     let mut x = g.input();
     x = convolution(
@@ -123,7 +121,7 @@ fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
             Fire(squeezed) => fire(&mut g, &path, squeezed, x),
         };
     }
-    let logits = head(&mut g, classes, settings.drop_rate.unwrap_or(0.5), x);
+    let logits = head(&mut g, settings.classes, settings.drop_rate.unwrap_or(0.5), x);
     g.finish(logits)
 }
 

@@ -16,7 +16,7 @@ use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{Dense, HIDDEN, HiddenHead, KRIZHEVSKY, hidden_head, pooled, stage_name};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
-use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Dropout, Function, Input, Pool, PoolUpTo};
+use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Dropout, Function, Pool, PoolUpTo};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
@@ -145,11 +145,8 @@ fn edition(row: &'static Row, source: Source, source_name: &'static str) -> Edit
 }
 
 fn graph(row: &Row, source: Source, settings: &Settings) -> Result<Graph> {
-    let Settings { classes, in_channels, image_size, .. } = *settings;
-    let mut g = Builder::new(
-        settings.name,
-        Input { channels: in_channels, height: image_size, width: image_size },
-    );
+    let classes = settings.classes;
+    let mut g = settings.builder();
     let x = features(&mut g, row, source);
     let drop_rate = settings.drop_rate.unwrap_or(if source == Source::Timm { 0.0 } else { 0.5 });
     let logits = match source {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::parameter::has_arrays;
-use super::{Graph, NodeId, Op, PartKind};
+use super::{Graph, NodeId, Op, Part, PartKind};
 
 /// The layer of every node that has arrays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +29,11 @@ impl Graph {
         let needed = self.needed_for(&[self.output()]);
         let mut head: Vec<bool> = needed.iter().map(|needed| !needed).collect();
         let mut block: Vec<Option<usize>> = vec![None; head.len()];
-        let parts = |kind| self.parts_of(kind).enumerate();
-        for id in parts(PartKind::Head).flat_map(|(_, part)| part.nodes()).chain(self.classifiers())
-        {
+        let heads = self.parts_of(PartKind::Head).flat_map(Part::nodes);
+        for id in heads.chain(self.classifiers()) {
             head[id.index()] = true;
         }
-        for (number, part) in parts(PartKind::Block) {
+        for (number, part) in self.parts_of(PartKind::Block).enumerate() {
             part.nodes().for_each(|id| block[id.index()] = Some(number));
         }
         let has_blocks = block.iter().any(Option::is_some);

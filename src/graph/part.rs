@@ -79,10 +79,6 @@ impl Part {
         self.nodes.clone().map(NodeId)
     }
 
-    pub fn holds(&self, id: NodeId) -> bool {
-        self.nodes.contains(&id.index())
-    }
-
     /// Its last node, which holds what it puts out.
     pub fn output(&self) -> NodeId {
         NodeId(self.nodes.end - 1)
@@ -154,11 +150,6 @@ impl Graph {
 
     pub fn parts_of(&self, kind: PartKind) -> impl DoubleEndedIterator<Item = &Part> {
         self.parts.iter().filter(move |part| part.kind == kind)
-    }
-
-    /// The parts that hold a node, the outermost first.
-    pub fn parts_around(&self, id: NodeId) -> impl DoubleEndedIterator<Item = &Part> {
-        self.parts.iter().filter(move |part| part.holds(id))
     }
 }
 

@@ -4,7 +4,6 @@ use super::{Layout, Store, device, device_name, infer};
 use crate::engine::{Array, Engine, Precision, View};
 use crate::error::Result;
 use crate::graph::{Graph, NodeId};
-use crate::weights::init::Recipe;
 
 impl Engine for Store {
     fn device(&self) -> String {
@@ -17,10 +16,6 @@ impl Engine for Store {
 
     fn duplicate(&self) -> Result<Box<dyn Engine>> {
         Ok(Box::new(self.duplicate()?))
-    }
-
-    fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
-        self.redraw(graph, recipe, seed)
     }
 
     fn is_prepared(&self) -> bool {

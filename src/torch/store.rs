@@ -40,23 +40,6 @@ impl Store {
         Ok(Self { parameters, tensors, starts, device, layout })
     }
 
-    /// Takes the parameters of another `graph`: those that both share by name and shape stay the same tensors; its
-    /// classifiers and all others are initialised anew.
-    pub fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
-        self.lay_out(Layout::ChannelsFirst)?;
-        let parameters = graph.parameters();
-        let kept = kept(&self.parameters, graph, &parameters);
-        let new: Vec<&Parameter> =
-            parameters.iter().zip(&kept).filter(|(_, old)| old.is_none()).map(|(p, _)| p).collect();
-        let mut new = fresh(&new, recipe, seed, self.device)?.into_iter();
-        let mut take = |index: usize| self.tensors[index].shallow_clone();
-        let tensors =
-            kept.into_iter().filter_map(|old| old.map(&mut take).or_else(|| new.next())).collect();
-        (self.starts, self.parameters, self.tensors) =
-            (starts(graph, &parameters), parameters, tensors);
-        Ok(())
-    }
-
     /// A copy with the same values, frozen alike.
     pub fn duplicate(&self) -> Result<Self> {
         let duplicate = |(parameter, tensor): (&Parameter, &Tensor)| {
@@ -183,6 +166,22 @@ impl Parameters for Store {
     fn write_count(&mut self, index: usize, count: i64) -> Result<()> {
         self.copy(index, &Tensor::from(count))
     }
+
+    /// What both share stays the same tensors.
+    fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
+        self.lay_out(Layout::ChannelsFirst)?;
+        let parameters = graph.parameters();
+        let kept = kept(&self.parameters, graph, &parameters);
+        let new: Vec<&Parameter> =
+            parameters.iter().zip(&kept).filter(|(_, old)| old.is_none()).map(|(p, _)| p).collect();
+        let mut new = fresh(&new, recipe, seed, self.device)?.into_iter();
+        let mut take = |index: usize| self.tensors[index].shallow_clone();
+        let tensors =
+            kept.into_iter().filter_map(|old| old.map(&mut take).or_else(|| new.next())).collect();
+        (self.starts, self.parameters, self.tensors) =
+            (starts(graph, &parameters), parameters, tensors);
+        Ok(())
+    }
 }
 
 fn starts(graph: &Graph, parameters: &[Parameter]) -> Vec<usize> {
@@ -257,14 +256,7 @@ mod tests {
     use super::*;
     use crate::weights::PlainMemory;
 
-    const TINY: &str = "graph tiny
-input = input() channels=3 height=8 width=8
-conv = conv(input) out=4 kernel=3
-norm = batch_norm(conv)
-pool = adaptive_pool(norm)
-flat = flatten(pool)
-fc = linear(flat) out=3
-output fc";
+    const TINY: &str = include_str!("../../tests/weights/tiny.txt");
 
     #[test]
     fn parameters_have_the_bits_that_plain_memory_has() {

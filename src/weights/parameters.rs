@@ -1,5 +1,6 @@
 //! The parameters of a model, wherever an engine keeps them, to be loaded, saved and copied.
 
+use super::init::Recipe;
 use super::{Data, Dtype, Item, Value};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Parameter, Role};
@@ -36,6 +37,10 @@ pub trait Parameters: Send + Sync {
 
     /// Overwrites a batch count.
     fn write_count(&mut self, index: usize, count: i64) -> Result<()>;
+
+    /// Takes the parameters of another `graph`: those that both share by name and shape stay; its classifiers and all
+    /// others are initialised anew.
+    fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()>;
 
     /// Copies stored values into an array, converted to its type.
     fn load(&mut self, index: usize, value: &Value<'_>) -> Result<()> {

@@ -22,20 +22,6 @@ impl PlainMemory {
         Ok(Self { parameters, arrays })
     }
 
-    /// Takes the parameters of another `graph`: those that both share by name and shape keep their values; its
-    /// classifiers and all others are initialised anew.
-    pub fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
-        let parameters = graph.parameters();
-        let kept = kept(&self.parameters, graph, &parameters);
-        let new = parameters.iter().zip(&kept).filter(|(_, old)| old.is_none());
-        let mut new = fresh(&new.map(|(p, _)| p).collect::<Vec<_>>(), recipe, seed)?.into_iter();
-        let mut take = |index: usize| std::mem::replace(&mut self.arrays[index], Stored::Count(0));
-        let arrays = kept.into_iter().filter_map(|old| old.map(&mut take).or_else(|| new.next()));
-        self.arrays = arrays.collect();
-        self.parameters = parameters;
-        Ok(())
-    }
-
     /// A copy with the same values.
     pub fn duplicate(&self) -> Result<Self> {
         let arrays = (0..self.arrays.len()).map(|index| self.read(index));
@@ -77,6 +63,18 @@ impl Parameters for PlainMemory {
         }
         Ok(())
     }
+
+    fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
+        let parameters = graph.parameters();
+        let kept = kept(&self.parameters, graph, &parameters);
+        let new = parameters.iter().zip(&kept).filter(|(_, old)| old.is_none());
+        let mut new = fresh(&new.map(|(p, _)| p).collect::<Vec<_>>(), recipe, seed)?.into_iter();
+        let mut take = |index: usize| std::mem::replace(&mut self.arrays[index], Stored::Count(0));
+        let arrays = kept.into_iter().filter_map(|old| old.map(&mut take).or_else(|| new.next()));
+        self.arrays = arrays.collect();
+        self.parameters = parameters;
+        Ok(())
+    }
 }
 
 /// New arrays for `parameters`, all initialised at once.
@@ -104,17 +102,10 @@ mod tests {
     use super::*;
     use crate::weights::{Dtype, Value};
 
-    /// A convolution, a batch norm and a classifier.
+    const TINY: &str = include_str!("../../tests/weights/tiny.txt");
+
     fn graph(classes: usize) -> Graph {
-        let text = "graph tiny
-            input = input() channels=3 height=8 width=8
-            conv = conv(input) out=4 kernel=3
-            norm = batch_norm(conv)
-            pool = adaptive_pool(norm)
-            flat = flatten(pool)
-            fc = linear(flat) out=CLASSES
-            output fc";
-        text.replace("            ", "").replace("CLASSES", &classes.to_string()).parse().unwrap()
+        TINY.parse::<Graph>().unwrap().with_classes(classes).unwrap()
     }
 
     fn fresh(seed: u64) -> PlainMemory {

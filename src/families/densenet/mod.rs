@@ -16,9 +16,7 @@ mod rows;
 use super::{Edition, Settings, Source, Variant};
 use crate::blocks::{Head, KERAS_HEAD, conv_norm_act, norm_act_conv, pooled, stage_name};
 use crate::error::Result;
-use crate::graph::op::{
-    BatchNorm, Blur, Concat, Conv, Dropout, Function, Input, Pad, Pool, PoolKind,
-};
+use crate::graph::op::{BatchNorm, Blur, Concat, Conv, Dropout, Function, Pad, Pool, PoolKind};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 use names::Dialect;
@@ -65,7 +63,6 @@ struct Drawing<'a> {
 
 impl<'a> Drawing<'a> {
     fn new(row: &'a Row, source: Source, settings: &Settings) -> Self {
-        let (channels, size) = (settings.in_channels, settings.image_size);
         let dialect = Dialect::from(source);
         let drop_rate = settings.drop_rate.unwrap_or(0.0);
         // torchvision's dropout rate is that after every layer, for which timm has another name.
@@ -74,7 +71,7 @@ impl<'a> Drawing<'a> {
             Dialect::Timm | Dialect::Keras => (0.0, drop_rate),
         };
         Self {
-            g: Builder::new(settings.name, Input { channels, height: size, width: size }),
+            g: settings.builder(),
             row,
             dialect,
             norm: match dialect {

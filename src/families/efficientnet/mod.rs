@@ -20,7 +20,7 @@ use crate::blocks::{
     keras_head, pooled_head, stage_name,
 };
 use crate::error::Result;
-use crate::graph::op::{Conv, Function, Input, Padding};
+use crate::graph::op::{Conv, Function, Padding};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 use names::Dialect;
@@ -81,9 +81,8 @@ struct Place {
 
 impl<'a> Drawing<'a> {
     fn new(row: &'a Row, definition: &'a Definition, settings: &Settings) -> Self {
-        let (channels, size) = (settings.in_channels, settings.image_size);
         Self {
-            g: Builder::new(settings.name, Input { channels, height: size, width: size }),
+            g: settings.builder(),
             row,
             definition,
             width: settings.width.unwrap_or(row.width),

@@ -10,9 +10,7 @@ mod v4;
 use super::{Settings, Variant};
 use crate::blocks::Layer;
 use crate::error::{Error, Result};
-use crate::graph::op::{
-    Affine, BatchNorm, Concat, Conv, Function, Input, Padding, Pair, Pool, PoolKind,
-};
+use crate::graph::op::{Affine, BatchNorm, Concat, Conv, Function, Padding, Pair, Pool, PoolKind};
 use crate::graph::{Builder, NodeId, PartKind};
 use names::Names;
 
@@ -51,9 +49,7 @@ struct Drawing {
 
 impl Drawing {
     fn new(settings: &Settings, names: Names, norm: Option<BatchNorm>) -> Self {
-        let (channels, size) = (settings.in_channels, settings.image_size);
-        let input = Input { channels, height: size, width: size };
-        Self { g: Builder::new(settings.name, input), names, norm }
+        Self { g: settings.builder(), names, norm }
     }
 
     /// The image, converted from ImageNet's mean and standard deviation to values of -1 to 1 where the settings say so.

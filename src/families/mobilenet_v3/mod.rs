@@ -21,7 +21,7 @@ use crate::blocks::{
 };
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
-use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Flatten, Function, Input, Linear, Padding};
+use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Flatten, Function, Linear, Padding};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 use names::Dialect;
@@ -120,12 +120,8 @@ impl Dialect {
 }
 
 fn graph(row: &Row, dialect: Dialect, settings: &Settings) -> Result<Graph> {
-    let Settings { in_channels, image_size, .. } = *settings;
     let row = &Row { width: settings.width.unwrap_or(row.width), ..*row };
-    let mut g = Builder::new(
-        settings.name,
-        Input { channels: in_channels, height: image_size, width: image_size },
-    );
+    let mut g = settings.builder();
     let function = row.function(Function::HardSwish);
     let channels = dialect.stem_channels(row.width);
     let conv = Conv {

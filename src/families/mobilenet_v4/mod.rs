@@ -20,8 +20,8 @@ use crate::blocks::{
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{
-    AdaptivePool, BatchNorm, Blur, Border, Conv, Flatten, Input, LayerScale, MultiQueryAttention,
-    Pool, PoolKind,
+    AdaptivePool, BatchNorm, Blur, Border, Conv, Flatten, LayerScale, MultiQueryAttention, Pool,
+    PoolKind,
 };
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
@@ -76,12 +76,8 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
 }
 
 fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
-    let Settings { in_channels, image_size, .. } = *settings;
     let row = &Row { width: settings.width.unwrap_or(row.width), ..*row };
-    let mut g = Builder::new(
-        settings.name,
-        Input { channels: in_channels, height: image_size, width: image_size },
-    );
+    let mut g = settings.builder();
     let mut drawing = Drawing { g: &mut g, row, channels: 0 };
     let input = drawing.g.input();
     let stem = if row.width < 1.0 { row.stem } else { row.channels(row.stem) };

@@ -7,8 +7,7 @@ use super::rows::{Block, Form, Row};
 use crate::blocks::{keras_head, stage_name};
 use crate::error::Result;
 use crate::graph::op::{
-    AdaptivePool, Add, BatchNorm, Conv, DropPath, Dropout, Flatten, Function, Input, Linear, Pad,
-    Pool,
+    AdaptivePool, Add, BatchNorm, Conv, DropPath, Dropout, Flatten, Function, Linear, Pad, Pool,
 };
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 
@@ -36,10 +35,9 @@ struct Place {
 
 impl<'a> Drawing<'a> {
     pub(super) fn new(row: &'a Row, source: Source, settings: &Settings) -> Self {
-        let (channels, size) = (settings.in_channels, settings.image_size);
         let dialect = Dialect::from(source);
         Self {
-            g: Builder::new(settings.name, Input { channels, height: size, width: size }),
+            g: settings.builder(),
             row,
             dialect,
             norm: match dialect {

@@ -9,7 +9,7 @@ use crate::blocks::{
     pooled_head, stage_name,
 };
 use crate::error::Result;
-use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Input, Pad, Pool};
+use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Pad, Pool};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 
 /// Builds one graph.
@@ -35,9 +35,8 @@ struct Place {
 
 impl<'a> Drawing<'a> {
     pub(super) fn new(row: &'a Row, source: Source, settings: &Settings) -> Self {
-        let (channels, size) = (settings.in_channels, settings.image_size);
         Self {
-            g: Builder::new(settings.name, Input { channels, height: size, width: size }),
+            g: settings.builder(),
             row,
             dialect: Dialect::of(row, source),
             source,

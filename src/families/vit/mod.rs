@@ -21,8 +21,8 @@ use super::{Edition, Settings, Source, Variant};
 use crate::blocks::classifier;
 use crate::error::{Error, Result};
 use crate::graph::op::{
-    Add, Attention, Average, Concat, Conv, DropPath, Dropout, Embedding, Function, Input,
-    LayerNorm, Linear, Op, Pair, SelectToken, Tokens,
+    Add, Attention, Average, Concat, Conv, DropPath, Dropout, Embedding, Function, LayerNorm,
+    Linear, Op, Pair, SelectToken, Tokens,
 };
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
@@ -73,7 +73,7 @@ const NORM: LayerNorm = LayerNorm { eps: 1e-6 };
 
 impl<'a> Drawing<'a> {
     fn new(row: &'a Row, source: Source, settings: &Settings) -> Result<Self> {
-        let Settings { in_channels: channels, image_size: size, .. } = *settings;
+        let size = settings.image_size;
         let drop_rate = settings.drop_rate.unwrap_or(0.0);
         let (names, layer_drop, head_drop) = match source {
             Source::Timm => (&TIMM, 0.0, drop_rate),
@@ -93,7 +93,7 @@ impl<'a> Drawing<'a> {
             });
         }
         Ok(Self {
-            g: Builder::new(settings.name, Input { channels, height: size, width: size }),
+            g: settings.builder(),
             row,
             names,
             grid: size / row.patch,

@@ -13,7 +13,7 @@ use super::{depthwise, preprocess};
 use crate::blocks::{Head, Layer, add_again, conv_norm, conv_norm_act, pooled_head};
 use crate::data::Filter;
 use crate::error::Result;
-use crate::graph::op::{BatchNorm, Conv, Function, Input};
+use crate::graph::op::{BatchNorm, Conv, Function};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
@@ -120,9 +120,8 @@ struct Drawing<'a> {
 
 impl<'a> Drawing<'a> {
     fn new(row: &'a Row, settings: &Settings) -> Self {
-        let (channels, size) = (settings.in_channels, settings.image_size);
         Self {
-            g: Builder::new(settings.name, Input { channels, height: size, width: size }),
+            g: settings.builder(),
             row,
             norm: BatchNorm { eps: row.eps, ..BatchNorm::default() },
         }

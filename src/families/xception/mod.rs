@@ -13,7 +13,7 @@ use super::{Edition, Family, Settings, Source, Variant};
 use crate::blocks::{Head, Layer, conv_norm, conv_norm_act, keras_head, pooled_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
-use crate::graph::op::{Add, BatchNorm, Conv, Function, Input, Padding, Pool};
+use crate::graph::op::{Add, BatchNorm, Conv, Function, Padding, Pool};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 use crate::weights::init::Recipe;
 
@@ -240,9 +240,8 @@ struct Drawing {
 
 impl Drawing {
     fn new(dialect: Dialect, settings: &Settings) -> Self {
-        let (channels, size) = (settings.in_channels, settings.image_size);
         Self {
-            g: Builder::new(settings.name, Input { channels, height: size, width: size }),
+            g: settings.builder(),
             dialect,
             norm: match dialect {
                 Dialect::Timm => BatchNorm::default(),
