@@ -51,7 +51,7 @@ def _pair(at: str, number: int, batch: Any) -> Batch:
     if not isinstance(batch, list | tuple) or len(batch) != PAIR:
         of = f" of {len(batch)}" if isinstance(batch, list | tuple) else ""
         raise ArgumentError(
-            f"{at}, batch {number}: expected a pair (x, y) of images and targets, got "
+            f"{at}, batch {number}: expected a pair of images and targets (x, y), got "
             f"{kind_of(batch)}{of}"
         )
     return batch[0], batch[1]

@@ -130,7 +130,7 @@ def test_rates_are_those_of_keras(edition: Edition) -> None:
     model = build(weights=None, input_shape=(32, 32, 3))
     dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     theirs = {layer.name: layer.rate for layer in dropouts}
-    lines = [line.split(" ") for line in str(edition.graph()).splitlines()]
+    lines = [line.split() for line in str(edition.graph()).splitlines()]
     ours = {line[0]: float(line[-1].removeprefix("rate=")) for line in lines if "rate=" in line[-1]}
     assert ours == pytest.approx(theirs, rel=1e-12)
 
