@@ -167,7 +167,7 @@ impl Parameters for Store {
         self.copy(index, &Tensor::from(count))
     }
 
-    /// What both share stays the same tensors.
+    /// Parameters of both graphs keep their tensors.
     fn redraw(&mut self, graph: &Graph, recipe: Recipe, seed: u64) -> Result<()> {
         self.lay_out(Layout::ChannelsFirst)?;
         let parameters = graph.parameters();
