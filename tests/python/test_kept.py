@@ -41,6 +41,7 @@ PATHS = {
     "schedules": "Constant Cosine Exponential MultiStep OneCycle Polynomial Schedule Step",
     "summary": "Summary SummaryRow",
     "trainer": "State Trainer",
+    "training.optimizers": "Adam AdamW LAMB Optimizer ParameterGroup RMSprop SGD",
     "transforms": "Compose Normalize Preview RandAugment Resize Transform imagenet_train",
     "weights": "LoadReport Mismatch Published published_weights",
 }

@@ -22,8 +22,10 @@ from cnnzoo.errors import (
     WeightsFileError,
 )
 from cnnzoo.model import Model
-from cnnzoo.training import losses, optimizers, schedules
+from cnnzoo.training import losses, schedules
 from cnnzoo.training._run import Run
+from cnnzoo.training.optimizers import Optimizer
+from cnnzoo.training.optimizers.stored import from_configuration
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Run)
@@ -172,11 +174,11 @@ class Saved:
             model.freeze(*frozen)
         return model
 
-    def optimizer(self, model: Model) -> optimizers.Optimizer:
+    def optimizer(self, model: Model) -> Optimizer:
         """The optimiser, with fresh state."""
         text = self._text.optimizer
         with self.damaged():
-            optimizer = optimizers.from_configuration(text.class_, model, text.arguments)
+            optimizer = from_configuration(text.class_, model, text.arguments)
             optimizer._batches = text.batches
         return optimizer
 

@@ -30,6 +30,7 @@ from safetensors.numpy import save_file
 
 import cnnzoo as cz
 from cnnzoo import _download
+from cnnzoo._download import transfer
 from cnnzoo.weights import hub
 
 # Quick, so that the tests are.
@@ -988,7 +989,7 @@ class Redirecting(http.server.BaseHTTPRequestHandler):
 def test_what_is_no_file_leaves_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, says: str
 ) -> None:
-    monkeypatch.setattr(_download, "MOST_UNANNOUNCED", 1_000_000)
+    monkeypatch.setattr(transfer, "MOST_UNANNOUNCED", 1_000_000)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as served:
         thread = threading.Thread(target=served.serve_forever, args=(0.01,))
         thread.start()
