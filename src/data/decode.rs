@@ -5,6 +5,7 @@
 //! half.
 
 mod bmp;
+mod decoded;
 mod exif;
 mod gif;
 mod jpeg;
@@ -17,50 +18,13 @@ use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use super::photo::{Photo, check_size};
-use crate::memory::{Shortage, room};
+use super::photo::Photo;
+use crate::memory::room;
 use crate::{Error, Result, file};
+use decoded::{DecodeError, Decoded};
 
 /// The largest file that is read: no photograph of `MAX_PIXELS` comes near it.
 const MAX_BYTES: u64 = 1 << 30;
-
-/// The reason why a file does not decode; the path is added where it is known.
-#[derive(Debug)]
-enum DecodeError {
-    /// The expected and the actual content.
-    Content {
-        expected: String,
-        got: String,
-    },
-    Memory(Shortage),
-}
-
-impl DecodeError {
-    fn new(expected: impl Into<String>, got: impl Into<String>) -> Self {
-        Self::Content { expected: expected.into(), got: got.into() }
-    }
-
-    fn at(self, path: &Path) -> Error {
-        match self {
-            Self::Content { expected, got } => Error::Photo { path: path.into(), expected, got },
-            Self::Memory(shortage) => shortage.at(path.display().to_string()),
-        }
-    }
-}
-
-impl From<Shortage> for DecodeError {
-    fn from(shortage: Shortage) -> Self {
-        Self::Memory(shortage)
-    }
-}
-
-/// A decoded picture and its EXIF orientation, if that was asked for.
-struct Decoded {
-    width: usize,
-    height: usize,
-    pixels: Vec<u8>,
-    orientation: Option<u16>,
-}
 
 /// Reads and decodes the picture file at `path`.
 ///
@@ -166,11 +130,4 @@ fn describe(bytes: &[u8]) -> String {
     }
     let first: Vec<String> = head.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("bytes {}", first.join(" "))
-}
-
-/// The sizes from a header, if they are within the limits.
-fn sizes(width: usize, height: usize) -> Result<(usize, usize), DecodeError> {
-    check_size(width, height)
-        .map_err(|expected| DecodeError::new(expected, format!("{width}x{height}")))?;
-    Ok((width, height))
 }

@@ -12,6 +12,7 @@ pub mod prepare;
 pub mod preprocess;
 pub mod random;
 pub mod resize;
+mod side;
 pub mod transform;
 
 pub use dataset::Dataset;

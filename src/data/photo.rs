@@ -24,6 +24,13 @@ pub struct Photo {
     pixels: Vec<u8>,
 }
 
+/// The size of a picture, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    pub height: usize,
+    pub width: usize,
+}
+
 /// A rectangle of a picture, in pixels from its upper left corner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {

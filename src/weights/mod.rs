@@ -3,6 +3,7 @@
 mod atomic;
 pub mod channels;
 mod checkpoint;
+mod contents;
 pub mod fill;
 mod format;
 pub mod fresh;
@@ -17,7 +18,6 @@ mod plain_memory;
 pub mod position;
 pub mod prefix;
 mod pth;
-mod recipe;
 mod refusal;
 mod safetensors_file;
 mod safetensors_write;
@@ -25,7 +25,8 @@ mod source;
 pub mod translate;
 mod value;
 
-pub use checkpoint::{Checkpoint, Ignored};
+pub use checkpoint::Checkpoint;
+pub use contents::Ignored;
 pub use parameters::{Parameters, Stored};
 pub use plain_memory::PlainMemory;
 pub use safetensors_write::{Data, Item, write_safetensors};

@@ -50,3 +50,13 @@ impl Refusal {
         }
     }
 }
+
+const LONGEST_NAME: usize = 60;
+
+/// Text of a file, cut to the length that a message has room for.
+pub(super) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

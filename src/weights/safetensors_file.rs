@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use safetensors::tensor::{Dtype as Stored, Metadata, SafeTensorError, TensorInfo};
 use serde::Deserialize;
 
-use super::checkpoint::{Contents, Entry, Ignored};
+use super::contents::{Contents, Entry, Ignored};
 use super::refusal::Refusal;
 use super::source::Source;
 use super::value::Dtype;

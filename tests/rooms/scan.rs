@@ -5,7 +5,22 @@
 pub struct Named {
     pub segments: Vec<String>,
     pub line: usize,
-    pub imported: bool,
+    pub kind: Kind,
+    /// The name that it has in the file: the last segment of an import, unless `as` gives it another.
+    pub name: String,
+    /// Whether it stands in an inline module `tests`.
+    pub in_tests: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Import,
+    /// `pub use`, in whatever scope.
+    Reexport,
+    /// A path of two or more segments, outside of imports.
+    Path,
+    /// One name alone: a variable, a type in scope, a keyword.
+    Word,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +46,8 @@ pub fn paths(source: &str, module: &[String]) -> Vec<Named> {
                 open.push(true);
                 at += 3;
             }
+            // The declaration of another file.
+            "mod" if is_name(text(at + 1)) && text(at + 2) == ";" => at += 3,
             "{" => {
                 open.push(false);
                 at += 1;
@@ -42,9 +59,14 @@ pub fn paths(source: &str, module: &[String]) -> Vec<Named> {
                 at += 1;
             }
             // `use<>` of a return type imports nothing.
-            "use" if text(at + 1) != "<" => at = tree(&tokens, at + 1, &[], &module, &mut found),
+            "use" if text(at + 1) != "<" => {
+                let public = before == "pub" || before == ")";
+                let kind = if public { Kind::Reexport } else { Kind::Import };
+                at = tree(&tokens, at + 1, &[], (&module, kind), &mut found);
+            }
             "extern" if text(at + 1) == "crate" => {
-                found.push(named(vec![text(at + 2).to_owned()], tokens[at].line, &module, true));
+                let name = vec![text(at + 2).to_owned()];
+                found.push(named(name, tokens[at].line, (&module, Kind::Import)));
                 at += 3;
             }
             name if is_name(name)
@@ -56,9 +78,10 @@ pub fn paths(source: &str, module: &[String]) -> Vec<Named> {
                     segments.push(text(at + 2).to_owned());
                     at += 2;
                 }
-                // One name alone is a variable, a type in scope or a keyword; `in super` is a visibility.
-                if segments.len() > 1 && segments.iter().any(|part| part != "super") {
-                    found.push(named(segments, line, &module, false));
+                let kind = if segments.len() > 1 { Kind::Path } else { Kind::Word };
+                // `in super` is a visibility.
+                if segments.iter().any(|part| part != "super") {
+                    found.push(named(segments, line, (&module, kind)));
                 }
                 at += 1;
             }
@@ -73,10 +96,11 @@ fn tree(
     tokens: &[Token],
     mut at: usize,
     prefix: &[String],
-    module: &[String],
+    place: (&[String], Kind),
     found: &mut Vec<Named>,
 ) -> usize {
     let mut segments = prefix.to_vec();
+    let mut renamed = None;
     let line = tokens.get(at).map_or(0, |token| token.line);
     while let Some(token) = tokens.get(at) {
         match token.text.as_str() {
@@ -84,15 +108,17 @@ fn tree(
             "{" => {
                 at += 1;
                 while tokens.get(at).is_some_and(|token| token.text != "}") {
-                    at = tree(tokens, at, &segments, module, found);
+                    at = tree(tokens, at, &segments, place, found);
                     if tokens.get(at).is_some_and(|token| token.text == ",") {
                         at += 1;
                     }
                 }
                 return at + 1;
             }
-            // The other name of what is imported.
-            "as" => at += 2,
+            "as" => {
+                renamed = tokens.get(at + 1).map(|token| token.text.clone());
+                at += 2;
+            }
             name if is_name(name) || name == "*" => {
                 segments.push(name.to_owned());
                 at += 1;
@@ -100,11 +126,13 @@ fn tree(
             _ => break,
         }
     }
-    found.push(named(segments, line, module, true));
+    let mut named = named(segments, line, place);
+    named.name = renamed.unwrap_or(named.name);
+    found.push(named);
     at
 }
 
-fn named(segments: Vec<String>, line: usize, module: &[String], imported: bool) -> Named {
+fn named(segments: Vec<String>, line: usize, (module, kind): (&[String], Kind)) -> Named {
     let mut here = module.to_vec();
     let mut relative = false;
     let mut rest = segments.as_slice();
@@ -125,7 +153,9 @@ fn named(segments: Vec<String>, line: usize, module: &[String], imported: bool) 
     if segments.last().is_some_and(|last| last == "self") {
         segments.pop();
     }
-    Named { segments, line, imported }
+    let name = segments.last().cloned().unwrap_or_default();
+    let in_tests = module.last().is_some_and(|module| module == "tests");
+    Named { segments, line, kind, name, in_tests }
 }
 
 fn is_name(text: &str) -> bool {
@@ -143,10 +173,11 @@ fn is_end(text: &str) -> bool {
 fn tokens(source: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = source;
+    let mut line = 1;
     while let Some(first) = rest.chars().next() {
-        let line = source[..source.len() - rest.len()].matches('\n').count() + 1;
         let length = skipped(rest, first);
         if length > 0 {
+            line += rest[..length].matches('\n').count();
             rest = &rest[length..];
             continue;
         }

@@ -9,7 +9,7 @@
 //! Alpha is dropped. Rows may stand in either order; the header may be any from OS/2's on. Pixels that a run-length
 //! code skips are the palette's first entry. JPEG and PNG inside a BMP are refused.
 
-use super::{DecodeError, Decoded, sizes};
+use super::decoded::{DecodeError, Decoded, sizes};
 use crate::memory::{room, zeros};
 
 const EXPECTED: &str = "a complete, undamaged BMP file";

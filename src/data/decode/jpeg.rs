@@ -18,8 +18,8 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
+use super::decoded::{DecodeError, Decoded, sizes};
 use super::exif::orientation;
-use super::{DecodeError, Decoded, sizes};
 use crate::memory::{probe, room, zeros};
 
 const EXPECTED: &str = "a complete, undamaged JPEG file";

@@ -17,8 +17,8 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Transformations};
 
+use super::decoded::{DecodeError, Decoded, sizes};
 use super::exif::orientation;
-use super::{DecodeError, Decoded, sizes};
 use crate::memory::{probe, room, zeros};
 
 pub(super) fn decode(bytes: &[u8], orient: bool) -> Result<Decoded, DecodeError> {

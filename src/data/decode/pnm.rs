@@ -9,7 +9,7 @@
 //! 16-bit grey is scaled as 16-bit colours are, where Pillow's `convert` would make it white. Of several pictures in a
 //! file the first is read.
 
-use super::{DecodeError, Decoded, sizes};
+use super::decoded::{DecodeError, Decoded, sizes};
 use crate::memory::room;
 
 const EXPECTED: &str = "a complete, undamaged PBM, PGM or PPM file";

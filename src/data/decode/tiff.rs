@@ -21,9 +21,9 @@ use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
 use super::bmp::spread;
+use super::decoded::{DecodeError, Decoded, sizes};
 use super::exif::Directory;
 use super::jpeg::{Markers, mixed, rgb_of};
-use super::{DecodeError, Decoded, sizes};
 use crate::data::photo::MAX_SIDE;
 use crate::memory::{copied, probe, room, zeros};
 

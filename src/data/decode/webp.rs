@@ -7,8 +7,8 @@ use std::io::Cursor;
 
 use image_webp::{DecodingError, WebPDecoder};
 
+use super::decoded::{DecodeError, Decoded, sizes};
 use super::exif::orientation;
-use super::{DecodeError, Decoded, sizes};
 use crate::memory::{probe, room, zeros};
 
 const EXPECTED: &str = "a complete, undamaged WebP file";

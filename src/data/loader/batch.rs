@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::outcome::{BadSample, Outcome};
 use super::rows::{Row, Rows};
-use super::sample::Outcome;
 use crate::error::{Error, Result, shape_text};
 
 /// A complete batch.
@@ -17,17 +17,6 @@ pub struct Batch {
     pub labels: Vec<usize>,
     /// Samples that could not be read or prepared, in the order of the batch.
     pub bad: Vec<BadSample>,
-}
-
-/// A sample that could not be read or prepared.
-#[derive(Debug)]
-pub struct BadSample {
-    pub index: usize,
-    /// Its path, where it has one.
-    pub name: String,
-    pub error: Error,
-    /// The index of the sample that replaced it.
-    pub replacement: Option<usize>,
 }
 
 /// A batch that threads are working on.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::Loader;
 use super::batch::{Batch, PendingBatch};
+use super::outcome::Outcome;
 use super::rows::Row;
-use super::sample::Outcome;
+use super::sample::Target;
 use crate::{Error, Result};
 
 /// A running epoch. Its threads end with it.
@@ -59,15 +60,31 @@ struct Progress {
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The place in a batch where a thread writes a sample.
-pub(super) struct Slot<'a> {
+struct Slot<'a> {
     shared: &'a Shared,
     batch: usize,
     place: usize,
     row: Option<Row>,
 }
 
+impl Loader {
+    /// Starts an epoch at batch `first`. No sample of the batches before it is read.
+    ///
+    /// Fails with `Error::Argument` where there is no such batch, or the system grants no threads.
+    pub fn epoch(&self, epoch: u64, first: usize) -> Result<Epoch> {
+        if first > self.batches() {
+            return Err(Error::Argument {
+                at: "loader: batch".into(),
+                expected: format!("at most {}", self.batches()),
+                got: first.to_string(),
+            });
+        }
+        Epoch::start(self.clone(), epoch, first)
+    }
+}
+
 impl Epoch {
-    pub(super) fn start(loader: Loader, epoch: u64, first: usize) -> Result<Self> {
+    fn start(loader: Loader, epoch: u64, first: usize) -> Result<Self> {
         let order = loader.order(epoch);
         let begun = first.saturating_mul(loader.options().batch_size).min(order.len());
         let threads = loader.options().threads.min(order.len() - begun);
@@ -222,9 +239,8 @@ impl Progress {
     }
 }
 
-impl Slot<'_> {
-    /// The memory of the sample, which has this shape.
-    pub(super) fn numbers(&mut self, shape: [usize; 3], index: usize) -> Result<&mut [f32]> {
+impl Target for Slot<'_> {
+    fn numbers(&mut self, shape: [usize; 3], index: usize) -> Result<&mut [f32]> {
         let name = || self.shared.loader.dataset().name(index);
         let mut progress = lock(&self.shared.progress);
         if let Some(pending) = progress.pending(self.batch) {
@@ -238,7 +254,9 @@ impl Slot<'_> {
             message: "the epoch has ended".into(),
         })
     }
+}
 
+impl Slot<'_> {
     fn done(self, outcome: Outcome) {
         let Self { shared, batch, place, row } = self;
         drop(row);

@@ -5,6 +5,7 @@
 
 mod batch;
 mod epoch;
+mod outcome;
 mod plain;
 mod rows;
 mod sample;
@@ -12,8 +13,9 @@ mod sample;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-pub use batch::{BadSample, Batch};
+pub use batch::Batch;
 pub use epoch::{Epoch, Next};
+pub use outcome::BadSample;
 pub use plain::Plain;
 
 use super::dataset::Dataset;
@@ -133,19 +135,5 @@ impl Loader {
         };
         order.truncate(self.batches().saturating_mul(self.options.batch_size));
         order
-    }
-
-    /// Starts an epoch at batch `first`. No sample of the batches before it is read.
-    ///
-    /// Fails with `Error::Argument` where there is no such batch, or the system grants no threads.
-    pub fn epoch(&self, epoch: u64, first: usize) -> Result<Epoch> {
-        if first > self.batches() {
-            return Err(Error::Argument {
-                at: "loader: batch".into(),
-                expected: format!("at most {}", self.batches()),
-                got: first.to_string(),
-            });
-        }
-        Epoch::start(self.clone(), epoch, first)
     }
 }

@@ -2,8 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::batch::BadSample;
-use super::epoch::Slot;
+use super::outcome::{BadSample, Outcome};
 use super::{Loader, OnError};
 use crate::data::random::{Key, below};
 use crate::{Error, Result};
@@ -11,22 +10,16 @@ use crate::{Error, Result};
 /// The number of replacements that are tried for a sample that cannot be read.
 const REPLACEMENTS: usize = 16;
 
-/// The outcome of a sample.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// The sample, or its replacement, is in its row.
-    Kept {
-        label: usize,
-        bad: Option<BadSample>,
-    },
-    Skipped(BadSample),
-    Failed(Error),
+/// The place to which a sample is written.
+pub(super) trait Target {
+    /// The memory for a sample of this shape.
+    fn numbers(&mut self, shape: [usize; 3], index: usize) -> Result<&mut [f32]>;
 }
 
 impl Loader {
-    /// Reads sample `index` and writes it into `slot`. A panic is an error under every policy.
-    pub(super) fn sample(&self, epoch: u64, index: usize, slot: &mut Slot<'_>) -> Outcome {
-        catch_unwind(AssertUnwindSafe(|| self.try_sample(epoch, index, slot))).unwrap_or_else(
+    /// Reads sample `index` and writes it into `target`. A panic is an error under every policy.
+    pub(super) fn sample(&self, epoch: u64, index: usize, target: &mut impl Target) -> Outcome {
+        catch_unwind(AssertUnwindSafe(|| self.try_sample(epoch, index, target))).unwrap_or_else(
             |panic| {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
@@ -38,8 +31,8 @@ impl Loader {
         )
     }
 
-    fn try_sample(&self, epoch: u64, index: usize, slot: &mut Slot<'_>) -> Outcome {
-        let (error, placed) = match self.write(epoch, index, slot) {
+    fn try_sample(&self, epoch: u64, index: usize, target: &mut impl Target) -> Outcome {
+        let (error, placed) = match self.write(epoch, index, target) {
             Ok(()) => return Outcome::Kept { label: self.dataset.label(index), bad: None },
             Err(failure) => failure,
         };
@@ -56,7 +49,7 @@ impl Loader {
                 let mut random = Key { seed, epoch, sample: index as u64 }.random();
                 for _ in 0..REPLACEMENTS {
                     let other = below(self.dataset.len(), &mut random);
-                    match self.write(epoch, other, slot) {
+                    match self.write(epoch, other, target) {
                         Ok(()) => {
                             bad.replacement = Some(other);
                             let label = self.dataset.label(other);
@@ -72,11 +65,16 @@ impl Loader {
     }
 
     /// An error comes with whether `OnError` applies to it; it does not where a sample does not fit its batch.
-    fn write(&self, epoch: u64, index: usize, slot: &mut Slot<'_>) -> Result<(), (Error, bool)> {
+    fn write(
+        &self,
+        epoch: u64,
+        index: usize,
+        target: &mut impl Target,
+    ) -> Result<(), (Error, bool)> {
         let photo =
             self.dataset.read(index, self.options.orientation).map_err(|error| (error, true))?;
         let shape = self.prepare.shape(&photo);
-        let numbers = slot.numbers(shape, index).map_err(|error| (error, false))?;
+        let numbers = target.numbers(shape, index).map_err(|error| (error, false))?;
         let key = Key { seed: self.options.seed, epoch, sample: index as u64 };
         self.prepare.write(&photo, key, numbers).map_err(|error| (error, true))
     }

@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::chance::below;
 use super::operation::Operation;
-use super::step::Size;
 use crate::data::Random;
-use crate::data::photo::CHANNELS;
+use crate::data::photo::{CHANNELS, Size};
 use crate::{Error, Result};
 
 /// An operation without its magnitude.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::chance::{below, between};
+use super::check::check_range;
 use super::operation::Operation;
-use super::step::check_range;
 use crate::Result;
 use crate::data::Random;
 

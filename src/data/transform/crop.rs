@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::chance::below;
+use super::check::check_pixels;
 use super::enlarge::{Margins, PaddingMode};
 use super::operation::Operation;
-use super::step::{Size, check_pixels};
 use crate::data::Random;
-use crate::data::photo::{CHANNELS, MAX_SIDE};
+use crate::data::photo::{CHANNELS, MAX_SIDE, Size};
 use crate::data::preprocess::centre;
 use crate::{Error, Result};
 

@@ -4,8 +4,9 @@ use rand::SeedableRng;
 use serde::{Deserialize, Serialize};
 
 use super::chance::{below, between, happens, normal};
-use super::step::{Size, check_probability, check_range, check_ratio};
+use super::check::{check_probability, check_range, check_ratio};
 use crate::data::Random;
+use crate::data::photo::Size;
 use crate::{Error, Result};
 
 /// The number of attempts to draw a rectangle that lies inside, before nothing is erased.

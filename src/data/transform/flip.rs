@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::chance::happens;
-use super::step::check_probability;
+use super::check::check_probability;
 use crate::Result;
 use crate::data::Random;
 

@@ -1,12 +1,9 @@
 //! Pipelines: a sequence of steps from a photograph to the values of one sample.
 
-use serde::{Deserialize, Serialize};
-
 use super::canvas::Canvas;
-use super::erase::Erasure;
-use super::operation::Operation;
-use super::step::{Size, Step};
-use crate::data::photo::CHANNELS;
+use super::drawn::Drawn;
+use super::step::Step;
+use crate::data::photo::{CHANNELS, Size};
 use crate::data::preprocess::normalised;
 use crate::data::{Key, Photo, Prepare};
 use crate::{Error, Result};
@@ -22,13 +19,6 @@ pub struct Pipeline {
     out_channels: usize,
     /// The lookup table of each channel from bytes to values.
     tables: Vec<[f32; 256]>,
-}
-
-/// The operations drawn from the steps for one photograph.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Drawn {
-    pub operations: Vec<Operation>,
-    pub erasures: Vec<Erasure>,
 }
 
 impl Pipeline {

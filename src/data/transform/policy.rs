@@ -9,9 +9,8 @@ use super::augment::Augmentation::{
 use super::augment::Strength;
 use super::chance::{below, fraction};
 use super::operation::Operation;
-use super::step::Size;
 use crate::data::Random;
-use crate::data::photo::CHANNELS;
+use crate::data::photo::{CHANNELS, Size};
 
 /// The data set of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,10 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::chance::{below, between};
+use super::check::{check_pixels, check_range, check_ratio};
 use super::operation::Operation;
-use super::step::{Size, check_pixels, check_range, check_ratio};
 use crate::Result;
-use crate::data::photo::Window;
+use crate::data::photo::{Size, Window};
 use crate::data::{Filter, Random};
 
 /// The number of attempts to draw a crop that lies inside, before the centre is taken.

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::check::check_pixels;
 use super::operation::Operation;
-use super::step::{Size, check_pixels};
 use crate::data::Filter;
+use crate::data::photo::Size;
 use crate::data::preprocess::short_side;
 use crate::{Error, Result};
 

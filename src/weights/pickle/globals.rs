@@ -1,8 +1,7 @@
 //! The globals that a pickle may name. None of them is ever looked up or called in Python: each stands for a kind of
 //! plain data.
 
-use super::object::shorten;
-use crate::weights::refusal::Refusal;
+use crate::weights::refusal::{Refusal, shorten};
 use crate::weights::value::Dtype;
 
 /// An element type of PyTorch.

@@ -1,6 +1,7 @@
 //! The objects of a pickle.
 
 use super::globals::{Element, Global};
+use crate::weights::refusal::shorten;
 use crate::weights::value::Dtype;
 
 /// The index of an object in its [`Pickle`].
@@ -169,14 +170,5 @@ pub(super) fn describe(object: &Object<'_>) -> String {
         Object::Unfilled => "an empty NumPy array".to_owned(),
         Object::Array(array) => format!("a NumPy array of {}", array.element),
         Object::Opaque(class) => format!("an object of `{class}`"),
-    }
-}
-
-const LONGEST_NAME: usize = 60;
-
-pub(super) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(LONGEST_NAME) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }

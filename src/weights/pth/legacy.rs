@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::resolve::{self, Storages};
-use crate::weights::checkpoint::Contents;
+use crate::weights::contents::Contents;
 use crate::weights::format::READABLE;
 use crate::weights::pickle::{Element, Object, Pickle, unpickle};
 use crate::weights::refusal::Refusal;

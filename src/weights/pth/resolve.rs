@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::state_dict;
-use crate::weights::checkpoint::{Contents, Entry};
+use crate::weights::contents::{Contents, Entry};
 use crate::weights::gather::span;
 use crate::weights::pickle::{Array, Id, Object, Pickle, Tensor};
 use crate::weights::refusal::Refusal;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::weights::checkpoint::Ignored;
+use crate::weights::contents::Ignored;
 use crate::weights::pickle::{Id, Object, Pickle};
 use crate::weights::refusal::Refusal;
 

@@ -11,7 +11,7 @@ use std::ops::Range;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::resolve::{self, Storages};
-use crate::weights::checkpoint::Contents;
+use crate::weights::contents::Contents;
 use crate::weights::format::READABLE;
 use crate::weights::pickle::unpickle;
 use crate::weights::refusal::Refusal;

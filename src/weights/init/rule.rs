@@ -1,9 +1,6 @@
-//! Initialisation of parameters by the rules of a recipe.
+//! Rules of initialisation: the distribution for a layer of a given size.
 
-use crate::graph::pattern::fits_whole;
 use crate::graph::{Parameter, Role};
-
-pub use super::recipe::Recipe;
 
 /// A distribution of initial values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,7 +50,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    fn draw(self, parameter: &Parameter) -> Draw {
+    pub(super) fn draw(self, parameter: &Parameter) -> Draw {
         let (fan_in, fan_out) = fans(parameter);
         let deviation = |gain: f64, fan: usize| (gain / fan as f64).sqrt();
         let groups = parameter.groups;
@@ -96,25 +93,5 @@ fn fans(parameter: &Parameter) -> (usize, usize) {
         | Role::RunningMean
         | Role::RunningVariance
         | Role::BatchCount => (1, 1),
-    }
-}
-
-impl Recipe {
-    pub fn draw(&self, parameter: &Parameter) -> Draw {
-        let exception =
-            self.exceptions.iter().find(|(pattern, _)| fits_whole(pattern, &parameter.name));
-        let rule = match parameter.role {
-            Role::RunningVariance => Rule::Constant(1.0),
-            Role::RunningMean | Role::BatchCount => Rule::Constant(0.0),
-            _ if exception.is_some() => exception.map_or(Rule::Constant(0.0), |(_, rule)| *rule),
-            Role::NormScale => Rule::Constant(1.0),
-            Role::NormShift => Rule::Constant(0.0),
-            Role::Embedding => self.embedding,
-            Role::Position { .. } => Rule::Normal(0.02),
-            Role::ConvWeight => self.conv,
-            Role::LinearWeight => self.linear,
-            Role::Bias { .. } => self.bias,
-        };
-        rule.draw(parameter)
     }
 }

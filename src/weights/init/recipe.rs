@@ -1,6 +1,8 @@
 //! The table of recipes: each source's initialisation of the parameters of each of its families.
 
-use super::init::Rule;
+use super::rule::{Draw, Rule};
+use crate::graph::pattern::fits_whole;
+use crate::graph::{Parameter, Role};
 
 /// The initialisation rules of a source. Norms start as the identity.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -165,10 +167,30 @@ impl Recipe {
         ],
         ..Self::PYTORCH
     };
+
     /// Initialises a new classifier like a linear layer of PyTorch. The rules of some sources make large logits where
     /// there are few classes.
     #[must_use]
     pub fn of_new_classifier(self) -> Self {
         Self { linear: Rule::UniformIn, bias: Rule::UniformIn, ..self }
+    }
+
+    /// The distribution of a parameter's initial values.
+    pub fn draw(&self, parameter: &Parameter) -> Draw {
+        let exception =
+            self.exceptions.iter().find(|(pattern, _)| fits_whole(pattern, &parameter.name));
+        let rule = match parameter.role {
+            Role::RunningVariance => Rule::Constant(1.0),
+            Role::RunningMean | Role::BatchCount => Rule::Constant(0.0),
+            _ if exception.is_some() => exception.map_or(Rule::Constant(0.0), |(_, rule)| *rule),
+            Role::NormScale => Rule::Constant(1.0),
+            Role::NormShift => Rule::Constant(0.0),
+            Role::Embedding => self.embedding,
+            Role::Position { .. } => Rule::Normal(0.02),
+            Role::ConvWeight => self.conv,
+            Role::LinearWeight => self.linear,
+            Role::Bias { .. } => self.bias,
+        };
+        rule.draw(parameter)
     }
 }
