@@ -4,6 +4,8 @@ use std::alloc::{Layout, alloc_zeroed};
 use std::mem::size_of;
 use std::{fs, ptr};
 
+use ndarray::Array3;
+
 use crate::error::{Error, Result};
 
 /// The number of bytes that could not be allocated.
@@ -72,6 +74,13 @@ pub fn zeros<T: Number>(count: usize) -> Result<Vec<T>, Shortage> {
     Ok(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(memory, count)) }.into_vec())
 }
 
+/// An array of zeros.
+pub fn zero_array<T: Number>(shape: [usize; 3]) -> Result<Array3<T>, Shortage> {
+    let count = shape.iter().fold(1_usize, |count, &size| count.saturating_mul(size));
+    let shortage = Shortage(count.saturating_mul(size_of::<T>()));
+    Array3::from_shape_vec(shape, zeros(count)?).map_err(|_| shortage)
+}
+
 /// Fails where the system reports less free memory than this many bytes. This is asked beforehand, since memory is
 /// overcommitted: the process would be killed when it writes to it.
 pub fn has_room(bytes: u64, at: impl FnOnce() -> String) -> Result<()> {
@@ -113,5 +122,7 @@ mod tests {
     fn zeros_are_zeros() {
         assert_eq!(zeros::<f32>(3), Ok(vec![0.0; 3]));
         assert_eq!(zeros::<u8>(0), Ok(vec![]));
+        assert_eq!(zero_array::<f32>([1, 2, 3]), Ok(Array3::<f32>::zeros([1, 2, 3])));
+        assert_eq!(zero_array::<f32>([1 << 40, 1 << 40, 1]), Err(Shortage(usize::MAX)));
     }
 }

@@ -116,7 +116,7 @@ impl Dataset {
         orientation: bool,
     ) -> PyResult<Bound<'py, PyArray3<u8>>> {
         self.check(index)?;
-        to_array(py, detached(py, || self.0.read(index, orientation))?)
+        Ok(to_array(py, detached(py, || self.0.read(index, orientation))?))
     }
 
     fn label(&self, index: usize) -> PyResult<usize> {

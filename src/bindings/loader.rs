@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use numpy::{PyArray1, PyArray4, PyArrayMethods};
+use numpy::{IntoPyArray, PyArray1, PyArray4};
 use pyo3::prelude::*;
 
 use super::dataset::Dataset;
@@ -120,7 +120,7 @@ impl Epoch {
                 Next::End => return Ok(None),
                 Next::Batch(batch) => {
                     let labels = batch.labels.into_iter().map(|label| label as i64);
-                    let x = PyArray1::from_vec(py, batch.numbers).reshape(batch.shape)?;
+                    let x = batch.images.into_pyarray(py);
                     let y = PyArray1::from_iter(py, labels);
                     let bad = batch.bad.into_iter();
                     let bad =

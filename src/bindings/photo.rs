@@ -7,7 +7,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
-use numpy::ndarray::{Array3, ArrayViewD, Axis};
+use ndarray::{ArrayViewD, Axis};
 use numpy::{
     IntoPyArray, PyArray3, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyUntypedArray,
     PyUntypedArrayMethods, dtype,
@@ -17,9 +17,10 @@ use pyo3::types::PyBytes;
 
 use super::errors::detached;
 use crate::data::photo::{check_size, no_room};
-use crate::data::{Filter, Photo, decode_bytes, decode_file, preprocess, resize};
+use crate::data::preprocess::Grey;
+use crate::data::{Filter, Key, Photo, Prepare, decode_bytes, decode_file, preprocess, resize};
 use crate::error::{Error, Result, shape_text};
-use crate::memory::{Shortage, copied, room, zeros};
+use crate::memory::{Shortage, copied, room};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(decode_photo, module)?)?;
@@ -84,7 +85,7 @@ fn decode_photo(
     orientation: bool,
 ) -> PyResult<Bound<'_, PyArray3<u8>>> {
     let photo = detached(py, || path_or_bytes.read(orientation))?;
-    to_array(py, photo)
+    Ok(to_array(py, photo))
 }
 
 /// Resizes a photograph as Pillow's `Image.resize((width, height), resample)` does, bit for bit.
@@ -116,7 +117,7 @@ fn resize_photo<'py>(
     // A negative size is an error like zero.
     let size = |pixels: i64| usize::try_from(pixels).unwrap_or(0);
     let resized = detached(py, || resize(&photo, size(width), size(height), filter))?;
-    to_array(py, resized)
+    Ok(to_array(py, resized))
 }
 
 /// The preprocessing of a network's input, as torchvision does it.
@@ -220,7 +221,7 @@ impl Preprocess {
         grey: bool,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
         let photo = to_photo(array)?;
-        self.run(array.py(), grey, |value, out| value.write(&photo, out))
+        self.run(array.py(), grey, || Ok(photo))
     }
 
     /// Decodes and preprocesses a file.
@@ -245,7 +246,7 @@ impl Preprocess {
         orientation: bool,
         grey: bool,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
-        self.run(py, grey, |value, out| value.write(&path_or_bytes.read(orientation)?, out))
+        self.run(py, grey, || path_or_bytes.read(orientation))
     }
 
     fn __repr__(&self) -> String {
@@ -280,13 +281,13 @@ impl Preprocess {
         &self,
         py: Python<'py>,
         grey: bool,
-        work: impl FnOnce(&preprocess::Preprocess, &mut [f32]) -> Result<()> + Send,
+        photo: impl FnOnce() -> Result<Photo> + Send,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
-        let (channels, side) = (if grey { 1 } else { 3 }, self.0.crop as usize);
-        let out = zeros(channels * side * side);
-        let mut out = out.map_err(|shortage| shortage.at("preprocess"))?;
-        detached(py, || work(&self.0, &mut out))?;
-        shaped((channels, side, side), out).map(|array| array.into_pyarray(py))
+        let prepare: &dyn Prepare = if grey { &Grey(self.0) } else { &self.0 };
+        // Nothing is drawn from it.
+        let key = Key { seed: 0, epoch: 0, sample: 0 };
+        let out = detached(py, || prepare.apply(&photo()?, key))?;
+        Ok(out.into_pyarray(py))
     }
 }
 
@@ -362,15 +363,6 @@ fn gather<T: Copy>(view: &ArrayViewD<'_, T>, byte: impl Fn(T) -> u8) -> Result<V
     Ok(pixels)
 }
 
-pub(super) fn to_array(py: Python<'_>, photo: Photo) -> PyResult<Bound<'_, PyArray3<u8>>> {
-    let shape = (photo.height(), photo.width(), photo.channels());
-    shaped(shape, photo.into_pixels()).map(|array| array.into_pyarray(py))
-}
-
-pub(super) fn shaped<T>(shape: (usize, usize, usize), values: Vec<T>) -> PyResult<Array3<T>> {
-    let count = values.len();
-    Array3::from_shape_vec(shape, values).map_err(|_| {
-        let (at, expected) = ("photo".into(), format!("{shape:?}"));
-        Error::Shape { at, expected, got: format!("{count} values") }.into()
-    })
+pub(super) fn to_array(py: Python<'_>, photo: Photo) -> Bound<'_, PyArray3<u8>> {
+    photo.into_array().into_pyarray(py)
 }

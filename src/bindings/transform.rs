@@ -6,10 +6,9 @@ use numpy::{IntoPyArray, PyArray3};
 use pyo3::prelude::*;
 
 use super::errors::detached;
-use super::photo::{Source, shaped, to_array, to_photo};
+use super::photo::{Source, to_array, to_photo};
 use crate::data::{Key, Operation, Photo, Pipeline, Prepare, Step};
 use crate::error::{Error, Result};
-use crate::memory::zeros;
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(apply_operation, module)?)?;
@@ -86,15 +85,8 @@ impl Transform {
         key: Key,
         photo: impl FnOnce() -> Result<Photo> + Send,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
-        let (shape, out) = detached(py, || {
-            let photo = photo()?;
-            let shape = self.0.shape(&photo);
-            let count = shape.iter().fold(1, |all: usize, &side| all.saturating_mul(side));
-            let mut out = zeros(count).map_err(|shortage| shortage.at("transform"))?;
-            self.0.write(&photo, key, &mut out)?;
-            Ok((shape, out))
-        })?;
-        shaped(shape.into(), out).map(|array| array.into_pyarray(py))
+        let out = detached(py, || self.0.apply(&photo()?, key))?;
+        Ok(out.into_pyarray(py))
     }
 }
 
@@ -110,7 +102,7 @@ fn apply_operation<'py>(
     let photo = to_photo(array)?;
     let photo = photo.to_channels(channels)?;
     let photo = operation.apply(&photo)?;
-    to_array(array.py(), photo)
+    Ok(to_array(array.py(), photo))
 }
 
 fn unreadable(at: &str, error: &serde_json::Error) -> Error {

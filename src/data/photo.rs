@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use ndarray::{Array3, ArrayView3, ArrayViewMut2, s};
+
 use crate::memory::{Shortage, room};
 use crate::{Error, Result};
 
@@ -14,14 +16,11 @@ pub const MAX_SIDE: usize = 1 << 20;
 /// Bytes of one pixel of a colour photograph.
 pub const CHANNELS: usize = 3;
 
-/// Bytes of red, green and blue, or of grey alone: shape (height, width, channels), rows without gaps. Neither side
-/// is zero.
+/// Bytes of red, green and blue, or of grey alone. Neither side is zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Photo {
-    width: usize,
-    height: usize,
-    channels: usize,
-    pixels: Vec<u8>,
+    /// (height, width, channels), in row-major order.
+    pixels: Array3<u8>,
 }
 
 /// The size of a picture, in pixels.
@@ -38,6 +37,14 @@ pub struct Window {
     pub top: usize,
     pub width: usize,
     pub height: usize,
+}
+
+impl Window {
+    /// The window of one channel of a picture; it must lie inside.
+    pub fn of<T>(self, plane: ArrayViewMut2<'_, T>) -> ArrayViewMut2<'_, T> {
+        let Self { left, top, width, height } = self;
+        plane.slice_move(s![top..top + height, left..left + width])
+    }
 }
 
 /// A rectangular view of a photograph, without a copy.
@@ -97,54 +104,70 @@ impl Photo {
         if channels != 1 && channels != CHANNELS {
             return Err(flaw("1 or 3 channels".into(), channels.to_string()));
         }
-        if pixels.len() != width * height * channels {
+        let count = pixels.len();
+        let pixels = Array3::from_shape_vec((height, width, channels), pixels).map_err(|_| {
             let expected = format!("{width} * {height} * {channels} bytes");
-            return Err(flaw(expected, format!("{} bytes", pixels.len())));
-        }
-        Ok(Self { width, height, channels, pixels })
+            flaw(expected, format!("{count} bytes"))
+        })?;
+        Ok(Self { pixels })
     }
 
     /// Width in pixels.
     pub fn width(&self) -> usize {
-        self.width
+        self.pixels.dim().1
     }
 
     /// Height in pixels.
     pub fn height(&self) -> usize {
-        self.height
+        self.pixels.dim().0
     }
 
     /// 3 (red, green, blue) or 1 (grey).
     pub fn channels(&self) -> usize {
-        self.channels
+        self.pixels.dim().2
     }
 
     /// The bytes, shape (height, width, channels).
     pub fn pixels(&self) -> &[u8] {
-        &self.pixels
+        self.pixels.as_slice().unwrap_or_default()
     }
 
     pub(crate) fn pixels_mut(&mut self) -> &mut [u8] {
-        &mut self.pixels
+        self.pixels.as_slice_mut().unwrap_or_default()
     }
 
-    /// Converts into the bytes.
-    pub fn into_pixels(self) -> Vec<u8> {
+    /// The bytes of a part, which must lie inside, shape (height, width, channels).
+    pub fn array(&self, part: Window) -> ArrayView3<'_, u8> {
+        let Window { left, top, width, height } = part;
+        self.pixels.slice(s![top..top + height, left..left + width, ..])
+    }
+
+    /// Converts into the bytes, shape (height, width, channels).
+    pub fn into_array(self) -> Array3<u8> {
         self.pixels
+    }
+
+    /// All of it.
+    pub fn whole(&self) -> Window {
+        Window { left: 0, top: 0, width: self.width(), height: self.height() }
     }
 
     /// A view of the whole photograph.
     pub(crate) fn view(&self) -> View<'_> {
-        let Self { width, height, channels, .. } = *self;
-        View { pixels: &self.pixels, stride: width * channels, width, height, channels }
+        self.part(self.whole())
     }
 
     /// A view of a part, which must lie inside.
     pub(crate) fn part(&self, window: Window) -> View<'_> {
         let Window { left, top, width, height } = window;
-        let view = self.view();
-        let start = top * view.stride + left * self.channels;
-        View { pixels: &self.pixels[start..], width, height, ..view }
+        let (stride, channels) = (self.width() * self.channels(), self.channels());
+        View {
+            pixels: &self.pixels()[top * stride + left * channels..],
+            stride,
+            width,
+            height,
+            channels,
+        }
     }
 
     /// Converts to 3 channels, or to 1: grey is repeated, colours become the luma of ITU-R 601, as by Pillow's
@@ -152,17 +175,17 @@ impl Photo {
     ///
     /// Fails with `Error::OutOfMemory`.
     pub fn to_channels(&self, channels: usize) -> Result<Cow<'_, Self>> {
-        if self.channels == channels {
+        if self.channels() == channels {
             return Ok(Cow::Borrowed(self));
         }
-        let mut pixels = room(self.width * self.height * channels).map_err(no_room)?;
+        let mut pixels = room(self.width() * self.height() * channels).map_err(no_room)?;
         if channels == 1 {
-            let (colours, _) = self.pixels.as_chunks::<CHANNELS>();
+            let (colours, _) = self.pixels().as_chunks::<CHANNELS>();
             pixels.extend(colours.iter().copied().map(luma));
         } else {
-            pixels.extend(self.pixels.iter().flat_map(|&grey| [grey; CHANNELS]));
+            pixels.extend(self.pixels().iter().flat_map(|&grey| [grey; CHANNELS]));
         }
-        Ok(Cow::Owned(Self { channels, pixels, ..*self }))
+        Self::with_channels(self.width(), self.height(), channels, pixels).map(Cow::Owned)
     }
 
     /// Rotates and mirrors the photograph upright from an EXIF orientation (1 to 8); any other value leaves it as it
@@ -180,19 +203,20 @@ impl Photo {
             8 => (true, true, false),
             _ => return Ok(self),
         };
-        let (width, height) =
-            if turned { (self.height, self.width) } else { (self.width, self.height) };
-        let mut pixels = room(self.pixels.len()).map_err(no_room)?;
+        let (rows, columns, channels) = self.pixels.dim();
+        let (width, height) = if turned { (rows, columns) } else { (columns, rows) };
+        let bytes = self.pixels();
+        let mut pixels = room(bytes.len()).map_err(no_room)?;
         for y in 0..height {
             for x in 0..width {
                 let (column, row) = if turned { (y, x) } else { (x, y) };
-                let column = if right_to_left { self.width - 1 - column } else { column };
-                let row = if bottom_up { self.height - 1 - row } else { row };
-                let start = (row * self.width + column) * self.channels;
-                pixels.extend_from_slice(&self.pixels[start..start + self.channels]);
+                let column = if right_to_left { columns - 1 - column } else { column };
+                let row = if bottom_up { rows - 1 - row } else { row };
+                let start = (row * columns + column) * channels;
+                pixels.extend_from_slice(&bytes[start..start + channels]);
             }
         }
-        Ok(Self { width, height, pixels, ..self })
+        Self::with_channels(width, height, channels, pixels)
     }
 }
 

@@ -1,16 +1,14 @@
 //! Preprocessing of a network's input: resize, centre crop, normalise, as torchvision does.
 
-use std::path::Path;
-
+use ndarray::{ArrayViewMut3, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
-use super::decode::decode_file;
 use super::filter::Filter;
 use super::photo::{CHANNELS, MAX_SIDE, Photo, Window};
 use super::prepare::Prepare;
 use super::random::Key;
 use super::resize::resize_window;
-use crate::{Error, Result};
+use crate::error::{Error, Result, shape_text};
 
 /// The preprocessing that belongs to a set of weights.
 ///
@@ -29,15 +27,14 @@ pub struct Preprocess {
     pub std: [f32; 3],
 }
 
-/// The place of the photograph in the square: a window of the resized photograph, and its corner in the square (which
-/// is not zero where the photograph is the smaller one).
+/// The place of the photograph in the square: the size that it is resized to, a window of that, and the window's place in
+/// the square (not its corner where the photograph is the smaller one).
 #[derive(Clone, Copy, Debug)]
 struct Placement {
     width: usize,
     height: usize,
     window: Window,
-    left: usize,
-    top: usize,
+    square: Window,
 }
 
 impl Preprocess {
@@ -67,16 +64,6 @@ impl Preprocess {
         std: [63.0 / 255.0, 62.1 / 255.0, 66.7 / 255.0],
     };
 
-    /// The number of values of one photograph: 3 * crop * crop.
-    pub fn len(&self) -> usize {
-        CHANNELS * self.crop as usize * self.crop as usize
-    }
-
-    /// Whether the square has no pixel; `check` refuses that.
-    pub fn is_empty(&self) -> bool {
-        self.crop == 0
-    }
-
     /// Fails with `Error::Argument` where a size is zero or out of range, or a channel cannot be normalised.
     pub fn check(&self) -> Result<()> {
         for (name, size, largest) in
@@ -102,46 +89,35 @@ impl Preprocess {
         })
     }
 
-    /// Writes the photograph into `out`, shape (3, crop, crop), channels red, green, blue; or in grey, shape
-    /// (1, crop, crop), normalised as red is, where `out` is that long.
+    /// Writes the photograph into `out`, shape (3, crop, crop), channels red, green, blue; or (1, crop, crop) in grey,
+    /// normalised as red is.
     ///
-    /// Fails with `Error::Shape` when `out` has another length, and as `check` does.
-    pub fn write(&self, photo: &Photo, out: &mut [f32]) -> Result<()> {
+    /// Fails with `Error::Shape` when `out` has another shape, and as `check` does.
+    pub fn write(&self, photo: &Photo, mut out: ArrayViewMut3<'_, f32>) -> Result<()> {
         self.check()?;
         let crop = self.crop as usize;
-        let grey = out.len() == crop * crop;
-        if !grey && out.len() != self.len() {
+        let (channels @ (1 | CHANNELS), true) = (out.dim().0, out.shape()[1..] == [crop, crop])
+        else {
             return Err(Error::Shape {
                 at: "preprocess".into(),
-                expected: format!("{} numbers of (3, {crop}, {crop})", self.len()),
-                got: out.len().to_string(),
+                expected: shape_text(&[CHANNELS, crop, crop]),
+                got: shape_text(out.shape()),
             });
-        }
-        let photo = photo.to_channels(if grey { 1 } else { CHANNELS })?;
-        let Placement { width, height, window, left, top } = self.place(&photo);
+        };
+        let photo = photo.to_channels(channels)?;
+        let Placement { width, height, window, square } = self.place(&photo);
         let part = resize_window(&photo, width, height, self.interpolation, window)?;
-        for (channel, out) in out.chunks_exact_mut(crop * crop).enumerate() {
+        for (channel, mut plane) in out.outer_iter_mut().enumerate() {
             let values = normalised(self.mean[channel], self.std[channel]);
             if window.width < crop || window.height < crop {
-                out.fill(values[0]);
+                plane.fill(values[0]);
             }
-            let rows = part.pixels().chunks_exact(window.width * part.channels());
-            for (out, row) in out.chunks_exact_mut(crop).skip(top).zip(rows) {
-                let bytes = row.iter().skip(channel).step_by(part.channels());
-                for (out, &byte) in out[left..].iter_mut().zip(bytes) {
-                    *out = values[usize::from(byte)];
-                }
-            }
+            let bytes = part.array(part.whole()).index_axis_move(Axis(2), channel);
+            Zip::from(square.of(plane))
+                .and(bytes)
+                .for_each(|out, &byte| *out = values[usize::from(byte)]);
         }
         Ok(())
-    }
-
-    /// Decodes the file at `path` and writes it into `out`, as `write` does.
-    ///
-    /// Fails as `decode_file` and `write` do.
-    pub fn write_file(&self, path: &Path, orientation: bool, out: &mut [f32]) -> Result<()> {
-        self.check()?;
-        self.write(&decode_file(path, orientation)?, out)
     }
 
     fn place(&self, photo: &Photo) -> Placement {
@@ -153,8 +129,7 @@ impl Preprocess {
             width,
             height,
             window: Window { left: x, top: y, width: columns, height: rows },
-            left,
-            top,
+            square: Window { left, top, width: columns, height: rows },
         }
     }
 }
@@ -164,7 +139,7 @@ impl Prepare for Preprocess {
         [CHANNELS, self.crop as usize, self.crop as usize]
     }
 
-    fn write(&self, photo: &Photo, _key: Key, out: &mut [f32]) -> Result<()> {
+    fn write(&self, photo: &Photo, _key: Key, out: ArrayViewMut3<'_, f32>) -> Result<()> {
         Self::write(self, photo, out)
     }
 }
@@ -178,7 +153,7 @@ impl Prepare for Grey {
         [1, self.0.crop as usize, self.0.crop as usize]
     }
 
-    fn write(&self, photo: &Photo, _key: Key, out: &mut [f32]) -> Result<()> {
+    fn write(&self, photo: &Photo, _key: Key, out: ArrayViewMut3<'_, f32>) -> Result<()> {
         self.0.write(photo, out)
     }
 }
@@ -204,4 +179,27 @@ pub(crate) fn centre(side: usize, crop: usize) -> (usize, usize, usize) {
     }
     let start = ((side - crop) as f64 / 2.0).round_ties_even() as usize;
     (start, crop, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+
+    #[test]
+    fn arrays_of_another_shape_are_refused() {
+        let photo = Photo::new(4, 4, vec![7; 48]).unwrap();
+        let preprocess = Preprocess::imagenet(4, 4, Filter::Bilinear);
+        for shape in [[3, 4, 4], [1, 4, 4]] {
+            preprocess.write(&photo, Array3::zeros(shape).view_mut()).unwrap();
+        }
+        for shape in [[2, 4, 4], [3, 4, 5], [3, 5, 4], [0, 4, 4]] {
+            let error = preprocess.write(&photo, Array3::zeros(shape).view_mut()).unwrap_err();
+            let [channels, height, width] = shape;
+            let expected =
+                format!("preprocess: expected (3, 4, 4), got ({channels}, {height}, {width})");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ndarray::Array4;
+
 use super::outcome::{BadSample, Outcome};
 use super::rows::{Row, Rows};
 use crate::error::{Error, Result, shape_text};
@@ -12,8 +14,7 @@ pub struct Batch {
     /// Its number within the epoch.
     pub number: usize,
     /// (samples, channels, height, width); without samples all are zero.
-    pub shape: [usize; 4],
-    pub numbers: Vec<f32>,
+    pub images: Array4<f32>,
     pub labels: Vec<usize>,
     /// Samples that could not be read or prepared, in the order of the batch.
     pub bad: Vec<BadSample>,
@@ -101,19 +102,19 @@ impl PendingBatch {
                 None => return Err(defect("a sample of the batch is missing")),
             }
         }
-        let mut batch =
-            Batch { number: self.number, shape: [0; 4], numbers: Vec::new(), labels, bad };
+        let mut batch = Batch { number: self.number, images: Array4::default([0; 4]), labels, bad };
         let Some(memory) = self.memory.filter(|_| !kept.is_empty()) else { return Ok(batch) };
         drop(memory.each);
         let numbers = Rows::into_numbers(memory.rows);
-        batch.numbers = numbers.ok_or_else(|| defect("a row of the batch is still out"))?;
+        let mut numbers = numbers.ok_or_else(|| defect("a row of the batch is still out"))?;
         let [channels, height, width] = memory.shape;
         let row = channels * height * width;
         for (place, &from) in kept.iter().enumerate().filter(|(place, from)| place != *from) {
-            batch.numbers.copy_within(from * row..(from + 1) * row, place * row);
+            numbers.copy_within(from * row..(from + 1) * row, place * row);
         }
-        batch.numbers.truncate(kept.len() * row);
-        batch.shape = [kept.len(), channels, height, width];
+        numbers.truncate(kept.len() * row);
+        batch.images = Array4::from_shape_vec([kept.len(), channels, height, width], numbers)
+            .map_err(|_| defect("the rows of the batch have another size"))?;
         Ok(batch)
     }
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ndarray::ArrayViewMut3;
+
 use super::Loader;
 use super::batch::{Batch, PendingBatch};
 use super::outcome::Outcome;
@@ -240,7 +242,7 @@ impl Progress {
 }
 
 impl Target for Slot<'_> {
-    fn numbers(&mut self, shape: [usize; 3], index: usize) -> Result<&mut [f32]> {
+    fn memory(&mut self, shape: [usize; 3], index: usize) -> Result<ArrayViewMut3<'_, f32>> {
         let name = || self.shared.loader.dataset().name(index);
         let mut progress = lock(&self.shared.progress);
         if let Some(pending) = progress.pending(self.batch) {
@@ -249,9 +251,9 @@ impl Target for Slot<'_> {
         }
         drop(progress);
         // Without memory the epoch is stopped, and the output is not used.
-        self.row.as_mut().map(Row::numbers).ok_or_else(|| Error::Defect {
-            at: "loader".into(),
-            message: "the epoch has ended".into(),
+        let row = self.row.as_mut().map(Row::numbers);
+        row.and_then(|row| ArrayViewMut3::from_shape(shape, row).ok()).ok_or_else(|| {
+            Error::Defect { at: "loader".into(), message: "the epoch has ended".into() }
         })
     }
 }

@@ -1,5 +1,7 @@
 //! The default of a data loader without a transform.
 
+use ndarray::{ArrayViewMut3, Zip};
+
 use crate::Result;
 use crate::data::photo::Photo;
 use crate::data::prepare::Prepare;
@@ -14,14 +16,9 @@ impl Prepare for Plain {
         [photo.channels(), photo.height(), photo.width()]
     }
 
-    fn write(&self, photo: &Photo, _key: Key, out: &mut [f32]) -> Result<()> {
-        let plane = photo.width() * photo.height();
-        for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
-            let bytes = photo.pixels().iter().skip(channel).step_by(photo.channels());
-            for (out, &byte) in out.iter_mut().zip(bytes) {
-                *out = f32::from(byte) / 255.0;
-            }
-        }
+    fn write(&self, photo: &Photo, _key: Key, out: ArrayViewMut3<'_, f32>) -> Result<()> {
+        let bytes = photo.array(photo.whole()).permuted_axes([2, 0, 1]);
+        Zip::from(out).and(bytes).for_each(|out, &byte| *out = f32::from(byte) / 255.0);
         Ok(())
     }
 }

@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use ndarray::ArrayViewMut3;
+
 use super::outcome::{BadSample, Outcome};
 use super::{Loader, OnError};
 use crate::data::random::{Key, below};
@@ -12,8 +14,8 @@ const REPLACEMENTS: usize = 16;
 
 /// The place to which a sample is written.
 pub(super) trait Target {
-    /// The memory for a sample of this shape.
-    fn numbers(&mut self, shape: [usize; 3], index: usize) -> Result<&mut [f32]>;
+    /// The memory for sample `index`, which has this shape.
+    fn memory(&mut self, shape: [usize; 3], index: usize) -> Result<ArrayViewMut3<'_, f32>>;
 }
 
 impl Loader {
@@ -74,9 +76,9 @@ impl Loader {
         let photo =
             self.dataset.read(index, self.options.orientation).map_err(|error| (error, true))?;
         let shape = self.prepare.shape(&photo);
-        let numbers = target.numbers(shape, index).map_err(|error| (error, false))?;
+        let out = target.memory(shape, index).map_err(|error| (error, false))?;
         let key = Key { seed: self.options.seed, epoch, sample: index as u64 };
-        self.prepare.write(&photo, key, numbers).map_err(|error| (error, true))
+        self.prepare.write(&photo, key, out).map_err(|error| (error, true))
     }
 }
 
@@ -84,6 +86,8 @@ impl Loader {
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
+
+    use ndarray::Array4;
 
     use super::*;
     use crate::data::dataset::{Arrays, Size};
@@ -99,9 +103,9 @@ mod tests {
             [1, 1, 1]
         }
 
-        fn write(&self, photo: &Photo, _key: Key, out: &mut [f32]) -> Result<()> {
+        fn write(&self, photo: &Photo, _key: Key, mut out: ArrayViewMut3<'_, f32>) -> Result<()> {
             assert!(photo.pixels()[0] != 2, "two");
-            out[0] = 1.0;
+            out.fill(1.0);
             Ok(())
         }
     }
@@ -116,7 +120,7 @@ mod tests {
             let epoch = loader.epoch(0, 0).unwrap();
             let patience = Duration::from_secs(60);
             assert!(
-                matches!(epoch.next(patience), Ok(Next::Batch(batch)) if batch.numbers == [1.0, 1.0])
+                matches!(epoch.next(patience), Ok(Next::Batch(batch)) if batch.images == Array4::<f32>::ones([2, 1, 1, 1]))
             );
             let error = epoch.next(patience).unwrap_err();
             assert_eq!(error.to_string(), "x[2]: a defect in cnnzoo: two");

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use ndarray::{ArrayViewMut3, Axis, Zip};
+
 use crate::Result;
 use crate::data::Photo;
-use crate::data::photo::{CHANNELS, View, Window, no_room};
+use crate::data::photo::{View, Window, no_room};
 use crate::memory::room;
 
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub struct Canvas<'a> {
 
 impl<'a> Canvas<'a> {
     pub fn new(photo: Cow<'a, Photo>) -> Self {
-        let window = Window { left: 0, top: 0, width: photo.width(), height: photo.height() };
+        let window = photo.whole();
         Self { photo, window, mirrored: false, upside_down: false }
     }
 
@@ -101,34 +103,17 @@ impl<'a> Canvas<'a> {
     }
 
     /// Writes values of shape (channels, height, width): each byte is looked up in the table of its channel.
-    pub fn write(&self, tables: &[[f32; 256]], out: &mut [f32]) {
-        let view = self.photo.part(self.window);
-        let (width, area) = (view.width, view.width * view.height);
-        for (index, row) in view.rows().enumerate() {
-            let index = if self.upside_down { view.height - 1 - index } else { index };
-            let at = index * width..(index + 1) * width;
-            if view.channels == 1 {
-                let out = &mut out[at];
-                for (out, &byte) in out.iter_mut().zip(row) {
-                    *out = tables[0][usize::from(byte)];
-                }
-                if self.mirrored {
-                    out.reverse();
-                }
-                continue;
-            }
-            let (red, rest) = out.split_at_mut(area);
-            let (green, blue) = rest.split_at_mut(area);
-            let planes = [&mut red[at.clone()], &mut green[at.clone()], &mut blue[at]];
-            let (pixels, _) = row.as_chunks::<CHANNELS>();
-            for (channel, (plane, table)) in planes.into_iter().zip(tables).enumerate() {
-                let bytes = pixels.iter().map(|pixel| table[usize::from(pixel[channel])]);
-                if self.mirrored {
-                    plane.iter_mut().rev().zip(bytes).for_each(|(out, value)| *out = value);
-                } else {
-                    plane.iter_mut().zip(bytes).for_each(|(out, value)| *out = value);
-                }
-            }
+    pub fn write(&self, tables: &[[f32; 256]], mut out: ArrayViewMut3<'_, f32>) {
+        if self.mirrored {
+            out.invert_axis(Axis(2));
+        }
+        if self.upside_down {
+            out.invert_axis(Axis(1));
+        }
+        let bytes = self.photo.array(self.window);
+        for ((out, bytes), table) in out.outer_iter_mut().zip(bytes.axis_iter(Axis(2))).zip(tables)
+        {
+            Zip::from(out).and(bytes).for_each(|out, &byte| *out = table[usize::from(byte)]);
         }
     }
 

@@ -1,12 +1,13 @@
 //! Random erasing: a random rectangle of the normalised values is overwritten.
 
+use ndarray::ArrayViewMut3;
 use rand::SeedableRng;
 use serde::{Deserialize, Serialize};
 
 use super::chance::{below, between, happens, normal};
 use super::check::{check_probability, check_range, check_ratio};
 use crate::data::Random;
-use crate::data::photo::Size;
+use crate::data::photo::{Size, Window};
 use crate::{Error, Result};
 
 /// The number of attempts to draw a rectangle that lies inside, before nothing is erased.
@@ -90,15 +91,16 @@ impl RandomErasing {
 
 impl Erasure {
     /// Erases in values of shape (channels, height, width).
-    pub fn apply(&self, numbers: &mut [f32], size: Size) {
+    pub fn apply(&self, mut numbers: ArrayViewMut3<'_, f32>) {
         let mut random = Random::seed_from_u64(self.seed);
-        let planes = numbers.chunks_exact_mut(size.width * size.height);
-        for (channel, plane) in planes.enumerate() {
-            for row in plane.chunks_exact_mut(size.width).skip(self.top).take(self.height) {
-                let row = &mut row[self.left..self.left + self.width];
-                match &self.value {
-                    Value::Numbers(values) => row.fill(values[channel.min(values.len() - 1)]),
-                    Value::Noise => row.fill_with(|| normal(&mut random) as f32),
+        let Self { top, left, height, width, .. } = *self;
+        for (channel, plane) in numbers.outer_iter_mut().enumerate() {
+            let mut plane = Window { left, top, width, height }.of(plane);
+            match &self.value {
+                Value::Numbers(values) => plane.fill(values[channel.min(values.len() - 1)]),
+                // Row by row: the order is part of the format of a seed.
+                Value::Noise => {
+                    plane.iter_mut().for_each(|number| *number = normal(&mut random) as f32);
                 }
             }
         }

@@ -1,12 +1,14 @@
 //! Pipelines: a sequence of steps from a photograph to the values of one sample.
 
+use ndarray::ArrayViewMut3;
+
 use super::canvas::Canvas;
 use super::drawn::Drawn;
 use super::step::Step;
 use crate::data::photo::{CHANNELS, Size};
 use crate::data::preprocess::normalised;
 use crate::data::{Key, Photo, Prepare};
-use crate::{Error, Result};
+use crate::error::{Error, Result, shape_text};
 
 /// Checked steps: first those on bytes, then at most one `Normalize`, then `RandomErasing`. Without `Normalize` the
 /// values are bytes over 255.
@@ -80,13 +82,13 @@ impl Prepare for Pipeline {
         self.shape_of(photo.height(), photo.width())
     }
 
-    fn write(&self, photo: &Photo, key: Key, out: &mut [f32]) -> Result<()> {
-        let [channels, height, width] = self.shape(photo);
-        if out.len() != channels * height * width {
+    fn write(&self, photo: &Photo, key: Key, mut out: ArrayViewMut3<'_, f32>) -> Result<()> {
+        let shape = self.shape(photo);
+        if out.shape() != shape {
             return Err(Error::Shape {
                 at: "transform".into(),
-                expected: format!("{channels} * {height} * {width} numbers"),
-                got: out.len().to_string(),
+                expected: shape_text(&shape),
+                got: shape_text(out.shape()),
             });
         }
         let drawn = self.draw(photo.height(), photo.width(), key)?;
@@ -94,9 +96,9 @@ impl Prepare for Pipeline {
         for operation in &drawn.operations {
             operation.draw_on(&mut canvas)?;
         }
-        canvas.write(&self.tables, out);
+        canvas.write(&self.tables, out.view_mut());
         for erasure in &drawn.erasures {
-            erasure.apply(out, Size { height, width });
+            erasure.apply(out.view_mut());
         }
         Ok(())
     }
