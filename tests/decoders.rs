@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use cnnzoo::data::decode_bytes;
 
-/// Of each file, how many are tried that are cut short, and how many with a few bytes changed.
+/// The number of versions of each file that are tried cut short, and as many with a few bytes changed.
 const EACH: usize = 25;
 
 #[test]

@@ -1,4 +1,4 @@
-"""What tests share: a record of how far our networks are from their sources."""
+"""Shared fixtures: a record of how far our networks are from their sources."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def differences(request: pytest.FixtureRequest) -> Iterator[Differences]:
-    """What is added to it is written to the file of `--differences`."""
+    """A record that is written to the file of `--differences`."""
     record = Differences()
     yield record
     file: Path | None = request.config.getoption("--differences")

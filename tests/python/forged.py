@@ -38,7 +38,7 @@ OTHERS: list[Any] = [
 
 
 def described(path: Path, key: str = "cnnzoo") -> dict[str, Any]:
-    """What a file says beside its arrays."""
+    """The metadata of a file, beside its arrays."""
     found: dict[str, Any] = json.loads(_native.read_checkpoint(path).metadata[key])
     return found
 

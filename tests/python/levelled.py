@@ -21,7 +21,7 @@ def levelled(graph: cz.Graph, state: Mapping[str, AnyArray], shared: Set[str]) -
     """The network with every stride 1, borders that keep the size of an image, and one epsilon.
 
     Args:
-        graph: Of an edition that reads an image of any size.
+        graph: An edition that reads an image of any size.
         state: Its arrays.
         shared: The names of those that the other edition has too. Biases of convolutions and
             factors of norms that it lacks are left out.

@@ -91,7 +91,7 @@ class Reference(Protocol):
         """The logits of images (N, C, H, W), with gradients recorded in training."""
 
     def gradients(self) -> dict[str, AnyArray]:
-        """Of every trained parameter by our name, after a backward pass."""
+        """The gradient of every trained parameter by our name, after a backward pass."""
 
     def biased_variance(self) -> bool:
         """Whether running variances average the batch's variance over n instead of n - 1."""
@@ -186,7 +186,7 @@ class KerasReference:
         }
 
     def shapes(self) -> dict[str, list[int]]:
-        """Of `state`, without what it takes to lay values out."""
+        """The entries of `state`, without those that only lay values out."""
         return {
             name: list(self._to_ours(layer, variable, np.broadcast_to(0, variable.shape)).shape)
             for name, (layer, variable) in self.variables.items()
@@ -529,7 +529,7 @@ def without_kinks(model: cz.Model, reference: KerasReference) -> cz.Model:
 
 
 def cheapest(of: list[Edition], count: int) -> Iterator[Edition]:
-    """Of every family, source and deviation, the editions that cost least."""
+    """The cheapest editions of every family, source and deviation."""
     groups: dict[tuple[str, str, str], list[Edition]] = {}
     for edition in of:
         info = edition.info

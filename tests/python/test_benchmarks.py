@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the sources are
 
 
 def run(name: str, root: Path, *options: object) -> str:
-    """What it prints."""
+    """The text that it prints."""
     command = [sys.executable, BENCHMARKS / name, "--root", root, *options]
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=False, timeout=600

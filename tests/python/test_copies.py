@@ -167,7 +167,7 @@ def same(first: Any, second: Any) -> bool:
 
 
 def plain(thing: Any) -> Any:  # noqa: PLR0911 (one for each kind)
-    """What an object holds, in values that compare."""
+    """The contents of an object, as values that compare."""
     ours = type(thing).__module__.startswith("cnnzoo")
     if isinstance(thing, np.ndarray):
         return thing.dtype.str, thing.shape, thing.tobytes()

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = [
     path
-    for folder in ("python", "tools", "benchmarks")
+    for folder in ("python", "tools", "benchmarks", "tests")
     for path in sorted((ROOT / folder).rglob("*.py*"))
     if path.suffix in {".py", ".pyi"}
 ]
@@ -58,7 +58,8 @@ def test_comments_of_rust_open_with_a_noun() -> None:
     opening = re.compile(r"(?m)(?:\A|^(?! *//[/!]).*\n) *//[/!] (?:What|Of|How)\b.*")
     assert [
         f"{path.relative_to(ROOT)}: {found.strip().splitlines()[-1]}"
-        for path in sorted((ROOT / "src").rglob("*.rs"))
+        for folder in ("src", "tests")
+        for path in sorted((ROOT / folder).rglob("*.rs"))
         for found in opening.findall(path.read_text(encoding="utf-8"))
     ] == []
 

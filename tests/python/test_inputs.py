@@ -1,4 +1,4 @@
-"""What goes into a model: every layout and float type, and clear refusals."""
+"""Inputs of a model: every layout and float type, and clear refusals."""
 
 from __future__ import annotations
 

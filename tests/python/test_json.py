@@ -1,4 +1,4 @@
-"""What is written as JSON is JSON, which has neither NaN nor infinity."""
+"""JSON output is valid JSON, which has neither NaN nor infinity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an earlier version pickled, wrote and named still loads; kept/ is of before the packages."""
+"""Pickles, files and import paths of before the packages still load; kept/ has the files."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def output(cells: list[Any], source: str, kind: str) -> str:
-    """What the cell with that line in it shows."""
+    """The output of the cell with that line in it."""
     (cell,) = (cell for cell in cells if source in cell.source)
     shown = [out.text if out.output_type == "stream" else out.data[kind] for out in cell.outputs]
     return "\n".join(shown)

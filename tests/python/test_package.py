@@ -193,7 +193,7 @@ assert torch.tensor([1.0]).numpy().tolist() == [1.0]
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
-    """What the model puts out in a process without torch."""
+    """The output of the model in a process without torch."""
     path = tmp_path_factory.mktemp("alone") / "logits.npy"
     succeed(sys.executable, "import sys, numpy, cnnzoo" + RUN_MODEL, str(path))
     logits: NDArray[np.float32] = np.load(path)

@@ -21,7 +21,7 @@ STUBS = {"cnnzoo._native", "cnnzoo._constructors"}
 
 @dataclass(frozen=True)
 class Row:
-    """One of the table."""
+    """A row of the table."""
 
     name: str
     modules: frozenset[str]
@@ -72,7 +72,7 @@ MODULES = files()
 
 
 def place(module: str) -> str:
-    """What the table calls the top of it: `data/`, `errors.py`."""
+    """The name of its top in the table: `data/`, `errors.py`."""
     package, _, below = module.partition(".")
     if package != "cnnzoo":
         return f"{package}/{below or '__init__'}.py"
@@ -84,7 +84,7 @@ def place(module: str) -> str:
 
 
 def imports(source: str, module: str) -> Iterator[Import]:
-    """What a module imports of ours, wherever in it."""
+    """The imports of our modules, wherever in the source."""
     is_package = MODULES[module].stem == "__init__"
     tree = ast.parse(source)
     checked = {
@@ -117,7 +117,7 @@ def imports(source: str, module: str) -> Iterator[Import]:
 
 
 def violations(source: str, module: str) -> list[str]:
-    """What the table and the rule of names do not allow."""
+    """The imports that the table and the rule of names do not allow."""
     rows = table()
     by_place = {place: row for row in rows.values() for place in row.modules}
     row = by_place[place(module)]

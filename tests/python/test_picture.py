@@ -63,7 +63,7 @@ def bars(pixels: NDArray[np.uint8]) -> list[tuple[int, int]]:
 
 
 def photo_of(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Where the photograph lies: in the middle of its place."""
+    """The rectangle of the photograph: in the middle of its place."""
     left = 2 * picture.MARGIN + picture.PHOTO[0] - width // 2
     top = (pixels.shape[0] - height) // 2
     return pixels[top : top + height, left : left + width]

@@ -80,7 +80,7 @@ def test_what_is_registered_for_the_end_still_runs_models() -> None:
 
 
 def in_a_fork(work: Callable[[], Any]) -> bytes:
-    """What the work gives, as bytes, in a forked child; it is killed where it hangs."""
+    """The result of the work in a forked child, as bytes; a child that hangs is killed."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         # Python warns of forks beside threads, which is what is tried here.

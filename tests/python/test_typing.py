@@ -1,4 +1,4 @@
-"""What a type checker knows of the package: every model by name, and no name that is not there."""
+"""A type checker knows every model of the package by name, and no other name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How near is near enough, by name and with the reason."""
+"""Tolerances by name, each with its reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What torchvision does to a Pillow picture for each operation that a transform draws."""
+"""The function of torchvision for each operation that a transform draws, on Pillow pictures."""
 
 from __future__ import annotations
 

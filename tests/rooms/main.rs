@@ -16,7 +16,7 @@ struct Room {
     crates: BTreeSet<String>,
 }
 
-/// What a source file is checked against.
+/// The rules that a source file is checked against.
 struct Rules {
     rooms: BTreeMap<String, Room>,
     /// Every crate of `[dependencies]`, as Rust spells it.
@@ -61,7 +61,7 @@ fn every_dependency_has_a_room_and_every_crate_of_the_table_is_a_dependency() {
     assert_eq!(rules.crates, listed, "dependencies of Cargo.toml, and crates of the table");
 }
 
-/// What the test above reports, shown on violations planted for it.
+/// The reports of the test above, on violations planted for it.
 #[test]
 fn planted_violations_are_found() {
     let rules = rules();

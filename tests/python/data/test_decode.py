@@ -427,7 +427,7 @@ def test_cut_short(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", CORPUS)
 def test_damaged(name: str) -> None:
-    """What is damaged decodes or raises a ValueError; a panic would be another exception."""
+    """Damaged files decode or raise a ValueError; a panic would be another exception."""
     rng = np.random.default_rng(len(name))
     refused = 0
     for _ in range(200):

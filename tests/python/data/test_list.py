@@ -1,4 +1,4 @@
-"""Which files below a folder are photographs: the same for data sets and the command."""
+"""Listing of the photographs below a folder: the same for data sets and the command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cnnzoo import _native
 
 @pytest.fixture(autouse=True)
 def ended() -> Iterator[None]:
-    """What waits for a pipe's writer waits for ever: then the test fails instead."""
+    """A reader that waits for a pipe's writer waits for ever: then the test fails instead."""
     signal.alarm(30)
     yield
     signal.alarm(0)

@@ -181,7 +181,7 @@ def shuffled(count: int, seed: int, epoch: int) -> list[int]:
 
 
 def test_the_format_of_a_seed_stays() -> None:
-    """A state in a checkpoint means the same order in every version."""
+    """A state in a run checkpoint means the same order in every version."""
     for seed, epoch in [(0, 0), (5, 3), (2**64 - 1, 1000)]:
         order = cz.data.Loader(arrays(50), seed=seed).order(epoch).tolist()
         assert order == shuffled(50, seed, epoch)
@@ -542,7 +542,7 @@ print(grown / batch)
 def test_a_slow_consumer_bounds_the_memory() -> None:
     """Three batches are ahead, and no more however long one waits, beside which all else is small.
 
-    What was taken and let go is not held either; by the allocator neither, hence a process of its
+    Batches that were taken are not held either; by the allocator neither, hence a process of its
     own, which training has not told to keep freed memory.
     """
     command = [sys.executable, "-c", SLOW_CONSUMER]

@@ -1,4 +1,4 @@
-"""What asks for more memory than there is gets an error that says so, and the process lives."""
+"""A request for more memory than there is gets an error that says so, and the process lives."""
 
 from __future__ import annotations
 

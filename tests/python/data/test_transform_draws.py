@@ -1,4 +1,4 @@
-"""What transforms draw: torchvision's distributions, from a key alone."""
+"""Draws of transforms: torchvision's distributions, from a key alone."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def named(operation: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def theirs(name: str, magnitude: float) -> tuple[Any, ...]:
-    """What `_apply_op` makes of a magnitude. Moves by nothing are all one."""
+    """The result of `_apply_op` for a magnitude. Moves by nothing are all one."""
     if name.startswith("Translate"):
         pixels = int(magnitude)
         return (name, pixels) if pixels else ("TranslateY", 0)

@@ -1,4 +1,4 @@
-"""What each source of EfficientNet chooses: initial values, and what training drops."""
+"""Choices of each source of EfficientNet: initial values, and what training drops."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_parameters_start_as_keras_starts_them(source_name: str) -> None:
 
 
 def rates_of_graph(edition: Edition) -> list[float]:
-    """Of stochastic depth block by block, then of the dropout."""
+    """The rates of stochastic depth block by block, then of the dropout."""
     lines = str(edition.graph()).splitlines()
     return [
         float(line.partition("rate=")[2])

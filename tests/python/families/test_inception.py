@@ -1,4 +1,4 @@
-"""What only the Inception networks have: auxiliary classifiers, and images normalised otherwise."""
+"""Inception networks alone: auxiliary classifiers, and images normalised otherwise."""
 
 from __future__ import annotations
 

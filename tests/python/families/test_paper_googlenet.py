@@ -78,7 +78,7 @@ def test_sizes_are_those_of_table_1(summary: cz.Summary, path: str) -> None:
 
 @pytest.mark.parametrize("path", [path for path, row in TABLE_1.items() if row.params])
 def test_parameters_are_those_of_table_1(summary: cz.Summary, path: str) -> None:
-    """Of the second convolution, of 3a and of the last layer; the others miss by up to 7 %."""
+    """The costs of the second convolution, 3a and the last layer; the others miss by up to 7 %."""
     ours, theirs = weights(below(summary, path)) / 1024, TABLE_1[path].params
     assert abs(ours - COUNTED.get(path, theirs)) <= 0.5
     assert (theirs == COUNTED.get(path, theirs)) == (path in {"conv3", "inception3a", "fc"})

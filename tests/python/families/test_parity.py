@@ -96,7 +96,7 @@ def params(quick: list[Edition]) -> list[object]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of one edition with its source; what differs by how much is written down."""
+    """One edition with its source; the differences are written down."""
 
     edition: Edition
     differences: Differences
@@ -185,12 +185,12 @@ def sides_of_one_size(edition: Edition) -> tuple[int, int, int] | None:
 
 
 def rounding_of(reference: Reference) -> float:
-    """How much rounding may change values beside those of the reference."""
+    """The change of values by rounding, beside those of the reference."""
     return VALUES_IN_ANOTHER_LAYOUT if isinstance(reference, KerasReference) else ROUNDING
 
 
 class Step(NamedTuple):
-    """How far one training step is from the source's."""
+    """The distance of one training step from the source's."""
 
     values: float
     gradient: float

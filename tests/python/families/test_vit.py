@@ -1,4 +1,4 @@
-"""What vision transformers alone have: one size of the image, positions, a second head."""
+"""Vision transformers alone: one size of the image, positions, a second head."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_preprocess_cuts_to_the_image_size() -> None:
 
 
 def kept(line: str, shape: torch.Size) -> torch.Tensor:
-    """What a dropout or drop path of ours, alone in a graph, multiplies values of this shape by."""
+    """The factors of a dropout or drop path of ours, alone in a graph, for values of this shape."""
     node, _, rest = line.partition(" = ")
     op, rate = rest.partition("(")[0], rest.rpartition(" rate=")[2]
     size = f"channels={shape[1:].numel()} height=1 width=1"

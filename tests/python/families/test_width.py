@@ -97,7 +97,7 @@ def test_keras(name: str, theirs: str, width: float) -> None:
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("width", [0.6, 1.3])
 def test_depth_of_the_second(width: float, depth: float) -> None:
-    """Of torchvision by the table that it takes; Keras has none, and gets as many blocks."""
+    """torchvision's network by the table that it takes; Keras has none, and gets as many blocks."""
     options = {"width": width, "depth": depth}
     table = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)]
     table += [(6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
@@ -142,6 +142,6 @@ def test_widths_that_are_none_are_refused(name: str, width: float) -> None:
 
 
 def test_a_network_without_channels_is_refused() -> None:
-    """Of Keras, which alone rounds to nothing."""
+    """The widths of Keras, which alone rounds to nothing."""
     with pytest.raises(cz.CnnzooError, match="conv1"):
         cz.create_model("mobilenet_v1", source="keras", meta=True, width=0.01)

@@ -35,7 +35,7 @@ EDGES += [0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 32, (1 << 63) - 1, (1 << 64) 
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """What reads files.
+    """A reader of files.
 
     Attributes:
         seeds: Sound files.

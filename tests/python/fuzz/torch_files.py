@@ -26,7 +26,7 @@ DESCRIPTION = "/data.pkl"
 
 
 def states() -> list[object]:
-    """What people save: weights alone, checkpoints of Lightning and of others, arrays of NumPy."""
+    """Objects as people save them: weights, run checkpoints of Lightning and others, arrays."""
     arrays = tiny().state_dict()
     plain = OrderedDict((name, torch.from_numpy(array.copy())) for name, array in arrays.items())
     strided = {

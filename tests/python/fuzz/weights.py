@@ -94,7 +94,7 @@ def rewrite_description(key: str) -> Callable[[bytes, random.Random], bytes]:
 
 
 def checked(data: bytes) -> bytes:
-    """A checkpoint of a run with the checksum that its arrays and text have."""
+    """A run checkpoint with the checksum that its arrays and text have."""
     header, rest = split(data)
     try:
         total = zlib.crc32(header["__metadata__"]["cnnzoo-run"].encode())
@@ -135,14 +135,14 @@ def saved() -> list[bytes]:
 
 
 class Enough(cz.callbacks.Callback):
-    """Ends a run that goes on: what the checkpoint says is read by then."""
+    """Ends a run that goes on: what the run checkpoint says is read by then."""
 
     def on_start(self, trainer: cz.Trainer) -> None:
         trainer.stop()
 
 
 def runs() -> list[bytes]:
-    """Of two runs that hold something of everything; the second one is to go on."""
+    """Run checkpoints of two runs that hold something of everything; the second is to go on."""
     seeds = []
     for optimizer, ema in (("SGD", 0.5), ("AdamW", None)):
         model = tiny().freeze("conv1")
@@ -168,7 +168,7 @@ def resume(path: Path) -> None:
 
 
 def read_graph(data: bytes) -> None:
-    """What prints as it was read, and whose parts can be asked for."""
+    """Read a graph that prints as it was read, and whose parts can be asked for."""
     graph = cz.Graph.parse(data.decode("utf-8", "replace"))
     assert cz.Graph.parse(str(graph)) == graph
     graph.nodes()

@@ -40,7 +40,7 @@ def loaders(*, threads: int = 2) -> tuple[cz.data.Loader, cz.data.Loader]:
 
 
 def trainer(*, seed: int = 7, momentum: float = 0.9) -> cz.Trainer:
-    """Of a network with dropout and drop path, whose updates take two batches."""
+    """A trainer of a network with dropout and drop path, whose updates take two batches."""
     model = cz.create_model("resnet20", num_classes=4, drop_rate=0.2, drop_path_rate=0.1, seed=3)
     model.freeze("conv1")
     return cz.Trainer(

@@ -38,7 +38,7 @@ def test_another_run_begins_its_log_anew(tmp_path: Path) -> None:
 
 
 def test_a_log_goes_on_where_the_run_does(tmp_path: Path) -> None:
-    """A row that was written, of an epoch whose checkpoint was not, is written again, and once."""
+    """A row of an epoch whose run checkpoint was not written is written again, and once."""
     log, saved = tmp_path / "run.jsonl", tmp_path / "run.safetensors"
 
     class SavesBeforeTheRow(Callback):

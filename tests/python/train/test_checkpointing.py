@@ -1,8 +1,8 @@
-"""Checkpointing: the gradients of a run that keeps every value, in less memory.
+"""Activation checkpointing: the gradients of a run that keeps every value, in less memory.
 
 The same operators run on the same values in the same order, and what dropout keeps follows from a
-seed, so a step without and a step with checkpointing are equal, with dropout and stochastic depth
-too.
+seed, so steps with and without activation checkpointing are equal, with dropout and stochastic
+depth too.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def cheapest_of_each_family() -> list[str]:
 
 
 def rates(name: str) -> set[str]:
-    """What of a network may drop something."""
+    """The nodes of a network that may drop something."""
     return RATES & set(cz.model_info(name).options)
 
 
 def without_and_with(name: str, rate: float | None) -> tuple[cz.Model, cz.Model]:
-    """The same model twice, the second with checkpointing; with that rate, where it has any."""
+    """The model twice, the second with activation checkpointing; with that rate if it has any."""
     options: dict[str, Any] = {} if rate is None else dict.fromkeys(rates(name), rate)
     size = SIZES.get(name, min(SIZE, cz.model_info(name).input_size))
     plain, frugal = (

@@ -1,4 +1,4 @@
-"""What is not finite is never the best, and never replaces a checkpoint that is."""
+"""Models that are not finite are never the best, and never replace a run checkpoint that is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint of a run is data: whatever it says, it is gone on with or refused."""
+"""A run checkpoint is data: whatever it says, it is gone on with or refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from small_network import BATCHES, TINY, tiny
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a run that is over, with something of everything that a checkpoint may hold."""
+    """The run checkpoint of a finished run, with something of everything that one may hold."""
     folder = tmp_path_factory.mktemp("run")
     model = tiny().freeze("conv1")
     optimizer = cz.SGD(
@@ -35,7 +35,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def outcome(path: Path) -> str | None:
-    """What resuming says if it refuses the checkpoint; it may raise nothing else."""
+    """The message with which resuming refuses the run checkpoint; it may raise nothing else."""
     try:
         cz.Trainer.resume(path, BATCHES, BATCHES, progress=False)
     except cz.CheckpointError as error:

@@ -1,4 +1,4 @@
-"""What a trainer is given is checked at once; settings and logs are plain values."""
+"""Arguments of a trainer are checked at once; settings and logs are plain values."""
 
 from __future__ import annotations
 

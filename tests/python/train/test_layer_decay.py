@@ -33,12 +33,12 @@ def scales(model: cz.Model, **options: Any) -> dict[str, float]:
 
 
 def layer(scale: float) -> int:
-    """How many layers come after one of this scale."""
+    """The number of layers after one of this scale."""
     return round(math.log(scale, DECAY))
 
 
 def drawn(name: str, **options: Any) -> dict[str, int]:
-    """How many layers come after that of each parameter of a network."""
+    """The number of layers after that of each parameter of a network."""
     found = scales(cz.create_model(name, meta=True, **options))
     return {parameter: layer(scale) for parameter, scale in found.items()}
 

@@ -1,4 +1,4 @@
-"""What a training step does with memory: its layout, what it writes over, keeps and gives back."""
+"""Memory of a training step: its layout, what is written over, kept and given back."""
 
 from __future__ import annotations
 

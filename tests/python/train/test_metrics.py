@@ -1,4 +1,4 @@
-"""What an evaluation counts, beside Keras's metrics and PyTorch's losses."""
+"""Metrics of an evaluation, beside Keras's metrics and PyTorch's losses."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ LABELS = 4
 
 
 def average_precision(scores: NDArray[Any], truth: NDArray[np.bool_]) -> float:
-    """Of each image that has the label, the precision where all of at least its score are taken."""
+    """The precision where all of at least its score are taken, of each image that has the label."""
     of_each = [truth[scores >= score].mean() for score in scores[truth]]
     return float(np.mean(of_each)) if of_each else float("nan")
 
@@ -73,7 +73,7 @@ def test_figures_follow_their_definitions(size: int, threshold: float) -> None:
 
 
 def test_figures_are_those_of_scikit_learn() -> None:
-    """Of `average_precision_score` and `f1_score` of version 1.9, written down."""
+    """Results of `average_precision_score` and `f1_score` of version 1.9, written down."""
     logits = np.array([[2, -1, 0.5], [-1, 0.5, 0.5], [0.3, 0.5, -2], [0.1, -3, 1]], np.float32)
     truth = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 0], [0, 1, 1]])
     found = evaluate(network(3), [(images(logits), truth)], loss=cz.BinaryCrossEntropy())

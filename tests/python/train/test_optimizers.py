@@ -49,7 +49,7 @@ def batches() -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
 def torch_gradients(
     state: dict[str, NDArray[np.float32]], x: NDArray[np.float32], y: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float32]]:
-    """Of the mean cross-entropy, by PyTorch's own functions."""
+    """Gradients of the mean cross-entropy, by PyTorch's own functions."""
     leaves = {name: torch.from_numpy(v.copy()).requires_grad_() for name, v in state.items()}
     value = functional.conv2d(torch.from_numpy(x), leaves["conv.weight"], leaves["conv.bias"])
     value = functional.group_norm(value, 2, leaves["norm.weight"], leaves["norm.bias"])
@@ -157,7 +157,7 @@ def test_a_rule_is_its_definition(name: str) -> None:
 
 
 def moves(model: cz.Model, optimizer: cz.optimizers.Optimizer, **options: Any) -> dict[str, Any]:
-    """How far a step moves each parameter, in lr times its gradient, if it does so evenly."""
+    """The movement of each parameter in a step, in lr times its gradient, if it is even."""
     x, y = next(batches())
     before = model.state_dict()
     gradients = torch_gradients(before, x, y)

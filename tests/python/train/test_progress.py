@@ -1,4 +1,4 @@
-"""What training shows in a notebook, and how a notebook's stop button reaches it."""
+"""Progress of training in a notebook, and the notebook's stop button."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that was stopped, however, goes on to the same bits; no checkpoint is trusted blindly."""
+"""A stopped run goes on to the same bits, however it ended; no run checkpoint is trusted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def written(folder: Path) -> tuple[int, int]:
-    """What tells one checkpoint from the next."""
+    """The facts that tell one run checkpoint from the next."""
     try:
         status = (folder / LAST).stat()
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def wait_for_checkpoints(process: subprocess.Popen[str], folder: Path, count: in
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """What the run comes to without being stopped, and its folder."""
+    """The result of the run without a stop, and its folder."""
     folder = tmp_path_factory.mktemp("straight")
     return finish(start(folder)), folder
 

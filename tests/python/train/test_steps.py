@@ -194,7 +194,7 @@ Batches = list[tuple[NDArray[np.float32], NDArray[np.int64]]]
 
 
 def rate(lr: float, step: int) -> float:
-    """What both sides move by."""
+    """The movement on both sides."""
     return lr * WARM_UP if step < FIRST else lr
 
 
@@ -205,7 +205,7 @@ def torch_losses(
     batches: Batches,
     auxiliary_weight: float,
 ) -> NDArray[np.float64]:
-    """What PyTorch's own loop makes of these batches."""
+    """The result of PyTorch's own loop on these batches."""
     losses = []
     for step, (x, y) in enumerate(batches):
         for group in optimizer.param_groups:

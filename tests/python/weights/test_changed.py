@@ -87,7 +87,7 @@ def test_of_a_file_of_holes_only_what_it_has_is_read(tmp_path: Path) -> None:
 
 
 def test_pickles_longer_than_what_is_read_first(tmp_path: Path) -> None:
-    """Of a legacy file a mebibyte is read first, whose end may lie in any opcode."""
+    """The first mebibyte of a legacy file is read first, and its end may lie in any opcode."""
     path = tmp_path / "weights.pth"
     array = np.arange(5, dtype=np.float32)
     for before in range(0, 600, 13):

@@ -365,7 +365,7 @@ def header(text: str, data: bytes = b"") -> bytes:
 
 
 def around() -> bytes:
-    """Of sixteen arrays that end where the header and they take 2⁶⁴ bytes."""
+    """A header of sixteen arrays that end where the header and they take 2⁶⁴ bytes."""
     parts, end, size = [], 0, 1 << 60
     for index in range(16):
         begin, end = end, min(end + size, (1 << 64) - 2048)

@@ -1,4 +1,4 @@
-"""Checkpoints as trainers of other libraries write them, by file and as the object in memory."""
+"""Run checkpoints of other libraries' trainers, by file and as the object in memory."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ ADDRESS_SPACE = 64 << 30
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a network with an option of every type."""
+    """The configuration of a network with an option of every type."""
     path = tmp_path_factory.mktemp("saved") / "model.safetensors"
     model = cz.create_model(
         "efficientnet_b0",

@@ -45,7 +45,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Answer:
-    """How one request is answered; by default as it should be."""
+    """The answer to one request; by default a good one."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -176,7 +176,7 @@ def partial(target: Path) -> Path:
 
 
 def at(server: Server, **changes: Any) -> cz.Published:
-    """What the table would say about the server's file."""
+    """The row that the table would have for the server's file."""
     published = cz.Published(
         tag="torchvision/TEST",
         source="torchvision",

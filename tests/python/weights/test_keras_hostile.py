@@ -83,7 +83,7 @@ def unwritten_beside_the_layers(path: Path) -> None:
 
 
 def many_times(path: Path) -> None:
-    """Of a kilobyte, as layers whose names are one."""
+    """A file of a kilobyte, whose layers have one name."""
     with whole(path) as stored:
         stored.create_dataset("conv/conv/kernel", (1 << 25,), np.float32, chunks=(1 << 20,))
         stored.attrs["layer_names"] = ["conv"] * 1000

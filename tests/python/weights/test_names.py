@@ -31,7 +31,7 @@ Both = tuple[Edition, Edition]
 
 
 def pairs_of_sources() -> list[Both]:
-    """Of every network, the first edition of each source, with that of each other."""
+    """The first edition of each source with that of each other, of every network."""
     first: dict[str, dict[str, Edition]] = {}
     for edition in editions():
         first.setdefault(edition.name, {}).setdefault(edition.source, edition)

@@ -129,7 +129,7 @@ def test_weights_of_another_model_are_refused(
 
 
 class Payload:
-    """What a malicious file holds: unpickling it creates a file."""
+    """An object as a malicious file holds it: unpickling it creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
