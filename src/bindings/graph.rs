@@ -1,5 +1,7 @@
 //! `cnnzoo.Graph`: an architecture as data.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 
 use super::errors::detached;
@@ -7,7 +9,7 @@ use crate::graph::{self, Cost};
 
 /// An architecture as data: named nodes in the order in which they run.
 #[pyclass(frozen, module = "cnnzoo")]
-pub(super) struct Graph(pub(super) graph::Graph);
+pub(super) struct Graph(pub(super) Arc<graph::Graph>);
 
 /// A node and its cost: name, op, inputs, shape, params, macs, bytes, receptive field and step (or `None`).
 type Row = (
@@ -27,7 +29,7 @@ impl Graph {
     /// Parses the text form and checks every rule.
     #[staticmethod]
     fn parse(py: Python<'_>, text: &str) -> PyResult<Self> {
-        detached(py, || text.parse()).map(Self)
+        detached(py, || text.parse()).map(|graph| Self(Arc::new(graph)))
     }
 
     #[getter]

@@ -72,7 +72,9 @@ impl Model {
     /// A model of any graph, with newly initialised parameters.
     #[staticmethod]
     fn from_graph(py: Python<'_>, graph: &Graph, device: &str, seed: u64) -> PyResult<Self> {
-        detached(py, || Ok(Self(model::Model::from_graph(graph.0.clone(), device, seed)?.into())))
+        detached(py, || {
+            Ok(Self(model::Model::from_graph(graph.0.as_ref().clone(), device, seed)?.into()))
+        })
     }
 
     /// Allocates and initialises the parameters of a network that was built without them.

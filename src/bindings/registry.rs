@@ -135,7 +135,7 @@ fn published_weights<'py>(
 #[pyo3(signature = (name, source=None, options="{}"))]
 fn draw(name: &str, source: Option<&str>, options: &str) -> PyResult<Graph> {
     let (variant, edition) = families::find(name, source)?;
-    Ok(Graph(variant.graph(edition, &parse_options(name, options)?)?))
+    Ok(Graph(variant.graph(edition, &parse_options(name, options)?)?.into()))
 }
 
 pub(super) fn parse_options(name: &str, options: &str) -> Result<Options, Error> {

@@ -15,13 +15,13 @@ use crate::error::{Error, Result};
 use crate::torch::{
     self, Clip, GradientOptions, LossResult, Memory, Mode, Objective, Rule, Task, Update,
 };
-use crate::train::groups::{Group, Rates};
+use crate::train::groups::{Group, MatchedRules, Rules};
 use crate::weights::Parameters;
 
 /// The implementation of Python's `SGD`, `AdamW` and so on.
 #[pyclass(frozen, module = "cnnzoo._native")]
 pub(super) struct Optimizer {
-    rates: Rates,
+    rules: MatchedRules,
     /// Locked only without the GIL.
     inner: Mutex<torch::Optimizer>,
 }
@@ -50,16 +50,12 @@ impl Optimizer {
         rule.check()?;
         let group = |(patterns, lr_scale, weight_decay)| Group { patterns, lr_scale, weight_decay };
         let groups = groups.into_iter().map(group).collect();
-        let rates = Rates {
-            lr: 1.0,
-            weight_decay,
-            norm_weight_decay,
-            bias_weight_decay,
-            layer_decay,
-            groups,
-        };
-        rates.check()?;
-        Ok(Self { rates, inner: Mutex::new(torch::Optimizer::new(rule)) })
+        let rules =
+            Rules { weight_decay, norm_weight_decay, bias_weight_decay, layer_decay, groups };
+        Ok(Self {
+            rules: MatchedRules::new(rules)?,
+            inner: Mutex::new(torch::Optimizer::new(rule)),
+        })
     }
 
     /// For every parameter of the model: its name, the factor on its learning rate, and its weight decay. Fails where a
@@ -68,7 +64,7 @@ impl Optimizer {
         detached(py, || {
             let state = model.0.read()?;
             let parameters = state.graph().parameters();
-            let rates = self.rates.of(state.graph(), &parameters)?;
+            let rates = self.rules.rates(1.0, state.graph(), &parameters)?;
             let trained = parameters.into_iter().zip(rates).filter(|(p, _)| p.role.is_trained());
             Ok(trained.map(|(p, rate)| (p.name, rate.lr, rate.weight_decay)).collect())
         })
@@ -145,7 +141,7 @@ impl Optimizer {
         detached(py, || {
             let mut state = model.0.write()?;
             let (graph, store) = state.parts()?;
-            let rates = Rates { lr, ..self.rates.clone() }.of(graph, store.parameters())?;
+            let rates = self.rules.rates(lr, graph, store.parameters())?;
             torch::flush(store, &mut self.lock(), Update { rates: &rates, clip })
         })
     }
@@ -309,8 +305,7 @@ fn train_step(
         let mut state = model.0.write()?;
         let checkpointing = state.options().checkpointing.unwrap_or(false);
         let (graph, store) = state.parts()?;
-        let rates = Rates { lr, ..optimizer.rates.clone() };
-        let rates = rates.of(graph, store.parameters())?;
+        let rates = optimizer.rules.rates(lr, graph, store.parameters())?;
         let task = Task {
             x,
             targets,

@@ -20,7 +20,8 @@ pub struct Builder {
 impl Builder {
     /// A graph with its input node, which is called `input`.
     pub fn new(name: impl Into<String>, input: Input) -> Self {
-        let node = Node { name: "input".into(), op: input.into(), inputs: Vec::new() };
+        let node =
+            Node { name: "input".into(), op: input.into(), inputs: Vec::new(), arrays: None };
         Self { name: name.into(), nodes: vec![node], auxiliary: Vec::new(), parts: Vec::new() }
     }
 
@@ -39,8 +40,14 @@ impl Builder {
             name: name.into(),
             op: op.into(),
             inputs: inputs.as_ref().to_vec(),
+            arrays: None,
         });
         NodeId(self.nodes.len() - 1)
+    }
+
+    /// Begins the names of a node's arrays with this, not with the node's name and a dot.
+    pub fn name_arrays(&mut self, id: NodeId, begin: impl Into<String>) {
+        self.nodes[id.0].arrays = Some(begin.into());
     }
 
     /// Marks the logits of an auxiliary classifier, whose loss counts `weight` times that of the output.

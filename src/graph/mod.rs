@@ -11,6 +11,7 @@ mod parameter;
 pub mod part;
 pub mod pattern;
 mod revise;
+mod schedule;
 mod segment;
 pub mod shape;
 mod text;
@@ -22,7 +23,7 @@ pub use op::Op;
 pub use parameter::{Parameter, Role};
 pub use part::{Part, PartKind};
 pub use revise::Revision;
-pub use segment::Segment;
+pub use schedule::{Schedule, Step};
 pub use shape::Shape;
 
 use std::collections::HashSet;
@@ -51,6 +52,19 @@ pub struct Node {
     pub name: String,
     pub op: Op,
     pub inputs: Vec<NodeId>,
+    /// The beginning of its arrays' names, if not its own name and a dot: `attn.in_proj_` for `attn.in_proj_weight`.
+    pub arrays: Option<String>,
+}
+
+impl Node {
+    /// The name of one of its arrays; an embedding's has that of the node.
+    fn array(&self, suffix: &str) -> String {
+        match &self.arrays {
+            Some(begin) => format!("{begin}{suffix}"),
+            None if suffix.is_empty() => self.name.clone(),
+            None => format!("{}.{suffix}", self.name),
+        }
+    }
 }
 
 /// A classifier beside the output, which runs in training only.

@@ -319,21 +319,17 @@ impl Default for Lrn {
     }
 }
 
-/// Fully connected layer of a vector or of each token, with `weight` (out, in) and `bias` (out). The arrays of one
-/// that is `packed` are called `NODE_weight` and `NODE_bias`, without a dot, as in PyTorch's `MultiheadAttention`. The weight of one that is
-/// `pointwise` is (out, in, 1, 1), as its source writes it as a convolution of a single pixel.
+/// Fully connected layer of a vector or of each token, with `weight` (out, in) and `bias` (out).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Linear {
     pub out: usize,
     pub bias: bool,
-    pub packed: bool,
-    pub pointwise: bool,
 }
 
 impl Default for Linear {
     fn default() -> Self {
-        Self { out: 0, bias: true, packed: false, pointwise: false }
+        Self { out: 0, bias: true }
     }
 }
 

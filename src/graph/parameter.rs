@@ -67,13 +67,8 @@ impl Graph {
             let input = node.inputs.first().map(|input| shapes[input.index()]);
             for (suffix, role, shape) in arrays(&node.op, input) {
                 let groups = if let Op::Conv(conv) = &node.op { conv.groups } else { 1 };
-                let separator = match &node.op {
-                    Op::Embedding(_) => "",
-                    Op::Linear(linear) if linear.packed => "_",
-                    _ => ".",
-                };
                 parameters.push(Parameter {
-                    name: format!("{}{separator}{suffix}", node.name),
+                    name: node.array(suffix),
                     node: id,
                     role,
                     shape,
@@ -147,11 +142,7 @@ fn conv_arrays(conv: &Conv, channels: usize) -> Vec<Array> {
 }
 
 fn linear_arrays(linear: &Linear, features: usize) -> Vec<Array> {
-    let mut shape = vec![linear.out, features];
-    if linear.pointwise {
-        shape.extend([1, 1]);
-    }
-    let weight = ("weight", Role::LinearWeight, shape);
+    let weight = ("weight", Role::LinearWeight, vec![linear.out, features]);
     with_bias(weight, linear.bias, linear.out, features)
 }
 

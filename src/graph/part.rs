@@ -168,6 +168,7 @@ mod tests {
             name: format!("node{index}"),
             op: if index == 4 { Op::Linear(Linear::default()) } else { Op::Flatten(Flatten {}) },
             inputs: Vec::new(),
+            arrays: None,
         };
         (0..5).map(node).collect()
     }

@@ -45,7 +45,7 @@ impl Revision<'_> {
             }
             let inputs = node.inputs.iter().map(|input| places[input.0]).collect();
             places.push(NodeId(nodes.len()));
-            nodes.push(Node { name: node.name.clone(), op, inputs });
+            nodes.push(Node { op, inputs, ..node.clone() });
         }
         let moved = |old: &Auxiliary| Auxiliary { logits: places[old.logits.0], ..*old };
         let auxiliary = self.graph.auxiliary.iter().map(moved).collect();

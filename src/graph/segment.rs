@@ -2,70 +2,32 @@
 //! cuts are chosen that the fewest bytes cross; then the limit is chosen that minimises the sum of these bytes and those
 //! of the largest segment.
 
-use std::collections::{BTreeSet, HashSet};
-
-use super::{Graph, NodeId, Shape};
-
-/// Consecutive nodes that are run again together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Segment {
-    pub nodes: Vec<NodeId>,
-    /// The nodes before it whose values it reads.
-    pub reads: Vec<NodeId>,
-}
+use super::{Graph, NodeId, Schedule, Shape};
 
 impl Graph {
-    /// All nodes that `wanted` depends on, except the input, as one segment.
-    pub fn whole(&self, wanted: &[NodeId]) -> Segment {
-        self.segment(self.to_run(wanted))
-    }
-
-    /// The same nodes in the segments that need the least memory if the values have `shapes`.
-    pub fn segments(&self, shapes: &[Shape], wanted: &[NodeId]) -> Vec<Segment> {
-        let nodes = self.to_run(wanted);
+    /// The schedule of all nodes that `wanted` depends on, cut into the segments that need the least memory if the values
+    /// have `shapes`.
+    pub fn segments(&self, shapes: &[Shape], wanted: &[NodeId]) -> Vec<Schedule> {
+        let whole = self.schedule(wanted);
         let mut last_use = vec![0; self.nodes().len()];
-        for (position, &id) in nodes.iter().enumerate() {
-            self.node(id).inputs.iter().for_each(|input| last_use[input.index()] = position);
+        for (position, step) in whole.steps.iter().enumerate() {
+            step.last_reads.iter().for_each(|input| last_use[input.index()] = position);
         }
         for id in wanted {
-            last_use[id.index()] = nodes.len();
+            last_use[id.index()] = whole.steps.len();
         }
-        let value = |id: &NodeId| Value {
+        let value = |id: NodeId| Value {
             bytes: (shapes[id.index()].elements() as u64).saturating_mul(4),
             last_use: last_use[id.index()],
         };
-        let mut ends = cuts(&nodes.iter().map(value).collect::<Vec<_>>());
-        ends.push(nodes.len());
+        let mut ends = cuts(&whole.nodes().map(value).collect::<Vec<_>>());
+        ends.push(whole.steps.len());
+        let nodes: Vec<NodeId> = whole.nodes().collect();
         let begins = [0].into_iter().chain(ends.iter().copied());
-        begins.zip(&ends).map(|(begin, &end)| self.segment(nodes[begin..end].to_vec())).collect()
-    }
-
-    /// The nodes that only auxiliary classifiers depend on which are not among `heads`.
-    pub fn beside(&self, heads: &[NodeId]) -> Segment {
-        let needed = self.needed_for(heads);
-        let nodes = self.to_run(&self.heads()[1..]).into_iter().filter(|id| !needed[id.index()]);
-        self.segment(nodes.collect())
-    }
-
-    /// The nodes that `wanted` depends on, in execution order: an auxiliary classifier follows its input, wherever it is in
-    /// the state dict. Its gradients are then due late, when much of the network's memory is free again.
-    fn to_run(&self, wanted: &[NodeId]) -> Vec<NodeId> {
-        let (needed, on_the_way) = (self.needed_for(wanted), self.needed_for(&[self.output()]));
-        let mut follows: Vec<usize> = Vec::with_capacity(needed.len());
-        for id in self.ids() {
-            let inputs = self.node(id).inputs.iter().map(|input| follows[input.index()]);
-            follows.push(inputs.max().filter(|_| !on_the_way[id.index()]).unwrap_or(id.index()));
-        }
-        let mut nodes: Vec<NodeId> = self.ids().skip(1).filter(|id| needed[id.index()]).collect();
-        nodes.sort_by_key(|id| follows[id.index()]);
-        nodes
-    }
-
-    fn segment(&self, nodes: Vec<NodeId>) -> Segment {
-        let inputs = nodes.iter().flat_map(|&id| &self.node(id).inputs);
-        let own: HashSet<NodeId> = nodes.iter().copied().collect();
-        let reads: BTreeSet<NodeId> = inputs.copied().filter(|id| !own.contains(id)).collect();
-        Segment { reads: reads.into_iter().collect(), nodes }
+        begins
+            .zip(&ends)
+            .map(|(begin, &end)| Schedule::new(self, nodes[begin..end].to_vec()))
+            .collect()
     }
 }
 
@@ -202,26 +164,6 @@ mod tests {
     }
 
     #[test]
-    fn auxiliary_classifiers_run_right_after_what_they_read() {
-        let mut graph = Builder::new("trunk", Input { channels: 4, height: 8, width: 8 });
-        let conv = Conv { out: 4, ..Conv::default() };
-        let first = graph.add("first", conv.clone(), graph.input());
-        let second = graph.add("second", conv.clone(), first);
-        let third = graph.add("third", conv.clone(), second);
-        let head = graph.add("head", conv.clone(), first);
-        let logits = graph.add("logits", Function::Relu, head);
-        let other = graph.add("other", conv, second);
-        graph.auxiliary(logits, 0.3);
-        graph.auxiliary(other, 0.4);
-        let graph = graph.finish(third).unwrap();
-        assert_eq!(
-            graph.whole(&[third, logits, other]).nodes,
-            [first, head, logits, second, other, third]
-        );
-        assert_eq!(graph.whole(&[third]).nodes, [first, second, third]);
-    }
-
-    #[test]
     fn a_dense_block_keeps_what_each_layer_adds() {
         let mut graph = Builder::new("dense", Input { channels: 4, height: 32, width: 32 });
         let mut values = vec![graph.input()];
@@ -240,7 +182,7 @@ mod tests {
         for segment in &segments {
             assert!(segment.reads.iter().all(|id| values.contains(id)));
         }
-        let nodes: Vec<NodeId> = segments.into_iter().flat_map(|segment| segment.nodes).collect();
+        let nodes: Vec<NodeId> = segments.iter().flat_map(Schedule::nodes).collect();
         assert_eq!(nodes, graph.ids().skip(1).collect::<Vec<_>>());
     }
 }

@@ -15,7 +15,8 @@
 //! auxiliary aux.fc weight=0.4
 //! ```
 //!
-//! Only what differs from the defaults is written. A value is JSON, or a bare word. A part is the lines between its braces;
+//! Only what differs from the defaults is written. A value is JSON, or a bare word. `arrays=NAME_` begins the names of a
+//! node's arrays with `NAME_`, not with the node's name and a dot. A part is the lines between its braces;
 //! its name is left out where it is the word for its kind.
 
 use std::collections::HashMap;
@@ -26,6 +27,9 @@ use serde_json::{Map, Value};
 
 use super::{Auxiliary, Graph, Node, NodeId, Op, Part, PartKind};
 use crate::error::{Error, Result};
+
+/// The field of any node that says how the names of its arrays begin.
+const ARRAYS: &str = "arrays";
 
 /// Spaces before what a part holds.
 const INDENT: usize = 2;
@@ -60,6 +64,9 @@ impl fmt::Display for Graph {
                         value => write!(f, " {field}={value}")?,
                     }
                 }
+            }
+            if let Some(begin) = &node.arrays {
+                write!(f, " {ARRAYS}={begin}")?;
             }
             writeln!(f)?;
         }
@@ -232,10 +239,15 @@ impl Parser {
                 return complain("each field once", assignment);
             }
         }
+        let arrays = match fields.remove(ARRAYS) {
+            None => None,
+            Some(Value::String(begin)) => Some(begin),
+            Some(other) => return complain("the beginning of names", &other.to_string()),
+        };
         let op = with_fields(word_of_today(op), fields)
             .map_err(|error| (error.to_string(), format!("`{op}{assignments}`")))?;
         self.by_name.insert(name.to_owned(), NodeId(self.nodes.len()));
-        self.nodes.push(Node { name: name.to_owned(), op, inputs });
+        self.nodes.push(Node { name: name.to_owned(), op, inputs, arrays });
         Ok(())
     }
 

@@ -19,7 +19,7 @@ impl Model {
         if let Some(engine) = &mut self.engine {
             engine.redraw(&graph, recipe, seed)?;
         }
-        (self.graph, self.options, self.labels) = (graph, options, None);
+        (self.graph, self.options, self.labels) = (graph.into(), options, None);
         Ok(())
     }
 }

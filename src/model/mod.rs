@@ -15,6 +15,7 @@ pub use shared::{Asking, Shared};
 pub use sources::NameThere;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::engine::{Array, Engine, Precision, View};
 use crate::error::{Error, Result};
@@ -31,7 +32,8 @@ pub struct Model {
     /// None if a user wrote the graph.
     row: Option<Row>,
     options: Options,
-    graph: Graph,
+    /// Shared with whatever was derived from it, so that it is derived once.
+    graph: Arc<Graph>,
     /// None on the device `meta`.
     engine: Option<Box<dyn Engine>>,
     labels: Option<Vec<String>>,
@@ -62,7 +64,7 @@ impl Model {
         device: &str,
         seed: u64,
     ) -> Result<Self> {
-        let mut model = Self { row, options, graph, engine: None, labels: None };
+        let mut model = Self { row, options, graph: Arc::new(graph), engine: None, labels: None };
         model.allocate(device, seed)?;
         Ok(model)
     }
@@ -101,7 +103,7 @@ impl Model {
         &self.options
     }
 
-    pub fn graph(&self) -> &Graph {
+    pub fn graph(&self) -> &Arc<Graph> {
         &self.graph
     }
 

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use super::{Model, Shared};
 use crate::engine::{Array, Precision, View};
@@ -18,7 +19,7 @@ impl Model {
     }
 
     /// The graph, and the parameters as libtorch's tensors, to be changed.
-    pub fn parts(&mut self) -> Result<(&Graph, &mut Store)> {
+    pub fn parts(&mut self) -> Result<(&Arc<Graph>, &mut Store)> {
         self.engine()?;
         let engine = self.engine.as_deref_mut().map(|engine| engine as &mut dyn Any);
         let store = engine.and_then(|engine| engine.downcast_mut()).ok_or_else(other_engine)?;

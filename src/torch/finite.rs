@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::gradients::GradientOptions;
-use super::run::{Pass, Values, Walk, on_device};
+use super::run::{Values, on_device};
+use super::walk::{Pass, Walk};
 use super::{Layout, Store, failed};
 use crate::engine::View;
 use crate::error::Result;
@@ -39,7 +40,7 @@ pub fn has_finite_outputs(
     let walk = Walk::new(graph, store, &x, &heads, mode)?.in_precision(precision);
     let mut values = Values::from([(graph.image(), x)]);
     let kept: HashSet<_> = heads.iter().copied().collect();
-    walk.run(&graph.whole(&heads).nodes, &mut values, &kept, Pass::Second)?;
+    walk.run(&graph.schedule(&heads), &mut values, &kept, Pass::Second)?;
     for head in &heads {
         let finite = values[head].f_isfinite().and_then(|finite| finite.f_all());
         let finite = finite.and_then(|all| all.f_int64_value(&[]));

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tch::{Kind, Tensor};
 
-use super::run::{Mode, Pass, Values, Walk, array, on_device};
+use super::run::{Values, array, on_device};
+use super::walk::{Mode, Pass, Walk};
 use super::{Layout, Store, failed};
 use crate::engine::{Array, Precision, View};
 use crate::error::{Error, Result, shape_text};
-use crate::graph::{Graph, NodeId, Segment};
+use crate::graph::{Graph, NodeId, Schedule};
 use crate::weights::Parameters;
 
 /// The result of a backward pass.
@@ -77,10 +78,14 @@ pub(super) fn gradients<T>(
     objective: impl FnOnce(&[Tensor]) -> Result<(T, Vec<Tensor>)>,
 ) -> Result<(T, BTreeMap<usize, Tensor>)> {
     let graph = walk.graph;
-    let segments =
-        if checkpointing { graph.segments(&walk.shapes, heads) } else { vec![graph.whole(heads)] };
+    let segments = if checkpointing {
+        graph.segments(&walk.shapes, heads)
+    } else {
+        vec![graph.schedule(heads)]
+    };
     // Nodes that no head needs are run to update the running statistics of their norms.
-    let beside = walk.trains().then(|| graph.beside(heads)).filter(|s| !s.nodes.is_empty());
+    let beside =
+        walk.trains().then(|| graph.schedule_beside(heads)).filter(|s| !s.steps.is_empty());
     let mut kept: HashSet<NodeId> = segments.iter().flat_map(|s| &s.reads).copied().collect();
     kept.extend(heads);
     kept.extend(beside.iter().flat_map(|beside| &beside.reads));
@@ -98,9 +103,9 @@ pub(super) fn gradients<T>(
 }
 
 /// The nodes whose values depend on a trained parameter.
-fn depending(walk: &Walk<'_>, segments: &[Segment]) -> HashSet<NodeId> {
+fn depending(walk: &Walk<'_>, segments: &[Schedule]) -> HashSet<NodeId> {
     let mut depends = HashSet::new();
-    for &id in segments.iter().flat_map(|segment| &segment.nodes) {
+    for id in segments.iter().flat_map(Schedule::nodes) {
         let trained = walk.store.of_node(id.index()).iter().any(Tensor::requires_grad);
         if trained || walk.graph.node(id).inputs.iter().any(|input| depends.contains(input)) {
             depends.insert(id);
@@ -123,16 +128,16 @@ struct Run<'a> {
 impl Run<'_> {
     fn segments<T>(
         &mut self,
-        segments: &[Segment],
-        beside: Option<&Segment>,
+        segments: &[Schedule],
+        beside: Option<&Schedule>,
         heads: &[NodeId],
         objective: impl FnOnce(&[Tensor]) -> Result<(T, Vec<Tensor>)>,
     ) -> Result<T> {
         let Some((last, earlier)) = segments.split_last() else { unreachable!("there is one") };
         {
             let _no_grad = tch::no_grad_guard();
-            for Segment { nodes, .. } in earlier {
-                self.walk.run(nodes, &mut self.values, &self.kept, Pass::First)?;
+            for segment in earlier {
+                self.walk.run(segment, &mut self.values, &self.kept, Pass::First)?;
             }
         }
         let leaves = self.leaves(last)?;
@@ -152,7 +157,7 @@ impl Run<'_> {
 
         for segment in earlier.iter().rev() {
             // They are recomputed in the backward pass.
-            segment.nodes.iter().for_each(|id| _ = self.values.remove(id));
+            segment.nodes().for_each(|id| _ = self.values.remove(&id));
             let leaves = self.leaves(segment)?;
             if leaves.values().any(Tensor::requires_grad) || !self.trained(segment).is_empty() {
                 let values = self.record(segment, &leaves, Pass::Second)?;
@@ -164,18 +169,18 @@ impl Run<'_> {
 
     /// Runs the auxiliary classifiers to update the running statistics of their norms. Their logits have no share in
     /// the gradients of the output.
-    fn beside(&self, beside: &Segment, last: &Values) -> Result<()> {
+    fn beside(&self, beside: &Schedule, last: &Values) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
         let read = |id: &NodeId| {
             let value = last.get(id).or_else(|| self.values.get(id))?;
             Some((*id, value.shallow_clone()))
         };
         let mut values: Values = beside.reads.iter().filter_map(read).collect();
-        self.walk.run(&beside.nodes, &mut values, &HashSet::new(), Pass::First)
+        self.walk.run(beside, &mut values, &HashSet::new(), Pass::First)
     }
 
     /// The segment's inputs as leaves of a new autograd record.
-    fn leaves(&self, segment: &Segment) -> Result<Values> {
+    fn leaves(&self, segment: &Schedule) -> Result<Values> {
         let leaf = |&id: &NodeId| {
             let value = &self.values[&id];
             let leaf = value
@@ -186,20 +191,20 @@ impl Run<'_> {
         segment.reads.iter().map(leaf).collect()
     }
 
-    fn record(&self, segment: &Segment, leaves: &Values, pass: Pass) -> Result<Values> {
+    fn record(&self, segment: &Schedule, leaves: &Values, pass: Pass) -> Result<Values> {
         let mut values: Values =
             leaves.iter().map(|(&id, leaf)| (id, leaf.shallow_clone())).collect();
-        self.walk.run(&segment.nodes, &mut values, &self.kept, pass)?;
+        self.walk.run(segment, &mut values, &self.kept, pass)?;
         Ok(values)
     }
 
     /// The backward pass of a segment: from the gradients of its values to those of its inputs and of its parameters.
-    fn back(&mut self, segment: &Segment, leaves: &Values, values: Values) -> Result<()> {
+    fn back(&mut self, segment: &Schedule, leaves: &Values, values: Values) -> Result<()> {
         // A value that later segments read too has a gradient from them, to which this segment's is added in the order
         // of a single segment: the product is recorded last, so it comes first.
         let mut scalars = Vec::new();
-        for id in segment.reads.iter().chain(&segment.nodes) {
-            let (Some(value), Some(cotangent)) = (values.get(id), self.cotangents.remove(id))
+        for id in segment.reads.iter().copied().chain(segment.nodes()) {
+            let (Some(value), Some(cotangent)) = (values.get(&id), self.cotangents.remove(&id))
             else {
                 continue;
             };
@@ -207,7 +212,7 @@ impl Run<'_> {
                 // In the tensor's own element type: a cast would change the memory layout of its gradient.
                 let scalar =
                     value.f_mul(&cotangent).and_then(|product| product.f_sum(product.f_kind()?));
-                scalars.push(scalar.map_err(failed(self.at(*id)))?);
+                scalars.push(scalar.map_err(failed(self.at(id)))?);
             }
         }
         drop(values);
@@ -230,11 +235,11 @@ impl Run<'_> {
     }
 
     /// The trained parameters of the segment.
-    fn trained(&self, segment: &Segment) -> Vec<usize> {
+    fn trained(&self, segment: &Schedule) -> Vec<usize> {
         let tensors = self.walk.store.tensors();
-        let of_node = |id: &NodeId| self.walk.store.range(id.index());
+        let of_node = |id: NodeId| self.walk.store.range(id.index());
         let is_trained = |&index: &usize| tensors[index].requires_grad();
-        segment.nodes.iter().flat_map(of_node).filter(is_trained).collect()
+        segment.nodes().flat_map(of_node).filter(is_trained).collect()
     }
 
     fn at(&self, id: NodeId) -> String {
@@ -245,10 +250,10 @@ impl Run<'_> {
         )
     }
 
-    fn whose_gradient(&self, segment: &Segment) -> String {
+    fn whose_gradient(&self, segment: &Schedule) -> String {
         let graph = self.walk.graph;
-        let name = |id: Option<&NodeId>| id.map_or("", |&id| &graph.node(id).name);
-        let (first, last) = (name(segment.nodes.first()), name(segment.nodes.last()));
+        let name = |id: Option<NodeId>| id.map_or("", |id| &graph.node(id).name);
+        let (first, last) = (name(segment.nodes().next()), name(segment.nodes().next_back()));
         format!("{}, the gradient of nodes `{first}` to `{last}`", graph.name())
     }
 }

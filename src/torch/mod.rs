@@ -11,6 +11,7 @@ mod floats;
 mod gradients;
 mod layout;
 mod loss;
+mod lower;
 mod memory;
 mod node;
 mod norm;
@@ -24,6 +25,7 @@ mod store;
 mod testing;
 mod threads;
 mod train;
+mod walk;
 
 pub use device::{device, device_name};
 pub use finite::has_finite_outputs;
@@ -32,9 +34,10 @@ pub use layout::Layout;
 pub use loss::{Loss, LossResult, Objective, Targets};
 pub use optimizer::{Memory, Optimizer};
 pub use rule::{Rate, Rule};
-pub use run::{Mode, infer};
+pub use run::infer;
 pub use store::Store;
 pub use train::{Assessment, Clip, Outcome, Task, Update, assess, flush, train_step};
+pub use walk::Mode;
 
 use std::fmt::Display;
 

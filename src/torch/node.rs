@@ -4,85 +4,70 @@ use tch::{Kind, TchError, Tensor};
 
 use super::Layout;
 use super::batch_norm::{Arrays, Fused, batch_norm};
+use super::lower::{Kernel, Step};
 use super::patches::conv_of_patches;
 use super::precision::lowered;
-use super::run::Mode;
-use crate::engine::Precision;
+use crate::graph::Op;
 use crate::graph::op::{
     Attention, BatchNorm, Blur, Border, Conv, Function, Lrn, MultiQueryAttention, Padding, Pair,
     Pool, PoolKind, PoolUpTo,
 };
 use crate::graph::shape::{same_padding, span};
-use crate::graph::{Node, Op};
 use crate::weights::fresh::coins;
 
-/// One node about to run.
-#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
-pub(super) struct Call<'a> {
-    pub node: &'a Node,
-    pub arrays: &'a [Tensor],
-    pub batch: i64,
-    pub layout: Layout,
-    pub mode: Mode,
-    pub precision: Precision,
-    /// Whether batch norm uses its running statistics instead of the batch's.
-    pub own_statistics: bool,
-    /// Whether batch norm updates its running statistics.
-    pub tracking: bool,
-    /// Whether the first input may be overwritten.
-    pub spare: bool,
-    /// The activation that is fused into this norm.
-    pub fused: Option<Function>,
-    /// Whether this activation was computed by the norm before it.
-    pub done: bool,
-}
-
-impl Call<'_> {
-    pub(super) fn run(&self, inputs: &[&Tensor]) -> Result<Tensor, TchError> {
-        if self.precision.lowers(&self.node.op) {
-            let (inputs, arrays) = (lowered(inputs)?, lowered(self.arrays)?);
-            let inputs: Vec<&Tensor> = inputs.iter().collect();
-            let call = Call { arrays: &arrays, precision: Precision::Float32, ..*self };
-            return call.run(&inputs);
+impl Step<'_> {
+    /// The value of the node; `batch` is the number of images.
+    pub(super) fn run(&self, inputs: &[&Tensor], batch: i64) -> Result<Tensor, TchError> {
+        if !self.casts {
+            return self.compute(inputs, self.arrays, batch);
         }
+        let (inputs, arrays) = (lowered(inputs)?, lowered(self.arrays)?);
+        self.compute(&inputs.iter().collect::<Vec<_>>(), &arrays, batch)
+    }
+
+    fn compute(
+        &self,
+        inputs: &[&Tensor],
+        arrays: &[Tensor],
+        batch: i64,
+    ) -> Result<Tensor, TchError> {
         let Some(&x) = inputs.first() else {
-            return self.arrays[0].f_expand([self.batch, -1, -1], false);
+            return arrays[0].f_expand([batch, -1, -1], false);
         };
         match &self.node.op {
             // The operation without an input is an embedding.
             Op::Input(_) | Op::Embedding(_) => Ok(x.shallow_clone()),
-            Op::Conv(op) => self.conv(op, x),
+            Op::Conv(op) => self.conv(op, arrays, x),
             Op::Pad(op) => {
                 let border = [op.left, op.right, op.top, op.bottom, 0, op.channels];
                 x.f_constant_pad_nd(border.map(|size| size as i64))
             }
-            Op::BatchNorm(op) => self.batch_norm(op, x),
+            Op::BatchNorm(op) => self.batch_norm(op, arrays, x),
             Op::GroupNorm(op) => {
                 let groups = op.groups as i64;
                 // Where only its parameters are trained, libtorch 2.13 writes the gradient of an image in channels_last to
                 // a null pointer.
                 let x = if x.requires_grad() { x.shallow_clone() } else { x.f_contiguous()? };
-                x.f_group_norm(groups, self.arrays.first(), self.arrays.get(1), op.eps, true)
+                x.f_group_norm(groups, arrays.first(), arrays.get(1), op.eps, true)
             }
             Op::LayerNorm(op) => {
                 let width = x.size().last().copied().unwrap_or(0);
-                x.f_layer_norm([width], self.arrays.first(), self.arrays.get(1), op.eps, true)
+                x.f_layer_norm([width], arrays.first(), arrays.get(1), op.eps, true)
             }
-            Op::Activation(_) if self.done => Ok(x.shallow_clone()),
-            Op::Activation(op) if self.spare => activation_in_place(op.function, x),
+            Op::Activation(_) if self.kernel == Kernel::PassOn => Ok(x.shallow_clone()),
+            Op::Activation(op) if self.kernel == Kernel::InPlace => {
+                activation_in_place(op.function, x)
+            }
             Op::Activation(op) => activation(op.function, x),
             Op::Pool(op) => pool(op, x),
             Op::Blur(op) => blur(op, x),
             Op::AdaptivePool(op) => x.f_adaptive_avg_pool2d(op.size.sizes()),
             Op::PoolUpTo(op) => pool_up_to(op, x),
             Op::Lrn(op) => lrn(op, x),
-            Op::Linear(op) if op.pointwise => {
-                x.f_linear(&self.arrays[0].f_flatten(1, -1)?, self.arrays.get(1))
-            }
-            Op::Linear(_) => x.f_linear(&self.arrays[0], self.arrays.get(1)),
+            Op::Linear(_) => x.f_linear(&arrays[0], arrays.get(1)),
             Op::Flatten(_) => x.f_flatten(1, -1),
             Op::Add(_) => {
-                let (mut sum, mut spare) = (x.shallow_clone(), self.spare);
+                let (mut sum, mut spare) = (x.shallow_clone(), self.kernel == Kernel::InPlace);
                 for input in &inputs[1..] {
                     let in_place = spare && sum.f_kind()? == input.f_kind()?;
                     sum = if in_place { sum.f_add_(input)? } else { sum.f_add(input)? };
@@ -106,24 +91,22 @@ impl Call<'_> {
             Op::Dropout(op) => self.drop(x, op.rate, &x.size()),
             Op::DropPath(op) => {
                 let mut whole = vec![1; x.dim()];
-                whole[0] = self.batch;
+                whole[0] = batch;
                 self.drop(x, op.rate, &whole)
             }
             Op::Tokens(_) => x.f_flatten(2, -1)?.f_transpose(1, 2),
             Op::Attention(op) => attention(op, x),
             Op::MultiQueryAttention(op) => multi_query_attention(op, inputs),
-            Op::LayerScale(_) => x.f_mul(&self.arrays[0].f_view([1, -1, 1, 1])?),
+            Op::LayerScale(_) => x.f_mul(&arrays[0].f_view([1, -1, 1, 1])?),
             Op::SelectToken(op) => x.f_select(1, op.index as i64),
         }
     }
 
-    fn conv(&self, conv: &Conv, x: &Tensor) -> Result<Tensor, TchError> {
+    fn conv(&self, conv: &Conv, arrays: &[Tensor], x: &Tensor) -> Result<Tensor, TchError> {
         // The output is in the layout of the weights, which what comes after it keeps.
-        let (weight, bias) = (&self.arrays[0], self.arrays.get(1));
-        // In evaluation the bits are libtorch's, whatever is trained.
-        let trains = self.mode != Mode::Evaluation && self.layout == Layout::ChannelsLast;
-        if trains && let Some(y) = conv_of_patches(conv, x, weight, bias)? {
-            return Ok(y);
+        let (weight, bias) = (&arrays[0], arrays.get(1));
+        if self.kernel == Kernel::Patches {
+            return conv_of_patches(conv, x, weight, bias);
         }
         let groups = conv.groups as i64;
         let run = |x: &Tensor, padding: [i64; 2]| {
@@ -152,32 +135,37 @@ impl Call<'_> {
         }
     }
 
-    fn batch_norm(&self, norm: &BatchNorm, x: &Tensor) -> Result<Tensor, TchError> {
+    fn batch_norm(
+        &self,
+        norm: &BatchNorm,
+        arrays: &[Tensor],
+        x: &Tensor,
+    ) -> Result<Tensor, TchError> {
         let (scale, rest) =
-            if norm.scale { (self.arrays.first(), &self.arrays[1..]) } else { (None, self.arrays) };
+            if norm.scale { (arrays.first(), &arrays[1..]) } else { (None, arrays) };
         let [shift, mean, variance, count] = rest else {
             return Err(TchError::Shape("the arrays of a batch norm".into()));
         };
-        if self.tracking {
+        let BatchNorm { eps, momentum, .. } = *norm;
+        let Kernel::BatchStatistics { updates, then, layout } = self.kernel else {
+            let (mean, variance) = (Some(mean), Some(variance));
+            return x.f_batch_norm(scale, Some(shift), mean, variance, false, momentum, eps, true);
+        };
+        if updates {
             let _no_grad = tch::no_grad_guard();
             let _ = count.shallow_clone().f_add_scalar_(1)?;
         }
-        // Without tracking, batch statistics need no running ones.
-        let running = self.tracking || self.own_statistics;
-        let running = running.then_some([mean, variance]);
-        let BatchNorm { eps, momentum, .. } = *norm;
-        let batch = !self.own_statistics;
-        // In the other layout the bits are libtorch's.
-        if batch && self.layout == Layout::ChannelsLast {
+        let running = updates.then_some([mean, variance]);
+        if layout == Layout::ChannelsLast {
             let arrays = Arrays { scale, shift, running, momentum, eps };
-            let fused = self.fused.and_then(Fused::of).unwrap_or(Fused::Identity);
+            let fused = then.and_then(Fused::of).unwrap_or(Fused::Identity);
             if let Some(y) = batch_norm(x, arrays, fused)? {
                 return Ok(y);
             }
         }
         let [mean, variance] = [0, 1].map(|index| running.map(|running| running[index]));
-        let y = x.f_batch_norm(scale, Some(shift), mean, variance, batch, momentum, eps, true)?;
-        match self.fused {
+        let y = x.f_batch_norm(scale, Some(shift), mean, variance, true, momentum, eps, true)?;
+        match then {
             Some(function) => activation_in_place(function, &y),
             None => Ok(y),
         }
@@ -186,7 +174,7 @@ impl Call<'_> {
     /// Dropout with a mask of shape `size`, which is broadcast to `x`: in training a fraction `rate` is zeroed and the rest
     /// scaled up so that the expectation stays the same.
     fn drop(&self, x: &Tensor, rate: f64, size: &[i64]) -> Result<Tensor, TchError> {
-        let Mode::Training { seed } = self.mode else { return Ok(x.shallow_clone()) };
+        let Kernel::Masked { seed } = self.kernel else { return Ok(x.shallow_clone()) };
         if rate == 0.0 {
             return Ok(x.shallow_clone());
         }

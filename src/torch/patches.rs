@@ -3,22 +3,18 @@
 
 use tch::{TchError, Tensor};
 
-use super::floats::floats;
 use crate::graph::op::{Conv, Padding, Pair};
 
-/// The convolution of `x` (N, C, H, W), equal to libtorch's in channels_last but for the last bits. None unless its
-/// windows tile the image, and all is float32 on the CPU.
+/// The convolution of `x` (N, C, H, W), whose windows tile it; equal to libtorch's in channels_last but for the last
+/// bits.
 pub(super) fn conv_of_patches(
     conv: &Conv,
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
-) -> Result<Option<Tensor>, TchError> {
+) -> Result<Tensor, TchError> {
     let (batch, channels, height, width) = x.size4()?;
     let Pair { height: rows, width: columns } = conv.kernel;
-    if !side_by_side(conv, height as usize, width as usize) || floats(weight).is_none() {
-        return Ok(None);
-    }
     let (rows, columns) = (rows as i64, columns as i64);
     // Within a patch, values lie in the order of a weight in channels_last.
     let patches = x
@@ -26,11 +22,11 @@ pub(super) fn conv_of_patches(
         .f_permute([0, 2, 4, 3, 5, 1])?
         .f_flatten(3, 5)?;
     let weight = weight.f_permute([0, 2, 3, 1])?.f_flatten(1, 3)?;
-    Ok(Some(patches.f_linear(&weight, bias)?.f_permute([0, 3, 1, 2])?))
+    patches.f_linear(&weight, bias)?.f_permute([0, 3, 1, 2])
 }
 
 /// Whether every value of an image of this size is in exactly one window of `conv`.
-fn side_by_side(conv: &Conv, height: usize, width: usize) -> bool {
+pub(super) fn tiles(conv: &Conv, height: usize, width: usize) -> bool {
     let Conv { kernel, stride, dilation, groups, .. } = *conv;
     let alone = kernel == stride && dilation == Pair::ONE && groups == 1;
     let whole = height.is_multiple_of(kernel.height) && width.is_multiple_of(kernel.width);
@@ -54,13 +50,13 @@ mod tests {
     #[test]
     fn values_and_gradients_are_those_of_a_convolution() {
         let kernel = Pair { height: 4, width: 6 };
-        assert!(side_by_side(&conv(kernel), 12, 30));
+        assert!(tiles(&conv(kernel), 12, 30));
         let drawn = |size: &[i64]| scattered(size).f_to_kind(Kind::Float).unwrap();
         let image = |size: [i64; 4]| Layout::ChannelsLast.of(&drawn(&size)).unwrap();
         let leaves = [image([2, 3, 12, 30]), image([5, 3, 4, 6]), drawn(&[5])]
             .map(|leaf| leaf.f_set_requires_grad(true).unwrap());
         let [x, weight, bias] = &leaves;
-        let ours = conv_of_patches(&conv(kernel), x, weight, Some(bias)).unwrap().unwrap();
+        let ours = conv_of_patches(&conv(kernel), x, weight, Some(bias)).unwrap();
         let theirs = x.f_conv2d(weight, Some(bias), kernel.sizes(), [0, 0], [1, 1], 1).unwrap();
         assert_eq!(ours.stride(), theirs.stride());
         same(&ours, &theirs, ROUNDING, "values");
@@ -68,19 +64,15 @@ mod tests {
         for (ours, theirs) in zip(pulled(&ours), pulled(&theirs)) {
             same(&ours, &theirs, ROUNDING, "gradients");
         }
-        let bfloat16 = [x, weight].map(|leaf| leaf.f_to_kind(Kind::BFloat16).unwrap());
-        assert!(
-            conv_of_patches(&conv(kernel), &bfloat16[0], &bfloat16[1], None).unwrap().is_none()
-        );
     }
 
     #[test]
     fn other_convolutions_are_told_apart() {
         let two = Pair { height: 2, width: 2 };
-        assert!(side_by_side(&conv(two), 8, 6));
-        assert!(!side_by_side(&conv(two), 8, 7));
-        assert!(!side_by_side(&conv(two), 7, 6));
-        assert!(!side_by_side(&conv(Pair::ONE), 8, 6));
+        assert!(tiles(&conv(two), 8, 6));
+        assert!(!tiles(&conv(two), 8, 7));
+        assert!(!tiles(&conv(two), 7, 6));
+        assert!(!tiles(&conv(Pair::ONE), 8, 6));
         let others = [
             Conv { stride: Pair::ONE, ..conv(two) },
             Conv { padding: 1.into(), ..conv(two) },
@@ -89,7 +81,7 @@ mod tests {
             Conv { groups: 3, ..conv(two) },
         ];
         for other in others {
-            assert!(!side_by_side(&other, 8, 6), "{other:?}");
+            assert!(!tiles(&other, 8, 6), "{other:?}");
         }
     }
 }

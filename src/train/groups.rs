@@ -1,14 +1,15 @@
 //! Parameter groups: the learning rate and weight decay of each parameter.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::error::{Error, Result};
 use crate::graph::pattern::{fits, trained};
 use crate::graph::{Graph, Parameter, Role};
 use crate::torch::Rate;
 
-/// The learning rates and weight decays of an optimiser.
+/// How an optimiser's learning rate and weight decay differ between parameters.
 #[derive(Clone, Debug)]
-pub struct Rates {
-    pub lr: f64,
+pub struct Rules {
     pub weight_decay: f64,
     /// Weight decay of the scales and shifts of norms, if not the same.
     pub norm_weight_decay: Option<f64>,
@@ -31,9 +32,10 @@ pub struct Group {
     pub weight_decay: Option<f64>,
 }
 
-impl Rates {
-    /// The rate of each parameter of a graph. Fails with `Error::Argument` where a pattern matches none.
-    pub fn of(&self, graph: &Graph, parameters: &[Parameter]) -> Result<Vec<Rate>> {
+impl Rules {
+    /// The rate of each parameter of a graph where the optimiser's is 1. Fails with `Error::Argument` where a pattern
+    /// matches none.
+    pub fn rates(&self, graph: &Graph, parameters: &[Parameter]) -> Result<Vec<Rate>> {
         for pattern in self.groups.iter().flat_map(|group| &group.patterns) {
             trained(parameters, pattern, graph.name())?;
         }
@@ -87,9 +89,88 @@ impl Rates {
         let usual = usual.unwrap_or(self.weight_decay);
         let mut groups = self.groups.iter();
         let own = groups.find(|group| group.patterns.iter().any(|p| fits(p, &parameter.name)));
-        own.map_or(Rate { lr: self.lr, weight_decay: usual }, |group| Rate {
-            lr: self.lr * group.lr_scale,
+        own.map_or(Rate { lr: 1.0, weight_decay: usual }, |group| Rate {
+            lr: group.lr_scale,
             weight_decay: group.weight_decay.unwrap_or(usual),
         })
+    }
+}
+
+/// Rules that are matched with the parameters of a graph once, not at every step.
+#[derive(Debug)]
+pub struct MatchedRules {
+    rules: Rules,
+    last: Mutex<Option<(Arc<Graph>, Vec<Rate>)>>,
+}
+
+impl MatchedRules {
+    /// Fails with `Error::Argument` where a number is out of range.
+    pub fn new(rules: Rules) -> Result<Self> {
+        rules.check()?;
+        Ok(Self { rules, last: Mutex::default() })
+    }
+
+    /// The rate of each parameter where the optimiser's learning rate is `lr`. Fails as [`Rules::rates`] does.
+    pub fn rates(
+        &self,
+        lr: f64,
+        graph: &Arc<Graph>,
+        parameters: &[Parameter],
+    ) -> Result<Vec<Rate>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let matched = match last.take() {
+            Some((of, rates)) if Arc::ptr_eq(&of, graph) => rates,
+            _ => self.rules.rates(graph, parameters)?,
+        };
+        let rates = matched.iter().map(|rate| Rate { lr: lr * rate.lr, ..*rate }).collect();
+        *last = Some((graph.clone(), matched));
+        Ok(rates)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Builder;
+    use crate::graph::op::{Conv, Flatten, Input, Linear};
+
+    /// A convolution and a classifier, called so.
+    fn graph(conv: &str, classifier: &str) -> Arc<Graph> {
+        let mut g = Builder::new("small", Input { channels: 3, height: 4, width: 4 });
+        let x = g.input();
+        let x = g.add(conv, Conv { out: 2, bias: true, ..Conv::default() }, x);
+        let x = g.add("flatten", Flatten {}, x);
+        let x = g.add(classifier, Linear { out: 5, ..Linear::default() }, x);
+        Arc::new(g.finish(x).unwrap())
+    }
+
+    #[test]
+    fn rules_are_matched_again_for_another_graph() {
+        let rules = |patterns: &[&str]| Rules {
+            weight_decay: 0.1,
+            norm_weight_decay: Some(0.0),
+            bias_weight_decay: None,
+            layer_decay: None,
+            groups: vec![Group {
+                patterns: patterns.iter().map(ToString::to_string).collect(),
+                lr_scale: 10.0,
+                weight_decay: None,
+            }],
+        };
+        let (first, second) = (graph("conv", "fc"), graph("features", "fc"));
+        let matched = MatchedRules::new(rules(&["*.bias"])).unwrap();
+        for (lr, graph) in [(0.5, &first), (0.25, &first), (0.5, &second), (0.5, &first)] {
+            let parameters = graph.parameters();
+            let rates = matched.rates(lr, graph, &parameters).unwrap();
+            assert_eq!(rates.len(), parameters.len());
+            for (rate, parameter) in rates.iter().zip(&parameters) {
+                let scaled = parameter.name.ends_with(".bias");
+                assert_eq!(rate.lr, if scaled { 10.0 * lr } else { lr }, "{}", parameter.name);
+            }
+        }
+        let matched = MatchedRules::new(rules(&["conv.*"])).unwrap();
+        assert!(matched.rates(0.5, &first, &first.parameters()).is_ok());
+        assert!(matched.rates(0.5, &second, &second.parameters()).is_err());
+        assert!(matched.rates(0.5, &first, &first.parameters()).is_ok());
     }
 }

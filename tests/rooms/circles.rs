@@ -9,15 +9,13 @@ use crate::scan::{Kind, Named, paths};
 use crate::{module_of, read, root, sources};
 
 /// Dependencies that may still be part of circles: of a module on another, or on those below it.
-const ALLOWED: [(&str, &str); 5] = [
+const ALLOWED: [(&str, &str); 4] = [
     // The table of all families stands beside what a family is made of.
     ("families", "families"),
     ("families::inception", "families::inception"),
     ("families::xception", "families::xception"),
     // `Graph::new` checks the nodes and parts, which are defined beside it.
     ("graph", "graph"),
-    // A segment of nodes runs again in the backward pass of a node.
-    ("torch::node", "torch::run"),
 ];
 
 type Module = Vec<String>;

@@ -7,7 +7,7 @@ use super::rows::{Block, Form, Row};
 use crate::blocks::{keras_head, stage_name};
 use crate::error::Result;
 use crate::graph::op::{
-    AdaptivePool, Add, BatchNorm, Conv, DropPath, Dropout, Flatten, Function, Linear, Pad, Pool,
+    AdaptivePool, Add, BatchNorm, Conv, DropPath, Dropout, Flatten, Function, Pad, Pool,
 };
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 
@@ -193,18 +193,20 @@ impl<'a> Drawing<'a> {
     /// timm's head, whose classifier is a 1×1 convolution of the pooled image.
     fn head(&mut self, classes: usize, x: NodeId) -> NodeId {
         let begin = self.g.mark();
-        let x = self.g.add("head.global_pool.pool", AdaptivePool::default(), x);
-        let mut x = self.g.add("head.flatten", Flatten {}, x);
+        let mut x = self.g.add("head.global_pool.pool", AdaptivePool::default(), x);
+        let embedding = self.g.add("head.flatten", Flatten {}, x);
         self.g.part(PartKind::Embedding, "embedding", begin);
-        let last = self.g.mark();
-        if classes > 0 {
-            if self.drop_rate > 0.0 {
-                x = self.g.add("head.drop", Dropout { rate: self.drop_rate }, x);
-            }
-            let linear = Linear { out: classes, pointwise: true, ..Linear::default() };
-            x = self.g.add("head.fc", linear, x);
+        if classes == 0 {
+            self.g.part(PartKind::Head, "head", begin);
+            return embedding;
         }
+        let last = self.g.mark();
+        if self.drop_rate > 0.0 {
+            x = self.g.add("head.drop", Dropout { rate: self.drop_rate }, x);
+        }
+        x = self.g.add("head.fc", Conv { out: classes, bias: true, ..Conv::default() }, x);
         self.g.part(PartKind::Classifier, "classifier", last);
+        x = self.g.add("logits", Flatten {}, x);
         self.g.part(PartKind::Head, "head", begin);
         x
     }

@@ -154,13 +154,15 @@ impl<'a> Drawing<'a> {
         let (names, size) = (self.names, self.row.size);
         let path = |name: &str| format!("{}{index}.{name}", names.block);
         let dense = |out| Linear { out, ..Linear::default() };
-        let qkv = Linear { packed: names.packed, ..dense(3 * size.width) };
         let [mlp, act, drop, out, out_drop] = names.mlp;
         let drop_path = self.drop_path * index as f64 / (size.depth - 1) as f64;
 
         let begin = self.g.mark();
         let x = self.g.add(path(names.norms[0]), NORM, input);
-        let x = self.g.add(path(names.qkv), qkv, x);
+        let x = self.g.add(path(names.qkv), dense(3 * size.width), x);
+        if let Some(begin) = names.qkv_arrays {
+            self.g.name_arrays(x, path(begin));
+        }
         let x = self.g.add(path(names.attention), Attention { heads: size.heads }, x);
         let x = self.g.add(path(names.attention_out), dense(size.width), x);
         let x = self.drop(path(names.attention_drop), self.layer_drop, x);

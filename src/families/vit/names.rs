@@ -15,8 +15,8 @@ pub(super) struct Names {
     pub block: &'static str,
     pub norms: [&'static str; 2],
     pub qkv: &'static str,
-    /// Whether the arrays of `qkv` are named without a dot.
-    pub packed: bool,
+    /// The beginning of the names of its arrays, if not the usual one.
+    pub qkv_arrays: Option<&'static str>,
     pub attention: &'static str,
     pub attention_out: &'static str,
     pub attention_drop: &'static str,
@@ -38,7 +38,7 @@ pub(super) const TORCHVISION: Names = Names {
     block: "encoder.layers.encoder_layer_",
     norms: ["ln_1", "ln_2"],
     qkv: "self_attention.in_proj",
-    packed: true,
+    qkv_arrays: Some("self_attention.in_proj_"),
     attention: "self_attention.scaled_dot_product_attention",
     attention_out: "self_attention.out_proj",
     attention_drop: "dropout",
@@ -59,7 +59,7 @@ pub(super) const TIMM: Names = Names {
     block: "blocks.",
     norms: ["norm1", "norm2"],
     qkv: "attn.qkv",
-    packed: false,
+    qkv_arrays: None,
     attention: "attn.scaled_dot_product_attention",
     attention_out: "attn.proj",
     attention_drop: "attn.proj_drop",

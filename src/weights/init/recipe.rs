@@ -96,7 +96,8 @@ impl Recipe {
         Self { exceptions: &[("layer*.bn3.weight", ZERO)], ..Self::RESNET };
 
     /// timm's ResNet-v2, whose blocks do not end in a norm.
-    pub const TIMM_RESNET_V2: Self = Self::VGG;
+    pub const TIMM_RESNET_V2: Self =
+        Self { exceptions: &[("head.fc.weight", Rule::Normal(0.01))], ..Self::VGG };
 
     /// torchvision's and timm's DenseNet.
     pub const DENSENET: Self =
