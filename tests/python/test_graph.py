@@ -129,9 +129,9 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
         ("f = flatten(input)", "y = linear(f) out=5"),
         lambda x, p: F.linear(x.flatten(1), p["y.weight"], p["y.bias"]),
     ),
-    "linear_pointwise": (
-        ("p = adaptive_pool(input)", "f = flatten(p)", "y = linear(f) out=5 pointwise=true"),
-        lambda x, p: F.conv2d(x.mean((2, 3), keepdim=True), p["y.weight"], p["y.bias"]).flatten(1),
+    "conv_of_a_pixel": (
+        ("p = adaptive_pool(input)", "c = conv(p) out=5 bias=true", "y = flatten(c)"),
+        lambda x, p: F.conv2d(x.mean((2, 3), keepdim=True), p["c.weight"], p["c.bias"]).flatten(1),
     ),
     "add": (("y = add(input, input, input)",), lambda x, _: x + x + x),
     "concat": (
@@ -190,7 +190,7 @@ OPS: dict[str, tuple[tuple[str, ...], Reference]] = {
             "c = concat(u, t)",
             "e = embedding() tokens=7 width=6",
             "v = add(c, e)",
-            "q = linear(v) out=12 packed=true",
+            "q = linear(v) out=12 arrays=q_",
             "a = attention(q) heads=2",
             "y = select_token(a) index=2",
         ),
