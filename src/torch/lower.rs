@@ -166,7 +166,6 @@ mod tests {
     use super::*;
     use crate::engine::Precision;
     use crate::graph::Graph;
-    use crate::weights::Parameters;
     use crate::weights::init::Recipe;
 
     const NETWORK: &str = "graph small\n\
