@@ -36,7 +36,7 @@ from trainee import Task
 
 import cnnzoo as cz
 from cnnzoo import _json
-from reference import PATCHED, Edition, smallest, torch_options, without_drops
+from reference import Edition, smallest, torch_options, without_drops
 from tolerance import VALUES_IN_ANOTHER_LAYOUT
 
 EAGER = ("eager", "channels_last")
@@ -44,8 +44,8 @@ SIDES = ("ours", *EAGER, "compiled")
 BATCH = 8
 # The most multiply-adds of a batch's forward pass; images are made smaller to stay below it.
 MOST_MACS = 6e9
-# Smallest image sizes: for an auxiliary classifier, and for batch norms of more than one value.
-LEAST_SIZE = {"Inception-v3": 299, "Inception-v4": 139}
+# Smallest image sizes for batch norms of more than one value, where 96 pixels are too few.
+LEAST_SIZE = {"Inception-v4": 139}
 # Seconds between two sides, so that the previous one's threads have gone to sleep.
 PAUSE = 0.03
 # The target: memory of a step with activation checkpointing over that of one without.
@@ -123,7 +123,7 @@ class Row:
 def size_of(edition: Edition) -> int:
     """The image size: the usual one, or a smaller one that keeps a step short."""
     info = edition.info
-    if info.family in PATCHED:
+    if info.fixed_image_size:
         return info.input_size
     for size in (info.input_size, 160, 128):
         if (
@@ -133,7 +133,7 @@ def size_of(edition: Edition) -> int:
             break
     else:
         size = 96
-    return max(size, LEAST_SIZE.get(info.family, 0))
+    return max(size, info.min_training_image_size, LEAST_SIZE.get(info.family, 0))
 
 
 def save(model: cz.Model, path: str) -> None:
@@ -146,12 +146,12 @@ def save(model: cz.Model, path: str) -> None:
 def tasks(edition: Edition, threads: int, folder: str) -> Iterator[dict[str, Task]]:
     """The task of each side, with the same weights."""
     info, size = edition.info, size_of(edition)
-    patched = info.family in PATCHED
+    built_for = size if info.fixed_image_size else None
     weights = str(Path(folder) / "weights.npz")
-    drawn = edition.create(num_classes=1000, image_size=size if patched else None, seed=1)
+    drawn = edition.create(num_classes=1000, image_size=built_for, seed=1)
     save(drawn, weights)
     graph = str(without_drops(drawn.graph))
-    own = {**torch_options(edition, size if patched else None), "num_classes": 1000}
+    own = {**torch_options(edition, built_for), "num_classes": 1000}
     yield {
         side: Task(
             side=side,

@@ -42,6 +42,11 @@ class ModelInfo:
         macs: Multiply-adds (MACs) of convolutions and linear layers for one image.
         activations: Output values of convolutions and linear layers for one image.
         input_size: Height and width of that image in pixels.
+        fixed_image_size: Whether a model takes images of one size only: `input_size`, or the option
+            `image_size`.
+        min_image_size: The smallest height and width of images in pixels; if the size is fixed, the
+            smallest `image_size`.
+        min_training_image_size: The same in training, where auxiliary classifiers may need more.
         num_classes: Number of classes of the data it was designed for: 1000 of ImageNet, 10 of
             CIFAR-10.
         weights: Tags of published weights, as `weights=` takes them, the best first; unless a
@@ -65,6 +70,9 @@ class ModelInfo:
     macs: int
     activations: int
     input_size: int
+    fixed_image_size: bool
+    min_image_size: int
+    min_training_image_size: int
     num_classes: int
     weights: tuple[str, ...]
 

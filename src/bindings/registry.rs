@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::graph::Graph;
 use crate::data::Preprocess;
 use crate::error::Error;
-use crate::families::{self, COMMON_OPTIONS, Options, Package, Published};
+use crate::families::{self, COMMON_OPTIONS, ImageSizes, Options, Package, Published};
 
 /// Names of all variants, family by family.
 #[pyfunction]
@@ -77,6 +77,10 @@ fn model_info<'py>(
     info.set_item("macs", cost.macs)?;
     info.set_item("activations", cost.activations)?;
     info.set_item("input_size", size)?;
+    let ImageSizes { fixed, min, min_training } = variant.image_sizes(edition, &graph);
+    info.set_item("fixed_image_size", fixed)?;
+    info.set_item("min_image_size", min)?;
+    info.set_item("min_training_image_size", min_training)?;
     info.set_item("num_classes", variant.classes)?;
     info.set_item(
         "weights",

@@ -4,6 +4,7 @@ mod adapt;
 mod alexnet;
 mod densenet;
 mod efficientnet;
+mod image_sizes;
 mod inception;
 mod mobilenet_v1;
 mod mobilenet_v2;
@@ -20,6 +21,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 pub use adapt::{Stem, adaptable, residual_ends};
+pub use image_sizes::ImageSizes;
 pub use options::{COMMON_OPTIONS, Options};
 
 use crate::data::Preprocess;
@@ -203,6 +205,13 @@ impl Variant {
     /// Builds the graph. Fails with `Error::Argument` on an option that the edition does not read, or a value out of
     /// range.
     pub fn graph(&self, edition: &Edition, options: &Options) -> Result<Graph> {
+        self.draw(edition, options).map_err(|error| {
+            let too_small = || self.too_small(edition, options);
+            if matches!(error, Error::Graph { .. }) { too_small().unwrap_or(error) } else { error }
+        })
+    }
+
+    fn draw(&self, edition: &Edition, options: &Options) -> Result<Graph> {
         let graph = (edition.build)(&options.resolve(self, edition)?)?;
         options.adaptation().apply(graph)
     }

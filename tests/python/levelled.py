@@ -7,6 +7,7 @@ multiplies what. Without them two editions of one network are the same function 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Set
 
 import cnnzoo as cz
@@ -31,6 +32,13 @@ def levelled(graph: cz.Graph, state: Mapping[str, AnyArray], shared: Set[str]) -
     needed = [key for key in model.state_dict() if not key.endswith("num_batches_tracked")]
     model.load_state_dict({key: state[key] for key in needed}, strict=False)
     return model
+
+
+def levelled_fields(graph: cz.Graph) -> Counter[tuple[str, ...]]:
+    """The fields that `levelled` replaces, of all nodes in any order."""
+    calls = (line.partition(" = ")[2] for line in str(graph).splitlines())
+    of_these = (call for call in calls if call.partition("(")[0] in LEVEL)
+    return Counter(tuple(match[0] for match in FIELDS.finditer(call)) for call in of_these)
 
 
 def _levelled(line: str, shared: Set[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 import re
@@ -25,21 +26,22 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 Array = NDArray[np.float32]
 AnyArray = NDArray[Any]
 
-# Families whose networks learn what marks the positions of patches, for one size of the image.
-PATCHED = {"ViT", "DeiT"}
-
-# Networks of Keras that flatten an image: the shape of a weight follows from the image's size.
-FLATTENED = {"VGG16", "VGG19"}
-
 # Networks of timm that register a layer before one that it reads: a graph names the latter first.
 OUT_OF_ORDER = {"xception41p", "xception65p"}
 FAMILIES_OUT_OF_ORDER = {"ResNet-v2"}
 
-# Families that torchvision starts slowly unless told not to.
-SLOW_TO_START = {"GoogLeNet", "Inception-v3"}
+# Arguments of torchvision's constructors: no dropout, no stochastic depth, and no initialisation,
+# which takes minutes in some.
+ARGUMENTS: dict[str, Any] = {
+    "dropout": 0.0,
+    "dropout_aux": 0.0,
+    "stochastic_depth_prob": 0.0,
+    "init_weights": False,
+}
 
-# Networks of Keras that pad by whether a side is even, or flatten: how their names begin.
-BY_SIZE = ("EfficientNetB", "MobileNetV2", "MobileNetV3", *FLATTENED)
+# Networks of Keras of which one model takes images of every size, so that it is built once: how
+# their names begin. Others pad by whether a side is even, or flatten.
+OF_ANY_SIZE = ("DenseNet", "Inception", "MobileNet(", "ResNet", "Xception")
 
 # Families of Keras whose activations read what norms put out only after it was added.
 SUMMED = {"ResNet", "ResNet-v2"}
@@ -246,24 +248,19 @@ def originals(reference: Reference) -> dict[str, AnyArray]:
 
 
 def torch_options(edition: Edition, image_size: int | None) -> dict[str, Any]:
-    """Without dropout and stochastic depth, and without an initialisation that takes minutes."""
-    family = edition.info.family
-    if family in PATCHED:
-        size = image_size or edition.info.input_size
-        # Some of timm's come without a classifier, as their weights do.
-        timms = {"img_size": size, "num_classes": 1000}
-        return timms if edition.source == "timm" else {"image_size": size}
+    """Those of the library's constructor: the size of images, no dropout, no initialisation."""
+    info = edition.info
+    size = image_size or info.input_size
     if edition.source == "timm":
-        return {"drop_rate": 0.0}
-    if family in SLOW_TO_START:
-        # Only GoogLeNet's auxiliary classifiers have a rate of their own.
-        auxiliary = {"dropout_aux": 0.0} if family == "GoogLeNet" else {}
-        return {"dropout": 0.0, "init_weights": False, **auxiliary}
-    if family.startswith("EfficientNet"):
-        return {"dropout": 0.0, "stochastic_depth_prob": 0.0}
-    if family in {"AlexNet", "SqueezeNet", "VGG", "VGG-BN"} or family.startswith("MobileNet"):
-        return {"dropout": 0.0}
-    return {}
+        # Some come without a classifier, as their weights do.
+        options = {"drop_rate": 0.0, "num_classes": info.num_classes}
+        return options | ({"img_size": size} if info.fixed_image_size else {})
+    # The function passes on what the class that it returns takes.
+    network = torchvision.models.get_model_builder(edition.source_name).__annotations__["return"]
+    taken = inspect.signature(network).parameters
+    return {
+        name: value for name, value in (ARGUMENTS | {"image_size": size}).items() if name in taken
+    }
 
 
 def build_module(
@@ -290,7 +287,7 @@ def shared_keras(edition: Edition, size: tuple[int, int]) -> Any:
     if edition not in _shared:
         _shared.clear()
     models = _shared.setdefault(edition, {})
-    key = size if edition.source_name.startswith(BY_SIZE) else None
+    key = None if edition.source_name.startswith(OF_ANY_SIZE) else size
     if key not in models:
         import keras
 
@@ -357,8 +354,8 @@ def build_reference(
     `smooth` keeps what enters the activations of Keras away from where they bend.
     """
     if edition.source == "keras":
-        flattened = edition.source_name in FLATTENED
-        reference = KerasReference(edition, image_size or (None if flattened else SETTLING[1]))
+        usual = None if edition.info.fixed_image_size else SETTLING[1]
+        reference = KerasReference(edition, image_size or usual)
         randomise_keras(reference.model, smooth=smooth, summed=edition.info.family in SUMMED)
         if not smooth:
             settle_keras(reference.model)

@@ -330,7 +330,7 @@ def test_info_says_everything(
     assert info.deviations in words
     assert f"25.6M ({info.params:,})" in words
     assert f"4.09G ({info.macs:,})" in words
-    assert "224 × 224 pixels" in words
+    assert "224 × 224 pixels; at least 1 × 1" in words
 
 
 def test_info_json(run: Command) -> None:

@@ -78,7 +78,8 @@ def test_info_is_frozen_and_complete() -> None:
     assert pickle.loads(pickle.dumps(info)) == info
     for name in cz.list_models():
         info = cz.model_info(name)
-        assert all(getattr(info, f.name) not in ("", 0, None) for f in dataclasses.fields(info))
+        values = (getattr(info, field.name) for field in dataclasses.fields(info))
+        assert all(value is False or value not in ("", 0, None) for value in values)
         assert "arXiv" in info.paper
 
 

@@ -135,9 +135,18 @@ def _lines(facts: ModelInfo) -> dict[str, str]:
         "parameters": f"{human(facts.params)} ({facts.params:,})",
         "multiply-adds": f"{human(facts.macs)} ({facts.macs:,}) for one image",
         "activations": f"{human(facts.activations)} ({facts.activations:,}) for one image",
-        "image": f"{facts.input_size} × {facts.input_size} pixels",
+        "image": _image(facts),
         "weights": ", ".join(facts.weights) or "none are published",
     }
+
+
+def _image(facts: ModelInfo) -> str:
+    size, least, in_training = (
+        f"{side} × {side}"
+        for side in (facts.input_size, facts.min_image_size, facts.min_training_image_size)
+    )
+    text = f"{size} pixels; " + ("image_size: " if facts.fixed_image_size else "")
+    return f"{text}at least {least}" + (f", in training {in_training}" * (in_training != least))
 
 
 def _layers(facts: ModelInfo) -> Summary:

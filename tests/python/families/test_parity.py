@@ -17,9 +17,7 @@ import cnnzoo as cz
 from conftest import Differences
 from reference import (
     FAMILIES_OUT_OF_ORDER,
-    FLATTENED,
     OUT_OF_ORDER,
-    PATCHED,
     Array,
     Edition,
     KerasReference,
@@ -66,18 +64,6 @@ WITHOUT_KINKS = {"Inception-v3": 139, "Inception-ResNet-v2": 139}
 
 # Images that are told apart by less than this are no test: far above `ROUNDING`.
 LEAST_SPREAD = 0.05
-
-# Pixels that a network needs so that no window is larger than what it slides over.
-SMALLEST = {
-    "Inception-v3": 75,
-    "Inception-v4": 75,
-    "Inception-ResNet-v2": 75,
-    # Keras takes no smaller images.
-    "Xception": 71,
-}
-
-# The same in training, where auxiliary classifiers run.
-SMALLEST_WITH_HEADS = {"Inception-v3": 299}
 
 # Images of a training step in Keras. Without skips, and with a last stage of 2×2 pixels that are
 # all corners, what tells images apart there is little beside what tells corners apart: Keras's own
@@ -161,13 +147,12 @@ def test_evaluation_and_training_equal_the_source(
         comparison.training((model, reference), (trained, trained), image_size=trained)
         return
     model, reference = pair(edition)
-    more = max(0, SMALLEST.get(edition.info.family, 0) - 65)
+    more = max(0, edition.info.min_image_size - 65)
 
     # Odd sizes that no stage divides evenly.
     for (height, width), batch in (((65, 97), 1), ((96, 71), 3)):
         comparison.evaluation(model, reference, images((height + more, width + more), batch))
-    if "\nauxiliary " in str(edition.graph()):
-        more = max(more, SMALLEST_WITH_HEADS.get(edition.info.family, 0) - 65)
+    more = max(more, edition.info.min_training_image_size - 65)
     if edition.source == "keras":
         more = max(more, KERAS_TRAINING_SIDE.get(edition.info.family, 0) - 65)
     comparison.training((model, reference), (65 + more, 78 + more))
@@ -175,13 +160,13 @@ def test_evaluation_and_training_equal_the_source(
 
 def sides_of_one_size(edition: Edition) -> tuple[int, int, int] | None:
     """For networks drawn for one size of a square image: two to evaluate, and one to train."""
-    if edition.source_name in FLATTENED:
-        return 97, 71, 33
-    if edition.info.family in PATCHED:
-        patch = next(shape[-1] for _, shape, _ in edition.graph().parameters() if len(shape) == 4)
-        # timm leaves out the pixels that fill no patch.
-        return 5 * patch + (3 if edition.source == "timm" else 0), 3 * patch, 3 * patch
-    return None
+    if not edition.info.fixed_image_size:
+        return None
+    least = edition.info.min_image_size
+    if edition.source == "keras":
+        return 3 * least + 1, 2 * least + 7, least + 1
+    # timm leaves out the pixels that fill no patch.
+    return 5 * least + (3 if edition.source == "timm" else 0), 3 * least, 3 * least
 
 
 def rounding_of(reference: Reference) -> float:

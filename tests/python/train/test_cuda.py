@@ -11,10 +11,10 @@ import torch
 from torch.nn import functional
 
 import cnnzoo as cz
-from reference import PATCHED, Edition, TorchReference, channels_last, images, pair, smallest
+from reference import Edition, TorchReference, channels_last, images, pair, smallest
 from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, STATISTICAL, difference
 from train.small_run import SIDE, loaders, pictures
-from train.test_steps import BATCH, CLASSES, PAIRS, SIZES, Pair, twins
+from train.test_steps import BATCH, CLASSES, PAIRS, Pair, training_size, twins
 
 pytestmark = [
     pytest.mark.cuda,
@@ -52,8 +52,7 @@ def test_parameters_come_back_from_the_device_bit_for_bit() -> None:
 
 
 def size_of(edition: Edition) -> int:
-    family = edition.info.family
-    return edition.info.input_size if family in PATCHED else SIZES.get(family, SIZE)
+    return edition.info.input_size if edition.info.fixed_image_size else training_size(edition)
 
 
 @pytest.mark.parametrize("edition", smallest(), ids=str)

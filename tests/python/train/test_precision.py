@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 import cnnzoo as cz
-from reference import PATCHED, Edition, TorchReference, editions, images, pair
+from reference import Edition, TorchReference, editions, images, pair
 from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
@@ -84,7 +84,7 @@ def distance(ours: Run, other: Run) -> float:
 
 @pytest.mark.parametrize("edition", cases())
 def test_logits_and_gradients_are_those_of_autocast(edition: Edition) -> None:
-    model, reference = pair(edition, image_size=SIZE if edition.info.family in PATCHED else None)
+    model, reference = pair(edition, image_size=SIZE if edition.info.fixed_image_size else None)
     assert isinstance(reference, TorchReference)
     x = images((SIZE, SIZE), BATCH)
     with autocast():

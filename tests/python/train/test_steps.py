@@ -16,7 +16,6 @@ from torch.nn import functional
 
 import cnnzoo as cz
 from reference import (
-    PATCHED,
     Edition,
     build_module,
     channels_last,
@@ -43,8 +42,8 @@ NUDGES = 8
 QUICK_MACS = 1.2e9
 QUICK_PARAMS = 3e7
 
-# What a network needs in training, where not as little as the others.
-SIZES = {"Inception-v3": 299, "Inception-v4": 139, "Inception-ResNet-v2": 139, "Xception": 96}
+# Sizes at which the last batch statistics come from enough values, where not from the usual one.
+SIZES = {"Inception-v4": 139, "Inception-ResNet-v2": 139, "Xception": 96}
 SIZE = 64
 
 # How much the loss of an auxiliary classifier counts, where not as in GoogLeNet's paper.
@@ -158,13 +157,17 @@ def cases() -> list[Any]:
     ]
 
 
+def training_size(edition: Edition) -> int:
+    """A small image that the network can train on."""
+    return max(SIZES.get(edition.info.family, SIZE), edition.info.min_training_image_size)
+
+
 def twins(edition: Edition) -> tuple[cz.Model, torch.nn.Module, int]:
     """Ours and theirs with the same weights, and the size of their images."""
-    family = edition.info.family
-    patched = family in PATCHED
-    size = SIZES.get(family, SIZE)
-    module = build_module(edition, image_size=size if patched else None, num_classes=CLASSES)
-    model = edition.create(num_classes=CLASSES, image_size=size if patched else None, seed=1)
+    size = training_size(edition)
+    built_for = size if edition.info.fixed_image_size else None
+    module = build_module(edition, image_size=built_for, num_classes=CLASSES)
+    model = edition.create(num_classes=CLASSES, image_size=built_for, seed=1)
     state_dict = model.state_dict()
     model = cz.Model.from_graph(without_drops(model.graph))
     model.load_state_dict(state_dict)

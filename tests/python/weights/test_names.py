@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from itertools import permutations
 from typing import Any
 
@@ -11,9 +11,8 @@ import pytest
 import torch
 
 import cnnzoo as cz
-from levelled import levelled
+from levelled import levelled, levelled_fields
 from reference import (
-    PATCHED,
     AnyArray,
     Edition,
     Reference,
@@ -40,26 +39,6 @@ def pairs_of_sources() -> list[Both]:
 
 PAIRS = pairs_of_sources()
 
-# Where a source has arrays that the other lacks: auxiliary classifiers, factors of norms, which
-# Keras's have none of here, and biases of convolutions before norms, which only Keras has.
-PARTIAL = {"Inception-v3", "Inception-ResNet-v2", "ResNet", "ResNet-v2"}
-
-# What the sources define differently beside names: the epsilon of the norms, where a stride stands,
-# what pads or is counted at the border.
-DIFFERENT = {
-    "EfficientNet",
-    "EfficientNetV2",
-    "Inception-ResNet-v2",
-    "Inception-v3",
-    "MobileNet",
-    "MobileNetV2",
-    "MobileNetV3",
-    "ResNet",
-    "ResNet-v2",
-    "Xception",
-}
-
-
 # Larger ones are left to the slow profile.
 QUICK_PARAMS = 1e8
 
@@ -80,7 +59,34 @@ def name_of_both(both: Both) -> str:
 def size_of_both(both: Both) -> int | None:
     """Pixels that ours is drawn for, so that positions are as many as theirs."""
     ours, theirs = both
-    return theirs.info.input_size if ours.info.family in PATCHED else None
+    return theirs.info.input_size if ours.info.fixed_image_size else None
+
+
+def lacking(graph: cz.Graph, counterparts: Mapping[str, str], other: cz.Graph) -> set[str]:
+    """The arrays of a graph without counterpart, each of which the other graph has to lack.
+
+    Either none of their node has one, in auxiliary classifiers alone, or their node has one there,
+    which comes without a bias, or a norm's factors.
+    """
+    there = {key for key, _, _ in other.parameters()}
+    _, height, width = graph.input_shape
+    needed = {row[0] for row in graph.rows(height, width)}
+    nodes = {key.rpartition(".")[0]: name.rpartition(".")[0] for key, name in counterparts.items()}
+    found = {key for key, _, _ in graph.parameters()} - counterparts.keys()
+    for node, _, kind in (key.rpartition(".") for key in found):
+        if node in needed:
+            assert f"{nodes[node]}.{kind}" not in there
+        else:
+            assert "\nauxiliary " not in str(other)
+    return found
+
+
+def lacking_in_both(both: Both, model: cz.Model) -> tuple[set[str], set[str]]:
+    """Our arrays that they lack, and theirs that we lack."""
+    ours, theirs = (edition.graph() for edition in both)
+    there = {own: name for own, name, _ in model._engine.names_in(both[1].source)}
+    here = {name: own for own, name in there.items()}
+    return lacking(ours, there, theirs), lacking(theirs, here, ours)
 
 
 @pytest.mark.parametrize("both", PAIRS, ids=name_of_both)
@@ -92,9 +98,9 @@ def test_every_array_has_a_counterpart(both: Both) -> None:
     }
     there = {key: tuple(shape) for key, shape, _ in theirs.graph().parameters()}
     assert dict(names.values()).items() <= there.items()
-    if ours.info.family not in PARTIAL:
-        assert list(names) == [key for key, _, _ in ours.graph().parameters()]
-        assert {name for name, _ in names.values()} == there.keys()
+    without, further = lacking_in_both(both, model)
+    assert list(names) == [key for key, _, _ in ours.graph().parameters() if key not in without]
+    assert {name for name, _ in names.values()} == there.keys() - further
 
 
 @pytest.mark.parametrize(
@@ -111,13 +117,14 @@ def test_weights_go_in_and_out(both: Both) -> None:
     arrays = originals(reference)
     rates = {"drop_rate", "drop_path_rate"} & set(ours.info.options)
     model = ours.create(image_size=size_of_both(both), **dict.fromkeys(rates, 0.0))
-    report = model.load_state_dict(arrays, strict=ours.info.family not in PARTIAL)
+    complete = lacking_in_both(both, model) == (set(), set())
+    report = model.load_state_dict(arrays, strict=complete)
     assert report.naming in sources_with_these_names(both, arrays.keys())
 
     # Out again, to the last bit.
     back = model.state_dict(source=theirs.source)
     missing = arrays.keys() - back.keys() - report.ignored.keys()
-    assert not missing or ours.info.family in PARTIAL
+    assert not (missing and complete)
     for key, value in back.items():
         if theirs.source == "keras" or not key.endswith("num_batches_tracked"):
             np.testing.assert_array_equal(value, arrays[key], err_msg=key)
@@ -125,13 +132,15 @@ def test_weights_go_in_and_out(both: Both) -> None:
         tensors = {key: torch.from_numpy(value) for key, value in back.items()}
         reference.module.load_state_dict(tensors, strict=True)
 
-    # Each array in its place: where both compute the same, so do their weights.
-    if ours.info.family in DIFFERENT:
+    # Each array in its place: where both compute the same, so do their weights. Those that deviate
+    # from the paper alike do so for every image.
+    alike = ours.info.deviations == theirs.info.deviations
+    if not alike and levelled_fields(ours.graph()) != levelled_fields(theirs.graph()):
         ours_levelled, theirs_levelled = both_levelled(both, model, reference)
         x = images((9, 9), 1)
         assert difference(ours_levelled(x), theirs_levelled(x)) <= ROUNDING
         return
-    side = 97 if ours.info.family not in {*PATCHED, "VGG"} else theirs.info.input_size
+    side = 97 if alike and not ours.info.fixed_image_size else theirs.info.input_size
     x = images((side, side), 1)
     assert difference(model(x), reference.run(x, training=False).numpy()) <= 5 * ROUNDING
 

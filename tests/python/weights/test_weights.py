@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 import cnnzoo as cz
 from cnnzoo import _native
-from reference import SLOW_TO_START, Edition, build_module, images, randomise
+from reference import Edition, build_module, images, randomise, torch_options
 from tolerance import ROUNDING, difference
 
 
@@ -411,9 +411,9 @@ def test_parameters_start_as_their_source_starts_them(name: str) -> None:
     # Seeded, because a cut bell of PyTorch may put out its bound, ±2: a hundred deviations in timm.
     torch.manual_seed(0)
     ours = cz.create_model(name).state_dict()
-    info = cz.model_info(name)
-    slow = {"init_weights": True} if info.family in SLOW_TO_START else {}
-    module = build_module(Edition(name, info.source, name), **slow)
+    edition = Edition(name, cz.model_info(name).source, name)
+    slow = {"init_weights"} & torch_options(edition, None).keys()
+    module = build_module(edition, **dict.fromkeys(slow, True))
     for key, tensor in module.state_dict().items():
         theirs, mine = tensor.double().numpy(), ours[key].astype(np.float64)
         if theirs.size < 2 or theirs.std() == 0:
