@@ -106,8 +106,8 @@ docs: install ## write what documents and type checkers take from the registry
 	$(BIN)/python tools/readme.py
 	$(BIN)/python tools/constructors.py
 
-# Needs torchvision, timm and Keras alone, which say what there is.
-published: $(VENV)/.test ## write the table of published weights from what the libraries say
+# torchvision, timm and Keras say what there is for the networks of the registry.
+published: install $(VENV)/.test ## write the table of published weights from what the libraries say
 	$(BIN)/python tools/published.py
 
 wheel: dist/.wheel ## build the wheel into dist/

@@ -2,9 +2,9 @@
 
     python tools/published.py [ACCURACIES.csv]
 
-The list of networks, the accuracies of timm's and Keras's weights, and Keras's normalisation are in
-no library: they are kept from the existing table, or taken from ACCURACIES.csv, which has the same
-columns.
+The networks are those of the registry. The accuracies of timm's and Keras's weights, and Keras's
+normalisation, are in no library: they are kept from the existing table, or taken from
+ACCURACIES.csv, which has the same columns.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from cnnzoo import _native
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -179,10 +181,9 @@ def main() -> int:
     """Write the table."""
     kept = read(Path(sys.argv[1]) if len(sys.argv) > 1 else TABLE)
     by_key = {(row["source"], row["source_name"], row["tag"]): row for row in kept}
-    networks = dict.fromkeys((row["source"], row["source_name"]) for row in kept)
     rows = []
-    for source, name in networks:
-        for row in ROWS[source](name):
+    for _, source, name in _native.editions():
+        for row in ROWS[source](name) if source in ROWS else ():
             before = by_key.get((source, name, row["tag"]), {})
             rows.append({**before, **row})
     write(rows)

@@ -10,13 +10,13 @@
 //! layer names as in later work (conv1 to fc8). The paper speaks of images of 224 pixels, but its
 //! first layer needs 227 for the 55 × 55 outputs of its figure.
 
-use super::{Edition, Family, Settings, Source, Variant};
+use super::{Definition, Family, Settings, Source, Variant};
 use crate::blocks::{Dense, HiddenHead, KRIZHEVSKY, hidden_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{AdaptivePool, Conv, Function, Pool};
 use crate::graph::{Graph, PartKind};
-use crate::weights::init::Recipe;
+use crate::weights::init::{Recipe, Rule};
 
 static ALEXNET: Family = Family {
     name: "AlexNet",
@@ -27,9 +27,24 @@ static ALEXNET: Family = Family {
     weaknesses: "Nine tenths of its parameters sit in the fully connected layers; far less accurate than what followed.",
 };
 
+/// Krizhevsky, Sutskever and Hinton (2012), section 5.
+const RECIPE_2012: Recipe = Recipe {
+    conv: Rule::Normal(0.01),
+    linear: Rule::Normal(0.01),
+    bias: Rule::ZERO,
+    exceptions: &[
+        ("conv2.bias", Rule::ONE),
+        ("conv4.bias", Rule::ONE),
+        ("conv5.bias", Rule::ONE),
+        ("fc6.bias", Rule::ONE),
+        ("fc7.bias", Rule::ONE),
+    ],
+    ..Recipe::PYTORCH
+};
+
 struct Row {
     name: &'static str,
-    source: Source,
+    definition: Definition,
     channels: [usize; 5],
     /// Padding of the image.
     border: usize,
@@ -38,37 +53,35 @@ struct Row {
     /// Local response normalisation after the first two convolutions.
     normalise: bool,
     names: Names,
-    preprocess: Preprocess,
-    recipe: Recipe,
-    deviations: &'static str,
 }
 
 const ROWS: &[Row] = &[
     Row {
         name: "alexnet",
-        source: Source::Torchvision,
+        definition: Definition {
+            deviations: "the single tower of 2014 (arXiv:1404.5997): other channels, no groups, no local response \
+                         normalisation, dropout before the hidden layers",
+            ..Definition::new(Source::Torchvision, Preprocess::imagenet(256, 224, Filter::Bilinear))
+        },
         channels: [64, 192, 384, 256, 256],
         border: 2,
         groups: 1,
         normalise: false,
         names: TORCHVISION,
-        preprocess: Preprocess::imagenet(256, 224, Filter::Bilinear),
-        recipe: Recipe::PYTORCH,
-        deviations: "the single tower of 2014 (arXiv:1404.5997): other channels, no groups, no local response normalisation, \
-                     dropout before the hidden layers",
     },
     Row {
         name: "alexnet_2012",
-        source: Source::Paper,
+        definition: Definition {
+            recipe: RECIPE_2012,
+            deviations: "images of 227 pixels, where the paper writes 224 and draws the layers of 227; the mean of the \
+                         channels is subtracted, not that of every pixel",
+            ..Definition::new(Source::Paper, Preprocess::centred(256, 227))
+        },
         channels: [96, 256, 384, 384, 256],
         border: 0,
         groups: 2,
         normalise: true,
         names: PAPER,
-        preprocess: Preprocess::centred(256, 227),
-        recipe: Recipe::ALEXNET_2012,
-        deviations: "images of 227 pixels, where the paper writes 224 and draws the layers of 227; the mean of the channels \
-                     is subtracted, not that of every pixel",
     },
 ];
 
@@ -117,20 +130,8 @@ const PAPER: Names = Names {
 };
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    ROWS.iter().map(|row| Variant {
-        name: row.name,
-        family: &ALEXNET,
-        classes: 1000,
-        editions: vec![Edition {
-            source: row.source,
-            source_name: row.name,
-            preprocess: row.preprocess,
-            recipe: row.recipe,
-            deviations: row.deviations,
-            weights: &[],
-            options: &["drop_rate"],
-            build: Box::new(|settings| graph(row, settings)),
-        }],
+    ROWS.iter().map(|row| {
+        Variant::new(row.name, &ALEXNET, &[row.definition], |_, settings| graph(row, settings))
     })
 }
 

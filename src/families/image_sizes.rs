@@ -26,10 +26,14 @@ impl Variant {
         let size = options.image_size?;
         let usual = Options { image_size: None, ..options.clone() };
         let graph = self.draw(edition, &usual).ok()?;
-        let ImageSizes { min_training: least, .. } = self.sizes(edition, &graph, &usual);
-        (size < least).then(|| Error::Argument {
+        let ImageSizes { min, min_training, .. } = self.sizes(edition, &graph, &usual);
+        let mut expected = format!("at least {min_training}");
+        if min < min_training {
+            expected += &format!(", or {min} with aux=False");
+        }
+        (size < min_training).then(|| Error::Argument {
             at: format!("`image_size` of {}", self.name),
-            expected: format!("at least {least}"),
+            expected,
             got: size.to_string(),
         })
     }

@@ -11,7 +11,7 @@
 //! and right, by one pixel before every convolution of stride 2 but the first, whatever the size of the image; it has
 //! epsilon 1e-3.
 
-use super::{Edition, Family, Settings, Source, Variant};
+use super::{Definition, Family, Settings, Source, Variant};
 use crate::blocks::{Head, Layer, conv_norm_act, divisible, pooled_head, stage_name};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
@@ -51,71 +51,46 @@ struct Row {
     width: f64,
     /// Whether a 1×1 convolution comes before pooling.
     head_conv: bool,
-    /// timm's resize before cropping.
-    resize: u32,
-    /// The sources' names.
-    timm: Option<&'static str>,
-    keras: Option<&'static str>,
+    definitions: &'static [Definition],
 }
 
-const ROW: Row =
-    Row { name: "", width: 1.0, head_conv: false, resize: 256, timm: None, keras: None };
+const TIMM: Definition = Definition {
+    recipe: Recipe::TIMM_EFFICIENTNET,
+    deviations: "ReLU6, the paper ReLU; pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the \
+                 original 1e-3",
+    options: &["drop_rate", "width"],
+    ..Definition::new(Source::Timm, Preprocess::inception(256, 224, Filter::Bicubic))
+};
+const TIMM_125: Definition =
+    Definition { preprocess: Preprocess::inception(248, 224, Filter::Bicubic), ..TIMM };
+const TIMM_H: Definition = Definition {
+    deviations: "a further 1×1 convolution before pooling; ReLU6, the paper ReLU; pads symmetrically; BN epsilon 1e-5",
+    ..TIMM
+};
+const KERAS: Definition = Definition {
+    deviations: "ReLU6, the paper ReLU",
+    options: TIMM.options,
+    ..Definition::new(Source::Keras, Preprocess::inception(224, 224, Filter::Bilinear))
+};
+
+const ROW: Row = Row { name: "", width: 1.0, head_conv: false, definitions: &[] };
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    Row { name: "mobilenet_v1", timm: Some("mobilenetv1_100"), keras: Some("MobileNet(alpha=1.0)"), ..ROW },
-    Row { name: "mobilenet_v1_025", width: 0.25, keras: Some("MobileNet(alpha=0.25)"), ..ROW },
-    Row { name: "mobilenet_v1_050", width: 0.5, keras: Some("MobileNet(alpha=0.5)"), ..ROW },
-    Row { name: "mobilenet_v1_075", width: 0.75, keras: Some("MobileNet(alpha=0.75)"), ..ROW },
-    Row { name: "mobilenet_v1_125", width: 1.25, resize: 248, timm: Some("mobilenetv1_125"), ..ROW },
-    Row { name: "mobilenet_v1_100h", head_conv: true, timm: Some("mobilenetv1_100h"), ..ROW },
+    Row { name: "mobilenet_v1", definitions: &[TIMM.named("mobilenetv1_100"), KERAS.named("MobileNet(alpha=1.0)")], ..ROW },
+    Row { name: "mobilenet_v1_025", width: 0.25, definitions: &[KERAS.named("MobileNet(alpha=0.25)")], ..ROW },
+    Row { name: "mobilenet_v1_050", width: 0.5, definitions: &[KERAS.named("MobileNet(alpha=0.5)")], ..ROW },
+    Row { name: "mobilenet_v1_075", width: 0.75, definitions: &[KERAS.named("MobileNet(alpha=0.75)")], ..ROW },
+    Row { name: "mobilenet_v1_125", width: 1.25, definitions: &[TIMM_125.named("mobilenetv1_125")], ..ROW },
+    Row { name: "mobilenet_v1_100h", head_conv: true, definitions: &[TIMM_H.named("mobilenetv1_100h")], ..ROW },
 ];
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
     ROWS.iter().map(|row| {
-        let sources = [(Dialect::Timm, row.timm), (Dialect::Keras, row.keras)];
-        let editions = sources
-            .into_iter()
-            .filter_map(|(dialect, name)| name.map(|name| edition(row, dialect, name)))
-            .collect();
-        Variant { name: row.name, family: &FAMILY, classes: 1000, editions }
+        Variant::new(row.name, &FAMILY, row.definitions, |definition, settings| {
+            graph(row, definition.source.into(), settings)
+        })
     })
-}
-
-fn edition(row: &'static Row, dialect: Dialect, source_name: &'static str) -> Edition {
-    let (resize, filter) = match dialect {
-        Dialect::Timm => (row.resize, Filter::Bicubic),
-        Dialect::Keras => (224, Filter::Bilinear),
-    };
-    Edition {
-        source: match dialect {
-            Dialect::Timm => Source::Timm,
-            Dialect::Keras => Source::Keras,
-        },
-        source_name,
-        preprocess: Preprocess {
-            mean: [0.5; 3],
-            std: [0.5; 3],
-            ..Preprocess::imagenet(resize, 224, filter)
-        },
-        recipe: match dialect {
-            Dialect::Timm => Recipe::TIMM_EFFICIENTNET,
-            Dialect::Keras => Recipe::KERAS,
-        },
-        deviations: match (row.head_conv, dialect) {
-            (true, _) => {
-                "a further 1×1 convolution before pooling; ReLU6, the paper ReLU; pads symmetrically; BN epsilon 1e-5"
-            }
-            (false, Dialect::Timm) => {
-                "ReLU6, the paper ReLU; pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the \
-                 original 1e-3"
-            }
-            (false, Dialect::Keras) => "ReLU6, the paper ReLU",
-        },
-        weights: &[],
-        options: &["drop_rate", "width"],
-        build: Box::new(move |settings| graph(row, dialect, settings)),
-    }
 }
 
 /// A source's naming scheme, padding and norm.
@@ -131,6 +106,15 @@ struct Names {
     pad: String,
     depthwise: Layer,
     pointwise: Layer,
+}
+
+impl From<Source> for Dialect {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Timm => Self::Timm,
+            Source::Keras | Source::Torchvision | Source::Paper => Self::Keras,
+        }
+    }
 }
 
 impl Dialect {

@@ -10,7 +10,7 @@
 //! original (`same`, whatever the size of the image) and has its epsilon of 1e-3; it rounds a block's output channels
 //! down to an integer before it rounds them to a multiple of 8.
 
-use super::{Edition, Family, Settings, Source, Variant};
+use super::{Definition, Family, Settings, Source, Variant};
 use crate::blocks::{
     GateNames, Head, InvertedNames, InvertedResidual, Layer, conv_norm_act, divisible,
     inverted_residual, pooled_head, stage_name,
@@ -55,90 +55,54 @@ struct Row {
     depth: f64,
     /// Whether stem and head, and the repeats of the first and the last stage, are scaled too.
     scale_ends: bool,
-    /// The sources' names.
-    torchvision: Option<&'static str>,
-    timm: Option<&'static str>,
-    keras: Option<&'static str>,
+    definitions: &'static [Definition],
 }
 
-const ROW: Row = Row {
-    name: "",
-    width: 1.0,
-    depth: 1.0,
-    scale_ends: true,
-    torchvision: None,
-    timm: None,
-    keras: None,
+const TORCHVISION: Definition = Definition {
+    recipe: Recipe::MOBILENET,
+    deviations: "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3",
+    options: &["drop_rate", "drop_path_rate", "width", "depth"],
+    ..Definition::new(Source::Torchvision, Preprocess::imagenet(232, 224, Filter::Bilinear))
 };
+const TIMM: Definition = Definition {
+    source: Source::Timm,
+    preprocess: Preprocess::imagenet(256, 224, Filter::Bicubic),
+    recipe: Recipe::TIMM_EFFICIENTNET,
+    ..TORCHVISION
+};
+const TIMM_D: Definition = Definition {
+    deviations: "timm's own widths and depths; pads symmetrically, BN epsilon 1e-5",
+    ..TIMM
+};
+const KERAS: Definition = Definition {
+    options: TORCHVISION.options,
+    ..Definition::new(Source::Keras, Preprocess::inception(224, 224, Filter::Bilinear))
+};
+
+const ROW: Row = Row { name: "", width: 1.0, depth: 1.0, scale_ends: true, definitions: &[] };
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     Row {
         name: "mobilenet_v2",
-        torchvision: Some("mobilenet_v2"),
-        timm: Some("mobilenetv2_100"),
-        keras: Some("MobileNetV2(alpha=1.0)"),
+        definitions: &[TORCHVISION, TIMM.named("mobilenetv2_100"), KERAS.named("MobileNetV2(alpha=1.0)")],
         ..ROW
     },
-    Row { name: "mobilenet_v2_035", width: 0.35, timm: Some("mobilenetv2_035"), keras: Some("MobileNetV2(alpha=0.35)"), ..ROW },
-    Row { name: "mobilenet_v2_050", width: 0.5, timm: Some("mobilenetv2_050"), keras: Some("MobileNetV2(alpha=0.5)"), ..ROW },
-    Row { name: "mobilenet_v2_075", width: 0.75, timm: Some("mobilenetv2_075"), keras: Some("MobileNetV2(alpha=0.75)"), ..ROW },
-    Row { name: "mobilenet_v2_130", width: 1.3, keras: Some("MobileNetV2(alpha=1.3)"), ..ROW },
-    Row { name: "mobilenet_v2_140", width: 1.4, timm: Some("mobilenetv2_140"), keras: Some("MobileNetV2(alpha=1.4)"), ..ROW },
-    Row { name: "mobilenet_v2_110d", width: 1.1, depth: 1.2, scale_ends: false, timm: Some("mobilenetv2_110d"), ..ROW },
-    Row { name: "mobilenet_v2_120d", width: 1.2, depth: 1.4, scale_ends: false, timm: Some("mobilenetv2_120d"), ..ROW },
+    Row { name: "mobilenet_v2_035", width: 0.35, definitions: &[TIMM.named("mobilenetv2_035"), KERAS.named("MobileNetV2(alpha=0.35)")], ..ROW },
+    Row { name: "mobilenet_v2_050", width: 0.5, definitions: &[TIMM.named("mobilenetv2_050"), KERAS.named("MobileNetV2(alpha=0.5)")], ..ROW },
+    Row { name: "mobilenet_v2_075", width: 0.75, definitions: &[TIMM.named("mobilenetv2_075"), KERAS.named("MobileNetV2(alpha=0.75)")], ..ROW },
+    Row { name: "mobilenet_v2_130", width: 1.3, definitions: &[KERAS.named("MobileNetV2(alpha=1.3)")], ..ROW },
+    Row { name: "mobilenet_v2_140", width: 1.4, definitions: &[TIMM.named("mobilenetv2_140"), KERAS.named("MobileNetV2(alpha=1.4)")], ..ROW },
+    Row { name: "mobilenet_v2_110d", width: 1.1, depth: 1.2, scale_ends: false, definitions: &[TIMM_D.named("mobilenetv2_110d")], ..ROW },
+    Row { name: "mobilenet_v2_120d", width: 1.2, depth: 1.4, scale_ends: false, definitions: &[TIMM_D.named("mobilenetv2_120d")], ..ROW },
 ];
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
     ROWS.iter().map(|row| {
-        let sources = [
-            (Source::Torchvision, row.torchvision),
-            (Source::Timm, row.timm),
-            (Source::Keras, row.keras),
-        ];
-        let editions = sources
-            .into_iter()
-            .filter_map(|(source, name)| name.map(|name| edition(row, source, name)))
-            .collect();
-        Variant { name: row.name, family: &FAMILY, classes: 1000, editions }
+        Variant::new(row.name, &FAMILY, row.definitions, |definition, settings| {
+            graph(row, definition.source.into(), settings)
+        })
     })
-}
-
-fn edition(row: &'static Row, source: Source, source_name: &'static str) -> Edition {
-    let dialect = match source {
-        Source::Torchvision => Dialect::Torchvision,
-        Source::Timm => Dialect::Timm,
-        Source::Keras | Source::Paper => Dialect::Keras,
-    };
-    let halves = [0.5; 3];
-    Edition {
-        source,
-        source_name,
-        preprocess: match dialect {
-            Dialect::Torchvision => Preprocess::imagenet(232, 224, Filter::Bilinear),
-            Dialect::Timm => Preprocess::imagenet(256, 224, Filter::Bicubic),
-            Dialect::Keras => Preprocess {
-                mean: halves,
-                std: halves,
-                ..Preprocess::imagenet(224, 224, Filter::Bilinear)
-            },
-        },
-        recipe: match dialect {
-            Dialect::Torchvision => Recipe::MOBILENET,
-            Dialect::Timm => Recipe::TIMM_EFFICIENTNET,
-            Dialect::Keras => Recipe::KERAS,
-        },
-        deviations: match (row.scale_ends, dialect) {
-            (false, _) => "timm's own widths and depths; pads symmetrically, BN epsilon 1e-5",
-            (true, Dialect::Keras) => "none",
-            (true, _) => {
-                "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3"
-            }
-        },
-        weights: &[],
-        options: &["drop_rate", "drop_path_rate", "width", "depth"],
-        build: Box::new(move |settings| graph(row, dialect, settings)),
-    }
 }
 
 /// A source's naming scheme, padding and norm.
@@ -147,6 +111,16 @@ enum Dialect {
     Torchvision,
     Timm,
     Keras,
+}
+
+impl From<Source> for Dialect {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Torchvision => Self::Torchvision,
+            Source::Timm => Self::Timm,
+            Source::Keras | Source::Paper => Self::Keras,
+        }
+    }
 }
 
 impl Dialect {

@@ -17,7 +17,12 @@ mod vgg;
 mod vit;
 mod xception;
 
+/// What tools/new_family.py copies.
+#[cfg(test)]
+mod template;
+
 use std::fmt;
+use std::ops::Deref;
 use std::sync::LazyLock;
 
 pub use adapt::{Stem, adaptable, residual_ends};
@@ -82,23 +87,64 @@ pub struct Published {
     pub package: Package,
 }
 
-type Build = Box<dyn Fn(&Settings) -> Result<Graph> + Send + Sync>;
-
-/// One source's definition of a variant.
-pub struct Edition {
+/// Who has a network, and what it is called there: the row of one source in a family's table.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
     pub source: Source,
-    /// The source's name of the network.
-    pub source_name: &'static str,
+    /// The source's name of the network, where it is not ours.
+    pub name: Option<&'static str>,
     /// `preprocess.crop` is the width and height of the images on which the source's default weights were trained.
     pub preprocess: Preprocess,
     pub recipe: Recipe,
-    /// Deviations of this edition from the paper.
+    /// Deviations of this definition from the paper.
     pub deviations: &'static str,
     /// Published weights, the best first.
     pub weights: &'static [Published],
-    /// The names of the options that `build` reads, besides `COMMON_OPTIONS`.
+    /// The names of the options that the family's function reads, besides `COMMON_OPTIONS`.
     pub options: &'static [&'static str],
+}
+
+impl Definition {
+    /// The paper's network under our name, initialised as layers of the source are, with `drop_rate` as its option.
+    const fn new(source: Source, preprocess: Preprocess) -> Self {
+        let recipe = match source {
+            Source::Keras => Recipe::KERAS,
+            Source::Torchvision | Source::Timm | Source::Paper => Recipe::PYTORCH,
+        };
+        let (deviations, weights, options): (_, _, &[_]) = ("none", &[], &["drop_rate"]);
+        Self { source, name: None, preprocess, recipe, deviations, weights, options }
+    }
+
+    const fn named(self, name: &'static str) -> Self {
+        Self { name: Some(name), ..self }
+    }
+
+    /// The edition of our network `network`, which `build` draws.
+    fn edition<F>(self, network: &'static str, build: F) -> Edition
+    where
+        F: Fn(&Settings) -> Result<Graph> + Send + Sync + 'static,
+    {
+        let source_name = self.name.unwrap_or(network);
+        Edition { definition: self, source_name, build: Box::new(build) }
+    }
+}
+
+type Build = Box<dyn Fn(&Settings) -> Result<Graph> + Send + Sync>;
+
+/// A definition and the function that draws it.
+pub struct Edition {
+    definition: Definition,
+    /// The source's name of the network.
+    pub source_name: &'static str,
     build: Build,
+}
+
+impl Deref for Edition {
+    type Target = Definition;
+
+    fn deref(&self) -> &Definition {
+        &self.definition
+    }
 }
 
 impl Edition {
@@ -202,6 +248,23 @@ pub fn find(name: &str, source: Option<&str>) -> Result<(&'static Variant, &'sta
 }
 
 impl Variant {
+    /// A network for ImageNet, whose definitions one function draws.
+    fn new<F>(
+        name: &'static str,
+        family: &'static Family,
+        definitions: &[Definition],
+        draw: F,
+    ) -> Self
+    where
+        F: Fn(&Definition, &Settings) -> Result<Graph> + Copy + Send + Sync + 'static,
+    {
+        let edition = |&definition: &Definition| {
+            definition.edition(name, move |settings| draw(&definition, settings))
+        };
+        let editions = definitions.iter().map(edition).collect();
+        Self { name, family, classes: 1000, editions }
+    }
+
     /// Builds the graph. Fails with `Error::Argument` on an option that the edition does not read, or a value out of
     /// range.
     pub fn graph(&self, edition: &Edition, options: &Options) -> Result<Graph> {
@@ -241,7 +304,8 @@ mod tests {
 
     #[test]
     fn every_variant_has_a_head_with_its_classifiers_and_features() {
-        for variant in variants() {
+        let template: Vec<_> = template::variants().collect();
+        for variant in variants().iter().chain(&template) {
             for edition in &variant.editions {
                 let graph = variant.graph(edition, &Options::default()).unwrap();
                 let of = |kind| graph.parts_of(kind).map(Part::output).collect::<Vec<_>>();

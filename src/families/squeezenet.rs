@@ -8,12 +8,12 @@
 //!
 //! Source: torchvision. The classifier is a 1×1 convolution, and the logits are the average of its activated outputs.
 
-use super::{Edition, Family, Settings, Source, Variant};
+use super::{Definition, Family, Settings, Source, Variant};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{AdaptivePool, Concat, Conv, Dropout, Flatten, Function, Pool};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
-use crate::weights::init::Recipe;
+use crate::weights::init::{Recipe, Rule};
 
 static SQUEEZENET: Family = Family {
     name: "SqueezeNet",
@@ -33,6 +33,14 @@ enum Layer {
 
 use Layer::{Fire, Max};
 
+/// torchvision's SqueezeNet.
+const RECIPE: Recipe = Recipe {
+    conv: Rule::HeUniform,
+    bias: Rule::ZERO,
+    exceptions: &[("classifier.1.weight", Rule::Normal(0.01))],
+    ..Recipe::PYTORCH
+};
+
 struct Row {
     name: &'static str,
     /// Channels and kernel of the first convolution, of stride 2.
@@ -40,6 +48,11 @@ struct Row {
     layers: [Layer; 10],
     deviations: &'static str,
 }
+
+const TORCHVISION: Definition = Definition {
+    recipe: RECIPE,
+    ..Definition::new(Source::Torchvision, Preprocess::imagenet(256, 224, Filter::Bilinear))
+};
 
 const ROWS: &[Row] = &[
     Row {
@@ -84,20 +97,9 @@ fn max_pool() -> Pool {
 }
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    ROWS.iter().map(|row| Variant {
-        name: row.name,
-        family: &SQUEEZENET,
-        classes: 1000,
-        editions: vec![Edition {
-            source: Source::Torchvision,
-            source_name: row.name,
-            preprocess: Preprocess::imagenet(256, 224, Filter::Bilinear),
-            recipe: Recipe::SQUEEZENET,
-            deviations: row.deviations,
-            weights: &[],
-            options: &["drop_rate"],
-            build: Box::new(|settings| graph(row, settings)),
-        }],
+    ROWS.iter().map(|row| {
+        let definition = Definition { deviations: row.deviations, ..TORCHVISION };
+        Variant::new(row.name, &SQUEEZENET, &[definition], |_, settings| graph(row, settings))
     })
 }
 

@@ -12,7 +12,7 @@
 //! Keras and (channels, height, width) here, so it has to be reordered; Keras's published weights also expect BGR
 //! channels. Columns A-LRN and C are in the paper alone: `vgg11_lrn` and `vgg16_1x1`.
 
-use super::{Edition, Family, Settings, Source, Variant};
+use super::{Definition, Family, Settings, Source, Variant};
 use crate::blocks::{Dense, HIDDEN, HiddenHead, KRIZHEVSKY, hidden_head, pooled, stage_name};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
@@ -56,11 +56,40 @@ struct Row {
     normalise: Normalise,
     /// Whether the last convolution of the three later stages is 1×1.
     pointwise: bool,
-    /// Keras's name, if it has the network.
-    keras: Option<&'static str>,
-    /// Whether only the paper has it.
-    paper: bool,
+    definitions: &'static [Definition],
 }
+
+const TORCHVISION: Definition = Definition {
+    recipe: Recipe::VGG,
+    deviations: "averages to 7 × 7 before the hidden layers",
+    ..Definition::new(Source::Torchvision, Preprocess::imagenet(256, 224, Filter::Bilinear))
+};
+const TIMM: Definition = Definition {
+    source: Source::Timm,
+    deviations: "the hidden layers are convolutions; no dropout unless asked for",
+    ..TORCHVISION
+};
+const KERAS: Definition = Definition {
+    deviations: "no dropout",
+    options: &[],
+    ..Definition::new(Source::Keras, Preprocess::centred(224, 224))
+};
+const PAPER: Definition = Definition {
+    // Section 3.1 says that Glorot's rule makes its pre-training unnecessary.
+    recipe: Recipe::KERAS,
+    deviations: "starts by Glorot's rule, not from a trained network A",
+    ..Definition::new(Source::Paper, Preprocess::centred(256, 224))
+};
+const WITH_NORMS: [Definition; 2] = [
+    Definition {
+        deviations: "batch norm after every convolution; averages to 7 × 7 before the hidden layers",
+        ..TORCHVISION
+    },
+    Definition {
+        deviations: "batch norm after every convolution; the hidden layers are convolutions; no dropout unless asked for",
+        ..TIMM
+    },
+];
 
 const PLAIN: Row = Row {
     name: "",
@@ -68,23 +97,24 @@ const PLAIN: Row = Row {
     depths: [1, 1, 2, 2, 2],
     normalise: Normalise::Nothing,
     pointwise: false,
-    keras: None,
-    paper: false,
+    definitions: &[TORCHVISION, TIMM],
 };
-const BATCH: Row = Row { family: &VGG_BN, normalise: Normalise::Batch, ..PLAIN };
+const BATCH: Row =
+    Row { family: &VGG_BN, normalise: Normalise::Batch, definitions: &WITH_NORMS, ..PLAIN };
 
 const A: [usize; 5] = [1, 1, 2, 2, 2];
 const B: [usize; 5] = [2, 2, 2, 2, 2];
 const C_AND_D: [usize; 5] = [2, 2, 3, 3, 3];
 const E: [usize; 5] = [2, 2, 4, 4, 4];
 
+#[rustfmt::skip]
 const ROWS: &[Row] = &[
     Row { name: "vgg11", depths: A, ..PLAIN },
     Row { name: "vgg13", depths: B, ..PLAIN },
-    Row { name: "vgg16", depths: C_AND_D, keras: Some("VGG16"), ..PLAIN },
-    Row { name: "vgg19", depths: E, keras: Some("VGG19"), ..PLAIN },
-    Row { name: "vgg11_lrn", depths: A, normalise: Normalise::LocalResponse, paper: true, ..PLAIN },
-    Row { name: "vgg16_1x1", depths: C_AND_D, pointwise: true, paper: true, ..PLAIN },
+    Row { name: "vgg16", depths: C_AND_D, definitions: &[TORCHVISION, TIMM, KERAS.named("VGG16")], ..PLAIN },
+    Row { name: "vgg19", depths: E, definitions: &[TORCHVISION, TIMM, KERAS.named("VGG19")], ..PLAIN },
+    Row { name: "vgg11_lrn", depths: A, normalise: Normalise::LocalResponse, definitions: &[PAPER], ..PLAIN },
+    Row { name: "vgg16_1x1", depths: C_AND_D, pointwise: true, definitions: &[PAPER], ..PLAIN },
     Row { name: "vgg11_bn", depths: A, ..BATCH },
     Row { name: "vgg13_bn", depths: B, ..BATCH },
     Row { name: "vgg16_bn", depths: C_AND_D, ..BATCH },
@@ -95,53 +125,11 @@ const ROWS: &[Row] = &[
 const CHANNELS: [usize; 5] = [64, 128, 256, 512, 512];
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    ROWS.iter().map(|row| Variant {
-        name: row.name,
-        family: row.family,
-        classes: 1000,
-        editions: if row.paper {
-            vec![edition(row, Source::Paper, row.name)]
-        } else {
-            let keras = row.keras.map(|name| edition(row, Source::Keras, name));
-            [Source::Torchvision, Source::Timm]
-                .map(|source| edition(row, source, row.name))
-                .into_iter()
-                .chain(keras)
-                .collect()
-        },
+    ROWS.iter().map(|row| {
+        Variant::new(row.name, row.family, row.definitions, |definition, settings| {
+            graph(row, definition.source, settings)
+        })
     })
-}
-
-fn edition(row: &'static Row, source: Source, source_name: &'static str) -> Edition {
-    Edition {
-        source,
-        source_name,
-        preprocess: match source {
-            Source::Torchvision | Source::Timm => Preprocess::imagenet(256, 224, Filter::Bilinear),
-            Source::Keras => Preprocess::centred(224, 224),
-            Source::Paper => Preprocess::centred(256, 224),
-        },
-        recipe: match source {
-            Source::Torchvision | Source::Timm => Recipe::VGG,
-            // Section 3.1 of the paper says that Glorot's rule, which Keras has, makes its pre-training unnecessary.
-            Source::Keras | Source::Paper => Recipe::KERAS,
-        },
-        deviations: match (source, row.normalise) {
-            (Source::Torchvision, Normalise::Batch) => {
-                "batch norm after every convolution; averages to 7 × 7 before the hidden layers"
-            }
-            (Source::Torchvision, _) => "averages to 7 × 7 before the hidden layers",
-            (Source::Timm, Normalise::Batch) => {
-                "batch norm after every convolution; the hidden layers are convolutions; no dropout unless asked for"
-            }
-            (Source::Timm, _) => "the hidden layers are convolutions; no dropout unless asked for",
-            (Source::Keras, _) => "no dropout",
-            (Source::Paper, _) => "starts by Glorot's rule, not from a trained network A",
-        },
-        weights: &[],
-        options: if source == Source::Keras { &[] } else { &["drop_rate"] },
-        build: Box::new(move |settings| graph(row, source, settings)),
-    }
 }
 
 fn graph(row: &Row, source: Source, settings: &Settings) -> Result<Graph> {
@@ -155,7 +143,7 @@ fn graph(row: &Row, source: Source, settings: &Settings) -> Result<Graph> {
             hidden_head(&mut g, &CLASSIFIER, classes, drop_rate, x)
         }
         Source::Timm => timm_head(&mut g, classes, drop_rate, x),
-        Source::Keras => hidden_head(&mut g, &KERAS, classes, drop_rate, x),
+        Source::Keras => hidden_head(&mut g, &KERAS_HEAD, classes, drop_rate, x),
         Source::Paper => hidden_head(&mut g, &CLASSIFIER, classes, drop_rate, x),
     };
     g.finish(logits)
@@ -221,7 +209,7 @@ const CLASSIFIER: HiddenHead = HiddenHead {
     classifier: Dense { dropout: Some("classifier.5"), linear: "classifier.6" },
 };
 
-const KERAS: HiddenHead = HiddenHead {
+const KERAS_HEAD: HiddenHead = HiddenHead {
     hidden: [
         (Dense { dropout: None, linear: "fc1" }, "fc1.relu"),
         (Dense { dropout: None, linear: "fc2" }, "fc2.relu"),

@@ -48,7 +48,7 @@ impl Model {
         let graph = self.edition_of("keras")?.ok_or_else(|| Error::Argument {
             at: format!("weights for {}", self.name()),
             expected: format!("those of {}", self.sources()),
-            got: "those of Keras, which has no such network".into(),
+            got: "those of Keras, which does not have this network".into(),
         })?;
         Ok(keras::variables(&graph))
     }
@@ -65,7 +65,7 @@ impl Model {
             Ok(Naming::Other(translation))
         } else {
             let known = self.edition(name).is_some();
-            let differs = if known { ", whose layers are others here" } else { "" };
+            let differs = if known { ", whose layers differ from those of this model" } else { "" };
             Err(Error::Argument {
                 at: format!("`source` of weights for {}", self.name()),
                 expected: format!("\"auto\", \"{lite}\" or one of {}", self.sources()),

@@ -13,44 +13,25 @@
 mod names;
 mod rows;
 
-use super::{Edition, Settings, Source, Variant};
+use super::{Settings, Source, Variant};
 use crate::blocks::{Head, KERAS_HEAD, conv_norm_act, norm_act_conv, pooled, stage_name};
 use crate::error::Result;
 use crate::graph::op::{BatchNorm, Blur, Concat, Conv, Dropout, Function, Pad, Pool, PoolKind};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
-use crate::weights::init::Recipe;
 use names::Dialect;
 use rows::{DENSENET, ROWS, Row, Stem};
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    ROWS.iter().map(|row| Variant {
-        name: row.name,
-        family: &DENSENET,
-        classes: row.classes,
-        editions: row.sources.iter().map(|&source| edition(row, source)).collect(),
+    ROWS.iter().map(|row| {
+        let variant = Variant::new(row.name, &DENSENET, row.definitions, |definition, settings| {
+            NetworkBuilder::new(row, definition.source, settings).build(settings.classes)
+        });
+        Variant { classes: row.classes, ..variant }
     })
 }
 
-fn edition(row: &'static Row, source: Source) -> Edition {
-    Edition {
-        source,
-        source_name: row.source_name(source),
-        preprocess: row.preprocess(source),
-        recipe: match source {
-            Source::Torchvision | Source::Timm | Source::Paper => Recipe::DENSENET,
-            Source::Keras => Recipe::KERAS,
-        },
-        deviations: row.deviations(),
-        weights: &[],
-        options: &["drop_rate"],
-        build: Box::new(move |settings| {
-            Drawing::new(row, source, settings).network(settings.classes)
-        }),
-    }
-}
-
 /// Builds one graph.
-struct Drawing<'a> {
+struct NetworkBuilder<'a> {
     g: Builder,
     row: &'a Row,
     dialect: Dialect,
@@ -61,7 +42,7 @@ struct Drawing<'a> {
     head_drop: f64,
 }
 
-impl<'a> Drawing<'a> {
+impl<'a> NetworkBuilder<'a> {
     fn new(row: &'a Row, source: Source, settings: &Settings) -> Self {
         let dialect = Dialect::from(source);
         let drop_rate = settings.drop_rate.unwrap_or(0.0);
@@ -85,7 +66,7 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    fn network(mut self, classes: usize) -> Result<Graph> {
+    fn build(mut self, classes: usize) -> Result<Graph> {
         let begin = self.g.mark();
         let mut x = self.stem();
         self.g.part(PartKind::Stem, "stem", begin);

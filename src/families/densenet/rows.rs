@@ -1,8 +1,8 @@
 //! The table of variants, and the family.
 
-use super::super::Family;
-use super::super::Source::{self, Keras, Paper, Timm, Torchvision};
+use super::super::{Definition, Family, Source};
 use crate::data::{Filter, Preprocess};
+use crate::weights::init::{Recipe, Rule};
 
 pub(super) static DENSENET: Family = Family {
     name: "DenseNet",
@@ -24,11 +24,15 @@ pub(super) enum Stem {
     Small,
 }
 
+/// torchvision's and timm's DenseNet.
+const RECIPE: Recipe =
+    Recipe { conv: Rule::NormalIn { gain: 2.0 }, bias: Rule::ZERO, ..Recipe::PYTORCH };
+
 #[derive(Clone, Copy)]
 pub(super) struct Row {
     pub name: &'static str,
-    /// The sources that define it, the default first.
-    pub sources: &'static [Source],
+    /// The default first.
+    pub definitions: &'static [Definition],
     pub stem: Stem,
     /// Whether the pool of the stem is a blur pool (Zhang, arXiv:1904.11486).
     pub blurs: bool,
@@ -44,9 +48,22 @@ pub(super) struct Row {
     pub classes: usize,
 }
 
+const TORCHVISION: Definition = Definition {
+    recipe: RECIPE,
+    ..Definition::new(Source::Torchvision, Preprocess::imagenet(256, 224, Filter::Bilinear))
+};
+const TIMM: Definition = Definition {
+    source: Source::Timm,
+    preprocess: Preprocess::imagenet(256, 224, Filter::Bicubic),
+    ..TORCHVISION
+};
+const KERAS: Definition =
+    Definition::new(Source::Keras, Preprocess::imagenet(224, 224, Filter::Bilinear));
+const PAPER: Definition = Definition { source: Source::Paper, ..TORCHVISION };
+
 const IMAGENET: Row = Row {
     name: "",
-    sources: &[Torchvision, Timm, Keras],
+    definitions: &[TORCHVISION, TIMM],
     stem: Stem::Large,
     blurs: false,
     stem_channels: 64,
@@ -57,7 +74,7 @@ const IMAGENET: Row = Row {
 };
 
 const CIFAR: Row = Row {
-    sources: &[Paper],
+    definitions: &[Definition { preprocess: Preprocess::CIFAR10, ..PAPER }],
     stem: Stem::Small,
     stem_channels: 16,
     depths: &[12, 12, 12],
@@ -69,61 +86,49 @@ const CIFAR: Row = Row {
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
-    Row { name: "densenet121", ..IMAGENET },
+    Row { name: "densenet121", definitions: &[TORCHVISION, TIMM, KERAS.named("DenseNet121")], ..IMAGENET },
     Row {
         name: "densenet161",
-        sources: &[Torchvision, Timm],
         depths: &[6, 12, 36, 24],
         growth: 48,
         stem_channels: 96,
         ..IMAGENET
     },
-    Row { name: "densenet169", depths: &[6, 12, 32, 32], ..IMAGENET },
-    Row { name: "densenet201", depths: &[6, 12, 48, 32], ..IMAGENET },
-    Row { name: "densenet264", sources: &[Paper], depths: &[6, 12, 64, 48], ..IMAGENET },
+    Row {
+        name: "densenet169",
+        definitions: &[TORCHVISION, TIMM, KERAS.named("DenseNet169")],
+        depths: &[6, 12, 32, 32],
+        ..IMAGENET
+    },
+    Row {
+        name: "densenet201",
+        definitions: &[TORCHVISION, TIMM, KERAS.named("DenseNet201")],
+        depths: &[6, 12, 48, 32],
+        ..IMAGENET
+    },
+    Row { name: "densenet264", definitions: &[PAPER], depths: &[6, 12, 64, 48], ..IMAGENET },
     Row {
         name: "densenet264d",
-        sources: &[Timm],
+        definitions: &[Definition {
+            deviations: "three 3×3 convolutions begin it, the paper's one 7×7; k = 48, the paper's 32",
+            ..TIMM
+        }],
         stem: Stem::Deep,
         depths: &[6, 12, 64, 48],
         growth: 48,
         stem_channels: 96,
         ..IMAGENET
     },
-    Row { name: "densenetblur121d", sources: &[Timm], stem: Stem::Deep, blurs: true, ..IMAGENET },
+    Row {
+        name: "densenetblur121d",
+        definitions: &[Definition {
+            deviations: "three 3×3 convolutions begin it, the paper's one 7×7; the pool after them is blurred before it steps",
+            ..TIMM
+        }],
+        stem: Stem::Deep,
+        blurs: true,
+        ..IMAGENET
+    },
     Row { name: "densenet40", ..CIFAR },
     Row { name: "densenet_bc100", stem_channels: 24, depths: &[16, 16, 16], compress: true, ..CIFAR },
 ];
-
-impl Row {
-    pub(super) fn preprocess(&self, source: Source) -> Preprocess {
-        match (self.stem, source) {
-            (Stem::Small, _) => Preprocess::CIFAR10,
-            (_, Torchvision | Paper) => Preprocess::imagenet(256, 224, Filter::Bilinear),
-            (_, Timm) => Preprocess::imagenet(256, 224, Filter::Bicubic),
-            (_, Keras) => Preprocess::imagenet(224, 224, Filter::Bilinear),
-        }
-    }
-
-    /// The source's name of the variant.
-    pub(super) fn source_name(&self, source: Source) -> &'static str {
-        match (source, self.name) {
-            (Keras, "densenet121") => "DenseNet121",
-            (Keras, "densenet169") => "DenseNet169",
-            (Keras, "densenet201") => "DenseNet201",
-            (_, name) => name,
-        }
-    }
-
-    pub(super) fn deviations(&self) -> &'static str {
-        match (self.stem, self.blurs) {
-            (Stem::Large | Stem::Small, _) => "none",
-            (Stem::Deep, true) => {
-                "three 3×3 convolutions begin it, the paper's one 7×7; the pool after them is blurred before it steps"
-            }
-            (Stem::Deep, false) => {
-                "three 3×3 convolutions begin it, the paper's one 7×7; k = 48, the paper's 32"
-            }
-        }
-    }
-}

@@ -14,7 +14,7 @@ mod names;
 mod rows;
 mod stages;
 
-use super::{Edition, Settings, Source, Variant};
+use super::{Definition, Edition, Settings, Variant};
 use crate::blocks::{
     Head, InvertedResidual, SqueezeExcite, add_again, conv_norm, conv_norm_act, inverted_residual,
     keras_head, pooled_head, stage_name,
@@ -22,9 +22,8 @@ use crate::blocks::{
 use crate::error::Result;
 use crate::graph::op::{Conv, Function, Padding};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
-use crate::weights::init::Recipe;
 use names::Dialect;
-use rows::{Definition, Last, ROWS, Row};
+use rows::{Last, ROWS, Row, Version};
 use stages::{Block, Stage};
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
@@ -32,45 +31,34 @@ pub(super) fn variants() -> impl Iterator<Item = Variant> {
         name: row.name,
         family: row.family,
         classes: 1000,
-        editions: row.definitions.iter().map(|definition| edition(row, definition)).collect(),
+        editions: row.versions.iter().map(|version| edition(row, version)).collect(),
     })
 }
 
-fn edition(row: &'static Row, definition: &'static Definition) -> Edition {
-    let (source, recipe) = match definition.dialect {
-        Dialect::Torchvision => (Source::Torchvision, Recipe::EFFICIENTNET),
-        Dialect::Timm => (Source::Timm, Recipe::TIMM_EFFICIENTNET),
-        Dialect::Keras | Dialect::KerasV2 => (Source::Keras, Recipe::KERAS_EFFICIENTNET),
+fn edition(row: &'static Row, version: &'static Version) -> Edition {
+    let deviations = match (version.same_padding, version.norm.eps < 1e-3) {
+        (true, _) => "none",
+        (false, false) => "pads symmetrically, the original at the bottom and right",
+        (false, true) => {
+            "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3"
+        }
     };
-    Edition {
-        source,
-        source_name: definition.name,
-        preprocess: definition.preprocess,
-        recipe,
-        deviations: match (definition.same_padding, definition.norm.eps < 1e-3) {
-            (true, _) => "none",
-            (false, false) => "pads symmetrically, the original at the bottom and right",
-            (false, true) => {
-                "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3"
-            }
-        },
-        weights: definition.weights,
-        options: &["drop_rate", "drop_path_rate", "width", "depth"],
-        build: Box::new(move |settings| Drawing::new(row, definition, settings).network(settings)),
-    }
+    let definition = Definition { deviations, ..version.definition };
+    definition
+        .edition(row.name, |settings| NetworkBuilder::new(row, version, settings).build(settings))
 }
 
 /// Builds one graph.
-struct Drawing<'a> {
+struct NetworkBuilder<'a> {
     g: Builder,
     row: &'a Row,
-    definition: &'a Definition,
+    version: &'a Version,
     width: f64,
     depth: f64,
 }
 
 /// The settings that differ between blocks.
-struct Place {
+struct BlockSettings {
     stage: usize,
     index: usize,
     channels: usize,
@@ -79,19 +67,19 @@ struct Place {
     drop_path: f64,
 }
 
-impl<'a> Drawing<'a> {
-    fn new(row: &'a Row, definition: &'a Definition, settings: &Settings) -> Self {
+impl<'a> NetworkBuilder<'a> {
+    fn new(row: &'a Row, version: &'a Version, settings: &Settings) -> Self {
         Self {
             g: settings.builder(),
             row,
-            definition,
+            version,
             width: settings.width.unwrap_or(row.width),
             depth: settings.depth.unwrap_or(row.depth),
         }
     }
 
     fn scaled(&self, channels: usize) -> usize {
-        (self.definition.round)(channels as f64 * self.width)
+        (self.version.round)(channels as f64 * self.width)
     }
 
     fn repeats(&self, stage: usize) -> usize {
@@ -105,7 +93,7 @@ impl<'a> Drawing<'a> {
     }
 
     fn padding(&self, kernel: usize) -> Padding {
-        if self.definition.same_padding { Padding::Same } else { ((kernel - 1) / 2).into() }
+        if self.version.same_padding { Padding::Same } else { ((kernel - 1) / 2).into() }
     }
 
     fn square(&self, out: usize, kernel: usize, stride: usize) -> Conv {
@@ -113,8 +101,8 @@ impl<'a> Drawing<'a> {
         Conv { out, kernel: kernel.into(), stride: stride.into(), padding, ..Conv::default() }
     }
 
-    fn network(mut self, settings: &Settings) -> Result<Graph> {
-        let Definition { dialect, norm, .. } = *self.definition;
+    fn build(mut self, settings: &Settings) -> Result<Graph> {
+        let Version { dialect, norm, .. } = *self.version;
         let (row, function) = (self.row, self.row.function);
         let stem = if row.scale_ends { self.scaled(row.stem) } else { row.stem };
         let conv = self.square(stem, 3, 2);
@@ -123,7 +111,7 @@ impl<'a> Drawing<'a> {
         self.g.part(PartKind::Stem, "stem", begin);
         let (x, channels) = self.blocks(settings.drop_path_rate, stem, x);
 
-        let out = match self.definition.last {
+        let out = match self.version.last {
             Last::Quadruple => 4 * channels,
             Last::Scaled(last) => self.scaled(last),
             Last::Fixed(last) => last,
@@ -131,7 +119,7 @@ impl<'a> Drawing<'a> {
         let conv = Conv { out, ..Conv::default() };
         let last = dialect.last(row.stages.len());
         let x = conv_norm_act(&mut self.g, &last, conv, norm, function, x);
-        let drop_rate = settings.drop_rate.unwrap_or(self.definition.drop_rate);
+        let drop_rate = settings.drop_rate.unwrap_or(self.version.drop_rate);
         let (g, classes) = (&mut self.g, settings.classes);
         let logits = match dialect {
             Dialect::Torchvision => {
@@ -155,17 +143,17 @@ impl<'a> Drawing<'a> {
         mut x: NodeId,
     ) -> (NodeId, usize) {
         let stages = self.row.stages;
-        let blocks: usize = match (self.definition.dialect, drop_path) {
+        let blocks: usize = match (self.version.dialect, drop_path) {
             // Keras's V2 counts the blocks of the unscaled network.
             (Dialect::KerasV2, None) => stages.iter().map(|stage| stage.repeats).sum(),
             _ => (0..stages.len()).map(|stage| self.repeats(stage)).sum(),
         };
-        let drop_path = drop_path.unwrap_or(self.definition.drop_path_rate);
+        let drop_path = drop_path.unwrap_or(self.version.drop_path_rate);
         let mut before: usize = 0;
         for (number, stage) in stages.iter().enumerate() {
             let begin = self.g.mark();
             for index in 0..self.repeats(number) {
-                let place = Place {
+                let block = BlockSettings {
                     stage: number,
                     index,
                     channels,
@@ -174,10 +162,10 @@ impl<'a> Drawing<'a> {
                     drop_path: drop_path * before as f64 / blocks as f64,
                 };
                 x = match stage.block {
-                    Block::Fused => self.fused(stage, &place, x),
-                    Block::Inverted => self.inverted(stage, &place, x),
+                    Block::Fused => self.fused(stage, &block, x),
+                    Block::Inverted => self.inverted(stage, &block, x),
                 };
-                channels = place.out;
+                channels = block.out;
                 before += 1;
             }
             self.g.part(PartKind::Stage, stage_name(number), begin);
@@ -185,8 +173,8 @@ impl<'a> Drawing<'a> {
         (x, channels)
     }
 
-    fn inverted(&mut self, stage: &Stage, place: &Place, x: NodeId) -> NodeId {
-        let Place { channels, out, stride, drop_path, .. } = *place;
+    fn inverted(&mut self, stage: &Stage, block: &BlockSettings, x: NodeId) -> NodeId {
+        let BlockSettings { channels, out, stride, drop_path, .. } = *block;
         let (wide, function) = (channels * stage.expand, self.row.function);
         let squeeze = SqueezeExcite {
             channels: wide,
@@ -194,30 +182,30 @@ impl<'a> Drawing<'a> {
             inner: function,
             gate: Function::Sigmoid,
         };
-        let block = InvertedResidual {
+        let residual = InvertedResidual {
             channels,
             wide,
             out,
             kernel: stage.kernel,
             stride,
             padding: self.padding(stage.kernel),
-            norm: self.definition.norm,
+            norm: self.version.norm,
             function,
             expands: stage.expand != 1,
             squeeze: self.row.squeeze_excite.then_some(squeeze),
             drop_path,
         };
-        let dialect = self.definition.dialect;
+        let dialect = self.version.dialect;
         let names =
-            dialect.inverted(place.stage, place.index, block.expands, self.row.squeeze_excite);
-        inverted_residual(&mut self.g, &names, &block, x)
+            dialect.inverted(block.stage, block.index, residual.expands, self.row.squeeze_excite);
+        inverted_residual(&mut self.g, &names, &residual, x)
     }
 
-    fn fused(&mut self, stage: &Stage, place: &Place, input: NodeId) -> NodeId {
-        let Place { channels, out, stride, drop_path, .. } = *place;
-        let Definition { dialect, norm, .. } = *self.definition;
+    fn fused(&mut self, stage: &Stage, block: &BlockSettings, input: NodeId) -> NodeId {
+        let BlockSettings { channels, out, stride, drop_path, .. } = *block;
+        let Version { dialect, norm, .. } = *self.version;
         let expands = stage.expand != 1;
-        let names = dialect.fused(place.stage, place.index, expands);
+        let names = dialect.fused(block.stage, block.index, expands);
         let wide = if expands { channels * stage.expand } else { out };
         let conv = self.square(wide, stage.kernel, stride);
         let begin = self.g.mark();
@@ -229,7 +217,7 @@ impl<'a> Drawing<'a> {
         if stride == 1 && channels == out {
             x = add_again(g, &names.drop_path, &names.add, drop_path, x, input);
         }
-        let path = dialect.block(place.stage, place.index);
+        let path = dialect.block(block.stage, block.index);
         g.part(PartKind::Block, path.trim_end_matches('_'), begin);
         x
     }

@@ -9,15 +9,15 @@
 //! Sources: torchvision (default) has a later version with batch norm, whose 5×5 are 3×3 by mistake. The paper's own
 //! (`googlenet_2014`) has torchvision's names. Both have two auxiliary classifiers, which run in training only.
 
-use super::super::{Edition, Family, Settings, Source, Variant};
+use super::super::{Definition, Family, Settings, Source, Variant};
 use super::names::{Dialect, Names, Numbers, joins};
-use super::{Drawing, NORM, Step, branch, conv, keep, max_pool};
+use super::{NORM, NetworkBuilder, Step, branch, conv, keep, max_pool};
 use crate::blocks::{Head, KRIZHEVSKY, classifier, pooled_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Flatten, Function, Linear, Pool, PoolKind};
 use crate::graph::{Auxiliary, Graph, NodeId, PartKind};
-use crate::weights::init::Recipe;
+use crate::weights::init::{Recipe, Rule};
 
 static GOOGLENET: Family = Family {
     name: "GoogLeNet",
@@ -30,9 +30,20 @@ static GOOGLENET: Family = Family {
     weaknesses: "Many small operations, which hardware runs below its speed; every width was chosen by hand.",
 };
 
+/// torchvision's GoogLeNet. It truncates the normal distribution at ±2, which is far in its tails.
+const RECIPE: Recipe =
+    Recipe { conv: Rule::Normal(0.01), linear: Rule::Normal(0.01), ..Recipe::PYTORCH };
+
+/// The paper of GoogLeNet names no rule; without norms, this one keeps the scale of activations.
+const RECIPE_2014: Recipe = Recipe {
+    conv: Rule::NormalIn { gain: 2.0 },
+    linear: Rule::NormalIn { gain: 2.0 },
+    bias: Rule::ZERO,
+    ..Recipe::PYTORCH
+};
+
 struct Row {
-    source: Source,
-    source_name: &'static str,
+    definition: Definition,
     norm: Option<BatchNorm>,
     /// Local response normalisation in the stem.
     normalise: bool,
@@ -43,43 +54,39 @@ struct Row {
     drop_rate: f64,
     /// Whether an auxiliary classifier pools to 4×4 with windows of 5 at stride 3, or adaptively.
     windows: bool,
-    preprocess: Preprocess,
-    recipe: Recipe,
-    deviations: &'static str,
-    options: &'static [&'static str],
 }
 
 const ROWS: &[Row] = &[
     Row {
-        source: Source::Torchvision,
-        source_name: "googlenet",
+        definition: Definition {
+            recipe: RECIPE,
+            deviations: "batch norm, no local response normalisation, 3×3 for the 5×5, 2×2 for the last 3×3 pool, dropout 0.2 \
+                         for 0.4; auxiliary classifiers fit any size of image",
+            options: &["drop_rate", "aux", "transform_input"],
+            ..Definition::new(Source::Torchvision, Preprocess::imagenet(256, 224, Filter::Bilinear))
+        },
         norm: Some(NORM),
         normalise: false,
         large: 3,
         last_pool: 2,
         drop_rate: 0.2,
         windows: false,
-        preprocess: Preprocess::imagenet(256, 224, Filter::Bilinear),
-        recipe: Recipe::GOOGLENET,
-        deviations: "batch norm, no local response normalisation, 3×3 for the 5×5, 2×2 for the last 3×3 pool, dropout 0.2 for \
-                     0.4; auxiliary classifiers fit any size of image",
-        options: &["drop_rate", "aux", "transform_input"],
     },
     Row {
-        source: Source::Paper,
-        source_name: "googlenet_2014",
+        definition: Definition {
+            recipe: RECIPE_2014,
+            deviations: "what the paper leaves open: local response normalisation has the constants of Krizhevsky et al. \
+                         (2012), parameters start as He et al. say (arXiv:1502.01852), and pools hang over the border, \
+                         which gives the sizes of its table 1",
+            options: &["drop_rate", "aux"],
+            ..Definition::new(Source::Paper, Preprocess::centred(256, 224)).named("googlenet_2014")
+        },
         norm: None,
         normalise: true,
         large: 5,
         last_pool: 3,
         drop_rate: 0.4,
         windows: true,
-        preprocess: Preprocess::centred(256, 224),
-        recipe: Recipe::GOOGLENET_2014,
-        deviations: "what the paper leaves open: local response normalisation has the constants of Krizhevsky et al. (2012), \
-                     parameters start as He et al. say (arXiv:1502.01852), and pools hang over the border, which gives \
-                     the sizes of its table 1",
-        options: &["drop_rate", "aux"],
     },
 ];
 
@@ -121,74 +128,62 @@ const MODULES: [Module; 9] = [
 ];
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    let editions = ROWS.iter().map(|row| Edition {
-        source: row.source,
-        source_name: row.source_name,
-        preprocess: row.preprocess,
-        recipe: row.recipe,
-        deviations: row.deviations,
-        weights: &[],
-        options: row.options,
-        build: Box::new(|settings| graph(row, settings)),
-    });
-    let variant = Variant {
-        name: "googlenet",
-        family: &GOOGLENET,
-        classes: 1000,
-        editions: editions.collect(),
-    };
+    let edition =
+        |row: &'static Row| row.definition.edition("googlenet", |settings| graph(row, settings));
+    let editions = ROWS.iter().map(edition).collect();
+    let variant = Variant { name: "googlenet", family: &GOOGLENET, classes: 1000, editions };
     std::iter::once(variant)
 }
 
 fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
     let names = Names::new(Dialect::Torchvision, Numbers::Steps);
-    let mut drawing = Drawing::new(settings, names, row.norm);
-    let input = drawing.input(settings)?;
-    let begin = drawing.g.mark();
-    let mut x = stem(&mut drawing, row, input);
-    drawing.g.part(PartKind::Stem, "stem", begin);
+    let mut builder = NetworkBuilder::new(settings, names, row.norm);
+    let input = builder.input(settings)?;
+    let begin = builder.g.mark();
+    let mut x = stem(&mut builder, row, input);
+    builder.g.part(PartKind::Stem, "stem", begin);
     let mut pools: usize = 2;
     let mut classified = Vec::new();
     for module in &MODULES {
-        x = inception(&mut drawing, row, module, x);
+        x = inception(&mut builder, row, module, x);
         match module.after {
             After::Nothing => {}
             After::Classifier => classified.push(x),
             After::Pool => {
                 pools += 1;
                 let kernel = if pools == 4 { row.last_pool } else { 3 };
-                x = drawing.pool(&format!("maxpool{pools}"), hanging_pool(kernel), x);
+                x = builder.pool(&format!("maxpool{pools}"), hanging_pool(kernel), x);
             }
         }
     }
     // At this place in the order of the state dict.
     if settings.aux.unwrap_or(true) && settings.classes > 0 {
         for (number, &x) in (1..).zip(&classified) {
-            let logits = auxiliary(&mut drawing, row, &format!("aux{number}"), settings.classes, x);
-            drawing.g.auxiliary(logits, Auxiliary::USUAL_WEIGHT);
+            let logits = auxiliary(&mut builder, row, &format!("aux{number}"), settings.classes, x);
+            builder.g.auxiliary(logits, Auxiliary::USUAL_WEIGHT);
         }
     }
     let head = Head { dropout: "dropout", linear: "fc" };
     let drop_rate = settings.drop_rate.unwrap_or(row.drop_rate);
-    let logits = pooled_head(&mut drawing.g, head, settings.classes, drop_rate, x);
-    drawing.g.finish(logits)
+    let logits = pooled_head(&mut builder.g, head, settings.classes, drop_rate, x);
+    builder.g.finish(logits)
 }
 
-fn stem(drawing: &mut Drawing, row: &Row, input: NodeId) -> NodeId {
-    let mut x = drawing.stem_layer("conv1", Conv { stride: 2.into(), ..conv(64, 7) }, input);
-    x = drawing.pool("maxpool1", hanging_pool(3), x);
+fn stem(builder: &mut NetworkBuilder, row: &Row, input: NodeId) -> NodeId {
+    let mut x = builder.stem_layer("conv1", Conv { stride: 2.into(), ..conv(64, 7) }, input);
+    x = builder.pool("maxpool1", hanging_pool(3), x);
     if row.normalise {
-        x = drawing.g.add("norm1", KRIZHEVSKY, x);
+        x = builder.g.add("norm1", KRIZHEVSKY, x);
     }
-    x = drawing.stem_layer("conv2", conv(64, 1), x);
-    x = drawing.stem_layer("conv3", conv(192, 3), x);
+    x = builder.stem_layer("conv2", conv(64, 1), x);
+    x = builder.stem_layer("conv3", conv(192, 3), x);
     if row.normalise {
-        x = drawing.g.add("norm2", KRIZHEVSKY, x);
+        x = builder.g.add("norm2", KRIZHEVSKY, x);
     }
-    drawing.pool("maxpool2", hanging_pool(3), x)
+    builder.pool("maxpool2", hanging_pool(3), x)
 }
 
-fn inception(drawing: &mut Drawing, row: &Row, module: &Module, x: NodeId) -> NodeId {
+fn inception(builder: &mut NetworkBuilder, row: &Row, module: &Module, x: NodeId) -> NodeId {
     let Module { name, point, square, large, pool, .. } = module;
     let branches = [
         branch("branch1", [keep(*point, 1)]),
@@ -196,25 +191,25 @@ fn inception(drawing: &mut Drawing, row: &Row, module: &Module, x: NodeId) -> No
         branch("branch3", [keep(large.0, 1), keep(large.1, row.large)]),
         branch("branch4", [Step::Pool(max_pool(3, 1, 1)), keep(*pool, 1)]),
     ];
-    drawing.module(name, &joins(name, 0), &branches, x)
+    builder.module(name, &joins(name, 0), &branches, x)
 }
 
 fn auxiliary(
-    drawing: &mut Drawing,
+    builder: &mut NetworkBuilder,
     row: &Row,
     path: &str,
     classes: usize,
     input: NodeId,
 ) -> NodeId {
-    let begin = drawing.g.mark();
+    let begin = builder.g.mark();
     let mut x = if row.windows {
         let pool = Pool { kind: PoolKind::Average, ..max_pool(5, 3, 0) };
-        drawing.g.add(format!("{path}.avg_pool2d"), pool, input)
+        builder.g.add(format!("{path}.avg_pool2d"), pool, input)
     } else {
-        drawing.g.add(format!("{path}.adaptive_avg_pool2d"), AdaptivePool { size: 4.into() }, input)
+        builder.g.add(format!("{path}.adaptive_avg_pool2d"), AdaptivePool { size: 4.into() }, input)
     };
-    x = drawing.layer(&format!("{path}.conv"), conv(128, 1), x);
-    let g = &mut drawing.g;
+    x = builder.layer(&format!("{path}.conv"), conv(128, 1), x);
+    let g = &mut builder.g;
     x = g.add(format!("{path}.flatten"), Flatten {}, x);
     x = g.add(format!("{path}.fc1"), Linear { out: 1024, ..Linear::default() }, x);
     x = g.add(format!("{path}.relu"), Function::Relu, x);

@@ -40,14 +40,14 @@ fn branch<const N: usize>(name: &'static str, steps: [Step; N]) -> Branch {
 }
 
 /// Builds one graph.
-struct Drawing {
+struct NetworkBuilder {
     g: Builder,
     names: Names,
     /// None for a network whose convolutions have a bias instead.
     norm: Option<BatchNorm>,
 }
 
-impl Drawing {
+impl NetworkBuilder {
     fn new(settings: &Settings, names: Names, norm: Option<BatchNorm>) -> Self {
         Self { g: settings.builder(), names, norm }
     }

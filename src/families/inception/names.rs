@@ -1,5 +1,6 @@
 //! The sources' names for the layers.
 
+use super::super::Source;
 use super::{Branch, Step};
 use crate::blocks::Layer;
 use crate::graph::op::PoolKind;
@@ -12,6 +13,16 @@ pub(super) enum Dialect {
     Timm,
     /// Layers of each kind are numbered through the network.
     Keras,
+}
+
+impl From<Source> for Dialect {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Torchvision | Source::Paper => Self::Torchvision,
+            Source::Timm => Self::Timm,
+            Source::Keras => Self::Keras,
+        }
+    }
 }
 
 /// The numbering of the steps in a branch.

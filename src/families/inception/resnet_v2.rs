@@ -9,16 +9,17 @@
 //! Sources: timm (default), and Keras, whose norms have no scale. Both follow the authors' code, which departs from the
 //! figures of the paper.
 
-use super::super::{Edition, Family, Settings, Source, Variant};
+use super::super::{Definition, Family, Settings, Source, Variant};
 use super::names::{Dialect, Names, Numbers, joins};
 use super::v4::PAPER;
-use super::{Branch, Drawing, NORM, Step, average_pool, branch, conv, keep, max_pool, reduce};
+use super::{
+    Branch, NORM, NetworkBuilder, Step, average_pool, branch, conv, keep, max_pool, reduce,
+};
 use crate::blocks::{Head, Layer, keras_head, pooled_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{Add, BatchNorm, Conv, Function, Multiply};
 use crate::graph::{Graph, NodeId, PartKind};
-use crate::weights::init::Recipe;
 
 static INCEPTION_RESNET_V2: Family = Family {
     name: "Inception-ResNet-v2",
@@ -78,59 +79,45 @@ const C: Stage = Stage {
     keras: "block8",
 };
 
-pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    let sources = [
-        (Source::Timm, Dialect::Timm, "inception_resnet_v2"),
-        (Source::Keras, Dialect::Keras, "InceptionResNetV2"),
-    ];
-    let editions = sources.map(|(source, dialect, name)| edition(source, dialect, name)).into();
-    let variant = Variant {
-        name: "inception_resnet_v2",
-        family: &INCEPTION_RESNET_V2,
-        classes: 1000,
-        editions,
-    };
-    std::iter::once(variant)
-}
+const DEFINITIONS: &[Definition] = &[
+    Definition {
+        deviations: "the authors' code: the stem of Inception v3, 10, 20 and 10 residual modules where the paper draws 5, 10 \
+                     and 5, no dropout unless asked for",
+        ..Definition::new(Source::Timm, Preprocess::inception(333, 299, Filter::Bicubic))
+    },
+    Definition {
+        deviations: "as timm's; norms without scale",
+        ..Definition::new(Source::Keras, Preprocess::inception(299, 299, Filter::Bilinear))
+            .named("InceptionResNetV2")
+    },
+];
 
-fn edition(source: Source, dialect: Dialect, source_name: &'static str) -> Edition {
-    let keras = dialect == Dialect::Keras;
-    Edition {
-        source,
-        source_name,
-        preprocess: if keras {
-            Preprocess::inception(299, 299, Filter::Bilinear)
-        } else {
-            Preprocess::inception(333, 299, Filter::Bicubic)
-        },
-        recipe: if keras { Recipe::KERAS } else { Recipe::PYTORCH },
-        deviations: if keras {
-            "as timm's; norms without scale"
-        } else {
-            "the authors' code: the stem of Inception v3, 10, 20 and 10 residual modules where the paper draws 5, 10 and \
-             5, no dropout unless asked for"
-        },
-        weights: &[],
-        options: &["drop_rate"],
-        build: Box::new(move |settings| {
-            let norm =
-                if keras { BatchNorm { momentum: 0.01, scale: false, ..NORM } } else { NORM };
-            let names = Names::new(dialect, Numbers::Steps);
-            Network { drawing: Drawing::new(settings, names, Some(norm)), dialect }.draw(settings)
-        }),
-    }
+pub(super) fn variants() -> impl Iterator<Item = Variant> {
+    let draw = |definition: &Definition, settings: &Settings| {
+        Network::new(definition.source.into(), settings).build(settings)
+    };
+    std::iter::once(Variant::new("inception_resnet_v2", &INCEPTION_RESNET_V2, DEFINITIONS, draw))
 }
 
 struct Network {
-    drawing: Drawing,
+    builder: NetworkBuilder,
     dialect: Dialect,
 }
 
 impl Network {
-    fn draw(mut self, settings: &Settings) -> Result<Graph> {
-        let begin = self.drawing.g.mark();
+    fn new(dialect: Dialect, settings: &Settings) -> Self {
+        let norm = match dialect {
+            Dialect::Keras => BatchNorm { momentum: 0.01, scale: false, ..NORM },
+            Dialect::Timm | Dialect::Torchvision => NORM,
+        };
+        let names = Names::new(dialect, Numbers::Steps);
+        Self { builder: NetworkBuilder::new(settings, names, Some(norm)), dialect }
+    }
+
+    fn build(mut self, settings: &Settings) -> Result<Graph> {
+        let begin = self.builder.g.mark();
         let mut x = self.stem();
-        self.drawing.g.part(PartKind::Stem, "stem", begin);
+        self.builder.g.part(PartKind::Stem, "stem", begin);
         let first = vec![
             branch("branch0", [keep(96, 1)]),
             branch("branch1", [keep(48, 1), keep(64, 5)]),
@@ -154,16 +141,16 @@ impl Network {
         ];
         x = self.joint("mixed_7a", &third, x);
         x = self.stage(&C, x);
-        x = self.residual(&C, &Place::last(self.dialect), x);
+        x = self.residual(&C, &ModuleNames::last(self.dialect), x);
 
         let last = match self.dialect {
             Dialect::Keras => Layer::new("conv_7b", "conv_7b_bn", "conv_7b_ac"),
-            Dialect::Torchvision | Dialect::Timm => self.drawing.names.layer("conv2d_7b"),
+            Dialect::Torchvision | Dialect::Timm => self.builder.names.layer("conv2d_7b"),
         };
-        let begin = self.drawing.g.mark();
-        x = self.drawing.named_layer(&last, conv(1536, 1), x);
-        self.drawing.g.part(PartKind::Block, &last.conv, begin);
-        let (g, classes) = (&mut self.drawing.g, settings.classes);
+        let begin = self.builder.g.mark();
+        x = self.builder.named_layer(&last, conv(1536, 1), x);
+        self.builder.g.part(PartKind::Block, &last.conv, begin);
+        let (g, classes) = (&mut self.builder.g, settings.classes);
         let drop_rate = settings.drop_rate.unwrap_or(0.0);
         let logits = match self.dialect {
             Dialect::Keras => keras_head(g, classes, drop_rate, x),
@@ -175,20 +162,20 @@ impl Network {
                 x,
             ),
         };
-        self.drawing.g.finish(logits)
+        self.builder.g.finish(logits)
     }
 
     fn stem(&mut self) -> NodeId {
-        let drawing = &mut self.drawing;
+        let builder = &mut self.builder;
         let bare = |out| Conv { padding: 0.into(), ..conv(out, 3) };
-        let mut x = drawing.g.input();
-        x = drawing.stem_layer("conv2d_1a", Conv { stride: 2.into(), ..bare(32) }, x);
-        x = drawing.stem_layer("conv2d_2a", bare(32), x);
-        x = drawing.stem_layer("conv2d_2b", conv(64, 3), x);
-        x = drawing.pool("maxpool_3a", max_pool(3, 2, 0), x);
-        x = drawing.stem_layer("conv2d_3b", conv(80, 1), x);
-        x = drawing.stem_layer("conv2d_4a", bare(192), x);
-        drawing.pool("maxpool_5a", max_pool(3, 2, 0), x)
+        let mut x = builder.g.input();
+        x = builder.stem_layer("conv2d_1a", Conv { stride: 2.into(), ..bare(32) }, x);
+        x = builder.stem_layer("conv2d_2a", bare(32), x);
+        x = builder.stem_layer("conv2d_2b", conv(64, 3), x);
+        x = builder.pool("maxpool_3a", max_pool(3, 2, 0), x);
+        x = builder.stem_layer("conv2d_3b", conv(80, 1), x);
+        x = builder.stem_layer("conv2d_4a", bare(192), x);
+        builder.pool("maxpool_5a", max_pool(3, 2, 0), x)
     }
 
     /// A module without a shortcut, between stages.
@@ -197,38 +184,38 @@ impl Network {
             Dialect::Keras => vec![name.into()],
             Dialect::Torchvision | Dialect::Timm => joins(name, 0),
         };
-        self.drawing.module(name, &joins, branches, x)
+        self.builder.module(name, &joins, branches, x)
     }
 
     fn stage(&mut self, stage: &Stage, mut x: NodeId) -> NodeId {
-        let begin = self.drawing.g.mark();
+        let begin = self.builder.g.mark();
         for index in 0..stage.repeats {
-            x = self.residual(stage, &Place::new(self.dialect, stage, index), x);
+            x = self.residual(stage, &ModuleNames::new(self.dialect, stage, index), x);
         }
-        self.drawing.g.part(PartKind::Stage, stage.timm, begin);
+        self.builder.g.part(PartKind::Stage, stage.timm, begin);
         x
     }
 
-    fn residual(&mut self, stage: &Stage, place: &Place, input: NodeId) -> NodeId {
-        let joins = std::slice::from_ref(&place.join);
-        let begin = self.drawing.g.mark();
-        let mut x = self.drawing.branches(&place.path, joins, &stage.kind.branches(), input);
-        let g = &mut self.drawing.g;
-        x = g.add(&place.conv, Conv { out: stage.channels, bias: true, ..Conv::default() }, x);
-        if place.activation.is_some() {
-            x = g.add(&place.scale, Multiply { by: stage.scale }, x);
+    fn residual(&mut self, stage: &Stage, names: &ModuleNames, input: NodeId) -> NodeId {
+        let joins = std::slice::from_ref(&names.join);
+        let begin = self.builder.g.mark();
+        let mut x = self.builder.branches(&names.path, joins, &stage.kind.branches(), input);
+        let g = &mut self.builder.g;
+        x = g.add(&names.conv, Conv { out: stage.channels, bias: true, ..Conv::default() }, x);
+        if names.activation.is_some() {
+            x = g.add(&names.scale, Multiply { by: stage.scale }, x);
         }
-        x = g.add(&place.add, Add {}, [x, input]);
-        if let Some(activation) = &place.activation {
+        x = g.add(&names.add, Add {}, [x, input]);
+        if let Some(activation) = &names.activation {
             x = g.add(activation, Function::Relu, x);
         }
-        g.part(PartKind::Block, &place.path, begin);
+        g.part(PartKind::Block, &names.path, begin);
         x
     }
 }
 
 /// The names of one residual module.
-struct Place {
+struct ModuleNames {
     path: String,
     join: String,
     conv: String,
@@ -238,7 +225,7 @@ struct Place {
     activation: Option<String>,
 }
 
-impl Place {
+impl ModuleNames {
     fn new(dialect: Dialect, stage: &Stage, index: usize) -> Self {
         match dialect {
             Dialect::Keras => Self::keras(format!("{}_{}", stage.keras, index + 1), true),

@@ -8,15 +8,17 @@
 //! Sources: torchvision (default) with an auxiliary classifier, timm, and Keras, whose norms have no scale and whose
 //! average pools do not count the padding. All follow the authors' code, which departs from table 1 of the paper.
 
-use super::super::{Edition, Family, Settings, Source, Variant};
+use super::super::{Definition, Family, Settings, Source, Variant};
 use super::names::{Dialect, Names, Numbers, joins};
-use super::{Branch, Drawing, NORM, Step, average_pool, branch, conv, keep, max_pool, reduce};
+use super::{
+    Branch, NORM, NetworkBuilder, Step, average_pool, branch, conv, keep, max_pool, reduce,
+};
 use crate::blocks::{Head, classifier, keras_head, pooled_head};
 use crate::data::{Filter, Preprocess};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Flatten, Padding, Pool, PoolKind};
 use crate::graph::{Graph, NodeId, PartKind};
-use crate::weights::init::Recipe;
+use crate::weights::init::{Recipe, Rule};
 
 static INCEPTION_V3: Family = Family {
     name: "Inception-v3",
@@ -69,53 +71,39 @@ const CLASSIFIED: &str = "Mixed_6e";
 /// The paper names no loss weight; this is that of the authors' code and of PyTorch's fine-tuning tutorial.
 const AUXILIARY_WEIGHT: f64 = 0.4;
 
-/// On smaller images the auxiliary classifier's kernel does not fit.
-const LEAST_WITH_AUXILIARY: usize = 299;
+/// torchvision's and timm's Inception v3.
+const RECIPE: Recipe = Recipe {
+    conv: Rule::Normal(0.1),
+    linear: Rule::Normal(0.1),
+    exceptions: &[("AuxLogits.fc.weight", Rule::Normal(0.001))],
+    ..Recipe::PYTORCH
+};
+
+const DEFINITIONS: &[Definition] = &[
+    Definition {
+        recipe: RECIPE,
+        deviations: "the authors' code: the stem has a 1×1 and a second pool where table 1 has 3×3 convolutions",
+        options: &["drop_rate", "aux", "transform_input"],
+        ..Definition::new(Source::Torchvision, Preprocess::imagenet(342, 299, Filter::Bilinear))
+    },
+    Definition {
+        recipe: RECIPE,
+        deviations: "as torchvision's; an auxiliary classifier only if asked for, no dropout",
+        options: &["drop_rate", "aux"],
+        ..Definition::new(Source::Timm, Preprocess::inception(341, 299, Filter::Bicubic))
+    },
+    Definition {
+        deviations: "as torchvision's; no auxiliary classifier, no dropout, norms without scale, averages that leave the \
+                     border out",
+        ..Definition::new(Source::Keras, Preprocess::inception(299, 299, Filter::Bilinear))
+            .named("InceptionV3")
+    },
+];
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    let sources = [
-        (Source::Torchvision, Dialect::Torchvision, "inception_v3"),
-        (Source::Timm, Dialect::Timm, "inception_v3"),
-        (Source::Keras, Dialect::Keras, "InceptionV3"),
-    ];
-    let editions = sources.map(|(source, dialect, name)| edition(source, dialect, name)).into();
-    let variant = Variant { name: "inception_v3", family: &INCEPTION_V3, classes: 1000, editions };
-    std::iter::once(variant)
-}
-
-fn edition(source: Source, dialect: Dialect, source_name: &'static str) -> Edition {
-    Edition {
-        source,
-        source_name,
-        preprocess: match dialect {
-            Dialect::Torchvision => Preprocess::imagenet(342, 299, Filter::Bilinear),
-            Dialect::Timm => Preprocess::inception(341, 299, Filter::Bicubic),
-            Dialect::Keras => Preprocess::inception(299, 299, Filter::Bilinear),
-        },
-        recipe: match dialect {
-            Dialect::Torchvision | Dialect::Timm => Recipe::INCEPTION,
-            Dialect::Keras => Recipe::KERAS,
-        },
-        deviations: match dialect {
-            Dialect::Torchvision => {
-                "the authors' code: the stem has a 1×1 and a second pool where table 1 has 3×3 convolutions"
-            }
-            Dialect::Timm => {
-                "as torchvision's; an auxiliary classifier only if asked for, no dropout"
-            }
-            Dialect::Keras => {
-                "as torchvision's; no auxiliary classifier, no dropout, norms without scale, averages that leave the \
-                 border out"
-            }
-        },
-        weights: &[],
-        options: match dialect {
-            Dialect::Torchvision => &["drop_rate", "aux", "transform_input"],
-            Dialect::Timm => &["drop_rate", "aux"],
-            Dialect::Keras => &["drop_rate"],
-        },
-        build: Box::new(move |settings| graph(dialect, settings)),
-    }
+    let draw =
+        |definition: &Definition, settings: &Settings| graph(definition.source.into(), settings);
+    std::iter::once(Variant::new("inception_v3", &INCEPTION_V3, DEFINITIONS, draw))
 }
 
 fn graph(dialect: Dialect, settings: &Settings) -> Result<Graph> {
@@ -124,11 +112,11 @@ fn graph(dialect: Dialect, settings: &Settings) -> Result<Graph> {
         Dialect::Keras => BatchNorm { momentum: 0.01, scale: false, ..NORM },
     };
     let names = Names::new(dialect, Numbers::Convolutions);
-    let mut drawing = Drawing::new(settings, names, Some(norm));
-    let input = drawing.input(settings)?;
-    let begin = drawing.g.mark();
-    let mut x = stem(&mut drawing, dialect, input);
-    drawing.g.part(PartKind::Stem, "stem", begin);
+    let mut builder = NetworkBuilder::new(settings, names, Some(norm));
+    let input = builder.input(settings)?;
+    let begin = builder.g.mark();
+    let mut x = stem(&mut builder, dialect, input);
+    builder.g.part(PartKind::Stem, "stem", begin);
     let auxiliary = settings.aux.unwrap_or(dialect == Dialect::Torchvision);
     let mut twins = 0;
     for module in &MODULES {
@@ -136,12 +124,12 @@ fn graph(dialect: Dialect, settings: &Settings) -> Result<Graph> {
             Dialect::Torchvision | Dialect::Timm => joins(module.name, module.twins()),
             Dialect::Keras => module.keras_joins(&mut twins),
         };
-        x = drawing.module(module.name, &joins, &module.branches(dialect), x);
+        x = builder.module(module.name, &joins, &module.branches(dialect), x);
         if module.name == CLASSIFIED && auxiliary && settings.classes > 0 {
-            classify(&mut drawing, settings, x)?;
+            classify(&mut builder, settings.classes, x);
         }
     }
-    let (g, classes) = (&mut drawing.g, settings.classes);
+    let (g, classes) = (&mut builder.g, settings.classes);
     let drop_rate = settings.drop_rate;
     let logits = match dialect {
         Dialect::Torchvision => {
@@ -154,46 +142,36 @@ fn graph(dialect: Dialect, settings: &Settings) -> Result<Graph> {
         }
         Dialect::Keras => keras_head(g, classes, drop_rate.unwrap_or(0.0), x),
     };
-    drawing.g.finish(logits)
+    builder.g.finish(logits)
 }
 
-fn stem(drawing: &mut Drawing, dialect: Dialect, mut x: NodeId) -> NodeId {
+fn stem(builder: &mut NetworkBuilder, dialect: Dialect, mut x: NodeId) -> NodeId {
     let pools =
         if dialect == Dialect::Timm { ["Pool1", "Pool2"] } else { ["maxpool1", "maxpool2"] };
     let bare = |out| Conv { padding: 0.into(), ..conv(out, 3) };
-    x = drawing.stem_layer("Conv2d_1a_3x3", Conv { stride: 2.into(), ..bare(32) }, x);
-    x = drawing.stem_layer("Conv2d_2a_3x3", bare(32), x);
-    x = drawing.stem_layer("Conv2d_2b_3x3", conv(64, 3), x);
-    x = drawing.pool(pools[0], max_pool(3, 2, 0), x);
-    x = drawing.stem_layer("Conv2d_3b_1x1", conv(80, 1), x);
-    x = drawing.stem_layer("Conv2d_4a_3x3", bare(192), x);
-    drawing.pool(pools[1], max_pool(3, 2, 0), x)
+    x = builder.stem_layer("Conv2d_1a_3x3", Conv { stride: 2.into(), ..bare(32) }, x);
+    x = builder.stem_layer("Conv2d_2a_3x3", bare(32), x);
+    x = builder.stem_layer("Conv2d_2b_3x3", conv(64, 3), x);
+    x = builder.pool(pools[0], max_pool(3, 2, 0), x);
+    x = builder.stem_layer("Conv2d_3b_1x1", conv(80, 1), x);
+    x = builder.stem_layer("Conv2d_4a_3x3", bare(192), x);
+    builder.pool(pools[1], max_pool(3, 2, 0), x)
 }
 
 /// The auxiliary classifier.
-fn classify(drawing: &mut Drawing, settings: &Settings, input: NodeId) -> Result<()> {
-    if settings.image_size < LEAST_WITH_AUXILIARY {
-        return Err(Error::Argument {
-            at: format!("`image_size` of {}", settings.name),
-            expected: format!(
-                "at least {LEAST_WITH_AUXILIARY}, or aux=False: its auxiliary classifier needs that"
-            ),
-            got: settings.image_size.to_string(),
-        });
-    }
+fn classify(builder: &mut NetworkBuilder, classes: usize, input: NodeId) {
     let pool = Pool { kind: PoolKind::Average, ..max_pool(5, 3, 0) };
-    let begin = drawing.g.mark();
-    let mut x = drawing.g.add("AuxLogits.avg_pool2d", pool, input);
-    x = drawing.layer("AuxLogits.conv0", conv(128, 1), x);
+    let begin = builder.g.mark();
+    let mut x = builder.g.add("AuxLogits.avg_pool2d", pool, input);
+    x = builder.layer("AuxLogits.conv0", conv(128, 1), x);
     let whole = Conv { padding: Padding::Both(0.into()), ..conv(768, 5) };
-    x = drawing.layer("AuxLogits.conv1", whole, x);
-    let g = &mut drawing.g;
+    x = builder.layer("AuxLogits.conv1", whole, x);
+    let g = &mut builder.g;
     x = g.add("AuxLogits.adaptive_avg_pool2d", AdaptivePool::default(), x);
     x = g.add("AuxLogits.flatten", Flatten {}, x);
-    let logits = classifier(g, "", "AuxLogits.fc", settings.classes, 0.0, x);
+    let logits = classifier(g, "", "AuxLogits.fc", classes, 0.0, x);
     g.part(PartKind::Head, "AuxLogits", begin);
     g.auxiliary(logits, AUXILIARY_WEIGHT);
-    Ok(())
 }
 
 impl Module {

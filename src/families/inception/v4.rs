@@ -7,15 +7,16 @@
 //!
 //! Sources: timm alone (default), which follows the authors' code.
 
-use super::super::{Edition, Family, Settings, Source, Variant};
+use super::super::{Definition, Family, Settings, Source, Variant};
 use super::names::{Dialect, Names, Numbers, joins};
-use super::{Branch, Drawing, NORM, Step, average_pool, branch, conv, keep, max_pool, reduce};
+use super::{
+    Branch, NORM, NetworkBuilder, Step, average_pool, branch, conv, keep, max_pool, reduce,
+};
 use crate::blocks::{Head, pooled_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{Conv, Pair};
 use crate::graph::{Graph, PartKind};
-use crate::weights::init::Recipe;
 
 static INCEPTION_V4: Family = Family {
     name: "Inception-v4",
@@ -61,44 +62,34 @@ enum Kind {
 }
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    let edition = Edition {
-        source: Source::Timm,
-        source_name: "inception_v4",
-        preprocess: Preprocess::inception(341, 299, Filter::Bicubic),
-        recipe: Recipe::PYTORCH,
+    let definition = Definition {
         deviations: "no dropout unless asked for, where the paper drops 0.2",
-        weights: &[],
-        options: &["drop_rate"],
-        build: Box::new(graph),
+        ..Definition::new(Source::Timm, Preprocess::inception(341, 299, Filter::Bicubic))
     };
-    std::iter::once(Variant {
-        name: "inception_v4",
-        family: &INCEPTION_V4,
-        classes: 1000,
-        editions: vec![edition],
-    })
+    let draw = |_: &Definition, settings: &Settings| graph(settings);
+    std::iter::once(Variant::new("inception_v4", &INCEPTION_V4, &[definition], draw))
 }
 
 fn graph(settings: &Settings) -> Result<Graph> {
     let names = Names::new(Dialect::Timm, Numbers::Steps);
-    let mut drawing = Drawing::new(settings, names, Some(NORM));
-    let mut x = drawing.g.input();
-    let begin = drawing.g.mark();
+    let mut builder = NetworkBuilder::new(settings, names, Some(NORM));
+    let mut x = builder.g.input();
+    let begin = builder.g.mark();
     let bare = |stride: usize| Conv { stride: stride.into(), padding: 0.into(), ..conv(32, 3) };
     for (index, conv) in [bare(2), bare(1), conv(64, 3)].into_iter().enumerate() {
-        x = drawing.stem_layer(&format!("features.{index}"), conv, x);
+        x = builder.stem_layer(&format!("features.{index}"), conv, x);
     }
-    drawing.g.part(PartKind::Stem, "stem", begin);
+    builder.g.part(PartKind::Stem, "stem", begin);
     let modules = MODULES.iter().flat_map(|&(kind, repeats)| std::iter::repeat_n(kind, repeats));
     for (index, kind) in (3..).zip(modules) {
         let path = format!("features.{index}");
         let twins = if matches!(kind, Kind::C) { 2 } else { 0 };
-        x = drawing.module(&path, &joins(&path, twins), &branches(kind), x);
+        x = builder.module(&path, &joins(&path, twins), &branches(kind), x);
     }
     let head = Head { dropout: "head_drop", linear: "last_linear" };
     let drop_rate = settings.drop_rate.unwrap_or(0.0);
-    let logits = pooled_head(&mut drawing.g, head, settings.classes, drop_rate, x);
-    drawing.g.finish(logits)
+    let logits = pooled_head(&mut builder.g, head, settings.classes, drop_rate, x);
+    builder.g.finish(logits)
 }
 
 const ROW: Pair = Pair { height: 1, width: 7 };

@@ -14,16 +14,14 @@ mod names;
 mod rows;
 mod widths;
 
-use super::{Edition, Family, Settings, Source, Variant};
+use super::{Family, Settings, Variant};
 use crate::blocks::{
     InvertedResidual, SqueezeExcite, classifier, conv_norm_act, divisible, inverted_residual,
     stage_name,
 };
-use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{AdaptivePool, BatchNorm, Conv, Flatten, Function, Linear, Padding};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
-use crate::weights::init::Recipe;
 use names::Dialect;
 use rows::{ROWS, Row, Size};
 use widths::STEM;
@@ -41,56 +39,10 @@ static FAMILY: Family = Family {
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
     ROWS.iter().map(|row| {
-        let sources = [
-            (Dialect::Torchvision, row.torchvision),
-            (Dialect::Timm, row.timm),
-            (Dialect::TimmTf, row.timm_tf),
-            (Dialect::Keras, row.keras),
-        ];
-        let editions = sources
-            .into_iter()
-            .filter_map(|(dialect, name)| name.map(|name| edition(row, dialect, name)))
-            .collect();
-        Variant { name: row.name, family: &FAMILY, classes: 1000, editions }
+        Variant::new(row.name, &FAMILY, row.definitions, |definition, settings| {
+            graph(row, Dialect::of(definition), settings)
+        })
     })
-}
-
-fn edition(row: &'static Row, dialect: Dialect, source_name: &'static str) -> Edition {
-    let halves = [0.5; 3];
-    let halved = |resize| Preprocess {
-        mean: halves,
-        std: halves,
-        ..Preprocess::imagenet(resize, 224, Filter::Bilinear)
-    };
-    Edition {
-        source: match dialect {
-            Dialect::Torchvision => Source::Torchvision,
-            Dialect::Timm | Dialect::TimmTf => Source::Timm,
-            Dialect::Keras => Source::Keras,
-        },
-        source_name,
-        preprocess: match dialect {
-            Dialect::Torchvision => Preprocess::imagenet(row.resize, 224, Filter::Bilinear),
-            Dialect::Timm => Preprocess::imagenet(256, 224, row.timm_filter),
-            Dialect::TimmTf => halved(256),
-            Dialect::Keras => halved(224),
-        },
-        recipe: match dialect {
-            Dialect::Torchvision => Recipe::MOBILENET,
-            Dialect::Timm | Dialect::TimmTf => Recipe::TIMM_EFFICIENTNET,
-            Dialect::Keras => Recipe::KERAS,
-        },
-        deviations: match dialect {
-            Dialect::Torchvision => "pads symmetrically, the original at the bottom and right",
-            Dialect::Timm => {
-                "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3"
-            }
-            Dialect::TimmTf | Dialect::Keras => "none",
-        },
-        weights: &[],
-        options: &["drop_rate", "drop_path_rate", "width"],
-        build: Box::new(move |settings| graph(row, dialect, settings)),
-    }
 }
 
 impl Dialect {

@@ -1,5 +1,6 @@
 //! The sources' names for the layers.
 
+use super::super::{Definition, Source};
 use super::rows::Stages;
 use crate::blocks::{GateNames, InvertedNames, InvertedResidual, Layer};
 
@@ -25,6 +26,16 @@ pub(super) struct Head {
 }
 
 impl Dialect {
+    pub(super) fn of(definition: &Definition) -> Self {
+        let is_tf = definition.name.is_some_and(|name| name.starts_with("tf_"));
+        match definition.source {
+            Source::Torchvision => Self::Torchvision,
+            Source::Timm if is_tf => Self::TimmTf,
+            Source::Timm => Self::Timm,
+            Source::Keras | Source::Paper => Self::Keras,
+        }
+    }
+
     pub(super) fn stem(self) -> Layer {
         match self {
             Self::Torchvision => Layer::sequential("features.0"),

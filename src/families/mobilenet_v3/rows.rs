@@ -1,7 +1,9 @@
 //! The tables of the blocks of both sizes, and of the variants.
 
-use crate::data::Filter;
+use super::super::{Definition, Source};
+use crate::data::{Filter, Preprocess};
 use crate::graph::op::Function;
+use crate::weights::init::Recipe;
 
 pub(super) struct Block {
     /// Expansion ratio.
@@ -102,15 +104,36 @@ pub(super) struct Row {
     pub width: f64,
     /// Without squeeze-and-excite and 5×5 kernels, and with ReLU everywhere.
     pub minimal: bool,
-    /// The sources' names.
-    pub torchvision: Option<&'static str>,
-    pub timm: Option<&'static str>,
-    pub timm_tf: Option<&'static str>,
-    pub keras: Option<&'static str>,
-    /// torchvision's resize before cropping, and timm's interpolation.
-    pub resize: u32,
-    pub timm_filter: Filter,
+    pub definitions: &'static [Definition],
 }
+
+const fn torchvision(resize: u32) -> Definition {
+    Definition {
+        recipe: Recipe::MOBILENET,
+        deviations: "pads symmetrically, the original at the bottom and right",
+        options: &["drop_rate", "drop_path_rate", "width"],
+        ..Definition::new(Source::Torchvision, Preprocess::imagenet(resize, 224, Filter::Bilinear))
+    }
+}
+
+const TIMM: Definition = Definition {
+    source: Source::Timm,
+    preprocess: Preprocess::imagenet(256, 224, Filter::Bicubic),
+    recipe: Recipe::TIMM_EFFICIENTNET,
+    deviations: "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3",
+    ..torchvision(256)
+};
+const TIMM_BILINEAR: Definition =
+    Definition { preprocess: Preprocess::imagenet(256, 224, Filter::Bilinear), ..TIMM };
+const TIMM_TF: Definition = Definition {
+    preprocess: Preprocess::inception(256, 224, Filter::Bilinear),
+    deviations: "none",
+    ..TIMM
+};
+const KERAS: Definition = Definition {
+    options: TIMM.options,
+    ..Definition::new(Source::Keras, Preprocess::inception(224, 224, Filter::Bilinear))
+};
 
 impl Row {
     /// The activation in place of the full network's `full`.
@@ -119,73 +142,74 @@ impl Row {
     }
 }
 
-const SMALL_ROW: Row = Row {
-    name: "",
-    size: Size::Small,
-    width: 1.0,
-    minimal: false,
-    torchvision: None,
-    timm: None,
-    timm_tf: None,
-    keras: None,
-    resize: 256,
-    timm_filter: Filter::Bicubic,
-};
+const SMALL_ROW: Row =
+    Row { name: "", size: Size::Small, width: 1.0, minimal: false, definitions: &[] };
 
-const LARGE_ROW: Row = Row { size: Size::Large, resize: 232, ..SMALL_ROW };
+const LARGE_ROW: Row = Row { size: Size::Large, ..SMALL_ROW };
 
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "mobilenet_v3_small",
-        torchvision: Some("mobilenet_v3_small"),
-        timm: Some("mobilenetv3_small_100"),
-        timm_tf: Some("tf_mobilenetv3_small_100"),
-        keras: Some("MobileNetV3Small(alpha=1.0)"),
+        definitions: &[
+            torchvision(256),
+            TIMM.named("mobilenetv3_small_100"),
+            TIMM_TF.named("tf_mobilenetv3_small_100"),
+            KERAS.named("MobileNetV3Small(alpha=1.0)"),
+        ],
         ..SMALL_ROW
     },
     Row {
         name: "mobilenet_v3_small_050",
         width: 0.5,
-        timm: Some("mobilenetv3_small_050"),
+        definitions: &[TIMM.named("mobilenetv3_small_050")],
         ..SMALL_ROW
     },
     Row {
         name: "mobilenet_v3_small_075",
         width: 0.75,
-        timm: Some("mobilenetv3_small_075"),
-        timm_tf: Some("tf_mobilenetv3_small_075"),
-        keras: Some("MobileNetV3Small(alpha=0.75)"),
+        definitions: &[
+            TIMM.named("mobilenetv3_small_075"),
+            TIMM_TF.named("tf_mobilenetv3_small_075"),
+            KERAS.named("MobileNetV3Small(alpha=0.75)"),
+        ],
         ..SMALL_ROW
     },
     Row {
         name: "mobilenet_v3_small_minimal",
         minimal: true,
-        timm_tf: Some("tf_mobilenetv3_small_minimal_100"),
-        keras: Some("MobileNetV3Small(alpha=1.0,minimalistic)"),
+        definitions: &[
+            TIMM_TF.named("tf_mobilenetv3_small_minimal_100"),
+            KERAS.named("MobileNetV3Small(alpha=1.0,minimalistic)"),
+        ],
         ..SMALL_ROW
     },
     Row {
         name: "mobilenet_v3_large",
-        torchvision: Some("mobilenet_v3_large"),
-        timm: Some("mobilenetv3_large_100"),
-        timm_tf: Some("tf_mobilenetv3_large_100"),
-        keras: Some("MobileNetV3Large(alpha=1.0)"),
+        definitions: &[
+            torchvision(232),
+            TIMM.named("mobilenetv3_large_100"),
+            TIMM_TF.named("tf_mobilenetv3_large_100"),
+            KERAS.named("MobileNetV3Large(alpha=1.0)"),
+        ],
         ..LARGE_ROW
     },
     Row {
         name: "mobilenet_v3_large_075",
         width: 0.75,
-        timm: Some("mobilenetv3_large_075"),
-        timm_tf: Some("tf_mobilenetv3_large_075"),
-        keras: Some("MobileNetV3Large(alpha=0.75)"),
-        timm_filter: Filter::Bilinear,
+        definitions: &[
+            TIMM_BILINEAR.named("mobilenetv3_large_075"),
+            TIMM_TF.named("tf_mobilenetv3_large_075"),
+            KERAS.named("MobileNetV3Large(alpha=0.75)"),
+        ],
         ..LARGE_ROW
     },
     Row {
         name: "mobilenet_v3_large_minimal",
         minimal: true,
-        timm_tf: Some("tf_mobilenetv3_large_minimal_100"),
-        keras: Some("MobileNetV3Large(alpha=1.0,minimalistic)"),
+        definitions: &[
+            TIMM_TF.named("tf_mobilenetv3_large_minimal_100"),
+            KERAS.named("MobileNetV3Large(alpha=1.0,minimalistic)"),
+        ],
         ..LARGE_ROW
     },
 ];

@@ -13,18 +13,16 @@ mod names;
 mod rows;
 mod stages;
 
-use super::{Edition, Family, Settings, Source, Variant};
+use super::{Family, Settings, Variant};
 use crate::blocks::{
     Layer, add_again, classifier, conv_norm, conv_norm_act, divisible, stage_name,
 };
-use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{
     AdaptivePool, BatchNorm, Blur, Border, Conv, Flatten, LayerScale, MultiQueryAttention, Pool,
     PoolKind,
 };
 use crate::graph::{Builder, Graph, NodeId, PartKind};
-use crate::weights::init::Recipe;
 use names::Names;
 use rows::{ROWS, Row, Smooth};
 use stages::{Block, Bottleneck, Queries};
@@ -41,70 +39,41 @@ static FAMILY: Family = Family {
 };
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    ROWS.iter().map(|row| Variant {
-        name: row.name,
-        family: &FAMILY,
-        classes: 1000,
-        editions: vec![Edition {
-            source: Source::Timm,
-            source_name: row.timm,
-            preprocess: Preprocess {
-                mean: row.mean,
-                std: row.std,
-                ..Preprocess::imagenet(row.resize, row.image_size, Filter::Bicubic)
-            },
-            recipe: Recipe::TIMM_MOBILENET_V4,
-            deviations: match (row.smooth, row.width < 1.0) {
-                (Smooth::Not, false) => {
-                    "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3"
-                }
-                (Smooth::Not, true) => "timm's own width; pads symmetrically, BN epsilon 1e-5",
-                (Smooth::Average, _) => {
-                    "averages 2×2 pixels after a convolution of stride 1 where the original has stride 2; pads \
-                     symmetrically, BN epsilon 1e-5"
-                }
-                (Smooth::Blur, _) => {
-                    "blurs after a convolution of stride 1 where the original has stride 2; pads symmetrically, BN \
-                     epsilon 1e-5"
-                }
-            },
-            weights: &[],
-            options: &["drop_rate", "drop_path_rate", "width"],
-            build: Box::new(move |settings| graph(row, settings)),
-        }],
+    ROWS.iter().map(|row| {
+        Variant::new(row.name, &FAMILY, &[row.definition], |_, settings| graph(row, settings))
     })
 }
 
 fn graph(row: &Row, settings: &Settings) -> Result<Graph> {
     let row = &Row { width: settings.width.unwrap_or(row.width), ..*row };
     let mut g = settings.builder();
-    let mut drawing = Drawing { g: &mut g, row, channels: 0 };
-    let input = drawing.g.input();
+    let mut builder = NetworkBuilder { g: &mut g, row, channels: 0 };
+    let input = builder.g.input();
     let stem = if row.width < 1.0 { row.stem } else { row.channels(row.stem) };
     let stem = Conv { out: stem, stride: 2.into(), ..square(3) };
-    let begin = drawing.g.mark();
-    let mut x = drawing.layer(&Layer::new("conv_stem", "bn1", "act1"), stem, input);
-    drawing.g.part(PartKind::Stem, "stem", begin);
+    let begin = builder.g.mark();
+    let mut x = builder.layer(&Layer::new("conv_stem", "bn1", "act1"), stem, input);
+    builder.g.part(PartKind::Stem, "stem", begin);
 
     let count = row.stages.iter().map(|stage| stage.blocks.len()).sum::<usize>() + 1;
     let mut before = 0_usize;
     for (number, stage) in row.stages.iter().enumerate() {
-        let begin = drawing.g.mark();
+        let begin = builder.g.mark();
         for (index, block) in stage.blocks.iter().enumerate() {
-            let (names, begin) = (Names::new(number, index), drawing.g.mark());
+            let (names, begin) = (Names::new(number, index), builder.g.mark());
             let rate = settings.drop_path_rate.unwrap_or(0.0) * before as f64 / count as f64;
-            x = drawing.block(&names, block, stage.channels, rate, x);
-            drawing.g.part(PartKind::Block, names.path(), begin);
+            x = builder.block(&names, block, stage.channels, rate, x);
+            builder.g.part(PartKind::Block, names.path(), begin);
             before += 1;
         }
-        drawing.g.part(PartKind::Stage, stage_name(number), begin);
+        builder.g.part(PartKind::Stage, stage_name(number), begin);
     }
     let last = Conv { out: row.channels(960), ..Conv::default() };
-    let (names, begin) = (Names::new(row.stages.len(), 0), drawing.g.mark());
-    x = drawing.layer(&names.only(), last, x);
+    let (names, begin) = (Names::new(row.stages.len(), 0), builder.g.mark());
+    x = builder.layer(&names.only(), last, x);
     // timm counts it as a block.
-    drawing.g.part(PartKind::Block, names.path(), begin);
-    let logits = drawing.head(settings, x);
+    builder.g.part(PartKind::Block, names.path(), begin);
+    let logits = builder.head(settings, x);
     g.finish(logits)
 }
 
@@ -118,14 +87,14 @@ fn point(out: usize) -> Conv {
 }
 
 /// The graph built so far.
-struct Drawing<'a> {
+struct NetworkBuilder<'a> {
     g: &'a mut Builder,
     row: &'a Row,
     /// Channels of the last image.
     channels: usize,
 }
 
-impl Drawing<'_> {
+impl NetworkBuilder<'_> {
     /// Convolution, norm and activation.
     fn layer(&mut self, names: &Layer, conv: Conv, x: NodeId) -> NodeId {
         self.channels = conv.out;

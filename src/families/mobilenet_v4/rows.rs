@@ -1,7 +1,10 @@
 //! The table of variants.
 
+use super::super::{Definition, Source};
 use super::stages::{HYBRID_LARGE, HYBRID_MEDIUM, LARGE, MEDIUM, SMALL, Stage};
+use crate::data::{Filter, Preprocess};
 use crate::graph::op::Function;
+use crate::weights::init::{Recipe, Rule};
 
 /// Anti-aliasing of strides of two.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -13,9 +16,19 @@ pub(super) enum Smooth {
     Blur,
 }
 
+/// timm's MobileNetV4.
+const RECIPE: Recipe = Recipe {
+    exceptions: &[
+        ("*.gamma", Rule::Constant(1e-5)),
+        ("*.attn.*.proj.weight", Rule::Glorot),
+        ("*.attn.*.down_conv.weight", Rule::Glorot),
+    ],
+    ..Recipe::TIMM_EFFICIENTNET
+};
+
 pub(super) struct Row {
     pub name: &'static str,
-    pub timm: &'static str,
+    pub definition: Definition,
     pub stages: &'static [Stage],
     /// Channels of the first convolution, also at widths below 1.
     pub stem: usize,
@@ -24,44 +37,62 @@ pub(super) struct Row {
     pub smooth: Smooth,
     /// Whether each block but the first ends in a layer scale: learned factors of its channels.
     pub layer_scale: bool,
-    pub image_size: u32,
-    /// timm's resize before cropping.
-    pub resize: u32,
-    pub mean: [f32; 3],
-    pub std: [f32; 3],
 }
+
+const fn timm(resize: u32, crop: u32) -> Definition {
+    Definition {
+        recipe: RECIPE,
+        deviations: "pads symmetrically, the original at the bottom and right; BN epsilon 1e-5, the original 1e-3",
+        options: &["drop_rate", "drop_path_rate", "width"],
+        ..Definition::new(Source::Timm, Preprocess::imagenet(resize, crop, Filter::Bicubic))
+    }
+}
+
+const TIMM_NARROW: Definition = Definition {
+    preprocess: Preprocess::inception(256, 224, Filter::Bicubic),
+    deviations: "timm's own width; pads symmetrically, BN epsilon 1e-5",
+    ..timm(256, 224)
+};
+
+/// With a 2×2 average pool.
+const fn timm_average(resize: u32, crop: u32) -> Definition {
+    Definition {
+        deviations: "averages 2×2 pixels after a convolution of stride 1 where the original has stride 2; pads \
+                     symmetrically, BN epsilon 1e-5",
+        ..timm(resize, crop)
+    }
+}
+
+const TIMM_BLUR: Definition = Definition {
+    deviations: "blurs after a convolution of stride 1 where the original has stride 2; pads symmetrically, BN epsilon 1e-5",
+    ..timm(235, 224)
+};
 
 const SMALL_ROW: Row = Row {
     name: "",
-    timm: "",
+    definition: timm(256, 224),
     stages: SMALL,
     stem: 32,
     width: 1.0,
     function: Function::Relu,
     smooth: Smooth::Not,
     layer_scale: false,
-    image_size: 224,
-    resize: 256,
-    mean: [0.485, 0.456, 0.406],
-    std: [0.229, 0.224, 0.225],
 };
 
-const HALVES: [f32; 3] = [0.5; 3];
+const MEDIUM_ROW: Row = Row { stages: MEDIUM, ..SMALL_ROW };
 
-const MEDIUM_ROW: Row = Row { stages: MEDIUM, image_size: 256, resize: 269, ..SMALL_ROW };
-
-const LARGE_ROW: Row = Row { stages: LARGE, stem: 24, image_size: 384, resize: 404, ..SMALL_ROW };
+const LARGE_ROW: Row = Row { stages: LARGE, stem: 24, ..SMALL_ROW };
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
-    Row { name: "mobilenet_v4_conv_small", timm: "mobilenetv4_conv_small", ..SMALL_ROW },
-    Row { name: "mobilenet_v4_conv_small_035", timm: "mobilenetv4_conv_small_035", width: 0.35, mean: HALVES, std: HALVES, ..SMALL_ROW },
-    Row { name: "mobilenet_v4_conv_small_050", timm: "mobilenetv4_conv_small_050", width: 0.5, mean: HALVES, std: HALVES, ..SMALL_ROW },
-    Row { name: "mobilenet_v4_conv_medium", timm: "mobilenetv4_conv_medium", ..MEDIUM_ROW },
-    Row { name: "mobilenet_v4_conv_aa_medium", timm: "mobilenetv4_conv_aa_medium", smooth: Smooth::Average, ..MEDIUM_ROW },
-    Row { name: "mobilenet_v4_conv_blur_medium", timm: "mobilenetv4_conv_blur_medium", smooth: Smooth::Blur, image_size: 224, resize: 235, ..MEDIUM_ROW },
-    Row { name: "mobilenet_v4_conv_large", timm: "mobilenetv4_conv_large", ..LARGE_ROW },
-    Row { name: "mobilenet_v4_conv_aa_large", timm: "mobilenetv4_conv_aa_large", smooth: Smooth::Average, image_size: 448, resize: 471, ..LARGE_ROW },
-    Row { name: "mobilenet_v4_hybrid_medium", timm: "mobilenetv4_hybrid_medium", stages: HYBRID_MEDIUM, layer_scale: true, ..MEDIUM_ROW },
-    Row { name: "mobilenet_v4_hybrid_large", timm: "mobilenetv4_hybrid_large", stages: HYBRID_LARGE, layer_scale: true, function: Function::Gelu, ..LARGE_ROW },
+    Row { name: "mobilenet_v4_conv_small", definition: timm(256, 224).named("mobilenetv4_conv_small"), ..SMALL_ROW },
+    Row { name: "mobilenet_v4_conv_small_035", definition: TIMM_NARROW.named("mobilenetv4_conv_small_035"), width: 0.35, ..SMALL_ROW },
+    Row { name: "mobilenet_v4_conv_small_050", definition: TIMM_NARROW.named("mobilenetv4_conv_small_050"), width: 0.5, ..SMALL_ROW },
+    Row { name: "mobilenet_v4_conv_medium", definition: timm(269, 256).named("mobilenetv4_conv_medium"), ..MEDIUM_ROW },
+    Row { name: "mobilenet_v4_conv_aa_medium", definition: timm_average(269, 256).named("mobilenetv4_conv_aa_medium"), smooth: Smooth::Average, ..MEDIUM_ROW },
+    Row { name: "mobilenet_v4_conv_blur_medium", definition: TIMM_BLUR.named("mobilenetv4_conv_blur_medium"), smooth: Smooth::Blur, ..MEDIUM_ROW },
+    Row { name: "mobilenet_v4_conv_large", definition: timm(404, 384).named("mobilenetv4_conv_large"), ..LARGE_ROW },
+    Row { name: "mobilenet_v4_conv_aa_large", definition: timm_average(471, 448).named("mobilenetv4_conv_aa_large"), smooth: Smooth::Average, ..LARGE_ROW },
+    Row { name: "mobilenet_v4_hybrid_medium", definition: timm(269, 256).named("mobilenetv4_hybrid_medium"), stages: HYBRID_MEDIUM, layer_scale: true, ..MEDIUM_ROW },
+    Row { name: "mobilenet_v4_hybrid_large", definition: timm(404, 384).named("mobilenetv4_hybrid_large"), stages: HYBRID_LARGE, layer_scale: true, function: Function::Gelu, ..LARGE_ROW },
 ];

@@ -24,50 +24,65 @@ mod preactivated_names;
 mod residual;
 mod rows;
 
-use super::{Edition, Source, Variant};
-use crate::weights::init::Recipe;
-use rows::{Block, Definition, Order, ROWS, Row};
+use super::{Definition, Settings, Source, Variant};
+use crate::weights::init::{Recipe, Rule};
+use rows::{Block, Order, ROWS, Row};
+
+/// He, Zhang, Ren, Sun (2015), who initialise all weights as in their arXiv:1502.01852.
+const PAPER_RECIPE: Recipe = Recipe {
+    conv: Rule::NormalIn { gain: 2.0 },
+    linear: Rule::NormalIn { gain: 2.0 },
+    bias: Rule::ZERO,
+    ..Recipe::PYTORCH
+};
+
+/// timm's ResNet of basic blocks: every block starts as its shortcut.
+const TIMM_BASIC_RECIPE: Recipe =
+    Recipe { exceptions: &[("layer*.bn2.weight", Rule::ZERO)], ..Recipe::RESNET };
+
+/// timm's ResNet of bottlenecks, likewise.
+const TIMM_BOTTLENECK_RECIPE: Recipe =
+    Recipe { exceptions: &[("layer*.bn3.weight", Rule::ZERO)], ..Recipe::RESNET };
+
+/// timm's ResNet-v2, whose blocks do not end in a norm.
+const TIMM_V2_RECIPE: Recipe =
+    Recipe { exceptions: &[("head.fc.weight", Rule::Normal(0.01))], ..Recipe::VGG };
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    ROWS.iter().map(|row| Variant {
-        name: row.name,
-        family: row.family,
-        classes: row.classes,
-        editions: row.editions.iter().map(|definition| edition(row, definition)).collect(),
+    ROWS.iter().map(|row| {
+        let definitions: Vec<_> = row.definitions.iter().map(|&it| completed(row, it)).collect();
+        let draw = |definition: &Definition, settings: &Settings| {
+            let (source, classes) = (definition.source, settings.classes);
+            match row.order {
+                Order::Residual | Order::Plain => {
+                    residual::NetworkBuilder::new(row, source, settings).build(classes)
+                }
+                Order::Preactivated => {
+                    preactivated::NetworkBuilder::new(row, source, settings).build(classes)
+                }
+            }
+        };
+        let variant = Variant::new(row.name, row.family, &definitions, draw);
+        Variant { classes: row.classes, ..variant }
     })
 }
 
-fn edition(row: &'static Row, definition: &'static Definition) -> Edition {
-    let source = definition.source;
-    Edition {
-        source,
-        source_name: definition.name.unwrap_or(row.name),
-        preprocess: definition.preprocess,
-        recipe: match (source, row.order, row.block) {
+fn completed(row: &Row, definition: Definition) -> Definition {
+    Definition {
+        recipe: match (definition.source, row.order, row.block) {
             (Source::Torchvision, ..) => Recipe::RESNET,
-            (Source::Timm, Order::Preactivated, _) => Recipe::TIMM_RESNET_V2,
+            (Source::Timm, Order::Preactivated, _) => TIMM_V2_RECIPE,
             (Source::Timm, ..) if row.legacy => Recipe::RESNET,
-            (Source::Timm, _, Block::Basic) => Recipe::TIMM_RESNET_BASIC,
-            (Source::Timm, _, Block::Bottleneck) => Recipe::TIMM_RESNET_BOTTLENECK,
-            (Source::Paper, ..) => Recipe::RESNET_2015,
+            (Source::Timm, _, Block::Basic) => TIMM_BASIC_RECIPE,
+            (Source::Timm, _, Block::Bottleneck) => TIMM_BOTTLENECK_RECIPE,
+            (Source::Paper, ..) => PAPER_RECIPE,
             (Source::Keras, ..) => Recipe::KERAS,
         },
-        deviations: row.deviations(source),
-        weights: &[],
+        deviations: row.deviations(definition.source),
         options: match row.order {
             Order::Plain => &["drop_rate"],
             Order::Residual | Order::Preactivated => &["drop_rate", "drop_path_rate"],
         },
-        build: Box::new(move |settings| {
-            let classes = settings.classes;
-            match row.order {
-                Order::Residual | Order::Plain => {
-                    residual::Drawing::new(row, source, settings).network(classes)
-                }
-                Order::Preactivated => {
-                    preactivated::Drawing::new(row, source, settings).network(classes)
-                }
-            }
-        }),
+        ..definition
     }
 }

@@ -12,7 +12,7 @@ use crate::graph::op::{
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 
 /// Builds one graph.
-pub(super) struct Drawing<'a> {
+pub(super) struct NetworkBuilder<'a> {
     g: Builder,
     row: &'a Row,
     dialect: Dialect,
@@ -24,7 +24,7 @@ pub(super) struct Drawing<'a> {
 }
 
 /// The settings that differ between blocks.
-struct Place {
+struct BlockSettings {
     names: BlockNames,
     channels: usize,
     stride: usize,
@@ -33,7 +33,7 @@ struct Place {
     drop_path: f64,
 }
 
-impl<'a> Drawing<'a> {
+impl<'a> NetworkBuilder<'a> {
     pub(super) fn new(row: &'a Row, source: Source, settings: &Settings) -> Self {
         let dialect = Dialect::from(source);
         Self {
@@ -50,7 +50,7 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    pub(super) fn network(mut self, classes: usize) -> Result<Graph> {
+    pub(super) fn build(mut self, classes: usize) -> Result<Graph> {
         let begin = self.g.mark();
         let mut x = match self.dialect {
             Dialect::Timm => self.stem(),
@@ -62,14 +62,14 @@ impl<'a> Drawing<'a> {
             let begin = self.g.mark();
             for index in 0..depth {
                 let share = before as f64 / (self.row.blocks() - 1) as f64;
-                let place = Place {
+                let block = BlockSettings {
                     names: self.dialect.block(stage, index),
                     channels: self.row.channels(stage),
                     stride: if self.halves(stage, index) { 2 } else { 1 },
                     projects: index == 0 && (stage > 0 || self.row.block == Block::Bottleneck),
                     drop_path: self.drop_path_rate * share,
                 };
-                x = self.block(&place, x);
+                x = self.block(&block, x);
                 before += 1;
             }
             self.g.part(PartKind::Stage, stage_name(stage), begin);
@@ -119,11 +119,11 @@ impl<'a> Drawing<'a> {
         self.g.add(self.dialect.stem_pool(), stem_pool(), x)
     }
 
-    fn block(&mut self, place: &Place, input: NodeId) -> NodeId {
-        let (names, begin) = (&place.names, self.g.mark());
+    fn block(&mut self, block: &BlockSettings, input: NodeId) -> NodeId {
+        let (names, begin) = (&block.names, self.g.mark());
         let activated = self.norm_act(names.before(1), input);
-        let (convs, out) = self.convolutions(place);
-        let shortcut = self.shortcut(place, out, input, activated);
+        let (convs, out) = self.convolutions(block);
+        let shortcut = self.shortcut(block, out, input, activated);
         let mut x = activated;
         for (number, conv) in (1..).zip(convs) {
             if number > 1 {
@@ -134,8 +134,8 @@ impl<'a> Drawing<'a> {
             }
             x = self.g.add(names.conv(number), conv, x);
         }
-        if place.drop_path > 0.0 {
-            x = self.g.add(names.part("drop_path"), DropPath { rate: place.drop_path }, x);
+        if block.drop_path > 0.0 {
+            x = self.g.add(names.part("drop_path"), DropPath { rate: block.drop_path }, x);
         }
         let x = self.g.add(names.add(), Add {}, [x, shortcut]);
         self.g.part(PartKind::Block, &names.path, begin);
@@ -148,8 +148,8 @@ impl<'a> Drawing<'a> {
     }
 
     /// The convolutions of a block, and the output channels of the last one.
-    fn convolutions(&self, place: &Place) -> (Vec<Conv>, usize) {
-        let Place { channels, stride, .. } = *place;
+    fn convolutions(&self, block: &BlockSettings) -> (Vec<Conv>, usize) {
+        let BlockSettings { channels, stride, .. } = *block;
         let out = match self.row.block {
             Block::Basic => channels,
             Block::Bottleneck => 4 * channels,
@@ -168,16 +168,22 @@ impl<'a> Drawing<'a> {
         (convs, out)
     }
 
-    fn shortcut(&mut self, place: &Place, out: usize, input: NodeId, activated: NodeId) -> NodeId {
-        let mut stride = place.stride;
-        if place.projects {
+    fn shortcut(
+        &mut self,
+        block: &BlockSettings,
+        out: usize,
+        input: NodeId,
+        activated: NodeId,
+    ) -> NodeId {
+        let mut stride = block.stride;
+        if block.projects {
             let mut x = activated;
             if self.row.form == Form::D && stride > 1 {
-                x = self.g.add(place.names.part("downsample.pool"), halving(), x);
+                x = self.g.add(block.names.part("downsample.pool"), halving(), x);
                 stride = 1;
             }
             let bias = self.dialect == Dialect::Keras;
-            return self.g.add(place.names.projection(), Conv { bias, ..point(out, stride) }, x);
+            return self.g.add(block.names.projection(), Conv { bias, ..point(out, stride) }, x);
         }
         if stride == 1 {
             return input;

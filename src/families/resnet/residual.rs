@@ -13,7 +13,7 @@ use crate::graph::op::{Add, BatchNorm, Conv, DropPath, Function, Pad, Pool};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
 
 /// Builds one graph.
-pub(super) struct Drawing<'a> {
+pub(super) struct NetworkBuilder<'a> {
     g: Builder,
     row: &'a Row,
     dialect: Dialect,
@@ -24,7 +24,7 @@ pub(super) struct Drawing<'a> {
 }
 
 /// The settings that differ between blocks.
-struct Place {
+struct BlockSettings {
     names: BlockNames,
     channels: usize,
     stride: usize,
@@ -33,7 +33,7 @@ struct Place {
     drop_path: f64,
 }
 
-impl<'a> Drawing<'a> {
+impl<'a> NetworkBuilder<'a> {
     pub(super) fn new(row: &'a Row, source: Source, settings: &Settings) -> Self {
         Self {
             g: settings.builder(),
@@ -49,7 +49,7 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    pub(super) fn network(mut self, classes: usize) -> Result<Graph> {
+    pub(super) fn build(mut self, classes: usize) -> Result<Graph> {
         let begin = self.g.mark();
         let mut x = self.stem();
         self.g.part(PartKind::Stem, "stem", begin);
@@ -59,14 +59,14 @@ impl<'a> Drawing<'a> {
             for index in 0..depth {
                 let first = index == 0;
                 let share = before as f64 / (self.row.blocks() - 1) as f64;
-                let place = Place {
+                let block = BlockSettings {
                     names: self.dialect.block(stage, index),
                     channels: self.row.channels(stage),
                     stride: if first && stage > 0 { 2 } else { 1 },
                     widens: first && (stage > 0 || self.row.block == Block::Bottleneck),
                     drop_path: self.drop_path_rate * share,
                 };
-                x = self.block(&place, x);
+                x = self.block(&block, x);
                 before += 1;
             }
             self.g.part(PartKind::Stage, stage_name(stage), begin);
@@ -119,9 +119,9 @@ impl<'a> Drawing<'a> {
         self.g.add(self.dialect.stem_pool(), stem_pool(), x)
     }
 
-    fn block(&mut self, place: &Place, input: NodeId) -> NodeId {
-        let (names, begin) = (&place.names, self.g.mark());
-        let (convs, out) = self.convolutions(place);
+    fn block(&mut self, block: &BlockSettings, input: NodeId) -> NodeId {
+        let (names, begin) = (&block.names, self.g.mark());
+        let (convs, out) = self.convolutions(block);
         let last = convs.len();
         let mut activations = 0;
         let mut x = input;
@@ -139,9 +139,9 @@ impl<'a> Drawing<'a> {
             x = gated(&mut self.g, &names.gate(), gate, x);
         }
         if self.row.order != Order::Plain {
-            let shortcut = self.shortcut(place, out, input);
-            if place.drop_path > 0.0 {
-                x = self.g.add(names.part("drop_path"), DropPath { rate: place.drop_path }, x);
+            let shortcut = self.shortcut(block, out, input);
+            if block.drop_path > 0.0 {
+                x = self.g.add(names.part("drop_path"), DropPath { rate: block.drop_path }, x);
             }
             x = self.g.add(names.part("add"), Add {}, [x, shortcut]);
         }
@@ -155,8 +155,8 @@ impl<'a> Drawing<'a> {
     }
 
     /// The convolutions of a block, and the output channels of the last one.
-    fn convolutions(&self, place: &Place) -> (Vec<Conv>, usize) {
-        let Place { channels, stride, .. } = *place;
+    fn convolutions(&self, block: &BlockSettings) -> (Vec<Conv>, usize) {
+        let BlockSettings { channels, stride, .. } = *block;
         match self.row.block {
             Block::Basic => (vec![square(channels, stride), square(channels, 1)], channels),
             Block::Bottleneck => {
@@ -178,18 +178,18 @@ impl<'a> Drawing<'a> {
     }
 
     /// The shortcut: the input as it is, or converted to the block's output channels.
-    fn shortcut(&mut self, place: &Place, out: usize, input: NodeId) -> NodeId {
-        if !place.widens {
+    fn shortcut(&mut self, block: &BlockSettings, out: usize, input: NodeId) -> NodeId {
+        if !block.widens {
             return input;
         }
         if self.source == Source::Paper && self.row.block == Block::Basic {
-            return self.padded(place, input);
+            return self.padded(block, input);
         }
-        let (conv, norm) = place.names.projection(self.row.form);
+        let (conv, norm) = block.names.projection(self.row.form);
         let mut x = input;
-        let mut stride = place.stride;
+        let mut stride = block.stride;
         if self.row.form == Form::D && stride > 1 {
-            x = self.g.add(place.names.shortcut_pool(), halving(), x);
+            x = self.g.add(block.names.shortcut_pool(), halving(), x);
             stride = 1;
         }
         x = self.g.add(conv, Conv { bias: self.biases(), ..point(out, stride) }, x);
@@ -197,9 +197,9 @@ impl<'a> Drawing<'a> {
     }
 
     /// The paper's option A: every second pixel of every second row, and zeros for the additional channels.
-    fn padded(&mut self, place: &Place, input: NodeId) -> NodeId {
-        let (pool, pad) = place.names.padding();
-        let x = self.g.add(pool, Pool { stride: place.stride.into(), ..Pool::default() }, input);
-        self.g.add(pad, Pad { channels: place.channels / 2, ..Pad::default() }, x)
+    fn padded(&mut self, block: &BlockSettings, input: NodeId) -> NodeId {
+        let (pool, pad) = block.names.padding();
+        let x = self.g.add(pool, Pool { stride: block.stride.into(), ..Pool::default() }, input);
+        self.g.add(pad, Pad { channels: block.channels / 2, ..Pad::default() }, x)
     }
 }

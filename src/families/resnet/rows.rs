@@ -1,6 +1,6 @@
 //! The table of variants.
 
-use super::super::{Family, Source};
+use super::super::{Definition, Family, Source};
 use super::about::{PLAIN, RESNET, RESNET_D, RESNET_V2, RESNEXT, SE_RESNET, WIDE};
 use crate::data::{Filter, Preprocess};
 
@@ -34,22 +34,13 @@ pub(super) enum Order {
     Preactivated,
 }
 
-/// A source's definition.
-#[derive(Clone, Copy)]
-pub(super) struct Definition {
-    pub source: Source,
-    /// The source's name of the variant, where that is not its own name.
-    pub name: Option<&'static str>,
-    pub preprocess: Preprocess,
-}
-
 #[derive(Clone, Copy)]
 pub(super) struct Row {
     pub name: &'static str,
     pub family: &'static Family,
     pub classes: usize,
-    /// The sources' definitions, the default first.
-    pub editions: &'static [Definition],
+    /// The default first, without what the fields below decide: recipe, deviations and options.
+    pub definitions: &'static [Definition],
     pub form: Form,
     pub block: Block,
     /// Blocks in each stage.
@@ -66,39 +57,26 @@ pub(super) struct Row {
 
 const fn torchvision(resize: u32) -> Definition {
     let preprocess = Preprocess::imagenet(resize, 224, Filter::Bilinear);
-    Definition { source: Source::Torchvision, name: None, preprocess }
+    Definition::new(Source::Torchvision, preprocess)
 }
 
 const fn timm(resize: u32, crop: u32, interpolation: Filter) -> Definition {
-    let preprocess = Preprocess::imagenet(resize, crop, interpolation);
-    Definition { source: Source::Timm, name: None, preprocess }
+    Definition::new(Source::Timm, Preprocess::imagenet(resize, crop, interpolation))
 }
 
-const PAPER: Definition =
-    Definition { source: Source::Paper, name: None, preprocess: Preprocess::centred(256, 224) };
+const PAPER: Definition = Definition::new(Source::Paper, Preprocess::centred(256, 224));
 const PAPER_CIFAR: Definition = Definition { preprocess: Preprocess::CIFAR10, ..PAPER };
 
 const fn keras(name: &'static str) -> Definition {
-    let preprocess = Preprocess::centred(224, 224);
-    Definition { source: Source::Keras, name: Some(name), preprocess }
-}
-
-/// Preprocessing to values of -1 to 1.
-const fn halved(resize: u32, interpolation: Filter) -> Preprocess {
-    let preprocess = Preprocess::imagenet(resize, 224, interpolation);
-    Preprocess { mean: [0.5; 3], std: [0.5; 3], ..preprocess }
+    Definition::new(Source::Keras, Preprocess::centred(224, 224)).named(name)
 }
 
 const fn timm_v2(resize: u32) -> Definition {
-    Definition { source: Source::Timm, name: None, preprocess: halved(resize, Filter::Bicubic) }
+    Definition::new(Source::Timm, Preprocess::inception(resize, 224, Filter::Bicubic))
 }
 
 const fn keras_v2(name: &'static str) -> Definition {
-    Definition {
-        source: Source::Keras,
-        name: Some(name),
-        preprocess: halved(224, Filter::Bilinear),
-    }
+    Definition::new(Source::Keras, Preprocess::inception(224, 224, Filter::Bilinear)).named(name)
 }
 
 /// timm's definitions for weights that it trained itself, and for those of older origin.
@@ -117,7 +95,7 @@ const BASIC: Row = Row {
     name: "",
     family: &RESNET,
     classes: 1000,
-    editions: &[torchvision(256), TIMM, PAPER],
+    definitions: &[torchvision(256), TIMM, PAPER],
     form: Form::Original,
     block: Block::Basic,
     depths: D18,
@@ -128,37 +106,38 @@ const BASIC: Row = Row {
     legacy: false,
 };
 const BOTTLENECK: Row =
-    Row { block: Block::Bottleneck, depths: D50, editions: &[torchvision(232), TIMM], ..BASIC };
+    Row { block: Block::Bottleneck, depths: D50, definitions: &[torchvision(232), TIMM], ..BASIC };
 
-const CIFAR: Row = Row { classes: 10, editions: &[PAPER_CIFAR], form: Form::Small, ..BASIC };
+const CIFAR: Row = Row { classes: 10, definitions: &[PAPER_CIFAR], form: Form::Small, ..BASIC };
 const PLAIN_CIFAR: Row = Row { family: &PLAIN, order: Order::Plain, ..CIFAR };
-const PLAIN_BASIC: Row = Row { family: &PLAIN, order: Order::Plain, editions: &[PAPER], ..BASIC };
+const PLAIN_BASIC: Row =
+    Row { family: &PLAIN, order: Order::Plain, definitions: &[PAPER], ..BASIC };
 
 const NEXT: Row = Row { family: &RESNEXT, depths: D101, groups: 32, group_width: 4, ..BOTTLENECK };
 const WIDER: Row = Row { family: &WIDE, group_width: 128, ..BOTTLENECK };
 
-const BASIC_D: Row = Row { family: &RESNET_D, form: Form::D, editions: &[TIMM_OLD], ..BASIC };
+const BASIC_D: Row = Row { family: &RESNET_D, form: Form::D, definitions: &[TIMM_OLD], ..BASIC };
 const BOTTLENECK_D: Row = Row { block: Block::Bottleneck, depths: D50, ..BASIC_D };
-const LARGE_D: Row = Row { editions: &[TIMM_LARGE], ..BOTTLENECK_D };
+const LARGE_D: Row = Row { definitions: &[TIMM_LARGE], ..BOTTLENECK_D };
 
-const BASIC_SE: Row = Row { family: &SE_RESNET, squeeze: true, editions: &[TIMM_OLD], ..BASIC };
+const BASIC_SE: Row = Row { family: &SE_RESNET, squeeze: true, definitions: &[TIMM_OLD], ..BASIC };
 const BOTTLENECK_SE: Row = Row { block: Block::Bottleneck, depths: D50, ..BASIC_SE };
 const BASIC_LEGACY: Row = Row { legacy: true, ..BASIC_SE };
 const BOTTLENECK_LEGACY: Row =
-    Row { legacy: true, editions: &[TIMM_OLD_BILINEAR], ..BOTTLENECK_SE };
+    Row { legacy: true, definitions: &[TIMM_OLD_BILINEAR], ..BOTTLENECK_SE };
 
 const BASIC_V2: Row =
-    Row { family: &RESNET_V2, order: Order::Preactivated, editions: &[timm_v2(248)], ..BASIC };
+    Row { family: &RESNET_V2, order: Order::Preactivated, definitions: &[timm_v2(248)], ..BASIC };
 const BOTTLENECK_V2: Row =
-    Row { block: Block::Bottleneck, depths: D50, editions: &[timm_v2(256)], ..BASIC_V2 };
+    Row { block: Block::Bottleneck, depths: D50, definitions: &[timm_v2(256)], ..BASIC_V2 };
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
     Row { name: "resnet18", ..BASIC },
     Row { name: "resnet34", depths: D50, ..BASIC },
-    Row { name: "resnet50", editions: &[torchvision(232), TIMM, keras("ResNet50"), PAPER], ..BOTTLENECK },
-    Row { name: "resnet101", editions: &[torchvision(232), TIMM, keras("ResNet101"), PAPER], depths: D101, ..BOTTLENECK },
-    Row { name: "resnet152", editions: &[torchvision(232), TIMM, keras("ResNet152"), PAPER], depths: D152, ..BOTTLENECK },
+    Row { name: "resnet50", definitions: &[torchvision(232), TIMM, keras("ResNet50"), PAPER], ..BOTTLENECK },
+    Row { name: "resnet101", definitions: &[torchvision(232), TIMM, keras("ResNet101"), PAPER], depths: D101, ..BOTTLENECK },
+    Row { name: "resnet152", definitions: &[torchvision(232), TIMM, keras("ResNet152"), PAPER], depths: D152, ..BOTTLENECK },
 
     Row { name: "resnet20", depths: &[3; 3], ..CIFAR },
     Row { name: "resnet32", depths: &[5; 3], ..CIFAR },
@@ -175,12 +154,12 @@ pub(super) const ROWS: &[Row] = &[
     Row { name: "plain110", depths: &[18; 3], ..PLAIN_CIFAR },
 
     Row { name: "resnext50_32x4d", depths: D50, ..NEXT },
-    Row { name: "resnext101_32x8d", group_width: 8, editions: &[torchvision(232), TIMM_OLD_BILINEAR], ..NEXT },
+    Row { name: "resnext101_32x8d", group_width: 8, definitions: &[torchvision(232), TIMM_OLD_BILINEAR], ..NEXT },
     Row { name: "resnext101_64x4d", groups: 64, ..NEXT },
-    Row { name: "resnext101_32x4d", editions: &[TIMM_OLD_BILINEAR], ..NEXT },
+    Row { name: "resnext101_32x4d", definitions: &[TIMM_OLD_BILINEAR], ..NEXT },
 
-    Row { name: "wide_resnet50_2", editions: &[torchvision(232), TIMM_OLD], ..WIDER },
-    Row { name: "wide_resnet101_2", depths: D101, editions: &[torchvision(232), TIMM_OLD_BILINEAR], ..WIDER },
+    Row { name: "wide_resnet50_2", definitions: &[torchvision(232), TIMM_OLD], ..WIDER },
+    Row { name: "wide_resnet101_2", depths: D101, definitions: &[torchvision(232), TIMM_OLD_BILINEAR], ..WIDER },
 
     Row { name: "resnet18d", ..BASIC_D },
     Row { name: "resnet26d", depths: D18, ..BOTTLENECK_D },
@@ -192,20 +171,20 @@ pub(super) const ROWS: &[Row] = &[
 
     Row { name: "seresnet18", ..BASIC_SE },
     Row { name: "seresnet34", depths: D50, ..BASIC_SE },
-    Row { name: "seresnet50", editions: &[TIMM], ..BOTTLENECK_SE },
+    Row { name: "seresnet50", definitions: &[TIMM], ..BOTTLENECK_SE },
     Row { name: "seresnet101", depths: D101, ..BOTTLENECK_SE },
     Row { name: "seresnet152", depths: D152, ..BOTTLENECK_SE },
     Row { name: "legacy_seresnet18", ..BASIC_LEGACY },
-    Row { name: "legacy_seresnet34", depths: D50, editions: &[TIMM_OLD_BILINEAR], ..BASIC_LEGACY },
+    Row { name: "legacy_seresnet34", depths: D50, definitions: &[TIMM_OLD_BILINEAR], ..BASIC_LEGACY },
     Row { name: "legacy_seresnet50", ..BOTTLENECK_LEGACY },
     Row { name: "legacy_seresnet101", depths: D101, ..BOTTLENECK_LEGACY },
     Row { name: "legacy_seresnet152", depths: D152, ..BOTTLENECK_LEGACY },
 
     Row { name: "resnetv2_18", ..BASIC_V2 },
     Row { name: "resnetv2_34", depths: D50, ..BASIC_V2 },
-    Row { name: "resnetv2_50", editions: &[timm_v2(235), keras_v2("ResNet50V2")], ..BOTTLENECK_V2 },
-    Row { name: "resnetv2_101", depths: D101, editions: &[timm_v2(235), keras_v2("ResNet101V2")], ..BOTTLENECK_V2 },
-    Row { name: "resnetv2_152", depths: D152, editions: &[timm_v2(256), keras_v2("ResNet152V2")], ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_50", definitions: &[timm_v2(235), keras_v2("ResNet50V2")], ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_101", depths: D101, definitions: &[timm_v2(235), keras_v2("ResNet101V2")], ..BOTTLENECK_V2 },
+    Row { name: "resnetv2_152", depths: D152, definitions: &[timm_v2(256), keras_v2("ResNet152V2")], ..BOTTLENECK_V2 },
     Row { name: "resnetv2_18d", form: Form::D, ..BASIC_V2 },
     Row { name: "resnetv2_34d", form: Form::D, depths: D50, ..BASIC_V2 },
     Row { name: "resnetv2_50d", form: Form::D, ..BOTTLENECK_V2 },

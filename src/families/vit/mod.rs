@@ -17,7 +17,7 @@
 mod names;
 mod rows;
 
-use super::{Edition, Settings, Source, Variant};
+use super::{Definition, Settings, Source, Variant};
 use crate::blocks::classifier;
 use crate::error::{Error, Result};
 use crate::graph::op::{
@@ -25,37 +25,21 @@ use crate::graph::op::{
     Linear, Op, Pair, SelectToken, Tokens,
 };
 use crate::graph::{Builder, Graph, NodeId, PartKind};
-use crate::weights::init::Recipe;
 use names::{Names, TIMM, TORCHVISION};
-use rows::{Definition, ROWS, Row};
+use rows::{ROWS, Row};
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    ROWS.iter().map(|row| Variant {
-        name: row.name,
-        family: row.family,
-        classes: 1000,
-        editions: row.definitions.iter().map(|definition| edition(row, definition)).collect(),
+    ROWS.iter().map(|row| {
+        let completed = |&it: &Definition| Definition { deviations: row.deviations, ..it };
+        let definitions: Vec<_> = row.definitions.iter().map(completed).collect();
+        Variant::new(row.name, row.family, &definitions, |definition, settings| {
+            NetworkBuilder::new(row, definition.source, settings)?.build(settings)
+        })
     })
 }
 
-fn edition(row: &'static Row, definition: &'static Definition) -> Edition {
-    let is_timm = definition.source == Source::Timm;
-    Edition {
-        source: definition.source,
-        source_name: definition.source_name,
-        preprocess: definition.preprocess,
-        recipe: if is_timm { Recipe::TIMM_VIT } else { Recipe::VIT },
-        deviations: row.deviations,
-        weights: &[],
-        options: if is_timm { &["drop_rate", "drop_path_rate"] } else { &["drop_rate"] },
-        build: Box::new(|settings| {
-            Drawing::new(row, definition.source, settings)?.network(settings)
-        }),
-    }
-}
-
 /// Builds one graph.
-struct Drawing<'a> {
+struct NetworkBuilder<'a> {
     g: Builder,
     row: &'a Row,
     names: &'static Names,
@@ -71,7 +55,7 @@ struct Drawing<'a> {
 
 const NORM: LayerNorm = LayerNorm { eps: 1e-6 };
 
-impl<'a> Drawing<'a> {
+impl<'a> NetworkBuilder<'a> {
     fn new(row: &'a Row, source: Source, settings: &Settings) -> Result<Self> {
         let size = settings.image_size;
         let drop_rate = settings.drop_rate.unwrap_or(0.0);
@@ -103,7 +87,7 @@ impl<'a> Drawing<'a> {
         })
     }
 
-    fn network(mut self, settings: &Settings) -> Result<Graph> {
+    fn build(mut self, settings: &Settings) -> Result<Graph> {
         let begin = self.g.mark();
         let mut x = self.embed();
         self.g.part(PartKind::Stem, "stem", begin);

@@ -1,7 +1,8 @@
 //! The table of variants, and the families and sizes.
 
-use super::super::{Family, Source};
+use super::super::{Definition, Family, Source};
 use crate::data::{Filter, Preprocess};
+use crate::weights::init::{Recipe, Rule};
 
 static VIT: Family = Family {
     name: "ViT",
@@ -39,6 +40,27 @@ const BASE: Size = Size { width: 768, depth: 12, heads: 12 };
 const LARGE: Size = Size { width: 1024, depth: 24, heads: 16 };
 const HUGE: Size = Size { width: 1280, depth: 32, heads: 16 };
 
+/// torchvision's ViT. It truncates the patch embedding's normal distribution at ±2, which is far in its tails.
+const RECIPE: Recipe = Recipe {
+    conv: Rule::NormalIn { gain: 1.0 },
+    linear: Rule::Glorot,
+    bias: Rule::ZERO,
+    embedding: Rule::ZERO,
+    exceptions: &[
+        ("heads.*", Rule::ZERO),
+        ("*.out_proj.weight", Rule::UniformIn),
+        ("*.mlp.*.bias", Rule::Normal(1e-6)),
+    ],
+};
+
+/// timm's ViT.
+const TIMM_RECIPE: Recipe = Recipe {
+    linear: Rule::Normal(0.02),
+    bias: Rule::ZERO,
+    exceptions: &[("cls_token", Rule::Normal(1e-6)), ("patch_embed.proj.bias", Rule::UniformIn)],
+    ..Recipe::PYTORCH
+};
+
 pub(super) struct Row {
     pub name: &'static str,
     pub family: &'static Family,
@@ -48,38 +70,31 @@ pub(super) struct Row {
     /// Whether there is a distillation token with a head of its own.
     pub distilled: bool,
     pub deviations: &'static str,
+    /// The default first, without the deviations.
     pub definitions: &'static [Definition],
 }
 
-/// One source's definition of a variant.
-pub(super) struct Definition {
-    pub source: Source,
-    pub source_name: &'static str,
-    pub preprocess: Preprocess,
-}
-
-const fn torchvision(
-    source_name: &'static str,
-    resize: u32,
-    crop: u32,
-    interpolation: Filter,
-) -> Definition {
+const fn torchvision(resize: u32, crop: u32, interpolation: Filter) -> Definition {
     let preprocess = Preprocess::imagenet(resize, crop, interpolation);
-    Definition { source: Source::Torchvision, source_name, preprocess }
+    Definition { recipe: RECIPE, ..Definition::new(Source::Torchvision, preprocess) }
 }
 
 /// timm's definition for Google's weights, with pixels of -1 to 1: a crop of nine tenths of 248 pixels, or all of 384.
-const fn timm(source_name: &'static str, crop: u32) -> Definition {
-    let definition = timm_imagenet(source_name, crop);
+const fn timm(name: &'static str, crop: u32) -> Definition {
+    let definition = timm_imagenet(name, crop);
     let preprocess = Preprocess { mean: [0.5; 3], std: [0.5; 3], ..definition.preprocess };
     Definition { preprocess, ..definition }
 }
 
 /// timm's definition for Facebook's weights, with ImageNet's mean and standard deviation.
-const fn timm_imagenet(source_name: &'static str, crop: u32) -> Definition {
+const fn timm_imagenet(name: &'static str, crop: u32) -> Definition {
     let resize = if crop == 224 { 248 } else { crop };
     let preprocess = Preprocess::imagenet(resize, crop, Filter::Bicubic);
-    Definition { source: Source::Timm, source_name, preprocess }
+    Definition {
+        recipe: TIMM_RECIPE,
+        options: &["drop_rate", "drop_path_rate"],
+        ..Definition::new(Source::Timm, preprocess).named(name)
+    }
 }
 
 const ROW: Row = Row {
@@ -105,48 +120,33 @@ const DISTILLED: Row = Row {
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "vit_b_16",
-        definitions: &[
-            torchvision("vit_b_16", 256, 224, Filter::Bilinear),
-            timm("vit_base_patch16_224", 224),
-        ],
+        definitions: &[torchvision(256, 224, Filter::Bilinear), timm("vit_base_patch16_224", 224)],
         ..ROW
     },
     Row {
         name: "vit_b_32",
         patch: 32,
-        definitions: &[
-            torchvision("vit_b_32", 256, 224, Filter::Bilinear),
-            timm("vit_base_patch32_224", 224),
-        ],
+        definitions: &[torchvision(256, 224, Filter::Bilinear), timm("vit_base_patch32_224", 224)],
         ..ROW
     },
     Row {
         name: "vit_l_16",
         size: LARGE,
-        definitions: &[
-            torchvision("vit_l_16", 242, 224, Filter::Bilinear),
-            timm("vit_large_patch16_224", 224),
-        ],
+        definitions: &[torchvision(242, 224, Filter::Bilinear), timm("vit_large_patch16_224", 224)],
         ..ROW
     },
     Row {
         name: "vit_l_32",
         size: LARGE,
         patch: 32,
-        definitions: &[
-            torchvision("vit_l_32", 256, 224, Filter::Bilinear),
-            timm("vit_large_patch32_224", 224),
-        ],
+        definitions: &[torchvision(256, 224, Filter::Bilinear), timm("vit_large_patch32_224", 224)],
         ..ROW
     },
     Row {
         name: "vit_h_14",
         size: HUGE,
         patch: 14,
-        definitions: &[
-            torchvision("vit_h_14", 518, 518, Filter::Bicubic),
-            timm("vit_huge_patch14_224", 224),
-        ],
+        definitions: &[torchvision(518, 518, Filter::Bicubic), timm("vit_huge_patch14_224", 224)],
         ..ROW
     },
     Row { name: "vit_ti_16", definitions: &[timm("vit_tiny_patch16_224", 224)], ..VIT_TINY },

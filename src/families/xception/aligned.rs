@@ -8,14 +8,13 @@
 //!
 //! Sources: timm (default), whose plain ones take DeepLab's weights. Norms and activations first (`p`) are timm's idea.
 
-use super::super::{Edition, Family, Settings, Source, Variant};
-use super::{depthwise, preprocess};
+use super::super::{Definition, Family, Settings, Source, Variant};
+use super::depthwise;
 use crate::blocks::{Head, Layer, add_again, conv_norm, conv_norm_act, pooled_head};
-use crate::data::Filter;
+use crate::data::{Filter, Preprocess};
 use crate::error::Result;
 use crate::graph::op::{BatchNorm, Conv, Function};
 use crate::graph::{Builder, Graph, NodeId, PartKind};
-use crate::weights::init::Recipe;
 
 static FAMILY: Family = Family {
     name: "Aligned Xception",
@@ -57,9 +56,23 @@ struct Row {
     /// Whether norms and activations come before convolutions.
     norm_first: bool,
     eps: f64,
-    /// Pixels of the short side before the crop.
-    resize: u32,
+    definition: Definition,
 }
+
+const fn timm(resize: u32) -> Definition {
+    Definition {
+        deviations: "no activation between the two halves of a separable convolution but in the last module, as in DeepLab's \
+                     code; the paper says after each 3×3",
+        options: &["drop_rate", "drop_path_rate"],
+        ..Definition::new(Source::Timm, Preprocess::inception(resize, 299, Filter::Bicubic))
+    }
+}
+
+const TIMM_P: Definition = Definition {
+    deviations: "norms and activations before the convolutions, as in no paper; none between the two halves of a separable \
+                 convolution",
+    ..timm(318)
+};
 
 const ROW: Row = Row {
     name: "",
@@ -67,7 +80,7 @@ const ROW: Row = Row {
     middle: 16,
     norm_first: false,
     eps: 1e-3,
-    resize: 331,
+    definition: timm(331),
 };
 
 const LONG: &[Module] = &[
@@ -81,44 +94,28 @@ const LONG: &[Module] = &[
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     Row { name: "xception41", middle: 8, ..ROW },
-    Row { name: "xception65", resize: 318, ..ROW },
+    Row { name: "xception65", definition: timm(318), ..ROW },
     Row { name: "xception71", entry: LONG, ..ROW },
-    Row { name: "xception41p", middle: 8, norm_first: true, eps: 1e-5, resize: 318, ..ROW },
-    Row { name: "xception65p", norm_first: true, resize: 318, ..ROW },
+    Row { name: "xception41p", middle: 8, norm_first: true, eps: 1e-5, definition: TIMM_P, ..ROW },
+    Row { name: "xception65p", norm_first: true, definition: TIMM_P, ..ROW },
 ];
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    ROWS.iter().map(|row| Variant {
-        name: row.name,
-        family: &FAMILY,
-        classes: 1000,
-        editions: vec![Edition {
-            source: Source::Timm,
-            source_name: row.name,
-            preprocess: preprocess(row.resize, Filter::Bicubic),
-            recipe: Recipe::PYTORCH,
-            deviations: if row.norm_first {
-                "norms and activations before the convolutions, as in no paper; none between the two halves of a \
-                 separable convolution"
-            } else {
-                "no activation between the two halves of a separable convolution but in the last module, as in \
-                 DeepLab's code; the paper says after each 3×3"
-            },
-            weights: &[],
-            options: &["drop_rate", "drop_path_rate"],
-            build: Box::new(move |settings| Drawing::new(row, settings).network(settings)),
-        }],
+    ROWS.iter().map(|row| {
+        Variant::new(row.name, &FAMILY, &[row.definition], |_, settings| {
+            NetworkBuilder::new(row, settings).build(settings)
+        })
     })
 }
 
 /// Builds one graph.
-struct Drawing<'a> {
+struct NetworkBuilder<'a> {
     g: Builder,
     row: &'a Row,
     norm: BatchNorm,
 }
 
-impl<'a> Drawing<'a> {
+impl<'a> NetworkBuilder<'a> {
     fn new(row: &'a Row, settings: &Settings) -> Self {
         Self {
             g: settings.builder(),
@@ -127,7 +124,7 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    fn network(mut self, settings: &Settings) -> Result<Graph> {
+    fn build(mut self, settings: &Settings) -> Result<Graph> {
         let begin = self.g.mark();
         let mut x = self.stem();
         self.g.part(PartKind::Stem, "stem", begin);

@@ -9,7 +9,7 @@
 
 mod aligned;
 
-use super::{Edition, Family, Settings, Source, Variant};
+use super::{Definition, Family, Settings, Source, Variant};
 use crate::blocks::{Head, Layer, conv_norm, conv_norm_act, keras_head, pooled_head};
 use crate::data::{Filter, Preprocess};
 use crate::error::Result;
@@ -56,53 +56,27 @@ const MODULES: &[Module] = &[
 const STEM: [usize; 2] = [32, 64];
 const LAST: [usize; 2] = [1536, 2048];
 
+const DEFINITIONS: &[Definition] = &[
+    Definition {
+        recipe: Recipe::RESNET,
+        deviations: "pads its pools on both sides, the original at the bottom and right where one pixel is enough; BN epsilon \
+                     1e-5, the original 1e-3; no dropout before the classifier, the paper's rate 0.5",
+        ..Definition::new(Source::Timm, Preprocess::inception(333, 299, Filter::Bicubic))
+            .named("legacy_xception")
+    },
+    Definition {
+        deviations: "no dropout before the classifier, the paper's rate 0.5",
+        ..Definition::new(Source::Keras, Preprocess::inception(299, 299, Filter::Bilinear))
+            .named("Xception")
+    },
+];
+
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
-    let xception = Variant {
-        name: "xception",
-        family: &FAMILY,
-        classes: 1000,
-        editions: vec![edition(Dialect::Timm), edition(Dialect::Keras)],
+    let draw = |definition: &Definition, settings: &Settings| {
+        NetworkBuilder::new(definition.source.into(), settings).build(settings)
     };
+    let xception = Variant::new("xception", &FAMILY, DEFINITIONS, draw);
     std::iter::once(xception).chain(aligned::variants())
-}
-
-fn edition(dialect: Dialect) -> Edition {
-    Edition {
-        source: match dialect {
-            Dialect::Timm => Source::Timm,
-            Dialect::Keras => Source::Keras,
-        },
-        source_name: match dialect {
-            Dialect::Timm => "legacy_xception",
-            Dialect::Keras => "Xception",
-        },
-        preprocess: match dialect {
-            Dialect::Timm => preprocess(333, Filter::Bicubic),
-            Dialect::Keras => preprocess(299, Filter::Bilinear),
-        },
-        recipe: match dialect {
-            Dialect::Timm => Recipe::RESNET,
-            Dialect::Keras => Recipe::KERAS,
-        },
-        deviations: match dialect {
-            Dialect::Timm => {
-                "pads its pools on both sides, the original at the bottom and right where one pixel is enough; BN \
-                 epsilon 1e-5, the original 1e-3; no dropout before the classifier, the paper's rate 0.5"
-            }
-            Dialect::Keras => "no dropout before the classifier, the paper's rate 0.5",
-        },
-        weights: &[],
-        options: &["drop_rate"],
-        build: Box::new(move |settings| {
-            Drawing::new(dialect, settings).network(settings.classes, settings.drop_rate)
-        }),
-    }
-}
-
-/// Preprocessing to 299×299 with values from -1 to 1.
-fn preprocess(resize: u32, filter: Filter) -> Preprocess {
-    let halves = [0.5; 3];
-    Preprocess { mean: halves, std: halves, ..Preprocess::imagenet(resize, 299, filter) }
 }
 
 /// A source's naming scheme, padding and norm.
@@ -110,6 +84,15 @@ fn preprocess(resize: u32, filter: Filter) -> Preprocess {
 enum Dialect {
     Timm,
     Keras,
+}
+
+impl From<Source> for Dialect {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Timm => Self::Timm,
+            Source::Keras | Source::Torchvision | Source::Paper => Self::Keras,
+        }
+    }
 }
 
 /// The names of a separable convolution, its norm, and an activation before or after it.
@@ -232,13 +215,13 @@ fn depthwise(channels: usize, stride: usize) -> Conv {
 }
 
 /// Builds one graph.
-struct Drawing {
+struct NetworkBuilder {
     g: Builder,
     dialect: Dialect,
     norm: BatchNorm,
 }
 
-impl Drawing {
+impl NetworkBuilder {
     fn new(dialect: Dialect, settings: &Settings) -> Self {
         Self {
             g: settings.builder(),
@@ -250,7 +233,7 @@ impl Drawing {
         }
     }
 
-    fn network(mut self, classes: usize, drop_rate: Option<f64>) -> Result<Graph> {
+    fn build(mut self, settings: &Settings) -> Result<Graph> {
         let begin = self.g.mark();
         let mut x = self.g.input();
         for (index, out) in STEM.into_iter().enumerate() {
@@ -274,7 +257,7 @@ impl Drawing {
             self.g.part(PartKind::Block, &names.depthwise, begin);
             channels = out;
         }
-        let drop_rate = drop_rate.unwrap_or(0.0);
+        let (classes, drop_rate) = (settings.classes, settings.drop_rate.unwrap_or(0.0));
         let head = Head { dropout: "dropout", linear: "fc" };
         let logits = match self.dialect {
             Dialect::Timm => pooled_head(&mut self.g, head, classes, drop_rate, x),

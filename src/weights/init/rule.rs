@@ -50,6 +50,9 @@ pub enum Rule {
 }
 
 impl Rule {
+    pub const ZERO: Self = Self::Constant(0.0);
+    pub const ONE: Self = Self::Constant(1.0);
+
     pub(super) fn draw(self, parameter: &Parameter) -> Draw {
         let (fan_in, fan_out) = fans(parameter);
         let deviation = |gain: f64, fan: usize| (gain / fan as f64).sqrt();

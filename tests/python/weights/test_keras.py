@@ -155,7 +155,7 @@ def test_broken_files_of_keras_are_refused(tmp_path: Path, what: str, message: s
 
 def test_a_network_that_keras_lacks_takes_no_file_of_keras(tmp_path: Path) -> None:
     file = damaged(tmp_path, "another model")
-    with pytest.raises(cz.CnnzooError, match="Keras, which has no such network"):
+    with pytest.raises(cz.CnnzooError, match="Keras, which does not have this network"):
         cz.create_model("resnet18").load_weights(file)
 
 
