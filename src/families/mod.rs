@@ -17,7 +17,7 @@ mod vgg;
 mod vit;
 mod xception;
 
-/// What tools/new_family.py copies.
+/// The template that tools/new_family.py copies.
 #[cfg(test)]
 mod template;
 
@@ -87,7 +87,7 @@ pub struct Published {
     pub package: Package,
 }
 
-/// Who has a network, and what it is called there: the row of one source in a family's table.
+/// One source's definition of a network: who has it, and what it is called there. Rows of every family have these.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
     pub source: Source,

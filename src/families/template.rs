@@ -28,7 +28,7 @@ struct Row {
     name: &'static str,
     /// Channels of each 3×3 convolution.
     channels: &'static [usize],
-    /// Who has the network, the default first.
+    /// The definitions of the sources, the default first.
     definitions: &'static [Definition],
 }
 

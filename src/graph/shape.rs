@@ -327,12 +327,11 @@ fn pooled(pool: &Pool, size: usize, axis: Axis) -> Option<usize> {
         Padding::Same => return (size > 0).then(|| size.div_ceil(stride.max(1))),
         Padding::Both(border) => axis.of(border),
     };
-    let padded = size + 2 * border;
-    let full = windows(padded, kernel, stride).filter(|_| size > 0)?;
-    // A window that extends over the border must still start inside the image or its left border, as in PyTorch.
-    let hangs =
-        pool.ceil && !(padded - kernel).is_multiple_of(stride) && full * stride < size + border;
-    Some(full + usize::from(hangs))
+    // As in PyTorch, the last window of `ceil` may extend over the border, but starts inside the image or its left border.
+    let reach = size + 2 * border + if pool.ceil { stride.saturating_sub(1) } else { 0 };
+    let count = windows(reach, kernel, stride).filter(|_| size > 0)?;
+    let outside = pool.ceil && (count - 1) * stride >= size + border;
+    Some(count - usize::from(outside))
 }
 
 fn no_inputs(inputs: &[Shape]) -> Result<(), Mismatch> {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -263,6 +264,29 @@ def test_every_operation_equals_pytorch_forward_and_backward(op: str) -> None:
 def graph_shape(graph: cz.Graph, x: np.ndarray) -> list[int]:
     """The output's shape as the graph predicts it."""
     return graph.rows(x.shape[2], x.shape[3])[-1][3]
+
+
+def pooled(size: int, kernel: int, stride: int, padding: int, *, ceil: bool) -> int | None:
+    """The size that PyTorch's pool puts out, or None."""
+    try:
+        x = torch.empty(1, 1, size, size, device="meta")
+        return F.max_pool2d(x, kernel, stride, padding, ceil_mode=ceil).shape[-1]
+    except RuntimeError:
+        return None
+
+
+@pytest.mark.parametrize("ceil", [False, True])
+def test_pools_put_out_the_sizes_of_pytorch(ceil: bool) -> None:
+    """Also of images smaller than the window."""
+    for size, kernel, stride in itertools.product(range(1, 9), range(1, 5), range(1, 5)):
+        for padding in range(kernel // 2 + 1):
+            fields = f"kernel={kernel} stride={stride} padding={padding} ceil={str(ceil).lower()}"
+            graph = graph_of(f"y = pool(input) {fields}", channels=1, size=16)
+            try:
+                found = graph.rows(size, size)[-1][3][-1]
+            except cz.ShapeError:
+                found = None
+            assert found == pooled(size, kernel, stride, padding, ceil=ceil), (size, fields)
 
 
 def test_dropout_drops_single_values_and_drop_path_whole_images() -> None:

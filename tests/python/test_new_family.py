@@ -40,7 +40,7 @@ def test_a_family_is_the_template_with_its_own_names(tree: Path, name: str, sour
     assert f"Source::{source.capitalize()}," in text
     assert "emplate" not in text
     assert "TEMPLATE" not in text
-    assert text.count(name) == 4
+    assert text.count(name) == 3
 
 
 def test_the_list_of_families_gains_two_lines(tree: Path) -> None:

@@ -1,4 +1,4 @@
-//! Recipes: how a source initialises the parameters of a network. Those of one family are in its file.
+//! Recipes: the initialisation rules of the sources. Those of one family are in its file.
 
 use super::rule::{Draw, Rule};
 use crate::graph::pattern::fits_whole;
@@ -68,11 +68,11 @@ impl Recipe {
         let exception =
             self.exceptions.iter().find(|(pattern, _)| fits_whole(pattern, &parameter.name));
         let rule = match parameter.role {
-            Role::RunningVariance => Rule::Constant(1.0),
-            Role::RunningMean | Role::BatchCount => Rule::Constant(0.0),
-            _ if exception.is_some() => exception.map_or(Rule::Constant(0.0), |(_, rule)| *rule),
-            Role::NormScale => Rule::Constant(1.0),
-            Role::NormShift => Rule::Constant(0.0),
+            Role::RunningVariance => Rule::ONE,
+            Role::RunningMean | Role::BatchCount => Rule::ZERO,
+            _ if exception.is_some() => exception.map_or(Rule::ZERO, |(_, rule)| *rule),
+            Role::NormScale => Rule::ONE,
+            Role::NormShift => Rule::ZERO,
             Role::Embedding => self.embedding,
             Role::Position { .. } => Rule::Normal(0.02),
             Role::ConvWeight => self.conv,

@@ -128,9 +128,7 @@ def test_a_narrow_network_is_saved_and_loads_from_other_sources(tmp_path: Any) -
 
 def test_sources_that_scale_otherwise_have_other_layers() -> None:
     model = cz.create_model("mobilenet_v3_small", num_classes=3, width=0.6)
-    with pytest.raises(
-        cz.ArgumentError, match='got "keras", whose layers differ'
-    ):
+    with pytest.raises(cz.ArgumentError, match='got "keras", whose layers differ'):
         model.state_dict(source="keras")
 
 
