@@ -72,7 +72,7 @@ impl Schedule {
         self.steps.iter().map(|step| step.node)
     }
 
-    /// How many times the steps read a value; a step that adds a value to itself reads it twice.
+    /// The number of times that the steps read a value; a step that adds a value to itself reads it twice.
     pub fn uses(&self, id: NodeId) -> usize {
         self.uses.get(&id).copied().unwrap_or(0)
     }

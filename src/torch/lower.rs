@@ -24,7 +24,7 @@ pub(super) struct Step<'a> {
     pub freed: Vec<NodeId>,
 }
 
-/// How a node's operation is run.
+/// The way in which a node's operation is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kernel {
     /// As in evaluation: batch norm uses its running statistics, and dropout passes its input on.

@@ -7,7 +7,7 @@ use crate::graph::pattern::{fits, trained};
 use crate::graph::{Graph, Parameter, Role};
 use crate::torch::Rate;
 
-/// How an optimiser's learning rate and weight decay differ between parameters.
+/// Differences between parameters in an optimiser's learning rate and weight decay.
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub weight_decay: f64,
