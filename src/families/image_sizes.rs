@@ -27,10 +27,11 @@ impl Variant {
         let usual = Options { image_size: None, ..options.clone() };
         let graph = self.draw(edition, &usual).ok()?;
         let ImageSizes { min, min_training, .. } = self.sizes(edition, &graph, &usual);
-        let mut expected = format!("at least {min_training}");
-        if min < min_training {
-            expected += &format!(", or {min} with aux=False");
-        }
+        let expected = if min == min_training {
+            format!("at least {min}")
+        } else {
+            format!("at least {min_training}, or {min} with aux=False")
+        };
         (size < min_training).then(|| Error::Argument {
             at: format!("`image_size` of {}", self.name),
             expected,

@@ -93,8 +93,8 @@ const ROWS: &[Row] = &[
     Row { name: "mobilenet_v2_075", width: 0.75, definitions: &[TIMM.named("mobilenetv2_075"), KERAS.named("MobileNetV2(alpha=0.75)")], ..ROW },
     Row { name: "mobilenet_v2_130", width: 1.3, definitions: &[KERAS.named("MobileNetV2(alpha=1.3)")], ..ROW },
     Row { name: "mobilenet_v2_140", width: 1.4, definitions: &[TIMM.named("mobilenetv2_140"), KERAS.named("MobileNetV2(alpha=1.4)")], ..ROW },
-    Row { name: "mobilenet_v2_110d", width: 1.1, depth: 1.2, scale_ends: false, definitions: &[TIMM_D.named("mobilenetv2_110d")], ..ROW },
-    Row { name: "mobilenet_v2_120d", width: 1.2, depth: 1.4, scale_ends: false, definitions: &[TIMM_D.named("mobilenetv2_120d")], ..ROW },
+    Row { name: "mobilenet_v2_110d", width: 1.1, depth: 1.2, scale_ends: false, definitions: &[TIMM_D.named("mobilenetv2_110d")] },
+    Row { name: "mobilenet_v2_120d", width: 1.2, depth: 1.4, scale_ends: false, definitions: &[TIMM_D.named("mobilenetv2_120d")] },
 ];
 
 pub(super) fn variants() -> impl Iterator<Item = Variant> {
