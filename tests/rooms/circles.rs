@@ -129,7 +129,7 @@ impl Modules<'_> {
         if first == "crate" {
             return Some(rest.to_vec());
         }
-        let inner = [module.as_slice(), &[first.clone()]].concat();
+        let inner = [module.as_slice(), std::slice::from_ref(first)].concat();
         if self.scans.contains_key(&inner) {
             return Some([module.as_slice(), path].concat());
         }
@@ -146,7 +146,7 @@ impl Modules<'_> {
     /// Follows a path from a module on, through modules and re-exports, to where its item is defined.
     fn owner(&self, from: &[String], path: &[String], depth: usize) -> Option<Module> {
         let Some((first, rest)) = path.split_first() else { return Some(from.to_vec()) };
-        let inner = [from, &[first.clone()]].concat();
+        let inner = [from, std::slice::from_ref(first)].concat();
         if self.scans.contains_key(&inner) || self.scans.keys().any(|key| key.starts_with(&inner)) {
             return self.owner(&inner, rest, depth);
         }
