@@ -15,13 +15,13 @@ use crate::error::{Error, Result};
 use crate::torch::{
     self, Clip, GradientOptions, LossResult, Memory, Mode, Objective, Rule, Task, Update,
 };
-use crate::train::groups::{Group, MatchedRules, Rules};
+use crate::train::groups::{Group, MatchedRates, RateRules};
 use crate::weights::Parameters;
 
 /// The implementation of Python's `SGD`, `AdamW` and so on.
 #[pyclass(frozen, module = "cnnzoo._native")]
 pub(super) struct Optimizer {
-    rules: MatchedRules,
+    rules: MatchedRates,
     /// Locked only without the GIL.
     inner: Mutex<torch::Optimizer>,
 }
@@ -51,9 +51,9 @@ impl Optimizer {
         let group = |(patterns, lr_scale, weight_decay)| Group { patterns, lr_scale, weight_decay };
         let groups = groups.into_iter().map(group).collect();
         let rules =
-            Rules { weight_decay, norm_weight_decay, bias_weight_decay, layer_decay, groups };
+            RateRules { weight_decay, norm_weight_decay, bias_weight_decay, layer_decay, groups };
         Ok(Self {
-            rules: MatchedRules::new(rules)?,
+            rules: MatchedRates::new(rules)?,
             inner: Mutex::new(torch::Optimizer::new(rule)),
         })
     }

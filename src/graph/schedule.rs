@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Graph, NodeId};
 
-/// Nodes in execution order. Every interpreter of a graph runs, frees and overwrites by it.
+/// Nodes in execution order. Engines run, free and overwrite by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     pub steps: Vec<Step>,

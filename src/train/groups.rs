@@ -9,7 +9,7 @@ use crate::torch::Rate;
 
 /// Differences between parameters in an optimiser's learning rate and weight decay.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct RateRules {
     pub weight_decay: f64,
     /// Weight decay of the scales and shifts of norms, if not the same.
     pub norm_weight_decay: Option<f64>,
@@ -32,7 +32,7 @@ pub struct Group {
     pub weight_decay: Option<f64>,
 }
 
-impl Rules {
+impl RateRules {
     /// The rate of each parameter of a graph where the optimiser's is 1. Fails with `Error::Argument` where a pattern
     /// matches none.
     pub fn rates(&self, graph: &Graph, parameters: &[Parameter]) -> Result<Vec<Rate>> {
@@ -98,19 +98,19 @@ impl Rules {
 
 /// Rules that are matched with the parameters of a graph once, not at every step.
 #[derive(Debug)]
-pub struct MatchedRules {
-    rules: Rules,
+pub struct MatchedRates {
+    rules: RateRules,
     last: Mutex<Option<(Arc<Graph>, Vec<Rate>)>>,
 }
 
-impl MatchedRules {
+impl MatchedRates {
     /// Fails with `Error::Argument` where a number is out of range.
-    pub fn new(rules: Rules) -> Result<Self> {
+    pub fn new(rules: RateRules) -> Result<Self> {
         rules.check()?;
         Ok(Self { rules, last: Mutex::default() })
     }
 
-    /// The rate of each parameter where the optimiser's learning rate is `lr`. Fails as [`Rules::rates`] does.
+    /// The rate of each parameter where the optimiser's learning rate is `lr`. Fails as [`RateRules::rates`] does.
     pub fn rates(
         &self,
         lr: f64,
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn rules_are_matched_again_for_another_graph() {
-        let rules = |patterns: &[&str]| Rules {
+        let rules = |patterns: &[&str]| RateRules {
             weight_decay: 0.1,
             norm_weight_decay: Some(0.0),
             bias_weight_decay: None,
@@ -158,7 +158,7 @@ mod tests {
             }],
         };
         let (first, second) = (graph("conv", "fc"), graph("features", "fc"));
-        let matched = MatchedRules::new(rules(&["*.bias"])).unwrap();
+        let matched = MatchedRates::new(rules(&["*.bias"])).unwrap();
         for (lr, graph) in [(0.5, &first), (0.25, &first), (0.5, &second), (0.5, &first)] {
             let parameters = graph.parameters();
             let rates = matched.rates(lr, graph, &parameters).unwrap();
@@ -168,7 +168,7 @@ mod tests {
                 assert_eq!(rate.lr, if scaled { 10.0 * lr } else { lr }, "{}", parameter.name);
             }
         }
-        let matched = MatchedRules::new(rules(&["conv.*"])).unwrap();
+        let matched = MatchedRates::new(rules(&["conv.*"])).unwrap();
         assert!(matched.rates(0.5, &first, &first.parameters()).is_ok());
         assert!(matched.rates(0.5, &second, &second.parameters()).is_err());
         assert!(matched.rates(0.5, &first, &first.parameters()).is_ok());

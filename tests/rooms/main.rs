@@ -1,6 +1,6 @@
 //! The rooms table of ARCHITECTURE.md holds: who may name whom, and which outside crates.
 
-mod circles;
+mod cycles;
 mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -29,10 +29,10 @@ class Optimizer:
     Layers are the stem, every block, and the layers after the pooling; a norm or convolution after
     the last block belongs to that block. So the rates of timm's networks are those of
     `timm.optim.param_groups_layer_decay`, with three exceptions: in VGG a batch norm belongs to its
-    convolution, and `fc1` and `fc2`, which timm has before the pooling, are layers; in the
-    Inceptions each convolution of the stem is a layer; in `legacy_xception` the two convolutions
-    after the last block are. Blocks are found by the parameters' names. Where these name no blocks
-    (AlexNet, VGG, Keras's Inception v3), every convolution or linear layer is a layer.
+    convolution, and `fc1` and `fc2`, which timm has before the pooling, are layers; in
+    Inception v3 each convolution of the stem is a layer; in `legacy_xception` the two convolutions
+    after the last block are. Blocks are those that the graph marks; in AlexNet and VGG each
+    convolution is one. In a graph without blocks, every convolution or linear layer is a layer.
 
     Attributes:
         model: The model whose parameters are optimised.

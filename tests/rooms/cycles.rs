@@ -1,4 +1,4 @@
-//! No modules depend on each other in a circle: what two of them need stands in a third, below both.
+//! No modules depend on each other in a cycle: what two of them need stands in a third, below both.
 //!
 //! A module is a file. It depends on each module whose items it names; a re-export counts as the module that it comes
 //! from. Declaring a module and re-exporting from it makes no dependency, and neither do inline modules `tests`.
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::scan::{Kind, Named, paths};
 use crate::{module_of, read, root, sources};
 
-/// Dependencies that may still be part of circles: of a module on another, or on those below it.
+/// Dependencies that may still be part of cycles: of a module on another, or on those below it.
 const ALLOWED: [(&str, &str); 4] = [
     // The table of all families stands beside what a family is made of.
     ("families", "families"),
@@ -24,7 +24,7 @@ type Module = Vec<String>;
 type Graph = BTreeMap<Module, BTreeMap<Module, usize>>;
 
 #[test]
-fn modules_depend_on_each_other_in_no_circle() {
+fn modules_depend_on_each_other_in_no_cycle() {
     let files = sources(&root().join("src")).into_iter().map(|file| {
         let name = file.strip_prefix(root()).expect("a file below the root").display().to_string();
         (module_of(&name), read(&file))
@@ -33,8 +33,8 @@ fn modules_depend_on_each_other_in_no_circle() {
     for (from, to) in &mut graph {
         to.retain(|to, _| !is_allowed(&text(from), &text(to)));
     }
-    let found = circles(&graph);
-    assert!(found.is_empty(), "modules in circles:\n{}", found.join("\n"));
+    let found = cycles(&graph);
+    assert!(found.is_empty(), "modules in cycles:\n{}", found.join("\n"));
 }
 
 fn is_allowed(from: &str, to: &str) -> bool {
@@ -43,7 +43,7 @@ fn is_allowed(from: &str, to: &str) -> bool {
 }
 
 #[test]
-fn planted_circles_are_found() {
+fn planted_cycles_are_found() {
     let facade = ("a/mod.rs", "mod b; mod c; pub use b::B; pub(crate) use c::{C as D, E};");
     let planted: [&[(&str, &str)]; 6] = [
         &[("a/b.rs", "use super::c::C;"), ("a/c.rs", "fn f() { super::b::f() }")],
@@ -54,13 +54,13 @@ fn planted_circles_are_found() {
         &[("a/b.rs", "use super::c;"), ("a/c.rs", "use super::d;"), ("a/d.rs", "use super::b;")],
     ];
     for sources in planted {
-        let found = circles(&graph(parsed(sources)));
+        let found = cycles(&graph(parsed(sources)));
         assert_eq!(found.len(), 1, "{sources:?}: {found:?}");
     }
 }
 
 #[test]
-fn an_order_is_no_circle() {
+fn an_order_is_no_cycle() {
     let allowed: [&[(&str, &str)]; 4] = [
         &[("a/mod.rs", "mod b; mod c; pub use b::B;"), ("a/b.rs", "use super::c::C;")],
         &[
@@ -72,7 +72,7 @@ fn an_order_is_no_circle() {
         &[("a/mod.rs", "pub mod tests;"), ("a/tests.rs", "use super::A;")],
     ];
     for sources in allowed {
-        assert_eq!(circles(&graph(parsed(sources))), [""; 0], "{sources:?}");
+        assert_eq!(cycles(&graph(parsed(sources))), [""; 0], "{sources:?}");
     }
 }
 
@@ -165,7 +165,7 @@ impl Named {
 }
 
 /// One text for each group of modules of which every one depends on every other.
-fn circles(graph: &Graph) -> Vec<String> {
+fn cycles(graph: &Graph) -> Vec<String> {
     let reach: BTreeMap<&Module, BTreeSet<&Module>> =
         graph.keys().map(|module| (module, reached(graph, module))).collect();
     let mut found = Vec::new();
