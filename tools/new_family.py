@@ -16,6 +16,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+KEYWORDS = (
+    "abstract|as|async|await|become|box|break|const|continue|crate|do|dyn|else|enum|extern|false|"
+    "final|fn|for|gen|if|impl|in|let|loop|macro|match|mod|move|mut|override|priv|pub|ref|return|"
+    "self|static|std|struct|super|trait|true|try|type|typeof|unsafe|unsized|use|virtual|where|"
+    "while|yield"
+)
 SOURCES = {"torchvision": "Torchvision", "timm": "Timm", "keras": "Keras", "paper": "Paper"}
 
 
@@ -57,6 +63,10 @@ def main() -> int:
     new, families = folder / f"{args.name}.rs", folder / "mod.rs"
     if not re.fullmatch("[a-z][a-z0-9_]*", args.name):
         parser.error(f"name: expected lower-case letters, digits and _, got {args.name}")
+    if re.fullmatch(KEYWORDS, args.name):
+        parser.error(f"name: expected one that is no keyword of Rust, got {args.name}")
+    if args.title is not None and not re.fullmatch(r"\w[\w .+-]*", args.title):
+        parser.error(f"--title: expected words, got {args.title!r}")
     if new.exists() or new.with_suffix("").exists():
         parser.error(f"name: expected one that is free, got {args.name}, which src/families has")
     template = (folder / "template.rs").read_text()

@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
@@ -75,6 +75,12 @@ class ModelInfo:
     min_training_image_size: int
     num_classes: int
     weights: tuple[str, ...]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickle; facts that an earlier version did not have are looked up."""
+        if any(field.name not in state for field in fields(self)):
+            state = vars(model_info(state["name"], source=state["source"])) | state
+        vars(self).update(state)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::op::{Blur, Op, Padding};
+use super::parameter::has_arrays;
 use super::shape::{Mismatch, Shape, output_shape};
 use super::{Auxiliary, Node, NodeId};
 use crate::error::{Error, Result};
@@ -17,8 +18,14 @@ struct Site<'a> {
 
 type Rule = fn(&Site<'_>) -> Result<(), Mismatch>;
 
-const RULES: &[Rule] =
-    &[one_input_node_first, name_is_a_path, name_is_new, sizes_are_positive, rates_and_constants];
+const RULES: &[Rule] = &[
+    one_input_node_first,
+    name_is_a_path,
+    name_is_new,
+    arrays_have_a_name,
+    sizes_are_positive,
+    rates_and_constants,
+];
 
 /// The shape of every node's value, once every rule holds.
 pub(super) fn check(nodes: &[Node], output: NodeId, auxiliary: &[Auxiliary]) -> Result<Vec<Shape>> {
@@ -100,6 +107,20 @@ fn name_is_a_path(site: &Site<'_>) -> Result<(), Mismatch> {
             "a name of letters, digits and `_`, joined by dots",
             format!("`{}`", site.node.name),
         ))
+    }
+}
+
+fn arrays_have_a_name(site: &Site<'_>) -> Result<(), Mismatch> {
+    let Some(begin) = &site.node.arrays else { return Ok(()) };
+    if !has_arrays(&site.node.op) {
+        return Err(Mismatch::new("a node that has arrays for `arrays`", "one without"));
+    }
+    // Something follows the beginning.
+    if is_path(&format!("{begin}x")) {
+        Ok(())
+    } else {
+        let expected = "`arrays` of letters, digits and `_`, joined by dots";
+        Err(Mismatch::new(expected, format!("`{begin}`")))
     }
 }
 

@@ -32,8 +32,15 @@ impl Graph {
 
     /// The layers whose weights are over classes, those of the auxiliary classifiers among them.
     pub fn all_classifiers(&self) -> Vec<NodeId> {
-        let parts: Vec<NodeId> = self.parts_of(PartKind::Classifier).map(Part::output).collect();
-        if parts.is_empty() { self.linear_outputs() } else { parts }
+        let mut found: Vec<NodeId> =
+            self.parts_of(PartKind::Classifier).map(Part::output).collect();
+        let needed = self.needed_for(&[self.output()]);
+        if !found.iter().any(|id| needed[id.index()]) {
+            let mut unmarked = self.linear_outputs();
+            unmarked.retain(|id| !found.contains(id));
+            found.extend(unmarked);
+        }
+        found
     }
 
     /// The linear layers whose outputs, or the average of whose outputs, are those of the network.

@@ -108,7 +108,32 @@ impl Graph {
         let parts = part::nested(parts, &nodes)?;
         let graph = Self { name, nodes, output, auxiliary, parts, drawn };
         graph.arrays_have_names_of_their_own()?;
+        graph.classifiers_come_last()?;
         Ok(graph)
+    }
+
+    /// No layer reads the logits of a classifier.
+    fn classifiers_come_last(&self) -> Result<()> {
+        let users = self.users();
+        for part in self.parts_of(PartKind::Classifier) {
+            let (mut ahead, mut met) = (vec![part.output()], HashSet::new());
+            while let Some(id) = ahead.pop() {
+                if !met.insert(id) {
+                    continue;
+                }
+                let is_layer = |user: &&NodeId| parameter::has_arrays(&self.node(**user).op);
+                if let Some(user) = users[id.0].iter().find(is_layer) {
+                    return Err(Error::Graph {
+                        node: part.name.clone(),
+                        op: part.kind.name(),
+                        expected: "the last layer before an output".into(),
+                        got: format!("`{}` after it", self.node(*user).name),
+                    });
+                }
+                ahead.extend(&users[id.0]);
+            }
+        }
+        Ok(())
     }
 
     fn arrays_have_names_of_their_own(&self) -> Result<()> {

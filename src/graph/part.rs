@@ -5,6 +5,7 @@
 //! A part is a run of nodes that stand one after the other. Parts nest: two of them are apart, or one holds the other. A
 //! graph that a user wrote may have none.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
@@ -66,6 +67,28 @@ impl fmt::Display for PartKind {
     }
 }
 
+impl PartKind {
+    /// The parts that may hold one of this kind, which may stand in none, too.
+    fn holders(self) -> &'static [Self] {
+        match self {
+            Self::Stem | Self::Stage | Self::Head => &[],
+            Self::Block => &[Self::Stem, Self::Stage],
+            Self::Gate => &[Self::Block],
+            Self::Embedding | Self::Classifier => &[Self::Head],
+        }
+    }
+
+    /// The same in words.
+    fn place(self) -> &'static str {
+        match self {
+            Self::Stem | Self::Stage | Self::Head => "one that is in no other part",
+            Self::Block => "one in the stem or a stage, or in no other part",
+            Self::Gate => "one in a block, or in no other part",
+            Self::Embedding | Self::Classifier => "one in the head, or in no other part",
+        }
+    }
+}
+
 /// A run of nodes with a role and a name, which is a path like that of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -85,10 +108,10 @@ impl Part {
     }
 }
 
-/// Sorts parts, of which those within others were marked first, so that one that holds another comes before it.
+/// Sorts parts so that one that holds another comes before it.
 ///
-/// Fails with `Error::Graph` on a part without nodes, two that overlap without nesting, a name that is no path, or a
-/// classifier without a weight over classes.
+/// Fails with `Error::Graph` on a part without nodes, two that overlap without nesting, one in a part that holds none of
+/// its kind, a name that is no path, two stages or blocks of one name, or a classifier without a weight over classes.
 pub(super) fn nested(mut parts: Vec<Part>, nodes: &[Node]) -> Result<Vec<Part>> {
     let fail = |part: &Part, expected: &str, got: String| Error::Graph {
         node: part.name.clone(),
@@ -97,30 +120,47 @@ pub(super) fn nested(mut parts: Vec<Part>, nodes: &[Node]) -> Result<Vec<Part>> 
         got,
     };
     let range = |part: &Part| format!("nodes {} to {}", part.nodes.start, part.nodes.end);
-    // Stable: of two with the same nodes the one that was marked last holds the other.
-    parts.reverse();
-    parts.sort_by_key(|part| (part.nodes.start, usize::MAX - part.nodes.end));
-    let mut open: Vec<usize> = Vec::new();
+    // Of two with the same nodes, such as a head that is an embedding alone, the one of the outer kind holds the other.
+    let depth = |kind: PartKind| match kind {
+        PartKind::Stem | PartKind::Stage | PartKind::Head => 0,
+        PartKind::Block => 1,
+        PartKind::Gate | PartKind::Embedding | PartKind::Classifier => 2,
+    };
+    parts.sort_by_key(|part| (part.nodes.start, usize::MAX - part.nodes.end, depth(part.kind)));
+    let mut open: Vec<&Part> = Vec::new();
+    let mut names = HashSet::new();
     for part in &parts {
         if !is_path(&part.name) {
             let expected = "a name of letters, digits and `_`, joined by dots";
             return Err(fail(part, expected, format!("`{}`", part.name)));
         }
         if part.nodes.is_empty() || part.nodes.end > nodes.len() {
-            return Err(fail(part, "a part with nodes of the graph", range(part)));
+            return Err(fail(part, "a part with nodes of the graph", "none".into()));
         }
         let last = &nodes[part.output().index()];
         if part.kind == PartKind::Classifier && last.op.classes().is_none() {
             let expected = "a linear layer or a convolution as its last node";
             return Err(fail(part, expected, format!("`{}` ({})", last.name, last.op.name())));
         }
-        while open.last().is_some_and(|&end| end <= part.nodes.start) {
+        let repeats = matches!(part.kind, PartKind::Stage | PartKind::Block);
+        if repeats && !names.insert((part.kind.name(), &part.name)) {
+            let got = format!("`{}`, which an earlier {} has", part.name, part.kind);
+            return Err(fail(part, "a name of its own", got));
+        }
+        while open.last().is_some_and(|holder| holder.nodes.end <= part.nodes.start) {
             open.pop();
         }
-        if open.last().is_some_and(|&end| part.nodes.end > end) {
-            return Err(fail(part, "parts that are apart, or one within the other", range(part)));
+        if let Some(holder) = open.last() {
+            if part.nodes.end > holder.nodes.end {
+                let expected = "parts that are apart, or one within the other";
+                return Err(fail(part, expected, range(part)));
+            }
+            if !part.kind.holders().contains(&holder.kind) {
+                let got = format!("one in the {} `{}`", holder.kind, holder.name);
+                return Err(fail(part, part.kind.place(), got));
+            }
         }
-        open.push(part.nodes.end);
+        open.push(part);
     }
     Ok(parts)
 }
@@ -160,7 +200,7 @@ mod tests {
     use crate::graph::op::{Flatten, Linear};
 
     fn part(kind: PartKind, nodes: Range<usize>) -> Part {
-        Part { kind, name: "part".into(), nodes }
+        Part { kind, name: format!("part{}", nodes.start), nodes }
     }
 
     fn nodes() -> Vec<Node> {
@@ -171,6 +211,17 @@ mod tests {
             arrays: None,
         };
         (0..5).map(node).collect()
+    }
+
+    #[test]
+    fn of_two_with_the_same_nodes_the_outer_kind_holds_the_other() {
+        let [head, embedding] = [PartKind::Head, PartKind::Embedding].map(|kind| part(kind, 1..3));
+        for parts in [[head.clone(), embedding.clone()], [embedding.clone(), head.clone()]] {
+            assert_eq!(
+                nested(parts.to_vec(), &nodes()).unwrap(),
+                [head.clone(), embedding.clone()]
+            );
+        }
     }
 
     #[test]
@@ -185,6 +236,10 @@ mod tests {
             vec![part(stage, 2..2)],
             vec![part(stage, 2..6)],
             vec![part(PartKind::Classifier, 2..4)],
+            vec![part(stage, 2..3), part(block, 1..4)],
+            vec![part(PartKind::Stem, 2..3), part(PartKind::Stem, 1..4)],
+            vec![part(PartKind::Classifier, 4..5), part(stage, 3..5)],
+            vec![part(block, 1..2), Part { name: "part1".into(), ..part(block, 2..3) }],
             vec![Part { name: "a b".into(), ..part(stage, 1..2) }],
         ] {
             assert!(nested(wrong, &nodes()).is_err());

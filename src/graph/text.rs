@@ -228,22 +228,21 @@ impl Parser {
             .filter(|input| !input.is_empty())
             .map(|input| self.known(input))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut fields = Map::new();
+        let (mut fields, mut arrays) = (Map::new(), None);
         for assignment in assignments.split_whitespace() {
             let Some((field, value)) = assignment.split_once('=') else {
                 return complain("FIELD=VALUE", assignment);
             };
+            if field == ARRAYS && arrays.is_none() {
+                arrays = Some(value.to_owned());
+                continue;
+            }
             let value =
                 serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
             if fields.insert(field.to_owned(), value).is_some() {
                 return complain("each field once", assignment);
             }
         }
-        let arrays = match fields.remove(ARRAYS) {
-            None => None,
-            Some(Value::String(begin)) => Some(begin),
-            Some(other) => return complain("the beginning of names", &other.to_string()),
-        };
         let op = with_fields(word_of_today(op), fields)
             .map_err(|error| (error.to_string(), format!("`{op}{assignments}`")))?;
         self.by_name.insert(name.to_owned(), NodeId(self.nodes.len()));

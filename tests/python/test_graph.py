@@ -332,6 +332,28 @@ def test_auxiliary_outputs_run_only_when_asked_for() -> None:
     assert model(x).shape == (2, 2)
 
 
+@pytest.mark.parametrize("begin", ["attn.in_proj_", "12", "true", "a."])
+def test_names_of_arrays_parse_back(begin: str) -> None:
+    graph = graph_of(f"y = conv(input) out=4 arrays={begin}")
+    assert [name for name, *_ in graph.parameters()] == [f"{begin}weight"]
+    assert cz.Graph.parse(str(graph)) == graph
+
+
+def test_a_classifier_beside_the_output_has_no_say_in_its_classes() -> None:
+    lines = [
+        "f = flatten(input)",
+        "classifier {",
+        "c = linear(f) out=5",
+        "}",
+        "y = linear(f) out=6",
+    ]
+    model = cz.Model.from_graph(graph_of(*lines))
+    assert model.num_classes == 6
+    model.reset_classifier(num_classes=7)
+    assert model.num_classes == 7
+    assert model(np.ones((1, 6, 17, 17), np.float32)).shape == (1, 7)
+
+
 @pytest.mark.parametrize("name", cz.list_models())
 def test_the_text_of_every_model_parses_back(name: str) -> None:
     from cnnzoo import _native
@@ -351,6 +373,30 @@ def test_the_text_of_every_model_parses_back(name: str) -> None:
         (["y = conv(input) out=4 groups=3"], "expected out divisible by groups=3, got 4"),
         (["y = conv(input) out=4 kernel=99"], "at least as large as the window, got 17×17"),
         (["y = conv(input, input) out=4"], "expected one input, got 2"),
+        (
+            ["classifier {", "c = conv(input) out=3", "}", "d = conv(c) out=5", "y = flatten(d)"],
+            r"expected the last layer before an output, got `d` after it",
+        ),
+        (
+            ["block b {", "a = conv(input) out=4", "stage s {", "y = conv(a) out=4", "}", "}"],
+            r"node `s` \(stage\): expected one that is in no other part, got one in the block `b`",
+        ),
+        (
+            ["stage s {", "a = conv(input) out=4", "}", "stage s {", "y = conv(a) out=4", "}"],
+            "expected a name of its own, got `s`, which an earlier stage has",
+        ),
+        (
+            ["stem {", "}", "y = conv(input) out=4"],
+            "expected a part with nodes of the graph, got none",
+        ),
+        (
+            ["y = activation(input) arrays=a_"],
+            "expected a node that has arrays for `arrays`, got one without",
+        ),
+        (
+            ["y = conv(input) out=4 arrays=a/"],
+            "expected `arrays` of letters, digits and `_`, joined by dots, got `a/`",
+        ),
         (["y = conv(z) out=4"], "line 3 of a graph's text: expected the name of an earlier node"),
         (["y = conv(input) out=4 knl=3"], "line 3 .*unknown field `knl`"),
         (["y = conv(input) out=4 out=5"], "expected each field once"),

@@ -74,6 +74,8 @@ def test_objects_that_were_pickled_are_the_same() -> None:
     assert np.array_equal(model.state_dict()["fc.weight"], trainer.model.state_dict()["fc.weight"])
     assert [row.epoch for row in trainer.history] == [1, 2]
     assert trainer.schedule == cz.Cosine(warmup=1)
+    info = next(t for t in things if isinstance(t, cz.ModelInfo))
+    assert info.min_image_size == cz.model_info(info.name, source=info.source).min_image_size
     for thing in things:
         repr(thing)
         pickle.dumps(thing)

@@ -71,6 +71,8 @@ def test_what_is_written_is_formatted(tree: Path) -> None:
         (["squeezenet"], "name: expected one that is free, got squeezenet"),
         (["ShuffleNet"], "name: expected lower-case letters, digits and _, got ShuffleNet"),
         (["../shufflenet"], "name: expected lower-case letters"),
+        (["self"], "name: expected one that is no keyword of Rust, got self"),
+        (["shufflenet", "--title", 'Shuffle"Net'], "--title: expected words, got 'Shuffle\"Net'"),
         (["shufflenet", "--source", "jax"], "invalid choice: 'jax'"),
     ],
 )

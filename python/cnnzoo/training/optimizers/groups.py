@@ -9,6 +9,8 @@ from cnnzoo.errors import ArgumentError
 class ParameterGroup:
     """A group of parameters with its own learning rate and weight decay.
 
+    The first of an optimiser's groups that matches a parameter counts.
+
     Args:
         *patterns: Shell patterns of parameter names, where `*` crosses dots, or paths that names
             begin with: `"classifier"`, `"layer1*"`, `"*.bias"`. A parameter has to match one.
