@@ -117,7 +117,8 @@ def _cached_info(name: str, source: str | None) -> ModelInfo:
     if source is None:
         for other in other_editions(facts["name"], *edition):
             tags += edition_tags(*other)
-    return ModelInfo(**{**facts, **lists, "weights": tuple(dict.fromkeys(tags))})
+    sizes = _native.image_sizes(name, source)
+    return ModelInfo(**{**facts, **sizes, **lists, "weights": tuple(dict.fromkeys(tags))})
 
 
 def list_models(

@@ -41,7 +41,7 @@ fn editions() -> Vec<(&'static str, String, &'static str)> {
     families::variants().iter().flat_map(editions).collect()
 }
 
-/// The facts about a variant as fields of `cnnzoo.ModelInfo`.
+/// The facts about a variant as fields of `cnnzoo.ModelInfo`, but for those of `image_sizes`.
 #[pyfunction]
 #[pyo3(signature = (name, source=None))]
 fn model_info<'py>(
@@ -77,16 +77,31 @@ fn model_info<'py>(
     info.set_item("macs", cost.macs)?;
     info.set_item("activations", cost.activations)?;
     info.set_item("input_size", size)?;
-    let ImageSizes { fixed, min, min_training } = variant.image_sizes(edition, &graph);
-    info.set_item("fixed_image_size", fixed)?;
-    info.set_item("min_image_size", min)?;
-    info.set_item("min_training_image_size", min_training)?;
     info.set_item("num_classes", variant.classes)?;
     info.set_item(
         "weights",
         edition.weights.iter().map(|published| published.tag).collect::<Vec<_>>(),
     )?;
     Ok(info)
+}
+
+/// The sizes of images that a variant takes as fields of `cnnzoo.ModelInfo`. Shapes are inferred for many sizes, which
+/// takes several times as long as the other facts, and building a model needs none of it.
+#[pyfunction]
+#[pyo3(signature = (name, source=None))]
+fn image_sizes<'py>(
+    py: Python<'py>,
+    name: &str,
+    source: Option<&str>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (variant, edition) = families::find(name, source)?;
+    let graph = variant.graph(edition, &Options::default())?;
+    let ImageSizes { fixed, min, min_training } = variant.image_sizes(edition, &graph);
+    let sizes = PyDict::new(py);
+    sizes.set_item("fixed_image_size", fixed)?;
+    sizes.set_item("min_image_size", min)?;
+    sizes.set_item("min_training_image_size", min_training)?;
+    Ok(sizes)
 }
 
 /// The preprocessing of the edition's default weights, as fields of `cnnzoo.Preprocess`.
@@ -181,6 +196,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(accepted_names, module)?)?;
     module.add_function(wrap_pyfunction!(editions, module)?)?;
     module.add_function(wrap_pyfunction!(model_info, module)?)?;
+    module.add_function(wrap_pyfunction!(image_sizes, module)?)?;
     module.add_function(wrap_pyfunction!(preprocess, module)?)?;
     module.add_function(wrap_pyfunction!(published_weights, module)?)?;
     module.add_function(wrap_pyfunction!(draw, module)?)

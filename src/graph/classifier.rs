@@ -27,14 +27,20 @@ impl Graph {
     /// The layers whose weights are over the classes of the output: one, or those whose logits are averaged, or none.
     pub fn classifiers(&self) -> Vec<NodeId> {
         let needed = self.needed_for(&[self.output()]);
-        self.all_classifiers().into_iter().filter(|id| needed[id.index()]).collect()
+        let mut found = self.found_classifiers(&needed);
+        found.retain(|id| needed[id.index()]);
+        found
     }
 
     /// The layers whose weights are over classes, those of the auxiliary classifiers among them.
     pub fn all_classifiers(&self) -> Vec<NodeId> {
+        self.found_classifiers(&self.needed_for(&[self.output()]))
+    }
+
+    /// Those that parts mark, and where none of these is `needed` for the output, the linear layers that are outputs.
+    fn found_classifiers(&self, needed: &[bool]) -> Vec<NodeId> {
         let mut found: Vec<NodeId> =
             self.parts_of(PartKind::Classifier).map(Part::output).collect();
-        let needed = self.needed_for(&[self.output()]);
         if !found.iter().any(|id| needed[id.index()]) {
             let mut unmarked = self.linear_outputs();
             unmarked.retain(|id| !found.contains(id));

@@ -78,14 +78,19 @@ impl PartKind {
         }
     }
 
-    /// The same in words.
-    fn place(self) -> &'static str {
-        match self {
-            Self::Stem | Self::Stage | Self::Head => "one that is in no other part",
-            Self::Block => "one in the stem or a stage, or in no other part",
-            Self::Gate => "one in a block, or in no other part",
-            Self::Embedding | Self::Classifier => "one in the head, or in no other part",
+    /// The depth at which its parts may stand in others.
+    fn depth(self) -> usize {
+        self.holders().iter().map(|holder| holder.depth() + 1).max().unwrap_or(0)
+    }
+
+    /// Where its parts may stand, for messages.
+    fn place(self) -> String {
+        let holders: Vec<String> =
+            self.holders().iter().map(|holder| format!("a {holder}")).collect();
+        if holders.is_empty() {
+            return "one that is in no other part".into();
         }
+        format!("one in {}, or in no other part", holders.join(" or "))
     }
 }
 
@@ -121,12 +126,7 @@ pub(super) fn nested(mut parts: Vec<Part>, nodes: &[Node]) -> Result<Vec<Part>> 
     };
     let range = |part: &Part| format!("nodes {} to {}", part.nodes.start, part.nodes.end);
     // Of two with the same nodes, such as a head that is an embedding alone, the one of the outer kind holds the other.
-    let depth = |kind: PartKind| match kind {
-        PartKind::Stem | PartKind::Stage | PartKind::Head => 0,
-        PartKind::Block => 1,
-        PartKind::Gate | PartKind::Embedding | PartKind::Classifier => 2,
-    };
-    parts.sort_by_key(|part| (part.nodes.start, usize::MAX - part.nodes.end, depth(part.kind)));
+    parts.sort_by_key(|part| (part.nodes.start, usize::MAX - part.nodes.end, part.kind.depth()));
     let mut open: Vec<&Part> = Vec::new();
     let mut names = HashSet::new();
     for part in &parts {
@@ -157,7 +157,7 @@ pub(super) fn nested(mut parts: Vec<Part>, nodes: &[Node]) -> Result<Vec<Part>> 
             }
             if !part.kind.holders().contains(&holder.kind) {
                 let got = format!("one in the {} `{}`", holder.kind, holder.name);
-                return Err(fail(part, part.kind.place(), got));
+                return Err(fail(part, &part.kind.place(), got));
             }
         }
         open.push(part);
