@@ -45,6 +45,7 @@ __all__ = [
     "decode_photo",
     "draw",
     "editions",
+    "image_sizes",
     "list_photos",
     "model_info",
     "model_names",
