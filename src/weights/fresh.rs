@@ -83,26 +83,26 @@ fn fill_with(parameters: Vec<Fresh<'_>>, seed: u64, threads: usize) {
 fn fill_chunk(values: &mut [f32], draw: Draw, generator: impl FnOnce() -> Xoshiro256PlusPlus) {
     match draw {
         Draw::Constant(constant) => values.fill(constant),
-        Draw::Normal(deviation) => {
-            let (deviation, mut random) = (deviation as f32, generator());
-            values.fill_with(|| deviation * random.sample::<f32, _>(StandardNormal));
-        }
-        Draw::CutNormal(deviation) => {
-            let (deviation, mut random) = (deviation as f32, generator());
-            values.fill_with(|| {
-                loop {
-                    let value = random.sample::<f32, _>(StandardNormal);
-                    if value.abs() <= 2.0 {
-                        break deviation * value;
-                    }
-                }
-            });
-        }
+        Draw::Normal(deviation) => fill_normal(values, deviation, f32::INFINITY, generator()),
+        Draw::CutNormal(deviation) => fill_normal(values, deviation, 2.0, generator()),
         Draw::Uniform(bound) => {
             let (bound, mut random) = (bound as f32, generator());
             values.fill_with(|| bound * (2.0 * random.random::<f32>() - 1.0));
         }
     }
+}
+
+/// Fills with normal values; those beyond `limit` deviations are drawn again.
+fn fill_normal(values: &mut [f32], deviation: f64, limit: f32, mut random: Xoshiro256PlusPlus) {
+    let deviation = deviation as f32;
+    values.fill_with(|| {
+        loop {
+            let value = random.sample::<f32, _>(StandardNormal);
+            if value.abs() <= limit {
+                break deviation * value;
+            }
+        }
+    });
 }
 
 fn generator(seed: u64, name: &str, chunk: usize) -> Xoshiro256PlusPlus {
