@@ -9,6 +9,7 @@ pub mod error;
 pub mod families;
 pub mod file;
 pub mod graph;
+pub mod infer;
 pub mod memory;
 pub mod model;
 #[cfg(feature = "torch")]

@@ -1,0 +1,227 @@
+//! Convolution as a product of matrices, whose rows are windows of the image where it lies.
+
+use std::ptr::null;
+use std::sync::Arc;
+
+use super::super::layout::{Layout, Window};
+use super::super::memory::{Source, Target};
+use super::super::pool::Pool;
+use super::super::simd::Instructions;
+use super::gemm::{Rows, Store, Weights, multiply};
+use crate::error::Result;
+use crate::graph::op::{Function, Pair};
+
+/// A convolution of images of one layout.
+#[derive(Debug)]
+pub(in crate::infer) struct Conv {
+    pub input: Layout,
+    pub output: Layout,
+    pub window: Window,
+    /// One for each group of channels; plans for other shapes have the same.
+    pub groups: Arc<Vec<Weights>>,
+    pub function: Option<Function>,
+}
+
+/// A value to read or to write, from its first number on.
+#[derive(Clone, Copy)]
+pub(in crate::infer) struct Residual<'a> {
+    pub source: Source<'a>,
+    pub layout: Layout,
+}
+
+/// The most rows of a task.
+pub(super) const MOST_ROWS: usize = 192;
+
+/// The division of the work: rows of a task, and panels of a task.
+#[derive(Clone, Copy, Debug)]
+struct Division {
+    rows: usize,
+    panels: usize,
+}
+
+impl Conv {
+    /// Packs the weights (out, in / groups, height, width) with their biases.
+    pub fn pack(
+        instructions: Instructions,
+        (out, within, groups): (usize, usize, usize),
+        window: &Window,
+        weight: &[f32],
+        bias: &[f32],
+    ) -> Result<Vec<Weights>> {
+        let (rows, columns) = (window.kernel.height, window.kernel.width);
+        let (each, depth) = (out / groups, within * rows * columns);
+        (0..groups)
+            .map(|group| {
+                // A row of the product is a pixel's channels, then the next pixel's.
+                let number = |column: usize, row: usize| {
+                    let (tap, channel) = (row / within, row % within);
+                    weight[((group * each + column) * within + channel) * rows * columns + tap]
+                };
+                let bias = |column: usize| bias[group * each + column];
+                Weights::pack(instructions, (each, depth), number, bias)
+            })
+            .collect()
+    }
+
+    /// Whether it computes each pixel from that pixel alone.
+    pub fn is_pointwise(&self) -> bool {
+        let Window { kernel, stride, .. } = self.window;
+        (kernel, stride) == (Pair::ONE, Pair::ONE)
+            && !self.window.has_border()
+            && self.groups.len() == 1
+    }
+
+    /// The number of its weights.
+    pub fn weights(&self) -> usize {
+        self.groups.iter().map(|weights| weights.depth * weights.columns).sum()
+    }
+
+    /// Numbers that `run` needs for a copy of the images with their border.
+    pub fn scratch(&self, batch: usize) -> usize {
+        if self.window.has_border() { self.padded().extent(batch) } else { 0 }
+    }
+
+    /// The images with their border.
+    fn padded(&self) -> Layout {
+        let Window { top, bottom, left, right, .. } = self.window;
+        let Layout { height, width, channels, .. } = self.input;
+        Layout::dense(height + top + bottom, width + left + right, channels)
+    }
+
+    pub fn run(
+        &self,
+        pool: &Pool,
+        batch: usize,
+        x: Source<'_>,
+        y: Target<'_>,
+        residual: Option<Residual<'_>>,
+        scratch: Target<'_>,
+    ) {
+        let (x, input) = if self.window.has_border() {
+            self.pad(pool, batch, x, scratch);
+            (scratch.source(), self.padded())
+        } else {
+            (x, self.input)
+        };
+        // The rows of all images are one matrix where they lie evenly.
+        let even = self.output.is_even() && residual.is_none_or(|of| of.layout.is_even());
+        let (matrices, count) =
+            if even { (1, batch * self.output.pixels()) } else { (batch, self.output.pixels()) };
+        let (segments, length) = self.segments(&input);
+        let division = self.division(matrices * count);
+        let blocks = count.div_ceil(division.rows);
+        let panels = self.groups[0].panels().div_ceil(division.panels);
+        let within = self.input.channels / self.groups.len();
+        let tasks = self.groups.len() * panels * matrices * blocks;
+        pool.run(tasks, &|task| {
+            let (block, rest) = (task % blocks, task / blocks);
+            let (matrix, rest) = (rest % matrices, rest / matrices);
+            let (panel, group) = (rest % panels, rest / panels);
+            let weights = &self.groups[group];
+            let begin = block * division.rows;
+            let rows = division.rows.min(count - begin);
+            let mut starts = [null(); MOST_ROWS];
+            for (row, start) in starts[..rows].iter_mut().enumerate() {
+                *start = self.start(x, &input, matrix, begin + row, group * within);
+            }
+            let first = panel * division.panels;
+            let place = |layout: &Layout| matrix * layout.image + begin * layout.pixel;
+            let column = group * weights.columns;
+            let store = Store {
+                target: y,
+                offset: place(&self.output) + column,
+                stride: self.output.pixel,
+                residual: residual.map(|Residual { source, layout }| {
+                    (source, place(&layout) + column, layout.pixel)
+                }),
+                function: self.function,
+            };
+            let rows = Rows { starts: &starts[..rows], segments: &segments, length };
+            multiply(weights, first..(first + division.panels).min(weights.panels()), rows, store);
+        });
+    }
+
+    /// The address of the window of an output pixel, counted from the matrix's first one on.
+    #[inline(always)]
+    fn start(
+        &self,
+        x: Source<'_>,
+        input: &Layout,
+        matrix: usize,
+        pixel: usize,
+        channel: usize,
+    ) -> *const f32 {
+        let (image, pixel) = (pixel / self.output.pixels(), pixel % self.output.pixels());
+        let (row, column) = (pixel / self.output.width, pixel % self.output.width);
+        let Window { stride, kernel, dilation, .. } = self.window;
+        let (row, column) = (row * stride.height, column * stride.width);
+        debug_assert!(row + (kernel.height - 1) * dilation.height < input.height);
+        debug_assert!(column + (kernel.width - 1) * dilation.width < input.width);
+        x.at(input.at(matrix + image, row, column) + channel, 1)
+    }
+
+    /// The distances of a window's contiguous parts from its first number, and their length.
+    fn segments(&self, input: &Layout) -> (Vec<isize>, usize) {
+        let Window { kernel, dilation, .. } = self.window;
+        let within = input.channels / self.groups.len();
+        let row = input.width * input.pixel * dilation.height;
+        let rows = (0..kernel.height).map(|y| (y * row) as isize);
+        if within == input.pixel && dilation.width == 1 {
+            return (rows.collect(), kernel.width * within);
+        }
+        let column = dilation.width * input.pixel;
+        let pixels =
+            rows.flat_map(|row| (0..kernel.width).map(move |x| row + (x * column) as isize));
+        (pixels.collect(), within)
+    }
+
+    fn division(&self, rows: usize) -> Division {
+        let (depth, panels) = (self.groups[0].depth, self.groups[0].panels());
+        let tile = self.groups[0].instructions().rows();
+        // As many rows as fit into half of a small second-level cache.
+        let most = (48 * 1024 / depth).clamp(48, MOST_ROWS).min(rows.next_multiple_of(tile));
+        let mut block = (most - most % (2 * tile)).max(tile).min(MOST_ROWS);
+        let mut blocks = rows.div_ceil(block);
+        let heavy = depth * self.groups[0].columns > 128 * 1024;
+        if blocks >= 8 && !(heavy && rows < 400) {
+            return Division { rows: block, panels };
+        }
+        if rows <= 56 {
+            (block, blocks) = (rows.max(1), 1);
+        }
+        let parts = if blocks < 8 { 16_usize.div_ceil(blocks) } else { 4 };
+        Division { rows: block, panels: panels.div_ceil(parts).max(1) }
+    }
+
+    /// Copies the images into the middle of a border of zeros.
+    fn pad(&self, pool: &Pool, batch: usize, x: Source<'_>, to: Target<'_>) {
+        let (padded, input, window) = (self.padded(), self.input, self.window);
+        let rows = batch * padded.height;
+        // Rows of a task.
+        let each = 8;
+        pool.run(rows.div_ceil(each), &|task| {
+            for row in task * each..((task + 1) * each).min(rows) {
+                let (image, row) = (row / padded.height, row % padded.height);
+                let line = to.at(padded.at(image, row, 0), padded.width * padded.pixel);
+                let numbers = input.channels;
+                // SAFETY: the line was checked to be within, and is no other task's.
+                let line =
+                    unsafe { std::slice::from_raw_parts_mut(line, padded.width * padded.pixel) };
+                let Some(row) = row.checked_sub(window.top).filter(|row| *row < input.height)
+                else {
+                    line.fill(0.0);
+                    continue;
+                };
+                let (left, rest) = line.split_at_mut(window.left * numbers);
+                let (middle, right) = rest.split_at_mut(input.width * numbers);
+                left.fill(0.0);
+                right.fill(0.0);
+                for (column, pixel) in middle.chunks_exact_mut(numbers).enumerate() {
+                    let from = x.at(input.at(image, row, column), numbers);
+                    // SAFETY: the numbers were checked to be within, and lie outside of the target.
+                    pixel.copy_from_slice(unsafe { std::slice::from_raw_parts(from, numbers) });
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,373 @@
+//! Depthwise convolution: each channel has a window of its own.
+
+use std::ops::Range;
+use std::ptr::null;
+use std::sync::Arc;
+
+use super::super::layout::{Layout, Window};
+use super::super::memory::{Buffer, Source, Target};
+use super::super::pool::Pool;
+use super::super::simd::{Instructions, Kernel, Simd, activate};
+use super::gemm::{apply, clamp, is_clamp};
+use crate::error::Result;
+use crate::graph::op::Function;
+
+#[derive(Debug)]
+pub(in crate::infer) struct Depthwise {
+    pub input: Layout,
+    pub output: Layout,
+    pub window: Window,
+    pub function: Option<Function>,
+    pub instructions: Instructions,
+    /// Plans for other shapes have the same.
+    pub taps: Arc<Taps>,
+}
+
+/// For each tap of the window a row of weights, then the biases, and then zeros: what lies outside of the image.
+#[derive(Debug)]
+pub(in crate::infer) struct Taps {
+    numbers: Buffer,
+    /// Numbers from a row to the next.
+    row: usize,
+}
+
+/// Neighbouring outputs that are computed together.
+const TOGETHER: usize = 4;
+
+impl Taps {
+    /// `weight` is (channels, 1, height, width).
+    pub fn pack(taps: usize, weight: &[f32], bias: &[f32]) -> Result<Self> {
+        // A multiple of the largest vector, so that whole vectors can be read.
+        let row = bias.len().next_multiple_of(16);
+        let mut buffer = Buffer::zeros((taps + 2) * row)?;
+        let numbers = buffer.as_mut_slice();
+        for (channel, (weight, bias)) in weight.chunks_exact(taps).zip(bias).enumerate() {
+            for (tap, weight) in weight.iter().enumerate() {
+                numbers[tap * row + channel] = *weight;
+            }
+            numbers[taps * row + channel] = *bias;
+        }
+        Ok(Self { numbers: buffer, row })
+    }
+}
+
+impl Depthwise {
+    pub fn run(&self, pool: &Pool, batch: usize, x: Source<'_>, y: Target<'_>) {
+        let Layout { height, channels, .. } = self.output;
+        let pairs = height.div_ceil(2);
+        let units = batch * pairs;
+        // Pairs of rows of a task; where there are few, a task has a part of the channels.
+        let each = units.div_ceil(24).max(1);
+        let parts = 16_usize.div_ceil(units.max(1)).min(channels.div_ceil(64)).max(1);
+        let wide = channels.div_ceil(parts).next_multiple_of(16);
+        let parts = channels.div_ceil(wide);
+        pool.run(units.div_ceil(each) * parts, &|task| {
+            let (part, block) = (task % parts, task / parts);
+            let channels = part * wide..((part + 1) * wide).min(channels);
+            for unit in block * each..((block + 1) * each).min(units) {
+                let (image, row) = (unit / pairs, unit % pairs * 2);
+                let (channels, rows) = (channels.clone(), row..(row + 2).min(height));
+                let (x, y) = (Lines::all(x), Lines::all(y));
+                self.instructions.run(Strip { of: self, image, rows, channels, x, y });
+            }
+        });
+    }
+
+    /// Computes one or two rows of the output, of one image whose lines repeat in memory.
+    pub fn strip(&self, rows: Range<usize>, x: Lines<Source<'_>>, y: Lines<Target<'_>>) {
+        let channels = 0..self.output.channels;
+        self.instructions.run(Strip { of: self, image: 0, rows, channels, x, y });
+    }
+}
+
+/// Memory of an image of which only the last lines are kept: line `n` lies where line `n % period` does.
+#[derive(Clone, Copy)]
+pub(in crate::infer) struct Lines<T> {
+    pub memory: T,
+    pub period: usize,
+}
+
+impl<T> Lines<T> {
+    /// A whole image.
+    fn all(memory: T) -> Self {
+        Self { memory, period: usize::MAX }
+    }
+}
+
+/// Two rows of the output, or the last one, and some of their channels.
+struct Strip<'a> {
+    of: &'a Depthwise,
+    image: usize,
+    rows: Range<usize>,
+    channels: Range<usize>,
+    x: Lines<Source<'a>>,
+    y: Lines<Target<'a>>,
+}
+
+/// The largest window of tiles, and their largest stride.
+const LARGEST: usize = 7;
+const STRIDES: usize = 2;
+
+/// The pixels under the windows of a tile; those outside of the image are zeros.
+type Pixels = [[*const f32; (TOGETHER - 1) * STRIDES + LARGEST]; STRIDES + LARGEST];
+
+impl Kernel for Strip<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Depthwise { output, window, .. } = self.of;
+        let Window { kernel, stride, dilation, .. } = window;
+        let is_square = kernel.height == kernel.width && stride.height == stride.width;
+        let is_dense = dilation.height == 1 && dilation.width == 1;
+        if is_square && is_dense && output.width >= TOGETHER {
+            match (kernel.width, stride.width) {
+                (3, 1) => return self.tiles::<S, 3, 1>(s),
+                (3, 2) => return self.tiles::<S, 3, 2>(s),
+                (5, 1) => return self.tiles::<S, 5, 1>(s),
+                (5, 2) => return self.tiles::<S, 5, 2>(s),
+                (7, 1) => return self.tiles::<S, 7, 1>(s),
+                _ => {}
+            }
+        }
+        let Self { of, image, channels, x, y, .. } = self;
+        for row in self.rows {
+            Line { of, image, row, channels: channels.clone(), x, y }.run(s);
+        }
+    }
+}
+
+impl Strip<'_> {
+    /// Square windows of `K` pixels, `T` apart, some neighbouring outputs together.
+    #[inline(always)]
+    fn tiles<S: Simd, const K: usize, const T: usize>(self, s: S) {
+        let Depthwise { input, output, window, function, taps, .. } = self.of;
+        let zeros = Source::from(taps.numbers.as_slice()).at((K * K + 1) * taps.row, taps.row);
+        let mut pixels: Pixels = [[null(); _]; _];
+        let mut column = 0;
+        while column < output.width {
+            // The last tile overlaps the one before.
+            column = column.min(output.width - TOGETHER);
+            let height = (self.rows.len() - 1) * T + K;
+            for (down, pixels) in pixels[..height].iter_mut().enumerate() {
+                let line = (self.rows.start * T + down).wrapping_sub(window.top);
+                for (across, pixel) in pixels[..(TOGETHER - 1) * T + K].iter_mut().enumerate() {
+                    let at = (column * T + across).wrapping_sub(window.left);
+                    *pixel = if line < input.height && at < input.width {
+                        let line = line % self.x.period;
+                        self.x.memory.at(input.at(self.image, line, at), input.channels)
+                    } else {
+                        zeros
+                    };
+                }
+            }
+            let mut channel = self.channels.start;
+            while channel + S::LANES <= self.channels.end {
+                if self.rows.len() == 2 {
+                    self.tile::<S, K, T, 2, true>(s, &pixels, column, channel);
+                } else {
+                    self.tile::<S, K, T, 1, true>(s, &pixels, column, channel);
+                }
+                channel += S::LANES;
+            }
+            if channel < self.channels.end {
+                if self.rows.len() == 2 {
+                    self.tile::<S, K, T, 2, false>(s, &pixels, column, channel);
+                } else {
+                    self.tile::<S, K, T, 1, false>(s, &pixels, column, channel);
+                }
+            }
+            if let Some(function) = function.filter(|function| !is_clamp(*function)) {
+                for row in self.rows.clone() {
+                    for pixel in column..column + TOGETHER {
+                        let row = row % self.y.period;
+                        let place = output.at(self.image, row, pixel) + self.channels.start;
+                        let count = self.channels.len();
+                        apply(s, function, self.y.memory.at(place, count), count);
+                    }
+                }
+            }
+            column += TOGETHER;
+        }
+    }
+
+    /// A vector of channels of `R` rows of neighbouring outputs; all lanes of it or those that there are.
+    #[inline(always)]
+    fn tile<S: Simd, const K: usize, const T: usize, const R: usize, const ALL: bool>(
+        &self,
+        s: S,
+        pixels: &Pixels,
+        column: usize,
+        channel: usize,
+    ) {
+        let Depthwise { output, window, function, taps, .. } = self.of;
+        let count = if ALL { S::LANES } else { self.channels.end - channel };
+        let weights = Source::from(taps.numbers.as_slice());
+        let (low, high) = clamp(*function);
+        let (low, high) = (s.splat(low), s.splat(high));
+        // SAFETY: rows of weights hold whole vectors. Pixels have `count` more channels, as have those of the output.
+        unsafe {
+            let bias = s.load(weights.at(K * K * taps.row + channel, S::LANES));
+            let mut sums = [[bias; TOGETHER]; R];
+            // Where the compiler knows the number of rows, it mixes their sums: that is faster for large windows at stride 1
+            // alone (measured), since it runs out of registers.
+            let height = if K == 3 || T == 2 { window.kernel.height } else { K };
+            for down in 0..height {
+                let mut row = [bias; K];
+                for (across, weight) in row.iter_mut().enumerate() {
+                    let place = (down * K + across) * taps.row + channel;
+                    *weight = s.load(weights.at(place, S::LANES));
+                }
+                for (line, sums) in sums.iter_mut().enumerate() {
+                    let pixels = &pixels[line * T + down];
+                    for (at, pixel) in pixels[..(TOGETHER - 1) * T + K].iter().enumerate() {
+                        let from = pixel.add(channel);
+                        let numbers = if ALL { s.load(from) } else { s.load_part(from, count) };
+                        for (output, sum) in sums.iter_mut().enumerate() {
+                            if at >= output * T && at < output * T + K {
+                                *sum = s.fma(numbers, row[at - output * T], *sum);
+                            }
+                        }
+                    }
+                }
+            }
+            for (line, sums) in sums.into_iter().enumerate() {
+                let row = (self.rows.start + line) % self.y.period;
+                let first = output.at(self.image, row, column) + channel;
+                for (at, sum) in sums.into_iter().enumerate() {
+                    let to = self.y.memory.at(first + at * output.pixel, count);
+                    let sum = s.min(high, s.max(low, sum));
+                    if ALL { s.store(to, sum) } else { s.store_part(to, count, sum) }
+                }
+            }
+        }
+    }
+}
+
+/// One row of the output, for windows of any kind.
+struct Line<'a> {
+    of: &'a Depthwise,
+    image: usize,
+    row: usize,
+    channels: Range<usize>,
+    x: Lines<Source<'a>>,
+    y: Lines<Target<'a>>,
+}
+
+/// The taps from `begin` to `end` of an axis lie on the image; the first one on its `first` pixel.
+#[derive(Clone, Copy)]
+struct Along {
+    begin: usize,
+    end: usize,
+    /// The pixel of tap 0, which may lie before the image.
+    origin: isize,
+}
+
+/// The taps on an axis of `size` pixels for an output.
+#[inline(always)]
+fn along(
+    output: usize,
+    stride: usize,
+    before: usize,
+    dilation: usize,
+    taps: usize,
+    size: usize,
+) -> Along {
+    let origin = (output * stride) as isize - before as isize;
+    let begin = usize::try_from(-origin).unwrap_or(0).div_ceil(dilation).min(taps);
+    let left = usize::try_from(size as isize - origin).unwrap_or(0);
+    Along { begin, end: left.div_ceil(dilation).clamp(begin, taps), origin }
+}
+
+impl Line<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(&self, s: S) {
+        let Depthwise { input, output, window, .. } = self.of;
+        let rows = along(
+            self.row,
+            window.stride.height,
+            window.top,
+            window.dilation.height,
+            window.kernel.height,
+            input.height,
+        );
+        let mut column = 0;
+        while column < output.width {
+            let at = |column: usize| {
+                along(
+                    column,
+                    window.stride.width,
+                    window.left,
+                    window.dilation.width,
+                    window.kernel.width,
+                    input.width,
+                )
+            };
+            let first = at(column);
+            let together = column + TOGETHER <= output.width && {
+                let last = at(column + TOGETHER - 1);
+                first.begin == 0 && last.end == window.kernel.width
+            };
+            if together {
+                self.pixels::<S, TOGETHER>(s, column, rows, first);
+                column += TOGETHER;
+            } else {
+                self.pixels::<S, 1>(s, column, rows, first);
+                column += 1;
+            }
+        }
+    }
+}
+
+impl Line<'_> {
+    /// `N` neighbouring outputs, whose windows have the same taps on the image.
+    #[inline(always)]
+    fn pixels<S: Simd, const N: usize>(&self, s: S, column: usize, rows: Along, columns: Along) {
+        let Depthwise { input, output, window, function, taps, .. } = self.of;
+        let Taps { numbers, row } = &**taps;
+        let all = window.kernel.height * window.kernel.width;
+        let weights = Source::from(numbers.as_slice());
+        let step = window.stride.width * input.pixel;
+        let mut channel = self.channels.start;
+        while channel < self.channels.end {
+            let count = S::LANES.min(self.channels.end - channel);
+            // SAFETY: rows of weights hold whole vectors. Pixels on the image have `count` more channels, as have those of
+            // the output.
+            unsafe {
+                let bias = s.load(weights.at(all * row + channel, S::LANES));
+                let mut sums = [bias; N];
+                for tap_row in rows.begin..rows.end {
+                    let line = rows.origin + (tap_row * window.dilation.height) as isize;
+                    let line = line as usize % self.x.period;
+                    for tap in columns.begin..columns.end {
+                        let at = columns.origin + (tap * window.dilation.width) as isize;
+                        let place = input.at(self.image, line, at as usize) + channel;
+                        let tap = tap_row * window.kernel.width + tap;
+                        let weight = s.load(weights.at(tap * row + channel, S::LANES));
+                        for (pixel, sum) in sums.iter_mut().enumerate() {
+                            let from = self.x.memory.at(place + pixel * step, count);
+                            let numbers = if count == S::LANES {
+                                s.load(from)
+                            } else {
+                                s.load_part(from, count)
+                            };
+                            *sum = s.fma(numbers, weight, *sum);
+                        }
+                    }
+                }
+                for (pixel, sum) in sums.into_iter().enumerate() {
+                    let sum = function.map_or(sum, |function| activate(s, function, sum));
+                    let row = self.row % self.y.period;
+                    let place = output.at(self.image, row, column + pixel) + channel;
+                    let to = self.y.memory.at(place, count);
+                    if count == S::LANES {
+                        s.store(to, sum);
+                    } else {
+                        s.store_part(to, count, sum);
+                    }
+                }
+            }
+            channel += S::LANES;
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Matrix products: rows of inputs, given by their addresses, times packed weights. Rows are anywhere, so a convolution
+//! is a product whose rows are windows of the image, which are never copied.
+
+use std::ptr::null;
+
+use super::super::memory::{Buffer, Source, Target};
+use super::super::simd::{Instructions, Kernel, Simd, activate};
+use crate::error::Result;
+use crate::graph::op::Function;
+
+/// Weights in the order in which tiles read them: panels of two vectors of columns, in each the rows one after another.
+#[derive(Debug)]
+pub(in crate::infer) struct Weights {
+    pub columns: usize,
+    pub depth: usize,
+    instructions: Instructions,
+    panels: Vec<Panel>,
+    numbers: Buffer,
+    bias: Buffer,
+}
+
+/// Consecutive columns.
+#[derive(Clone, Copy, Debug)]
+struct Panel {
+    column: usize,
+    /// 1 or 2.
+    vectors: usize,
+    start: usize,
+}
+
+impl Weights {
+    /// Packs `weight(column, row)` and `bias(column)` for these instructions.
+    pub fn pack(
+        instructions: Instructions,
+        (columns, depth): (usize, usize),
+        weight: impl Fn(usize, usize) -> f32,
+        bias: impl Fn(usize) -> f32,
+    ) -> Result<Self> {
+        let lanes = instructions.lanes();
+        let (mut panels, mut start, mut column) = (Vec::new(), 0, 0);
+        while column < columns {
+            let vectors = (columns - column).div_ceil(lanes).min(2);
+            panels.push(Panel { column, vectors, start });
+            column += vectors * lanes;
+            start += vectors * lanes * depth;
+        }
+        let (mut numbers, mut biases) = (Buffer::zeros(start)?, Buffer::zeros(column)?);
+        for panel in &panels {
+            let width = panel.vectors * lanes;
+            let within = width.min(columns - panel.column);
+            let packed = &mut numbers.as_mut_slice()[panel.start..][..width * depth];
+            for (row, packed) in packed.chunks_exact_mut(width).enumerate() {
+                for (lane, number) in packed[..within].iter_mut().enumerate() {
+                    *number = weight(panel.column + lane, row);
+                }
+            }
+        }
+        for (column, number) in biases.as_mut_slice()[..columns].iter_mut().enumerate() {
+            *number = bias(column);
+        }
+        Ok(Self { columns, depth, instructions, panels, numbers, bias: biases })
+    }
+
+    /// The number of panels.
+    pub fn panels(&self) -> usize {
+        self.panels.len()
+    }
+
+    pub fn instructions(&self) -> Instructions {
+        self.instructions
+    }
+}
+
+/// The rows of a product: windows of segments that are each contiguous.
+#[derive(Clone, Copy)]
+pub(in crate::infer) struct Rows<'a> {
+    /// The address of each row's first segment.
+    pub starts: &'a [*const f32],
+    /// The distance of each segment from the first one.
+    pub segments: &'a [isize],
+    /// The length of a segment; all together have the depth of the weights.
+    pub length: usize,
+}
+
+/// Where the results go, and what is added before they are stored.
+#[derive(Clone, Copy)]
+pub(in crate::infer) struct Store<'a> {
+    pub target: Target<'a>,
+    /// The place of the first row's first column.
+    pub offset: usize,
+    /// Numbers from a row to the next.
+    pub stride: usize,
+    /// A value of the same layout to add: its place and stride.
+    pub residual: Option<(Source<'a>, usize, usize)>,
+    pub function: Option<Function>,
+}
+
+/// Computes the columns of some panels for a block of rows.
+pub(in crate::infer) fn multiply(
+    weights: &Weights,
+    panels: std::ops::Range<usize>,
+    rows: Rows<'_>,
+    store: Store<'_>,
+) {
+    debug_assert_eq!(rows.segments.len() * rows.length, weights.depth);
+    weights.instructions.run(Multiply { weights, panels, rows, store });
+}
+
+struct Multiply<'a> {
+    weights: &'a Weights,
+    panels: std::ops::Range<usize>,
+    rows: Rows<'a>,
+    store: Store<'a>,
+}
+
+impl Kernel for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { weights, panels, rows, store } = self;
+        for panel in &weights.panels[panels] {
+            let block = Block {
+                rows,
+                store,
+                panel: *panel,
+                weights: weights.numbers.as_slice()[panel.start..].as_ptr(),
+                bias: weights.bias.as_slice()[panel.column..].as_ptr(),
+                columns: weights.columns - panel.column,
+            };
+            block.run(simd);
+        }
+    }
+}
+
+/// One panel and a block of rows.
+struct Block<'a> {
+    rows: Rows<'a>,
+    store: Store<'a>,
+    panel: Panel,
+    weights: *const f32,
+    bias: *const f32,
+    /// The columns from the panel's first to the last of all.
+    columns: usize,
+}
+
+impl Block<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(&self, simd: S) {
+        let count = self.rows.starts.len();
+        let most = if self.panel.vectors == 1 { S::ROWS_OF_ONE } else { S::ROWS };
+        let tiles = count.div_ceil(most);
+        let (each, larger) = (count / tiles.max(1), count % tiles.max(1));
+        // The panel that follows is fetched while this one is multiplied.
+        let depth = self.rows.segments.len() * self.rows.length;
+        let panel_len = depth * self.panel.vectors * S::LANES;
+        let mut first = 0;
+        for tile in 0..tiles {
+            let rows = each + usize::from(tile < larger);
+            let next = self.weights.wrapping_add(panel_len + panel_len / tiles * tile);
+            let step = self.panel.vectors * S::LANES / tiles;
+            self.tile_of(simd, first, rows, (next, step));
+            first += rows;
+        }
+        self.activate(simd);
+    }
+
+    #[inline(always)]
+    fn tile_of<S: Simd>(&self, s: S, first: usize, rows: usize, ahead: (*const f32, usize)) {
+        macro_rules! tile {
+            ($($rows:literal)*) => {
+                match (rows, self.panel.vectors) {
+                    $(($rows, 1) if $rows <= S::ROWS_OF_ONE => {
+                        self.tile::<S, $rows, 1>(s, first, ahead);
+                    }
+                    ($rows, _) if $rows <= S::ROWS => self.tile::<S, $rows, 2>(s, first, ahead),)*
+                    _ => unreachable!("a tile has at most {} rows", S::ROWS_OF_ONE),
+                }
+            };
+        }
+        tile!(1 2 3 4 5 6 7 8 9 10 11 12);
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        &self,
+        s: S,
+        first: usize,
+        (mut ahead, step): (*const f32, usize),
+    ) {
+        let mut sums = [[s.splat(0.0); V]; R];
+        let mut weights = self.weights;
+        for &segment in self.rows.segments {
+            let mut row = [null(); R];
+            for (at, row) in row.iter_mut().enumerate() {
+                *row = self.rows.starts[first + at].wrapping_offset(segment);
+            }
+            for k in 0..self.rows.length {
+                s.prefetch(ahead);
+                ahead = ahead.wrapping_add(step);
+                let mut columns = [s.splat(0.0); V];
+                for (vector, columns) in columns.iter_mut().enumerate() {
+                    // SAFETY: the panel has `V` vectors for each of its rows, which the segments count.
+                    *columns = unsafe { s.load(weights.add(vector * S::LANES)) };
+                }
+                for (sums, row) in sums.iter_mut().zip(row) {
+                    // SAFETY: whoever gave the rows promises their segments.
+                    let number = s.splat(unsafe { *row.add(k) });
+                    for (sum, columns) in sums.iter_mut().zip(columns) {
+                        *sum = s.fma(number, columns, *sum);
+                    }
+                }
+                weights = weights.wrapping_add(V * S::LANES);
+            }
+        }
+        self.store(s, first, sums);
+    }
+
+    #[inline(always)]
+    fn store<S: Simd, const R: usize, const V: usize>(
+        &self,
+        s: S,
+        first: usize,
+        sums: [[S::Vector; V]; R],
+    ) {
+        let (low, high) = clamp(self.store.function);
+        let (low, high) = (s.splat(low), s.splat(high));
+        let store = &self.store;
+        let within = self.columns.min(V * S::LANES);
+        for (at, sums) in sums.into_iter().enumerate() {
+            let place = store.offset + (first + at) * store.stride + self.panel.column;
+            let to = store.target.at(place, within);
+            let residual = store.residual.map(|(source, offset, stride)| {
+                source.at(offset + (first + at) * stride + self.panel.column, within)
+            });
+            for (vector, sum) in sums.into_iter().enumerate() {
+                let lane = vector * S::LANES;
+                // SAFETY: the biases are padded to whole vectors. Of the target and the residual, `within` numbers
+                // were checked above.
+                unsafe {
+                    let mut sum = s.add(sum, s.load(self.bias.add(lane)));
+                    let count = within - lane;
+                    if count >= S::LANES {
+                        if let Some(residual) = residual {
+                            sum = s.add(sum, s.load(residual.add(lane)));
+                        }
+                        s.store(to.add(lane), s.min(high, s.max(low, sum)));
+                    } else {
+                        if let Some(residual) = residual {
+                            sum = s.add(sum, s.load_part(residual.add(lane), count));
+                        }
+                        s.store_part(to.add(lane), count, s.min(high, s.max(low, sum)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Applies a function that is no clamp to what was stored, while it is in the cache.
+    #[inline(always)]
+    fn activate<S: Simd>(&self, s: S) {
+        let Some(function) = self.store.function.filter(|function| !is_clamp(*function)) else {
+            return;
+        };
+        let within = self.columns.min(self.panel.vectors * S::LANES);
+        for row in 0..self.rows.starts.len() {
+            let place = self.store.offset + row * self.store.stride + self.panel.column;
+            apply(s, function, self.store.target.at(place, within), within);
+        }
+    }
+}
+
+/// Applies a function to `count` numbers in place, which the caller has checked.
+#[inline(always)]
+pub(super) fn apply<S: Simd>(s: S, function: Function, numbers: *mut f32, count: usize) {
+    let mut lane = 0;
+    while lane < count {
+        let (numbers, left) = (numbers.wrapping_add(lane), count - lane);
+        // SAFETY: `left` numbers are within.
+        unsafe {
+            if left >= S::LANES {
+                s.store(numbers, activate(s, function, s.load(numbers)));
+            } else {
+                s.store_part(numbers, left, activate(s, function, s.load_part(numbers, left)));
+            }
+        }
+        lane += S::LANES;
+    }
+}
+
+/// The bounds of an activation that only clamps. NaN passes through both.
+pub(super) fn clamp(function: Option<Function>) -> (f32, f32) {
+    match function {
+        Some(Function::Relu) => (0.0, f32::INFINITY),
+        Some(Function::Relu6) => (0.0, 6.0),
+        _ => (f32::NEG_INFINITY, f32::INFINITY),
+    }
+}
+
+pub(super) fn is_clamp(function: Function) -> bool {
+    matches!(function, Function::Relu | Function::Relu6)
+}

@@ -1,0 +1,25 @@
+//! Kernels: what a step computes, on images whose channels lie side by side. Each is compared with plain loops in float64.
+
+mod attention;
+mod block;
+mod conv;
+mod depthwise;
+mod gemm;
+mod map;
+mod norm;
+mod rearrange;
+#[cfg(test)]
+mod tests;
+mod window;
+mod winograd;
+
+pub(super) use attention::{Attention, Part};
+pub(super) use block::Block;
+pub(super) use conv::{Conv, Residual};
+pub(super) use depthwise::{Depthwise, Taps};
+pub(super) use gemm::Weights;
+pub(super) use map::{Combine, Map};
+pub(super) use norm::{GroupNorm, LayerNorm, Lrn};
+pub(super) use rearrange::{Pad, from_channels_first, to_channels_first};
+pub(super) use window::{Blur, Reduce};
+pub(super) use winograd::{Tile, Transformed, Winograd};

@@ -1,0 +1,124 @@
+use super::super::super::layout::Layout;
+use super::super::super::simd::Instructions;
+use super::super::{Attention, Part};
+use super::{Dice, POOL, Value};
+
+/// The values that a head reads, and their places.
+struct Inputs {
+    value: Value,
+    part: Part,
+}
+
+fn compare(attention: &Attention, batch: usize, [q, k, v]: [&Inputs; 3]) {
+    let &Attention { heads, depth, width, output, .. } = attention;
+    let mut y = Value::untouched(output, batch);
+    let sources = [q, k, v].map(|of| of.value.source());
+    attention.run(&POOL, batch, sources, y.target()).unwrap();
+    let keys = k.part.layout.pixels();
+    let get = |of: &Inputs, image: usize, pixel: usize, head: usize, channel: usize| {
+        let layout = &of.part.layout;
+        let place = image * layout.image + pixel * layout.pixel;
+        f64::from(of.value.numbers[place + of.part.first + head * of.part.step + channel])
+    };
+    let mut expected = vec![0.0; batch * output.pixels() * heads * width];
+    for (row, expected) in expected.chunks_mut(width).enumerate() {
+        let (pixel, head) = (row / heads, row % heads);
+        let (image, query) = (pixel / output.pixels(), pixel % output.pixels());
+        let scores: Vec<f64> = (0..keys)
+            .map(|key| {
+                let product = |at| get(q, image, query, head, at) * get(k, image, key, head, at);
+                (0..depth).map(product).sum::<f64>() / (depth as f64).sqrt()
+            })
+            .collect();
+        let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let shares: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
+        for (channel, number) in expected.iter_mut().enumerate() {
+            let mixed = shares.iter().enumerate();
+            let mixed = mixed.map(|(key, share)| share * get(v, image, key, head, channel));
+            *number = mixed.sum::<f64>() / shares.iter().sum::<f64>();
+        }
+    }
+    y.check(&format!("{attention:?}"), 2e-6, |[image, row, column, channel]| {
+        let pixel = (image * output.height + row) * output.width + column;
+        (expected[pixel * heads * width + channel], 1.0)
+    });
+}
+
+#[test]
+fn attention_of_any_shape() {
+    let mut dice = Dice(30);
+    for round in 0..40 {
+        let mut size = (dice.within(1, 4), dice.within(1, 20), dice.within(1, 3));
+        let mut count = dice.within(1, 20);
+        if round % 8 == 0 {
+            // More queries than are multiplied together.
+            (size, count) = ((2, 3, 1), dice.within(97, 130));
+        }
+        let (heads, depth, batch) = size;
+        let all = heads * depth;
+        let mut value = dice.value(batch, (count, 1, 3 * all));
+        // Some scores are large.
+        let by = dice.pick(&[1.0, 1.0, 20.0]);
+        value.numbers.iter_mut().for_each(|number| *number = (*number * by).clamp(-9.0, 9.0));
+        let layout = value.layout;
+        let numbers = value.numbers.clone();
+        let inputs = |at: usize| {
+            let value = Value { layout, batch, numbers: numbers.clone() };
+            Inputs { value, part: Part { layout, first: at * all, step: depth } }
+        };
+        let [q, k, v] = [inputs(0), inputs(1), inputs(2)];
+        let output = dice.layout(count, 1, all);
+        for instructions in Instructions::available() {
+            let attention = Attention {
+                heads,
+                depth,
+                width: depth,
+                queries: q.part,
+                keys: k.part,
+                values: v.part,
+                output,
+                instructions,
+            };
+            if by > 1.0 {
+                // Differences of large scores are uncertain: only that nothing overflows.
+                let mut y = Value::untouched(output, batch);
+                let sources = [&q, &k, &v].map(|of| of.value.source());
+                attention.run(&POOL, batch, sources, y.target()).unwrap();
+                assert!(y.places().all(|place| y.numbers[place].abs() <= 9.001));
+            } else {
+                compare(&attention, batch, [&q, &k, &v]);
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_whose_heads_share_keys() {
+    let mut dice = Dice(31);
+    for _ in 0..20 {
+        let (heads, depth, width) = (dice.within(1, 4), dice.within(1, 9), dice.within(1, 20));
+        let (batch, size) = (dice.within(1, 3), (dice.within(1, 4), dice.within(1, 4)));
+        let keys = (dice.within(1, 3), dice.within(1, 3));
+        let mut inputs = |size: (usize, usize), channels: usize, step: usize| {
+            let value = dice.value(batch, (size.0, size.1, channels));
+            let part = Part { layout: value.layout, first: 0, step };
+            Inputs { value, part }
+        };
+        let (q, k, v) =
+            (inputs(size, heads * depth, depth), inputs(keys, depth, 0), inputs(keys, width, 0));
+        let output: Layout = dice.layout(size.0, size.1, heads * width);
+        for instructions in Instructions::available() {
+            let attention = Attention {
+                heads,
+                depth,
+                width,
+                queries: q.part,
+                keys: k.part,
+                values: v.part,
+                output,
+                instructions,
+            };
+            compare(&attention, batch, [&q, &k, &v]);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Every kernel, compared with plain loops in float64, for many shapes and all instructions that the machine has.
+
+#![allow(clippy::float_cmp, reason = "some results are exact")]
+
+mod attention;
+mod function;
+mod pixels;
+mod product;
+mod window;
+
+use std::sync::LazyLock;
+
+use super::super::layout::Layout;
+use super::super::memory::{Source, Target};
+use super::super::pool::Pool;
+use crate::graph::op::Function;
+
+static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(2));
+
+const FUNCTIONS: [Function; 8] = [
+    Function::Relu,
+    Function::Relu6,
+    Function::Silu,
+    Function::Sigmoid,
+    Function::Tanh,
+    Function::Gelu,
+    Function::HardSigmoid,
+    Function::HardSwish,
+];
+
+/// A number that no kernel may write, nor read into a result.
+const GAP: f32 = f32::NAN;
+const UNTOUCHED: f32 = -12345.678;
+
+/// The same numbers in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    /// A number from `least` to `most`.
+    fn within(&mut self, least: usize, most: usize) -> usize {
+        least + self.next() as usize % (most - least + 1)
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.within(0, of.len() - 1)]
+    }
+
+    /// True once in so many times.
+    fn once_in(&mut self, times: usize) -> bool {
+        self.within(1, times) == 1
+    }
+
+    /// A number from -1 to 1.
+    fn float(&mut self) -> f32 {
+        (self.next() as f64 / f64::from(1_u32 << 30)) as f32 - 1.0
+    }
+
+    fn floats(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.float()).collect()
+    }
+
+    fn function(&mut self) -> Option<Function> {
+        let function = self.pick(&FUNCTIONS);
+        (!self.once_in(3)).then_some(function)
+    }
+
+    /// Often few, sometimes more than two vectors of any instructions.
+    fn channels(&mut self) -> usize {
+        if self.once_in(4) { self.within(1, 40) } else { self.within(1, 9) }
+    }
+
+    /// Mostly without gaps between pixels and images.
+    fn layout(&mut self, height: usize, width: usize, channels: usize) -> Layout {
+        let mut layout = Layout::dense(height, width, channels);
+        if self.once_in(2) {
+            layout.pixel += self.within(0, 5);
+            layout.image = layout.pixels() * layout.pixel + self.within(0, 7) * self.within(0, 1);
+        }
+        layout
+    }
+
+    fn value(&mut self, batch: usize, (height, width, channels): (usize, usize, usize)) -> Value {
+        let layout = self.layout(height, width, channels);
+        let mut value = Value { layout, batch, numbers: vec![GAP; layout.extent(batch)] };
+        value.places().for_each(|place| value.numbers[place] = self.float());
+        value
+    }
+}
+
+/// Images in memory.
+struct Value {
+    layout: Layout,
+    batch: usize,
+    numbers: Vec<f32>,
+}
+
+/// An image, a row, a column and a channel.
+type At = [usize; 4];
+
+impl Value {
+    /// A value to be written.
+    fn untouched(layout: Layout, batch: usize) -> Self {
+        Self { layout, batch, numbers: vec![UNTOUCHED; layout.extent(batch)] }
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source::from(&self.numbers[..])
+    }
+
+    fn target(&mut self) -> Target<'_> {
+        Target::from(&mut self.numbers[..])
+    }
+
+    fn place(&self, [image, row, column, channel]: At) -> usize {
+        self.layout.at(image, row, column) + channel
+    }
+
+    fn get(&self, at: At) -> f64 {
+        f64::from(self.numbers[self.place(at)])
+    }
+
+    /// Zero outside of the image.
+    fn get_or_zero(&self, image: usize, row: isize, column: isize, channel: usize) -> f64 {
+        let Layout { height, width, .. } = self.layout;
+        if (0..height as isize).contains(&row) && (0..width as isize).contains(&column) {
+            return self.get([image, row as usize, column as usize, channel]);
+        }
+        0.0
+    }
+
+    fn all(&self) -> impl Iterator<Item = At> + use<> {
+        let (batch, Layout { height, width, channels, .. }) = (self.batch, self.layout);
+        (0..batch * height * width * channels).map(move |at| {
+            let (at, channel) = (at / channels, at % channels);
+            let (at, column) = (at / width, at % width);
+            [at / height, at % height, column, channel]
+        })
+    }
+
+    fn places(&self) -> impl Iterator<Item = usize> + use<> {
+        let layout = self.layout;
+        self.all().map(move |[image, row, column, channel]| layout.at(image, row, column) + channel)
+    }
+
+    /// Compares every number with the expected one, which comes with the size that the tolerance is relative to, and
+    /// checks that nothing was written besides.
+    fn check(&self, what: &str, tolerance: f64, expected: impl Fn(At) -> (f64, f64)) {
+        let mut inside = vec![false; self.numbers.len()];
+        for at in self.all() {
+            let (expected, size) = expected(at);
+            let got = self.get(at);
+            inside[self.place(at)] = true;
+            let is_near = (got - expected).abs() <= tolerance * size.max(1.0)
+                || got == expected
+                || got.is_nan() && expected.is_nan();
+            assert!(is_near, "{what}: {got} instead of {expected} at {at:?}");
+        }
+        for (number, inside) in self.numbers.iter().zip(inside) {
+            assert!(inside || number.to_bits() == UNTOUCHED.to_bits(), "{what}: a gap was written");
+        }
+    }
+}
+
+fn erf(x: f64) -> f64 {
+    // Its series, or beyond that the continued fraction of its complement.
+    if x.abs() < 3.0 {
+        let (mut term, mut sum) = (x, x);
+        for n in 1..200 {
+            term *= -x * x / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        return sum * std::f64::consts::FRAC_2_SQRT_PI;
+    }
+    if x.abs() > 30.0 {
+        return x.signum();
+    }
+    let size = x.abs();
+    let fraction = (1..200).rev().fold(size, |below, k| size + f64::from(k) / 2.0 / below);
+    x.signum() * (1.0 - (-x * x).exp() / std::f64::consts::PI.sqrt() / fraction)
+}
+
+/// An activation as PyTorch defines it.
+fn activated(function: Option<Function>, x: f64) -> f64 {
+    // NaN stays.
+    let clamp = |x: f64, low: f64, high: f64| {
+        if x < low {
+            low
+        } else if x > high {
+            high
+        } else {
+            x
+        }
+    };
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    match function {
+        None => x,
+        Some(Function::Relu) => clamp(x, 0.0, f64::INFINITY),
+        Some(Function::Relu6) => clamp(x, 0.0, 6.0),
+        Some(Function::Silu) => x / (1.0 + (-x).exp()),
+        Some(Function::Sigmoid) => sigmoid(x),
+        Some(Function::Tanh) => x.tanh(),
+        Some(Function::Gelu) => 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)),
+        Some(Function::HardSigmoid) => clamp(x + 3.0, 0.0, 6.0) / 6.0,
+        Some(Function::HardSwish) => x * clamp(x + 3.0, 0.0, 6.0) / 6.0,
+    }
+}

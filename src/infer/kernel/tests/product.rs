@@ -1,0 +1,169 @@
+use std::sync::Arc;
+
+use super::super::super::layout::Window;
+use super::super::super::memory::Target;
+use super::super::super::simd::Instructions;
+use super::super::{Conv, Residual};
+use super::{Dice, POOL, Value, activated};
+use crate::graph::op::Pair;
+
+pub(super) fn window(dice: &mut Dice, largest: usize) -> Window {
+    let mut pair = |most: usize| Pair { height: dice.within(1, most), width: dice.within(1, most) };
+    let (kernel, stride, dilation) = (pair(largest), pair(3), pair(2));
+    let mut border = |size: usize| if dice.once_in(3) { 0 } else { dice.within(0, size + 1) };
+    let (top, bottom) = (border(kernel.height), border(kernel.height));
+    let (left, right) = (border(kernel.width), border(kernel.width));
+    Window { kernel, stride, dilation, top, bottom, left, right }
+}
+
+/// A size of images that has at least one window along an axis, and the number of windows.
+pub(super) fn axis(
+    dice: &mut Dice,
+    most: usize,
+    (kernel, stride, dilation): (usize, usize, usize),
+    border: usize,
+) -> (usize, usize) {
+    let span = (kernel - 1) * dilation + 1;
+    let size = dice.within(1, most).max(span.saturating_sub(border));
+    (size, (size + border - span) / stride + 1)
+}
+
+pub(super) fn sizes(
+    dice: &mut Dice,
+    window: &Window,
+    most: usize,
+) -> ((usize, usize), (usize, usize)) {
+    let Window { kernel: k, stride: s, dilation: d, top, bottom, left, right } = *window;
+    let rows = axis(dice, most, (k.height, s.height, d.height), top + bottom);
+    let columns = axis(dice, most, (k.width, s.width, d.width), left + right);
+    ((rows.0, columns.0), (rows.1, columns.1))
+}
+
+fn compare(
+    dice: &mut Dice,
+    batch: usize,
+    window: Window,
+    most: usize,
+    size: (usize, usize, usize),
+) {
+    let (within, each, groups) = size;
+    let (input, output) = sizes(dice, &window, most);
+    let out = each * groups;
+    let x = dice.value(batch, (input.0, input.1, within * groups));
+    let kernel = window.kernel;
+    let weight = dice.floats(out * within * kernel.height * kernel.width);
+    let bias = dice.floats(out);
+    let added = dice.once_in(2).then(|| dice.value(batch, (output.0, output.1, out)));
+    let function = dice.function();
+    let layout = dice.layout(output.0, output.1, out);
+    for instructions in Instructions::available() {
+        let packed = Conv::pack(instructions, (out, within, groups), &window, &weight, &bias);
+        let groups = Arc::new(packed.unwrap());
+        let conv = Conv { input: x.layout, output: layout, window, groups, function };
+        let mut y = Value::untouched(layout, batch);
+        let mut scratch = vec![f32::NAN; conv.scratch(batch)];
+        let residual = added.as_ref().map(|of| Residual { source: of.source(), layout: of.layout });
+        let scratch = Target::from(&mut scratch[..]);
+        conv.run(&POOL, batch, x.source(), y.target(), residual, scratch);
+        let what = format!(
+            "convolution {:?} {window:?} {within} {each} {function:?} {instructions:?}",
+            x.layout
+        );
+        // Sums of float32 numbers in order.
+        y.check(&what, 1e-6, |[image, row, column, channel]| {
+            let group = channel / each;
+            let mut sum = f64::from(bias[channel]);
+            let mut size = sum.abs();
+            for tap in 0..kernel.height * kernel.width {
+                let (down, across) = (tap / kernel.width, tap % kernel.width);
+                let line = row * window.stride.height + down * window.dilation.height;
+                let at = column * window.stride.width + across * window.dilation.width;
+                let line = line as isize - window.top as isize;
+                let at = at as isize - window.left as isize;
+                for from in 0..within {
+                    let index = (channel * within + from) * kernel.height * kernel.width + tap;
+                    let number = x.get_or_zero(image, line, at, group * within + from);
+                    sum += f64::from(weight[index]) * number;
+                    size += (f64::from(weight[index]) * number).abs();
+                }
+            }
+            if let Some(added) = &added {
+                sum += added.get([image, row, column, channel]);
+            }
+            (activated(function, sum), size)
+        });
+    }
+}
+
+#[test]
+fn convolutions_of_any_shape() {
+    let mut dice = Dice(1);
+    for _ in 0..150 {
+        let (batch, window) = (dice.within(1, 3), window(&mut dice, 4));
+        let groups = dice.pick(&[1, 1, 1, 2, 3, 5]);
+        let size = (
+            dice.within(1, 7),
+            if groups == 1 { dice.channels() } else { dice.within(1, 5) },
+            groups,
+        );
+        compare(&mut dice, batch, window, 6, size);
+    }
+}
+
+#[test]
+fn products_of_pixels_and_vectors() {
+    let mut dice = Dice(2);
+    let (one, none) = (Pair::ONE, 0);
+    let window = Window {
+        kernel: one,
+        stride: one,
+        dilation: one,
+        top: none,
+        bottom: none,
+        left: none,
+        right: none,
+    };
+    for batch in 1..=9 {
+        let size = (dice.within(1, 60), dice.within(1, 60), 1);
+        compare(&mut dice, batch, window, 1, size);
+        let size = (dice.channels(), dice.channels(), 1);
+        compare(&mut dice, batch, window, 9, size);
+    }
+    // More rows than a task takes, more panels than one, large weights.
+    compare(&mut dice, 2, window, 16, (9, 50, 1));
+    compare(&mut dice, 1, window, 3, (300, 450, 1));
+}
+
+#[test]
+fn nan_and_infinity_pass_through_convolutions() {
+    let mut dice = Dice(3);
+    let window = Window {
+        kernel: 3.into(),
+        stride: Pair::ONE,
+        dilation: Pair::ONE,
+        top: 1,
+        bottom: 1,
+        left: 1,
+        right: 1,
+    };
+    for instructions in Instructions::available() {
+        for function in super::FUNCTIONS.map(Some).into_iter().chain([None]) {
+            let mut x = dice.value(1, (5, 5, 3));
+            let place = x.place([0, 2, 2, 1]);
+            x.numbers[place] = f32::NAN;
+            let weight = dice.floats(10 * 3 * 9);
+            let groups = Arc::new(
+                Conv::pack(instructions, (10, 3, 1), &window, &weight, &[0.0; 10]).unwrap(),
+            );
+            let output = dice.layout(5, 5, 10);
+            let conv = Conv { input: x.layout, output, window, groups, function };
+            let mut y = Value::untouched(output, 1);
+            let mut scratch = vec![0.0; conv.scratch(1)];
+            conv.run(&POOL, 1, x.source(), y.target(), None, Target::from(&mut scratch[..]));
+            for at in y.all() {
+                let near = (1..=3).contains(&at[1]) && (1..=3).contains(&at[2]);
+                assert_eq!(y.get(at).is_nan(), near, "{function:?} {at:?} {instructions:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,449 @@
+#![allow(clippy::print_stdout, reason = "measurements print")]
+
+use std::time::Instant;
+
+use super::super::conv::Conv;
+use super::*;
+use crate::graph::op::{Padding, Pair};
+
+/// Numbers that look random, the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    fn one_of<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    /// Nearly normal numbers.
+    fn normal(&mut self) -> f32 {
+        let uniform = |number: u64| number as f64 / (1_u64 << 31) as f64;
+        ((0..12).map(|_| uniform(self.next())).sum::<f64>() - 6.0) as f32
+    }
+
+    fn normals(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.normal()).collect()
+    }
+}
+
+const TILES: [Tile; 3] = [Tile::Two, Tile::Four, Tile::Six];
+
+/// The largest error of an output for normal inputs and weights, relative to the largest output: for up to 64 input
+/// channels, and for 512. The direct convolution has errors of up to 7e-7 and 1.6e-6.
+fn tolerance(tile: Tile, channels: usize) -> f64 {
+    let (few, many) = match tile {
+        Tile::Two => (1.5e-6, 3e-6),
+        Tile::Four => (6e-6, 1e-5),
+        Tile::Six => (2e-5, 4e-5),
+    };
+    if channels <= 64 { few } else { many }
+}
+
+/// A convolution with all that a run of it reads.
+struct Case {
+    conv: Winograd,
+    batch: usize,
+    x: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    residual: Option<(Vec<f32>, Layout)>,
+}
+
+/// The number between the pixels of an output.
+const UNTOUCHED: f32 = 12345.0;
+
+impl Case {
+    fn new(
+        numbers: &mut Numbers,
+        (instructions, tile): (Instructions, Tile),
+        (batch, height, width): (usize, usize, usize),
+        (inputs, outputs): (usize, usize),
+        border: [usize; 4],
+        gaps: bool,
+    ) -> Self {
+        let [top, bottom, left, right] = border;
+        let window = Window {
+            top,
+            bottom,
+            left,
+            right,
+            ..Window::new((3.into(), Pair::ONE, Pair::ONE), Padding::from(0), (height, width))
+        };
+        let mut spread = |layout: Layout| {
+            let pixel = layout.channels + if gaps { numbers.below(9) } else { 0 };
+            let image = layout.pixels() * pixel + if gaps { numbers.below(20) } else { 0 };
+            Layout { pixel, image, ..layout }
+        };
+        let (rows, columns) = (height + top + bottom - 2, width + left + right - 2);
+        let input = spread(Layout::dense(height, width, inputs));
+        let output = spread(Layout::dense(rows, columns, outputs));
+        let other = spread(Layout::dense(rows, columns, outputs));
+        // The numbers between the pixels must not be read.
+        let values = |numbers: &mut Numbers, layout: Layout| {
+            let mut values = vec![f32::NAN; layout.extent(batch)];
+            for (image, pixel) in
+                (0..batch * layout.pixels()).map(|at| (at / layout.pixels(), at % layout.pixels()))
+            {
+                let at = layout.at(image, 0, 0) + pixel * layout.pixel;
+                values[at..at + layout.channels].fill_with(|| numbers.normal());
+            }
+            values
+        };
+        let x = values(numbers, input);
+        let residual = (numbers.below(2) == 1).then(|| (values(numbers, other), other));
+        let (weight, bias) = (numbers.normals(outputs * inputs * 9), numbers.normals(outputs));
+        let weights =
+            Transformed::pack(instructions, tile, (outputs, inputs), &weight, &bias).unwrap();
+        let weights = Arc::new(weights);
+        let conv = Winograd { input, output, window, weights, function: None };
+        Self { conv, batch, x, weight, bias, residual }
+    }
+
+    fn run(&self, pool: &Pool, division: Option<Division>) -> Vec<f32> {
+        let Self { conv, batch, .. } = self;
+        let mut y = vec![UNTOUCHED; conv.output.extent(*batch)];
+        let division = division.unwrap_or_else(|| conv.division(*batch));
+        let tiles = conv.tiles(*batch).div_ceil(division.blocks);
+        let scratch = if division.shared { conv.transformed(tiles) } else { 0 };
+        let mut scratch = vec![f32::NAN; scratch];
+        let residual = self.residual.as_ref().map(|(values, layout)| Residual {
+            source: Source::from(&values[..]),
+            layout: *layout,
+        });
+        let numbers = (Source::from(&self.x[..]), Target::from(&mut y[..]), residual);
+        conv.run_divided(division, pool, *batch, numbers, Target::from(&mut scratch[..])).unwrap();
+        y
+    }
+
+    /// The sum of an output without its activation, in float64.
+    fn exact(&self, image: usize, row: usize, column: usize, output: usize) -> f64 {
+        let Self { conv, .. } = self;
+        let mut sum = f64::from(self.bias[output]);
+        for tap in 0..9 {
+            let y = (row + tap / 3).wrapping_sub(conv.window.top);
+            let x = (column + tap % 3).wrapping_sub(conv.window.left);
+            if y < conv.input.height && x < conv.input.width {
+                let from = conv.input.at(image, y, x);
+                for input in 0..conv.input.channels {
+                    let weight = self.weight[(output * conv.input.channels + input) * 9 + tap];
+                    sum += f64::from(self.x[from + input]) * f64::from(weight);
+                }
+            }
+        }
+        if let Some((values, layout)) = &self.residual {
+            sum += f64::from(values[layout.at(image, row, column) + output]);
+        }
+        sum
+    }
+
+    /// Compares outputs with exact ones; returns the root of the mean square error and the largest error, relative to the
+    /// largest output.
+    fn errors(&self, y: &[f32]) -> (f64, f64) {
+        let layout = self.conv.output;
+        let (mut squares, mut most, mut largest, mut count) = (0.0, 0.0_f64, 1e-3_f64, 0);
+        let mut written = vec![false; y.len()];
+        for image in 0..self.batch {
+            for pixel in 0..layout.pixels() {
+                let (row, column) = (pixel / layout.width, pixel % layout.width);
+                for output in 0..layout.channels {
+                    let at = layout.at(image, row, column) + output;
+                    written[at] = true;
+                    let sum = self.exact(image, row, column, output);
+                    let expected = self.conv.function.map_or(sum, |function| plain(function, sum));
+                    let error = (f64::from(y[at]) - expected).abs();
+                    assert!(error.is_finite(), "{:?}", self.conv);
+                    squares += error * error;
+                    most = most.max(error);
+                    largest = largest.max(sum.abs());
+                    count += 1;
+                }
+            }
+        }
+        for (number, written) in y.iter().zip(written) {
+            assert!(written || *number == UNTOUCHED, "{:?}", self.conv);
+        }
+        ((squares / f64::from(count)).sqrt() / largest, most / largest)
+    }
+}
+
+fn plain(function: Function, x: f64) -> f64 {
+    match function {
+        Function::Relu => x.max(0.0),
+        Function::Relu6 => x.clamp(0.0, 6.0),
+        Function::Silu => x / (1.0 + (-x).exp()),
+        Function::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        _ => f64::NAN,
+    }
+}
+
+#[test]
+fn any_shape_equals_a_plain_loop() {
+    let mut numbers = Numbers(3);
+    let pool = Pool::new(2);
+    for instructions in Instructions::available() {
+        for tile in TILES {
+            let mut worst = 0.0_f64;
+            for _ in 0..60 {
+                let batch = 1 + numbers.below(9);
+                let (height, width) = (1 + numbers.below(16), 1 + numbers.below(16));
+                let channels = (
+                    numbers.one_of(&[1, 2, 3, 5, 7, 8, 9, 16, 17, 24, 31, 64]),
+                    numbers.one_of(&[1, 3, 7, 8, 9, 15, 16, 17, 24, 31, 40, 65]),
+                );
+                // An image of one pixel needs a border.
+                let mut border = [0; 4].map(|_| numbers.below(5));
+                border[0] += 3_usize.saturating_sub(height + border[0] + border[1]);
+                border[2] += 3_usize.saturating_sub(width + border[2] + border[3]);
+                let size = (batch, height, width);
+                let kind = (instructions, tile);
+                let mut case = Case::new(&mut numbers, kind, size, channels, border, true);
+                case.conv.function = numbers.one_of(&[
+                    None,
+                    Some(Function::Relu),
+                    Some(Function::Relu6),
+                    Some(Function::Silu),
+                    Some(Function::HardSwish),
+                ]);
+                let (_, most) = case.errors(&case.run(&pool, None));
+                assert!(
+                    most < tolerance(tile, channels.0),
+                    "{tile:?} {most:e} {size:?} {channels:?}"
+                );
+                worst = worst.max(most);
+            }
+            println!("{instructions:?} {tile:?} {worst:.1e}");
+        }
+    }
+}
+
+#[test]
+fn errors_are_those_that_are_stated() {
+    let mut numbers = Numbers(5);
+    let pool = Pool::new(2);
+    for instructions in Instructions::available() {
+        for tile in TILES {
+            for inputs in [64, 512] {
+                let size = (1, 12, 12);
+                let kind = (instructions, tile);
+                let mut case = Case::new(&mut numbers, kind, size, (inputs, 16), [1; 4], false);
+                // As after an activation.
+                case.x.iter_mut().for_each(|number| *number = number.max(0.0));
+                if tile == Tile::Two {
+                    let (conv, mut y) = (direct(&case), vec![0.0; case.conv.output.extent(1)]);
+                    let mut scratch = vec![0.0; conv.scratch(1)];
+                    let (y_, scratch) = (Target::from(&mut y[..]), Target::from(&mut scratch[..]));
+                    conv.run(&pool, 1, Source::from(&case.x[..]), y_, None, scratch);
+                    case.residual = None;
+                    let (mean, most) = case.errors(&y);
+                    println!("{instructions:?} direct {inputs} rms {mean:.2e} most {most:.2e}");
+                }
+                let (mean, most) = case.errors(&case.run(&pool, None));
+                println!("{instructions:?} {tile:?} {inputs} rms {mean:.2e} most {most:.2e}");
+                assert!(most < tolerance(tile, inputs), "{tile:?} {inputs} {most:e}");
+            }
+        }
+    }
+}
+
+/// The direct convolution of a case.
+fn direct(case: &Case) -> Conv {
+    let Winograd { input, output, window, ref weights, function } = case.conv;
+    let size = (output.channels, input.channels, 1);
+    let groups = Conv::pack(weights.instructions, size, &window, &case.weight, &case.bias);
+    Conv { input, output, window, groups: Arc::new(groups.unwrap()), function }
+}
+
+#[test]
+fn results_depend_neither_on_the_batch_nor_on_the_division() {
+    let mut numbers = Numbers(7);
+    let pools = [Pool::new(1), Pool::new(2), Pool::new(5)];
+    for instructions in Instructions::available() {
+        for tile in TILES {
+            for (size, channels) in [((9, 7, 9), (20, 37)), ((3, 29, 30), (9, 16))] {
+                let kind = (instructions, tile);
+                let case = Case::new(&mut numbers, kind, size, channels, [1; 4], false);
+                let whole = case.run(&pools[0], None);
+                for pool in &pools {
+                    for (blocks, shared, parts) in
+                        [(1, false, 1), (8, false, 1), (1, true, 2), (5, true, 3), (2, true, 1)]
+                    {
+                        let division = Division { blocks, shared, parts };
+                        assert!(whole == case.run(pool, Some(division)), "{tile:?} {division:?}");
+                    }
+                }
+                let conv = Winograd { weights: Arc::clone(&case.conv.weights), ..case.conv };
+                let image = conv.input.image;
+                for (at, expected) in whole.chunks(conv.output.image).enumerate() {
+                    let alone = Case {
+                        batch: 1,
+                        x: case.x[at * image..][..image].to_vec(),
+                        residual: case.residual.as_ref().map(|(values, layout)| {
+                            (values[at * layout.image..][..layout.image].to_vec(), *layout)
+                        }),
+                        weight: Vec::new(),
+                        bias: Vec::new(),
+                        conv: Winograd { weights: Arc::clone(&conv.weights), ..conv },
+                    };
+                    assert!(alone.run(&pools[1], None) == expected, "{tile:?} image {at}");
+                }
+            }
+        }
+    }
+}
+
+/// Seconds for which the process had a processor: other work on the machine disturbs them least.
+fn processor_time() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the time is written to the place given.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+/// Brings numbers into the caches.
+fn touch(numbers: *mut f32, count: usize) {
+    for at in (0..count).step_by(16) {
+        // SAFETY: `count` numbers are there, and no other thread uses them now.
+        unsafe { numbers.add(at).write_volatile(numbers.add(at).read_volatile()) };
+    }
+}
+
+/// Times each tile, and blocks of several sizes, beside the direct convolution, in turns: milliseconds of processor time
+/// (the median), and GFLOP/s of the direct convolution in the least time. `SHAPES=64-64@56` times some alone, `BLOCKS=1` blocks of
+/// several sizes; `BATCH` and `THREADS` are numbers.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::too_many_lines, reason = "most are a table of shapes")]
+fn time_beside_the_direct_convolution() {
+    /// Channels in and out, and the size of the image: vgg16, resnet18, googlenet, densenet121.
+    const SHAPES: [(usize, usize, usize); 24] = [
+        (64, 64, 224),
+        (64, 128, 112),
+        (128, 128, 112),
+        (128, 256, 56),
+        (256, 256, 56),
+        (256, 512, 28),
+        (512, 512, 28),
+        (512, 512, 14),
+        (64, 64, 56),
+        (128, 128, 28),
+        (256, 256, 14),
+        (512, 512, 7),
+        (64, 192, 56),
+        (96, 128, 28),
+        (128, 192, 28),
+        (16, 32, 28),
+        (96, 208, 14),
+        (160, 320, 14),
+        (32, 128, 14),
+        (160, 320, 7),
+        (128, 32, 56),
+        (128, 32, 28),
+        (128, 32, 14),
+        (128, 32, 7),
+    ];
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let batch = variable("BATCH").parse().unwrap_or(1);
+    let instructions = Instructions::best();
+    let pool = Pool::new(variable("THREADS").parse().unwrap_or(1));
+    let mut numbers = Numbers(11);
+    // Other layers would have put other numbers into the caches.
+    let mut others = vec![1.0_f32; 16 << 20];
+    for (inputs, outputs, size) in SHAPES {
+        let only = variable("SHAPES");
+        if !only.is_empty() && only.split(',').all(|of| of != format!("{inputs}-{outputs}@{size}"))
+        {
+            continue;
+        }
+        let flops = (2 * 9 * inputs * outputs * size * size * batch) as f64;
+        let images = (batch, size, size);
+        let border = [1; 4];
+        let mut memory: [Buffer; 3];
+        let mut candidates: Vec<(String, Box<dyn Fn() + '_>)> = Vec::new();
+        let pool = &pool;
+        let made = |numbers: &mut Numbers, tile| {
+            let kind = (instructions, tile);
+            let case = Case::new(numbers, kind, images, (inputs, outputs), border, false);
+            Arc::new(Case { residual: None, ..case })
+        };
+        let base = made(&mut numbers, Tile::Two);
+        let direct = direct(&base);
+        let mut cases = Vec::new();
+        for tile in TILES {
+            let case = made(&mut numbers, tile);
+            let tiles = case.conv.tiles(batch);
+            if variable("BLOCKS") == "1" {
+                for (name, sizes, shared) in [
+                    ("own", [6, 12, 18, 24, 36, 48], false),
+                    ("shared", [24, 36, 48, 66, 98, 132], true),
+                ] {
+                    for most in sizes {
+                        cases.push((
+                            name,
+                            Arc::clone(&case),
+                            case.conv.divided(tiles, tiles.div_ceil(most), shared),
+                        ));
+                    }
+                }
+            } else {
+                let division = case.conv.division(batch);
+                cases.push(("", case, division));
+            }
+        }
+        // All have the same memory, as steps of a plan do.
+        let scratch = cases.iter().map(|(_, case, division)| {
+            case.conv.transformed(case.conv.tiles(batch).div_ceil(division.blocks))
+        });
+        let scratch = scratch.max().unwrap().max(direct.scratch(batch));
+        memory = [base.x.len(), base.conv.output.extent(batch), scratch]
+            .map(|len| Buffer::zeros(len).unwrap());
+        let [x, y, scratch] = &mut memory;
+        x.as_mut_slice().copy_from_slice(&base.x);
+        let (x, y, scratch) = (
+            Source::from(x.as_slice()),
+            Target::from(y.as_mut_slice()),
+            Target::from(scratch.as_mut_slice()),
+        );
+        candidates.push((
+            "direct".into(),
+            Box::new(move || direct.run(pool, batch, x, y, None, scratch)),
+        ));
+        for (name, case, division) in cases {
+            let tile = case.conv.weights.tile;
+            candidates.push((
+                format!("{tile:?}{name}{}", case.conv.tiles(batch).div_ceil(division.blocks)),
+                Box::new(move || {
+                    case.conv.run_divided(division, pool, batch, (x, y, None), scratch).unwrap();
+                }),
+            ));
+        }
+        let mut times = vec![Vec::new(); candidates.len()];
+        let began = Instant::now();
+        let limit = variable("SECONDS_EACH").parse().unwrap_or(1.5);
+        while began.elapsed().as_secs_f64() < limit || times[0].len() < 5 {
+            for ((_, run), times) in candidates.iter().zip(&mut times) {
+                others.iter_mut().step_by(16).for_each(|number| *number += 1.0);
+                // The images come from the step before.
+                touch(x.at(0, base.x.len()).cast_mut(), base.x.len());
+                touch(y.at(0, outputs), base.conv.output.extent(batch));
+                let began = processor_time();
+                run();
+                times.push(processor_time() - began);
+            }
+        }
+        print!("{inputs}->{outputs}@{size} x{batch}:");
+        for ((name, _), times) in candidates.iter().zip(&mut times) {
+            times.sort_by(f64::total_cmp);
+            let (least, median) = (times[0], times[times.len() / 2]);
+            print!("  {name} {:.3} ({:.0})", median * 1e3, flops / least * 1e-9);
+        }
+        println!();
+    }
+}

@@ -1,0 +1,169 @@
+//! Memory of numbers: aligned buffers, and places in them that threads share.
+
+use std::alloc::{Layout, alloc, dealloc};
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use crate::error::{Error, Result};
+
+/// Numbers that begin on a cache line; those of large buffers on a huge page.
+pub(super) struct Buffer {
+    start: NonNull<f32>,
+    len: usize,
+}
+
+/// A cache line, and more than the largest vector.
+const LINE: usize = 64;
+const HUGE_PAGE: usize = 2 << 20;
+
+impl Buffer {
+    /// Zeros. Fails where there is not so much memory.
+    pub fn zeros(len: usize) -> Result<Self> {
+        let refused = || Error::OutOfMemory {
+            at: "inference".into(),
+            message: format!("{len} numbers were asked for"),
+        };
+        let layout = Self::layout(len).ok_or_else(refused)?;
+        // Zeros are written below: `alloc_zeroed` would write them, as is due for this alignment, before the advice, and
+        // so into small pages.
+        // SAFETY: the layout has at least one cache line.
+        let start = unsafe { alloc(layout) };
+        #[allow(clippy::cast_ptr_alignment, reason = "the layout is aligned to a cache line")]
+        let start = NonNull::new(start.cast::<f32>()).ok_or_else(refused)?;
+        #[cfg(target_os = "linux")]
+        if layout.align() == HUGE_PAGE {
+            // SAFETY: the range is the one just allocated; the advice changes no contents.
+            unsafe { libc::madvise(start.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
+        }
+        // SAFETY: the range is the one just allocated.
+        unsafe { start.as_ptr().cast::<u8>().write_bytes(0, layout.size()) };
+        Ok(Self { start, len })
+    }
+
+    fn layout(len: usize) -> Option<Layout> {
+        let bytes = len.checked_mul(size_of::<f32>())?.max(LINE);
+        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { LINE };
+        Layout::from_size_align(bytes, align).ok()
+    }
+
+    pub fn as_slice(&self) -> &[f32] {
+        // SAFETY: so many numbers were allocated, and initialised with zeros.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        // SAFETY: as above, and borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(layout) = Self::layout(self.len) {
+            // SAFETY: it was allocated with this layout.
+            unsafe { dealloc(self.start.as_ptr().cast(), layout) };
+        }
+    }
+}
+
+// SAFETY: a buffer owns its memory, and gives access to it like a vector.
+unsafe impl Send for Buffer {}
+// SAFETY: as above.
+unsafe impl Sync for Buffer {}
+
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} numbers", self.len)
+    }
+}
+
+/// Numbers that are read while other threads write elsewhere in the same buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'a> {
+    start: *const f32,
+    len: usize,
+    lifetime: PhantomData<&'a f32>,
+}
+
+/// Numbers that several threads write, each in places of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'a> {
+    start: *mut f32,
+    len: usize,
+    lifetime: PhantomData<&'a f32>,
+}
+
+// SAFETY: threads get raw pointers, whose use is unsafe.
+unsafe impl Send for Source<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Source<'_> {}
+// SAFETY: as above.
+unsafe impl Send for Target<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Target<'_> {}
+
+impl<'a> From<&'a [f32]> for Source<'a> {
+    fn from(numbers: &'a [f32]) -> Self {
+        Self { start: numbers.as_ptr(), len: numbers.len(), lifetime: PhantomData }
+    }
+}
+
+impl<'a> From<&'a mut [f32]> for Target<'a> {
+    fn from(numbers: &'a mut [f32]) -> Self {
+        Self { start: numbers.as_mut_ptr(), len: numbers.len(), lifetime: PhantomData }
+    }
+}
+
+impl Source<'_> {
+    /// The address of `count` numbers. Builds with debug assertions check that they are within.
+    #[inline(always)]
+    pub fn at(self, offset: usize, count: usize) -> *const f32 {
+        debug_assert!(offset + count <= self.len, "{offset} + {count} of {}", self.len);
+        self.start.wrapping_add(offset)
+    }
+}
+
+impl Source<'_> {
+    /// The numbers from an offset on.
+    pub fn skip(self, offset: usize) -> Self {
+        let len = self.len.saturating_sub(offset);
+        Self { start: self.at(offset.min(self.len), len), len, lifetime: PhantomData }
+    }
+}
+
+impl<'a> Target<'a> {
+    /// The address of `count` numbers. Builds with debug assertions check that they are within.
+    #[inline(always)]
+    pub fn at(self, offset: usize, count: usize) -> *mut f32 {
+        debug_assert!(offset + count <= self.len, "{offset} + {count} of {}", self.len);
+        self.start.wrapping_add(offset)
+    }
+
+    /// A part of it.
+    pub fn part(self, offset: usize, len: usize) -> Self {
+        Self { start: self.at(offset, len), len, lifetime: PhantomData }
+    }
+
+    /// The same numbers, to be read.
+    pub fn source(self) -> Source<'a> {
+        Source { start: self.start, len: self.len, lifetime: PhantomData }
+    }
+}
+
+/// Calls `function` with `len` numbers that are the thread's own, of any value: what a task computes on the way. They
+/// stay allocated for the next task. Fails where there is not so much memory.
+pub(super) fn with_own<T>(len: usize, function: impl FnOnce(Target<'_>) -> T) -> Result<T> {
+    thread_local! {
+        static OWN: Cell<Option<Buffer>> = const { Cell::new(None) };
+    }
+    // A task within a task, or one while the thread ends, gets other memory.
+    let kept = OWN.try_with(Cell::take).ok().flatten().filter(|own| own.len >= len);
+    let mut own = match kept {
+        Some(own) => own,
+        None => Buffer::zeros(len)?,
+    };
+    let value = function(Target::from(&mut own.as_mut_slice()[..len]));
+    let _ = OWN.try_with(|place| place.set(Some(own)));
+    Ok(value)
+}

@@ -1,0 +1,22 @@
+//! Inference on CPU without a tensor library: a graph becomes a plan of fused steps for images of one shape, and kernels
+//! for the instructions that the processor has run it on threads of their own.
+
+#![allow(
+    clippy::inline_always,
+    reason = "code that is not inlined is not compiled for the instructions of its caller"
+)]
+
+mod kernel;
+mod layout;
+mod memory;
+mod native;
+mod plan;
+mod pool;
+mod prepared;
+mod simd;
+
+pub use native::Native;
+pub use plan::{Packed, Plan};
+pub use pool::Pool;
+pub use prepared::Prepared;
+pub use simd::Instructions;

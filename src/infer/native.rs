@@ -1,0 +1,69 @@
+//! The plans of a model, made as they are needed.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::plan::Packed;
+use super::pool::Pool;
+use super::prepared::Prepared;
+use super::simd::Instructions;
+use crate::engine::{Array, View};
+use crate::error::Result;
+use crate::graph::{Graph, NodeId};
+use crate::weights::Parameters;
+
+/// Plans of a model for the shapes of its images, and the packed weights that they share.
+#[derive(Debug, Default)]
+pub struct Native(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    packed: Packed,
+    /// The one used last comes last.
+    plans: VecDeque<Arc<Prepared>>,
+}
+
+/// The most plans that are kept. Each has memory for a batch.
+const MOST_PLANS: usize = 6;
+
+impl Native {
+    /// Runs `graph` on `x` (N, C, H, W) and returns the values of `wanted`. The first run for a shape makes its plan.
+    pub fn run(
+        &self,
+        graph: &Graph,
+        parameters: &dyn Parameters,
+        x: View<'_>,
+        wanted: &[NodeId],
+    ) -> Result<Vec<Array>> {
+        self.prepared(graph, parameters, x.shape, wanted)?.run(x, &Pool::shared())
+    }
+
+    /// The plan for images of `shape`.
+    pub fn prepared(
+        &self,
+        graph: &Graph,
+        parameters: &dyn Parameters,
+        shape: &[usize],
+        wanted: &[NodeId],
+    ) -> Result<Arc<Prepared>> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |plan: &Arc<Prepared>| plan.fits(shape, wanted);
+        let found = state.plans.iter().position(fits).and_then(|at| state.plans.remove(at));
+        let prepared = if let Some(prepared) = found {
+            prepared
+        } else {
+            let (kind, packed) = (Instructions::best(), &mut state.packed);
+            Arc::new(Prepared::new(graph, parameters, shape, wanted, kind, packed)?)
+        };
+        if state.plans.len() == MOST_PLANS {
+            state.plans.pop_front();
+        }
+        state.plans.push_back(Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    /// Forgets all plans and weights, since a parameter has changed.
+    pub fn forget(&mut self) {
+        *self.0.get_mut().unwrap_or_else(PoisonError::into_inner) = State::default();
+    }
+}

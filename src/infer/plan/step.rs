@@ -1,0 +1,94 @@
+//! Steps, the values that they read and write, and plans of them.
+
+use super::super::kernel::{
+    Attention, Block, Blur, Conv, Depthwise, GroupNorm, LayerNorm, Lrn, Map, Pad, Reduce, Winograd,
+};
+use super::super::layout::Layout;
+use super::super::memory::Buffer;
+use crate::graph::{NodeId, Shape};
+
+/// A graph made ready for a batch of images of one size.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) batch: usize,
+    pub(super) steps: Vec<Step>,
+    pub(super) constants: Vec<Vec<f32>>,
+    /// The place of each slot in the memory of a run.
+    pub(super) slots: Vec<usize>,
+    /// Numbers that a run needs memory for.
+    pub(super) memory: usize,
+    /// The node with the largest value, for messages.
+    pub(super) largest: String,
+    pub(super) outputs: Vec<Output>,
+}
+
+/// A value that was asked for.
+#[derive(Debug)]
+pub(super) struct Output {
+    pub(super) node: NodeId,
+    pub(super) value: Value,
+    pub(super) shape: Shape,
+}
+
+/// Where the numbers of a value are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    /// The caller's images, (N, C, H, W).
+    Images,
+    /// A slot of the memory of a run, from an offset on.
+    Slot { slot: usize, offset: usize },
+    /// Numbers that every run has.
+    Constant(usize),
+}
+
+/// A value, and how it lies there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Value {
+    pub(super) home: Home,
+    pub(super) layout: Layout,
+}
+
+impl Value {
+    pub(super) fn slot(&self) -> Option<usize> {
+        match self.home {
+            Home::Slot { slot, .. } => Some(slot),
+            Home::Images | Home::Constant(_) => None,
+        }
+    }
+}
+
+/// Something to compute.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// The nodes that it computes.
+    pub(super) nodes: Vec<NodeId>,
+    pub(super) operation: Operation,
+    pub(super) inputs: Vec<Value>,
+    pub(super) output: Value,
+    /// A slot for what it computes on the way, and its length.
+    pub(super) scratch: Option<(usize, usize)>,
+}
+
+#[derive(Debug)]
+pub(super) enum Operation {
+    /// Channels of images last.
+    Rearrange,
+    Conv(Conv),
+    Winograd(Winograd),
+    Depthwise(Depthwise),
+    Block(Box<Block>),
+    Reduce(Reduce),
+    Blur(Blur),
+    Map(Map),
+    LayerNorm(LayerNorm),
+    GroupNorm(GroupNorm),
+    Lrn(Lrn),
+    Pad(Pad),
+    Attention(Attention),
+    /// Images as vectors, channel by channel.
+    Flatten,
+}
+
+/// Memory of a run, which the next one may use again.
+#[derive(Debug)]
+pub(in crate::infer) struct Workspace(pub(super) Buffer);

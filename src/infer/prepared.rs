@@ -1,0 +1,85 @@
+//! A plan that is ready to run.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::plan::{Packed, Plan, Workspace, build};
+use super::pool::Pool;
+use super::simd::Instructions;
+use crate::engine::{Array, View};
+use crate::error::{Error, Result, shape_text};
+use crate::graph::{Graph, NodeId};
+use crate::weights::Parameters;
+
+/// A plan with memory for its runs.
+#[derive(Debug)]
+pub struct Prepared {
+    plan: Plan,
+    shape: Vec<usize>,
+    wanted: Vec<NodeId>,
+    /// Memory that no run uses now.
+    idle: Mutex<Vec<Workspace>>,
+}
+
+impl Prepared {
+    /// Makes a graph ready for images of `shape` (N, C, H, W), with the parameters that it has now; runs return the values
+    /// of `wanted`.
+    pub fn new(
+        graph: &Graph,
+        parameters: &dyn Parameters,
+        shape: &[usize],
+        wanted: &[NodeId],
+        instructions: Instructions,
+        packed: &mut Packed,
+    ) -> Result<Self> {
+        let channels = graph.input().channels;
+        let &[batch, c, height, width] = shape else { return Err(refused(graph, shape)) };
+        if batch == 0 || c != channels {
+            return Err(refused(graph, shape));
+        }
+        let plan = build(graph, parameters, (batch, height, width), wanted, instructions, packed)?;
+        let (shape, wanted) = (shape.to_vec(), wanted.to_vec());
+        Ok(Self { plan, shape, wanted, idle: Mutex::default() })
+    }
+
+    /// Whether it is for images of this shape, and returns these values.
+    pub fn fits(&self, shape: &[usize], wanted: &[NodeId]) -> bool {
+        self.shape == shape && self.wanted == wanted
+    }
+
+    /// Runs the plan on images of its shape.
+    pub fn run(&self, x: View<'_>, pool: &Pool) -> Result<Vec<Array>> {
+        if x.shape != self.shape {
+            return Err(Error::Shape {
+                at: "the images of a plan".into(),
+                expected: shape_text(&self.shape),
+                got: shape_text(x.shape),
+            });
+        }
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle().pop();
+        let mut workspace = match kept {
+            Some(workspace) => workspace,
+            None => self.plan.workspace()?,
+        };
+        let values = self.plan.run(pool, &mut workspace, x.values)?;
+        idle().push(workspace);
+        Ok(values.into_iter().map(|(_, array)| array).collect())
+    }
+
+    /// The nodes whose values a run returns.
+    pub fn wanted(&self) -> &[NodeId] {
+        &self.wanted
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+fn refused(graph: &Graph, shape: &[usize]) -> Error {
+    Error::Shape {
+        at: format!("the input of {}", graph.name()),
+        expected: format!("(N, {}, H, W) with N at least 1", graph.input().channels),
+        got: shape_text(shape),
+    }
+}

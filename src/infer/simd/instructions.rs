@@ -1,0 +1,107 @@
+//! Sets of instructions, of which one is chosen at run time.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+#[cfg(target_arch = "x86_64")]
+use super::avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+use super::avx512::Avx512;
+use super::portable::Portable;
+use super::vector::{Kernel, Simd};
+
+/// A set of instructions, chosen at run time.
+#[derive(Clone, Copy)]
+pub struct Instructions(Kind);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+impl Instructions {
+    /// Those of every machine.
+    pub const PORTABLE: Self = Self(Kind::Portable);
+
+    /// All that this machine has, the fastest first.
+    pub fn available() -> Vec<Self> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            found.extend(Avx512::new().map(|simd| Self(Kind::Avx512(simd))));
+            found.extend(Avx2::new().map(|simd| Self(Kind::Avx2(simd))));
+        }
+        found.push(Self::PORTABLE);
+        found
+    }
+
+    /// The fastest that this machine has; the variable `CNNZOO_INSTRUCTIONS` may name slower ones.
+    pub fn best() -> Self {
+        static BEST: LazyLock<Instructions> = LazyLock::new(|| {
+            let found = Instructions::available();
+            let wanted = std::env::var("CNNZOO_INSTRUCTIONS").ok();
+            let named = |one: &&Instructions| Some(one.name()) == wanted.as_deref();
+            *found.iter().find(named).unwrap_or(&found[0])
+        });
+        *BEST
+    }
+
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) => "avx512",
+        }
+    }
+
+    /// Numbers in a vector.
+    pub(in crate::infer) fn lanes(self) -> usize {
+        match self.0 {
+            Kind::Portable => Portable::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) => Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) => Avx512::LANES,
+        }
+    }
+
+    /// Rows of the largest tile of two vectors.
+    pub(in crate::infer) fn rows(self) -> usize {
+        match self.0 {
+            Kind::Portable => Portable::ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) => Avx2::ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) => Avx512::ROWS,
+        }
+    }
+
+    /// Runs a kernel with these instructions.
+    pub(in crate::infer) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Kind::Portable => kernel.run(Portable),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(simd) => simd.enter(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(simd) => simd.enter(kernel),
+        }
+    }
+}
+
+impl fmt::Debug for Instructions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl PartialEq for Instructions {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}

@@ -1,0 +1,66 @@
+//! Vectors of float32 numbers, and code that is compiled for every kind of them.
+
+/// A set of instructions. A value of such a type exists only where the processor has them, so its methods may use them.
+///
+/// Where an operand of `max` or `min` is NaN, the result is the second one.
+pub(in crate::infer) trait Simd: Copy + Send + Sync + 'static {
+    type Vector: Copy;
+
+    /// Numbers in a vector.
+    const LANES: usize;
+    /// Rows of the largest tile of a matrix product that is two vectors wide and stays in registers.
+    const ROWS: usize;
+    /// Rows of the largest tile that is one vector wide.
+    const ROWS_OF_ONE: usize;
+
+    fn splat(self, number: f32) -> Self::Vector;
+    /// # Safety
+    /// `LANES` numbers must be readable there.
+    unsafe fn load(self, from: *const f32) -> Self::Vector;
+    /// # Safety
+    /// `LANES` numbers must be writable there.
+    unsafe fn store(self, to: *mut f32, vector: Self::Vector);
+    /// The first `count` numbers, and zeros.
+    ///
+    /// # Safety
+    /// `count` numbers must be readable there, at most `LANES`.
+    unsafe fn load_part(self, from: *const f32, count: usize) -> Self::Vector;
+    /// # Safety
+    /// `count` numbers must be writable there, at most `LANES`.
+    unsafe fn store_part(self, to: *mut f32, count: usize, vector: Self::Vector);
+    /// Brings memory into the cache; any address may be given.
+    fn prefetch(self, address: *const f32);
+
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// The larger number, or NaN where either operand is.
+    fn max_or_nan(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// The square root, rounded correctly.
+    fn sqrt(self, a: Self::Vector) -> Self::Vector;
+    /// a · b + c, rounded once where the instructions can.
+    fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// The nearest integers, ties to even.
+    fn round(self, a: Self::Vector) -> Self::Vector;
+    /// 2 to the power of integers from -126 to 127.
+    fn power_of_two(self, a: Self::Vector) -> Self::Vector;
+    /// `then` where `a` is less than `b`, `otherwise` elsewhere.
+    fn select_less(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        then: Self::Vector,
+        otherwise: Self::Vector,
+    ) -> Self::Vector;
+}
+
+/// Code that is compiled for every set of instructions. `run` and all that it calls with vectors must be inlined into the
+/// function that enables the instructions.
+pub(in crate::infer) trait Kernel {
+    type Output;
+
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
