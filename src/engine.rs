@@ -77,7 +77,7 @@ pub trait Engine: Parameters + Any {
     ) -> Result<Vec<Array>>;
 }
 
-/// Parameters that are loaded, saved and copied, and never run.
+/// Parameters that are loaded, saved and copied. The native engine runs them; they run nothing themselves.
 impl Engine for PlainMemory {
     fn device(&self) -> String {
         CPU.into()
@@ -94,13 +94,14 @@ impl Engine for PlainMemory {
     fn infer(&self, graph: &Graph, _: View<'_>, _: &[NodeId], _: Precision) -> Result<Vec<Array>> {
         Err(Error::Device {
             device: CPU.into(),
-            expected: format!("an engine that runs {}", graph.name()),
+            expected: format!("an engine that runs {} operator by operator", graph.name()),
             got: "parameters alone: cnnzoo was built without the feature `torch`".into(),
         })
     }
 }
 
-const CPU: &str = "cpu";
+/// The device of plain memory.
+pub const CPU: &str = "cpu";
 
 /// Fails with `Error::Device` for any device but that of plain memory.
 pub fn only_cpu(device: &str) -> Result<()> {

@@ -9,7 +9,8 @@ use cnnzoo::Error;
 use cnnzoo::engine::{Engine, Precision, View};
 use cnnzoo::families::{Options, find, variants};
 use cnnzoo::graph::Graph;
-use cnnzoo::model::{Loaded, Model, Shared};
+use cnnzoo::infer::{Instructions, Packed, Pool, Prepared};
+use cnnzoo::model::{Loaded, Model, RunOptions, Shared};
 use cnnzoo::weights::init::Recipe;
 use cnnzoo::weights::{Checkpoint, PlainMemory, Stored, write_safetensors};
 
@@ -228,8 +229,33 @@ fn a_model_without_parameters_gets_them_later() {
     assert!(matches!(model.to_device("disk"), Err(Error::Device { .. })));
 }
 
+/// The native engine needs no libtorch. Builds with debug assertions check the bounds of its kernels.
 #[test]
-fn plain_memory_says_that_it_runs_nothing() {
+fn a_model_runs_with_all_instructions() {
+    let side = 32;
+    let values: Vec<f32> = (0..2 * 3 * side * side).map(|at| (at as f32 * 0.37).sin()).collect();
+    let shape = [2, 3, side, side];
+    let x = View { shape: &shape, values: &values };
+    for (model, classes) in [(resnet20(Options::default(), 1), 10), (mobilenet("timm", 1), 5)] {
+        let (graph, parameters) = (model.graph(), model.parameters().unwrap());
+        let found = model.output(x, RunOptions::default()).unwrap();
+        assert_eq!(found.shape, [2, classes]);
+        let largest = found.values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        for instructions in Instructions::available() {
+            let (wanted, mut packed) = ([graph.output()], Packed::default());
+            let other =
+                Prepared::new(graph, parameters, &shape, &wanted, instructions, &mut packed)
+                    .and_then(|prepared| prepared.run(x, &Pool::new(2)))
+                    .unwrap()
+                    .remove(0);
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * largest;
+            assert!(found.values.iter().zip(&other.values).all(near), "{instructions:?}");
+        }
+    }
+}
+
+#[test]
+fn plain_memory_says_that_it_runs_nothing_itself() {
     let graph: Graph = TINY.parse().unwrap();
     let parameters = PlainMemory::new(&graph, Recipe::RESNET, 1).unwrap();
     let x = View { shape: &[1, 3, 8, 8], values: &[0.0; 192] };
@@ -245,5 +271,5 @@ fn a_function_that_holds_the_model_is_refused_and_no_other() {
     assert!(matches!(model.write(), Err(Error::Argument { .. })));
     std::thread::scope(|scope| scope.spawn(|| assert!(model.read().is_ok())).join().unwrap());
     drop(asking);
-    assert_eq!(model.prepared().unwrap().device(), "cpu");
+    assert_eq!(model.prepared(RunOptions::default()).unwrap().device(), "cpu");
 }

@@ -13,7 +13,7 @@ from cnnzoo import _native
 
 PAGE = Path(__file__).parents[1] / "docs" / "parity.md"
 
-KINDS = ("evaluation", "training", "gradients")
+KINDS = ("evaluation", "native", "training", "gradients")
 
 HEAD = """# Parity: the largest difference of every network from its source
 
@@ -23,18 +23,20 @@ that are not the identity. Each number is the largest difference seen, relative 
 value of what is compared:
 
 - *evaluation*: logits of odd-sized images, batches of 1 and 3, and for most of the default size;
+- *native*: the same on cnnzoo's own engine, where *evaluation* is `exact=True`;
 - *training*: logits with batch statistics, and the running statistics after the step;
 - *gradients*: of every parameter.
 
 0 means the same bits: torchvision and timm run the same operators of libtorch in the same order,
 but for a few where one of them calls another for the same, which leaves what rounding leaves.
-Keras has its channels last, so sums are taken in another order; `tests/python/tolerance.py` names
+The native engine folds norms into weights and adds up in another order. Keras has its channels
+last, so sums are taken in another order; `tests/python/tolerance.py` names
 the tolerances and their reasons. The networks that only a paper has are in no library:
 `tests/python/families/test_paper_*.py` compare them with the paper's tables, and with the network
 written out in PyTorch.
 
-| network | source | called there | evaluation | training | gradients |
-|---|---|---|---|---|---|
+| network | source | called there | evaluation | native | training | gradients |
+|---|---|---|---|---|---|---|
 """
 
 

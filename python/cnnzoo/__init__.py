@@ -21,6 +21,7 @@ _libtorch.load()
 
 from cnnzoo import callbacks, data, errors, metrics, registry, transforms
 from cnnzoo._native import Graph
+from cnnzoo._threads import get_num_threads, set_num_threads
 from cnnzoo.errors import (
     ArgumentError,
     CheckpointError,
@@ -124,6 +125,7 @@ __all__ = [
     "create_model",
     "data",
     "errors",
+    "get_num_threads",
     "list_models",
     "load",
     "metrics",
@@ -131,6 +133,7 @@ __all__ = [
     "published_scaling",
     "published_weights",
     "registry",
+    "set_num_threads",
     "transforms",
 ]
 

@@ -45,6 +45,7 @@ __all__ = [
     "decode_photo",
     "draw",
     "editions",
+    "get_num_threads",
     "image_sizes",
     "list_photos",
     "model_info",
@@ -55,12 +56,15 @@ __all__ = [
     "read_checkpoint",
     "resize_photo",
     "save_run",
+    "set_num_threads",
     "train_step",
     "write_safetensors",
 ]
 
 PHOTO_SUFFIXES: tuple[str, ...]
 
+def set_num_threads(threads: int) -> None: ...
+def get_num_threads() -> int: ...
 def model_names() -> list[str]: ...
 def accepted_names() -> list[str]: ...
 def editions() -> list[tuple[str, str, str]]: ...
@@ -145,8 +149,13 @@ class Model:
     def embedding(self) -> str: ...
     def graph(self) -> Graph: ...
     def run(
-        self, x: ArrayLike, nodes: list[str] | None = None, precision: str = "float32"
+        self,
+        x: ArrayLike,
+        nodes: list[str] | None = None,
+        exact: bool = False,
+        precision: str = "float32",
     ) -> list[NDArray[np.float32]]: ...
+    def plan(self, shape: Sequence[int]) -> str: ...
     def pull_back(
         self, x: ArrayLike, cotangent: ArrayLike, training: bool, precision: str, seed: int
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]: ...

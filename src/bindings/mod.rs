@@ -18,6 +18,7 @@ mod registry;
 mod run;
 #[cfg(feature = "torch")]
 mod targets;
+mod threads;
 #[cfg(feature = "torch")]
 mod train;
 mod transform;
@@ -33,6 +34,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     model::register(module)?;
     photo::register(module)?;
     process::register(module)?;
+    threads::register(module)?;
     registry::register(module)?;
     transform::register(module)?;
     #[cfg(feature = "torch")]

@@ -14,9 +14,9 @@ use super::graph::Graph;
 use super::load::{PinnedArrays, into_python, state_dict};
 use super::registry::parse_options;
 use crate::engine::{Precision, View};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::families;
-use crate::model::{self, Shared};
+use crate::model::{self, RunOptions, Shared};
 use crate::weights::keras;
 
 /// Locked only without the GIL, so that nobody waits for a lock while holding the GIL.
@@ -145,34 +145,36 @@ impl Model {
         let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
         let (array, labels) = detached(py, || {
-            let model = self.0.prepared()?;
-            let outputs = model.infer(view, &[model.graph().output()], Precision::Float32)?;
-            Ok((outputs.into_iter().next(), model.labels().map(<[String]>::to_vec)))
-        })?;
-        let array = array.ok_or_else(|| Error::Defect {
-            at: self.0.name().to_owned(),
-            message: "a run without an output".into(),
+            let options = RunOptions::default();
+            let model = self.0.prepared(options)?;
+            Ok((model.output(view, options)?, model.labels().map(<[String]>::to_vec)))
         })?;
         Ok((from_array(py, array)?, labels))
     }
 
     /// The values of `nodes` for images `x` (N, C, H, W), or of the output where none are named.
-    #[pyo3(signature = (x, nodes=None, precision="float32"))]
+    #[pyo3(signature = (x, nodes=None, exact=false, precision="float32"))]
     fn run<'py>(
         &self,
         x: &Bound<'py, PyAny>,
         nodes: Option<Vec<String>>,
+        exact: bool,
         precision: &str,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let py = x.py();
-        let precision = Precision::parse(precision)?;
+        let options = RunOptions { exact, precision: Precision::parse(precision)? };
         let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
         let arrays = detached(py, || {
-            let model = self.0.prepared()?;
-            model.infer(view, &model.nodes(nodes.as_deref())?, precision)
+            let model = self.0.prepared(options)?;
+            model.infer(view, &model.nodes(nodes.as_deref())?, options)
         })?;
         arrays.into_iter().map(|array| from_array(py, array)).collect()
+    }
+
+    /// The plan of native inference for images of `shape` (N, C, H, W), as text.
+    fn plan(&self, py: Python<'_>, shape: Vec<usize>) -> PyResult<String> {
+        self.look(py, |model| model.plan(&shape))
     }
 
     /// The output for `x`, and the gradient of sum(output · cotangent) with respect to every trained parameter, by

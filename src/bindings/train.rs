@@ -12,6 +12,7 @@ use super::model::Model;
 use super::targets::Targets;
 use crate::engine::{Array, Precision, View};
 use crate::error::{Error, Result};
+use crate::model::RunOptions;
 use crate::torch::{
     self, Clip, GradientOptions, LossResult, Memory, Mode, Objective, Rule, Task, Update,
 };
@@ -368,11 +369,11 @@ fn assess<'py>(
     let x = View { shape: images.shape(), values: images.as_slice()? };
     let given = Targets::new(y, &format!("the targets of {}", model.0.name()))?;
     let targets = given.view()?;
-    let precision = Precision::parse(precision)?;
+    let options = RunOptions { exact: false, precision: Precision::parse(precision)? };
     let loss = loss.map(|loss| &loss.inner);
     let found = detached(y.py(), || {
-        let state = model.0.prepared()?;
-        torch::assess(state.graph(), state.store()?, x, targets, loss, precision)
+        let state = model.0.prepared(options)?;
+        torch::assess(state.graph(), x.shape[0], targets, loss, || state.output(x, options))
     })?;
     let logits = from_array(y.py(), found.logits)?;
     Ok((found.loss, found.weight, logits))

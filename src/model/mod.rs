@@ -17,10 +17,11 @@ pub use sources::NameThere;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::engine::{Array, Engine, Precision, View};
+use crate::engine::{Array, CPU, Engine, Precision, View};
 use crate::error::{Error, Result};
 use crate::families::{Edition, Options, Variant, residual_ends};
 use crate::graph::{Graph, NodeId};
+use crate::infer::Native;
 use crate::weights::Parameters;
 use crate::weights::init::Recipe;
 
@@ -36,7 +37,17 @@ pub struct Model {
     graph: Arc<Graph>,
     /// None on the device `meta`.
     engine: Option<Box<dyn Engine>>,
+    /// Plans of native inference, which hold packed copies of the parameters.
+    native: Native,
     labels: Option<Vec<String>>,
+}
+
+/// Options of an inference run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunOptions {
+    /// Run operator by operator, as PyTorch does.
+    pub exact: bool,
+    pub precision: Precision,
 }
 
 /// The device of models without parameters.
@@ -64,7 +75,8 @@ impl Model {
         device: &str,
         seed: u64,
     ) -> Result<Self> {
-        let mut model = Self { row, options, graph: Arc::new(graph), engine: None, labels: None };
+        let (graph, native) = (Arc::new(graph), Native::default());
+        let mut model = Self { row, options, graph, engine: None, native, labels: None };
         model.allocate(device, seed)?;
         Ok(model)
     }
@@ -90,6 +102,7 @@ impl Model {
             options: self.options.clone(),
             graph: self.graph.clone(),
             engine: self.engine.as_ref().map(|engine| engine.duplicate()).transpose()?,
+            native: Native::default(),
             labels: self.labels.clone(),
         })
     }
@@ -142,13 +155,34 @@ impl Model {
     }
 
     /// Runs the graph on `x` (N, C, H, W) and returns the values of `wanted`.
-    pub fn infer(
-        &self,
-        x: View<'_>,
-        wanted: &[NodeId],
-        precision: Precision,
-    ) -> Result<Vec<Array>> {
-        self.engine()?.infer(&self.graph, x, wanted, precision)
+    pub fn infer(&self, x: View<'_>, wanted: &[NodeId], options: RunOptions) -> Result<Vec<Array>> {
+        let engine = self.engine()?;
+        if self.is_native(options)? {
+            return self.native.run(&self.graph, engine, x, wanted);
+        }
+        engine.infer(&self.graph, x, wanted, options.precision)
+    }
+
+    /// Runs the graph on `x` (N, C, H, W) and returns its output.
+    pub fn output(&self, x: View<'_>, options: RunOptions) -> Result<Array> {
+        let found = self.infer(x, &[self.graph.output()], options)?;
+        found.into_iter().next().ok_or_else(|| Error::Defect {
+            at: self.name().to_owned(),
+            message: "a run without an output".into(),
+        })
+    }
+
+    /// The plan of native inference for images of `shape` (N, C, H, W), as text: a line for each step.
+    pub fn plan(&self, shape: &[usize]) -> Result<String> {
+        let (graph, engine) = (&self.graph, self.engine()?);
+        let prepared = self.native.prepared(graph, engine, shape, &[graph.output()])?;
+        Ok(prepared.plan().text(graph))
+    }
+
+    /// Whether a run is the native engine's: in float32 on the CPU, unless it is to be exact.
+    fn is_native(&self, options: RunOptions) -> Result<bool> {
+        let on_cpu = self.engine()?.device() == CPU;
+        Ok(on_cpu && !options.exact && options.precision == Precision::Float32)
     }
 
     /// The nodes of these names, or the output where none are given.
@@ -172,7 +206,9 @@ impl Model {
         self.engine.as_deref().ok_or_else(|| read_only(&self.graph))
     }
 
+    /// The engine, whose parameters may change.
     fn engine_mut(&mut self) -> Result<&mut dyn Engine> {
+        self.native.forget();
         self.engine.as_deref_mut().ok_or_else(|| read_only(&self.graph))
     }
 }

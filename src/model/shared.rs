@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::{self, ThreadId};
 
-use super::{Model, Row};
+use super::{Model, Row, RunOptions};
 use crate::error::{Error, Result};
 
 /// A model behind a lock. Many threads may read at once; writers wait for them.
@@ -55,11 +55,11 @@ impl Shared {
         Ok(self.model.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The model with its parameters laid out for inference, which training steps change.
-    pub fn prepared(&self) -> Result<RwLockReadGuard<'_, Model>> {
+    /// The model, ready for a run: libtorch's runs need the parameters in a layout that training steps change.
+    pub fn prepared(&self, options: RunOptions) -> Result<RwLockReadGuard<'_, Model>> {
         loop {
             let model = self.read()?;
-            if model.engine()?.is_prepared() {
+            if model.is_native(options)? || model.engine()?.is_prepared() {
                 return Ok(model);
             }
             drop(model);

@@ -20,7 +20,7 @@ impl Model {
 
     /// The graph, and the parameters as libtorch's tensors, to be changed.
     pub fn parts(&mut self) -> Result<(&Arc<Graph>, &mut Store)> {
-        self.engine()?;
+        self.engine_mut()?;
         let engine = self.engine.as_deref_mut().map(|engine| engine as &mut dyn Any);
         let store = engine.and_then(|engine| engine.downcast_mut()).ok_or_else(other_engine)?;
         Ok((&self.graph, store))

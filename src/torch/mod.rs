@@ -36,6 +36,7 @@ pub use optimizer::{Memory, Optimizer};
 pub use rule::{Rate, Rule};
 pub use run::infer;
 pub use store::Store;
+pub use threads::set_threads;
 pub use train::{Assessment, Clip, Outcome, Task, Update, assess, flush, train_step};
 pub use walk::Mode;
 

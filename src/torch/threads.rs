@@ -14,6 +14,11 @@ unsafe extern "C" {
     ) -> i32;
 }
 
+/// Sets the number of threads of an operation.
+pub fn set_threads(threads: usize) {
+    tch::set_num_threads(threads as i32);
+}
+
 /// The results of `work` for each item, in order.
 pub(super) fn on_each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     if items.len() == 1 {

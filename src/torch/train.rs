@@ -9,11 +9,11 @@ use super::memory::keep_freed_memory;
 use super::norm::total_norm;
 use super::optimizer::Optimizer;
 use super::rule::Rate;
-use super::run::{infer, on_device};
+use super::run::on_device;
 use super::store::blob;
 use super::walk::Walk;
 use super::{Layout, Store, failed};
-use crate::engine::{Array, Precision, View};
+use crate::engine::{Array, View};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::Graph;
 
@@ -144,22 +144,21 @@ pub struct Assessment {
     pub logits: Array,
 }
 
-/// The loss of a batch in evaluation mode, without the auxiliary classifiers, and its logits.
+/// The loss of a batch of `count` images in evaluation mode, without the auxiliary classifiers, and its logits, which
+/// `run` computes once the targets are checked.
 pub fn assess(
     graph: &Graph,
-    store: &Store,
-    x: View<'_>,
+    count: usize,
     targets: Targets<'_>,
     loss: Option<&Loss>,
-    precision: Precision,
+    run: impl FnOnce() -> Result<Array>,
 ) -> Result<Assessment> {
-    fits(graph, x.shape.first().copied().unwrap_or(0), targets)?;
+    fits(graph, count, targets)?;
     if let Some(loss) = loss {
         loss.fits(graph.classes())?;
         loss.takes(targets, graph)?;
     }
-    let mut outputs = infer(graph, store, x, &[graph.output()], precision)?;
-    let Some(logits) = outputs.pop() else { unreachable!("one was asked for") };
+    let logits = run()?;
     let Some(of) = loss else { return Ok(Assessment { loss: 0.0, weight: 0.0, logits }) };
     let tensor = blob(&logits.values, &logits.shape)?;
     // In float64, so that the division into batches does not matter.

@@ -517,8 +517,10 @@ def test_a_summary_follows_the_image() -> None:
         model.summary((0, 10))
 
 
-def test_what_libtorch_refuses_names_the_node() -> None:
-    """An output of 2⁶² bytes and more, which no shape rule forbids."""
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("count", [8, 16, 64])
+def test_a_value_beyond_all_memory_names_the_node(count: int, exact: bool) -> None:
+    """An output of 2⁶⁵ bytes and more, which no shape rule forbids."""
     model = cz.Model.from_graph(
         graph_of(
             "a = conv(input) out=1048576",
@@ -528,4 +530,4 @@ def test_what_libtorch_refuses_names_the_node() -> None:
         )
     )
     with pytest.raises(cz.CnnzooError, match=r"test, node `y` \(adaptive_pool\)"):
-        model(np.zeros((8, 1, 1, 1), np.float32))
+        model(np.zeros((count, 1, 1, 1), np.float32), exact=exact)

@@ -27,8 +27,9 @@ SHOWN = {
 }
 TRAINED = ["tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2"]
 
-# JPEG decoders differ in the last bits of a pixel; PNG decoders do not.
-DECODING = {".png": 1e-6, ".jpg": 0.02}
+# JPEG decoders differ in the last bits of a pixel; PNG decoders do not. The native engine adds up
+# in another order than libtorch.
+DECODING = {".png": 1e-5, ".jpg": 0.02}
 
 
 @pytest.fixture(scope="module", params=TRAINED)

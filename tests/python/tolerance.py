@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 # largest value of the array, since what cancels to almost zero keeps the error of its terms.
 ROUNDING = 2e-5
 
+# The native engine folds norms into the weights before them, multiplies transformed images for 3×3
+# convolutions (Winograd), and adds up in another order than libtorch: each layer rounds a few last
+# bits otherwise, and up to some hundred layers pass that on.
+FUSED = 1e-4
+
 # A gradient sums over the batch and the image what the forward pass rounded, through up to 150
 # layers whose batch statistics come from a few values.
 ROUNDING_OF_GRADIENTS = 2e-4

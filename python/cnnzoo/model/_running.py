@@ -35,7 +35,8 @@ class Running(Network):
         Args:
             x: Images (N, C, H, W), preprocessed as by `preprocess`: float32, float64 or float16, in
                 any memory layout. NaN passes through.
-            exact: Run operator by operator as PyTorch would; at present every run does.
+            exact: Run operator by operator on libtorch, with the bits of PyTorch. Otherwise runs in
+                float32 on the CPU are those of cnnzoo's own engine: faster, equal up to rounding.
             precision: Compute precision, as for `train_step`.
 
         Returns:
@@ -45,36 +46,60 @@ class Running(Network):
             ShapeError: Wrong rank or number of channels, no images, or images too small.
             TypeError: Wrong element type.
         """
-        return self._engine.run(x, precision=precision)[0]
+        return self._engine.run(x, exact=exact, precision=precision)[0]
 
-    def features(self, x: ArrayLike, nodes: str | Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    def features(
+        self, x: ArrayLike, nodes: str | Sequence[str], *, exact: bool = False
+    ) -> dict[str, NDArray[np.float32]]:
         """Compute the values of named nodes, without running the nodes after them.
 
         Args:
             x: Images (N, C, H, W), as for `__call__`.
             nodes: Names of `nodes()`, or one of them; a path such as `layer2` means the last node
                 below it.
+            exact: As for `__call__`.
 
         Raises:
             ArgumentError: There is no such node.
         """
         names = [nodes] if isinstance(nodes, str) else list(nodes)
-        return dict(zip(names, self._engine.run(x, names), strict=True))
+        return dict(zip(names, self._engine.run(x, names, exact), strict=True))
 
-    def pyramid(self, x: ArrayLike) -> dict[str, NDArray[np.float32]]:
+    def pyramid(self, x: ArrayLike, *, exact: bool = False) -> dict[str, NDArray[np.float32]]:
         """Compute a feature pyramid: the last value of each resolution, the finest first.
 
         Args:
             x: Images (N, C, H, W), as for `__call__`.
+            exact: As for `__call__`.
 
         Returns:
             Feature maps (N, C, H, W) by node name, each coarser than the one before.
         """
-        return self.features(x, self.graph.pyramid())
+        return self.features(x, self.graph.pyramid(), exact=exact)
 
-    def embed(self, x: ArrayLike) -> NDArray[np.float32]:
-        """Compute the pooled features (N, C) before the classifier."""
-        return self._engine.run(x, [self._engine.embedding])[0]
+    def embed(self, x: ArrayLike, *, exact: bool = False) -> NDArray[np.float32]:
+        """Compute the pooled features (N, C) before the classifier.
+
+        Args:
+            x: Images (N, C, H, W), as for `__call__`.
+            exact: As for `__call__`.
+        """
+        return self._engine.run(x, [self._engine.embedding], exact)[0]
+
+    def plan(self, x_shape: Sequence[int] | None = None) -> str:
+        """The plan of cnnzoo's own engine for images of one shape: a line for each step.
+
+        A line has the kernel, the nodes that it computes together, and the shape of its value,
+        (N, H, W, C). The last line has the memory for all values.
+
+        Args:
+            x_shape: (N, C, H, W) of the images; one image of the network's own size if not given.
+
+        Raises:
+            DeviceError: The model has no parameters.
+            ShapeError: The images are none, too small, or have another number of channels.
+        """
+        return self._engine.plan(list(x_shape or (1, *self.graph.input_shape)))
 
     def nodes(self) -> list[str]:
         """Names of all nodes, in the order in which they run."""

@@ -30,6 +30,7 @@ from reference import (
     without_kinks,
 )
 from tolerance import (
+    FUSED,
     LEAST_GRADIENT,
     ROUNDING,
     ROUNDING_IN_ANOTHER_LAYOUT,
@@ -91,9 +92,12 @@ class Comparison:
         expected = reference.run(x, training=False).numpy()
         spread = np.ptp(expected, axis=0).max() / np.abs(expected).max()
         assert len(x) == 1 or spread > LEAST_SPREAD, "the logits hardly depend on the image"
-        found = difference(model(x), expected)
+        found = difference(model(x, exact=True), expected)
         self.differences.add(str(self.edition), "evaluation", found)
         assert found <= rounding_of(reference), f"evaluation of {x.shape}"
+        found = difference(model(x), expected)
+        self.differences.add(str(self.edition), "native", found)
+        assert found <= FUSED, f"native evaluation of {x.shape}"
 
     def training(
         self,
