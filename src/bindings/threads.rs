@@ -3,24 +3,20 @@
 use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::infer::Pool;
-
-/// More threads than any machine has cores.
-const MOST: i64 = 4096;
+use crate::infer::{MOST_THREADS, Pool};
 
 /// Sets the number of threads that one run uses, of the native engine and of libtorch.
 #[pyfunction]
 fn set_num_threads(threads: i64) -> Result<()> {
-    if !(1..=MOST).contains(&threads) {
-        return Err(Error::Argument {
-            at: "the number of threads".into(),
-            expected: format!("1 to {MOST}"),
-            got: threads.to_string(),
-        });
-    }
-    Pool::set_threads(threads as usize);
+    let within = usize::try_from(threads).ok().filter(|count| (1..=MOST_THREADS).contains(count));
+    let count = within.ok_or_else(|| Error::Argument {
+        at: "the number of threads".into(),
+        expected: format!("1 to {MOST_THREADS}"),
+        got: threads.to_string(),
+    })?;
+    Pool::set_threads(count);
     #[cfg(feature = "torch")]
-    crate::torch::set_threads(threads as usize);
+    crate::torch::set_threads(count);
     Ok(())
 }
 

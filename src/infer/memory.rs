@@ -115,16 +115,24 @@ impl<'a> From<&'a mut [f32]> for Target<'a> {
     }
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
     /// The address of `count` numbers. Builds with debug assertions check that they are within.
     #[inline(always)]
     pub fn at(self, offset: usize, count: usize) -> *const f32 {
         debug_assert!(offset + count <= self.len, "{offset} + {count} of {}", self.len);
         self.start.wrapping_add(offset)
     }
-}
 
-impl Source<'_> {
+    /// `count` numbers.
+    ///
+    /// # Safety
+    /// Nobody writes to them while the slice lives.
+    #[inline(always)]
+    pub unsafe fn slice(self, offset: usize, count: usize) -> &'a [f32] {
+        // SAFETY: builds with debug assertions check that they are within; the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.at(offset, count), count) }
+    }
+
     /// The numbers from an offset on.
     pub fn skip(self, offset: usize) -> Self {
         let len = self.len.saturating_sub(offset);
@@ -138,6 +146,16 @@ impl<'a> Target<'a> {
     pub fn at(self, offset: usize, count: usize) -> *mut f32 {
         debug_assert!(offset + count <= self.len, "{offset} + {count} of {}", self.len);
         self.start.wrapping_add(offset)
+    }
+
+    /// `count` numbers.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes them while the slice lives.
+    #[inline(always)]
+    pub unsafe fn slice(self, offset: usize, count: usize) -> &'a mut [f32] {
+        // SAFETY: builds with debug assertions check that they are within; the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.at(offset, count), count) }
     }
 
     /// A part of it.

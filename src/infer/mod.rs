@@ -17,6 +17,6 @@ mod simd;
 
 pub use native::Native;
 pub use plan::{Packed, Plan};
-pub use pool::Pool;
+pub use pool::{MOST_THREADS, Pool};
 pub use prepared::Prepared;
 pub use simd::Instructions;

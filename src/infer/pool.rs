@@ -14,6 +14,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use crate::error::Result;
+
 /// Threads that share tasks with the thread that brings them. One caller at a time has them; others meanwhile work alone.
 #[derive(Debug)]
 pub struct Pool {
@@ -25,6 +27,9 @@ pub struct Pool {
     /// The forks before its threads were started: a forked child has none of them.
     forks: usize,
 }
+
+/// More threads than any machine has cores.
+pub const MOST_THREADS: usize = 4096;
 
 /// The time for which a thread looks for work, or for the end of it, before it lets others run, and before it sleeps. To wake a
 /// thread takes some microseconds of the caller's time, and tens until it runs; a thread that looks for longer takes the
@@ -87,7 +92,7 @@ impl Pool {
     /// A pool of so many threads, the caller's included.
     pub fn new(threads: usize) -> Self {
         let forks = forks();
-        let workers = threads.clamp(1, 1024) - 1;
+        let workers = threads.clamp(1, MOST_THREADS) - 1;
         let team = Arc::new(Team::new(workers));
         let mut threads = Vec::with_capacity(workers);
         for number in 0..workers {
@@ -144,6 +149,22 @@ impl Pool {
         if let Some(panic) = own.err().or(others) {
             resume_unwind(panic);
         }
+    }
+
+    /// As `run`, for tasks that may fail: the error of one reaches the caller, and the other tasks run all the same.
+    pub fn try_run(
+        &self,
+        tasks: usize,
+        function: &(dyn Fn(usize) -> Result<()> + Sync),
+    ) -> Result<()> {
+        let failure = Mutex::new(Ok(()));
+        self.run(tasks, &|task| {
+            let result = function(task);
+            if result.is_err() {
+                *lock(&failure) = result;
+            }
+        });
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes sleeping workers, unless enough others look for work already.

@@ -63,12 +63,7 @@ impl Prepared {
         };
         let values = self.plan.run(pool, &mut workspace, x.values)?;
         idle().push(workspace);
-        Ok(values.into_iter().map(|(_, array)| array).collect())
-    }
-
-    /// The nodes whose values a run returns.
-    pub fn wanted(&self) -> &[NodeId] {
-        &self.wanted
+        Ok(values)
     }
 
     pub fn plan(&self) -> &Plan {

@@ -41,14 +41,9 @@ impl Attention {
         [q, k, v]: [Source<'_>; 3],
         y: Target<'_>,
     ) -> Result<()> {
-        let failure = std::sync::Mutex::new(Ok(()));
-        pool.run(batch * self.heads, &|task| {
-            let (image, head) = (task / self.heads, task % self.heads);
-            if let Err(error) = self.head(image, head, [q, k, v], y) {
-                *failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Err(error);
-            }
-        });
-        failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+        pool.try_run(batch * self.heads, &|task| {
+            self.head(task / self.heads, task % self.heads, [q, k, v], y)
+        })
     }
 
     fn head(
@@ -126,11 +121,7 @@ impl Kernel for Softmax<'_> {
             // SAFETY: the slice is a vector.
             most = s.max(most, unsafe { s.load(vector.as_ptr()) });
         }
-        let mut lanes = [f32::NEG_INFINITY; 16];
-        const { assert!(S::LANES <= 16) };
-        // SAFETY: no vector has more lanes.
-        unsafe { s.store(lanes.as_mut_ptr(), most) };
-        largest = lanes.into_iter().fold(largest, f32::max);
+        largest = s.numbers(most, f32::NEG_INFINITY).into_iter().fold(largest, f32::max);
         let largest = s.splat(largest);
         let mut sums = s.splat(0.0);
         let mut vectors = row.chunks_exact_mut(S::LANES);
@@ -150,10 +141,7 @@ impl Kernel for Softmax<'_> {
             let power = exp(s, s.sub(s.load_part(numbers, count), largest));
             s.store_part(numbers, count, power);
         }
-        let mut lanes = [0.0; 16];
-        // SAFETY: as above.
-        unsafe { s.store(lanes.as_mut_ptr(), sums) };
-        let sum: f32 = lanes.iter().chain(rest.iter()).sum();
+        let sum: f32 = s.numbers(sums, 0.0).iter().chain(rest.iter()).sum();
         let share = 1.0 / sum;
         for number in row {
             *number *= share;

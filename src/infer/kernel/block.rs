@@ -57,23 +57,18 @@ impl Block {
     ) -> Result<()> {
         let pairs = self.depthwise.output.height.div_ceil(TOGETHER);
         let strips = if pairs > 14 { 8 } else { 4 };
-        let failure = std::sync::Mutex::new(Ok(()));
-        pool.run(batch * strips, &|task| {
+        pool.try_run(batch * strips, &|task| {
             let (image, strip) = (task / strips, task % strips);
             let pairs = strip * pairs / strips..(strip + 1) * pairs / strips;
             if pairs.is_empty() {
-                return;
+                return Ok(());
             }
             let strip = Strip { of: self, image, x, y, residual };
             let (between, after) = (self.kept_lines().1, self.lines_after().1);
-            let ran = with_own(between + after, |own| {
+            with_own(between + after, |own| {
                 strip.run(pairs, own.part(0, between), own.part(between, after));
-            });
-            if let Err(error) = ran {
-                *failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Err(error);
-            }
-        });
-        failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+            })
+        })
     }
 
     /// The lines before the depthwise convolution that are kept, and their length; none if they are the input.

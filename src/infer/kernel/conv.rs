@@ -202,11 +202,10 @@ impl Conv {
         pool.run(rows.div_ceil(each), &|task| {
             for row in task * each..((task + 1) * each).min(rows) {
                 let (image, row) = (row / padded.height, row % padded.height);
-                let line = to.at(padded.at(image, row, 0), padded.width * padded.pixel);
                 let numbers = input.channels;
-                // SAFETY: the line was checked to be within, and is no other task's.
+                // SAFETY: the line is no other task's.
                 let line =
-                    unsafe { std::slice::from_raw_parts_mut(line, padded.width * padded.pixel) };
+                    unsafe { to.slice(padded.at(image, row, 0), padded.width * padded.pixel) };
                 let Some(row) = row.checked_sub(window.top).filter(|row| *row < input.height)
                 else {
                     line.fill(0.0);
@@ -217,9 +216,9 @@ impl Conv {
                 left.fill(0.0);
                 right.fill(0.0);
                 for (column, pixel) in middle.chunks_exact_mut(numbers).enumerate() {
-                    let from = x.at(input.at(image, row, column), numbers);
-                    // SAFETY: the numbers were checked to be within, and lie outside of the target.
-                    pixel.copy_from_slice(unsafe { std::slice::from_raw_parts(from, numbers) });
+                    // SAFETY: the numbers lie outside of the target.
+                    pixel
+                        .copy_from_slice(unsafe { x.slice(input.at(image, row, column), numbers) });
                 }
             }
         });

@@ -346,12 +346,7 @@ impl Line<'_> {
                         let weight = s.load(weights.at(tap * row + channel, S::LANES));
                         for (pixel, sum) in sums.iter_mut().enumerate() {
                             let from = self.x.memory.at(place + pixel * step, count);
-                            let numbers = if count == S::LANES {
-                                s.load(from)
-                            } else {
-                                s.load_part(from, count)
-                            };
-                            *sum = s.fma(numbers, weight, *sum);
+                            *sum = s.fma(s.load_up_to(from, count), weight, *sum);
                         }
                     }
                 }
@@ -360,11 +355,7 @@ impl Line<'_> {
                     let row = self.row % self.y.period;
                     let place = output.at(self.image, row, column + pixel) + channel;
                     let to = self.y.memory.at(place, count);
-                    if count == S::LANES {
-                        s.store(to, sum);
-                    } else {
-                        s.store_part(to, count, sum);
-                    }
+                    s.store_up_to(to, count, sum);
                 }
             }
             channel += S::LANES;

@@ -239,18 +239,11 @@ impl Block<'_> {
                 // were checked above.
                 unsafe {
                     let mut sum = s.add(sum, s.load(self.bias.add(lane)));
-                    let count = within - lane;
-                    if count >= S::LANES {
-                        if let Some(residual) = residual {
-                            sum = s.add(sum, s.load(residual.add(lane)));
-                        }
-                        s.store(to.add(lane), s.min(high, s.max(low, sum)));
-                    } else {
-                        if let Some(residual) = residual {
-                            sum = s.add(sum, s.load_part(residual.add(lane), count));
-                        }
-                        s.store_part(to.add(lane), count, s.min(high, s.max(low, sum)));
+                    let count = S::LANES.min(within - lane);
+                    if let Some(residual) = residual {
+                        sum = s.add(sum, s.load_up_to(residual.add(lane), count));
                     }
+                    s.store_up_to(to.add(lane), count, s.min(high, s.max(low, sum)));
                 }
             }
         }
@@ -275,14 +268,10 @@ impl Block<'_> {
 pub(super) fn apply<S: Simd>(s: S, function: Function, numbers: *mut f32, count: usize) {
     let mut lane = 0;
     while lane < count {
-        let (numbers, left) = (numbers.wrapping_add(lane), count - lane);
+        let (numbers, left) = (numbers.wrapping_add(lane), S::LANES.min(count - lane));
         // SAFETY: `left` numbers are within.
         unsafe {
-            if left >= S::LANES {
-                s.store(numbers, activate(s, function, s.load(numbers)));
-            } else {
-                s.store_part(numbers, left, activate(s, function, s.load_part(numbers, left)));
-            }
+            s.store_up_to(numbers, left, activate(s, function, s.load_up_to(numbers, left)));
         }
         lane += S::LANES;
     }

@@ -69,9 +69,7 @@ impl Kernel for Pixels<'_> {
                 let load = |source: Source<'_>, place: usize| {
                     let from = source.at(place + channel, count);
                     // SAFETY: `count` numbers were checked to be within.
-                    unsafe {
-                        if count == S::LANES { s.load(from) } else { s.load_part(from, count) }
-                    }
+                    unsafe { s.load_up_to(from, count) }
                 };
                 let place = |layout: &Layout| self.image * layout.image + pixel * layout.pixel;
                 let mut value = load(self.x, place(input));
@@ -91,13 +89,7 @@ impl Kernel for Pixels<'_> {
                 }
                 let to = self.y.at(place(output) + channel, count);
                 // SAFETY: `count` numbers were checked to be within, and are no other task's.
-                unsafe {
-                    if count == S::LANES {
-                        s.store(to, value);
-                    } else {
-                        s.store_part(to, count, value);
-                    }
-                }
+                unsafe { s.store_up_to(to, count, value) };
                 channel += S::LANES;
             }
         }

@@ -5,24 +5,6 @@ use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
 use super::super::simd::{Instructions, Kernel, Simd};
 
-/// The channels of a pixel.
-///
-/// # Safety
-/// Nobody writes to them while the slice lives.
-unsafe fn pixel(x: Source<'_>, place: usize, channels: usize) -> &[f32] {
-    // SAFETY: builds with debug assertions check that they are within; the caller's promise.
-    unsafe { std::slice::from_raw_parts(x.at(place, channels), channels) }
-}
-
-/// The channels of a pixel.
-///
-/// # Safety
-/// Nobody else reads or writes them while the slice lives.
-unsafe fn pixel_mut(y: Target<'_>, place: usize, channels: usize) -> &mut [f32] {
-    // SAFETY: as above.
-    unsafe { std::slice::from_raw_parts_mut(y.at(place, channels), channels) }
-}
-
 /// The mean, and the reciprocal of the standard deviation.
 fn statistics<'a>(
     rows: impl Iterator<Item = &'a [f32]> + Clone,
@@ -60,10 +42,7 @@ impl LayerNorm {
                 let place = |layout: &Layout| image * layout.image + at * layout.pixel;
                 // SAFETY: no two tasks have a pixel in common, and the values are different ones.
                 let (from, to) = unsafe {
-                    (
-                        pixel(x, place(input), input.channels),
-                        pixel_mut(y, place(output), input.channels),
-                    )
+                    (x.slice(place(input), input.channels), y.slice(place(output), input.channels))
                 };
                 self.instructions.run(Normal { of: self, from, to });
             }
@@ -81,11 +60,7 @@ struct Normal<'a> {
 /// The sum of a vector.
 #[inline(always)]
 fn total<S: Simd>(s: S, vector: S::Vector) -> f64 {
-    let mut lanes = [0.0_f32; 16];
-    const { assert!(S::LANES <= 16) };
-    // SAFETY: no vector has more lanes.
-    unsafe { s.store(lanes.as_mut_ptr(), vector) };
-    lanes.into_iter().map(f64::from).sum()
+    s.numbers(vector, 0.0).into_iter().map(f64::from).sum()
 }
 
 impl Kernel for Normal<'_> {
@@ -168,11 +143,11 @@ impl GroupNorm {
                 |layout: &Layout, at: usize| image * layout.image + at * layout.pixel + first;
             let pixels = 0..input.pixels();
             // SAFETY: no two tasks have a group in common, and the values are different ones.
-            let rows = pixels.clone().map(|at| unsafe { pixel(x, place(input, at), within) });
+            let rows = pixels.clone().map(|at| unsafe { x.slice(place(input, at), within) });
             let (mean, factor) = statistics(rows.clone(), input.pixels() * within, *eps);
             for (at, from) in pixels.zip(rows) {
                 // SAFETY: as above.
-                let to = unsafe { pixel_mut(y, place(output, at), within) };
+                let to = unsafe { y.slice(place(output, at), within) };
                 for (channel, to) in to.iter_mut().enumerate() {
                     let scaled = (from[channel] - mean) * factor * scale[first + channel];
                     *to = scaled + shift[first + channel];
@@ -209,10 +184,7 @@ impl Lrn {
                 let place = |layout: &Layout| image * layout.image + at * layout.pixel;
                 // SAFETY: no two tasks have a pixel in common, and the values are different ones.
                 let (from, to) = unsafe {
-                    (
-                        pixel(x, place(input), input.channels),
-                        pixel_mut(y, place(output), input.channels),
-                    )
+                    (x.slice(place(input), input.channels), y.slice(place(output), input.channels))
                 };
                 for (square, number) in squares[before..].iter_mut().zip(from) {
                     *square = number * number;
@@ -258,11 +230,7 @@ impl Kernel for Response<'_> {
                     s.store_part(to[channel..].as_mut_ptr(), count, response);
                 }
             } else {
-                let mut bases = [0.0_f32; 16];
-                const { assert!(S::LANES <= 16) };
-                // SAFETY: no vector has more lanes.
-                unsafe { s.store(bases.as_mut_ptr(), base) };
-                for (lane, base) in bases[..count].iter().enumerate() {
+                for (lane, base) in s.numbers(base, 0.0)[..count].iter().enumerate() {
                     to[channel + lane] = from[channel + lane] / base.powf(of.beta);
                 }
             }

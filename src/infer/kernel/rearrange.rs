@@ -23,13 +23,11 @@ pub(in crate::infer) fn from_channels_first(
             let begin = block * TOGETHER;
             let count = TOGETHER.min(pixels - begin);
             let plane = |channel: usize| {
-                let from = x.at((image * 3 + channel) * pixels + begin, count);
-                // SAFETY: the numbers were checked to be within, and lie outside of the target.
-                unsafe { std::slice::from_raw_parts(from, count) }
+                // SAFETY: the numbers lie outside of the target.
+                unsafe { x.slice((image * 3 + channel) * pixels + begin, count) }
             };
-            let to = y.at(image * output.image + begin * 3, 3 * count);
-            // SAFETY: the numbers were checked to be within, and are no other task's.
-            let to = unsafe { std::slice::from_raw_parts_mut(to, 3 * count) };
+            // SAFETY: the numbers are no other task's.
+            let to = unsafe { y.slice(image * output.image + begin * 3, 3 * count) };
             let planes = plane(0).iter().zip(plane(1)).zip(plane(2));
             for (to, ((red, green), blue)) in to.chunks_exact_mut(3).zip(planes) {
                 (to[0], to[1], to[2]) = (*red, *green, *blue);
@@ -58,9 +56,8 @@ pub(in crate::infer) fn to_channels_first(
     let (pixels, channels) = (input.pixels(), input.channels);
     for image in 0..batch {
         for at in 0..pixels {
-            let from = x.at(image * input.image + at * input.pixel, channels);
-            // SAFETY: the pixel was checked to be within, and nothing is written meanwhile.
-            let from = unsafe { std::slice::from_raw_parts(from, channels) };
+            // SAFETY: nothing is written meanwhile.
+            let from = unsafe { x.slice(image * input.image + at * input.pixel, channels) };
             let to = &mut to[image * pixels * channels..][..pixels * channels];
             if tokens {
                 to[at * channels..][..channels].copy_from_slice(from);
@@ -88,18 +85,16 @@ impl Pad {
         pool.run(batch * output.height, &|task| {
             let (image, row) = (task / output.height, task % output.height);
             for column in 0..output.width {
-                let to = y.at(output.at(image, row, column), output.channels);
-                // SAFETY: the pixel was checked to be within, and is no other task's.
-                let to = unsafe { std::slice::from_raw_parts_mut(to, output.channels) };
+                // SAFETY: the pixel is no other task's.
+                let to = unsafe { y.slice(output.at(image, row, column), output.channels) };
                 to.fill(0.0);
                 let inside = |at: usize, before: usize, size: usize| {
                     at.checked_sub(before).filter(|at| *at < size)
                 };
                 let row = inside(row, self.top, input.height);
                 if let Some((row, column)) = row.zip(inside(column, self.left, input.width)) {
-                    let from = x.at(input.at(image, row, column), input.channels);
-                    // SAFETY: the pixel was checked to be within, and lies outside of the target.
-                    let from = unsafe { std::slice::from_raw_parts(from, input.channels) };
+                    // SAFETY: the pixel lies outside of the target.
+                    let from = unsafe { x.slice(input.at(image, row, column), input.channels) };
                     to[..input.channels].copy_from_slice(from);
                 }
             }

@@ -178,9 +178,8 @@ impl Blur {
         pool.run(batch * output.height, &|task| {
             let (image, row) = (task / output.height, task % output.height);
             for column in 0..output.width {
-                let to = y.at(output.at(image, row, column), output.channels);
-                // SAFETY: the pixel was checked to be within, and is no other task's.
-                let to = unsafe { std::slice::from_raw_parts_mut(to, output.channels) };
+                // SAFETY: the pixel is no other task's.
+                let to = unsafe { y.slice(output.at(image, row, column), output.channels) };
                 to.fill(0.0);
                 for (tap_row, down) in weights.iter().enumerate() {
                     let line = row * window.stride.height + tap_row;
@@ -188,9 +187,8 @@ impl Blur {
                     for (tap, across) in weights.iter().enumerate() {
                         let at = column * window.stride.width + tap;
                         let Some(at) = self.inside(at, window.left, input.width) else { continue };
-                        let from = x.at(input.at(image, line, at), input.channels);
-                        // SAFETY: the pixel was checked to be within, and lies outside of the target.
-                        let from = unsafe { std::slice::from_raw_parts(from, input.channels) };
+                        // SAFETY: the pixel lies outside of the target.
+                        let from = unsafe { x.slice(input.at(image, line, at), input.channels) };
                         let weight = down * across;
                         to.iter_mut().zip(from).for_each(|(sum, number)| *sum += weight * number);
                     }

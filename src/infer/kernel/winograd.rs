@@ -15,7 +15,7 @@ mod transform;
 
 use std::hint::black_box;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::super::layout::{Layout, Window};
 use super::super::memory::{Buffer, Source, Target, with_own};
@@ -344,12 +344,6 @@ impl<'a> Run<'a> {
         if tiles == 0 || conv.weights.outputs == 0 {
             return Ok(());
         }
-        let failure = Mutex::new(Ok(()));
-        let check = |result: Result<()>| {
-            if result.is_err() {
-                *failure.lock().unwrap_or_else(PoisonError::into_inner) = result;
-            }
-        };
         let Division { blocks, parts, .. } = division;
         // Tiles of the largest block.
         let most = tiles.div_ceil(blocks);
@@ -357,23 +351,23 @@ impl<'a> Run<'a> {
             let inputs = conv.inputs(scratch, most);
             for index in 0..blocks {
                 let block = part(tiles, index, blocks);
-                self.shared::<N, M>(pool, block, parts, inputs, &check);
+                self.shared::<N, M>(pool, block, parts, inputs)?;
             }
+            Ok(())
         } else {
             let (len, products) = (conv.transformed(most), most * conv.products());
-            pool.run(blocks, &|task| {
+            pool.try_run(blocks, &|task| {
                 let block = part(tiles, task, blocks);
-                check(with_own(len + products, |own| {
+                with_own(len + products, |own| {
                     let inputs = conv.inputs(own.part(0, len), most);
                     let products = own.part(len, products);
                     self.transform::<N, M>(block.clone(), 0..conv.weights.inputs, inputs, 0);
                     for panel in 0..conv.weights.panels() {
                         self.panel::<N, M>(panel, (block.clone(), 0), inputs, products);
                     }
-                }));
-            });
+                })
+            })
         }
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A block of tiles whose transformed inputs all threads share.
@@ -383,8 +377,7 @@ impl<'a> Run<'a> {
         block: Range<usize>,
         parts: usize,
         inputs: Inputs<'a>,
-        check: &(dyn Fn(Result<()>) + Sync),
-    ) {
+    ) -> Result<()> {
         /// The most channels that a task transforms, and about as many numbers of a point.
         const CHANNELS: usize = 256;
         let (conv, tiles) = (self.conv, block.len());
@@ -400,13 +393,13 @@ impl<'a> Run<'a> {
                 first,
             );
         });
-        pool.run(conv.weights.panels() * parts, &|task| {
+        pool.try_run(conv.weights.panels() * parts, &|task| {
             let (panel, own) = (task / parts, part(tiles, task % parts, parts));
-            check(with_own(own.len() * conv.products(), |products| {
+            with_own(own.len() * conv.products(), |products| {
                 let part = block.start + own.start..block.start + own.end;
                 self.panel::<N, M>(panel, (part, own.start), inputs, products);
-            }));
-        });
+            })
+        })
     }
 
     /// Transforms some channels of tiles to the places from `first` on.
@@ -769,21 +762,12 @@ impl<const N: usize, const M: usize> Finish<'_, N, M> {
                 if let Some((other, pixel)) = other {
                     let from = other.wrapping_add(x * pixel);
                     // SAFETY: `count` numbers of each pixel were checked.
-                    let other = unsafe {
-                        if count == S::LANES { s.load(from) } else { s.load_part(from, count) }
-                    };
-                    sum = s.add(sum, other);
+                    sum = s.add(sum, unsafe { s.load_up_to(from, count) });
                 }
                 let to = to.wrapping_add(x * conv.output.pixel);
                 let sum = s.min(high, s.max(low, sum));
                 // SAFETY: as above, and they are no other task's.
-                unsafe {
-                    if count == S::LANES {
-                        s.store(to, sum);
-                    } else {
-                        s.store_part(to, count, sum);
-                    }
-                }
+                unsafe { s.store_up_to(to, count, sum) };
             }
         }
         let Some(function) = conv.function.filter(|function| !is_clamp(*function)) else { return };

@@ -148,11 +148,8 @@ impl<'a> Builder<'a> {
     }
 
     fn defect(&self, id: NodeId, message: &str) -> Error {
-        let Node { name, op, .. } = self.graph.node(id);
-        Error::Defect {
-            at: format!("a plan of {}, node `{name}` ({})", self.graph.name(), op.name()),
-            message: message.into(),
-        }
+        let at = format!("a plan of {}", place_of(self.graph, id));
+        Error::Defect { at, message: message.into() }
     }
 
     /// The value of a node as it lies; a flattened image may lie as an image.
@@ -411,7 +408,7 @@ impl<'a> Builder<'a> {
 
     fn finish(self, wanted: &[NodeId]) -> Result<Plan> {
         let output =
-            |&node: &NodeId| Ok(Output { node, value: self.raw(node)?, shape: self.shape(node) });
+            |&node: &NodeId| Ok(Output { value: self.raw(node)?, shape: self.shape(node) });
         let outputs = wanted.iter().map(output).collect::<Result<Vec<_>>>()?;
         let Self { graph, batch, steps, constants, slots, .. } = self;
         let steps = join(steps, &outputs);

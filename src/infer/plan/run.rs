@@ -6,7 +6,7 @@ use super::super::pool::Pool;
 use super::step::{Home, Operation, Output, Plan, Step, Value, Workspace};
 use crate::engine::Array;
 use crate::error::Result;
-use crate::graph::{NodeId, Shape};
+use crate::graph::Shape;
 use crate::memory::has_room;
 
 /// The memory that steps read and write.
@@ -56,7 +56,7 @@ impl Plan {
         pool: &Pool,
         workspace: &mut Workspace,
         images: &[f32],
-    ) -> Result<Vec<(NodeId, Array)>> {
+    ) -> Result<Vec<Array>> {
         let memory = Memory {
             images: Source::from(images),
             workspace: Target::from(workspace.0.as_mut_slice()),
@@ -100,15 +100,15 @@ impl Plan {
             Operation::Flatten => {
                 let Value { layout, .. } = step.inputs[0];
                 let len = step.output.layout.extent(batch);
-                // SAFETY: the numbers were checked to be within; nothing else has a place among them.
-                let to = unsafe { std::slice::from_raw_parts_mut(y.at(0, len), len) };
+                // SAFETY: nothing else has a place among them.
+                let to = unsafe { y.slice(0, len) };
                 to_channels_first(batch, input(0), &layout, false, to);
             }
         }
         Ok(())
     }
 
-    fn output(&self, memory: Memory<'_>, output: &Output) -> Result<(NodeId, Array)> {
+    fn output(&self, memory: Memory<'_>, output: &Output) -> Result<Array> {
         let mut shape = vec![self.batch];
         shape.extend(output.shape.sizes());
         let count = shape.iter().product();
@@ -118,6 +118,6 @@ impl Plan {
         let Value { layout, .. } = output.value;
         let from = memory.source(&output.value);
         to_channels_first(self.batch, from, &layout, tokens, &mut values);
-        Ok((output.node, Array { shape, values }))
+        Ok(Array { shape, values })
     }
 }

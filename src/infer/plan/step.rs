@@ -25,7 +25,6 @@ pub struct Plan {
 /// A value that was asked for.
 #[derive(Debug)]
 pub(super) struct Output {
-    pub(super) node: NodeId,
     pub(super) value: Value,
     pub(super) shape: Shape,
 }

@@ -28,6 +28,37 @@ pub(in crate::infer) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `count` numbers must be writable there, at most `LANES`.
     unsafe fn store_part(self, to: *mut f32, count: usize, vector: Self::Vector);
+    /// The first `count` numbers, and zeros: whole vectors without a mask.
+    ///
+    /// # Safety
+    /// As of `load_part`.
+    #[inline(always)]
+    unsafe fn load_up_to(self, from: *const f32, count: usize) -> Self::Vector {
+        // SAFETY: the caller's promise.
+        unsafe { if count == Self::LANES { self.load(from) } else { self.load_part(from, count) } }
+    }
+    /// # Safety
+    /// As of `store_part`.
+    #[inline(always)]
+    unsafe fn store_up_to(self, to: *mut f32, count: usize, vector: Self::Vector) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if count == Self::LANES {
+                self.store(to, vector);
+            } else {
+                self.store_part(to, count, vector);
+            }
+        }
+    }
+    /// The numbers of a vector, and `rest` in the lanes that it lacks.
+    #[inline(always)]
+    fn numbers(self, vector: Self::Vector, rest: f32) -> [f32; 16] {
+        const { assert!(Self::LANES <= 16) };
+        let mut numbers = [rest; 16];
+        // SAFETY: no vector has more lanes.
+        unsafe { self.store(numbers.as_mut_ptr(), vector) };
+        numbers
+    }
     /// Brings memory into the cache; any address may be given.
     fn prefetch(self, address: *const f32);
 
