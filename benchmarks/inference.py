@@ -227,8 +227,8 @@ def measure(network: Network, batch: int, threads: int, arguments: argparse.Name
         engine = EVERY[name]
         pythons = [
             *(path for label, path in arguments.python if label == name),
-            *(path for label, path in arguments.python if label == ANY),
             sys.executable,
+            *(path for label, path in arguments.python if label == ANY),
         ]
         tools = [*dict.fromkeys([*pythons, *(path for _, path in arguments.python)])]
         try:

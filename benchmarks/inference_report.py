@@ -228,4 +228,102 @@ def filled(text: str, cases: Sequence[Case], titles: Titles, machine: str) -> st
 
 def draw(cases: Sequence[Case], titles: Titles, path: Path) -> None:
     """Draw the time of each engine relative to the best peer: a panel for each setting."""
-    raise NotImplementedError
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    found = settings(cases)
+    networks = list(dict.fromkeys(case.network for case in cases))
+    names = [name for name in columns(cases, titles) if name != OURS]
+    across = min(2, len(found))
+    down = -(-len(found) // across)
+    height = 0.32 * len(networks) + 1.0
+    # Text stays text, and neither a date nor random names make two drawings differ.
+    look = {"svg.fonttype": "none", "svg.hashsalt": "inference", "font.family": "sans-serif"}
+    with pyplot.rc_context(look):
+        figure, grid = pyplot.subplots(
+            down, across, figsize=(5.4 * across, height * down + 0.8), sharex=True, squeeze=False
+        )
+        axes = list(grid.flat)
+        for panel, ((batch, threads), these) in zip(axes, found.items(), strict=False):
+            _panel(panel, these, networks, names, titles)
+            average = number(mean(these), "{:.2f}")
+            panel.set_title(
+                f"{heading(batch, threads)}; geometric mean {average}", loc="left", fontsize=10
+            )
+        for panel in axes[len(found) :]:
+            panel.set_visible(False)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, ncols=6, loc="lower center", frameon=False, fontsize=8.5,
+            handletextpad=0.2, columnspacing=1.2,
+        )  # fmt: skip
+        figure.tight_layout(rect=(0, 0.75 / figure.get_figheight(), 1, 1), h_pad=1.5, w_pad=2)
+        figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+        pyplot.close(figure)
+
+
+# The look of the picture. Engines have a colour and a shape each, so that either tells them apart.
+INK, FAINT, ACCENT, GAIN = "#24292f", "#d8dee4", "#d1242f", "#eaf5ea"
+SHAPES = "osD^v<>PX*"
+# The range of ratios that is drawn; what is slower stands at the right edge.
+NARROWEST, WIDEST = 0.35, 4.5
+
+
+def _panel(
+    panel: Any, cases: Sequence[Case], networks: Sequence[str], names: Sequence[str], titles: Titles
+) -> None:
+    """The engines of one setting: a line for each network."""
+    from matplotlib import colormaps
+
+    lines_at = {network: at for at, network in enumerate(networks)}
+    panel.axvspan(NARROWEST, 1, color=GAIN, zorder=0, linewidth=0)
+    panel.axvline(1, color=INK, linewidth=0.8, zorder=1)
+    colours = colormaps["tab10"].colors
+    drawn = {case.network: case for case in cases if case.best_peer() is not None}
+    for number_, name in enumerate(names):
+        points = [
+            (min(WIDEST, relative(case, name)), lines_at[network])
+            for network, case in drawn.items()
+            if name in case.figures and not case.figures[name].wrong
+        ]
+        panel.scatter(
+            [x for x, _ in points], [y for _, y in points], s=22, alpha=0.85, linewidths=0,
+            color=colours[number_ % len(colours)], marker=SHAPES[number_ % len(SHAPES)],
+            label=titles[name], zorder=3,
+        )  # fmt: skip
+    ours = [
+        (case.ratio(), lines_at[network])
+        for network, case in drawn.items()
+        if not math.isnan(case.ratio())
+    ]
+    panel.scatter(
+        [min(WIDEST, x) for x, _ in ours], [y for _, y in ours], s=62, color=ACCENT, marker="o",
+        edgecolors="white", linewidths=0.9, label=titles[OURS], zorder=4,
+    )  # fmt: skip
+    for x, y in ours:
+        panel.annotate(
+            f"{x:.2f}", (min(WIDEST, x), y), xytext=(-7, 0), textcoords="offset points",
+            ha="right", va="center", fontsize=8, color=ACCENT, zorder=5,
+        )  # fmt: skip
+    panel.set_xscale("log")
+    panel.set_xlim(NARROWEST, 1.06 * WIDEST)
+    ticks = (0.5, 0.7, 1, 1.5, 2, 3, 4)
+    panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8.5)
+    panel.minorticks_off()
+    panel.set_ylim(len(networks) - 0.5, -0.5)
+    panel.set_yticks(range(len(networks)), networks, fontsize=8.5)
+    panel.set_xlabel("time, relative to the fastest other engine (less is better)", fontsize=8.5)
+    panel.tick_params(length=0, labelbottom=True, colors=INK)
+    panel.grid(axis="both", color=FAINT, linewidth=0.6, zorder=0.5)
+    panel.set_axisbelow(True)
+    for side in panel.spines.values():
+        side.set_visible(False)
+
+
+def relative(case: Case, name: str) -> float:
+    """The time of an engine over the best peer's."""
+    best = case.best_peer()
+    assert best is not None
+    return case.figures[name].seconds / case.figures[best].seconds
