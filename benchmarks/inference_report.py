@@ -137,10 +137,16 @@ def latency(case: Case, name: str) -> str:
     """The milliseconds of an engine: bold for the best peer, with † for a wrong answer."""
     if name not in case.figures:
         return "–"
-    text = f"{1e3 * case.figures[name].seconds:.3g}"
+    text = milliseconds(case.figures[name].seconds)
     if case.figures[name].wrong:
         return f"{text}†"
     return f"**{text}**" if name == case.best_peer() else text
+
+
+def milliseconds(seconds: float) -> str:
+    """Milliseconds with three digits, or all before the point."""
+    value = 1e3 * seconds
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 
 def number(value: float, form: str) -> str:
@@ -207,8 +213,9 @@ def markdown(cases: Sequence[Case], titles: Titles, machine: str) -> str:
     """All tables."""
     parts = [f"Measured on {machine}."]
     for (batch, threads), these in settings(cases).items():
-        peaks = [case.gemm for case in these if case.gemm]
-        peak = f"; GEMM peak {min(peaks):.0f} to {max(peaks):.0f} GFLOP/s" if peaks else ""
+        peaks = sorted(case.gemm for case in these if case.gemm)
+        spread = [f"{peak:.0f}" for peak in (*peaks[:1], *peaks[-1:])]
+        peak = f"; GEMM peak {' to '.join(dict.fromkeys(spread))} GFLOP/s" if peaks else ""
         title = heading(batch, threads)
         parts += [f"**{title}**, milliseconds{peak}:", latencies(these, titles)]
     for (batch, threads), these in settings(cases).items():
@@ -243,7 +250,7 @@ def draw(cases: Sequence[Case], titles: Titles, path: Path) -> None:
     look = {"svg.fonttype": "none", "svg.hashsalt": "inference", "font.family": "sans-serif"}
     with pyplot.rc_context(look):
         figure, grid = pyplot.subplots(
-            down, across, figsize=(5.4 * across, height * down + 0.8), sharex=True, squeeze=False
+            down, across, figsize=(5.4 * across, height * down + 0.6), sharex=True, squeeze=False
         )
         axes = list(grid.flat)
         for panel, ((batch, threads), these) in zip(axes, found.items(), strict=False):
@@ -255,11 +262,12 @@ def draw(cases: Sequence[Case], titles: Titles, path: Path) -> None:
         for panel in axes[len(found) :]:
             panel.set_visible(False)
         handles, labels = axes[0].get_legend_handles_labels()
+        handles, labels = handles[-1:] + handles[:-1], labels[-1:] + labels[:-1]  # ours first
         figure.legend(
             handles, labels, ncols=6, loc="lower center", frameon=False, fontsize=8.5,
             handletextpad=0.2, columnspacing=1.2,
         )  # fmt: skip
-        figure.tight_layout(rect=(0, 0.75 / figure.get_figheight(), 1, 1), h_pad=1.5, w_pad=2)
+        figure.tight_layout(rect=(0, 0.55 / figure.get_figheight(), 1, 1), h_pad=1.5, w_pad=2)
         figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
         pyplot.close(figure)
 
@@ -267,20 +275,21 @@ def draw(cases: Sequence[Case], titles: Titles, path: Path) -> None:
 # The look of the picture. Engines have a colour and a shape each, so that either tells them apart.
 INK, FAINT, ACCENT, GAIN = "#24292f", "#d8dee4", "#d1242f", "#eaf5ea"
 SHAPES = "osD^v<>PX*"
+COLOURS = (
+    *("#6e7781", "#a8b1bb", "#57606a", "#0969da", "#1b9e77", "#8250df", "#bf8700", "#0598bc"),
+    *("#e07b39", "#4d7c0f"),
+)
 # The range of ratios that is drawn; what is slower stands at the right edge.
-NARROWEST, WIDEST = 0.35, 4.5
+NARROWEST, WIDEST = 0.3, 4.5
 
 
 def _panel(
     panel: Any, cases: Sequence[Case], networks: Sequence[str], names: Sequence[str], titles: Titles
 ) -> None:
     """The engines of one setting: a line for each network."""
-    from matplotlib import colormaps
-
     lines_at = {network: at for at, network in enumerate(networks)}
     panel.axvspan(NARROWEST, 1, color=GAIN, zorder=0, linewidth=0)
     panel.axvline(1, color=INK, linewidth=0.8, zorder=1)
-    colours = colormaps["tab10"].colors
     drawn = {case.network: case for case in cases if case.best_peer() is not None}
     for number_, name in enumerate(names):
         points = [
@@ -290,7 +299,7 @@ def _panel(
         ]
         panel.scatter(
             [x for x, _ in points], [y for _, y in points], s=22, alpha=0.85, linewidths=0,
-            color=colours[number_ % len(colours)], marker=SHAPES[number_ % len(SHAPES)],
+            color=COLOURS[number_ % len(COLOURS)], marker=SHAPES[number_ % len(SHAPES)],
             label=titles[name], zorder=3,
         )  # fmt: skip
     ours = [
@@ -304,8 +313,8 @@ def _panel(
     )  # fmt: skip
     for x, y in ours:
         panel.annotate(
-            f"{x:.2f}", (min(WIDEST, x), y), xytext=(-7, 0), textcoords="offset points",
-            ha="right", va="center", fontsize=8, color=ACCENT, zorder=5,
+            f"{x:.2f}", (NARROWEST, y), xytext=(5, 0), textcoords="offset points",
+            va="center", fontsize=8.5, color=ACCENT, zorder=5,
         )  # fmt: skip
     panel.set_xscale("log")
     panel.set_xlim(NARROWEST, 1.06 * WIDEST)

@@ -141,6 +141,45 @@ def parser() -> argparse.ArgumentParser:
         const="json",
         help="the same as --format json",
     )
+
+    command = _add(
+        commands,
+        "bench",
+        "time inference on this machine, beside PyTorch",
+        """
+        cnnzoo bench resnet50
+        cnnzoo bench mobilenet_v2 resnet18 --batch 1,8 --threads 1,2
+        cnnzoo bench vit_b_16 --against torch,torch_compile --json vit.json
+        """,
+        """
+        The engines run on the same random weights and images, each in a process of its own, and
+        take turns; times are medians. MiB is the peak memory of the whole process, "difference"
+        the largest one to PyTorch's answer over its largest value.
+        """,
+    )
+    command.add_argument(
+        "models", nargs="+", metavar="MODEL", help="a name that `cnnzoo list` prints"
+    )
+    command.add_argument(
+        "--batch", type=_counts, default=[1], metavar="N,...", help="images at once (default: 1)"
+    )
+    command.add_argument(
+        "--threads", type=_counts, metavar="N,...", help="threads of a run (default: every core)"
+    )
+    command.add_argument(
+        "--rounds",
+        type=_count,
+        default=7,
+        metavar="N",
+        help="turns of each engine (default: %(default)s)",
+    )
+    command.add_argument(
+        "--against",
+        metavar="E,...",
+        help="other engines: torch, torch_channels_last, torch_compile; by default the first two, "
+        "if the library that has the network is installed",
+    )
+    command.add_argument("--json", metavar="FILE", help="write all figures into this file")
     return whole
 
 
@@ -149,11 +188,12 @@ def _add(
     name: str,
     summary: str,
     examples: str,
+    text: str = "",
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
+        description=f"{summary[0].upper()}{summary[1:]}.\n{textwrap.dedent(text).rstrip()}",
         epilog="examples:\n" + textwrap.indent(textwrap.dedent(examples).strip(), "  "),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -175,6 +215,10 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1 up, got '{text}'")
     return int(text)
+
+
+def _counts(text: str) -> list[int]:
+    return [_count(part) for part in text.split(",")]
 
 
 def from_human(text: str) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from cnnzoo._text import Out
-from cnnzoo.command import _commands
+from cnnzoo.command import _bench, _commands
 from cnnzoo.errors import CnnzooError
 from cnnzoo_command.status import BROKEN_PIPE, INTERRUPTED, discard
 
@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     "list": _commands.list_models_,
     "info": _commands.info,
     "predict": _commands.predict,
+    "bench": _bench.bench,
 }
 
 

@@ -23,19 +23,21 @@ GEMM_SIDE = 2048
 
 def cnnzoo(task: Task, x: Images) -> Run:
     """Our native engine, on a model file."""
-    import cnnzoo as cz
+    from cnnzoo._threads import set_num_threads
+    from cnnzoo.model import load
 
-    cz.set_num_threads(task.threads)
-    model = cz.load(task.model)
+    set_num_threads(task.threads)
+    model = load(task.model)
     return lambda: model(x)
 
 
 def cnnzoo_exact(task: Task, x: Images) -> Run:
     """Our run operator by operator on libtorch, with the bits of PyTorch."""
-    import cnnzoo as cz
+    from cnnzoo._threads import set_num_threads
+    from cnnzoo.model import load
 
-    cz.set_num_threads(task.threads)
-    model = cz.load(task.model)
+    set_num_threads(task.threads)
+    model = load(task.model)
     return lambda: model(x, exact=True)
 
 
