@@ -37,7 +37,7 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist work
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
-.PHONY: help dev one fmt demo test test-slow fuzz sanitize check bench bench-training docs parity published wheel install \
+.PHONY: help dev one fmt demo test test-slow fuzz sanitize check bench bench-training bench-inference docs parity published wheel install \
 	clean distclean tools python-matches libpython test-rust test-python format lint types stub licences without-torch
 
 help: ## list the targets
@@ -95,6 +95,13 @@ bench-training: install $(VENV)/.test ## measure training steps, memory and real
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/fashion_mnist.py
 	$(BIN)/python benchmarks/transfer_learning.py
+
+# About two hours on two cores. Engines that .venv lacks come from the environments that PEERS names, as in
+# `make bench-inference PEERS="--python any=../peers/bin/python"`; others are named as missing.
+bench-inference: install $(VENV)/.test ## measure inference beside PyTorch and other engines, into docs/benchmarks.md
+	@mkdir -p target
+	$(BIN)/python benchmarks/inference.py $(PEERS) --json target/inference.json --write docs/benchmarks.md \
+		--plot docs/inference.svg
 
 # Every edition, however large: about an hour on two cores, in up to 15 GB of memory.
 parity: install $(VENV)/.test ## compare every network with its source, and write docs/parity.md

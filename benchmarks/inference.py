@@ -37,7 +37,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "python"))
 
 from inference_report import Case, draw, filled, lines
-from training import processor
+from machine import instructions, processor
 
 from cnnzoo import _json
 from cnnzoo.racing import ENGINES, GEMM, Engine, Entry, gemm_entry, gemm_speed, race
@@ -278,9 +278,10 @@ def cases(arguments: argparse.Namespace, done: Sequence[Case]) -> Iterator[Case]
 
 def machine() -> str:
     """The processor and the system."""
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    width = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
-    return f"{os.cpu_count()} cores of {processor()} ({width}), Python {platform.python_version()}"
+    return (
+        f"{os.cpu_count()} cores of {processor()} ({instructions()}), "
+        f"Python {platform.python_version()}"
+    )
 
 
 def numbers(text: str) -> list[int]:
@@ -349,6 +350,8 @@ def main() -> None:
     stored = {"machine": machine(), "cases": []}
     if arguments.json and arguments.json.exists():
         stored = json.loads(arguments.json.read_text())
+        if not arguments.read and stored["machine"] != machine():
+            parser.error(f"--json: expected figures of {machine()}, got {stored['machine']}")
     elif arguments.read:
         parser.error(f"--read: expected the figures in --json, got {arguments.json}")
     results = [Case.read(case) for case in stored["cases"]]
@@ -364,7 +367,7 @@ def main() -> None:
             arguments.json.write_text(_json.lines(stored) + "\n")
     if arguments.write:
         text = arguments.write.read_text()
-        arguments.write.write_text(filled(text, results, titles, stored["machine"]))
+        arguments.write.write_text(filled(text, results, titles, stored["machine"], arguments.plot))
     if arguments.plot:
         draw(results, titles, arguments.plot)
 

@@ -209,9 +209,13 @@ def engines(cases: Sequence[Case], titles: Titles) -> str:
     return "\n".join(rows)
 
 
-def markdown(cases: Sequence[Case], titles: Titles, machine: str) -> str:
-    """All tables."""
+def markdown(
+    cases: Sequence[Case], titles: Titles, machine: str, picture: Path | None = None
+) -> str:
+    """All tables, below the picture if there is one."""
     parts = [f"Measured on {machine}."]
+    if picture is not None:
+        parts.append(f"![Time of each engine, relative to the fastest other one]({picture.name})")
     for (batch, threads), these in settings(cases).items():
         peaks = sorted(case.gemm for case in these if case.gemm)
         spread = [f"{peak:.0f}" for peak in (*peaks[:1], *peaks[-1:])]
@@ -224,13 +228,14 @@ def markdown(cases: Sequence[Case], titles: Titles, machine: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def filled(text: str, cases: Sequence[Case], titles: Titles, machine: str) -> str:
+def filled(
+    text: str, cases: Sequence[Case], titles: Titles, machine: str, picture: Path | None
+) -> str:
     """A Markdown text with the tables between its marks."""
     if not MARKED.search(text):
-        raise ValueError(
-            "expected the marks <!-- inference --> and <!-- end of inference -->, got neither"
-        )
-    return MARKED.sub(lambda match: match[1] + markdown(cases, titles, machine) + match[2], text)
+        raise ValueError("expected the marks <!-- inference --> and <!-- end of inference -->")
+    tables = markdown(cases, titles, machine, picture)
+    return MARKED.sub(lambda match: match[1] + tables + match[2], text)
 
 
 def draw(cases: Sequence[Case], titles: Titles, path: Path) -> None:

@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -32,6 +31,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "python"))
 
+from machine import processor
 from trainee import Task
 
 import cnnzoo as cz
@@ -232,15 +232,6 @@ def frugality(arguments: argparse.Namespace, folder: str) -> tuple[int, int]:
             return found
 
     return peak(checkpointing=False), peak(checkpointing=True)
-
-
-def processor() -> str:
-    """The processor's name, as the system gives it."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
-        for line in lines:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def header(arguments: argparse.Namespace) -> str:

@@ -1,15 +1,18 @@
-"""Programs under benchmarks/ that train: that they run on a few made pictures."""
+"""Programs under benchmarks/: that they run on a few made pictures, and one small network."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pictures
+from tolerance import FUSED
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -18,7 +21,11 @@ pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the sources are
 
 def run(name: str, root: Path, *options: object) -> str:
     """The text that it prints."""
-    command = [sys.executable, BENCHMARKS / name, "--root", root, *options]
+    return call(name, "--root", root, *options)
+
+
+def call(name: str, *options: object) -> str:
+    command = [sys.executable, BENCHMARKS / name, *options]
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=False, timeout=600
     )
@@ -65,3 +72,77 @@ def test_both_preparations_of_the_readme_are_measured(tmp_path: Path) -> None:
     out = run("preparation.py", pictures.clothes(tmp_path), *options)
     for side in ("imagenet_train", "model.train_transform"):
         assert re.search(rf"seed 0  {re.escape(side)}\S* +\d+\.\d%  loss \d+\.\d", out)
+
+
+def test_inference_is_raced_beside_pytorch(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    options: list[object] = ["--networks", "squeezenet1_1", "--size", 64, "--batch", 2]
+    options += ["--threads", 1, "--rounds", 1, "--turn", 0.001, "--folder", tmp_path / "networks"]
+    options += ["--engines", "cnnzoo,torch,deepsparse", "--json", figures]
+    out = call("inference.py", *options)
+    (case,) = json.loads(figures.read_text())["cases"]
+    assert (case["network"], case["batch"], case["threads"], case["size"]) == (
+        "squeezenet1_1", 2, 1, 64,
+    )  # fmt: skip
+    assert case["gemm"] > 0
+    assert case["figures"].keys() == {"cnnzoo", "torch"}
+    assert case["figures"]["cnnzoo"]["error"] < FUSED
+    assert case["figures"]["torch"]["error"] < FUSED
+    assert all(len(one["turns"]) == 1 and one["bytes"] > 0 for one in case["figures"].values())
+    assert case["missing"]["deepsparse"].startswith("not installed: expected deepsparse in one of")
+    assert re.search(r"torch +\d+\.\d\d", out)
+    assert not any((tmp_path / "networks").iterdir())
+    # What is in the file is not measured again.
+    assert call("inference.py", *options).splitlines()[1:] == out.splitlines()[1:]
+
+
+def forged(seconds: float, **fields: Any) -> dict[str, Any]:
+    usual = {"version": "1.2", "load": 0.25, "first": 0.5, "error": 2e-6, "bytes": 100 << 20}
+    return {**usual, "turns": [9.0, seconds, seconds], **fields}
+
+
+def test_tables_of_inference_are_right_for_forged_figures(tmp_path: Path) -> None:
+    figures = {
+        "cnnzoo": forged(0.040),
+        "torch": forged(0.200),
+        "ncnn": forged(0.050, version="7"),
+        "mnn": forged(0.010, error=0.5),
+        "litert": forged(0.010, error=None),
+    }
+    usual = {"size": 224, "macs": 10**9, "gemm": 100.0, "load_average": 0.5}
+    one = {"network": "resnet18", "batch": 1, "threads": 2, "figures": figures, **usual}
+    slower = {**figures, "cnnzoo": forged(0.1)}
+    cases = [
+        {**one, "missing": {"openvino": "not installed"}},
+        {**one, "network": "vgg16", "figures": slower, "missing": {}},
+        {
+            **one,
+            "network": "dead",
+            "figures": {"ncnn": forged(1.0)},
+            "missing": {"cnnzoo": "ended"},
+        },
+    ]
+    stored, document, picture = (tmp_path / name for name in ("f.json", "d.md", "p.svg"))
+    stored.write_text(json.dumps({"machine": "a machine", "cases": cases}))
+    document.write_text("before\n<!-- inference -->\nold\n<!-- end of inference -->\nafter\n")
+    out = call(
+        "inference.py", "--json", stored, "--read", "--write", document, "--plot", picture
+    )  # fmt: skip
+    assert re.search(r"MNN .* 5e-01  WRONG", out)
+    assert re.search(r"LiteRT .* inf  WRONG", out)
+    assert "OpenVINO            missing: not installed" in out
+    # 2 GFLOP in 40 ms, half of the peak.
+    assert re.search(r"cnnzoo +40\.00 +25\.0 +50\.0 +0\.50 +100 +250 +500\.0 +2e-06", out)
+    text = document.read_text()
+    assert text.startswith("before\n<!-- inference -->\nMeasured on a machine.")
+    assert text.endswith("<!-- end of inference -->\nafter\n")
+    assert "old" not in text
+    assert "(p.svg)" in text
+    assert "| network | cnnzoo | torch | ncnn | MNN | LiteRT | ratio |" in text
+    assert "| resnet18 | 40.0 | 200 | **50.0** | 10.0† | 10.0† | 0.80 |" in text
+    assert "| vgg16 | 100 | 200 | **50.0** | 10.0† | 10.0† | 2.00 |" in text
+    assert "| dead | – | – | **1000** | – | – | – |" in text
+    assert "| geometric mean |  |  |  |  |  | 1.26 |" in text
+    assert "| MNN | 1.2 | – | resnet18, vgg16 | – |" in text
+    assert "| cnnzoo | 1.2 | 2e-06 | – | dead: ended |" in text
+    assert "geometric mean 1.26" in picture.read_text()

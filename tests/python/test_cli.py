@@ -23,9 +23,11 @@ from PIL import Image
 import cnnzoo as cz
 from cnnzoo import _native
 from cnnzoo.cli import main
-from cnnzoo.command import _commands
+from cnnzoo.command import _bench, _commands
 from cnnzoo.model.predict import BATCH
+from cnnzoo.racing import Figures, Outcome
 from cnnzoo_command.arguments import SOURCES
+from tolerance import FUSED
 
 PHOTOGRAPHS: Any = skimage.data  # has no types
 # Photographs run in batches of other sizes; the sums inside are then taken in another order.
@@ -128,7 +130,7 @@ def test_version(run: Command) -> None:
     assert run("--version")[0] == f"cnnzoo {cz.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["list", "info", "predict"])
+@pytest.mark.parametrize("command", ["list", "info", "predict", "bench"])
 def test_help_names_every_option_and_is_ascii(run: Command, command: str) -> None:
     out, err = run(command, "--help")
     assert err == ""
@@ -148,6 +150,9 @@ def test_help_names_every_option_and_is_ascii(run: Command, command: str) -> Non
         ["list", "--max-macs", "-1"],
         ["predict", "x.png", "--top", "0"],
         ["predict", "x.png", "--top", "some"],
+        ["bench"],
+        ["bench", "resnet18", "--batch", "1,0"],
+        ["bench", "resnet18", "--threads", "two"],
         ["list", "--js"],
     ],
 )
@@ -689,3 +694,62 @@ def test_nan_is_no_answer(run: Command, photos: Path, model: cz.Model) -> None:
         patch.setattr(_commands, "create_model", lambda *_, **__: Guessing(model))
         _, err = run("predict", photos / "chelsea.png", status=1)
         assert "chelsea.png: expected finite logits" in err
+
+
+# cnnzoo bench
+
+
+def test_bench_times_a_network_beside_pytorch(run: Command, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    argv = ("squeezenet1_1", "--rounds", 1, "--threads", 1, "--against", "torch", "--json", figures)
+    out, err = run("bench", *argv)
+    assert err == ""
+    title, _, head, _, *rows = out.splitlines()
+    assert title.startswith("squeezenet1_1 · 1 image of 224 × 224, 1 thread; a product of matrices")
+    assert head.split()[:3] == ["engine", "ms", "relative"]
+    names = {row.partition("  ")[0] for row in rows}
+    assert names == {"cnnzoo", "cnnzoo, exact=True", "torch"}
+    assert not any("wrong" in row for row in rows)
+    (case,) = json.loads(figures.read_text())
+    assert case["figures"]["torch"]["error"] < FUSED
+    assert case["figures"]["cnnzoo"]["error"] < FUSED
+    assert case["macs"] == cz.model_info("squeezenet1_1").macs
+
+
+@pytest.fixture
+def forged_race(monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    """What `bench` is told instead of racing."""
+    outcome = Outcome()
+    monkeypatch.setattr(_bench, "race", lambda *_, **__: outcome)
+    return outcome
+
+
+def test_bench_marks_what_answers_wrong_and_names_what_is_missing(
+    run: Command, forged_race: Outcome
+) -> None:
+    for name, seconds, error in (("cnnzoo", 0.02, 1e-6), ("cnnzoo_exact", 0.01, 0.5)):
+        forged_race.figures[name] = Figures("1", 0.1, 0.2, error, 1 << 20, [seconds])
+    forged_race.missing["torch"] = "ended with status 1"
+    lines = run("bench", "squeezenet1_1", "--against", "torch", "--batch", "4")[0].splitlines()
+    assert lines[0].startswith("squeezenet1_1 · 4 images")
+    assert lines[-3].split()[:4] == ["cnnzoo,", "exact=True", "10.00", "0.50"]
+    assert lines[-3].endswith("5e-01  wrong")
+    assert lines[-2].split()[:4] == ["cnnzoo", "20.00", "1.00", "200.0"]
+    assert lines[-1] == "torch: ended with status 1"
+
+
+def test_bench_fails_where_our_answer_is_wrong_or_missing(
+    run: Command, forged_race: Outcome
+) -> None:
+    argv = ("bench", "squeezenet1_1", "--against", "")
+    run(*argv, status=1)
+    forged_race.figures["cnnzoo"] = Figures("1", 0.1, 0.2, 0.5, 0, [0.1])
+    assert "wrong" in run(*argv, status=1)[0]
+
+
+def test_bench_names_what_it_does_not_know(run: Command) -> None:
+    assert "there is no model `nonet`" in run.error("bench", "nonet")
+    wrong = run.error("bench", "resnet18", "--against", "torch,tensorflow")
+    assert "expected some of torch, torch_channels_last, torch_compile, got tensorflow" in wrong
+    paper = run.error("bench", "resnet20", "--against", "torch")
+    assert "expected a network of torchvision or timm, got resnet20, which follows paper" in paper
