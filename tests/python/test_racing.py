@@ -16,14 +16,14 @@ from cnnzoo.racing.race import ENOUGH, difference
 FORGED = """
 import os, sys, time
 
-def right(task, x):
-    return lambda: 2 * x[:, 0, 0]
-
-def slow(task, x):
+def right(task, x, seconds=0.005):
     def run():
-        time.sleep(0.02)
+        time.sleep(seconds)
         return 2 * x[:, 0, 0]
     return run
+
+def slow(task, x):
+    return right(task, x, 0.1)
 
 def threads(task, x):
     assert os.environ["OMP_NUM_THREADS"] == str(task.threads) == "3"
@@ -78,7 +78,7 @@ def test_engines_take_turns(outcome: Outcome) -> None:
     assert outcome.figures.keys() == set(NAMES)
     right = outcome.figures["right"]
     assert right.version == np.__version__
-    assert len(right.turns) == ENOUGH + 1
+    assert len(outcome.figures[outcome.best() or ""].turns) == ENOUGH + 1
     assert right.bytes > 1 << 20
     assert min(right.seconds, right.first, right.load) > 0
     assert outcome.figures["threads"].error == outcome.figures["talks"].error == right.error == 0
@@ -87,7 +87,7 @@ def test_engines_take_turns(outcome: Outcome) -> None:
 def test_what_is_far_behind_gets_no_further_turn(outcome: Outcome) -> None:
     slow = outcome.figures["slow"]
     assert len(slow.turns) == ENOUGH
-    assert slow.seconds >= 0.02
+    assert slow.seconds >= 0.1
     assert not slow.wrong
 
 

@@ -293,12 +293,10 @@ def gemm_speed(figures: Figures) -> float:
 
 
 def _far_behind(outcome: Outcome, name: str) -> bool:
-    fastest = min(
-        figures.seconds
-        for other, figures in outcome.figures.items()
-        if other != GEMM and figures.turns
-    )
-    return outcome.figures[name].seconds > FAR_BEHIND * fastest
+    best = outcome.best([other for other in outcome.figures if other != GEMM])
+    if best is None:
+        return False
+    return outcome.figures[name].seconds > FAR_BEHIND * outcome.figures[best].seconds
 
 
 def _free_memory() -> int:
