@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage.data
+import torch
 from PIL import Image
 
 import cnnzoo as cz
@@ -25,7 +26,8 @@ from cnnzoo import _native
 from cnnzoo.cli import main
 from cnnzoo.command import _bench, _commands
 from cnnzoo.model.predict import BATCH
-from cnnzoo.racing import Figures, Outcome
+from cnnzoo.racing import GEMM, Entry, Figures, Outcome, Task, engines
+from cnnzoo.racing.race import difference
 from cnnzoo_command.arguments import SOURCES
 from tolerance import FUSED
 
@@ -699,26 +701,40 @@ def test_nan_is_no_answer(run: Command, photos: Path, model: cz.Model) -> None:
 # cnnzoo bench
 
 
-def test_bench_times_a_network_beside_pytorch(run: Command, tmp_path: Path) -> None:
-    figures = tmp_path / "figures.json"
-    argv = ("squeezenet1_1", "--rounds", 1, "--threads", 1, "--against", "torch", "--json", figures)
-    out, err = run("bench", *argv)
+def test_bench_races_the_same_network_in_every_engine(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def race(entries: dict[str, Entry], x: Any, want: Any, *, threads: int, rounds: int) -> Outcome:
+        assert (threads, rounds) == (3, 2)
+        figures = {}
+        for name, entry in entries.items():
+            model = entry.model
+            task = Task(name, entry.engine.file, entry.engine.modules, 1, "", model, "")
+            answer = getattr(engines, name)(task, x)()
+            error = 0.0 if name == GEMM else difference(answer, want)
+            figures[name] = Figures("1", 0.1, 0.2, error, 1 << 20, [0.5])
+        return Outcome(figures)
+
+    monkeypatch.setattr(_bench, "race", race)
+    written = tmp_path / "figures.json"
+    argv = ("squeezenet1_1", "mobilenetv3_small_050", "--rounds", 2, "--threads", 3)
+    before = cz.get_num_threads(), torch.get_num_threads()
+    out, err = run("bench", *argv, "--json", written)
+    cz.set_num_threads(before[0])
+    torch.set_num_threads(before[1])
     assert err == ""
-    title, _, head, _, *rows = out.splitlines()
-    assert title.startswith("squeezenet1_1 · 1 image of 224 × 224, 1 thread; a product of matrices")
-    assert head.split()[:3] == ["engine", "ms", "relative"]
-    names = {row.partition("  ")[0] for row in rows}
-    assert names == {"cnnzoo", "cnnzoo, exact=True", "torch"}
-    assert not any("wrong" in row for row in rows)
-    (case,) = json.loads(figures.read_text())
-    assert case["figures"]["torch"]["error"] < FUSED
-    assert case["figures"]["cnnzoo"]["error"] < FUSED
-    assert case["macs"] == cz.model_info("squeezenet1_1").macs
+    assert "squeezenet1_1 · 1 image of 224 × 224, 3 threads; a product of matrices runs at" in out
+    for case in json.loads(written.read_text()):
+        assert case["figures"].keys() == {
+            "cnnzoo", "cnnzoo_exact", "torch", "torch_channels_last",
+        }  # fmt: skip
+        assert all(one["error"] < FUSED for one in case["figures"].values())
+        assert case["macs"] == cz.model_info(case["network"]).macs
 
 
 @pytest.fixture
 def forged_race(monkeypatch: pytest.MonkeyPatch) -> Outcome:
-    """What `bench` is told instead of racing."""
+    """The outcome that `bench` gets instead of racing."""
     outcome = Outcome()
     monkeypatch.setattr(_bench, "race", lambda *_, **__: outcome)
     return outcome
