@@ -43,6 +43,7 @@ class Count:
         self._options = {"total": total, "unit": f" {unit}", "leave": leave, "delay": DELAY}
         self._shown = shown
         self._bar: Any = None
+        self._hidden = False
 
     def __enter__(self) -> Count:
         self._bar = new_bar(**self._options) if self._shown else None
@@ -57,8 +58,12 @@ class Count:
         """Count one more."""
         if self._bar is not None:
             self._bar.update()
+            if self._hidden:
+                self._bar.refresh()
+                self._hidden = False
 
     def hide(self) -> None:
-        """Clear the line, for text that is written next."""
+        """Clear the line until the next count, for text that is written now."""
         if self._bar is not None and time.monotonic() > self._seen_from:
             self._bar.clear()
+            self._hidden = True

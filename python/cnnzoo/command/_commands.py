@@ -172,7 +172,6 @@ def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
     failures = 0
     with FORMATS[args.format](out) as entries, Count(len(found), "photographs", leave=False) as bar:
         for photo, answer in zip(found, answers, strict=True):
-            bar.advance()
             if out.is_terminal or isinstance(answer, FailedPrediction):
                 bar.hide()
             path = answer.path or ""
@@ -183,6 +182,7 @@ def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
                 drawn.append((Path(path).name, photo, answer))
             entries.write(path, answer)
             out.flush()
+            bar.advance()
     if drawn:
         from cnnzoo.picture import draw_predictions, save
 
