@@ -104,14 +104,13 @@ class Race:
         took, out = run([str(program)], json.dumps(task))
         return took, [json.loads(line) for line in out.splitlines()]
 
-    def fastest(self, library: str, some: int, few: bool) -> dict[str, Any]:
+    def fastest(self, library: str, args: argparse.Namespace) -> dict[str, Any]:
         """The fastest options on some of the files."""
-        workers, batches = (WORKERS[:2], BATCHES[1:2]) if few else (WORKERS, BATCHES)
         options = [
             {"workers": workers, "batch": batch, "layout": layout}
-            for workers, batch, layout in itertools.product(workers, batches, LAYOUTS)
+            for workers, batch, layout in itertools.product(args.workers, args.batches, LAYOUTS)
         ]
-        _, lines = self.peer(library, options, self.files[:some])
+        _, lines = self.peer(library, options, self.files[: args.some])
         times = [line["seconds"] for line in lines]
         return options[times.index(min(times))]
 
@@ -147,13 +146,13 @@ def difference(ours: list[Any], theirs: list[Any]) -> tuple[float, float]:
     return statistics.mean(same), max(apart)
 
 
-def measure(race: Race, rounds: int, some: int, few: bool) -> list[str]:
+def measure(race: Race, args: argparse.Namespace) -> list[str]:
     """Measure a network and print its row; the options and answers of the others in words."""
-    chosen = {library: race.fastest(library, some, few) for library in LIBRARIES}
+    chosen = {library: race.fastest(library, args) for library in LIBRARIES}
     passes: dict[str, list[float]] = {side: [] for side in (*LIBRARIES, "cnnzoo")}
     wholes: dict[str, list[float]] = {side: [] for side in passes}
     found: dict[str, list[Any]] = {}
-    for _ in range(rounds):
+    for _ in range(args.rounds):
         for library in LIBRARIES:
             whole, (line,) = race.peer(library, [chosen[library]], race.files)
             passes[library].append(line["seconds"])
@@ -185,7 +184,8 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=400, help="files (default %(default)s)")
     parser.add_argument("--some", type=int, default=64, help="files to choose by (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="(default %(default)s)")
-    parser.add_argument("--few", action="store_true", help="try few of the scripts' options")
+    parser.add_argument("--workers", nargs="+", type=int, default=WORKERS, help="of the scripts")
+    parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, help="of the scripts")
     args = parser.parse_args()
     print(
         f"{args.photos} JPEG files of {SIZE[0]}x{SIZE[1]}, medians of {args.rounds} rounds, "
@@ -205,7 +205,7 @@ def main() -> None:
             (root / "photos").mkdir()
             make_photographs(root / "photos", args.photos)
             files = [str(path) for path in sorted((root / "photos").rglob("*.jpg"))]
-            notes += measure(Race(name, root, files), args.rounds, args.some, args.few)
+            notes += measure(Race(name, root, files), args)
     print("", *notes, sep="\n")
     print(f"\ntarget: {TARGET} times the better of torchvision and timm")
 

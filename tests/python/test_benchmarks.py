@@ -69,7 +69,8 @@ def test_both_preparations_of_the_readme_are_measured(tmp_path: Path) -> None:
 
 def test_all_sides_of_a_prediction_answer_alike() -> None:
     sizes = ("--photos", 6, "--some", 2, "--rounds", 1)
-    out = run("predict.py", "--networks", "resnet18", *sizes, "--few")
+    options = ("--workers", 0, 1, "--batches", 4)
+    out = run("predict.py", "--networks", "resnet18", *sizes, *options)
     assert re.search(r"6 JPEG files of 500x375, medians of 1 rounds", out)
     assert re.search(r"\| resnet18 (\| \d+\.\d ){3}\| \*\*\d+\.\d\d\*\* ", out)
     for library in ("torchvision", "timm"):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 OnError: TypeAlias = Literal["raise", "skip", "keep"]
 ON_ERROR = ("raise", "skip", "keep")
 
-# Batch size of predictions: the fastest that was measured, see benchmarks/predict.py.
+# Batch size of predictions: 1 to 8 were as fast, see docs/benchmarks.md.
 BATCH = 4
 # Batches that are taken ahead, for each thread: one that it works on, one that waits.
 AHEAD = 2
