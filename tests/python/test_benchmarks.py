@@ -67,6 +67,7 @@ def test_both_preparations_of_the_readme_are_measured(tmp_path: Path) -> None:
         assert re.search(rf"seed 0  {re.escape(side)}\S* +\d+\.\d%  loss \d+\.\d", out)
 
 
+@pytest.mark.slow
 def test_all_sides_of_a_prediction_answer_alike() -> None:
     sizes = ("--photos", 6, "--some", 2, "--rounds", 1)
     options = ("--workers", 0, 1, "--batches", 4)
