@@ -84,10 +84,11 @@ sanitize: install $(VENV)/.test | libpython ## run the decoders under valgrind
 
 check: format lint types stub licences without-torch ## format, lint, types, stub, licences, tests without libtorch
 
-bench: install $(VENV)/.test ## measure importing, building and loading photographs, beside torchvision
+bench: install $(VENV)/.test ## measure importing, building, loading photographs and predicting, beside torchvision
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/initialise.py
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/predict.py
 
 # An hour and a half on two cores, most of it for torch.compile, which builds every network; needs the package
 # dataset-fashion-mnist of Debian, or downloads its data.

@@ -139,13 +139,18 @@ impl Model {
         self.change(py, |model| model.set_labels(labels))
     }
 
-    /// The output for `x`, and the class names of the classifier that ran, if given.
-    fn classify<'py>(&self, x: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Labels)> {
+    /// The output for `x`, and the class names of the classifier that ran, if given; `alone` as in `RunOptions`.
+    #[pyo3(signature = (x, *, alone=false))]
+    fn classify<'py>(
+        &self,
+        x: &Bound<'py, PyAny>,
+        alone: bool,
+    ) -> PyResult<(Bound<'py, PyAny>, Labels)> {
         let py = x.py();
         let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
         let (array, labels) = detached(py, || {
-            let options = RunOptions::default();
+            let options = RunOptions { alone, ..RunOptions::default() };
             let model = self.0.prepared(options)?;
             Ok((model.output(view, options)?, model.labels().map(<[String]>::to_vec)))
         })?;
@@ -162,7 +167,7 @@ impl Model {
         precision: &str,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let py = x.py();
-        let options = RunOptions { exact, precision: Precision::parse(precision)? };
+        let options = RunOptions { exact, precision: Precision::parse(precision)?, alone: false };
         let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
         let arrays = detached(py, || {

@@ -369,7 +369,7 @@ fn assess<'py>(
     let x = View { shape: images.shape(), values: images.as_slice()? };
     let given = Targets::new(y, &format!("the targets of {}", model.0.name()))?;
     let targets = given.view()?;
-    let options = RunOptions { exact: false, precision: Precision::parse(precision)? };
+    let options = RunOptions { precision: Precision::parse(precision)?, ..RunOptions::default() };
     let loss = loss.map(|loss| &loss.inner);
     let found = detached(y.py(), || {
         let state = model.0.prepared(options)?;

@@ -34,8 +34,9 @@ impl Native {
         parameters: &dyn Parameters,
         x: View<'_>,
         wanted: &[NodeId],
+        pool: &Pool,
     ) -> Result<Vec<Array>> {
-        self.prepared(graph, parameters, x.shape, wanted)?.run(x, &Pool::shared())
+        self.prepared(graph, parameters, x.shape, wanted)?.run(x, pool)
     }
 
     /// The plan for images of `shape`.

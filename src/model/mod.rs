@@ -21,7 +21,7 @@ use crate::engine::{Array, CPU, Engine, Precision, View};
 use crate::error::{Error, Result};
 use crate::families::{Edition, Options, Variant, residual_ends};
 use crate::graph::{Graph, NodeId};
-use crate::infer::Native;
+use crate::infer::{Native, Pool};
 use crate::weights::Parameters;
 use crate::weights::init::Recipe;
 
@@ -48,6 +48,8 @@ pub struct RunOptions {
     /// Run operator by operator, as PyTorch does.
     pub exact: bool,
     pub precision: Precision,
+    /// Run native inference on the caller's thread alone, for callers that run beside each other.
+    pub alone: bool,
 }
 
 /// The device of models without parameters.
@@ -158,7 +160,8 @@ impl Model {
     pub fn infer(&self, x: View<'_>, wanted: &[NodeId], options: RunOptions) -> Result<Vec<Array>> {
         let engine = self.engine()?;
         if self.is_native(options)? {
-            return self.native.run(&self.graph, engine, x, wanted);
+            let pool = if options.alone { Arc::new(Pool::new(1)) } else { Pool::shared() };
+            return self.native.run(&self.graph, engine, x, wanted, &pool);
         }
         engine.infer(&self.graph, x, wanted, options.precision)
     }

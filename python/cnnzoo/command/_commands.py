@@ -14,6 +14,7 @@ from typing import Any
 
 from cnnzoo import _json, _native
 from cnnzoo._photo import Contents, Photo, read_bytes
+from cnnzoo._progress import Count
 from cnnzoo._text import Out, human, one_line, table
 from cnnzoo.command._formats import FORMATS
 from cnnzoo.errors import (
@@ -23,7 +24,7 @@ from cnnzoo.errors import (
     WeightsError,
 )
 from cnnzoo.model import Model, create_model, load
-from cnnzoo.model.predict import BATCH, predict_many
+from cnnzoo.model.predict import predict_many
 from cnnzoo.prediction import FailedPrediction, Prediction
 from cnnzoo.registry import ModelInfo, accepted_names, list_models, model_info
 from cnnzoo.summary import Summary
@@ -169,16 +170,10 @@ def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
     answers = predict_many(model, found, top=args.top, on_error="keep")
     drawn: list[tuple[str, Photo | Contents, Prediction]] = []
     failures = 0
-    many = len(found) > BATCH and err.is_terminal
-    with FORMATS[args.format](out) as entries:
-        for number, photo in enumerate(found):
-            if many:
-                err.status(f"{number} of {len(found)} photographs")
-            try:
-                answer = next(answers)
-            finally:
-                if many:
-                    err.status("")
+    with FORMATS[args.format](out) as entries, Count(len(found), "photographs", leave=False) as bar:
+        for photo, answer in zip(found, answers, strict=True):
+            if out.is_terminal or isinstance(answer, FailedPrediction):
+                bar.hide()
             path = answer.path or ""
             if isinstance(answer, FailedPrediction):
                 failures += 1
@@ -187,6 +182,7 @@ def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
                 drawn.append((Path(path).name, photo, answer))
             entries.write(path, answer)
             out.flush()
+            bar.advance()
     if drawn:
         from cnnzoo.picture import draw_predictions, save
 

@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
         # Here, and not at exit, where a closed pipe would print a traceback.
         out.flush()
     except KeyboardInterrupt:
+        err.print("cnnzoo: interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         discard(sys.stdout)

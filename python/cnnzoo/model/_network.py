@@ -124,9 +124,16 @@ class Network:
                     )
         self._engine.set_labels(None if names is None else list(names))
 
-    def _classify(self, x: ArrayLike) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-        """Logits (N, K), and the class labels of the classifier that computed them."""
-        logits, labels = self._engine.classify(x)
+    def _classify(
+        self, x: ArrayLike, *, alone: bool
+    ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        """Logits (N, K), and the class labels of the classifier that computed them.
+
+        Args:
+            x: Images (N, C, H, W).
+            alone: Run on this thread alone, as several callers do beside each other.
+        """
+        logits, labels = self._engine.classify(x, alone=alone)
         return logits, tuple(labels or usual_labels(logits.shape[1]))
 
     @property

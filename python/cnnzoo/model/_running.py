@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -144,6 +144,7 @@ class Running(Network):
         stream: Literal[False] = False,
         batch_size: int = BATCH,
         on_error: Literal["raise", "skip"] = "raise",
+        progress: bool | None = None,
     ) -> list[Prediction]: ...
     @overload
     def predict(
@@ -154,6 +155,7 @@ class Running(Network):
         stream: Literal[False] = False,
         batch_size: int = BATCH,
         on_error: Literal["keep"],
+        progress: bool | None = None,
     ) -> list[Prediction | FailedPrediction]: ...
     @overload
     def predict(
@@ -164,6 +166,7 @@ class Running(Network):
         stream: Literal[True],
         batch_size: int = BATCH,
         on_error: Literal["raise", "skip"] = "raise",
+        progress: bool | None = None,
     ) -> Iterator[Prediction]: ...
     @overload
     def predict(
@@ -174,6 +177,7 @@ class Running(Network):
         stream: Literal[True],
         batch_size: int = BATCH,
         on_error: Literal["keep"],
+        progress: bool | None = None,
     ) -> Iterator[Prediction | FailedPrediction]: ...
     def predict(
         self,
@@ -183,6 +187,7 @@ class Running(Network):
         stream: bool = False,
         batch_size: int = BATCH,
         on_error: OnError = "raise",
+        progress: bool | None = None,
     ) -> Prediction | list[Any] | Iterator[Any]:
         """Classify photographs.
 
@@ -192,11 +197,16 @@ class Running(Network):
                 labels are ignored.
             top: Number of classes in a prediction; where the model's `task` is `"multi_label"`,
                 also every further one whose probability, a sigmoid, is at least 0.5.
-            stream: Yield predictions one by one, while photographs are read batch by batch.
-            batch_size: Number of photographs that run through the network together.
+            stream: Yield predictions one by one, while further photographs are decoded and
+                classified. Memory stays bounded: at most two batches for each thread (see
+                `set_num_threads`) are taken ahead of their use.
+            batch_size: Number of photographs that run through the network together. A stream with 1
+                takes a photograph of an iterator only when the prediction before it was used.
             on_error: Handling of a photograph of several that cannot be read: `"raise"` its error,
                 `"skip"` it, or `"keep"` a `FailedPrediction` in its place, with its path and the
                 error.
+            progress: Show a progress bar on a terminal or in a notebook, where it takes longer;
+                by default for several photographs, but not for a stream.
 
         Returns:
             A `Prediction` for one photograph, a list of them for several, an iterator for a stream.
@@ -214,12 +224,21 @@ class Running(Network):
                 f'`on_error`: expected "raise" for a single photograph, got "{on_error}", which is '
                 "for several"
             )
-        photos = [image] if one or not isinstance(image, Iterable) else image
-        answers = predict_many(self, photos, top=top, batch_size=batch_size, on_error=on_error)
+        several = isinstance(image, Iterable) and not one
+        photos = image if several else [image]
+        answers = predict_many(
+            self,
+            photos,
+            top=top,
+            batch_size=batch_size,
+            on_error=on_error,
+            ahead=not stream or isinstance(photos, Sized) or batch_size > 1,
+            progress=several and (not stream if progress is None else progress),
+        )
         if stream:
             return answers
         found = list(answers)
-        return found if photos is image else found[0]  # type: ignore[return-value]
+        return found if several else found[0]  # type: ignore[return-value]
 
     def summary(self, x_shape: Sequence[int] | None = None) -> Summary:
         """Tabulate every node: shape, parameters, multiply-adds, memory, receptive field.

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import os
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, TypeAlias
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo._arguments import shown, whole
 from cnnzoo._photo import held, path_of
+from cnnzoo._progress import Count
+from cnnzoo._threads import get_num_threads
 from cnnzoo.data.dataset import Samples
 from cnnzoo.errors import ArgumentError, CnnzooError, DivergenceError
 from cnnzoo.model._network import Network
 from cnnzoo.prediction import FailedPrediction, Prediction, rank
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 OnError: TypeAlias = Literal["raise", "skip", "keep"]
 ON_ERROR = ("raise", "skip", "keep")
 
-# Batch size of predictions: the fastest that was measured, see benchmarks/predict.py.
+# Batch size of predictions: 1 to 8 were as fast, see docs/benchmarks.md.
 BATCH = 4
+# Batches that are taken ahead, for each thread: one that it works on, one that waits.
+AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,11 @@ class _Item:
     photo: Any
 
 
+# A photograph's prediction, or the error in its place.
+_Answer: TypeAlias = "tuple[_Item, Prediction | Exception]"
+_Answers: TypeAlias = Generator[_Answer, None, None]
+
+
 def predict_many(
     model: Network,
     photos: Iterable[Any],
@@ -42,16 +56,23 @@ def predict_many(
     top: int = 5,
     batch_size: int = BATCH,
     on_error: OnError = "raise",
+    ahead: bool = True,
+    progress: bool = False,
 ) -> Iterator[Prediction | FailedPrediction]:
-    """Classify photographs, yielding each prediction as soon as its batch is done, in order.
+    """Classify photographs, yielding each prediction as soon as it and those before it are known.
+
+    Each thread decodes a batch and runs the network on it alone, so that decoding overlaps with
+    inference. Batches fewer than threads are run one by one, by all threads together.
 
     Args:
         model: A network with a classifier.
         photos: Photographs as for `Model.predict`, a `FailedPrediction` for one that was not found;
-            or a data set. At most one batch is read ahead.
+            or a data set. At most `AHEAD` batches for each thread are taken ahead of their use.
         top: Number of classes in a prediction.
         batch_size: Number of photographs that run through the network together.
         on_error: Handling of photographs that cannot be read, as for `Model.predict`.
+        ahead: Take photographs before the predictions of those before them are used.
+        progress: Show a progress bar.
 
     Raises:
         ArgumentError: An option is invalid, or the model has no classifier.
@@ -64,30 +85,92 @@ def predict_many(
         known = ", ".join(f'"{choice}"' for choice in ON_ERROR)
         raise ArgumentError(f"`on_error`: expected one of {known}, got {shown(on_error)}")
     model.preprocess.check_channels()
-    return _answers(model, _items(photos), top, batch_size, on_error)
+    threads, total = get_num_threads(), len(photos) if isinstance(photos, Sized) else None
+    items = _items(photos)
+    batches = iter(lambda: list(islice(items, batch_size)), [])
+    few = total is not None and total <= max(1, (threads - 1) * batch_size)
+    run = _beside if ahead and not few else _in_turn
+    count = Count(total, "photographs", shown=progress)
+    return _handled(run(model, batches, top, threads), on_error, count)
 
 
-def _answers(
-    model: Network, items: Iterator[_Item], top: int, batch_size: int, on_error: OnError
-) -> Iterator[Prediction | FailedPrediction]:
-    while batch := list(islice(items, batch_size)):
-        prepared = _prepare(model, batch)
-        if on_error == "raise":
-            for image in prepared:
-                if isinstance(image, Exception):
-                    raise image
-        images = [image for image in prepared if not isinstance(image, Exception)]
-        ranked = iter(
-            rank(*model._classify(np.concatenate(images)), top, model.task) if images else ()
-        )
-        for item, image in zip(batch, prepared, strict=True):
-            answer = image if isinstance(image, Exception) else _checked(next(ranked), model, item)
+def _handled(answers: _Answers, on_error: OnError, count: Count) -> Iterator[Any]:
+    with count, contextlib.closing(answers):
+        for item, answer in answers:
+            count.advance()
             if not isinstance(answer, Exception):
                 yield answer
             elif on_error == "raise":
                 raise answer
             elif on_error == "keep":
                 yield FailedPrediction(path=item.path, error=answer)
+
+
+def _in_turn(model: Network, batches: Iterator[list[_Item]], top: int, threads: int) -> _Answers:
+    """The answers, batch by batch, by all threads together."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    prepare = partial(_prepare, model)
+    for batch in batches:
+        if len(batch) == 1:
+            prepared = [prepare(batch[0])]
+        else:
+            # Decoding and resizing run without the GIL.
+            with ThreadPoolExecutor(min(len(batch), threads)) as pool:
+                prepared = list(pool.map(prepare, batch))
+        yield from _classify(model, batch, prepared, top, alone=False)
+
+
+def _beside(model: Network, batches: Iterator[list[_Item]], top: int, threads: int) -> _Answers:
+    """The answers, in order, of threads that each decode and classify a batch alone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    left = Event()
+    # On a GPU, one batch runs at a time, and the others are decoded meanwhile.
+    turn = contextlib.nullcontext() if model.device == "cpu" else Lock()
+
+    def answers(batch: list[_Item]) -> list[_Answer]:
+        prepared = []
+        for item in batch:
+            if left.is_set():
+                return []
+            prepared.append(_prepare(model, item))
+        with turn:
+            return _classify(model, batch, prepared, top, alone=True)
+
+    begun: deque[Future[list[_Answer]]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="cnnzoo-predict") as pool:
+        try:
+            while True:
+                if batch := next(batches, None):
+                    begun.append(pool.submit(answers, batch))
+                if not begun:
+                    return
+                if batch and len(begun) < AHEAD * threads and not begun[0].done():
+                    continue
+                yield from begun.popleft().result()
+        finally:
+            left.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _classify(
+    model: Network,
+    batch: list[_Item],
+    prepared: list[NDArray[np.float32] | Exception],
+    top: int,
+    *,
+    alone: bool,
+) -> list[_Answer]:
+    images = [image for image in prepared if not isinstance(image, Exception)]
+    if not images:
+        return list(zip(batch, cast("list[Exception]", prepared), strict=True))
+    logits, labels = model._classify(np.concatenate(images), alone=alone)
+    ranked = iter(rank(logits, labels, top, model.task))
+    return [
+        (item, image if isinstance(image, Exception) else _checked(next(ranked), model, item))
+        for item, image in zip(batch, prepared, strict=True)
+    ]
 
 
 def _checked(guesses: Prediction, model: Network, item: _Item) -> Prediction | DivergenceError:
@@ -101,18 +184,7 @@ def _checked(guesses: Prediction, model: Network, item: _Item) -> Prediction | D
     )
 
 
-def _prepare(model: Network, batch: list[_Item]) -> list[NDArray[np.float32] | Exception]:
-    prepare = partial(_prepare_one, model)
-    if len(batch) == 1:
-        return [prepare(batch[0])]
-    from concurrent.futures import ThreadPoolExecutor
-
-    # Decoding and resizing run without the GIL.
-    with ThreadPoolExecutor(max_workers=min(len(batch), os.cpu_count() or 1)) as pool:
-        return list(pool.map(prepare, batch))
-
-
-def _prepare_one(model: Network, item: _Item) -> NDArray[np.float32] | Exception:
+def _prepare(model: Network, item: _Item) -> NDArray[np.float32] | Exception:
     try:
         photo = item.photo
         if isinstance(photo, _Sample):

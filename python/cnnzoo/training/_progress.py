@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-import warnings
 from types import FrameType, TracebackType
 from typing import Any
+
+from cnnzoo._progress import new_bar
 
 
 class Bar:
@@ -21,9 +22,8 @@ class Bar:
     def begin(self, title: str, *, batches: int, done: int) -> None:
         """Start the bar of an epoch of `batches` batches, of which `done` are done."""
         self._title = title
-        if self._shown and (_in_notebook() or sys.stderr.isatty()):
-            kind = _kind()
-            self._bar = kind(total=batches, initial=done, desc=title, unit="batch", leave=True)
+        if self._shown:
+            self._bar = new_bar(total=batches, initial=done, desc=title, unit="batch", leave=True)
 
     def say(self, text: str) -> None:
         """Print a line before the first epoch."""
@@ -50,25 +50,6 @@ class Bar:
             self._bar = None
         elif self._shown and text is not None:
             print(f"{self._title}: {text}", file=sys.stderr, flush=True)
-
-
-def _in_notebook() -> bool:
-    ipython: Any = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return hasattr(shell, "kernel")
-
-
-def _kind() -> Any:
-    from tqdm import TqdmWarning, tqdm
-
-    if not _in_notebook():
-        return tqdm
-    with warnings.catch_warnings():
-        # Without ipywidgets, tqdm draws a text bar and warns.
-        warnings.simplefilter("ignore", TqdmWarning)
-        from tqdm.auto import tqdm as fitting
-
-        return fitting
 
 
 class Interrupted(Exception):  # noqa: N818  # no error, and never seen
