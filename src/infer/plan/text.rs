@@ -40,7 +40,7 @@ impl Described {
         let [first, others @ ..] = &names[..] else { return String::new() };
         let is_common = |path: &str| others.iter().all(|name| name.starts_with(path));
         let ends = first.char_indices().filter(|(_, letter)| *letter == '.').map(|(at, _)| at + 1);
-        let common = ends.filter(|&end| is_common(&first[..end])).last().unwrap_or(0);
+        let common = ends.rev().find(|&end| is_common(&first[..end])).unwrap_or(0);
         let rests: Vec<&str> = names.iter().map(|name| &name[common..]).collect();
         match &rests[..] {
             [_] => (*first).to_owned(),
@@ -79,17 +79,17 @@ fn pair(pair: Pair) -> String {
 
 /// The kernel, stride and dilation of a window, and the groups of channels.
 fn window(of: &Window, groups: usize) -> String {
-    let mut text = product(&[of.kernel.height, of.kernel.width]);
+    let mut words = vec![product(&[of.kernel.height, of.kernel.width])];
     if of.stride != Pair::ONE {
-        text += &format!(" /{}", pair(of.stride));
+        words.push(format!("/{}", pair(of.stride)));
     }
     if of.dilation != Pair::ONE {
-        text += &format!(" dilation {}", pair(of.dilation));
+        words.push(format!("dilation {}", pair(of.dilation)));
     }
     if groups > 1 {
-        text += &format!(" groups {groups}");
+        words.push(format!("groups {groups}"));
     }
-    text
+    words.join(" ")
 }
 
 fn function(function: Function) -> &'static str {
@@ -277,10 +277,11 @@ impl Plan {
         let head = ["kernel", "output", "bytes", "weights", "fused", "nodes"].map(str::to_owned);
         let mut lines = vec![head];
         lines.extend(steps.iter().map(|step| {
-            let mut nodes = step.names(graph);
-            if let Some(into) = &step.into {
-                nodes += &format!(" -> {into}");
-            }
+            let names = step.names(graph);
+            let nodes = match &step.into {
+                Some(into) => format!("{names} -> {into}"),
+                None => names,
+            };
             [
                 step.title(),
                 product(&step.shape),
@@ -290,14 +291,19 @@ impl Plan {
                 nodes,
             ]
         }));
-        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
-        let widths: Vec<usize> = (0..5).map(|column| width(column).unwrap_or(0)).collect();
-        for [kernel, shape, bytes, weights, fused, nodes] in &lines {
-            let [a, b, c, d, e] = widths[..] else { return Err(fmt::Error) };
-            writeln!(
-                to,
-                "{kernel:a$}  {shape:>b$}  {bytes:>c$}  {weights:>d$}  {fused:e$}  {nodes}"
-            )?;
+        let widest =
+            |column: usize| lines.iter().map(move |line| line[column].chars().count()).max();
+        let widths: [usize; 5] = std::array::from_fn(|column| widest(column).unwrap_or(0));
+        for line in &lines {
+            for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
+                // Numbers, in the middle, end below one another.
+                if (1..4).contains(&column) {
+                    write!(to, "{cell:>width$}  ")?;
+                } else {
+                    write!(to, "{cell:width$}  ")?;
+                }
+            }
+            writeln!(to, "{}", line[5])?;
         }
         let sum = |of: fn(&Described) -> usize| steps.iter().map(of).sum();
         let size = |bytes| if bytes == 0 { "0 B".into() } else { readable(bytes) };
