@@ -42,6 +42,7 @@ from cnnzoo.errors import (
 from cnnzoo.model import Model, StepResult, create_model, load
 from cnnzoo.prediction import FailedPrediction, Guess, Prediction
 from cnnzoo.preprocess import Preprocess
+from cnnzoo.profile import Profile, ProfileStep
 from cnnzoo.registry import ModelInfo, list_models, model_info
 from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
 from cnnzoo.summary import Summary, SummaryRow
@@ -106,6 +107,8 @@ __all__ = [
     "Polynomial",
     "Prediction",
     "Preprocess",
+    "Profile",
+    "ProfileStep",
     "Published",
     "RMSprop",
     "Scaling",

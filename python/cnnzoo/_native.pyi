@@ -21,6 +21,8 @@ _SummaryRow: TypeAlias = tuple[
     tuple[int, int] | None,
 ]
 
+_ProfileRow: TypeAlias = tuple[str, list[str], list[str], list[int], list[str], float, int]
+
 _Remembered: TypeAlias = tuple[
     str, int, list[tuple[str, NDArray[np.float32]]], NDArray[np.float32] | None
 ]
@@ -158,6 +160,9 @@ class Model:
         precision: str = "float32",
     ) -> list[NDArray[np.float32]]: ...
     def plan(self, shape: Sequence[int]) -> str: ...
+    def profile(
+        self, x: ArrayLike, repeats: int
+    ) -> tuple[list[_ProfileRow], float, float, int]: ...
     def pull_back(
         self, x: ArrayLike, cotangent: ArrayLike, training: bool, precision: str, seed: int
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]: ...

@@ -182,6 +182,35 @@ impl Model {
         self.look(py, |model| model.plan(&shape))
     }
 
+    /// The times of native inference on `x` (N, C, H, W): a row for each step, the seconds of a run, floating-point
+    /// operations per second at most, and the number of threads.
+    fn profile(
+        &self,
+        x: &Bound<'_, PyAny>,
+        repeats: usize,
+    ) -> PyResult<(Vec<ProfileRow>, f64, f64, usize)> {
+        let py = x.py();
+        let x = self.images(x)?;
+        let view = View { shape: x.shape(), values: x.as_slice()? };
+        self.look(py, |model| {
+            let found = model.profile(view, repeats)?;
+            let row = |timed: model::TimedStep| {
+                let name = |&id| model.graph().node(id).name.clone();
+                (
+                    timed.step.title(),
+                    timed.step.nodes.iter().map(name).collect(),
+                    timed.step.fused,
+                    timed.step.shape.to_vec(),
+                    timed.parts,
+                    timed.time.as_secs_f64(),
+                    timed.operations,
+                )
+            };
+            let rows = found.steps.into_iter().map(row).collect();
+            Ok((rows, found.run.as_secs_f64(), found.peak, found.threads))
+        })
+    }
+
     /// The output for `x`, and the gradient of sum(output · cotangent) with respect to every trained parameter, by
     /// name.
     #[cfg(feature = "torch")]
@@ -318,6 +347,9 @@ impl Model {
         self.look(py, |model| model.save(&path, &metadata.into_iter().collect()))
     }
 }
+
+/// Kernel, nodes, what is fused, shape, parts, seconds and floating-point operations of a step.
+type ProfileRow = (String, Vec<String>, Vec<String>, Vec<usize>, Vec<String>, f64, u64);
 
 /// The class names, if given.
 type Labels = Option<Vec<String>>;

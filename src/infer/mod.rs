@@ -10,13 +10,14 @@ mod kernel;
 mod layout;
 mod memory;
 mod native;
+mod peak;
 mod plan;
 mod pool;
 mod prepared;
 mod simd;
 
 pub use native::Native;
-pub use plan::{Packed, Plan};
+pub use plan::{Described, Packed, Plan};
 pub use pool::{MOST_THREADS, Pool};
-pub use prepared::Prepared;
+pub use prepared::{Prepared, Times};
 pub use simd::Instructions;

@@ -1,7 +1,9 @@
 //! A plan that is ready to run.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::peak::peak;
 use super::plan::{Packed, Plan, Workspace, build};
 use super::pool::Pool;
 use super::simd::Instructions;
@@ -48,6 +50,34 @@ impl Prepared {
 
     /// Runs the plan on images of its shape.
     pub fn run(&self, x: View<'_>, pool: &Pool) -> Result<Vec<Array>> {
+        self.observed(x, pool, || {})
+    }
+
+    /// Runs the plan once, then `repeats` times, and takes the time of each step in these runs.
+    pub fn time(&self, x: View<'_>, pool: &Pool, repeats: usize) -> Result<Times> {
+        self.run(x, pool)?;
+        // Before and after, since others may use the machine for some of the time.
+        let most = || peak(pool, Instructions::best(), PEAK_TIME);
+        let before = most();
+        let count = self.plan.len();
+        let (mut steps, mut runs) = (vec![Vec::with_capacity(repeats); count], Vec::new());
+        for _ in 0..repeats {
+            let begun = Instant::now();
+            let (mut last, mut times) = (begun, steps.iter_mut());
+            self.observed(x, pool, || {
+                let now = Instant::now();
+                if let Some(times) = times.next() {
+                    times.push(now - last);
+                }
+                last = now;
+            })?;
+            runs.push(begun.elapsed());
+        }
+        let peak = before.max(most());
+        Ok(Times { steps: steps.into_iter().map(median).collect(), run: median(runs), peak })
+    }
+
+    fn observed(&self, x: View<'_>, pool: &Pool, after: impl FnMut()) -> Result<Vec<Array>> {
         if x.shape != self.shape {
             return Err(Error::Shape {
                 at: "the images of a plan".into(),
@@ -61,7 +91,7 @@ impl Prepared {
             Some(workspace) => workspace,
             None => self.plan.workspace()?,
         };
-        let values = self.plan.run(pool, &mut workspace, x.values)?;
+        let values = self.plan.run(pool, &mut workspace, x.values, after)?;
         idle().push(workspace);
         Ok(values)
     }
@@ -69,6 +99,30 @@ impl Prepared {
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
+}
+
+/// The time in which the peak of the machine is measured, twice.
+const PEAK_TIME: Duration = Duration::from_millis(30);
+
+/// Times of several runs of a plan.
+#[derive(Clone, Debug)]
+pub struct Times {
+    /// The median time of each step.
+    pub steps: Vec<Duration>,
+    /// The median time of a run.
+    pub run: Duration,
+    /// Floating-point operations per second that the same threads do at most.
+    pub peak: f64,
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    let middle = times.len() / 2;
+    let at = |index: usize| times.get(index).copied().unwrap_or_default();
+    if times.len().is_multiple_of(2) {
+        return (at(middle.saturating_sub(1)) + at(middle)) / 2;
+    }
+    at(middle)
 }
 
 fn refused(graph: &Graph, shape: &[usize]) -> Error {

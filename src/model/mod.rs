@@ -5,12 +5,14 @@
 mod classifier;
 mod engine;
 mod files;
+mod profile;
 mod shared;
 mod sources;
 #[cfg(feature = "torch")]
 mod torch;
 
 pub use files::Loaded;
+pub use profile::{Profile, TimedStep};
 pub use shared::{Asking, Shared};
 pub use sources::NameThere;
 

@@ -182,9 +182,10 @@ def test_a_nan_reaches_the_logits_of_its_image_alone() -> None:
 
 def test_a_plan_is_a_line_for_each_step() -> None:
     model = network()
-    lines = model.plan((2, 3, 64, 64)).splitlines()
-    assert lines[0].endswith("2×64×64×3")
-    assert lines[-1].endswith("bytes")
+    head, first, *_, last = model.plan((2, 3, 64, 64)).splitlines()
+    assert head.split() == ["kernel", "output", "bytes", "weights", "fused", "nodes"]
+    assert first.split() == ["rearrange", "2×64×64×3", "96.0", "KiB", "input"]
+    assert last.endswith("of weights")
     text = model.plan()
     assert "1×224×224×3" in text
     # Every convolution computes its norm and activation too.

@@ -8,17 +8,20 @@ from typing import Any, Literal, TypeAlias, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnzoo._arguments import seed_of
+from cnnzoo._arguments import seed_of, whole
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo.data.dataset import Samples
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model._network import Network
 from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many
 from cnnzoo.prediction import FailedPrediction, Prediction
+from cnnzoo.profile import Profile, profile_of
 from cnnzoo.summary import Summary
 
 # Compute precision of a network.
 Precision: TypeAlias = Literal["float32", "bfloat16"]
+
+MOST_REPEATS = 10_000
 
 # A list of paths is a list of photographs too.
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
@@ -89,8 +92,11 @@ class Running(Network):
     def plan(self, x_shape: Sequence[int] | None = None) -> str:
         """The plan of cnnzoo's own engine for images of one shape: a line for each step.
 
-        A line has the kernel, the nodes that it computes together, and the shape of its value,
-        (N, H, W, C). The last line has the memory for all values.
+        A line has the kernel with its algorithm and window, shape (N, H, W, C) and bytes of the
+        value that it writes, bytes of the weights that it reads, what is fused into it, its nodes,
+        and the part of a concatenation that it writes in place. The last line sums up: the memory
+        of a run, in which values take the places of others that are no longer needed, and the
+        weights. Nothing in it depends on the machine.
 
         Args:
             x_shape: (N, C, H, W) of the images; one image of the network's own size if not given.
@@ -100,6 +106,26 @@ class Running(Network):
             ShapeError: The images are none, too small, or have another number of channels.
         """
         return self._engine.plan(list(x_shape or (1, *self.graph.input_shape)))
+
+    def profile(self, x: ArrayLike, *, repeats: int = 10) -> Profile:
+        """Measure each step of a run on cnnzoo's own engine, and the peak of this machine.
+
+        Args:
+            x: Images (N, C, H, W), as for `__call__`.
+            repeats: Number of runs, after one that is not measured; times are medians over them.
+
+        Returns:
+            The time of each step, its rate and kernel; `print` shows a table, `save` draws bars.
+
+        Raises:
+            ArgumentError: `repeats` is no whole number from 1 to 10000.
+            DeviceError: The model is not on the CPU, or has no parameters.
+            ShapeError: Wrong rank or number of channels, no images, or images too small.
+            TypeError: Wrong element type.
+        """
+        repeats = whole("`repeats`", repeats, least=1, most=MOST_REPEATS)
+        rows, seconds, peak, threads = self._engine.profile(x, repeats)
+        return profile_of(self.name, np.shape(x), rows, seconds=seconds, peak=peak, threads=threads)
 
     def nodes(self) -> list[str]:
         """Names of all nodes, in the order in which they run."""

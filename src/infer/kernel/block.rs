@@ -47,6 +47,11 @@ impl Block {
             && window.kernel.height >= window.stride.height
     }
 
+    /// Its convolutions.
+    pub fn parts(&self) -> (Option<&Conv>, &Depthwise, &Conv) {
+        (self.expand.as_ref(), &self.depthwise, &self.project)
+    }
+
     pub fn run(
         &self,
         pool: &Pool,

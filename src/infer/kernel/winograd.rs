@@ -107,6 +107,11 @@ impl Transformed {
         self.tile
     }
 
+    /// The number of its weights and biases.
+    pub fn numbers(&self) -> usize {
+        self.outputs * (self.inputs * self.tile.points() + 1)
+    }
+
     /// Outputs of a panel.
     fn width(&self) -> usize {
         2 * self.instructions.lanes()

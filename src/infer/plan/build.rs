@@ -51,6 +51,7 @@ pub(in crate::infer) fn build(
         constants: Vec::new(),
         slots: Vec::new(),
         planned: HashMap::new(),
+        wholes: HashMap::new(),
         values: HashMap::new(),
         computed: HashSet::new(),
         vectors: HashMap::new(),
@@ -105,6 +106,8 @@ struct Builder<'a> {
     slots: Vec<usize>,
     /// Values that are written into a part of a concatenation.
     planned: HashMap<NodeId, Value>,
+    /// Concatenations that have a slot of their own, by the slot.
+    wholes: HashMap<usize, (NodeId, Layout)>,
     values: HashMap<NodeId, Value>,
     /// Nodes that need no further step.
     computed: HashSet<NodeId>,
@@ -263,6 +266,9 @@ impl<'a> Builder<'a> {
             let whole = self.planned.get(&id).copied();
             let whole = whole.unwrap_or_else(|| self.fresh(Layout::of(self.shape(id))));
             self.planned.insert(id, whole);
+            if let Some(slot) = whole.slot() {
+                self.wholes.entry(slot).or_insert((id, whole.layout));
+            }
             for (input, part) in self.parts(id, whole) {
                 let root = self.root(input);
                 let is_view = matches!(
@@ -410,13 +416,13 @@ impl<'a> Builder<'a> {
         let output =
             |&node: &NodeId| Ok(Output { value: self.raw(node)?, shape: self.shape(node) });
         let outputs = wanted.iter().map(output).collect::<Result<Vec<_>>>()?;
-        let Self { graph, batch, steps, constants, slots, .. } = self;
+        let Self { graph, batch, steps, constants, slots, wholes, .. } = self;
         let steps = join(steps, &outputs);
         let (slots, memory) = place(&claims(&slots, &steps, &outputs));
         let largest = steps.iter().max_by_key(|step| step.output.layout.extent(batch));
         let largest = largest.and_then(|step| step.nodes.first()).copied();
         let largest = place_of(graph, largest.unwrap_or(graph.output()));
-        Ok(Plan { batch, steps, constants, slots, memory, largest, outputs })
+        Ok(Plan { batch, steps, constants, slots, wholes, memory, largest, outputs })
     }
 
     fn tail(&self, id: NodeId, scales: bool, sums: bool) -> Tail {

@@ -14,3 +14,4 @@ pub use build::Packed;
 pub(super) use build::build;
 pub use step::Plan;
 pub(super) use step::Workspace;
+pub use text::Described;

@@ -51,11 +51,13 @@ impl Plan {
     }
 
     /// Runs the plan on images (N, C, H, W) of its shape; returns the values in the order in which they were asked for.
+    /// `after` is called when each step has run.
     pub(in crate::infer) fn run(
         &self,
         pool: &Pool,
         workspace: &mut Workspace,
         images: &[f32],
+        mut after: impl FnMut(),
     ) -> Result<Vec<Array>> {
         let memory = Memory {
             images: Source::from(images),
@@ -64,6 +66,7 @@ impl Plan {
         };
         for step in &self.steps {
             self.step(pool, memory, step)?;
+            after();
         }
         self.outputs.iter().map(|output| self.output(memory, output)).collect()
     }

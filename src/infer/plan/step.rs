@@ -1,5 +1,7 @@
 //! Steps, the values that they read and write, and plans of them.
 
+use std::collections::HashMap;
+
 use super::super::kernel::{
     Attention, Block, Blur, Conv, Depthwise, GroupNorm, LayerNorm, Lrn, Map, Pad, Reduce, Winograd,
 };
@@ -15,6 +17,8 @@ pub struct Plan {
     pub(super) constants: Vec<Vec<f32>>,
     /// The place of each slot in the memory of a run.
     pub(super) slots: Vec<usize>,
+    /// Concatenations whose parts are written in place, and how they lie, by their slot.
+    pub(super) wholes: HashMap<usize, (NodeId, Layout)>,
     /// Numbers that a run needs memory for.
     pub(super) memory: usize,
     /// The node with the largest value, for messages.
