@@ -73,12 +73,15 @@ def things(tmp_path: Path) -> dict[type, Any]:
     evaluated = trained.evaluate([(X, Y)])
     assert isinstance(evaluated, metrics.Metrics)
     loader = data.Loader(arrays(), batch_size=2, seed=4)
+    profile = model.profile(X, repeats=1)
     made: list[Any] = [
         model,
         model.graph,
         model.preprocess,
         model.summary(),
         model.summary().rows[0],
+        profile,
+        profile.steps[0],
         model.predict(np.zeros((64, 64, 3), np.uint8)),
         model.predict(np.zeros((64, 64, 3), np.uint8))[0],
         cz.FailedPrediction(path="x", error=cz.DataError("y")),
