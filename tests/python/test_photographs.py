@@ -116,7 +116,8 @@ def test_a_list_gives_a_list_and_a_stream_an_iterator(lite0: cz.Model) -> None:
     stream = lite0.predict(photos(), stream=True, batch_size=2)
     assert taken == []
     first = next(stream)
-    assert len(taken) == 2
+    # Threads take batches ahead; test_predict.py bounds how many.
+    assert len(taken) >= 2
     assert close([first, *stream])
     assert lite0.predict([]) == []
 
