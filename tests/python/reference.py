@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import itertools
 import os
@@ -114,6 +115,13 @@ class TorchReference:
             output = self.module(torch.from_numpy(x))
         # Networks with auxiliary classifiers put out a tuple in training, the main logits first.
         return output if isinstance(output, torch.Tensor) else output[0]
+
+    def in_float64(self, x: Array) -> AnyArray:
+        """The logits of images in double precision, in evaluation."""
+        module = copy.deepcopy(self.module).double().eval()
+        with torch.no_grad():
+            logits: AnyArray = module(torch.from_numpy(x).double()).numpy()
+        return logits
 
     def gradients(self) -> dict[str, AnyArray]:
         return {

@@ -22,6 +22,7 @@ from reference import (
     Edition,
     KerasReference,
     Reference,
+    TorchReference,
     build_module,
     cheapest,
     editions,
@@ -31,6 +32,7 @@ from reference import (
 )
 from tolerance import (
     FUSED,
+    FUSED_TIMES,
     LEAST_GRADIENT,
     ROUNDING,
     ROUNDING_IN_ANOTHER_LAYOUT,
@@ -95,9 +97,15 @@ class Comparison:
         found = difference(model(x, exact=True), expected)
         self.differences.add(str(self.edition), "evaluation", found)
         assert found <= rounding_of(reference), f"evaluation of {x.shape}"
-        found = difference(model(x), expected)
+        native = model(x)
+        found = difference(native, expected)
         self.differences.add(str(self.edition), "native", found)
-        assert found <= FUSED, f"native evaluation of {x.shape}"
+        if found > FUSED and isinstance(reference, TorchReference):
+            exact = reference.in_float64(x)
+            ours, theirs = difference(native, exact), difference(expected, exact)
+            assert ours <= FUSED_TIMES * theirs, f"native evaluation of {x.shape} beside float64"
+        else:
+            assert found <= FUSED, f"native evaluation of {x.shape}"
 
     def training(
         self,
