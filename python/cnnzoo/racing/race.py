@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo import _json
 from cnnzoo.racing import contestant, engines
 from cnnzoo.racing.contestant import Task
 
@@ -152,7 +153,7 @@ class Contestant:
             text=True,
             env={**os.environ, **threads, **silent},
         )
-        self._send(json.dumps(asdict(task)))
+        self._send(_json.line(asdict(task)))
 
     def ask(self, request: str, limit: float) -> Any:
         """The answer to a request.
