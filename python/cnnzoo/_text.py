@@ -69,6 +69,11 @@ def _can_write(text: str, encoding: str) -> bool:
     return True
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things: "1 thread", "2 threads"."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def human(number: float) -> str:
     """A number with three digits and a unit: 25557032 is `25.6M`."""
     for unit in ("", "K", "M", "G", "T"):

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnzoo._text import shorten, table
+from cnnzoo._text import counted, shorten, table
 from cnnzoo.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class Profile:
         figure.savefig(path, facecolor=PAPER)
 
     def _title(self) -> str:
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        threads = counted(self.threads, "thread")
         return f"{self.name} on {'×'.join(map(str, self.x_shape))}, {threads}"
 
     def _total(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cnnzoo import _json
-from cnnzoo._text import Out, table
+from cnnzoo._text import Out, counted, table
 from cnnzoo._threads import get_num_threads
 from cnnzoo.errors import ArgumentError, MissingPackageError
 from cnnzoo.model import Model, create_model
@@ -174,8 +174,7 @@ def _ours_is_right(case: Case) -> bool:
 
 def shown(case: Case) -> str:
     """The table of a case: a row for each engine, the fastest first."""
-    images = "1 image" if case.batch == 1 else f"{case.batch} images"
-    threads = "1 thread" if case.threads == 1 else f"{case.threads} threads"
+    images, threads = counted(case.batch, "image"), counted(case.threads, "thread")
     peak = f"; a product of matrices runs at {case.gemm:.0f} GFLOP/s" if case.gemm else ""
     title = f"{case.network} · {images} of {case.image_size} × {case.image_size}, {threads}{peak}"
     head = ("engine", "ms", "relative", "images/s", "GFLOP/s", "MiB", "first, ms", "difference", "")
