@@ -31,6 +31,20 @@ impl Layout {
         }
     }
 
+    /// With pixels a cache line further apart where they would all fall on the same few lines of a first-level cache: a
+    /// product reads one number of many pixels after the other.
+    pub fn spread(self) -> Self {
+        /// Numbers of the lines that fall together: 4096 bytes.
+        const TOGETHER: usize = 1024;
+        /// Numbers of a cache line.
+        const LINE: usize = 16;
+        if self.pixels() == 1 || !self.channels.is_multiple_of(TOGETHER) {
+            return self;
+        }
+        let pixel = self.channels + LINE;
+        Self { pixel, image: self.pixels() * pixel, ..self }
+    }
+
     pub fn pixels(&self) -> usize {
         self.height * self.width
     }

@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::num::NonZero;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -47,8 +48,9 @@ struct Team {
     /// what their tasks wrote when they leave, and the caller acquires that when it sees a count of zero: all changes in
     /// between add to, or take from, the word, so that none of the releases is lost.
     state: Line<AtomicU64>,
-    /// The next task.
-    next: Line<AtomicUsize>,
+    /// For each thread, the caller's first, the next task of its share. Shares are the same from step to step where steps
+    /// have as many tasks, so that a thread finds in its cache what it wrote; who has done its own helps others.
+    next: Box<[Line<AtomicUsize>]>,
     job: UnsafeCell<Option<Job>>,
     /// Which workers sleep, or are about to. A worker sets its own and then looks at `state` once more; the caller
     /// changes `state` and then looks at these. As all four are sequentially consistent, one of them sees the other.
@@ -135,11 +137,13 @@ impl Pool {
         let team = &*self.team;
         // SAFETY: this caller alone has the pool, and no worker is at a job: the caller before saw all leave.
         unsafe { *team.job.get() = Some(Job { function: erased, tasks }) };
-        team.next.0.store(0, Ordering::Relaxed);
+        for (thread, next) in team.next.iter().enumerate() {
+            next.0.store(team.share(thread, tasks).start, Ordering::Relaxed);
+        }
         let number = (team.state.0.load(Ordering::Relaxed) & NUMBER).wrapping_add(1 << 32);
         team.state.0.store(number | OPEN, Ordering::SeqCst);
         self.wake(tasks - 1);
-        let own = catch_unwind(AssertUnwindSafe(|| team.take(tasks, function)));
+        let own = catch_unwind(AssertUnwindSafe(|| team.take(0, tasks, function)));
         if own.is_err() {
             team.skip();
         }
@@ -194,7 +198,7 @@ impl Team {
     fn new(workers: usize) -> Self {
         Self {
             state: Line::default(),
-            next: Line::default(),
+            next: (0..=workers).map(|_| Line::default()).collect(),
             job: UnsafeCell::default(),
             asleep: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             panic: Mutex::default(),
@@ -203,20 +207,34 @@ impl Team {
         }
     }
 
-    /// Calls the function with tasks until none is left.
-    fn take(&self, tasks: usize, function: &(dyn Fn(usize) + Sync)) {
-        loop {
-            let task = self.next.0.fetch_add(1, Ordering::Relaxed);
-            if task >= tasks {
-                return;
+    /// The share of a thread.
+    fn share(&self, thread: usize, tasks: usize) -> Range<usize> {
+        let threads = self.next.len();
+        // As `thread * tasks / threads`, which might overflow.
+        let begin = |thread: usize| tasks / threads * thread + (tasks % threads).min(thread);
+        begin(thread)..begin(thread + 1)
+    }
+
+    /// Calls the function with tasks until none is left: first those of this thread's share, then those of the others'.
+    fn take(&self, thread: usize, tasks: usize, function: &(dyn Fn(usize) + Sync)) {
+        let threads = self.next.len();
+        for thread in (thread..threads).chain(0..thread) {
+            let end = self.share(thread, tasks).end;
+            loop {
+                let task = self.next[thread].0.fetch_add(1, Ordering::Relaxed);
+                if task >= end {
+                    break;
+                }
+                function(task);
             }
-            function(task);
         }
     }
 
     /// Leaves no task.
     fn skip(&self) {
-        self.next.0.store(isize::MAX as usize, Ordering::Relaxed);
+        for next in &self.next {
+            next.0.store(isize::MAX as usize, Ordering::Relaxed);
+        }
     }
 
     /// Lets nobody join any more, and waits for those who have.
@@ -257,7 +275,7 @@ impl Team {
             }
             if found(state) && self.join(state) {
                 seen = state & NUMBER;
-                self.help();
+                self.help(worker + 1);
                 self.leave();
             }
         }
@@ -268,12 +286,12 @@ impl Team {
         self.state.0.compare_exchange(state, state + 1, acquire, relaxed).is_ok()
     }
 
-    fn help(&self) {
+    fn help(&self, thread: usize) {
         // SAFETY: this worker has joined the job, so that nobody writes to it.
         let Some(Job { function, tasks }) = (unsafe { *self.job.get() }) else { return };
         // SAFETY: the caller waits for this worker before the function goes.
         let function = unsafe { &*function };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take(tasks, function))) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take(thread, tasks, function))) {
             self.skip();
             *lock(&self.panic) = Some(panic);
         }

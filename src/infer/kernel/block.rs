@@ -60,20 +60,24 @@ impl Block {
         y: Target<'_>,
         residual: Option<Residual<'_>>,
     ) -> Result<()> {
-        let pairs = self.depthwise.output.height.div_ceil(TOGETHER);
-        let strips = if pairs > 14 { 8 } else { 4 };
+        let height = self.depthwise.output.height;
+        let strips = self.strips(batch, pool.threads());
         pool.try_run(batch * strips, &|task| {
             let (image, strip) = (task / strips, task % strips);
-            let pairs = strip * pairs / strips..(strip + 1) * pairs / strips;
-            if pairs.is_empty() {
-                return Ok(());
-            }
+            let rows = strip * height / strips..(strip + 1) * height / strips;
             let strip = Strip { of: self, image, x, y, residual };
             let (between, after) = (self.kept_lines().1, self.lines_after().1);
             with_own(between + after, |own| {
-                strip.run(pairs, own.part(0, between), own.part(between, after));
+                strip.run(rows, own.part(0, between), own.part(between, after));
             })
         })
+    }
+
+    /// Strips of an image. Lines before the depthwise convolution are computed twice where strips meet, so there are no
+    /// more than threads.
+    fn strips(&self, batch: usize, threads: usize) -> usize {
+        let most = self.depthwise.output.height.div_ceil(TOGETHER);
+        threads.div_ceil(batch.max(1)).min(most).max(1)
     }
 
     /// The lines before the depthwise convolution that are kept, and their length; none if they are the input.
@@ -101,14 +105,14 @@ struct Strip<'a> {
 }
 
 impl Strip<'_> {
-    fn run(&self, pairs: std::ops::Range<usize>, between: Target<'_>, after: Target<'_>) {
+    fn run(&self, strip: std::ops::Range<usize>, between: Target<'_>, after: Target<'_>) {
         let Block { expand, depthwise, .. } = self.of;
-        let (window, input, output) = (&depthwise.window, depthwise.input, depthwise.output);
+        let (window, input) = (&depthwise.window, depthwise.input);
         let line = |row: usize| (row * window.stride.height).saturating_sub(window.top);
         let period = self.of.kept_lines().0;
-        let mut next = line(pairs.start * TOGETHER);
-        for pair in pairs {
-            let rows = pair * TOGETHER..((pair + 1) * TOGETHER).min(output.height);
+        let mut next = line(strip.start);
+        for first in strip.clone().step_by(TOGETHER) {
+            let rows = first..(first + TOGETHER).min(strip.end);
             let source = match expand {
                 Some(expand) => {
                     let last = (rows.end - 1) * window.stride.height + window.kernel.height;
@@ -120,8 +124,9 @@ impl Strip<'_> {
                 }
                 None => self.x.skip(self.image * input.image),
             };
-            let lines = Lines { memory: source, period };
-            depthwise.strip(rows.clone(), lines, Lines { memory: after, period: TOGETHER });
+            let x = Lines { memory: source, first: 0, period };
+            let y = Lines { memory: after, first, period: TOGETHER };
+            depthwise.strip(rows.clone(), x, y);
             self.project(rows, after.source());
         }
     }
@@ -140,8 +145,7 @@ impl Strip<'_> {
         pixels(conv, self.x, (from, conv.input.pixel), width, store);
     }
 
-    /// Computes rows of the output. Their first pixels lie where the lines after the depthwise convolution begin, since
-    /// rows are taken in pairs.
+    /// Computes rows of the output. Their first pixels lie where the lines after the depthwise convolution begin.
     fn project(&self, rows: std::ops::Range<usize>, from: Source<'_>) {
         let conv = &self.of.project;
         let place = |layout: &Layout| layout.at(self.image, rows.start, 0);

@@ -121,9 +121,7 @@ impl Conv {
             let begin = block * division.rows;
             let rows = division.rows.min(count - begin);
             let mut starts = [null(); MOST_ROWS];
-            for (row, start) in starts[..rows].iter_mut().enumerate() {
-                *start = self.start(x, &input, matrix, begin + row, group * within);
-            }
+            self.starts(x, &input, (matrix, begin), group * within, &mut starts[..rows]);
             let first = panel * division.panels;
             let place = |layout: &Layout| matrix * layout.image + begin * layout.pixel;
             let column = group * weights.columns;
@@ -141,23 +139,33 @@ impl Conv {
         });
     }
 
-    /// The address of the window of an output pixel, counted from the matrix's first one on.
-    #[inline(always)]
-    fn start(
+    /// The addresses of the windows of consecutive output pixels, the first counted from the matrix's first one on.
+    fn starts(
         &self,
         x: Source<'_>,
         input: &Layout,
-        matrix: usize,
-        pixel: usize,
+        (matrix, first): (usize, usize),
         channel: usize,
-    ) -> *const f32 {
-        let (image, pixel) = (pixel / self.output.pixels(), pixel % self.output.pixels());
-        let (row, column) = (pixel / self.output.width, pixel % self.output.width);
+        starts: &mut [*const f32],
+    ) {
         let Window { stride, kernel, dilation, .. } = self.window;
-        let (row, column) = (row * stride.height, column * stride.width);
-        debug_assert!(row + (kernel.height - 1) * dilation.height < input.height);
-        debug_assert!(column + (kernel.width - 1) * dilation.width < input.width);
-        x.at(input.at(matrix + image, row, column) + channel, 1)
+        let (mut image, pixel) =
+            (matrix + first / self.output.pixels(), first % self.output.pixels());
+        let (mut row, mut column) = (pixel / self.output.width, pixel % self.output.width);
+        for start in starts {
+            let (down, right) = (row * stride.height, column * stride.width);
+            debug_assert!(down + (kernel.height - 1) * dilation.height < input.height);
+            debug_assert!(right + (kernel.width - 1) * dilation.width < input.width);
+            *start = x.at(input.at(image, down, right) + channel, 1);
+            // As divisions for each would take long.
+            column += 1;
+            if column == self.output.width {
+                (row, column) = (row + 1, 0);
+            }
+            if row == self.output.height {
+                (image, row) = (image + 1, 0);
+            }
+        }
     }
 
     /// The distances of a window's contiguous parts from its first number, and their length.

@@ -80,17 +80,27 @@ impl Depthwise {
     }
 }
 
-/// Memory of an image of which only the last lines are kept: line `n` lies where line `n % period` does.
+/// Memory of an image of which only the last lines are kept, from line `first` on: line `n` lies where line
+/// `(n - first) % period` of an image does.
 #[derive(Clone, Copy)]
 pub(in crate::infer) struct Lines<T> {
     pub memory: T,
+    pub first: usize,
     pub period: usize,
 }
 
 impl<T> Lines<T> {
     /// A whole image.
     fn all(memory: T) -> Self {
-        Self { memory, period: usize::MAX }
+        Self { memory, first: 0, period: usize::MAX }
+    }
+
+    /// Where a line lies.
+    #[inline(always)]
+    fn line(&self, line: usize) -> usize {
+        let line = line - self.first;
+        // A division takes long.
+        if line < self.period { line } else { line % self.period }
     }
 }
 
@@ -151,11 +161,16 @@ impl Strip<'_> {
             let height = (self.rows.len() - 1) * T + K;
             for (down, pixels) in pixels[..height].iter_mut().enumerate() {
                 let line = (self.rows.start * T + down).wrapping_sub(window.top);
-                for (across, pixel) in pixels[..(TOGETHER - 1) * T + K].iter_mut().enumerate() {
+                let pixels = &mut pixels[..(TOGETHER - 1) * T + K];
+                if line >= input.height {
+                    pixels.fill(zeros);
+                    continue;
+                }
+                let line = input.at(self.image, self.x.line(line), 0);
+                for (across, pixel) in pixels.iter_mut().enumerate() {
                     let at = (column * T + across).wrapping_sub(window.left);
-                    *pixel = if line < input.height && at < input.width {
-                        let line = line % self.x.period;
-                        self.x.memory.at(input.at(self.image, line, at), input.channels)
+                    *pixel = if at < input.width {
+                        self.x.memory.at(line + at * input.pixel, input.channels)
                     } else {
                         zeros
                     };
@@ -180,7 +195,7 @@ impl Strip<'_> {
             if let Some(function) = function.filter(|function| !is_clamp(*function)) {
                 for row in self.rows.clone() {
                     for pixel in column..column + TOGETHER {
-                        let row = row % self.y.period;
+                        let row = self.y.line(row);
                         let place = output.at(self.image, row, pixel) + self.channels.start;
                         let count = self.channels.len();
                         apply(s, function, self.y.memory.at(place, count), count);
@@ -232,7 +247,7 @@ impl Strip<'_> {
                 }
             }
             for (line, sums) in sums.into_iter().enumerate() {
-                let row = (self.rows.start + line) % self.y.period;
+                let row = self.y.line(self.rows.start + line);
                 let first = output.at(self.image, row, column) + channel;
                 for (at, sum) in sums.into_iter().enumerate() {
                     let to = self.y.memory.at(first + at * output.pixel, count);
@@ -338,7 +353,7 @@ impl Line<'_> {
                 let mut sums = [bias; N];
                 for tap_row in rows.begin..rows.end {
                     let line = rows.origin + (tap_row * window.dilation.height) as isize;
-                    let line = line as usize % self.x.period;
+                    let line = self.x.line(line as usize);
                     for tap in columns.begin..columns.end {
                         let at = columns.origin + (tap * window.dilation.width) as isize;
                         let place = input.at(self.image, line, at as usize) + channel;
@@ -352,7 +367,7 @@ impl Line<'_> {
                 }
                 for (pixel, sum) in sums.into_iter().enumerate() {
                     let sum = function.map_or(sum, |function| activate(s, function, sum));
-                    let row = self.row % self.y.period;
+                    let row = self.y.line(self.row);
                     let place = output.at(self.image, row, column + pixel) + channel;
                     let to = self.y.memory.at(place, count);
                     s.store_up_to(to, count, sum);

@@ -198,7 +198,7 @@ impl<'a> Builder<'a> {
         let root = self.root(id);
         match self.planned.get(&root) {
             Some(&value) => value,
-            None => self.fresh(Layout::of(self.shape(root))),
+            None => self.fresh(Layout::of(self.shape(root)).spread()),
         }
     }
 
@@ -264,7 +264,7 @@ impl<'a> Builder<'a> {
                 continue;
             }
             let whole = self.planned.get(&id).copied();
-            let whole = whole.unwrap_or_else(|| self.fresh(Layout::of(self.shape(id))));
+            let whole = whole.unwrap_or_else(|| self.fresh(Layout::of(self.shape(id)).spread()));
             self.planned.insert(id, whole);
             if let Some(slot) = whole.slot() {
                 self.wholes.entry(slot).or_insert((id, whole.layout));

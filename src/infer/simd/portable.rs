@@ -93,8 +93,12 @@ impl Simd for Portable {
         a.map(f32::round_ties_even)
     }
 
-    fn power_of_two(self, a: Vector) -> Vector {
-        a.map(|exponent| f32::from_bits(((exponent as i32 + 127) as u32) << 23))
+    fn times_power_of_two(self, a: Vector, b: Vector) -> Vector {
+        each(a, b, |a, b| a * f32::from_bits(((b as i32 + 127) as u32) << 23))
+    }
+
+    fn reciprocal(self, a: Vector) -> Vector {
+        a.map(f32::recip)
     }
 
     fn select_less(self, a: Vector, b: Vector, then: Vector, otherwise: Vector) -> Vector {

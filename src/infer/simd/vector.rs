@@ -76,8 +76,10 @@ pub(in crate::infer) trait Simd: Copy + Send + Sync + 'static {
     fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// The nearest integers, ties to even.
     fn round(self, a: Self::Vector) -> Self::Vector;
-    /// 2 to the power of integers from -126 to 127.
-    fn power_of_two(self, a: Self::Vector) -> Self::Vector;
+    /// a · 2ᵇ for integers b from -126 to 127.
+    fn times_power_of_two(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// 1 / a within 3e-7 of itself, for positive numbers; 0 where that is less than all normal numbers.
+    fn reciprocal(self, a: Self::Vector) -> Self::Vector;
     /// `then` where `a` is less than `b`, `otherwise` elsewhere.
     fn select_less(
         self,
