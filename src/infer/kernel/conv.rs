@@ -223,10 +223,16 @@ impl Conv {
                 let (middle, right) = rest.split_at_mut(input.width * numbers);
                 left.fill(0.0);
                 right.fill(0.0);
-                for (column, pixel) in middle.chunks_exact_mut(numbers).enumerate() {
+                let place = input.at(image, row, 0);
+                if input.pixel == numbers {
                     // SAFETY: the numbers lie outside of the target.
-                    pixel
-                        .copy_from_slice(unsafe { x.slice(input.at(image, row, column), numbers) });
+                    middle.copy_from_slice(unsafe { x.slice(place, input.width * numbers) });
+                    continue;
+                }
+                for (column, pixel) in middle.chunks_exact_mut(numbers).enumerate() {
+                    let place = place + column * input.pixel;
+                    // SAFETY: as above.
+                    pixel.copy_from_slice(unsafe { x.slice(place, numbers) });
                 }
             }
         });

@@ -19,6 +19,9 @@ pub(in crate::infer) struct Weights {
     bias: Buffer,
 }
 
+/// Numbers of a cache line.
+const LINE: usize = 16;
+
 /// Consecutive columns.
 #[derive(Clone, Copy, Debug)]
 struct Panel {
@@ -197,6 +200,9 @@ impl Block<'_> {
             }
             for k in 0..self.rows.length {
                 s.prefetch(ahead);
+                if step > LINE {
+                    s.prefetch(ahead.wrapping_add(LINE));
+                }
                 ahead = ahead.wrapping_add(step);
                 let mut columns = [s.splat(0.0); V];
                 for (vector, columns) in columns.iter_mut().enumerate() {
