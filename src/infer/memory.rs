@@ -158,6 +158,11 @@ impl<'a> Target<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.at(offset, count), count) }
     }
 
+    /// The numbers from an offset on.
+    pub fn skip(self, offset: usize) -> Self {
+        self.part(offset, self.len.saturating_sub(offset))
+    }
+
     /// A part of it.
     pub fn part(self, offset: usize, len: usize) -> Self {
         Self { start: self.at(offset, len), len, lifetime: PhantomData }

@@ -1,6 +1,8 @@
-//! MobileNet's block: a 1×1 convolution to more channels, a depthwise convolution, and a 1×1 convolution to fewer. It runs
-//! strip by strip, so the values between them, the largest of the network, never leave the cache.
+//! Convolutions around a depthwise one, strip by strip, so that the values between them, the largest of a network, never
+//! leave the cache: MobileNet's block, whose 1×1 convolutions widen and narrow the image; the first convolution of a
+//! network with the block after it; and a block without its last convolution, where a gate needs the whole image first.
 
+use std::ops::Range;
 use std::ptr::null;
 
 use super::super::layout::Layout;
@@ -14,42 +16,55 @@ use crate::error::Result;
 
 #[derive(Debug)]
 pub(in crate::infer) struct Block {
-    /// None where a block begins with its depthwise convolution.
-    expand: Option<Conv>,
-    depthwise: Depthwise,
-    project: Conv,
+    /// The convolution before the depthwise one, if any.
+    pub expand: Option<Conv>,
+    pub depthwise: Depthwise,
+    /// The 1×1 convolution after it, if any.
+    pub project: Option<Conv>,
 }
 
 /// Output rows of the depthwise convolution that are computed together.
 const TOGETHER: usize = 2;
 
 impl Block {
-    pub fn new(expand: Option<Conv>, depthwise: Depthwise, project: Conv) -> Self {
+    pub fn new(expand: Option<Conv>, depthwise: Depthwise, project: Option<Conv>) -> Self {
         let dense = |of: Layout| Layout::dense(of.height, of.width, of.channels);
-        let (input, output) = (depthwise.input, dense(depthwise.output));
-        let input = if expand.is_some() { dense(input) } else { input };
+        let Depthwise { mut input, mut output, .. } = depthwise;
+        if expand.is_some() {
+            input = dense(input);
+        }
+        if project.is_some() {
+            output = dense(output);
+        }
         Self { expand, depthwise: Depthwise { input, output, ..depthwise }, project }
     }
 
-    /// Whether these convolutions run faster as a block: 1×1 with stride 1, around images so large that the weights do
-    /// not outweigh them.
-    pub fn is_worthwhile(expand: Option<&Conv>, depthwise: &Depthwise, project: &Conv) -> bool {
-        /// Rows of the smallest image.
-        const LEAST_ROWS: usize = 14;
+    /// Whether these convolutions run faster as a block: where the images are so large that the weights do not outweigh
+    /// them.
+    pub fn is_worthwhile(
+        expand: Option<&Conv>,
+        depthwise: &Depthwise,
+        project: Option<&Conv>,
+    ) -> bool {
         /// Weights beyond this many are read from memory again for every strip.
         const MOST_WEIGHTS: usize = 96 * 1024;
+        /// Rows of the smallest image, and of the smallest that stays whole after the depthwise convolution.
+        const LEAST_ROWS: usize = 14;
+        static X: std::sync::LazyLock<usize> =
+            std::sync::LazyLock::new(|| std::env::var("XR").map_or(28, |s| s.parse().unwrap()));
+        let rows = if project.is_some() { LEAST_ROWS } else { *X };
         let window = &depthwise.window;
-        let fits = |conv: &Conv| conv.is_pointwise() && conv.weights() <= MOST_WEIGHTS;
-        fits(project)
+        let fits = |conv: &Conv| conv.groups.len() == 1 && conv.weights() <= MOST_WEIGHTS;
+        project.is_none_or(|conv| fits(conv) && conv.is_pointwise())
             && expand.is_none_or(fits)
-            && depthwise.input.height >= LEAST_ROWS
+            && depthwise.input.height >= rows
             && window.dilation.height == 1
             && window.kernel.height >= window.stride.height
     }
 
-    /// Its convolutions.
-    pub fn parts(&self) -> (Option<&Conv>, &Depthwise, &Conv) {
-        (self.expand.as_ref(), &self.depthwise, &self.project)
+    /// Numbers that `run` needs for a copy of the images with their border.
+    pub fn scratch(&self, batch: usize) -> usize {
+        self.expand.as_ref().map_or(0, |conv| conv.scratch(batch))
     }
 
     pub fn run(
@@ -59,13 +74,21 @@ impl Block {
         x: Source<'_>,
         y: Target<'_>,
         residual: Option<Residual<'_>>,
+        scratch: Target<'_>,
     ) -> Result<()> {
+        let (x, input) = match &self.expand {
+            Some(conv) => conv.bordered(pool, batch, x, scratch),
+            None => (x, self.depthwise.input),
+        };
+        let (segments, length) =
+            self.expand.as_ref().map(|conv| conv.segments(&input)).unwrap_or_default();
         let height = self.depthwise.output.height;
         let strips = self.strips(batch, pool.threads());
         pool.try_run(batch * strips, &|task| {
             let (image, strip) = (task / strips, task % strips);
             let rows = strip * height / strips..(strip + 1) * height / strips;
-            let strip = Strip { of: self, image, x, y, residual };
+            let segments = &segments;
+            let strip = Strip { of: self, image, x, input, segments, length, y, residual };
             let (between, after) = (self.kept_lines().1, self.lines_after().1);
             with_own(between + after, |own| {
                 strip.run(rows, own.part(0, between), own.part(between, after));
@@ -88,10 +111,10 @@ impl Block {
         if self.expand.is_some() { (lines, lines * width * channels) } else { (usize::MAX, 0) }
     }
 
-    /// The lines after it, and their length.
+    /// The lines after it, and their length; none if they are the output.
     fn lines_after(&self) -> (usize, usize) {
         let Layout { width, channels, .. } = self.depthwise.output;
-        (TOGETHER, TOGETHER * width * channels)
+        if self.project.is_some() { (TOGETHER, TOGETHER * width * channels) } else { (0, 0) }
     }
 }
 
@@ -99,14 +122,18 @@ impl Block {
 struct Strip<'a> {
     of: &'a Block,
     image: usize,
+    /// The input with its border, how it lies, and the windows of the first convolution in it.
     x: Source<'a>,
+    input: Layout,
+    segments: &'a [isize],
+    length: usize,
     y: Target<'a>,
     residual: Option<Residual<'a>>,
 }
 
 impl Strip<'_> {
-    fn run(&self, strip: std::ops::Range<usize>, between: Target<'_>, after: Target<'_>) {
-        let Block { expand, depthwise, .. } = self.of;
+    fn run(&self, strip: Range<usize>, between: Target<'_>, after: Target<'_>) {
+        let Block { expand, depthwise, project } = self.of;
         let (window, input) = (&depthwise.window, depthwise.input);
         let line = |row: usize| (row * window.stride.height).saturating_sub(window.top);
         let period = self.of.kept_lines().0;
@@ -125,9 +152,17 @@ impl Strip<'_> {
                 None => self.x.skip(self.image * input.image),
             };
             let x = Lines { memory: source, first: 0, period };
-            let y = Lines { memory: after, first, period: TOGETHER };
-            depthwise.strip(rows.clone(), x, y);
-            self.project(rows, after.source());
+            match project {
+                Some(project) => {
+                    let y = Lines { memory: after, first, period: TOGETHER };
+                    depthwise.strip(rows.clone(), x, y);
+                    self.project(project, rows, after.source());
+                }
+                None => {
+                    let place = self.image * depthwise.output.image;
+                    depthwise.strip(rows, x, Lines::all(self.y.skip(place)));
+                }
+            }
         }
     }
 
@@ -141,13 +176,13 @@ impl Strip<'_> {
             residual: None,
             function: conv.function,
         };
-        let from = conv.input.at(self.image, row, 0);
-        pixels(conv, self.x, (from, conv.input.pixel), width, store);
+        blocks(conv, width, store, (self.segments, self.length), |first, starts| {
+            conv.starts(self.x, &self.input, (self.image, row * width + first), 0, starts);
+        });
     }
 
     /// Computes rows of the output. Their first pixels lie where the lines after the depthwise convolution begin.
-    fn project(&self, rows: std::ops::Range<usize>, from: Source<'_>) {
-        let conv = &self.of.project;
+    fn project(&self, conv: &Conv, rows: Range<usize>, from: Source<'_>) {
         let place = |layout: &Layout| layout.at(self.image, rows.start, 0);
         let store = Store {
             target: self.y,
@@ -158,34 +193,34 @@ impl Strip<'_> {
                 .map(|Residual { source, layout }| (source, place(&layout), layout.pixel)),
             function: conv.function,
         };
-        let count = rows.len() * conv.output.width;
-        pixels(conv, from, (0, self.of.depthwise.output.channels), count, store);
+        let (count, depth) = (rows.len() * conv.output.width, self.of.depthwise.output.channels);
+        blocks(conv, count, store, (&[0], depth), |first, starts| {
+            for (at, start) in starts.iter_mut().enumerate() {
+                *start = from.at((first + at) * depth, depth);
+            }
+        });
     }
 }
 
-/// A 1×1 convolution of `count` pixels, the first of which lies at `from`, the others each `step` further.
-fn pixels(
+/// A convolution of `count` pixels, block by block. `find` writes the addresses of their windows, from one pixel on.
+fn blocks(
     conv: &Conv,
-    x: Source<'_>,
-    (from, step): (usize, usize),
     count: usize,
     store: Store<'_>,
+    (segments, length): (&[isize], usize),
+    find: impl Fn(usize, &mut [*const f32]),
 ) {
     let weights = &conv.groups[0];
     let mut starts = [null(); MOST_ROWS];
     for first in (0..count).step_by(MOST_ROWS) {
-        let rows = MOST_ROWS.min(count - first);
-        for (row, start) in starts[..rows].iter_mut().enumerate() {
-            *start = x.at(from + (first + row) * step, weights.depth);
-        }
-        let starts = &starts[..rows];
-        let rows = Rows { starts, segments: &[0], length: weights.depth };
+        let starts = &mut starts[..MOST_ROWS.min(count - first)];
+        find(first, starts);
         let further = |(source, offset, stride)| (source, offset + first * stride, stride);
         let store = Store {
             offset: store.offset + first * store.stride,
             residual: store.residual.map(further),
             ..store
         };
-        multiply(weights, 0..weights.panels(), rows, store);
+        multiply(weights, 0..weights.panels(), Rows { starts, segments, length }, store);
     }
 }

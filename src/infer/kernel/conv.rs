@@ -97,12 +97,7 @@ impl Conv {
         residual: Option<Residual<'_>>,
         scratch: Target<'_>,
     ) {
-        let (x, input) = if self.window.has_border() {
-            self.pad(pool, batch, x, scratch);
-            (scratch.source(), self.padded())
-        } else {
-            (x, self.input)
-        };
+        let (x, input) = self.bordered(pool, batch, x, scratch);
         // The rows of all images are one matrix where they lie evenly.
         let even = self.output.is_even() && residual.is_none_or(|of| of.layout.is_even());
         let (matrices, count) =
@@ -139,8 +134,23 @@ impl Conv {
         });
     }
 
+    /// The images with their border, and how they lie; those that have none stay where they are.
+    pub(super) fn bordered<'a>(
+        &self,
+        pool: &Pool,
+        batch: usize,
+        x: Source<'a>,
+        scratch: Target<'a>,
+    ) -> (Source<'a>, Layout) {
+        if !self.window.has_border() {
+            return (x, self.input);
+        }
+        self.pad(pool, batch, x, scratch);
+        (scratch.source(), self.padded())
+    }
+
     /// The addresses of the windows of consecutive output pixels, the first counted from the matrix's first one on.
-    fn starts(
+    pub(super) fn starts(
         &self,
         x: Source<'_>,
         input: &Layout,
@@ -169,7 +179,7 @@ impl Conv {
     }
 
     /// The distances of a window's contiguous parts from its first number, and their length.
-    fn segments(&self, input: &Layout) -> (Vec<isize>, usize) {
+    pub(super) fn segments(&self, input: &Layout) -> (Vec<isize>, usize) {
         let Window { kernel, dilation, .. } = self.window;
         let within = input.channels / self.groups.len();
         let row = input.width * input.pixel * dilation.height;

@@ -91,7 +91,7 @@ pub(in crate::infer) struct Lines<T> {
 
 impl<T> Lines<T> {
     /// A whole image.
-    fn all(memory: T) -> Self {
+    pub fn all(memory: T) -> Self {
         Self { memory, first: 0, period: usize::MAX }
     }
 

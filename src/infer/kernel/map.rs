@@ -56,42 +56,89 @@ struct Pixels<'a> {
     y: Target<'a>,
 }
 
+/// How a loop combines two values.
+const ALONE: u8 = 0;
+const SUM: u8 = 1;
+const PRODUCT: u8 = 2;
+
 impl Kernel for Pixels<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Map { input, output, combine, affine, function, .. } = self.of;
-        for pixel in self.range {
+        // A loop for each kind: to ask for each vector would take longer than to compute it.
+        let combine = self.of.combine.filter(|_| self.other.is_some());
+        match (combine, &self.of.affine) {
+            (None, None) => self.loop_over::<S, ALONE, false>(s),
+            (None, Some(_)) => self.loop_over::<S, ALONE, true>(s),
+            (Some(Combine::Add), None) => self.loop_over::<S, SUM, false>(s),
+            (Some(Combine::Add), Some(_)) => self.loop_over::<S, SUM, true>(s),
+            (Some(Combine::Multiply), None) => self.loop_over::<S, PRODUCT, false>(s),
+            (Some(Combine::Multiply), Some(_)) => self.loop_over::<S, PRODUCT, true>(s),
+        }
+    }
+}
+
+/// The places of a pixel in the values; equal to each other where there is no second one.
+#[derive(Clone, Copy)]
+struct Pixel {
+    x: *const f32,
+    other: *const f32,
+    y: *mut f32,
+}
+
+impl Pixels<'_> {
+    #[inline(always)]
+    fn loop_over<S: Simd, const COMBINE: u8, const AFFINE: bool>(&self, s: S) {
+        let Map { input, output, affine, .. } = self.of;
+        let (scale, shift) = match affine {
+            Some((scale, shift)) => (&scale[..], &shift[..]),
+            None => (&[][..], &[][..]),
+        };
+        let affine = (Source::from(scale), Source::from(shift));
+        let channels = output.channels;
+        for number in self.range.clone() {
+            let place = |layout: &Layout| self.image * layout.image + number * layout.pixel;
+            let x = self.x.at(place(input), channels);
+            let other = self.other.map_or(x, |of| of.source.at(place(&of.layout), channels));
+            let pixel = Pixel { x, other, y: self.y.at(place(output), channels) };
             let mut channel = 0;
-            while channel < output.channels {
-                let count = S::LANES.min(output.channels - channel);
-                let load = |source: Source<'_>, place: usize| {
-                    let from = source.at(place + channel, count);
-                    // SAFETY: `count` numbers were checked to be within.
-                    unsafe { s.load_up_to(from, count) }
-                };
-                let place = |layout: &Layout| self.image * layout.image + pixel * layout.pixel;
-                let mut value = load(self.x, place(input));
-                if let (Some(combine), Some(other)) = (combine, self.other) {
-                    let second = load(other.source, place(&other.layout));
-                    value = match combine {
-                        Combine::Add => s.add(value, second),
-                        Combine::Multiply => s.mul(value, second),
-                    };
-                }
-                if let Some((scale, shift)) = affine {
-                    let [scale, shift] = [scale, shift].map(|of| load(Source::from(&of[..]), 0));
-                    value = s.fma(value, scale, shift);
-                }
-                if let Some(function) = function {
-                    value = activate(s, *function, value);
-                }
-                let to = self.y.at(place(output) + channel, count);
-                // SAFETY: `count` numbers were checked to be within, and are no other task's.
-                unsafe { s.store_up_to(to, count, value) };
+            while channel + S::LANES <= channels {
+                self.vector::<S, COMBINE, AFFINE, true>(s, pixel, affine, channel);
                 channel += S::LANES;
             }
+            if channel < channels {
+                self.vector::<S, COMBINE, AFFINE, false>(s, pixel, affine, channel);
+            }
+        }
+    }
+
+    /// A vector of channels; all lanes of it or those that there are.
+    #[inline(always)]
+    fn vector<S: Simd, const COMBINE: u8, const AFFINE: bool, const ALL: bool>(
+        &self,
+        s: S,
+        pixel: Pixel,
+        (scale, shift): (Source<'_>, Source<'_>),
+        channel: usize,
+    ) {
+        let count = if ALL { S::LANES } else { self.of.output.channels - channel };
+        // SAFETY: `count` channels from this one on are within the pixels, which were checked, and within scales and
+        // shifts, which are checked here. No other task writes this pixel.
+        unsafe {
+            let mut value = s.load_up_to(pixel.x.add(channel), count);
+            if COMBINE != ALONE {
+                let other = s.load_up_to(pixel.other.add(channel), count);
+                value = if COMBINE == SUM { s.add(value, other) } else { s.mul(value, other) };
+            }
+            if AFFINE {
+                let scale = s.load_up_to(scale.at(channel, count), count);
+                value = s.fma(value, scale, s.load_up_to(shift.at(channel, count), count));
+            }
+            if let Some(function) = self.of.function {
+                value = activate(s, function, value);
+            }
+            s.store_up_to(pixel.y.add(channel), count, value);
         }
     }
 }

@@ -5,13 +5,20 @@ use std::collections::HashMap;
 use super::super::kernel::Block;
 use super::step::{Operation, Output, Step, Value};
 
-/// Joins the steps of blocks, whose values between them nobody else reads.
+/// Joins the steps of blocks, whose values between them nobody else reads: whole blocks first, and then those that lack
+/// their last convolution.
 pub(super) fn join(steps: Vec<Step>, outputs: &[Output]) -> Vec<Step> {
     let uses = uses(&steps, outputs);
+    let whole = joined(steps, |steps| whole_block(steps, &uses));
+    joined(whole, |steps| first_part(steps, &uses))
+}
+
+/// Joins last steps, as many as `length` says whenever one more is there.
+fn joined(steps: Vec<Step>, length: impl Fn(&[Step]) -> Option<usize>) -> Vec<Step> {
     let mut joined: Vec<Step> = Vec::with_capacity(steps.len());
     for step in steps {
         joined.push(step);
-        if let Some(length) = block(&joined, &uses) {
+        if let Some(length) = length(&joined) {
             let parts = joined.split_off(joined.len() - length);
             joined.extend(one(parts));
         }
@@ -37,30 +44,49 @@ fn uses(steps: &[Step], outputs: &[Output]) -> HashMap<usize, usize> {
     uses
 }
 
-/// The number of last steps that are a block.
-fn block(steps: &[Step], uses: &HashMap<usize, usize>) -> Option<usize> {
-    let passes = |from: &Step, to: &Step| {
-        let only = from.output.slot().is_some_and(|slot| uses.get(&slot) == Some(&2));
-        only && to.inputs.first() == Some(&from.output)
-    };
+/// Whether a step gives its value to the next one alone, as its first input.
+fn passes(from: &Step, to: &Step, uses: &HashMap<usize, usize>) -> bool {
+    let Some(slot) = from.output.slot() else { return false };
+    let [first, others @ ..] = &to.inputs[..] else { return false };
+    uses.get(&slot) == Some(&2)
+        && *first == from.output
+        && others.iter().all(|other| other.slot() != Some(slot))
+}
+
+/// The number of last steps that are a whole block.
+fn whole_block(steps: &[Step], uses: &HashMap<usize, usize>) -> Option<usize> {
     let [.., depthwise, project] = steps else { return None };
     let (Operation::Depthwise(of), Operation::Conv(last)) =
         (&depthwise.operation, &project.operation)
     else {
         return None;
     };
-    if !passes(depthwise, project) {
+    if !passes(depthwise, project, uses) {
         return None;
     }
     if let [.., expand, _, _] = steps
         && let Operation::Conv(first) = &expand.operation
         && expand.inputs.len() == 1
-        && passes(expand, depthwise)
-        && Block::is_worthwhile(Some(first), of, last)
+        && passes(expand, depthwise, uses)
+        && Block::is_worthwhile(Some(first), of, Some(last))
     {
         return Some(3);
     }
-    Block::is_worthwhile(None, of, last).then_some(2)
+    Block::is_worthwhile(None, of, Some(last)).then_some(2)
+}
+
+/// The number of last steps that are a block without its last convolution.
+fn first_part(steps: &[Step], uses: &HashMap<usize, usize>) -> Option<usize> {
+    let [.., expand, depthwise] = steps else { return None };
+    let (Operation::Conv(first), Operation::Depthwise(of)) =
+        (&expand.operation, &depthwise.operation)
+    else {
+        return None;
+    };
+    let joins = expand.inputs.len() == 1
+        && passes(expand, depthwise, uses)
+        && Block::is_worthwhile(Some(first), of, None);
+    joins.then_some(2)
 }
 
 /// The steps of a block as one step.
@@ -70,21 +96,17 @@ fn one(parts: Vec<Step>) -> Option<Step> {
     let Step { inputs, output, .. } = parts.last()?;
     let (output, residual) = (*output, inputs.get(1).copied());
     let inputs = [input].into_iter().chain(residual).collect();
-    let (mut convs, mut depthwise) = (Vec::new(), None);
+    // The border of the first convolution.
+    let scratch = parts.first()?.scratch;
+    let (mut expand, mut depthwise, mut project) = (None, None, None);
     for part in parts {
         match part.operation {
-            Operation::Conv(conv) => convs.push(conv),
+            Operation::Conv(conv) if depthwise.is_none() => expand = Some(conv),
+            Operation::Conv(conv) => project = Some(conv),
             Operation::Depthwise(conv) => depthwise = Some(conv),
             _ => return None,
         }
     }
-    let project = convs.pop()?;
-    let block = Block::new(convs.pop(), depthwise?, project);
-    Some(Step {
-        nodes,
-        operation: Operation::Block(Box::new(block)),
-        inputs,
-        output,
-        scratch: None,
-    })
+    let block = Block::new(expand, depthwise?, project);
+    Some(Step { nodes, operation: Operation::Block(Box::new(block)), inputs, output, scratch })
 }

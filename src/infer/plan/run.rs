@@ -87,7 +87,9 @@ impl Plan {
                 conv.run(pool, batch, input(0), y, second, memory.scratch(step))?;
             }
             Operation::Depthwise(conv) => conv.run(pool, batch, input(0), y),
-            Operation::Block(block) => block.run(pool, batch, input(0), y, second)?,
+            Operation::Block(block) => {
+                block.run(pool, batch, input(0), y, second, memory.scratch(step))?;
+            }
             Operation::Reduce(reduce) => reduce.run(pool, batch, input(0), y),
             Operation::Blur(blur) => blur.run(pool, batch, input(0), y),
             Operation::Map(map) => map.run(pool, batch, input(0), second, y),

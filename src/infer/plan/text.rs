@@ -128,7 +128,7 @@ impl Step {
                 ("winograd", format!("F({side}×{side}, 3×3)"))
             }
             Operation::Depthwise(Depthwise { window: of, .. }) => ("depthwise", window(of, 1)),
-            Operation::Block(block) => ("block", window(&block.parts().1.window, 1)),
+            Operation::Block(block) => ("block", window(&block.depthwise.window, 1)),
             Operation::Reduce(reduce) => {
                 let kind = match reduce.kind {
                     PoolKind::Max => "max",
@@ -195,8 +195,8 @@ impl Step {
             Operation::Winograd(of) => of.weights.numbers(),
             Operation::Depthwise(of) => depthwise(of),
             Operation::Block(block) => {
-                let (expand, middle, project) = block.parts();
-                expand.map_or(0, conv) + depthwise(middle) + conv(project)
+                let convs = block.expand.iter().chain(&block.project);
+                convs.map(conv).sum::<usize>() + depthwise(&block.depthwise)
             }
             Operation::Map(Map { affine: Some((scale, shift)), .. }) => scale.len() + shift.len(),
             Operation::LayerNorm(norm) => norm.scale.len() + norm.shift.len(),
