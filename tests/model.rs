@@ -242,12 +242,18 @@ fn a_model_runs_with_all_instructions() {
         assert_eq!(found.shape, [2, classes]);
         let largest = found.values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         for instructions in Instructions::available() {
-            let (wanted, mut packed) = ([graph.output()], Packed::default());
-            let other =
-                Prepared::new(graph, parameters, &shape, &wanted, instructions, &mut packed)
-                    .and_then(|prepared| prepared.run(x, &Pool::new(2)))
-                    .unwrap()
-                    .remove(0);
+            let (wanted, mut packed, pool) = ([graph.output()], Packed::default(), Pool::new(2));
+            let other = Prepared::new(
+                graph,
+                parameters,
+                &shape,
+                &wanted,
+                instructions,
+                (&mut packed, &pool),
+            )
+            .and_then(|prepared| prepared.run(x, &pool))
+            .unwrap()
+            .remove(0);
             let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * largest;
             assert!(found.values.iter().zip(&other.values).all(near), "{instructions:?}");
         }

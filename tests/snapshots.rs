@@ -6,7 +6,7 @@
 use cnnzoo::Result;
 use cnnzoo::families::{Options, find, variants};
 use cnnzoo::graph::{Graph, Parameter, Role};
-use cnnzoo::infer::{Instructions, Packed, Prepared};
+use cnnzoo::infer::{Instructions, Packed, Pool, Prepared};
 use cnnzoo::weights::init::Recipe;
 use cnnzoo::weights::{Parameters, Stored};
 
@@ -63,8 +63,9 @@ fn plans_are_what_they_were_before() {
             // Of those that every machine has, though all have the same plan.
             let (wanted, instructions) = ([graph.output()], Instructions::PORTABLE);
             let zeros = Zeros(graph.parameters());
-            let mut packed = Packed::default();
-            let plan = Prepared::new(&graph, &zeros, &shape, &wanted, instructions, &mut packed);
+            let (mut packed, pool) = (Packed::default(), Pool::new(2));
+            let packing = (&mut packed, &pool);
+            let plan = Prepared::new(&graph, &zeros, &shape, &wanted, instructions, packing);
             insta::assert_snapshot!(name, plan.unwrap().plan().text(&graph));
         }
     });

@@ -36,7 +36,7 @@ impl Native {
         wanted: &[NodeId],
         pool: &Pool,
     ) -> Result<Vec<Array>> {
-        self.prepared(graph, parameters, x.shape, wanted)?.run(x, pool)
+        self.prepared(graph, parameters, x.shape, wanted, pool)?.run(x, pool)
     }
 
     /// The plan for images of `shape`.
@@ -46,6 +46,7 @@ impl Native {
         parameters: &dyn Parameters,
         shape: &[usize],
         wanted: &[NodeId],
+        pool: &Pool,
     ) -> Result<Arc<Prepared>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |plan: &Arc<Prepared>| plan.fits(shape, wanted);
@@ -53,7 +54,7 @@ impl Native {
         let prepared = if let Some(prepared) = found {
             prepared
         } else {
-            let (kind, packed) = (Instructions::best(), &mut state.packed);
+            let (kind, packed) = (Instructions::best(), (&mut state.packed, pool));
             Arc::new(Prepared::new(graph, parameters, shape, wanted, kind, packed)?)
         };
         if state.plans.len() == MOST_PLANS {

@@ -24,21 +24,24 @@ pub struct Prepared {
 
 impl Prepared {
     /// Makes a graph ready for images of `shape` (N, C, H, W), with the parameters that it has now; runs return the values
-    /// of `wanted`.
+    /// of `wanted`. The threads of the pool pack the weights that are not among `packed`.
     pub fn new(
         graph: &Graph,
         parameters: &dyn Parameters,
         shape: &[usize],
         wanted: &[NodeId],
         instructions: Instructions,
-        packed: &mut Packed,
+        (packed, pool): (&mut Packed, &Pool),
     ) -> Result<Self> {
         let channels = graph.input().channels;
         let &[batch, c, height, width] = shape else { return Err(refused(graph, shape)) };
         if batch == 0 || c != channels {
             return Err(refused(graph, shape));
         }
-        let plan = build(graph, parameters, (batch, height, width), wanted, instructions, packed)?;
+        let plan = {
+            let size = (batch, height, width);
+            build(graph, parameters, size, wanted, instructions, (packed, pool))?
+        };
         let (shape, wanted) = (shape.to_vec(), wanted.to_vec());
         Ok(Self { plan, shape, wanted, idle: Mutex::default() })
     }

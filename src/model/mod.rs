@@ -180,7 +180,8 @@ impl Model {
     /// The plan of native inference for images of `shape` (N, C, H, W), as text: a line for each step.
     pub fn plan(&self, shape: &[usize]) -> Result<String> {
         let (graph, engine) = (&self.graph, self.engine()?);
-        let prepared = self.native.prepared(graph, engine, shape, &[graph.output()])?;
+        let (pool, wanted) = (Pool::shared(), [graph.output()]);
+        let prepared = self.native.prepared(graph, engine, shape, &wanted, &pool)?;
         Ok(prepared.plan().text(graph))
     }
 

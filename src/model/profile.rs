@@ -44,12 +44,12 @@ impl Model {
                 got: "one on another device".into(),
             });
         }
-        let prepared = self.native.prepared(graph, engine, x.shape, &[graph.output()])?;
+        let (pool, wanted) = (Pool::shared(), [graph.output()]);
+        let prepared = self.native.prepared(graph, engine, x.shape, &wanted, &pool)?;
         let &[batch, _, height, width] = x.shape else { return Err(self.no_images()) };
         let cost = graph.cost(height, width)?;
         let macs: HashMap<NodeId, u64> =
             cost.nodes.iter().map(|row| (row.node, row.macs)).collect();
-        let pool = Pool::shared();
         let times = prepared.time(x, &pool, repeats)?;
         let timed = |(step, time): (Described, Duration)| {
             let of = |node| macs.get(node).copied().unwrap_or(0);

@@ -1,5 +1,7 @@
 //! Scaled dot-product attention: softmax(q · kᵀ / √d) · v for each head, as two matrix products.
 
+use std::ops::Range;
+
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
@@ -42,14 +44,14 @@ impl Attention {
         y: Target<'_>,
     ) -> Result<()> {
         pool.try_run(batch * self.heads, &|task| {
-            self.head(task / self.heads, task % self.heads, [q, k, v], y)
+            self.head(pool, (task / self.heads, task % self.heads), [q, k, v], y)
         })
     }
 
     fn head(
         &self,
-        image: usize,
-        head: usize,
+        pool: &Pool,
+        (image, head): (usize, usize),
         [q, k, v]: [Source<'_>; 3],
         y: Target<'_>,
     ) -> Result<()> {
@@ -57,16 +59,27 @@ impl Attention {
         let place = |part: &Part, pixel: usize| {
             image * part.layout.image + pixel * part.layout.pixel + part.first + head * part.step
         };
-        // SAFETY: the number was checked to be within, and is not written to meanwhile.
-        let number = |x: Source<'_>, place: usize| unsafe { *x.at(place, 1) };
         let scale = 1.0 / (self.depth as f32).sqrt();
-        let keys_of =
-            |key: usize, channel: usize| number(k, place(&self.keys, key) + channel) * scale;
-        let values_of = |channel: usize, key: usize| number(v, place(&self.values, key) + channel);
-        let no_bias = |_| 0.0;
+        let transpose = |keys: Range<usize>, width: usize, packed: &mut [f32]| {
+            for (lane, key) in keys.enumerate() {
+                // SAFETY: nobody writes to the keys meanwhile.
+                let key = unsafe { k.slice(place(&self.keys, key), self.depth) };
+                for (row, number) in packed.chunks_exact_mut(width).zip(key) {
+                    row[lane] = number * scale;
+                }
+            }
+        };
+        let copy = |channels: Range<usize>, width: usize, packed: &mut [f32]| {
+            for (key, row) in packed.chunks_exact_mut(width).enumerate() {
+                let begin = place(&self.values, key) + channels.start;
+                // SAFETY: as above.
+                row[..channels.len()].copy_from_slice(unsafe { v.slice(begin, channels.len()) });
+            }
+        };
         let instructions = self.instructions;
-        let transposed = Weights::pack(instructions, (keys, self.depth), keys_of, no_bias)?;
-        let mixed = Weights::pack(instructions, (self.width, keys), values_of, no_bias)?;
+        // This is a task, so the pool leaves it the work.
+        let transposed = Weights::pack(pool, instructions, (keys, self.depth), &[], transpose)?;
+        let mixed = Weights::pack(pool, instructions, (self.width, keys), &[], copy)?;
         let mut shares = vec![0.0; TOGETHER.min(queries) * keys];
         let mut starts = Vec::with_capacity(TOGETHER);
         for first in (0..queries).step_by(TOGETHER) {
@@ -142,9 +155,16 @@ impl Kernel for Softmax<'_> {
             s.store_part(numbers, count, power);
         }
         let sum: f32 = s.numbers(sums, 0.0).iter().chain(rest.iter()).sum();
-        let share = 1.0 / sum;
-        for number in row {
-            *number *= share;
+        let share = s.splat(1.0 / sum);
+        let mut vectors = row.chunks_exact_mut(S::LANES);
+        for vector in &mut vectors {
+            let numbers = vector.as_mut_ptr();
+            // SAFETY: the slice is a vector.
+            unsafe { s.store(numbers, s.mul(share, s.load(numbers))) };
         }
+        let rest = vectors.into_remainder();
+        let (numbers, count) = (rest.as_mut_ptr(), rest.len());
+        // SAFETY: the rest has `count` numbers.
+        unsafe { s.store_part(numbers, count, s.mul(share, s.load_part(numbers, count))) };
     }
 }

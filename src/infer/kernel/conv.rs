@@ -1,5 +1,6 @@
 //! Convolution as a product of matrices, whose rows are windows of the image where it lies.
 
+use std::ops::Range;
 use std::ptr::null;
 use std::sync::Arc;
 
@@ -42,23 +43,34 @@ struct Division {
 impl Conv {
     /// Packs the weights (out, in / groups, height, width) with their biases.
     pub fn pack(
+        pool: &Pool,
         instructions: Instructions,
         (out, within, groups): (usize, usize, usize),
         window: &Window,
-        weight: &[f32],
-        bias: &[f32],
+        (weight, bias): (&[f32], &[f32]),
     ) -> Result<Vec<Weights>> {
-        let (rows, columns) = (window.kernel.height, window.kernel.width);
-        let (each, depth) = (out / groups, within * rows * columns);
+        /// Rows that are packed together, so that they stay in the cache.
+        const TOGETHER: usize = 64;
+        let taps = window.kernel.height * window.kernel.width;
+        let (each, depth) = (out / groups, within * taps);
+        // A row of the product is a pixel's channels, then the next pixel's.
+        let places: Vec<usize> = (0..depth).map(|row| row % within * taps + row / within).collect();
         (0..groups)
             .map(|group| {
-                // A row of the product is a pixel's channels, then the next pixel's.
-                let number = |column: usize, row: usize| {
-                    let (tap, channel) = (row / within, row % within);
-                    weight[((group * each + column) * within + channel) * rows * columns + tap]
+                let columns = group * each..(group + 1) * each;
+                let weight = &weight[columns.start * depth..columns.end * depth];
+                let fill = |columns: Range<usize>, width: usize, packed: &mut [f32]| {
+                    let blocks = packed.chunks_mut(width * TOGETHER);
+                    for (packed, places) in blocks.zip(places.chunks(TOGETHER)) {
+                        for (lane, column) in columns.clone().enumerate() {
+                            let weight = &weight[column * depth..][..depth];
+                            for (row, &place) in packed.chunks_exact_mut(width).zip(places) {
+                                row[lane] = weight[place];
+                            }
+                        }
+                    }
                 };
-                let bias = |column: usize| bias[group * each + column];
-                Weights::pack(instructions, (each, depth), number, bias)
+                Weights::pack(pool, instructions, (each, depth), &bias[columns], fill)
             })
             .collect()
     }
@@ -194,20 +206,20 @@ impl Conv {
     }
 
     fn division(&self, rows: usize) -> Division {
+        /// As many numbers as fill half of a small second-level cache.
+        const CACHE: usize = 48 * 1024;
         let (depth, panels) = (self.groups[0].depth, self.groups[0].panels());
         let tile = self.groups[0].instructions().rows();
-        // As many rows as fit into half of a small second-level cache.
-        let most = (48 * 1024 / depth).clamp(48, MOST_ROWS).min(rows.next_multiple_of(tile));
-        let mut block = (most - most % (2 * tile)).max(tile).min(MOST_ROWS);
-        let mut blocks = rows.div_ceil(block);
+        let most = (CACHE / depth.max(1)).clamp(48, MOST_ROWS);
+        let blocks = if rows <= 56 { 1 } else { rows.div_ceil(most - most % (2 * tile)) };
+        // Nearly equal ones, of whole tiles: all but the last are as fast as can be.
+        let block = rows.div_ceil(blocks).next_multiple_of(tile).clamp(tile, MOST_ROWS);
+        let blocks = rows.div_ceil(block);
         let heavy = depth * self.groups[0].columns > 128 * 1024;
         if blocks >= 8 && !(heavy && rows < 400) {
             return Division { rows: block, panels };
         }
-        if rows <= 56 {
-            (block, blocks) = (rows.max(1), 1);
-        }
-        let parts = if blocks < 8 { 16_usize.div_ceil(blocks) } else { 4 };
+        let parts = if blocks < 8 { 16_usize.div_ceil(blocks.max(1)) } else { 4 };
         Division { rows: block, panels: panels.div_ceil(parts).max(1) }
     }
 

@@ -1,9 +1,11 @@
 //! Matrix products: rows of inputs, given by their addresses, times packed weights. Rows are anywhere, so a convolution
 //! is a product whose rows are windows of the image, which are never copied.
 
+use std::ops::Range;
 use std::ptr::null;
 
 use super::super::memory::{Buffer, Source, Target};
+use super::super::pool::Pool;
 use super::super::simd::{Instructions, Kernel, Simd, activate};
 use crate::error::Result;
 use crate::graph::op::Function;
@@ -32,12 +34,14 @@ struct Panel {
 }
 
 impl Weights {
-    /// Packs `weight(column, row)` and `bias(column)` for these instructions.
+    /// Packs weights and biases for these instructions. `fill` writes columns, of so many that a panel is wide, into the
+    /// panel's rows, one after another.
     pub fn pack(
+        pool: &Pool,
         instructions: Instructions,
         (columns, depth): (usize, usize),
-        weight: impl Fn(usize, usize) -> f32,
-        bias: impl Fn(usize) -> f32,
+        bias: &[f32],
+        fill: impl Fn(Range<usize>, usize, &mut [f32]) + Sync,
     ) -> Result<Self> {
         let lanes = instructions.lanes();
         let (mut panels, mut start, mut column) = (Vec::new(), 0, 0);
@@ -48,19 +52,15 @@ impl Weights {
             start += vectors * lanes * depth;
         }
         let (mut numbers, mut biases) = (Buffer::zeros(start)?, Buffer::zeros(column)?);
-        for panel in &panels {
-            let width = panel.vectors * lanes;
-            let within = width.min(columns - panel.column);
-            let packed = &mut numbers.as_mut_slice()[panel.start..][..width * depth];
-            for (row, packed) in packed.chunks_exact_mut(width).enumerate() {
-                for (lane, number) in packed[..within].iter_mut().enumerate() {
-                    *number = weight(panel.column + lane, row);
-                }
-            }
-        }
-        for (column, number) in biases.as_mut_slice()[..columns].iter_mut().enumerate() {
-            *number = bias(column);
-        }
+        let all = Target::from(numbers.as_mut_slice());
+        pool.run(panels.len(), &|panel| {
+            let Panel { column, vectors, start } = panels[panel];
+            let width = vectors * lanes;
+            // SAFETY: the panel is no other task's.
+            let packed = unsafe { all.slice(start, width * depth) };
+            fill(column..(column + width).min(columns), width, packed);
+        });
+        biases.as_mut_slice()[..bias.len()].copy_from_slice(bias);
         Ok(Self { columns, depth, instructions, panels, numbers, bias: biases })
     }
 
@@ -101,7 +101,7 @@ pub(in crate::infer) struct Store<'a> {
 /// Computes the columns of some panels for a block of rows.
 pub(in crate::infer) fn multiply(
     weights: &Weights,
-    panels: std::ops::Range<usize>,
+    panels: Range<usize>,
     rows: Rows<'_>,
     store: Store<'_>,
 ) {
@@ -111,7 +111,7 @@ pub(in crate::infer) fn multiply(
 
 struct Multiply<'a> {
     weights: &'a Weights,
-    panels: std::ops::Range<usize>,
+    panels: Range<usize>,
     rows: Rows<'a>,
     store: Store<'a>,
 }
@@ -191,7 +191,12 @@ impl Block<'_> {
         first: usize,
         (mut ahead, step): (*const f32, usize),
     ) {
-        let mut sums = [[s.splat(0.0); V]; R];
+        let mut bias = [s.splat(0.0); V];
+        for (vector, bias) in bias.iter_mut().enumerate() {
+            // SAFETY: the biases are padded to whole vectors.
+            *bias = unsafe { s.load(self.bias.add(vector * S::LANES)) };
+        }
+        let mut sums = [bias; R];
         let mut weights = self.weights;
         for &segment in self.rows.segments {
             let mut row = [null(); R];
@@ -241,14 +246,13 @@ impl Block<'_> {
             });
             for (vector, sum) in sums.into_iter().enumerate() {
                 let lane = vector * S::LANES;
-                // SAFETY: the biases are padded to whole vectors. Of the target and the residual, `within` numbers
-                // were checked above.
+                let count = S::LANES.min(within - lane);
+                // SAFETY: of the target and the residual, `within` numbers were checked above.
                 unsafe {
-                    let mut sum = s.add(sum, s.load(self.bias.add(lane)));
-                    let count = S::LANES.min(within - lane);
-                    if let Some(residual) = residual {
-                        sum = s.add(sum, s.load_up_to(residual.add(lane), count));
-                    }
+                    let sum = match residual {
+                        Some(residual) => s.add(sum, s.load_up_to(residual.add(lane), count)),
+                        None => sum,
+                    };
                     s.store_up_to(to.add(lane), count, s.min(high, s.max(low, sum)));
                 }
             }

@@ -76,11 +76,11 @@ pub(in crate::infer) struct Transformed {
 impl Transformed {
     /// Transforms weights (outputs, inputs, 3, 3) in float64, and packs them with the biases for these instructions.
     pub fn pack(
+        pool: &Pool,
         instructions: Instructions,
         tile: Tile,
         (outputs, inputs): (usize, usize),
-        weight: &[f32],
-        bias: &[f32],
+        (weight, bias): (&[f32], &[f32]),
     ) -> Result<Self> {
         let columns = outputs.next_multiple_of(instructions.lanes());
         let mut biases = Buffer::zeros(columns)?;
@@ -94,12 +94,23 @@ impl Transformed {
             bias: biases,
             zeros: Buffer::zeros(inputs)?,
         };
-        let weights = packed.numbers.as_mut_slice();
-        match tile {
-            Tile::Two => instructions.run(Pack::<4> { weight, outputs, inputs, packed: weights }),
-            Tile::Four => instructions.run(Pack::<6> { weight, outputs, inputs, packed: weights }),
-            Tile::Six => instructions.run(Pack::<8> { weight, outputs, inputs, packed: weights }),
-        }
+        let (panels, width) = (packed.panels(), packed.width());
+        let each = width * inputs * tile.points();
+        let all = packed.numbers.as_mut_slice().len();
+        let numbers = Target::from(packed.numbers.as_mut_slice());
+        pool.run(panels, &|panel| {
+            let place = panel * each;
+            // SAFETY: the panel is no other task's.
+            let packed = unsafe { numbers.slice(place, each.min(all - place)) };
+            let first = panel * width;
+            match tile {
+                Tile::Two => instructions.run(Pack::<4> { weight, outputs, inputs, first, packed }),
+                Tile::Four => {
+                    instructions.run(Pack::<6> { weight, outputs, inputs, first, packed })
+                }
+                Tile::Six => instructions.run(Pack::<8> { weight, outputs, inputs, first, packed }),
+            }
+        });
         Ok(packed)
     }
 
@@ -128,11 +139,13 @@ impl Transformed {
     }
 }
 
-/// Transforms and packs weights.
+/// Transforms and packs the weights of a panel.
 struct Pack<'a, const N: usize> {
     weight: &'a [f32],
     outputs: usize,
     inputs: usize,
+    /// The panel's first output.
+    first: usize,
     packed: &'a mut [f32],
 }
 
@@ -144,28 +157,22 @@ impl<const N: usize> Kernel for Pack<'_, N> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Self { weight, outputs, inputs, packed } = self;
-        let panel_width = 2 * S::LANES;
-        let columns = outputs.next_multiple_of(S::LANES);
-        for (panel, packed) in packed.chunks_mut((panel_width * inputs * N * N).max(1)).enumerate()
-        {
-            let first = panel * panel_width;
-            let width = panel_width.min(columns - first);
-            for input in 0..inputs {
-                for lane in (0..width).step_by(TOGETHER) {
-                    let mut taps = [[0.0; TOGETHER]; 9];
-                    let within = TOGETHER.min(outputs.saturating_sub(first + lane));
-                    for at in 0..within {
-                        let from = ((first + lane + at) * inputs + input) * 9;
-                        for (tap, &number) in taps.iter_mut().zip(&weight[from..from + 9]) {
-                            tap[at] = f64::from(number);
-                        }
+        let Self { weight, outputs, inputs, first, packed } = self;
+        let width = packed.len() / (inputs * N * N).max(1);
+        for input in 0..inputs {
+            for lane in (0..width).step_by(TOGETHER) {
+                let mut taps = [[0.0; TOGETHER]; 9];
+                let within = TOGETHER.min(outputs.saturating_sub(first + lane));
+                for at in 0..within {
+                    let from = ((first + lane + at) * inputs + input) * 9;
+                    for (tap, &number) in taps.iter_mut().zip(&weight[from..from + 9]) {
+                        tap[at] = f64::from(number);
                     }
-                    for (point, number) in transformed::<N>(&taps).iter().flatten().enumerate() {
-                        let to = (point * inputs + input) * width + lane;
-                        for (to, &number) in packed[to..to + TOGETHER].iter_mut().zip(number) {
-                            *to = number as f32;
-                        }
+                }
+                for (point, number) in transformed::<N>(&taps).iter().flatten().enumerate() {
+                    let to = (point * inputs + input) * width + lane;
+                    for (to, &number) in packed[to..to + TOGETHER].iter_mut().zip(number) {
+                        *to = number as f32;
                     }
                 }
             }

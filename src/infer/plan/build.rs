@@ -8,6 +8,7 @@ use super::super::kernel::{
     Taps, Tile, Transformed, Weights, Winograd,
 };
 use super::super::layout::{Layout, Window};
+use super::super::pool::Pool;
 use super::super::simd::Instructions;
 use super::choose::{Algorithm, algorithm};
 use super::fuse::{Tail, Uses};
@@ -27,7 +28,7 @@ pub(in crate::infer) fn build(
     (batch, height, width): (usize, usize, usize),
     wanted: &[NodeId],
     instructions: Instructions,
-    packed: &mut Packed,
+    (packed, pool): (&mut Packed, &Pool),
 ) -> Result<Plan> {
     let shapes = graph.shapes(height, width, wanted)?;
     let schedule = graph.schedule(wanted);
@@ -44,6 +45,7 @@ pub(in crate::infer) fn build(
         arrays,
         instructions,
         packed,
+        pool,
         uses: Uses::new(graph, &schedule, wanted),
         shapes,
         batch,
@@ -97,6 +99,8 @@ struct Builder<'a> {
     arrays: HashMap<NodeId, Vec<(Role, usize)>>,
     instructions: Instructions,
     packed: &'a mut Packed,
+    /// For packing.
+    pool: &'a Pool,
     uses: Uses<'a>,
     shapes: Vec<Shape>,
     batch: usize,
@@ -548,7 +552,8 @@ impl<'a> Builder<'a> {
         } else {
             let size = (output.layout.channels, input.layout.channels);
             let (weight, bias) = self.folded(id, size.0, tail)?;
-            Arc::new(Transformed::pack(self.instructions, tile, size, &weight, &bias)?)
+            let numbers = (&weight[..], &bias[..]);
+            Arc::new(Transformed::pack(self.pool, self.instructions, tile, size, numbers)?)
         };
         self.packed.transformed.insert(key, Arc::clone(&weights));
         let mut inputs = vec![input];
@@ -617,7 +622,8 @@ impl<'a> Builder<'a> {
             Arc::clone(groups)
         } else {
             let (weight, bias) = self.folded(id, size.0, tail)?;
-            Arc::new(Conv::pack(self.instructions, size, &window, &weight, &bias)?)
+            let numbers = (&weight[..], &bias[..]);
+            Arc::new(Conv::pack(self.pool, self.instructions, size, &window, numbers)?)
         };
         self.packed.products.insert(key, Arc::clone(&groups));
         let mut inputs = vec![input];

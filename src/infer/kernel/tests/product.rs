@@ -57,7 +57,8 @@ fn compare(
     let function = dice.function();
     let layout = dice.layout(output.0, output.1, out);
     for instructions in Instructions::available() {
-        let packed = Conv::pack(instructions, (out, within, groups), &window, &weight, &bias);
+        let packed =
+            Conv::pack(&POOL, instructions, (out, within, groups), &window, (&weight, &bias));
         let groups = Arc::new(packed.unwrap());
         let conv = Conv { input: x.layout, output: layout, window, groups, function };
         let mut y = Value::untouched(layout, batch);
@@ -153,7 +154,8 @@ fn nan_and_infinity_pass_through_convolutions() {
             x.numbers[place] = f32::NAN;
             let weight = dice.floats(10 * 3 * 9);
             let groups = Arc::new(
-                Conv::pack(instructions, (10, 3, 1), &window, &weight, &[0.0; 10]).unwrap(),
+                Conv::pack(&POOL, instructions, (10, 3, 1), &window, (&weight, &[0.0; 10]))
+                    .unwrap(),
             );
             let output = dice.layout(5, 5, 10);
             let conv = Conv { input: x.layout, output, window, groups, function };

@@ -101,7 +101,8 @@ impl Case {
         let residual = (numbers.below(2) == 1).then(|| (values(numbers, other), other));
         let (weight, bias) = (numbers.normals(outputs * inputs * 9), numbers.normals(outputs));
         let weights =
-            Transformed::pack(instructions, tile, (outputs, inputs), &weight, &bias).unwrap();
+            Transformed::pack(&POOL, instructions, tile, (outputs, inputs), (&weight, &bias))
+                .unwrap();
         let weights = Arc::new(weights);
         let conv = Winograd { input, output, window, weights, function: None };
         Self { conv, batch, x, weight, bias, residual }
@@ -257,7 +258,7 @@ fn errors_are_those_that_are_stated() {
 fn direct(case: &Case) -> Conv {
     let Winograd { input, output, window, ref weights, function } = case.conv;
     let size = (output.channels, input.channels, 1);
-    let groups = Conv::pack(weights.instructions, size, &window, &case.weight, &case.bias);
+    let groups = Conv::pack(&POOL, weights.instructions, size, &window, (&case.weight, &case.bias));
     Conv { input, output, window, groups: Arc::new(groups.unwrap()), function }
 }
 
