@@ -33,6 +33,9 @@ pub(in crate::infer) struct Residual<'a> {
 /// The most rows of a task.
 pub(super) const MOST_ROWS: usize = 192;
 
+/// The most weights that each thread reads, rather than some columns of them.
+const MOST_TWICE: usize = 1600 * 1024;
+
 /// The division of the work: rows of a task, and panels of a task.
 #[derive(Clone, Copy, Debug)]
 struct Division {
@@ -120,10 +123,18 @@ impl Conv {
         let panels = self.groups[0].panels().div_ceil(division.panels);
         let within = self.input.channels / self.groups.len();
         let tasks = self.groups.len() * panels * matrices * blocks;
+        // A thread that has the same rows in every step finds them in its cache, and reads all weights. Where these are
+        // many, it has some of the columns instead.
+        let by_rows = self.weights() <= MOST_TWICE;
         pool.run(tasks, &|task| {
-            let (block, rest) = (task % blocks, task / blocks);
-            let (matrix, rest) = (rest % matrices, rest / matrices);
-            let (panel, group) = (rest % panels, rest / panels);
+            let (rows_of, columns_of) = (matrices * blocks, self.groups.len() * panels);
+            let (rows, columns) = if by_rows {
+                (task / columns_of, task % columns_of)
+            } else {
+                (task % rows_of, task / rows_of)
+            };
+            let (matrix, block) = (rows / blocks, rows % blocks);
+            let (group, panel) = (columns / panels, columns % panels);
             let weights = &self.groups[group];
             let begin = block * division.rows;
             let rows = division.rows.min(count - begin);
