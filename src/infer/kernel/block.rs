@@ -1,6 +1,7 @@
-//! Convolutions around a depthwise one, strip by strip, so that the values between them, the largest of a network, never
-//! leave the cache: MobileNet's block, whose 1×1 convolutions widen and narrow the image; the first convolution of a
-//! network with the block after it; and a block without its last convolution, where a gate needs the whole image first.
+//! Convolutions around a depthwise one, so that the values between them, the largest of a network, never leave the cache:
+//! MobileNet's block, whose 1×1 convolutions widen and narrow the image; the first convolution of a network with the block
+//! after it; and a block without its last convolution, where a gate needs the whole image first. Large images are computed
+//! strip by strip, and those of the last kind that are small some channels after the other.
 
 use std::ops::Range;
 use std::ptr::null;
@@ -23,6 +24,9 @@ pub(in crate::infer) struct Block {
     pub project: Option<Conv>,
 }
 
+/// Panels of the first convolution that are computed together, where whole images are.
+const PANELS: usize = 2;
+
 /// Output rows of the depthwise convolution that are computed together.
 const TOGETHER: usize = 2;
 
@@ -39,27 +43,35 @@ impl Block {
         Self { expand, depthwise: Depthwise { input, output, ..depthwise }, project }
     }
 
-    /// Whether these convolutions run faster as a block: where the images are so large that the weights do not outweigh
-    /// them.
+    /// Whether these convolutions run faster as a block.
     pub fn is_worthwhile(
         expand: Option<&Conv>,
         depthwise: &Depthwise,
         project: Option<&Conv>,
     ) -> bool {
+        /// Rows of the smallest image that is divided into strips.
+        const LEAST_ROWS: usize = 14;
         /// Weights beyond this many are read from memory again for every strip.
         const MOST_WEIGHTS: usize = 96 * 1024;
-        /// Rows of the smallest image, and of the smallest that stays whole after the depthwise convolution.
-        const LEAST_ROWS: usize = 14;
-        static X: std::sync::LazyLock<usize> =
-            std::sync::LazyLock::new(|| std::env::var("XR").map_or(28, |s| s.parse().unwrap()));
-        let rows = if project.is_some() { LEAST_ROWS } else { *X };
         let window = &depthwise.window;
         let fits = |conv: &Conv| conv.groups.len() == 1 && conv.weights() <= MOST_WEIGHTS;
-        project.is_none_or(|conv| fits(conv) && conv.is_pointwise())
-            && expand.is_none_or(fits)
-            && depthwise.input.height >= rows
-            && window.dilation.height == 1
-            && window.kernel.height >= window.stride.height
+        let slides = window.dilation.height == 1 && window.kernel.height >= window.stride.height;
+        match (expand, project) {
+            (Some(expand), None) if Self::is_small(depthwise) => expand.is_pointwise(),
+            _ => {
+                project.is_none_or(|conv| fits(conv) && conv.is_pointwise())
+                    && expand.is_none_or(fits)
+                    && depthwise.input.height >= LEAST_ROWS
+                    && slides
+            }
+        }
+    }
+
+    /// Whether some channels of a whole image stay in the cache.
+    fn is_small(depthwise: &Depthwise) -> bool {
+        static X: std::sync::LazyLock<usize> =
+            std::sync::LazyLock::new(|| std::env::var("XS").map_or(1024, |s| s.parse().unwrap()));
+        depthwise.input.pixels() <= *X
     }
 
     /// Numbers that `run` needs for a copy of the images with their border.
@@ -82,6 +94,11 @@ impl Block {
         };
         let (segments, length) =
             self.expand.as_ref().map(|conv| conv.segments(&input)).unwrap_or_default();
+        if let (Some(expand), None, true) =
+            (&self.expand, &self.project, Self::is_small(&self.depthwise))
+        {
+            return self.by_channels(expand, pool, batch, x, y);
+        }
         let height = self.depthwise.output.height;
         let strips = self.strips(batch, pool.threads());
         pool.try_run(batch * strips, &|task| {
@@ -92,6 +109,40 @@ impl Block {
             let (between, after) = (self.kept_lines().1, self.lines_after().1);
             with_own(between + after, |own| {
                 strip.run(rows, own.part(0, between), own.part(between, after));
+            })
+        })
+    }
+
+    /// Computes some channels of whole images after the other, where a 1×1 convolution comes first.
+    fn by_channels(
+        &self,
+        expand: &Conv,
+        pool: &Pool,
+        batch: usize,
+        x: Source<'_>,
+        y: Target<'_>,
+    ) -> Result<()> {
+        let (weights, pixels) = (&expand.groups[0], expand.output.pixels());
+        let (lanes, channels) = (weights.instructions().lanes(), expand.output.channels);
+        let groups = weights.panels().div_ceil(PANELS);
+        pool.try_run(batch * groups, &|task| {
+            let (image, group) = (task / groups, task % groups);
+            let panels = group * PANELS..((group + 1) * PANELS).min(weights.panels());
+            with_own(pixels * channels, |own| {
+                let store = Store {
+                    target: own,
+                    offset: 0,
+                    stride: channels,
+                    residual: None,
+                    function: expand.function,
+                };
+                let windows = (&[0][..], weights.depth);
+                blocks(expand, panels.clone(), pixels, store, windows, |first, starts| {
+                    expand.starts(x, &expand.input, (image, first), 0, starts);
+                });
+                let channels = panels.start * 2 * lanes..(panels.end * 2 * lanes).min(channels);
+                let place = image * self.depthwise.output.image;
+                self.depthwise.channels(channels, own.source(), y.skip(place));
             })
         })
     }
@@ -176,9 +227,16 @@ impl Strip<'_> {
             residual: None,
             function: conv.function,
         };
-        blocks(conv, width, store, (self.segments, self.length), |first, starts| {
-            conv.starts(self.x, &self.input, (self.image, row * width + first), 0, starts);
-        });
+        blocks(
+            conv,
+            0..conv.groups[0].panels(),
+            width,
+            store,
+            (self.segments, self.length),
+            |first, starts| {
+                conv.starts(self.x, &self.input, (self.image, row * width + first), 0, starts);
+            },
+        );
     }
 
     /// Computes rows of the output. Their first pixels lie where the lines after the depthwise convolution begin.
@@ -194,7 +252,7 @@ impl Strip<'_> {
             function: conv.function,
         };
         let (count, depth) = (rows.len() * conv.output.width, self.of.depthwise.output.channels);
-        blocks(conv, count, store, (&[0], depth), |first, starts| {
+        blocks(conv, 0..conv.groups[0].panels(), count, store, (&[0], depth), |first, starts| {
             for (at, start) in starts.iter_mut().enumerate() {
                 *start = from.at((first + at) * depth, depth);
             }
@@ -202,9 +260,10 @@ impl Strip<'_> {
     }
 }
 
-/// A convolution of `count` pixels, block by block. `find` writes the addresses of their windows, from one pixel on.
+/// Some panels of a convolution of `count` pixels, block by block. `find` writes the addresses of their windows, from one pixel on.
 fn blocks(
     conv: &Conv,
+    panels: Range<usize>,
     count: usize,
     store: Store<'_>,
     (segments, length): (&[isize], usize),
@@ -221,6 +280,6 @@ fn blocks(
             residual: store.residual.map(further),
             ..store
         };
-        multiply(weights, 0..weights.panels(), Rows { starts, segments, length }, store);
+        multiply(weights, panels.clone(), Rows { starts, segments, length }, store);
     }
 }

@@ -73,6 +73,16 @@ impl Depthwise {
         });
     }
 
+    /// Computes some channels of one image.
+    pub fn channels(&self, channels: Range<usize>, x: Source<'_>, y: Target<'_>) {
+        let (x, y) = (Lines::all(x), Lines::all(y));
+        for first in (0..self.output.height).step_by(2) {
+            let rows = first..(first + 2).min(self.output.height);
+            let channels = channels.clone();
+            self.instructions.run(Strip { of: self, image: 0, rows, channels, x, y });
+        }
+    }
+
     /// Computes one or two rows of the output, of one image whose lines repeat in memory.
     pub fn strip(&self, rows: Range<usize>, x: Lines<Source<'_>>, y: Lines<Target<'_>>) {
         let channels = 0..self.output.channels;
