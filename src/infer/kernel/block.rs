@@ -57,7 +57,10 @@ impl Block {
         let fits = |conv: &Conv| conv.groups.len() == 1 && conv.weights() <= MOST_WEIGHTS;
         let slides = window.dilation.height == 1 && window.kernel.height >= window.stride.height;
         match (expand, project) {
-            (Some(expand), None) if Self::is_small(depthwise) => expand.is_pointwise(),
+            // All tasks read the whole input, so it must be the smaller part.
+            (Some(expand), None) if Self::is_small(depthwise) => {
+                expand.is_pointwise() && expand.output.channels >= 2 * expand.input.channels
+            }
             _ => {
                 project.is_none_or(|conv| fits(conv) && conv.is_pointwise())
                     && expand.is_none_or(fits)
@@ -67,18 +70,12 @@ impl Block {
         }
     }
 
-    /// Whether some channels of a whole image stay in the cache.
+    /// Whether some channels of a whole image stay in the cache of a thread.
     fn is_small(depthwise: &Depthwise) -> bool {
-        static X: std::sync::LazyLock<usize> =
-            std::sync::LazyLock::new(|| std::env::var("XS").map_or(1024, |s| s.parse().unwrap()));
-        depthwise.input.pixels() <= *X
+        depthwise.input.pixels() <= 16 * 16
     }
 
-    /// Numbers that `run` needs for a copy of the images with their border.
-    pub fn scratch(&self, batch: usize) -> usize {
-        self.expand.as_ref().map_or(0, |conv| conv.scratch(batch))
-    }
-
+    /// `scratch` is that of the first convolution.
     pub fn run(
         &self,
         pool: &Pool,
@@ -88,17 +85,18 @@ impl Block {
         residual: Option<Residual<'_>>,
         scratch: Target<'_>,
     ) -> Result<()> {
+        if let (Some(expand), None) = (&self.expand, &self.project)
+            && expand.is_pointwise()
+            && Self::is_small(&self.depthwise)
+        {
+            return self.by_channels(expand, pool, batch, x, y);
+        }
         let (x, input) = match &self.expand {
             Some(conv) => conv.bordered(pool, batch, x, scratch),
             None => (x, self.depthwise.input),
         };
         let (segments, length) =
             self.expand.as_ref().map(|conv| conv.segments(&input)).unwrap_or_default();
-        if let (Some(expand), None, true) =
-            (&self.expand, &self.project, Self::is_small(&self.depthwise))
-        {
-            return self.by_channels(expand, pool, batch, x, y);
-        }
         let height = self.depthwise.output.height;
         let strips = self.strips(batch, pool.threads());
         pool.try_run(batch * strips, &|task| {

@@ -3,6 +3,7 @@
 #![allow(clippy::float_cmp, reason = "some results are exact")]
 
 mod attention;
+mod block;
 mod function;
 mod pixels;
 mod product;
