@@ -56,7 +56,7 @@ struct Pixels<'a> {
     y: Target<'a>,
 }
 
-/// How a loop combines two values.
+/// Kinds of loops: of one value, of the sum of two, and of their product.
 const ALONE: u8 = 0;
 const SUM: u8 = 1;
 const PRODUCT: u8 = 2;
