@@ -268,11 +268,13 @@ def draw(cases: Sequence[Case], titles: Titles, path: Path) -> None:
             panel.set_visible(False)
         handles, labels = axes[0].get_legend_handles_labels()
         handles, labels = handles[-1:] + handles[:-1], labels[-1:] + labels[:-1]  # ours first
+        wide = 3 * across
         figure.legend(
-            handles, labels, ncols=6, loc="lower center", frameon=False, fontsize=8.5,
+            handles, labels, ncols=wide, loc="lower center", frameon=False, fontsize=8.5,
             handletextpad=0.2, columnspacing=1.2,
         )  # fmt: skip
-        figure.tight_layout(rect=(0, 0.55 / figure.get_figheight(), 1, 1), h_pad=1.5, w_pad=2)
+        inches = 0.15 + 0.2 * math.ceil(len(labels) / wide)
+        figure.tight_layout(rect=(0, inches / figure.get_figheight(), 1, 1), h_pad=1.5, w_pad=2)
         figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
         pyplot.close(figure)
 

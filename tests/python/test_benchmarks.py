@@ -144,6 +144,24 @@ def test_tables_of_inference_are_right_for_forged_figures(tmp_path: Path) -> Non
     assert "geometric mean 1.26" in picture.read_text()
 
 
+def test_the_picture_of_all_engines_is_not_cut_off(tmp_path: Path) -> None:
+    image = pytest.importorskip("matplotlib.image")
+    engines = (
+        "cnnzoo torch torch_channels_last torch_compile onnxruntime openvino ncnn mnn litert "
+        "executorch deepsparse"
+    ).split()
+    usual = {"size": 224, "macs": 10**9, "gemm": 100.0, "load_average": 0.5, "missing": {}}
+    case = {"network": "resnet18", "batch": 1, "threads": 2, **usual}
+    case["figures"] = {name: forged(0.040) for name in engines}
+    stored, picture = tmp_path / "figures.json", tmp_path / "picture.png"
+    for cases in ([case], [case, {**case, "threads": 1}]):
+        stored.write_text(json.dumps({"machine": "a machine", "cases": cases}))
+        run("inference.py", "--json", stored, "--read", "--plot", picture)
+        pixels = image.imread(picture)
+        for border in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+            assert (border == 1).all()
+
+
 @pytest.mark.slow
 def test_all_sides_of_a_prediction_answer_alike() -> None:
     sizes = ("--photos", 6, "--some", 2, "--rounds", 1)
