@@ -201,16 +201,13 @@ impl Strip<'_> {
                 None => self.x.skip(self.image * input.image),
             };
             let x = Lines { memory: source, first: 0, period };
-            match project {
-                Some(project) => {
-                    let y = Lines { memory: after, first, period: TOGETHER };
-                    depthwise.strip(rows.clone(), x, y);
-                    self.project(project, rows, after.source());
-                }
-                None => {
-                    let place = self.image * depthwise.output.image;
-                    depthwise.strip(rows, x, Lines::all(self.y.skip(place)));
-                }
+            if let Some(project) = project {
+                let y = Lines { memory: after, first, period: TOGETHER };
+                depthwise.strip(rows.clone(), x, y);
+                self.project(project, rows, after.source());
+            } else {
+                let place = self.image * depthwise.output.image;
+                depthwise.strip(rows, x, Lines::all(self.y.skip(place)));
             }
         }
     }

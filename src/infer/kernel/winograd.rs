@@ -104,11 +104,15 @@ impl Transformed {
             let packed = unsafe { numbers.slice(place, each.min(all - place)) };
             let first = panel * width;
             match tile {
-                Tile::Two => instructions.run(Pack::<4> { weight, outputs, inputs, first, packed }),
-                Tile::Four => {
-                    instructions.run(Pack::<6> { weight, outputs, inputs, first, packed })
+                Tile::Two => {
+                    instructions.run(Pack::<4> { weight, outputs, inputs, first, packed });
                 }
-                Tile::Six => instructions.run(Pack::<8> { weight, outputs, inputs, first, packed }),
+                Tile::Four => {
+                    instructions.run(Pack::<6> { weight, outputs, inputs, first, packed });
+                }
+                Tile::Six => {
+                    instructions.run(Pack::<8> { weight, outputs, inputs, first, packed });
+                }
             }
         });
         Ok(packed)
