@@ -110,3 +110,69 @@ fn one(parts: Vec<Step>) -> Option<Step> {
     let block = Block::new(expand, depthwise?, project);
     Some(Step { nodes, operation: Operation::Block(Box::new(block)), inputs, output, scratch })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::super::kernel::{Conv, Depthwise, Taps};
+    use super::super::super::layout::{Layout, Window};
+    use super::super::super::pool::Pool;
+    use super::super::super::simd::Instructions;
+    use super::super::step::Home;
+    use super::*;
+    use crate::graph::op::{Padding, Pair};
+
+    const CHANNELS: usize = 8;
+
+    fn value(slot: usize) -> Value {
+        let home = Home::Slot { slot, offset: 0 };
+        Value { home, layout: Layout::dense(28, 28, CHANNELS) }
+    }
+
+    fn step(operation: Operation, inputs: &[usize], output: usize) -> Step {
+        let inputs = inputs.iter().map(|&slot| value(slot)).collect();
+        Step { nodes: Vec::new(), operation, inputs, output: value(output), scratch: None }
+    }
+
+    fn depthwise(input: usize, output: usize) -> Step {
+        let window = Window::new((3.into(), Pair::ONE, Pair::ONE), Padding::from(1), (28, 28));
+        let taps = Taps::pack(9, &[0.0; 9 * CHANNELS], &[0.0; CHANNELS]).unwrap();
+        let (layout, instructions) = (value(0).layout, Instructions::PORTABLE);
+        let taps = Arc::new(taps);
+        let conv =
+            Depthwise { input: layout, output: layout, window, function: None, instructions, taps };
+        step(Operation::Depthwise(conv), &[input], output)
+    }
+
+    fn pointwise(inputs: &[usize], output: usize) -> Step {
+        let window = Window::new((Pair::ONE, Pair::ONE, Pair::ONE), Padding::from(0), (28, 28));
+        let numbers = (&[0.0; CHANNELS * CHANNELS][..], &[0.0; CHANNELS][..]);
+        let (size, kind) = ((CHANNELS, CHANNELS, 1), Instructions::PORTABLE);
+        let groups = Conv::pack(&Pool::new(1), kind, size, &window, numbers).unwrap();
+        let layout = value(0).layout;
+        let groups = Arc::new(groups);
+        let conv = Conv { input: layout, output: layout, window, groups, function: None };
+        step(Operation::Conv(conv), inputs, output)
+    }
+
+    /// The number of steps after joining.
+    fn joined(steps: Vec<Step>) -> usize {
+        join(steps, &[]).len()
+    }
+
+    #[test]
+    fn values_that_nobody_else_reads_are_joined() {
+        assert_eq!(joined(vec![depthwise(0, 1), pointwise(&[1], 2)]), 1);
+        // Another value is added.
+        assert_eq!(joined(vec![depthwise(0, 1), pointwise(&[1, 0], 2)]), 1);
+        assert_eq!(joined(vec![pointwise(&[0], 1), depthwise(1, 2), pointwise(&[2, 0], 3)]), 1);
+    }
+
+    #[test]
+    fn values_that_others_read_too_are_kept() {
+        assert_eq!(joined(vec![depthwise(0, 1), pointwise(&[1], 2), pointwise(&[1], 3)]), 3);
+        // The value between is added, too.
+        assert_eq!(joined(vec![depthwise(0, 1), pointwise(&[1, 1], 2)]), 2);
+    }
+}
