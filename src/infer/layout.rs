@@ -5,6 +5,9 @@ use crate::graph::Shape;
 use crate::graph::op::{Padding, Pair};
 use crate::graph::shape::{same_padding, span};
 
+/// Numbers of a cache line.
+pub(super) const LINE: usize = 16;
+
 /// One image of a batch, and the steps to the next pixel and the next image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -36,8 +39,6 @@ impl Layout {
     pub fn spread(self) -> Self {
         /// Numbers of the lines that fall together: 4096 bytes.
         const TOGETHER: usize = 1024;
-        /// Numbers of a cache line.
-        const LINE: usize = 16;
         if self.pixels() == 1 || !self.channels.is_multiple_of(TOGETHER) {
             return self;
         }

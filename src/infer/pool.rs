@@ -209,10 +209,7 @@ impl Team {
 
     /// The share of a thread.
     fn share(&self, thread: usize, tasks: usize) -> Range<usize> {
-        let threads = self.next.len();
-        // As `thread * tasks / threads`, which might overflow.
-        let begin = |thread: usize| tasks / threads * thread + (tasks % threads).min(thread);
-        begin(thread)..begin(thread + 1)
+        part(tasks, thread, self.next.len())
     }
 
     /// Calls the function with tasks until none is left: first those of this thread's share, then those of the others'.
@@ -304,6 +301,13 @@ impl Team {
             self.left.notify_all();
         }
     }
+}
+
+/// Part `index` of `count` things that are divided into nearly equal parts.
+pub(super) fn part(count: usize, index: usize, parts: usize) -> Range<usize> {
+    // As `index * count / parts`, which might overflow.
+    let begin = |index: usize| count / parts * index + (count % parts).min(index);
+    begin(index)..begin(index + 1)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -38,10 +38,8 @@ impl Prepared {
         if batch == 0 || c != channels {
             return Err(refused(graph, shape));
         }
-        let plan = {
-            let size = (batch, height, width);
-            build(graph, parameters, size, wanted, instructions, (packed, pool))?
-        };
+        let size = (batch, height, width);
+        let plan = build(graph, parameters, size, wanted, instructions, (packed, pool))?;
         let (shape, wanted) = (shape.to_vec(), wanted.to_vec());
         Ok(Self { plan, shape, wanted, idle: Mutex::default() })
     }

@@ -8,7 +8,7 @@ use std::ptr::null;
 
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target, with_own};
-use super::super::pool::Pool;
+use super::super::pool::{Pool, part};
 use super::Residual;
 use super::conv::{Conv, MOST_ROWS};
 use super::depthwise::{Depthwise, Lines};
@@ -101,7 +101,7 @@ impl Block {
         let strips = self.strips(batch, pool.threads());
         pool.try_run(batch * strips, &|task| {
             let (image, strip) = (task / strips, task % strips);
-            let rows = strip * height / strips..(strip + 1) * height / strips;
+            let rows = part(height, strip, strips);
             let segments = &segments;
             let strip = Strip { of: self, image, x, input, segments, length, y, residual };
             let (between, after) = (self.kept_lines().1, self.lines_after().1);
@@ -255,7 +255,8 @@ impl Strip<'_> {
     }
 }
 
-/// Some panels of a convolution of `count` pixels, block by block. `find` writes the addresses of their windows, from one pixel on.
+/// Some panels of a convolution of `count` pixels, block by block. `find` writes the addresses of their windows, from one
+/// pixel on.
 fn blocks(
     conv: &Conv,
     panels: Range<usize>,

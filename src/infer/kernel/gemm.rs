@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::ptr::null;
 
+use super::super::layout::LINE;
 use super::super::memory::{Buffer, Source, Target};
 use super::super::pool::Pool;
 use super::super::simd::{Instructions, Kernel, Simd, activate};
@@ -20,9 +21,6 @@ pub(in crate::infer) struct Weights {
     numbers: Buffer,
     bias: Buffer,
 }
-
-/// Numbers of a cache line.
-const LINE: usize = 16;
 
 /// Consecutive columns.
 #[derive(Clone, Copy, Debug)]

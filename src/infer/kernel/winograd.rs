@@ -17,9 +17,9 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::layout::{Layout, Window};
+use super::super::layout::{LINE, Layout, Window};
 use super::super::memory::{Buffer, Source, Target, with_own};
-use super::super::pool::Pool;
+use super::super::pool::{Pool, part};
 use super::super::simd::{Instructions, Kernel, Simd};
 use super::conv::Residual;
 use super::gemm::{apply, clamp, is_clamp};
@@ -230,11 +230,6 @@ struct Division {
     parts: usize,
 }
 
-/// Part `index` of `count` things that are divided into nearly equal parts.
-fn part(count: usize, index: usize, parts: usize) -> Range<usize> {
-    index * count / parts..(index + 1) * count / parts
-}
-
 /// The memory that a run reads and writes.
 #[derive(Clone, Copy)]
 struct Run<'a> {
@@ -252,9 +247,6 @@ struct Inputs<'a> {
     row: usize,
     point: usize,
 }
-
-/// Numbers of a cache line.
-const LINE: usize = 16;
 
 impl Winograd {
     /// Numbers that `run` needs for the transformed inputs that the threads share.

@@ -1,5 +1,7 @@
 //! Places in memory: each value lives from the step that writes it to the last that reads it, and others use the place
-//! before and after.
+//! before and after. Every place begins on a cache line.
+
+use super::super::layout::LINE;
 
 /// Something that needs a place while some steps run.
 #[derive(Clone, Copy, Debug)]
@@ -9,9 +11,6 @@ pub(super) struct Claim {
     pub first: usize,
     pub last: usize,
 }
-
-/// Numbers of a cache line; every place begins on one.
-const LINE: usize = 16;
 
 /// A place for every claim, and how much memory they need together. The largest are placed first, each as low as it fits.
 pub(super) fn place(claims: &[Claim]) -> (Vec<usize>, usize) {

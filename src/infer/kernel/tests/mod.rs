@@ -16,7 +16,7 @@ use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
 use crate::graph::op::Function;
 
-static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(2));
+pub(super) static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(2));
 
 const FUNCTIONS: [Function; 8] = [
     Function::Relu,

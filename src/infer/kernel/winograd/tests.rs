@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use super::super::conv::Conv;
+use super::super::tests::POOL;
 use super::*;
-
-static POOL: std::sync::LazyLock<Pool> = std::sync::LazyLock::new(|| Pool::new(2));
 use crate::graph::op::{Padding, Pair};
 
 /// Numbers that look random, the same in every run.
