@@ -134,6 +134,51 @@ impl Kernel for Multiply<'_> {
     }
 }
 
+const LINE_BYTES: usize = LINE * size_of::<f32>();
+
+/// Weights that come next, to be fetched a step of so many bytes at a time.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    pub next: *const u8,
+    pub step: usize,
+}
+
+/// Adds to sums the products of `depth` numbers of each row with as many rows of weights.
+///
+/// # Safety
+/// `depth` numbers must be readable at each row, and `depth` times V vectors of weights.
+#[inline(always)]
+pub(super) unsafe fn accumulate<S: Simd, const R: usize, const V: usize>(
+    s: S,
+    mut sums: [[S::Vector; V]; R],
+    rows: &[*const f32; R],
+    depth: usize,
+    mut weights: *const f32,
+    ahead: &mut Ahead,
+) -> [[S::Vector; V]; R] {
+    for k in 0..depth {
+        s.prefetch(ahead.next.cast());
+        if ahead.step > LINE_BYTES {
+            s.prefetch(ahead.next.wrapping_add(LINE_BYTES).cast());
+        }
+        ahead.next = ahead.next.wrapping_add(ahead.step);
+        let mut columns = [s.splat(0.0); V];
+        for (vector, columns) in columns.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *columns = unsafe { s.load(weights.add(vector * S::LANES)) };
+        }
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            // SAFETY: the caller's promise.
+            let number = s.splat(unsafe { *row.add(k) });
+            for (sum, columns) in sums.iter_mut().zip(columns) {
+                *sum = s.fma(number, columns, *sum);
+            }
+        }
+        weights = weights.wrapping_add(V * S::LANES);
+    }
+    sums
+}
+
 /// One panel and a block of rows.
 struct Block<'a> {
     rows: Rows<'a>,
@@ -159,15 +204,15 @@ impl Block<'_> {
         for tile in 0..tiles {
             let rows = each + usize::from(tile < larger);
             let next = self.weights.wrapping_add(panel_len + panel_len / tiles * tile);
-            let step = self.panel.vectors * S::LANES / tiles;
-            self.tile_of(simd, first, rows, (next, step));
+            let step = self.panel.vectors * S::LANES * size_of::<f32>() / tiles;
+            self.tile_of(simd, first, rows, Ahead { next: next.cast(), step });
             first += rows;
         }
         self.activate(simd);
     }
 
     #[inline(always)]
-    fn tile_of<S: Simd>(&self, s: S, first: usize, rows: usize, ahead: (*const f32, usize)) {
+    fn tile_of<S: Simd>(&self, s: S, first: usize, rows: usize, ahead: Ahead) {
         macro_rules! tile {
             ($($rows:literal)*) => {
                 match (rows, self.panel.vectors) {
@@ -183,12 +228,7 @@ impl Block<'_> {
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(
-        &self,
-        s: S,
-        first: usize,
-        (mut ahead, step): (*const f32, usize),
-    ) {
+    fn tile<S: Simd, const R: usize, const V: usize>(&self, s: S, first: usize, mut ahead: Ahead) {
         let mut bias = [s.splat(0.0); V];
         for (vector, bias) in bias.iter_mut().enumerate() {
             // SAFETY: the biases are padded to whole vectors.
@@ -201,26 +241,9 @@ impl Block<'_> {
             for (at, row) in row.iter_mut().enumerate() {
                 *row = self.rows.starts[first + at].wrapping_offset(segment);
             }
-            for k in 0..self.rows.length {
-                s.prefetch(ahead);
-                if step > LINE {
-                    s.prefetch(ahead.wrapping_add(LINE));
-                }
-                ahead = ahead.wrapping_add(step);
-                let mut columns = [s.splat(0.0); V];
-                for (vector, columns) in columns.iter_mut().enumerate() {
-                    // SAFETY: the panel has `V` vectors for each of its rows, which the segments count.
-                    *columns = unsafe { s.load(weights.add(vector * S::LANES)) };
-                }
-                for (sums, row) in sums.iter_mut().zip(row) {
-                    // SAFETY: whoever gave the rows promises their segments.
-                    let number = s.splat(unsafe { *row.add(k) });
-                    for (sum, columns) in sums.iter_mut().zip(columns) {
-                        *sum = s.fma(number, columns, *sum);
-                    }
-                }
-                weights = weights.wrapping_add(V * S::LANES);
-            }
+            // SAFETY: whoever gave the rows promises their segments, which count the panel's rows.
+            sums = unsafe { accumulate(s, sums, &row, self.rows.length, weights, &mut ahead) };
+            weights = weights.wrapping_add(self.rows.length * V * S::LANES);
         }
         self.store(s, first, sums);
     }

@@ -553,7 +553,13 @@ impl<'a> Builder<'a> {
             let size = (output.layout.channels, input.layout.channels);
             let (weight, bias) = self.folded(id, size.0, tail)?;
             let numbers = (&weight[..], &bias[..]);
-            Arc::new(Transformed::pack(self.pool, self.instructions, tile, size, numbers)?)
+            Arc::new(Transformed::pack(
+                self.pool,
+                self.instructions,
+                (tile, &window),
+                size,
+                numbers,
+            )?)
         };
         self.packed.transformed.insert(key, Arc::clone(&weights));
         let mut inputs = vec![input];

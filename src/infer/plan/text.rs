@@ -124,8 +124,10 @@ impl Step {
             Operation::Conv(_) if matches!(op, Some(Op::Linear(_))) => ("linear", nothing()),
             Operation::Conv(Conv { window: of, groups, .. }) => ("conv", window(of, groups.len())),
             Operation::Winograd(conv) => {
-                let side = conv.weights.tile().outputs();
-                ("winograd", format!("F({side}×{side}, 3×3)"))
+                let tile = conv.weights.tile().to_string();
+                let strided = conv.window.stride != Pair::ONE;
+                let words = if strided { window(&conv.window, 1) + " as " + &tile } else { tile };
+                ("winograd", words)
             }
             Operation::Depthwise(Depthwise { window: of, .. }) => ("depthwise", window(of, 1)),
             Operation::Block(block) => ("block", window(&block.depthwise.window, 1)),

@@ -1,11 +1,15 @@
 #![allow(clippy::print_stdout, reason = "measurements print")]
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::super::layout::{Layout, Window};
+use super::super::super::memory::Buffer;
+use super::super::super::simd::Instructions;
 use super::super::conv::Conv;
 use super::super::tests::POOL;
 use super::*;
-use crate::graph::op::{Padding, Pair};
+use crate::graph::op::{Function, Padding, Pair};
 
 /// Numbers that look random, the same in every run.
 struct Numbers(u64);
@@ -35,17 +39,22 @@ impl Numbers {
     }
 }
 
-const TILES: [Tile; 3] = [Tile::Two, Tile::Four, Tile::Six];
-
 /// The largest error of an output for normal inputs and weights, relative to the largest output: for up to 64 input
 /// channels, and for 512. The direct convolution has errors of up to 7e-7 and 1.6e-6.
 fn tolerance(tile: Tile, channels: usize) -> f64 {
-    let (few, many) = match tile {
-        Tile::Two => (1.5e-6, 3e-6),
-        Tile::Four => (6e-6, 1e-5),
-        Tile::Six => (2e-5, 4e-5),
+    let (few, many) = match tile.points() {
+        6 | 16 => (1.5e-6, 3e-6),
+        10 | 36 => (6e-6, 1e-5),
+        _ => (2e-5, 4e-5),
     };
     if channels <= 64 { few } else { many }
+}
+
+/// A window that the tile is for, and its stride.
+fn window_of(tile: Tile) -> (Pair, usize) {
+    let stride = if tile == Tile::square(5, 4) { 2 } else { 1 };
+    let side = |taps: usize| if stride == 1 { taps } else { stride * taps - 1 };
+    (Pair { height: side(tile.rows.taps), width: side(tile.columns.taps) }, stride)
 }
 
 /// A convolution with all that a run of it reads.
@@ -71,19 +80,21 @@ impl Case {
         gaps: bool,
     ) -> Self {
         let [top, bottom, left, right] = border;
+        let (kernel, stride) = window_of(tile);
         let window = Window {
             top,
             bottom,
             left,
             right,
-            ..Window::new((3.into(), Pair::ONE, Pair::ONE), Padding::from(0), (height, width))
+            ..Window::new((kernel, stride.into(), Pair::ONE), Padding::from(0), (height, width))
         };
         let mut spread = |layout: Layout| {
             let pixel = layout.channels + if gaps { numbers.below(9) } else { 0 };
             let image = layout.pixels() * pixel + if gaps { numbers.below(20) } else { 0 };
             Layout { pixel, image, ..layout }
         };
-        let (rows, columns) = (height + top + bottom - 2, width + left + right - 2);
+        let rows = (height + top + bottom - kernel.height) / stride + 1;
+        let columns = (width + left + right - kernel.width) / stride + 1;
         let input = spread(Layout::dense(height, width, inputs));
         let output = spread(Layout::dense(rows, columns, outputs));
         let other = spread(Layout::dense(rows, columns, outputs));
@@ -100,11 +111,18 @@ impl Case {
         };
         let x = values(numbers, input);
         let residual = (numbers.below(2) == 1).then(|| (values(numbers, other), other));
-        let (weight, bias) = (numbers.normals(outputs * inputs * 9), numbers.normals(outputs));
-        let weights =
-            Transformed::pack(&POOL, instructions, tile, (outputs, inputs), (&weight, &bias))
-                .unwrap();
-        let weights = Arc::new(weights);
+        let (weight, bias) = (
+            numbers.normals(outputs * inputs * kernel.height * kernel.width),
+            numbers.normals(outputs),
+        );
+        let weights = Transformed::pack(
+            &POOL,
+            instructions,
+            (tile, &window),
+            (outputs, inputs),
+            (&weight, &bias),
+        );
+        let weights = Arc::new(weights.unwrap());
         let conv = Winograd { input, output, window, weights, function: None };
         Self { conv, batch, x, weight, bias, residual }
     }
@@ -113,9 +131,7 @@ impl Case {
         let Self { conv, batch, .. } = self;
         let mut y = vec![UNTOUCHED; conv.output.extent(*batch)];
         let division = division.unwrap_or_else(|| conv.division(*batch));
-        let tiles = conv.tiles(*batch).div_ceil(division.blocks);
-        let scratch = if division.shared { conv.transformed(tiles) } else { 0 };
-        let mut scratch = vec![f32::NAN; scratch];
+        let mut scratch = vec![f32::NAN; conv.scratch_divided(division, *batch)];
         let residual = self.residual.as_ref().map(|(values, layout)| Residual {
             source: Source::from(&values[..]),
             layout: *layout,
@@ -129,13 +145,15 @@ impl Case {
     fn exact(&self, image: usize, row: usize, column: usize, output: usize) -> f64 {
         let Self { conv, .. } = self;
         let mut sum = f64::from(self.bias[output]);
-        for tap in 0..9 {
-            let y = (row + tap / 3).wrapping_sub(conv.window.top);
-            let x = (column + tap % 3).wrapping_sub(conv.window.left);
+        let Pair { height, width } = conv.window.kernel;
+        for tap in 0..height * width {
+            let (stride, taps) = (conv.window.stride, height * width);
+            let y = (row * stride.height + tap / width).wrapping_sub(conv.window.top);
+            let x = (column * stride.width + tap % width).wrapping_sub(conv.window.left);
             if y < conv.input.height && x < conv.input.width {
                 let from = conv.input.at(image, y, x);
                 for input in 0..conv.input.channels {
-                    let weight = self.weight[(output * conv.input.channels + input) * 9 + tap];
+                    let weight = self.weight[(output * conv.input.channels + input) * taps + tap];
                     sum += f64::from(self.x[from + input]) * f64::from(weight);
                 }
             }
@@ -191,7 +209,7 @@ fn any_shape_equals_a_plain_loop() {
     let mut numbers = Numbers(3);
     let pool = Pool::new(2);
     for instructions in Instructions::available() {
-        for tile in TILES {
+        for tile in Tile::ALL {
             let mut worst = 0.0_f64;
             for _ in 0..60 {
                 let batch = 1 + numbers.below(9);
@@ -202,8 +220,9 @@ fn any_shape_equals_a_plain_loop() {
                 );
                 // An image of one pixel needs a border.
                 let mut border = [0; 4].map(|_| numbers.below(5));
-                border[0] += 3_usize.saturating_sub(height + border[0] + border[1]);
-                border[2] += 3_usize.saturating_sub(width + border[2] + border[3]);
+                let (kernel, _) = window_of(tile);
+                border[0] += kernel.height.saturating_sub(height + border[0] + border[1]);
+                border[2] += kernel.width.saturating_sub(width + border[2] + border[3]);
                 let size = (batch, height, width);
                 let kind = (instructions, tile);
                 let mut case = Case::new(&mut numbers, kind, size, channels, border, true);
@@ -217,11 +236,11 @@ fn any_shape_equals_a_plain_loop() {
                 let (_, most) = case.errors(&case.run(&pool, None));
                 assert!(
                     most < tolerance(tile, channels.0),
-                    "{tile:?} {most:e} {size:?} {channels:?}"
+                    "{tile} {most:e} {size:?} {channels:?}"
                 );
                 worst = worst.max(most);
             }
-            println!("{instructions:?} {tile:?} {worst:.1e}");
+            println!("{instructions:?} {tile} {worst:.1e}");
         }
     }
 }
@@ -231,14 +250,14 @@ fn errors_are_those_that_are_stated() {
     let mut numbers = Numbers(5);
     let pool = Pool::new(2);
     for instructions in Instructions::available() {
-        for tile in TILES {
+        for tile in Tile::ALL {
             for inputs in [64, 512] {
                 let size = (1, 12, 12);
                 let kind = (instructions, tile);
                 let mut case = Case::new(&mut numbers, kind, size, (inputs, 16), [1; 4], false);
                 // As after an activation.
                 case.x.iter_mut().for_each(|number| *number = number.max(0.0));
-                if tile == Tile::Two {
+                if tile == Tile::square(2, 3) {
                     let (conv, mut y) = (direct(&case), vec![0.0; case.conv.output.extent(1)]);
                     let mut scratch = vec![0.0; conv.scratch(1)];
                     let (y_, scratch) = (Target::from(&mut y[..]), Target::from(&mut scratch[..]));
@@ -248,8 +267,8 @@ fn errors_are_those_that_are_stated() {
                     println!("{instructions:?} direct {inputs} rms {mean:.2e} most {most:.2e}");
                 }
                 let (mean, most) = case.errors(&case.run(&pool, None));
-                println!("{instructions:?} {tile:?} {inputs} rms {mean:.2e} most {most:.2e}");
-                assert!(most < tolerance(tile, inputs), "{tile:?} {inputs} {most:e}");
+                println!("{instructions:?} {tile} {inputs} rms {mean:.2e} most {most:.2e}");
+                assert!(most < tolerance(tile, inputs), "{tile} {inputs} {most:e}");
             }
         }
     }
@@ -268,7 +287,7 @@ fn results_depend_neither_on_the_batch_nor_on_the_division() {
     let mut numbers = Numbers(7);
     let pools = [Pool::new(1), Pool::new(2), Pool::new(5)];
     for instructions in Instructions::available() {
-        for tile in TILES {
+        for tile in Tile::ALL {
             for (size, channels) in [((9, 7, 9), (20, 37)), ((3, 29, 30), (9, 16))] {
                 let kind = (instructions, tile);
                 let case = Case::new(&mut numbers, kind, size, channels, [1; 4], false);
@@ -278,7 +297,7 @@ fn results_depend_neither_on_the_batch_nor_on_the_division() {
                         [(1, false, 1), (8, false, 1), (1, true, 2), (5, true, 3), (2, true, 1)]
                     {
                         let division = Division { blocks, shared, parts };
-                        assert!(whole == case.run(pool, Some(division)), "{tile:?} {division:?}");
+                        assert!(whole == case.run(pool, Some(division)), "{tile} {division:?}");
                     }
                 }
                 let conv = Winograd { weights: Arc::clone(&case.conv.weights), ..case.conv };
@@ -294,7 +313,7 @@ fn results_depend_neither_on_the_batch_nor_on_the_division() {
                         bias: Vec::new(),
                         conv: Winograd { weights: Arc::clone(&conv.weights), ..conv },
                     };
-                    assert!(alone.run(&pools[1], None) == expected, "{tile:?} image {at}");
+                    assert!(alone.run(&pools[1], None) == expected, "{tile} image {at}");
                 }
             }
         }
@@ -375,10 +394,10 @@ fn time_beside_the_direct_convolution() {
             let case = Case::new(numbers, kind, images, (inputs, outputs), border, false);
             Arc::new(Case { residual: None, ..case })
         };
-        let base = made(&mut numbers, Tile::Two);
+        let base = made(&mut numbers, Tile::square(2, 3));
         let direct = direct(&base);
         let mut cases = Vec::new();
-        for tile in TILES {
+        for tile in [2, 4, 6].map(|outputs| Tile::square(outputs, 3)) {
             let case = made(&mut numbers, tile);
             let tiles = case.conv.tiles(batch);
             if variable("BLOCKS") == "1" {
@@ -420,7 +439,7 @@ fn time_beside_the_direct_convolution() {
         for (name, case, division) in cases {
             let tile = case.conv.weights.tile;
             candidates.push((
-                format!("{tile:?}{name}{}", case.conv.tiles(batch).div_ceil(division.blocks)),
+                format!("{tile}{name}{}", case.conv.tiles(batch).div_ceil(division.blocks)),
                 Box::new(move || {
                     case.conv.run_divided(division, pool, batch, (x, y, None), scratch).unwrap();
                 }),

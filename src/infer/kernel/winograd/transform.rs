@@ -3,37 +3,51 @@
 //! powers of two are in the transform of the weights, which is computed in float64.
 
 use super::super::super::simd::Simd;
+use super::tile::Axis;
 
-/// The transforms of tiles of N × N inputs, for a window of three.
+/// The transforms of N inputs in a row.
 pub(super) struct Points<const N: usize>;
 
+/// For each point of a row, the factors of the taps.
+pub(super) fn weights(axis: Axis) -> Vec<f64> {
+    match axis.points() {
+        1 => vec![1.0],
+        4 => Points::<4>::weights(axis.taps),
+        6 => Points::<6>::weights(axis.taps),
+        8 => Points::<8>::weights(axis.taps),
+        _ => Points::<10>::weights(axis.taps),
+    }
+}
+
 /// The most points of which the negative is one too, and the most outputs in a row of a tile.
-const MOST_PAIRS: usize = 3;
+const MOST_PAIRS: usize = 4;
 const MOST_OUTPUTS: usize = 6;
 
 impl<const N: usize> Points<N> {
-    const PAIRS: usize = N / 2 - 1;
+    const PAIRS: usize = (N / 2).saturating_sub(1);
 
-    /// The positive ones. Those of six inputs were searched among multiples of 1/8 for the least error, as were those of
-    /// eight among simple fractions.
+    /// The positive ones, searched among multiples of 1/8 for the least error.
     const POSITIVE: [f64; MOST_PAIRS] = match N {
-        4 => [1.0, 0.0, 0.0],
-        6 => [0.625, 1.5, 0.0],
-        8 => [0.5, 1.0, 2.0],
-        _ => panic!("a tile has 4, 6 or 8 inputs in a row"),
+        1 => [0.0; MOST_PAIRS],
+        4 => [1.0, 0.0, 0.0, 0.0],
+        6 => [0.625, 1.5, 0.0, 0.0],
+        8 => [0.5, 1.0, 2.0, 0.0],
+        10 => [0.375, 0.875, 1.25, 2.25],
+        _ => panic!("a tile has 1, 4, 6, 8 or 10 inputs in a row"),
     };
 
     /// The coefficients of Π (x² - p²), by powers of x²: over all p, and for each p over the others.
     const ALL: [f32; MOST_PAIRS + 1] = Self::product(MOST_PAIRS);
     const OTHERS: [[f32; MOST_PAIRS + 1]; MOST_PAIRS] =
-        [Self::product(0), Self::product(1), Self::product(2)];
+        [Self::product(0), Self::product(1), Self::product(2), Self::product(3)];
 
     /// Powers of each p.
     const POWERS: [[f32; MOST_OUTPUTS]; MOST_PAIRS] = Self::powers();
 
     /// Π (x² - p²) over all p but one.
     const fn product(except: usize) -> [f32; MOST_PAIRS + 1] {
-        let mut product = [1.0, 0.0, 0.0, 0.0];
+        let mut product = [0.0; MOST_PAIRS + 1];
+        product[0] = 1.0;
         let (mut pair, mut degree) = (0, 0);
         while pair < Self::PAIRS {
             if pair != except {
@@ -48,7 +62,13 @@ impl<const N: usize> Points<N> {
             }
             pair += 1;
         }
-        [product[0] as f32, product[1] as f32, product[2] as f32, product[3] as f32]
+        let mut rounded = [0.0; MOST_PAIRS + 1];
+        let mut power = 0;
+        while power <= MOST_PAIRS {
+            rounded[power] = product[power] as f32;
+            power += 1;
+        }
+        rounded
     }
 
     const fn powers() -> [[f32; MOST_OUTPUTS]; MOST_PAIRS] {
@@ -66,34 +86,22 @@ impl<const N: usize> Points<N> {
         powers
     }
 
-    /// The finite point of a row: 0, p, -p, ….
-    const fn point(row: usize) -> f64 {
-        match row {
-            0 => 0.0,
-            _ if row % 2 == 1 => Self::POSITIVE[row / 2],
-            _ => -Self::POSITIVE[row / 2 - 1],
-        }
+    /// The finite points: 0, p, -p, ….
+    fn finite() -> impl Iterator<Item = f64> {
+        let pairs = Self::POSITIVE.into_iter().take(Self::PAIRS);
+        [0.0].into_iter().chain(pairs.flat_map(|point| [point, -point]))
     }
 
-    /// The matrix that transforms three weights.
-    pub const WEIGHT: [[f64; 3]; N] = Self::weight();
-
-    const fn weight() -> [[f64; 3]; N] {
-        let mut rows = [[0.0, 0.0, 1.0]; N];
-        let mut row = 0;
-        while row + 1 < N {
-            let point = Self::point(row);
-            let (mut other, mut scale) = (0, 1.0);
-            while other + 1 < N {
-                if other != row {
-                    scale *= point - Self::point(other);
-                }
-                other += 1;
-            }
-            rows[row] = [1.0 / scale, point / scale, point * point / scale];
-            row += 1;
+    /// The factors of so many taps for each point.
+    fn weights(taps: usize) -> Vec<f64> {
+        let mut factors = Vec::new();
+        for (row, point) in Self::finite().enumerate() {
+            let others = Self::finite().enumerate().filter(|(other, _)| *other != row);
+            let scale: f64 = others.map(|(_, other)| point - other).product();
+            factors.extend((0..taps as i32).map(|power| point.powi(power) / scale));
         }
-        rows
+        factors.extend((1..=taps).map(|tap| if tap == taps { 1.0 } else { 0.0 }));
+        factors
     }
 
     /// The sum of every second input from `first` on with its coefficient. The last of them is 1.
@@ -114,6 +122,9 @@ impl<const N: usize> Points<N> {
     /// Inputs in a row, transformed.
     #[inline(always)]
     pub fn input<S: Simd>(s: S, d: [S::Vector; N]) -> [S::Vector; N] {
+        if N == 1 {
+            return d;
+        }
         let mut transformed = d;
         transformed[0] = Self::sum(s, &d, (0, Self::PAIRS + 1), &Self::ALL);
         transformed[N - 1] = Self::sum(s, &d, (1, Self::PAIRS + 1), &Self::ALL);
@@ -127,9 +138,12 @@ impl<const N: usize> Points<N> {
         transformed
     }
 
-    /// Products in a row, as the M = N - 2 outputs in that row.
+    /// Products in a row, as the M outputs in that row.
     #[inline(always)]
     pub fn output<S: Simd, const M: usize>(s: S, products: [S::Vector; N]) -> [S::Vector; M] {
+        if N == 1 {
+            return [products[0]; M];
+        }
         let mut sums = [s.splat(0.0); MOST_PAIRS];
         let mut differences = sums;
         for pair in 0..Self::PAIRS {

@@ -1,0 +1,113 @@
+//! The transform of products to outputs.
+
+use std::ops::Range;
+
+use super::super::super::layout::Layout;
+use super::super::super::memory::Target;
+use super::super::super::simd::{Kernel, Simd};
+use super::super::conv::Residual;
+use super::super::gemm::{apply, clamp, is_clamp};
+use super::place::{Place, Run};
+use super::transform::Points;
+
+/// Transforms products back, and stores a panel of outputs.
+pub(super) struct Finish<'a, const NR: usize, const MR: usize, const NC: usize, const MC: usize> {
+    pub run: Run<'a>,
+    pub panel: usize,
+    pub tiles: Range<usize>,
+    pub products: Target<'a>,
+    pub stride: usize,
+}
+
+impl<const NR: usize, const MR: usize, const NC: usize, const MC: usize> Kernel
+    for Finish<'_, NR, MR, NC, MC>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let vectors = self.run.conv.weights.vectors(self.panel);
+        let mut place = Place::new(self.run.conv, self.tiles.start);
+        for at in 0..self.tiles.len() {
+            for vector in 0..vectors {
+                let products = self.products.at(at * self.stride, NR * NC * vectors * S::LANES);
+                let products = products.wrapping_add(vector * S::LANES);
+                let column = (self.panel * 2 + vector) * S::LANES;
+                self.tile(s, &place, (products, vectors * S::LANES), column);
+            }
+            place.advance();
+        }
+    }
+}
+
+impl<const NR: usize, const MR: usize, const NC: usize, const MC: usize>
+    Finish<'_, NR, MR, NC, MC>
+{
+    /// One vector of a tile's outputs, from products that are `step` numbers apart.
+    #[inline(always)]
+    fn tile<S: Simd>(
+        &self,
+        s: S,
+        place: &Place,
+        (products, step): (*const f32, usize),
+        column: usize,
+    ) {
+        let mut lines = [[s.splat(0.0); NC]; MR];
+        for at in 0..NC {
+            let mut numbers = [s.splat(0.0); NR];
+            for (row, number) in numbers.iter_mut().enumerate() {
+                // SAFETY: `run` checked the products of the tile.
+                *number = unsafe { s.load(products.add((row * NC + at) * step)) };
+            }
+            let numbers = Points::<NR>::output::<S, MR>(s, numbers);
+            for row in 0..MR {
+                lines[row][at] = numbers[row];
+            }
+        }
+        let Run { conv, y, residual, .. } = self.run;
+        let count = S::LANES.min(conv.weights.outputs - column);
+        // SAFETY: the biases are padded to whole vectors.
+        let bias = unsafe { s.load(conv.weights.bias.as_slice()[column..].as_ptr()) };
+        let (low, high) = clamp(conv.function);
+        let (low, high) = (s.splat(low), s.splat(high));
+        let (image, (row, first)) = (place.image, place.outputs());
+        let rows = MR.min(conv.output.height - row);
+        let columns = MC.min(conv.output.width - first);
+        for at in 0..MR {
+            if at >= rows {
+                break;
+            }
+            let outputs = Points::<NC>::output::<S, MC>(s, lines[at]);
+            let line = |layout: &Layout| {
+                let begin = layout.at(image, row + at, first) + column;
+                (begin, (columns - 1) * layout.pixel + count)
+            };
+            let (begin, len) = line(&conv.output);
+            let to = y.at(begin, len);
+            let other = residual.map(|Residual { source, layout }| {
+                let (begin, len) = line(&layout);
+                (source.at(begin, len), layout.pixel)
+            });
+            for x in 0..MC {
+                if x >= columns {
+                    break;
+                }
+                let mut sum = s.add(outputs[x], bias);
+                if let Some((other, pixel)) = other {
+                    let from = other.wrapping_add(x * pixel);
+                    // SAFETY: `count` numbers of each pixel were checked.
+                    sum = s.add(sum, unsafe { s.load_up_to(from, count) });
+                }
+                let to = to.wrapping_add(x * conv.output.pixel);
+                let sum = s.min(high, s.max(low, sum));
+                // SAFETY: as above, and they are no other task's.
+                unsafe { s.store_up_to(to, count, sum) };
+            }
+        }
+        let Some(function) = conv.function.filter(|function| !is_clamp(*function)) else { return };
+        for at in 0..rows * columns {
+            let (row, x) = (row + at / columns, first + at % columns);
+            apply(s, function, y.at(conv.output.at(image, row, x) + column, count), count);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Transformed weights.
+
+use super::super::super::layout::Window;
+use super::super::super::memory::{Buffer, Target};
+use super::super::super::pool::Pool;
+use super::super::super::simd::{Instructions, Kernel, Simd};
+use super::tile::Tile;
+use super::transform::weights;
+use crate::error::Result;
+
+/// Transformed weights in the order in which they are read: panels of two vectors of outputs, in each the points, in each
+/// the input channels.
+#[derive(Debug)]
+pub(in crate::infer) struct Transformed {
+    pub(super) tile: Tile,
+    /// Input channels, with a stride those of all phases.
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    pub(super) instructions: Instructions,
+    pub(super) numbers: Buffer,
+    pub(super) bias: Buffer,
+    /// A pixel outside of the image.
+    pub(super) zeros: Buffer,
+}
+
+impl Transformed {
+    /// Transforms weights (outputs, inputs, rows, columns) of a window in float64, and packs them with the biases for
+    /// these instructions.
+    pub fn pack(
+        pool: &Pool,
+        instructions: Instructions,
+        (tile, window): (Tile, &Window),
+        (outputs, inputs): (usize, usize),
+        (weight, bias): (&[f32], &[f32]),
+    ) -> Result<Self> {
+        let columns = outputs.next_multiple_of(instructions.lanes());
+        let mut biases = Buffer::zeros(columns)?;
+        biases.as_mut_slice()[..outputs].copy_from_slice(bias);
+        let phases = window.stride.height * window.stride.width;
+        let mut packed = Self {
+            tile,
+            inputs: phases * inputs,
+            outputs,
+            instructions,
+            numbers: Buffer::zeros(columns * phases * inputs * tile.points())?,
+            bias: biases,
+            zeros: Buffer::zeros(phases * inputs)?,
+        };
+        let (panels, width) = (packed.panels(), packed.width());
+        let each = width * packed.inputs * tile.points();
+        let all = packed.numbers.as_mut_slice().len();
+        let numbers = Target::from(packed.numbers.as_mut_slice());
+        let (rows, columns) = (weights(tile.rows), weights(tile.columns));
+        pool.run(panels, &|panel| {
+            let place = panel * each;
+            // SAFETY: the panel is no other task's.
+            let packed = unsafe { numbers.slice(place, each.min(all - place)) };
+            let factors = (&rows[..], &columns[..]);
+            let first = panel * width;
+            instructions.run(Pack {
+                tile,
+                window,
+                weight,
+                outputs,
+                inputs,
+                first,
+                factors,
+                packed,
+            });
+        });
+        Ok(packed)
+    }
+
+    pub fn tile(&self) -> Tile {
+        self.tile
+    }
+
+    /// The number of its weights and biases.
+    pub fn numbers(&self) -> usize {
+        self.outputs * (self.inputs * self.tile.points() + 1)
+    }
+
+    /// Outputs of a panel.
+    pub(super) fn width(&self) -> usize {
+        2 * self.instructions.lanes()
+    }
+
+    pub(super) fn panels(&self) -> usize {
+        self.outputs.div_ceil(self.width())
+    }
+
+    /// Vectors of a panel, 1 or 2.
+    pub(super) fn vectors(&self, panel: usize) -> usize {
+        let left = self.outputs - panel * self.width();
+        left.div_ceil(self.instructions.lanes()).min(2)
+    }
+}
+
+/// Transforms and packs the weights of a panel.
+struct Pack<'a> {
+    tile: Tile,
+    window: &'a Window,
+    weight: &'a [f32],
+    outputs: usize,
+    inputs: usize,
+    /// The panel's first output.
+    first: usize,
+    /// For each point of a column and of a row, the factors of the taps.
+    factors: (&'a [f64], &'a [f64]),
+    packed: &'a mut [f32],
+}
+
+/// Outputs whose weights are transformed together; vectors are multiples of it.
+const TOGETHER: usize = 8;
+
+type Numbers = [f64; TOGETHER];
+
+impl Kernel for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, _: S) {
+        let Self { tile, window, inputs, factors, .. } = self;
+        let packed = std::mem::take(&mut self.packed);
+        let stride = window.stride;
+        let all = stride.height * stride.width * inputs;
+        let width = packed.len() / (all * tile.points()).max(1);
+        let (rows, columns) = (tile.rows, tile.columns);
+        // The taps, with the points in place of rows, and with the points in place of columns too.
+        let mut taps = vec![[0.0; TOGETHER]; rows.taps * columns.taps];
+        let mut lines = vec![[0.0; TOGETHER]; rows.points() * columns.taps];
+        let mut points = vec![[0.0; TOGETHER]; tile.points()];
+        for input in 0..all {
+            let (phase, channel) = (input / inputs, input % inputs);
+            let phase = (phase / stride.width, phase % stride.width);
+            for lane in (0..width).step_by(TOGETHER) {
+                self.taps(lane, channel, phase, &mut taps);
+                for column in 0..columns.taps {
+                    combine(
+                        factors.0,
+                        rows.taps,
+                        &taps[column..],
+                        &mut lines[column..],
+                        columns.taps,
+                    );
+                }
+                for row in 0..rows.points() {
+                    let line = &lines[row * columns.taps..];
+                    combine(
+                        factors.1,
+                        columns.taps,
+                        line,
+                        &mut points[row * columns.points()..],
+                        1,
+                    );
+                }
+                for (point, numbers) in points.iter().enumerate() {
+                    let to = (point * all + input) * width + lane;
+                    for (to, &number) in packed[to..to + TOGETHER].iter_mut().zip(numbers) {
+                        *to = number as f32;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Pack<'_> {
+    /// The taps of outputs from `lane` on for one channel, of those that fall into one phase of the stride.
+    #[inline(always)]
+    fn taps(&self, lane: usize, channel: usize, phase: (usize, usize), taps: &mut [Numbers]) {
+        let (kernel, stride) = (self.window.kernel, self.window.stride);
+        let within = TOGETHER.min(self.outputs.saturating_sub(self.first + lane));
+        for (at, tap) in taps.iter_mut().enumerate() {
+            let columns = self.tile.columns.taps;
+            let row = at / columns * stride.height + phase.0;
+            let column = at % columns * stride.width + phase.1;
+            *tap = [0.0; TOGETHER];
+            if row >= kernel.height || column >= kernel.width {
+                continue;
+            }
+            for (output, number) in tap[..within].iter_mut().enumerate() {
+                let window = (self.first + lane + output) * self.inputs + channel;
+                let place = (window * kernel.height + row) * kernel.width + column;
+                *number = f64::from(self.weight[place]);
+            }
+        }
+    }
+}
+
+/// The product of factors (points, taps) with numbers that lie `step` apart, as its results do.
+#[inline(always)]
+fn combine(factors: &[f64], taps: usize, from: &[Numbers], to: &mut [Numbers], step: usize) {
+    for (point, factors) in factors.chunks_exact(taps).enumerate() {
+        let mut sums = [0.0; TOGETHER];
+        for (tap, factor) in factors.iter().enumerate() {
+            for (sum, number) in sums.iter_mut().zip(from[tap * step]) {
+                *sum += factor * number;
+            }
+        }
+        to[point * step] = sums;
+    }
+}
