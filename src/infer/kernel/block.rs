@@ -121,7 +121,7 @@ impl Block {
         y: Target<'_>,
     ) -> Result<()> {
         let (weights, pixels) = (&expand.groups[0], expand.output.pixels());
-        let (lanes, channels) = (weights.instructions().lanes(), expand.output.channels);
+        let channels = expand.output.channels;
         let groups = weights.panels().div_ceil(PANELS);
         pool.try_run(batch * groups, &|task| {
             let (image, group) = (task / groups, task % groups);
@@ -138,7 +138,7 @@ impl Block {
                 blocks(expand, panels.clone(), pixels, store, windows, |first, starts| {
                     expand.starts(x, &expand.input, (image, first), 0, starts);
                 });
-                let channels = panels.start * 2 * lanes..(panels.end * 2 * lanes).min(channels);
+                let channels = weights.columns_of(panels.clone());
                 let place = image * self.depthwise.output.image;
                 self.depthwise.channels(channels, own.source(), y.skip(place));
             })

@@ -26,8 +26,8 @@ pub(in crate::infer) struct Weights {
 #[derive(Clone, Copy, Debug)]
 struct Panel {
     column: usize,
-    /// 1 or 2.
-    vectors: usize,
+    /// Columns with those of zeros that complete one or two vectors; the last panel may be half a vector wide.
+    width: usize,
     start: usize,
 }
 
@@ -41,25 +41,36 @@ impl Weights {
         bias: &[f32],
         fill: impl Fn(Range<usize>, usize, &mut [f32]) + Sync,
     ) -> Result<Self> {
-        let lanes = instructions.lanes();
+        let (lanes, narrow) = (instructions.lanes(), instructions.narrower().lanes());
         let (mut panels, mut start, mut column) = (Vec::new(), 0, 0);
         while column < columns {
-            let vectors = (columns - column).div_ceil(lanes).min(2);
-            panels.push(Panel { column, vectors, start });
-            column += vectors * lanes;
-            start += vectors * lanes * depth;
+            let left = columns - column;
+            let width = match left {
+                _ if left <= narrow => narrow,
+                // Half a vector follows.
+                _ if left <= lanes + narrow && narrow < lanes => lanes,
+                _ => left.div_ceil(lanes).min(2) * lanes,
+            };
+            panels.push(Panel { column, width, start });
+            column += width;
+            start += width * depth;
         }
         let (mut numbers, mut biases) = (Buffer::zeros(start)?, Buffer::zeros(column)?);
         let all = Target::from(numbers.as_mut_slice());
         pool.run(panels.len(), &|panel| {
-            let Panel { column, vectors, start } = panels[panel];
-            let width = vectors * lanes;
+            let Panel { column, width, start } = panels[panel];
             // SAFETY: the panel is no other task's.
             let packed = unsafe { all.slice(start, width * depth) };
             fill(column..(column + width).min(columns), width, packed);
         });
         biases.as_mut_slice()[..bias.len()].copy_from_slice(bias);
         Ok(Self { columns, depth, instructions, panels, numbers, bias: biases })
+    }
+
+    /// The columns of panels.
+    pub fn columns_of(&self, panels: Range<usize>) -> Range<usize> {
+        let begin = |panel: usize| self.panels.get(panel).map_or(self.columns, |of| of.column);
+        begin(panels.start)..begin(panels.end)
     }
 
     /// The number of panels.
@@ -104,7 +115,17 @@ pub(in crate::infer) fn multiply(
     store: Store<'_>,
 ) {
     debug_assert_eq!(rows.segments.len() * rows.length, weights.depth);
-    weights.instructions.run(Multiply { weights, panels, rows, store });
+    let is_narrow = |panel: &Panel| panel.width < weights.instructions.lanes();
+    let narrow = weights.panels[panels.clone()].last().is_some_and(is_narrow);
+    let middle = panels.end - usize::from(narrow);
+    if panels.start < middle {
+        let panels = panels.start..middle;
+        weights.instructions.run(Multiply { weights, panels, rows, store });
+    }
+    if narrow {
+        let panels = middle..panels.end;
+        weights.instructions.narrower().run(Multiply { weights, panels, rows, store });
+    }
 }
 
 struct Multiply<'a> {
@@ -194,17 +215,17 @@ impl Block<'_> {
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S) {
         let count = self.rows.starts.len();
-        let most = if self.panel.vectors == 1 { S::ROWS_OF_ONE } else { S::ROWS };
+        let most = if self.panel.width == S::LANES { S::ROWS_OF_ONE } else { S::ROWS };
         let tiles = count.div_ceil(most);
         let (each, larger) = (count / tiles.max(1), count % tiles.max(1));
         // The panel that follows is fetched while this one is multiplied.
         let depth = self.rows.segments.len() * self.rows.length;
-        let panel_len = depth * self.panel.vectors * S::LANES;
+        let panel_len = depth * self.panel.width;
         let mut first = 0;
         for tile in 0..tiles {
             let rows = each + usize::from(tile < larger);
             let next = self.weights.wrapping_add(panel_len + panel_len / tiles * tile);
-            let step = self.panel.vectors * S::LANES * size_of::<f32>() / tiles;
+            let step = self.panel.width * size_of::<f32>() / tiles;
             self.tile_of(simd, first, rows, Ahead { next: next.cast(), step });
             first += rows;
         }
@@ -215,7 +236,7 @@ impl Block<'_> {
     fn tile_of<S: Simd>(&self, s: S, first: usize, rows: usize, ahead: Ahead) {
         macro_rules! tile {
             ($($rows:literal)*) => {
-                match (rows, self.panel.vectors) {
+                match (rows, self.panel.width / S::LANES) {
                     $(($rows, 1) if $rows <= S::ROWS_OF_ONE => {
                         self.tile::<S, $rows, 1>(s, first, ahead);
                     }
@@ -286,7 +307,7 @@ impl Block<'_> {
         let Some(function) = self.store.function.filter(|function| !is_clamp(*function)) else {
             return;
         };
-        let within = self.columns.min(self.panel.vectors * S::LANES);
+        let within = self.columns.min(self.panel.width);
         for row in 0..self.rows.starts.len() {
             let place = self.store.offset + row * self.store.stride + self.panel.column;
             apply(s, function, self.store.target.at(place, within), within);

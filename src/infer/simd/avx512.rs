@@ -9,18 +9,21 @@ use std::arch::x86_64::{
     _mm512_storeu_ps, _mm512_sub_ps,
 };
 
+use super::avx2::Avx2;
 use super::vector::{Kernel, Simd};
 
 /// Proof that the processor has AVX-512 F, and what every such processor has besides.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Avx512(());
+pub(super) struct Avx512(Avx2);
 
 impl Avx512 {
     pub(super) fn new() -> Option<Self> {
-        let has = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma");
-        has.then_some(Self(()))
+        Avx2::new().filter(|_| is_x86_feature_detected!("avx512f")).map(Self)
+    }
+
+    /// The narrower vectors that it includes.
+    pub(super) fn narrower(self) -> Avx2 {
+        self.0
     }
 
     pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {

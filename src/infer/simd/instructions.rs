@@ -71,6 +71,15 @@ impl Instructions {
         }
     }
 
+    /// Those with vectors of half the length, where the processor has them: for what fills only half a vector.
+    pub(in crate::infer) fn narrower(self) -> Self {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(simd) => Self(Kind::Avx2(simd.narrower())),
+            kind => Self(kind),
+        }
+    }
+
     /// Rows of the largest tile of two vectors.
     pub(in crate::infer) fn rows(self) -> usize {
         match self.0 {

@@ -73,7 +73,7 @@ impl Dice {
 
     /// Often few, sometimes more than two vectors of any instructions.
     fn channels(&mut self) -> usize {
-        if self.once_in(4) { self.within(1, 40) } else { self.within(1, 9) }
+        if self.once_in(4) { self.within(1, 60) } else { self.within(1, 9) }
     }
 
     /// Mostly without gaps between pixels and images.
