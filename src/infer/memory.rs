@@ -1,9 +1,11 @@
 //! Memory of numbers: aligned buffers, and places in them that threads share.
 
-use std::alloc::{Layout, alloc, dealloc};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+#[cfg(target_os = "linux")]
+use std::ptr::null_mut;
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
@@ -38,9 +40,6 @@ impl Buffer {
         };
         // SAFETY: the region has so many bytes from this place on, which belong to nobody else.
         let start = unsafe { region.start.add(place) };
-        // SAFETY: as above. They are written here, after the advice of `Region::new`: `alloc_zeroed` would write them
-        // before, and so into small pages.
-        unsafe { start.write_bytes(0, bytes) };
         Some(Self { start: start.cast(), len, _region: region })
     }
 
@@ -74,31 +73,76 @@ impl Buffer {
     }
 }
 
-/// Memory of one buffer, or of several small ones, which is freed with the last of them.
+/// Zeros of one buffer, or of several small ones, which are freed with the last of them.
 struct Region {
     start: NonNull<u8>,
-    layout: Layout,
+    bytes: usize,
+    is_mapped: bool,
 }
 
 impl Region {
     fn new(bytes: usize) -> Option<Arc<Self>> {
-        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { LINE };
-        let layout = Layout::from_size_align(bytes, align).ok()?;
-        // SAFETY: the layout has at least one cache line.
-        let start = NonNull::new(unsafe { alloc(layout) })?;
-        #[cfg(target_os = "linux")]
-        if align == HUGE_PAGE {
-            // SAFETY: the range is the one just allocated; the advice changes no contents.
-            unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+        let mapped = if cfg!(debug_assertions) { None } else { Self::mapped(bytes) };
+        mapped.or_else(|| Self::allocated(bytes)).map(Arc::new)
+    }
+
+    /// Pages of zeros, whose memory is found by the threads that first write to them. None where they are few.
+    #[cfg(target_os = "linux")]
+    fn mapped(bytes: usize) -> Option<Self> {
+        if bytes < HUGE_PAGE {
+            return None;
         }
-        Some(Arc::new(Self { start, layout }))
+        let length = bytes.checked_next_multiple_of(HUGE_PAGE)?;
+        let mapped = length.checked_add(HUGE_PAGE)?;
+        let (access, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a mapping at a place that the system chooses changes no other memory.
+        let start = unsafe { libc::mmap(null_mut(), mapped, access, kind, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return None;
+        }
+        let before = (start as usize).next_multiple_of(HUGE_PAGE) - start as usize;
+        // SAFETY: both ends are within the mapping, whole pages, and nobody has an address in them; the advice changes no
+        // contents.
+        unsafe {
+            let aligned = start.cast::<u8>().add(before);
+            if before > 0 {
+                libc::munmap(start, before);
+            }
+            libc::munmap(aligned.add(length).cast(), HUGE_PAGE - before);
+            libc::madvise(aligned.cast(), length, libc::MADV_HUGEPAGE);
+            Some(Self { start: NonNull::new(aligned)?, bytes: length, is_mapped: true })
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn mapped(_: usize) -> Option<Self> {
+        None
+    }
+
+    fn allocated(bytes: usize) -> Option<Self> {
+        // SAFETY: the layout has at least one cache line.
+        let start = NonNull::new(unsafe { alloc_zeroed(Self::layout(bytes)?) })?;
+        Some(Self { start, bytes, is_mapped: false })
+    }
+
+    fn layout(bytes: usize) -> Option<Layout> {
+        Layout::from_size_align(bytes, LINE).ok()
     }
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: it was allocated with this layout.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+        if self.is_mapped {
+            // SAFETY: so much was mapped, and the last buffer in it is gone.
+            #[cfg(target_os = "linux")]
+            unsafe {
+                libc::munmap(self.start.as_ptr().cast(), self.bytes)
+            };
+        } else if let Some(layout) = Self::layout(self.bytes) {
+            // SAFETY: it was allocated with this layout.
+            unsafe { dealloc(self.start.as_ptr(), layout) };
+        }
     }
 }
 
@@ -240,7 +284,7 @@ mod tests {
         for bytes in [LINE, 3 * LINE, HUGE_PAGE - LINE, LINE].repeat(12) {
             let (region, place) = Buffer::shared(bytes).unwrap();
             let start = region.start.as_ptr() as usize + place;
-            assert!(place + bytes <= region.layout.size());
+            assert!(place + bytes <= region.bytes);
             assert!(start.is_multiple_of(LINE));
             places.push((start, start + bytes, region));
         }
@@ -249,6 +293,27 @@ mod tests {
         let regions = places.iter().map(|(.., region)| Arc::as_ptr(region));
         let regions: std::collections::HashSet<_> = regions.collect();
         assert!(regions.len() < places.len() / 4, "{} regions", regions.len());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn large_buffers_begin_on_a_huge_page_and_are_given_back() {
+        for bytes in [HUGE_PAGE, 3 * HUGE_PAGE + LINE, 64 * HUGE_PAGE] {
+            for _ in 0..200 {
+                let region = Region::mapped(bytes).unwrap();
+                assert!((region.start.as_ptr() as usize).is_multiple_of(HUGE_PAGE));
+                for place in [0, bytes / 2, bytes - 1] {
+                    // SAFETY: the place is within the region.
+                    unsafe {
+                        let byte = region.start.add(place);
+                        assert_eq!(byte.read(), 0);
+                        byte.write(1);
+                    }
+                }
+            }
+        }
+        assert!(Region::mapped(LINE).is_none());
+        assert!(Region::mapped(1 << 60).is_none());
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The parameters of one model as libtorch tensors.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
-use super::floats::floats_mut;
+use super::floats::{floats, floats_mut};
 use super::{Layout, failed};
 use crate::error::Result;
 use crate::graph::{Graph, NodeId, Parameter, Role};
@@ -158,6 +159,18 @@ impl Parameters for Store {
         copy_out(tensor, name).map(Stored::Floats)
     }
 
+    fn floats(&self, index: usize) -> Result<Option<Cow<'_, [f32]>>> {
+        let (Parameter { name, role, .. }, tensor) =
+            (&self.parameters[index], &self.tensors[index]);
+        if *role == Role::BatchCount {
+            return Ok(None);
+        }
+        if let Some(values) = floats(tensor).filter(|_| tensor.is_contiguous()) {
+            return Ok(Some(Cow::Borrowed(values)));
+        }
+        copy_out(tensor, name).map(|values| Some(Cow::Owned(values)))
+    }
+
     fn write_floats(&mut self, index: usize, values: &[f32]) -> Result<()> {
         let source = blob(values, &self.parameters[index].shape)?;
         self.copy(index, &source)
@@ -267,5 +280,24 @@ mod tests {
         tensors.redraw(&graph, Recipe::RESNET, 8).unwrap();
         plain.redraw(&graph, Recipe::RESNET, 8).unwrap();
         assert_eq!(tensors.snapshot().unwrap(), plain.snapshot().unwrap());
+    }
+
+    #[test]
+    fn values_are_borrowed_where_they_lie_in_order() {
+        let graph: Graph = TINY.parse().unwrap();
+        let mut tensors = Store::new(&graph, Recipe::RESNET, 7, Device::Cpu).unwrap();
+        for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
+            tensors.lay_out(layout).unwrap();
+            for index in 0..tensors.parameters.len() {
+                let Stored::Floats(copy) = tensors.read(index).unwrap() else {
+                    assert!(tensors.floats(index).unwrap().is_none());
+                    continue;
+                };
+                let values = tensors.floats(index).unwrap().unwrap();
+                assert_eq!(*values, copy[..]);
+                let in_order = tensors.tensors[index].is_contiguous();
+                assert_eq!(matches!(values, Cow::Borrowed(_)), in_order);
+            }
+        }
     }
 }

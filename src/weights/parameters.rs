@@ -1,5 +1,7 @@
 //! The parameters of a model, wherever an engine keeps them, to be loaded, saved and copied.
 
+use std::borrow::Cow;
+
 use super::init::Recipe;
 use super::{Data, Dtype, Item, Value};
 use crate::error::{Error, Result, shape_text};
@@ -31,6 +33,14 @@ pub trait Parameters: Send + Sync {
 
     /// A copy of an array.
     fn read(&self, index: usize) -> Result<Stored>;
+
+    /// The values of an array in row-major order, where they lie if they lie so; none of a batch count.
+    fn floats(&self, index: usize) -> Result<Option<Cow<'_, [f32]>>> {
+        Ok(match self.read(index)? {
+            Stored::Floats(values) => Some(Cow::Owned(values)),
+            Stored::Count(_) => None,
+        })
+    }
 
     /// Overwrites an array with as many values.
     fn write_floats(&mut self, index: usize, values: &[f32]) -> Result<()>;

@@ -1,5 +1,7 @@
 //! Parameters in plain memory, without a tensor library.
 
+use std::borrow::Cow;
+
 use super::fresh::{Fresh, fill, has_room_for};
 use super::init::Recipe;
 use super::parameters::{Parameters, Stored, kept};
@@ -46,6 +48,13 @@ impl Parameters for PlainMemory {
                 .map(Stored::Floats)
                 .map_err(|shortage| shortage.at(self.parameters[index].name.as_str())),
         }
+    }
+
+    fn floats(&self, index: usize) -> Result<Option<Cow<'_, [f32]>>> {
+        Ok(match &self.arrays[index] {
+            Stored::Floats(values) => Some(Cow::Borrowed(values)),
+            Stored::Count(_) => None,
+        })
     }
 
     fn write_floats(&mut self, index: usize, values: &[f32]) -> Result<()> {

@@ -1,5 +1,6 @@
 //! From a graph to a plan: each node becomes a step, a part of the step of another, or another view of a value.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::graph::op::{Function, Padding, Pair, PoolKind};
 use crate::graph::{Graph, Node, NodeId, Op, Role, Shape, op};
 use crate::memory::Shortage;
-use crate::weights::{Parameters, Stored};
+use crate::weights::Parameters;
 
 /// The plan of `graph` for a batch of images of one size.
 pub(in crate::infer) fn build(
@@ -118,6 +119,9 @@ struct Builder<'a> {
     /// Flattened images that were copied into vectors.
     vectors: HashMap<NodeId, Value>,
 }
+
+/// Values of an array, copied where they do not lie in order.
+type Floats<'a> = Cow<'a, [f32]>;
 
 /// Scales and shifts of channels, one after the other.
 struct Affine {
@@ -351,16 +355,13 @@ impl<'a> Builder<'a> {
 
     // ---- parameters
 
-    fn floats(&self, id: NodeId, wanted: impl Fn(Role) -> bool) -> Result<Option<Vec<f32>>> {
+    fn floats(&self, id: NodeId, wanted: impl Fn(Role) -> bool) -> Result<Option<Floats<'a>>> {
         let mut arrays = self.arrays.get(&id).into_iter().flatten();
         let Some(&(_, index)) = arrays.find(|(role, _)| wanted(*role)) else { return Ok(None) };
-        match self.parameters.read(index)? {
-            Stored::Floats(values) => Ok(Some(values)),
-            Stored::Count(_) => Ok(None),
-        }
+        self.parameters.floats(index)
     }
 
-    fn weight(&self, id: NodeId) -> Result<Vec<f32>> {
+    fn weight(&self, id: NodeId) -> Result<Floats<'a>> {
         let is_weight = |role| matches!(role, Role::ConvWeight | Role::LinearWeight);
         self.floats(id, is_weight)?.ok_or_else(|| self.defect(id, "it has no weight"))
     }
@@ -369,8 +370,10 @@ impl<'a> Builder<'a> {
     fn scale_and_shift(&self, id: NodeId, channels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
         let scale = self.floats(id, |role| role == Role::NormScale)?;
         let shift = self.floats(id, |role| role == Role::NormShift)?;
-        let scale = scale.unwrap_or_else(|| vec![1.0; channels]);
-        Ok((scale, shift.unwrap_or_else(|| vec![0.0; channels])))
+        let or = |values: Option<Floats<'_>>, number: f32| {
+            values.map_or_else(|| vec![number; channels], Cow::into_owned)
+        };
+        Ok((or(scale, 1.0), or(shift, 0.0)))
     }
 
     /// Norms and scales of channels, beginning with shifts.
@@ -599,14 +602,14 @@ impl<'a> Builder<'a> {
     }
 
     /// The weight and bias of a layer with the norms after it, for so many outputs.
-    fn folded(&self, id: NodeId, outputs: usize, tail: &Tail) -> Result<(Vec<f32>, Vec<f32>)> {
+    fn folded(&self, id: NodeId, outputs: usize, tail: &Tail) -> Result<(Floats<'a>, Vec<f32>)> {
         let mut weight = self.weight(id)?;
         let bias = self.floats(id, |role| matches!(role, Role::Bias { .. }))?;
         let bias = bias.map_or(vec![0.0; outputs], |bias| bias.iter().map(|&b| b.into()).collect());
         let affine = self.affine(bias, &tail.scales)?;
         if !tail.scales.is_empty() {
             let each = weight.len() / outputs.max(1);
-            for (weights, scale) in weight.chunks_mut(each.max(1)).zip(&affine.scale) {
+            for (weights, scale) in weight.to_mut().chunks_mut(each.max(1)).zip(&affine.scale) {
                 for weight in weights {
                     *weight = (f64::from(*weight) * scale) as f32;
                 }
@@ -766,7 +769,7 @@ impl<'a> Builder<'a> {
         let Some(numbers) = self.floats(id, is_embedding)? else {
             return Err(self.defect(id, "it has no array"));
         };
-        self.constants.push(numbers);
+        self.constants.push(numbers.into_owned());
         let home = Home::Constant(self.constants.len() - 1);
         let layout = Layout { image: 0, ..Layout::of(self.shape(id)) };
         self.values.insert(id, Value { home, layout });
