@@ -6,6 +6,8 @@
     reason = "code that is not inlined is not compiled for the instructions of its caller"
 )]
 
+#[cfg(test)]
+mod fuzz;
 mod kernel;
 mod layout;
 mod memory;
