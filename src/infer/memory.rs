@@ -13,7 +13,7 @@ pub(super) struct Buffer {
     len: usize,
 }
 
-/// A cache line, and more than the largest vector.
+/// A cache line.
 const LINE: usize = 64;
 const HUGE_PAGE: usize = 2 << 20;
 
@@ -27,7 +27,7 @@ impl Buffer {
         let layout = Self::layout(len).ok_or_else(refused)?;
         // Zeros are written below: `alloc_zeroed` would write them, as is due for this alignment, before the advice, and
         // so into small pages.
-        // SAFETY: the layout has at least one cache line.
+        // SAFETY: the layout has at least one number.
         let start = unsafe { alloc(layout) };
         #[allow(clippy::cast_ptr_alignment, reason = "the layout is aligned to a cache line")]
         let start = NonNull::new(start.cast::<f32>()).ok_or_else(refused)?;
@@ -42,7 +42,8 @@ impl Buffer {
     }
 
     fn layout(len: usize) -> Option<Layout> {
-        let bytes = len.checked_mul(size_of::<f32>())?.max(LINE);
+        // Not more than are asked for, so that AddressSanitizer sees what reaches beyond.
+        let bytes = len.max(1).checked_mul(size_of::<f32>())?;
         let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { LINE };
         Layout::from_size_align(bytes, align).ok()
     }
@@ -55,6 +56,19 @@ impl Buffer {
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: as above, and borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+
+    /// The first `len` numbers, of any value: NaN in builds with debug assertions, so that results show who reads them.
+    pub fn lend(&mut self, len: usize) -> Target<'_> {
+        let all = Target::from(self.as_mut_slice());
+        all.close();
+        let lent = all.part(0, len);
+        lent.open();
+        if cfg!(debug_assertions) {
+            // SAFETY: the buffer is borrowed exclusively, and nobody else has been lent it.
+            unsafe { lent.slice(0, len) }.fill(f32::NAN);
+        }
+        lent
     }
 }
 
@@ -102,6 +116,12 @@ unsafe impl Sync for Source<'_> {}
 unsafe impl Send for Target<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Target<'_> {}
+
+#[cfg(sanitized)]
+unsafe extern "C" {
+    fn __asan_poison_memory_region(start: *const std::ffi::c_void, bytes: usize);
+    fn __asan_unpoison_memory_region(start: *const std::ffi::c_void, bytes: usize);
+}
 
 impl<'a> From<&'a [f32]> for Source<'a> {
     fn from(numbers: &'a [f32]) -> Self {
@@ -168,6 +188,25 @@ impl<'a> Target<'a> {
         Self { start: self.at(offset, len), len, lifetime: PhantomData }
     }
 
+    /// Lets AddressSanitizer report whoever reads or writes these numbers, until they are opened.
+    #[allow(clippy::unused_self, reason = "only a sanitizer is told")]
+    pub fn close(self) {
+        #[cfg(sanitized)]
+        // SAFETY: the numbers belong to a buffer; they do not change.
+        unsafe {
+            __asan_poison_memory_region(self.start.cast(), self.len * size_of::<f32>());
+        }
+    }
+
+    #[allow(clippy::unused_self, reason = "only a sanitizer is told")]
+    pub fn open(self) {
+        #[cfg(sanitized)]
+        // SAFETY: as above.
+        unsafe {
+            __asan_unpoison_memory_region(self.start.cast(), self.len * size_of::<f32>());
+        }
+    }
+
     /// The same numbers, to be read.
     pub fn source(self) -> Source<'a> {
         Source { start: self.start, len: self.len, lifetime: PhantomData }
@@ -186,7 +225,7 @@ pub(super) fn with_own<T>(len: usize, function: impl FnOnce(Target<'_>) -> T) ->
         Some(own) => own,
         None => Buffer::zeros(len)?,
     };
-    let value = function(Target::from(&mut own.as_mut_slice()[..len]));
+    let value = function(own.lend(len));
     let _ = OWN.try_with(|place| place.set(Some(own)));
     Ok(value)
 }

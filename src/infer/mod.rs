@@ -16,6 +16,8 @@ mod peak;
 mod plan;
 mod pool;
 mod prepared;
+#[cfg(all(test, sanitized))]
+mod sanitizer;
 mod simd;
 
 pub use native::Native;
