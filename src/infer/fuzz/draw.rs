@@ -38,7 +38,7 @@ pub(super) fn draw(dice: &mut Dice, budget: usize) -> Drawn {
     let Hand { builder, nodes, dice, .. } = hand;
     let output = nodes[nodes.len() - 1].0;
     let mut wanted = vec![output];
-    while dice.once_in(3) {
+    while dice.once_in(2) {
         let node = dice.pick(&nodes).0;
         if !wanted.contains(&node) {
             wanted.push(node);

@@ -28,10 +28,11 @@ use plain::{Arrays, values};
 use value::Value;
 
 /// Graphs of `make test`.
-const FEW: u64 = 60;
+const FEW: u64 = 40;
 
-/// The most multiply-adds of a graph and its batch, about.
-const BUDGET: usize = 5_000_000;
+/// The most multiply-adds of a graph and its batch, about: of most graphs, and of some.
+const SMALL: usize = 400_000;
+const LARGE: usize = 6_000_000;
 
 /// Every number of every node is off by this share of the largest one of that node, up or down, in a second run of the
 /// interpreter. What that changes in a value, and its own share, are what rounding may change, times `TOLERANCE`: Winograd's
@@ -86,7 +87,7 @@ fn random_graphs_equal_a_plain_interpreter() {
     let _failing = Failing;
     let mut seed = first;
     while is_left(seed) {
-        compare(seed, BUDGET, &pools);
+        compare(seed, &pools);
         seed += 1;
     }
     println!("{} graphs, from seed {first} on", seed - first);
@@ -114,8 +115,9 @@ fn parameters(dice: &mut Dice, drawn: &Drawn) -> PlainMemory {
     parameters
 }
 
-fn compare(seed: u64, budget: usize, pools: &[Pool]) {
+fn compare(seed: u64, pools: &[Pool]) {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let budget = if dice.once_in(5) { LARGE } else { SMALL };
     let drawn = draw(&mut dice, budget);
     let parameters = parameters(&mut dice, &drawn);
     let Drawn { graph, batch, wanted } = &drawn;
