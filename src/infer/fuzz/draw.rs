@@ -279,10 +279,12 @@ impl Hand<'_> {
         self.add(Conv { out, bias, ..Conv::default() }, &[x])
     }
 
-    /// Windows of 3×3 on so many channels that Winograd's algorithm may be chosen.
+    /// Windows of 3×3 on so many channels, of such images, that Winograd's algorithm may be chosen.
     fn wide(&mut self, x: Drawing) {
         let (within, out) = (self.dice.pick(&[24, 32, 64]), self.dice.pick(&[43, 64, 65]));
-        let y = self.pointwise(x, within);
+        let (height, width) = (self.dice.pick(&[5, 9, 12]), self.dice.within(4, 13));
+        let y = self.add(AdaptivePool { size: Pair { height, width } }, &[x]);
+        let y = self.pointwise(y, within);
         let padding = self.dice.within(0, 2).into();
         let y = self.add(Conv { out, kernel: 3.into(), padding, ..Conv::default() }, &[y]);
         self.tail(y);
@@ -414,6 +416,15 @@ impl Hand<'_> {
         let y = self.add(Concat {}, &ends);
         if self.dice.once_in(2) {
             self.tail(y);
+        }
+        // A part is read as tokens too.
+        if self.dice.once_in(6) {
+            let part = self.dice.pick(&ends);
+            let tokens = self.add(Tokens {}, &[part]);
+            match tokens.1 {
+                Shape::Tokens { count, width } => self.tokens(tokens, count, width),
+                Shape::Image { .. } | Shape::Vector { .. } => {}
+            }
         }
     }
 

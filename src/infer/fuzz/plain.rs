@@ -48,9 +48,9 @@ impl Arrays {
     }
 }
 
-/// The values of all nodes for an image. Every number is off by `noise` times the largest of its node, up or down: what
-/// becomes of that says how much rounding may change.
-pub(super) fn values(graph: &Graph, arrays: &Arrays, image: &Value, noise: f64) -> Vec<Value> {
+/// The values of all nodes for an image. Every number is off by one of `noise` times the largest of its node: what becomes of
+/// that says how much rounding may change.
+pub(super) fn values(graph: &Graph, arrays: &Arrays, image: &Value, noise: &[f64]) -> Vec<Value> {
     let mut dice = Dice(7);
     let mut values: Vec<Value> = Vec::new();
     for id in graph.ids() {
@@ -61,8 +61,8 @@ pub(super) fn values(graph: &Graph, arrays: &Arrays, image: &Value, noise: f64) 
             op => computed(id, op, arrays, &inputs),
         };
         // Numbers near zero may be sums of others that are not.
-        let size = noise * value.largest().max(0.01);
-        value.numbers.iter_mut().for_each(|number| *number += dice.pick(&[size, -size]));
+        let size = value.largest().max(0.01);
+        value.numbers.iter_mut().for_each(|number| *number += size * dice.pick(noise));
         values.push(value);
     }
     values
