@@ -26,6 +26,9 @@ PIP := flock $(VENV)/.lock $(BIN)/python -m pip --disable-pip-version-check inst
 # cargo has jobs of its own, and does not get those of make -j.
 CARGO_ENV := MAKEFLAGS= VIRTUAL_ENV="$(CURDIR)/$(VENV)" PATH="$(CURDIR)/$(BIN):$$PATH" PYO3_PYTHON="$(CURDIR)/$(BIN)/python"
 
+# Test programs have no rpath; those without torch need Python's library alone.
+LIBPYTHON := LD_LIBRARY_PATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')"
+
 CRATE := profile.release.package.cnnzoo
 UNOPTIMISED := --config $(CRATE).opt-level=0 --config $(CRATE).codegen-units=64 \
 	--config $(CRATE).debug-assertions=true --config $(CRATE).overflow-checks=true
@@ -37,8 +40,9 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist work
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
-.PHONY: help dev one fmt demo test test-slow fuzz sanitize check bench bench-training bench-inference docs parity published wheel install \
-	clean distclean tools python-matches libpython test-rust test-python format lint types stub licences without-torch
+.PHONY: help dev one fmt demo test test-slow fuzz fuzz-engine sanitize sanitize-decoders sanitize-engine check bench \
+	bench-training bench-inference docs parity published wheel install clean distclean tools python-matches libpython \
+	test-rust test-python format lint types stub licences without-torch
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -65,22 +69,35 @@ test: test-rust test-python ## set up everything and run the tests
 test-slow: PYTEST_MARKS := -m "slow or not slow"
 test-slow: test-rust test-python ## the same, with every variant, however large
 
-# A minute for each reader, unless SECONDS says otherwise.
-fuzz: SECONDS := 60
-fuzz: install $(VENV)/.test ## read mutated files of every kind, in child processes with limits
+# A minute for each reader and for the native engine, unless SECONDS says otherwise.
+fuzz fuzz-engine sanitize sanitize-engine: SECONDS := 60
+fuzz: install $(VENV)/.test fuzz-engine ## read mutated files of every kind, in child processes with limits; run random graphs
 	CNNZOO_FUZZ_SECONDS=$(SECONDS) $(BIN)/pytest tests/python/fuzz -m "slow or not slow"
 
-# Without torch, whose libraries valgrind would look at too; in a folder of its own, since the wheel is built otherwise.
+fuzz-engine: $(VENV)/.build | tools libpython
+	CNNZOO_FUZZ_SECONDS=$(SECONDS) $(CARGO_ENV) $(LIBPYTHON) cargo test --release --locked $(UNOPTIMISED) \
+		--config $(CRATE).opt-level=2 --no-default-features --lib infer::fuzz -- --nocapture
+
+sanitize: sanitize-decoders sanitize-engine ## run the decoders under valgrind, the native engine under AddressSanitizer
+
+# Both without torch, whose libraries would be looked at too; in a folder of its own, since the wheel is built otherwise.
 # What valgrind reports of glibc's own string functions is none of ours; there is none so far.
-sanitize: install $(VENV)/.test | libpython ## run the decoders under valgrind
+sanitize-decoders: install $(VENV)/.test | libpython
 	@command -v valgrind > /dev/null || { echo "install valgrind" >&2; exit 1; }
 	rm -rf target/seeds
 	PYTHONPATH=tests/python $(BIN)/python tests/python/fuzz/photographs.py target/seeds
-	library="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')"; \
-	CNNZOO_SEEDS="$(CURDIR)/target/seeds" $(CARGO_ENV) LD_LIBRARY_PATH="$$library" \
+	CNNZOO_SEEDS="$(CURDIR)/target/seeds" $(CARGO_ENV) $(LIBPYTHON) \
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind --error-exitcode=9 --quiet" \
 	cargo test --locked --no-default-features --target x86_64-unknown-linux-gnu --target-dir target/sanitize \
 		--config 'profile.dev.package."*".opt-level=2' --test decoders
+
+# The tests run kernels with all instructions that the machine has. Leaks are not looked for, since Python has some.
+sanitize-engine: $(VENV)/.build | tools libpython
+	@cargo +nightly --version > /dev/null 2>&1 || { echo "AddressSanitizer needs the nightly compiler: install it with \
+	\`rustup toolchain install nightly\`" >&2; exit 1; }
+	CNNZOO_FUZZ_SECONDS=$(SECONDS) RUSTFLAGS="-Zsanitizer=address --cfg sanitized" ASAN_OPTIONS=detect_leaks=0 \
+	$(CARGO_ENV) $(LIBPYTHON) cargo +nightly test --release --locked $(UNOPTIMISED) --config $(CRATE).opt-level=1 \
+		--no-default-features --target x86_64-unknown-linux-gnu --target-dir target/sanitize --lib infer
 
 check: format lint types stub licences without-torch ## format, lint, types, stub, licences, tests without libtorch
 
@@ -134,7 +151,7 @@ distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again)
 # third of the time, and checks overflows and debug assertions, which the wheel does not. The wheel alone leaves
 # libpython to the program that loads it (pyo3/extension-module), so pyo3 is compiled for each; and this crate, whose
 # library has one place in target/, is compiled again by each after the other. Both rest as long as nothing changes.
-# Test programs have no rpath. Only here does a search path stand in for it, so that the Python tests see what users see.
+# Only for these programs does a search path stand in for the rpath, so that the Python tests see what users see.
 test-rust: $(VENV)/.build | tools libpython ## the Rust half of `test`
 	libraries="$$($(BIN)/python -c 'import importlib.util, pathlib, sysconfig; \
 		torch = pathlib.Path(importlib.util.find_spec("torch").origin).parent; \
@@ -168,8 +185,7 @@ licences: $(VENV)/.check
 
 # Building, loading, saving and converting models needs no tensor library. What else `test-rust` runs is the same in both.
 without-torch: $(VENV)/.build | tools libpython
-	library="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')"; \
-	$(CARGO_ENV) LD_LIBRARY_PATH="$$library" cargo test --release --locked $(UNOPTIMISED) --no-default-features --lib --test model
+	$(CARGO_ENV) $(LIBPYTHON) cargo test --release --locked $(UNOPTIMISED) --no-default-features --lib --test model
 
 # ---- what is built and installed
 

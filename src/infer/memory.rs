@@ -17,7 +17,7 @@ pub(super) struct Buffer {
     _region: Arc<Region>,
 }
 
-/// A cache line, and more than the largest vector.
+/// A cache line.
 const LINE: usize = 64;
 const HUGE_PAGE: usize = 2 << 20;
 
@@ -31,12 +31,12 @@ impl Buffer {
     }
 
     fn allocated(len: usize) -> Option<Self> {
-        let bytes = len.checked_mul(size_of::<f32>())?.max(LINE).checked_next_multiple_of(LINE)?;
+        let bytes = len.max(1).checked_mul(size_of::<f32>())?;
         let (region, place) = if bytes >= HUGE_PAGE || cfg!(debug_assertions) {
-            // Alone, so that a sanitizer sees where it ends.
+            // Alone, and not more than was asked for, so that AddressSanitizer sees what reaches beyond.
             (Region::new(bytes)?, 0)
         } else {
-            Self::shared(bytes)?
+            Self::shared(bytes.next_multiple_of(LINE))?
         };
         // SAFETY: the region has so many bytes from this place on, which belong to nobody else.
         let start = unsafe { region.start.add(place) };
@@ -70,6 +70,19 @@ impl Buffer {
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: as above, and borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+
+    /// The first `len` numbers, of any value: NaN in builds with debug assertions, so that results show who reads them.
+    pub fn lend(&mut self, len: usize) -> Target<'_> {
+        let all = Target::from(self.as_mut_slice());
+        all.close();
+        let lent = all.part(0, len);
+        lent.open();
+        if cfg!(debug_assertions) {
+            // SAFETY: the buffer is borrowed exclusively, and nobody else has been lent it.
+            unsafe { lent.slice(0, len) }.fill(f32::NAN);
+        }
+        lent
     }
 }
 
@@ -121,7 +134,7 @@ impl Region {
     }
 
     fn allocated(bytes: usize) -> Option<Self> {
-        // SAFETY: the layout has at least one cache line.
+        // SAFETY: the layout has at least one number.
         let start = NonNull::new(unsafe { alloc_zeroed(Self::layout(bytes)?) })?;
         Some(Self { start, bytes, is_mapped: false })
     }
@@ -185,6 +198,12 @@ unsafe impl Sync for Source<'_> {}
 unsafe impl Send for Target<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Target<'_> {}
+
+#[cfg(sanitized)]
+unsafe extern "C" {
+    fn __asan_poison_memory_region(start: *const std::ffi::c_void, bytes: usize);
+    fn __asan_unpoison_memory_region(start: *const std::ffi::c_void, bytes: usize);
+}
 
 impl<'a> From<&'a [f32]> for Source<'a> {
     fn from(numbers: &'a [f32]) -> Self {
@@ -251,6 +270,25 @@ impl<'a> Target<'a> {
         Self { start: self.at(offset, len), len, lifetime: PhantomData }
     }
 
+    /// Lets AddressSanitizer report whoever reads or writes these numbers, until they are opened.
+    #[allow(clippy::unused_self, reason = "only a sanitizer is told")]
+    pub fn close(self) {
+        #[cfg(sanitized)]
+        // SAFETY: the numbers belong to a buffer; they do not change.
+        unsafe {
+            __asan_poison_memory_region(self.start.cast(), self.len * size_of::<f32>());
+        }
+    }
+
+    #[allow(clippy::unused_self, reason = "only a sanitizer is told")]
+    pub fn open(self) {
+        #[cfg(sanitized)]
+        // SAFETY: as above.
+        unsafe {
+            __asan_unpoison_memory_region(self.start.cast(), self.len * size_of::<f32>());
+        }
+    }
+
     /// The same numbers, to be read.
     pub fn source(self) -> Source<'a> {
         Source { start: self.start, len: self.len, lifetime: PhantomData }
@@ -269,7 +307,7 @@ pub(super) fn with_own<T>(len: usize, function: impl FnOnce(Target<'_>) -> T) ->
         Some(own) => own,
         None => Buffer::zeros(len)?,
     };
-    let value = function(Target::from(&mut own.as_mut_slice()[..len]));
+    let value = function(own.lend(len));
     let _ = OWN.try_with(|place| place.set(Some(own)));
     Ok(value)
 }

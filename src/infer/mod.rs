@@ -6,6 +6,8 @@
     reason = "code that is not inlined is not compiled for the instructions of its caller"
 )]
 
+#[cfg(test)]
+mod fuzz;
 mod kernel;
 mod layout;
 mod memory;
@@ -14,6 +16,8 @@ mod peak;
 mod plan;
 mod pool;
 mod prepared;
+#[cfg(all(test, sanitized))]
+mod sanitizer;
 mod simd;
 
 pub use native::Native;

@@ -182,6 +182,10 @@ impl Conv {
         starts: &mut [*const f32],
     ) {
         let Window { stride, kernel, dilation, .. } = self.window;
+        // From a window's first number to after its last one.
+        let reach =
+            input.at(0, (kernel.height - 1) * dilation.height, (kernel.width - 1) * dilation.width)
+                + input.channels / self.groups.len();
         let (mut image, pixel) =
             (matrix + first / self.output.pixels(), first % self.output.pixels());
         let (mut row, mut column) = (pixel / self.output.width, pixel % self.output.width);
@@ -189,7 +193,7 @@ impl Conv {
             let (down, right) = (row * stride.height, column * stride.width);
             debug_assert!(down + (kernel.height - 1) * dilation.height < input.height);
             debug_assert!(right + (kernel.width - 1) * dilation.width < input.width);
-            *start = x.at(input.at(image, down, right) + channel, 1);
+            *start = x.at(input.at(image, down, right) + channel, reach);
             // As divisions for each would take long.
             column += 1;
             if column == self.output.width {

@@ -9,7 +9,7 @@ mod map;
 mod norm;
 mod rearrange;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod window;
 mod winograd;
 

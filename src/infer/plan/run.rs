@@ -37,6 +37,14 @@ impl<'a> Memory<'a> {
         self.workspace.part(place, len)
     }
 
+    /// Lets a step read and write its values alone, where a sanitizer looks on.
+    fn open(&self, step: &Step) {
+        self.workspace.close();
+        let values = step.inputs.iter().chain([&step.output]);
+        values.filter(|value| value.slot().is_some()).for_each(|value| self.target(value).open());
+        self.scratch(step).open();
+    }
+
     fn residual(&self, value: &Value) -> Residual<'a> {
         Residual { source: self.source(value), layout: value.layout }
     }
@@ -61,13 +69,15 @@ impl Plan {
     ) -> Result<Vec<Array>> {
         let memory = Memory {
             images: Source::from(images),
-            workspace: Target::from(workspace.0.as_mut_slice()),
+            workspace: workspace.0.lend(self.memory),
             plan: self,
         };
         for step in &self.steps {
+            memory.open(step);
             self.step(pool, memory, step)?;
             after();
         }
+        memory.workspace.open();
         self.outputs.iter().map(|output| self.output(memory, output)).collect()
     }
 

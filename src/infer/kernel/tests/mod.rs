@@ -34,7 +34,7 @@ const GAP: f32 = f32::NAN;
 const UNTOUCHED: f32 = -12345.678;
 
 /// The same numbers in every run.
-struct Dice(u64);
+pub(in crate::infer) struct Dice(pub u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -44,35 +44,35 @@ impl Dice {
     }
 
     /// A number from `least` to `most`.
-    fn within(&mut self, least: usize, most: usize) -> usize {
+    pub fn within(&mut self, least: usize, most: usize) -> usize {
         least + self.next() as usize % (most - least + 1)
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.within(0, of.len() - 1)]
     }
 
     /// True once in so many times.
-    fn once_in(&mut self, times: usize) -> bool {
+    pub fn once_in(&mut self, times: usize) -> bool {
         self.within(1, times) == 1
     }
 
     /// A number from -1 to 1.
-    fn float(&mut self) -> f32 {
+    pub fn float(&mut self) -> f32 {
         (self.next() as f64 / f64::from(1_u32 << 30)) as f32 - 1.0
     }
 
-    fn floats(&mut self, count: usize) -> Vec<f32> {
+    pub fn floats(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.float()).collect()
     }
 
-    fn function(&mut self) -> Option<Function> {
+    pub fn function(&mut self) -> Option<Function> {
         let function = self.pick(&FUNCTIONS);
         (!self.once_in(3)).then_some(function)
     }
 
     /// Often few, sometimes more than two vectors of any instructions.
-    fn channels(&mut self) -> usize {
+    pub fn channels(&mut self) -> usize {
         if self.once_in(4) { self.within(1, 60) } else { self.within(1, 9) }
     }
 
@@ -187,7 +187,7 @@ fn erf(x: f64) -> f64 {
 }
 
 /// An activation as PyTorch defines it.
-fn activated(function: Option<Function>, x: f64) -> f64 {
+pub(in crate::infer) fn activated(function: Option<Function>, x: f64) -> f64 {
     // NaN stays.
     let clamp = |x: f64, low: f64, high: f64| {
         if x < low {
