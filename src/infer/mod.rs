@@ -15,9 +15,11 @@ mod plan;
 mod pool;
 mod prepared;
 mod simd;
+mod tune;
 
 pub use native::Native;
-pub use plan::{Described, Packed, Plan};
+pub use plan::{Accuracy, Choices, Described, Layer, Packed, Plan, candidates};
 pub use pool::{MOST_THREADS, Pool};
 pub use prepared::{Prepared, Times};
 pub use simd::Instructions;
+pub use tune::{Measured, Tuner};
