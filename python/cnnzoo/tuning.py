@@ -56,8 +56,8 @@ class TunedLayer:
         milliseconds: The median time of each algorithm: `direct`, or Winograd's with a tile, such
             as `F(4×4, 3×3)`.
         rule: The algorithm that the engine's rules choose.
-        chosen: The algorithm that the model uses: the fastest, unless it saves less than 3 % of the
-            rule's time.
+        chosen: The algorithm that the model uses: the fastest, where it saves at least 3 % of the
+            rule's time, in the median and in the least time; else the rule's.
     """
 
     nodes: tuple[str, ...]
