@@ -248,7 +248,7 @@ fn a_model_runs_with_all_instructions() {
                 parameters,
                 &shape,
                 &wanted,
-                instructions,
+                &instructions.into(),
                 (&mut packed, &pool),
             )
             .and_then(|prepared| prepared.run(x, &pool))

@@ -6,7 +6,7 @@
 use cnnzoo::Result;
 use cnnzoo::families::{Options, find, variants};
 use cnnzoo::graph::{Graph, Parameter, Role};
-use cnnzoo::infer::{Instructions, Packed, Pool, Prepared};
+use cnnzoo::infer::{Choices, Instructions, Packed, Pool, Prepared};
 use cnnzoo::weights::init::Recipe;
 use cnnzoo::weights::{Parameters, Stored};
 
@@ -61,11 +61,11 @@ fn plans_are_what_they_were_before() {
             let input = graph.input();
             let shape = [1, input.channels, input.height, input.width];
             // Of those that every machine has, though all have the same plan.
-            let (wanted, instructions) = ([graph.output()], Instructions::PORTABLE);
+            let (wanted, rules) = ([graph.output()], Choices::from(Instructions::PORTABLE));
             let zeros = Zeros(graph.parameters());
             let (mut packed, pool) = (Packed::default(), Pool::new(2));
             let packing = (&mut packed, &pool);
-            let plan = Prepared::new(&graph, &zeros, &shape, &wanted, instructions, packing);
+            let plan = Prepared::new(&graph, &zeros, &shape, &wanted, &rules, packing);
             insta::assert_snapshot!(name, plan.unwrap().plan().text(&graph));
         }
     });

@@ -36,6 +36,7 @@ from cnnzoo.errors import (
     Notice,
     OutOfMemoryError,
     ShapeError,
+    TuningError,
     UnknownModelError,
     WeightsError,
 )
@@ -62,6 +63,7 @@ from cnnzoo.training.schedules import (
     Step,
 )
 from cnnzoo.training.trainer import Trainer
+from cnnzoo.tuning import TunedLayer, Tuning
 from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
 from cnnzoo_command import __version__
 
@@ -120,6 +122,9 @@ __all__ = [
     "SummaryRow",
     "TorchLoss",
     "Trainer",
+    "TunedLayer",
+    "Tuning",
+    "TuningError",
     "UnknownModelError",
     "WeightsError",
     "__version__",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from cnnzoo import _native, _record
 from cnnzoo._arguments import path_of
@@ -15,6 +15,9 @@ from cnnzoo._record import Misfit
 from cnnzoo.errors import ArgumentError, GraphError, UnknownModelError, WeightsError
 from cnnzoo.prediction import Task
 from cnnzoo.preprocess import Preprocess
+
+# The accuracy of inference on the CPU.
+Accuracy: TypeAlias = Literal["fast", "high"]
 
 # The version of the configuration's format.
 FORMAT = 1
@@ -36,6 +39,7 @@ class Configuration:
         preprocess: The preprocessing of photographs.
         labels: The class labels, if they were given.
         task: The classification task, which older files do not state.
+        accuracy: The accuracy of inference on the CPU, likewise.
     """
 
     format: int = FORMAT
@@ -46,6 +50,7 @@ class Configuration:
     preprocess: Preprocess
     labels: tuple[str, ...] | None
     task: Task = "multi_class"
+    accuracy: Accuracy = "fast"
 
     @classmethod
     def read(cls, given: Any, at: str) -> Configuration:
@@ -107,6 +112,7 @@ class Configuration:
         if self.labels is not None and len(self.labels) != engine.num_classes:
             got = f"{len(self.labels)} names"
             raise Misfit("labels", f"{engine.num_classes}, one for each logit", got)
+        engine.set_accuracy(self.accuracy)
         return engine
 
 

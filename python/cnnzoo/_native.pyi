@@ -23,6 +23,17 @@ _SummaryRow: TypeAlias = tuple[
 
 _ProfileRow: TypeAlias = tuple[str, list[str], list[str], list[int], list[str], float, int]
 
+_Layer: TypeAlias = tuple[
+    Sequence[int],
+    Sequence[int],
+    Sequence[int],
+    int,
+    Sequence[int],
+    int,
+    int,
+    Sequence[int],
+]
+
 _Remembered: TypeAlias = tuple[
     str, int, list[tuple[str, NDArray[np.float32]]], NDArray[np.float32] | None
 ]
@@ -41,7 +52,9 @@ __all__ = [
     "Preprocess",
     "Run",
     "Transform",
+    "Tuner",
     "accepted_names",
+    "algorithms",
     "apply_operation",
     "assess",
     "decode_photo",
@@ -49,6 +62,7 @@ __all__ = [
     "editions",
     "get_num_threads",
     "image_sizes",
+    "instructions",
     "list_photos",
     "model_info",
     "model_names",
@@ -160,6 +174,11 @@ class Model:
         precision: str = "float32",
     ) -> list[NDArray[np.float32]]: ...
     def plan(self, shape: Sequence[int]) -> str: ...
+    @property
+    def accuracy(self) -> str: ...
+    def set_accuracy(self, accuracy: str) -> None: ...
+    def tuner(self, shape: Sequence[int]) -> Tuner: ...
+    def choose(self, algorithms: Sequence[tuple[_Layer, str]]) -> None: ...
     def profile(
         self, x: ArrayLike, repeats: int
     ) -> tuple[list[_ProfileRow], float, float, int]: ...
@@ -426,3 +445,17 @@ class Epoch:
         | None
     ): ...
     def stop(self) -> None: ...
+
+@final
+class Tuner:
+    @property
+    def variants(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    def run(self, variant: int) -> None: ...
+    def measured(
+        self,
+    ) -> list[tuple[_Layer, list[str], list[tuple[str, float]], str, str]]: ...
+
+def algorithms(row: _Layer) -> list[str]: ...
+def instructions() -> str: ...

@@ -87,6 +87,18 @@ class CheckpointNotFoundError(CheckpointFileError, FileNotFoundError):
     """A run checkpoint that does not exist."""
 
 
+class TuningError(CnnzooError, ValueError):
+    """A tuning file that is damaged or names algorithms that there are not."""
+
+
+class TuningFileError(TuningError, OSError):
+    """A tuning file that cannot be opened, read or written."""
+
+
+class TuningFileNotFoundError(TuningFileError, FileNotFoundError):
+    """A tuning file that does not exist."""
+
+
 class CopyError(CnnzooError, TypeError):
     """An object that cannot be copied or pickled while it is in use."""
 

@@ -22,6 +22,7 @@ mod threads;
 #[cfg(feature = "torch")]
 mod train;
 mod transform;
+mod tune;
 
 use pyo3::prelude::*;
 
@@ -37,6 +38,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     threads::register(module)?;
     registry::register(module)?;
     transform::register(module)?;
+    tune::register(module)?;
     #[cfg(feature = "torch")]
     mix::register(module)?;
     #[cfg(feature = "torch")]

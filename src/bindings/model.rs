@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -13,9 +14,11 @@ use super::errors::detached;
 use super::graph::Graph;
 use super::load::{PinnedArrays, into_python, state_dict};
 use super::registry::parse_options;
+use super::tune::{LayerRow, Tuner, layer};
 use crate::engine::{Precision, View};
 use crate::error::Result;
 use crate::families;
+use crate::infer::Accuracy;
 use crate::model::{self, RunOptions, Shared};
 use crate::weights::keras;
 
@@ -180,6 +183,39 @@ impl Model {
     /// The plan of native inference for images of `shape` (N, C, H, W), as text.
     fn plan(&self, py: Python<'_>, shape: Vec<usize>) -> PyResult<String> {
         self.look(py, |model| model.plan(&shape))
+    }
+
+    /// The accuracy of native inference: `fast` or `high`.
+    #[getter]
+    fn accuracy(&self, py: Python<'_>) -> PyResult<&'static str> {
+        self.look(py, |model| Ok(model.accuracy().name()))
+    }
+
+    fn set_accuracy(&self, py: Python<'_>, accuracy: &str) -> PyResult<()> {
+        let accuracy = Accuracy::parse(accuracy)?;
+        self.change(py, |model| {
+            model.set_accuracy(accuracy);
+            Ok(())
+        })
+    }
+
+    /// A measurement of the algorithms for the convolutions on images of `shape` (N, C, H, W).
+    fn tuner(&self, py: Python<'_>, shape: Vec<usize>) -> PyResult<Tuner> {
+        self.look(py, |model| {
+            let inner = model.tuner(&shape)?;
+            Ok(Tuner {
+                names: model.graph().nodes().iter().map(|node| node.name.clone()).collect(),
+                variants: inner.variants(),
+                threads: inner.threads(),
+                inner: Mutex::new(inner),
+            })
+        })
+    }
+
+    /// Chooses algorithms for layers, in place of those chosen before; the rules choose the others.
+    fn choose(&self, py: Python<'_>, algorithms: Vec<(LayerRow, String)>) -> PyResult<()> {
+        let chosen: Vec<_> = algorithms.into_iter().map(|(row, name)| (layer(row), name)).collect();
+        self.change(py, |model| model.choose(&chosen))
     }
 
     /// The times of native inference on `x` (N, C, H, W): a row for each step, the seconds of a run, floating-point

@@ -19,9 +19,11 @@ mod prepared;
 #[cfg(all(test, sanitized))]
 mod sanitizer;
 mod simd;
+mod tune;
 
 pub use native::Native;
-pub use plan::{Described, Packed, Plan};
+pub use plan::{Accuracy, Choices, Described, Layer, Packed, Plan, candidates};
 pub use pool::{MOST_THREADS, Pool};
 pub use prepared::{Prepared, Times};
 pub use simd::Instructions;
+pub use tune::{Measured, Tuner};

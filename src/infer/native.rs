@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::plan::Packed;
+use super::plan::{Choices, Packed};
 use super::pool::Pool;
 use super::prepared::Prepared;
 use super::simd::Instructions;
@@ -16,11 +16,30 @@ use crate::weights::Parameters;
 #[derive(Debug, Default)]
 pub struct Native(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    choices: Choices,
     packed: Packed,
     /// The one used last comes last.
     plans: VecDeque<Arc<Prepared>>,
+}
+
+impl From<Choices> for State {
+    fn from(choices: Choices) -> Self {
+        Self { choices, packed: Packed::default(), plans: VecDeque::new() }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::from(Choices::from(Instructions::best()))
+    }
+}
+
+impl From<Choices> for Native {
+    fn from(choices: Choices) -> Self {
+        Self(Mutex::new(State::from(choices)))
+    }
 }
 
 /// The most plans that are kept. Each has memory for a batch.
@@ -54,8 +73,9 @@ impl Native {
         let prepared = if let Some(prepared) = found {
             prepared
         } else {
-            let (kind, packed) = (Instructions::best(), (&mut state.packed, pool));
-            Arc::new(Prepared::new(graph, parameters, shape, wanted, kind, packed)?)
+            let State { choices, packed, .. } = &mut *state;
+            let packed = (packed, pool);
+            Arc::new(Prepared::new(graph, parameters, shape, wanted, choices, packed)?)
         };
         if state.plans.len() == MOST_PLANS {
             state.plans.pop_front();
@@ -66,6 +86,15 @@ impl Native {
 
     /// Forgets all plans and weights, since a parameter has changed.
     pub fn forget(&mut self) {
-        *self.0.get_mut().unwrap_or_else(PoisonError::into_inner) = State::default();
+        self.set_choices(self.choices());
+    }
+
+    pub fn choices(&self) -> Choices {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).choices.clone()
+    }
+
+    /// Makes all plans anew, with these choices.
+    pub fn set_choices(&mut self, choices: Choices) {
+        *self.0.get_mut().unwrap_or_else(PoisonError::into_inner) = State::from(choices);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::peak::peak;
-use super::plan::{Packed, Plan, Workspace, build};
+use super::plan::{Choices, Packed, Plan, Workspace, build};
 use super::pool::Pool;
 use super::simd::Instructions;
 use crate::engine::{Array, View};
@@ -30,7 +30,7 @@ impl Prepared {
         parameters: &dyn Parameters,
         shape: &[usize],
         wanted: &[NodeId],
-        instructions: Instructions,
+        choices: &Choices,
         (packed, pool): (&mut Packed, &Pool),
     ) -> Result<Self> {
         let channels = graph.input().channels;
@@ -39,7 +39,7 @@ impl Prepared {
             return Err(refused(graph, shape));
         }
         let size = (batch, height, width);
-        let plan = build(graph, parameters, size, wanted, instructions, (packed, pool))?;
+        let plan = build(graph, parameters, size, wanted, choices, (packed, pool))?;
         let (shape, wanted) = (shape.to_vec(), wanted.to_vec());
         Ok(Self { plan, shape, wanted, idle: Mutex::default() })
     }
@@ -64,18 +64,24 @@ impl Prepared {
         let (mut steps, mut runs) = (vec![Vec::with_capacity(repeats); count], Vec::new());
         for _ in 0..repeats {
             let begun = Instant::now();
-            let (mut last, mut times) = (begun, steps.iter_mut());
-            self.observed(x, pool, || {
-                let now = Instant::now();
-                if let Some(times) = times.next() {
-                    times.push(now - last);
-                }
-                last = now;
-            })?;
+            let times = self.step_times(x, pool)?;
             runs.push(begun.elapsed());
+            steps.iter_mut().zip(times).for_each(|(all, time)| all.push(time));
         }
         let peak = before.max(most());
         Ok(Times { steps: steps.into_iter().map(median).collect(), run: median(runs), peak })
+    }
+
+    /// Runs the plan once, and returns the time of each step.
+    pub(super) fn step_times(&self, x: View<'_>, pool: &Pool) -> Result<Vec<Duration>> {
+        let mut times = Vec::with_capacity(self.plan.len());
+        let mut last = Instant::now();
+        self.observed(x, pool, || {
+            let now = Instant::now();
+            times.push(now - last);
+            last = now;
+        })?;
+        Ok(times)
     }
 
     fn observed(&self, x: View<'_>, pool: &Pool, after: impl FnMut()) -> Result<Vec<Array>> {
@@ -116,7 +122,7 @@ pub struct Times {
     pub peak: f64,
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
+pub(super) fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     let middle = times.len() / 2;
     let at = |index: usize| times.get(index).copied().unwrap_or_default();

@@ -23,7 +23,7 @@ use crate::engine::{Array, CPU, Engine, Precision, View};
 use crate::error::{Error, Result};
 use crate::families::{Edition, Options, Variant, residual_ends};
 use crate::graph::{Graph, NodeId};
-use crate::infer::{Native, Pool};
+use crate::infer::{Accuracy, Layer, Native, Pool, Tuner};
 use crate::weights::Parameters;
 use crate::weights::init::Recipe;
 
@@ -106,7 +106,7 @@ impl Model {
             options: self.options.clone(),
             graph: self.graph.clone(),
             engine: self.engine.as_ref().map(|engine| engine.duplicate()).transpose()?,
-            native: Native::default(),
+            native: self.native.choices().into(),
             labels: self.labels.clone(),
         })
     }
@@ -185,6 +185,38 @@ impl Model {
         Ok(prepared.plan().text(graph))
     }
 
+    /// A measurement of the algorithms for the convolutions of native inference on images of `shape` (N, C, H, W).
+    ///
+    /// Fails with `Error::Device` where the parameters are on no CPU.
+    pub fn tuner(&self, shape: &[usize]) -> Result<Tuner> {
+        let engine = self.engine_on_cpu("whose convolutions are measured")?;
+        let choices = self.native.choices();
+        Tuner::new(&self.graph, engine, shape, &choices, Pool::shared())
+    }
+
+    /// Chooses algorithms for convolutions by their names, in place of those chosen before; other convolutions get those of
+    /// the rules.
+    ///
+    /// Fails with `Error::Argument`, and changes nothing, where there is no such algorithm for the layer.
+    pub fn choose(&mut self, algorithms: &[(Layer, String)]) -> Result<()> {
+        let mut choices = self.native.choices();
+        choices.clear();
+        algorithms.iter().try_for_each(|(layer, name)| choices.choose(*layer, name))?;
+        self.native.set_choices(choices);
+        Ok(())
+    }
+
+    /// The accuracy of native inference.
+    pub fn accuracy(&self) -> Accuracy {
+        self.native.choices().accuracy
+    }
+
+    pub fn set_accuracy(&mut self, accuracy: Accuracy) {
+        let mut choices = self.native.choices();
+        choices.accuracy = accuracy;
+        self.native.set_choices(choices);
+    }
+
     /// Whether a run is the native engine's: in float32 on the CPU, unless it is to be exact.
     fn is_native(&self, options: RunOptions) -> Result<bool> {
         let on_cpu = self.engine()?.device() == CPU;
@@ -210,6 +242,19 @@ impl Model {
 
     fn engine(&self) -> Result<&dyn Engine> {
         self.engine.as_deref().ok_or_else(|| read_only(&self.graph))
+    }
+
+    /// The engine, unless it is on another device.
+    fn engine_on_cpu(&self, what_for: &str) -> Result<&dyn Engine> {
+        let engine = self.engine()?;
+        if engine.device() == CPU {
+            return Ok(engine);
+        }
+        Err(Error::Device {
+            device: engine.device(),
+            expected: format!("{} on the CPU, {what_for}", self.name()),
+            got: "one on another device".into(),
+        })
     }
 
     /// The engine, whose parameters may change.

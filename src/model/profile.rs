@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Model;
-use crate::engine::{CPU, View};
+use crate::engine::View;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, PartKind};
 use crate::infer::{Described, Pool};
@@ -36,14 +36,8 @@ impl Model {
     ///
     /// Fails with `Error::Device` where the parameters are on no CPU.
     pub fn profile(&self, x: View<'_>, repeats: usize) -> Result<Profile> {
-        let (graph, engine) = (&*self.graph, self.engine()?);
-        if engine.device() != CPU {
-            return Err(Error::Device {
-                device: engine.device(),
-                expected: format!("{} on the CPU, whose steps a profile measures", self.name()),
-                got: "one on another device".into(),
-            });
-        }
+        let graph = &*self.graph;
+        let engine = self.engine_on_cpu("whose steps a profile measures")?;
         let (pool, wanted) = (Pool::shared(), [graph.output()]);
         let prepared = self.native.prepared(graph, engine, x.shape, &wanted, &pool)?;
         let &[batch, _, height, width] = x.shape else { return Err(self.no_images()) };

@@ -74,6 +74,7 @@ def things(tmp_path: Path) -> dict[type, Any]:
     assert isinstance(evaluated, metrics.Metrics)
     loader = data.Loader(arrays(), batch_size=2, seed=4)
     profile = model.profile(X, repeats=1)
+    tuning = cz.create_model("resnet20").optimize((1, 3, 16, 16), repeats=1)
     made: list[Any] = [
         model,
         model.graph,
@@ -82,6 +83,8 @@ def things(tmp_path: Path) -> dict[type, Any]:
         model.summary().rows[0],
         profile,
         profile.steps[0],
+        tuning,
+        tuning.layers[0],
         model.predict(np.zeros((64, 64, 3), np.uint8)),
         model.predict(np.zeros((64, 64, 3), np.uint8))[0],
         cz.FailedPrediction(path="x", error=cz.DataError("y")),
@@ -175,7 +178,8 @@ def plain(thing: Any) -> Any:  # noqa: PLR0911 (one for each kind)
     if isinstance(thing, np.ndarray):
         return thing.dtype.str, thing.shape, thing.tobytes()
     if isinstance(thing, cz.Model):
-        names = ("labels", "options", "preprocess", "device", "trained", "load_report")
+        given = ("labels", "options", "preprocess", "task", "accuracy", "tuning")
+        names = (*given, "device", "trained", "load_report")
         return plain([getattr(thing, name) for name in names]), plain(thing.state_dict())
     if isinstance(thing, cz.data.Dataset):
         return plain([*thing, thing.classes, thing.fingerprint])

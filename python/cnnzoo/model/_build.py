@@ -59,8 +59,8 @@ def create_model(
             file's, the classifier is initialised afresh; position embeddings of another image size
             are interpolated; the first convolution is adapted to other channels than three
             (`LoadReport.adapted`). A model file (`save`) gives the defaults of options, source and
-            its name, preprocessing and labels; an option that changes the network's function is
-            refused.
+            its name, preprocessing, labels and accuracy; an option that changes the network's
+            function is refused.
         device: `cpu`, `cuda`, `cuda:N` or a `torch.device`.
         seed: Seed of the initial parameters.
         meta: Build it without allocating parameters, for `graph` and `summary()`.
@@ -120,15 +120,15 @@ def create_model(
     text, labels, task = _json(name, given), None, None
     if file is not None and saved is not None:
         adopted = adopt(file.path, saved, name, source, json.loads(text))
-        name, source = adopted.name, adopted.source
+        name, source, text = adopted.name, adopted.source, json.dumps(adopted.options)
         labels, task = adopted.labels, adopted.task
-        text = json.dumps(adopted.options)
     # On "meta", without memory, until the shapes of a file's arrays are checked.
     engine = _native.Model(name, source, text, "meta" if meta or file else device, seed)
     own = saved or published
     usual_way = Preprocess(**_native.preprocess(name, source))
     model = Model(engine, (own.preprocess if own else None) or usual_way)
     model._labels, model._task = labels, task or model.task
+    model.accuracy = saved.accuracy if saved else model.accuracy
     if image_size is not None:
         model._preprocess = model.preprocess.resized(image_size)
     model._preprocess = model.preprocess.with_channels(engine.graph().input_shape[0])

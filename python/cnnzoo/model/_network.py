@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
-from cnnzoo._arguments import in_order, shown
-from cnnzoo._configuration import Configuration
+from cnnzoo._arguments import in_order, one_of, shown
+from cnnzoo._configuration import Accuracy, Configuration
 from cnnzoo.errors import ArgumentError
 from cnnzoo.prediction import Task, usual_labels
 from cnnzoo.preprocess import Preprocess
@@ -154,6 +154,26 @@ class Network:
             )
         self._task = task
 
+    @property
+    def accuracy(self) -> Accuracy:
+        """The accuracy of inference on cnnzoo's own engine: `"fast"` (the default) or `"high"`.
+
+        `"fast"` takes the fastest algorithm for each convolution. `"high"` allows only those whose
+        rounding errors are at most 1.5 times those of the direct convolution (root mean square): of
+        Winograd's tiles F(2×2, 3×3) alone. Both are float32; runs on libtorch (`exact=True`,
+        training, a GPU) are the same with either.
+
+        It can be set; model files, run checkpoints and copies include it.
+
+        Raises:
+            ArgumentError: When set: another value.
+        """
+        return cast("Accuracy", self._engine.accuracy)
+
+    @accuracy.setter
+    def accuracy(self, value: Accuracy) -> None:
+        self._engine.set_accuracy(one_of(f"accuracy of {self.name}", value, get_args(Accuracy)))
+
     def _configuration(self) -> Configuration:
         return Configuration(
             name=self._engine.source_name or self.name,
@@ -163,6 +183,7 @@ class Network:
             preprocess=self.preprocess,
             labels=self._labels,
             task=self._task,
+            accuracy=self.accuracy,
         )
 
     def __repr__(self) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeAlias, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnzoo._arguments import seed_of, whole
+from cnnzoo import _native
+from cnnzoo._arguments import instance, seed_of, whole
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo.data.dataset import Samples
 from cnnzoo.errors import ArgumentError
@@ -17,6 +18,7 @@ from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many
 from cnnzoo.prediction import FailedPrediction, Prediction
 from cnnzoo.profile import Profile, profile_of
 from cnnzoo.summary import Summary
+from cnnzoo.tuning import Tuning, processor, tuning_of
 
 # Compute precision of a network.
 Precision: TypeAlias = Literal["float32", "bfloat16"]
@@ -29,6 +31,9 @@ AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
 
 class Running(Network):
     """A network that runs on images and photographs."""
+
+    # In models that older versions pickled there is none.
+    _tuning: Tuning | None = None
 
     def __call__(
         self, x: ArrayLike, *, exact: bool = False, precision: Precision = "float32"
@@ -96,7 +101,7 @@ class Running(Network):
         value that it writes, bytes of the weights that it reads, what is fused into it, its nodes,
         and the part of a concatenation that it writes in place. The last line sums up: the memory
         of a run, in which values take the places of others that are no longer needed, and the
-        weights. Nothing in it depends on the machine.
+        weights. Only a `tuning` makes it depend on the machine.
 
         Args:
             x_shape: (N, C, H, W) of the images; one image of the network's own size if not given.
@@ -126,6 +131,71 @@ class Running(Network):
         repeats = whole("`repeats`", repeats, least=1, most=MOST_REPEATS)
         rows, seconds, peak, threads = self._engine.profile(x, repeats)
         return profile_of(self.name, np.shape(x), rows, seconds=seconds, peak=peak, threads=threads)
+
+    def optimize(self, x_shape: Sequence[int] | None = None, *, repeats: int = 20) -> Tuning:
+        """Measure the algorithms for each distinct convolution, and use the fastest from now on.
+
+        The network runs with each algorithm in turns, so that weights come from memory and images
+        from the layer before as in any run. An algorithm other than the rule's is chosen where it
+        saves at least 3 % of the time, in the median and in the least of its times. Choices hold
+        for every batch and number of threads, so an image gets the same bits in each; they may
+        differ in the last bits from those before. Other sizes of images have other layers, whose
+        choices are added by another call.
+
+        It needs the memory of a run, and of the weights, for each algorithm: some times as much as
+        the network. Measure while nothing else runs. Ctrl-C ends it after the current run of the
+        network, and leaves the model as it was.
+
+        Args:
+            x_shape: (N, C, H, W) of the images; one image of the network's own size if not given.
+            repeats: Number of runs with each algorithm, after one that is not measured; times are
+                medians over them.
+
+        Returns:
+            The model's `tuning`, with what earlier calls measured of other layers. `print` shows a
+            table; `save` writes a file.
+
+        Raises:
+            ArgumentError: `repeats` is no whole number from 1 to 10000.
+            DeviceError: The model is not on the CPU, or has no parameters.
+            ShapeError: The images are none, too small, or have another number of channels.
+        """
+        repeats = whole("`repeats`", repeats, least=1, most=MOST_REPEATS)
+        shape = tuple(x_shape or (1, *self.graph.input_shape))
+        tuner = self._engine.tuner(shape)
+        for _ in range(1 + repeats):
+            for variant in range(tuner.variants):
+                tuner.run(variant)
+        found = tuning_of(self.name, shape[0], tuner)
+        self.tuning = found = found if self._tuning is None else found.beside(self._tuning)
+        return found
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """The measured choice of algorithms that `optimize` made; None where the rules choose.
+
+        It can be set, to what `Tuning.load` read from a file, or to None. Layers that it does not
+        have get the rule's algorithm, and so do those for which its choice has not the `accuracy`.
+        Copies include it; a pickle that is read on another processor and model files do not.
+
+        Raises:
+            ArgumentError: When set: no `Tuning`, or one that was measured on another processor or
+                with other vector instructions.
+        """
+        return self._tuning
+
+    @tuning.setter
+    def tuning(self, value: Tuning | None) -> None:
+        at = f"tuning of {self.name}"
+        if value is not None and not instance(at, value, Tuning, "a Tuning or None").fits_here:
+            raise ArgumentError(
+                f"{at}: expected one that was measured on {processor()} with "
+                f"{_native.instructions()}, got one of {value.processor} with "
+                f"{value.instructions}; measure here with `optimize`"
+            )
+        layers = () if value is None else value.layers
+        self._engine.choose([(layer._row, layer.chosen) for layer in layers])
+        self._tuning = value
 
     def nodes(self) -> list[str]:
         """Names of all nodes, in the order in which they run."""

@@ -55,7 +55,7 @@ class Model(Running, Filling):
     from several threads at once; the GIL is released while it runs. A child process that was forked
     after a run may run it too, unless another thread was running it at the fork; prefer `spawn`.
 
-    Copies and pickles keep options, labels, parameters, and which of these are frozen.
+    Copies and pickles keep options, labels, settings, parameters, and which of these are frozen.
     """
 
     # The public path, which pickles use too.
@@ -155,7 +155,7 @@ class Model(Running, Filling):
         """
         twin = Model(self._engine.copy(), self._preprocess)
         twin._load_report, twin._task = self._load_report, self._task
-        twin._chose_preprocess = self._chose_preprocess
+        twin._chose_preprocess, twin._tuning = self._chose_preprocess, self._tuning
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Model:
@@ -168,6 +168,8 @@ class Model(Running, Filling):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the pickled model; on the CPU, with a warning, where its device is missing."""
         vars(self).update({**state, "_engine": unpack_model(state["_engine"])})
+        # On another processor, other algorithms are the fastest.
+        self.tuning = self._tuning if self._tuning and self._tuning.fits_here else None
 
     # Training
 

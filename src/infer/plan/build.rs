@@ -11,7 +11,7 @@ use super::super::kernel::{
 use super::super::layout::{Layout, Window};
 use super::super::pool::Pool;
 use super::super::simd::Instructions;
-use super::choose::{Algorithm, algorithm};
+use super::choose::{Algorithm, Choices, Layer};
 use super::fuse::{Tail, Uses};
 use super::join::join;
 use super::place::{Claim, place};
@@ -28,7 +28,7 @@ pub(in crate::infer) fn build(
     parameters: &dyn Parameters,
     (batch, height, width): (usize, usize, usize),
     wanted: &[NodeId],
-    instructions: Instructions,
+    choices: &Choices,
     (packed, pool): (&mut Packed, &Pool),
 ) -> Result<Plan> {
     let shapes = graph.shapes(height, width, wanted)?;
@@ -44,7 +44,8 @@ pub(in crate::infer) fn build(
         graph,
         parameters,
         arrays,
-        instructions,
+        instructions: choices.instructions,
+        choices,
         packed,
         pool,
         uses: Uses::new(graph, &schedule, wanted),
@@ -99,6 +100,7 @@ struct Builder<'a> {
     /// The arrays of each node.
     arrays: HashMap<NodeId, Vec<(Role, usize)>>,
     instructions: Instructions,
+    choices: &'a Choices,
     packed: &'a mut Packed,
     /// For packing.
     pool: &'a Pool,
@@ -531,14 +533,14 @@ impl<'a> Builder<'a> {
             self.emit(id, &tail, vec![input], output, Operation::Depthwise(conv));
             return Ok(());
         }
-        match algorithm(&window, conv.groups, &input.layout, &output.layout) {
-            Algorithm::Winograd(tile) => {
-                return self.winograd(id, &tail, (input, output), window, tile);
+        let layer = Layer::new(&window, conv.groups, &input.layout, conv.out);
+        match self.choices.algorithm(&layer) {
+            Algorithm::Winograd(tile) => self.winograd(id, &tail, (input, output), window, tile),
+            Algorithm::Direct => {
+                let size = (conv.out, channels / conv.groups, conv.groups);
+                self.product(id, &tail, (input, output), window, size)
             }
-            Algorithm::Direct => {}
         }
-        let size = (conv.out, channels / conv.groups, conv.groups);
-        self.product(id, &tail, (input, output), window, size)
     }
 
     fn winograd(

@@ -12,6 +12,8 @@ mod text;
 
 pub use build::Packed;
 pub(super) use build::build;
+pub(super) use choose::Algorithm;
+pub use choose::{Accuracy, Choices, Layer, candidates};
 pub use step::Plan;
 pub(super) use step::Workspace;
 pub use text::Described;

@@ -7,7 +7,8 @@ use super::super::kernel::{
 };
 use super::super::layout::Layout;
 use super::super::memory::Buffer;
-use crate::graph::{NodeId, Shape};
+use super::choose::{Algorithm, Layer};
+use crate::graph::{Graph, NodeId, Op, Shape};
 
 /// A graph made ready for a batch of images of one size.
 #[derive(Debug)]
@@ -90,6 +91,31 @@ pub(super) enum Operation {
     Attention(Attention),
     /// Images as vectors, channel by channel.
     Flatten,
+}
+
+impl Plan {
+    /// Of each step the convolution that may have another algorithm, and its node: neither a linear layer nor a part of a
+    /// block.
+    pub(in crate::infer) fn layers(
+        &self,
+        graph: &Graph,
+    ) -> Vec<Option<(NodeId, Layer, Algorithm)>> {
+        let layer = |step: &Step| {
+            let &id = step.nodes.first()?;
+            match (&step.operation, &graph.node(id).op) {
+                (Operation::Conv(of), Op::Conv(conv)) => {
+                    let layer = Layer::new(&of.window, conv.groups, &of.input, conv.out);
+                    Some((id, layer, Algorithm::Direct))
+                }
+                (Operation::Winograd(of), _) => {
+                    let layer = Layer::new(&of.window, 1, &of.input, of.output.channels);
+                    Some((id, layer, Algorithm::Winograd(of.weights.tile())))
+                }
+                _ => None,
+            }
+        };
+        self.steps.iter().map(layer).collect()
+    }
 }
 
 /// Memory of a run, which the next one may use again.

@@ -24,7 +24,7 @@ pub(in crate::infer) struct Winograd {
 #[derive(Clone, Copy)]
 pub(super) struct Run<'a> {
     pub conv: &'a Winograd,
-    /// What tiles are taken from, and the rows and columns of zeros before it.
+    /// The images that tiles are taken from, and the rows and columns of zeros before it.
     pub x: Source<'a>,
     pub input: Layout,
     pub before: (usize, usize),

@@ -39,15 +39,13 @@ impl Numbers {
     }
 }
 
-/// The largest error of an output for normal inputs and weights, relative to the largest output: for up to 64 input
-/// channels, and for 512. The direct convolution has errors of up to 7e-7 and 1.6e-6.
-fn tolerance(tile: Tile, channels: usize) -> f64 {
-    let (few, many) = match tile.points() {
-        6 | 16 => (1.5e-6, 3e-6),
-        10 | 36 => (6e-6, 1e-5),
-        _ => (2e-5, 4e-5),
-    };
-    if channels <= 64 { few } else { many }
+/// The largest error of an output for normal inputs and weights of up to 64 input channels, relative to the largest output.
+fn tolerance(tile: Tile) -> f64 {
+    match tile.points() {
+        6 | 16 => 1.5e-6,
+        10 | 36 => 6e-6,
+        _ => 2e-5,
+    }
 }
 
 /// A window that the tile is for, and its stride.
@@ -209,7 +207,7 @@ fn any_shape_equals_a_plain_loop() {
     let mut numbers = Numbers(3);
     let pool = Pool::new(2);
     for instructions in Instructions::available() {
-        for tile in Tile::ALL {
+        for (tile, _) in Tile::ALL {
             let mut worst = 0.0_f64;
             for _ in 0..60 {
                 let batch = 1 + numbers.below(9);
@@ -234,10 +232,7 @@ fn any_shape_equals_a_plain_loop() {
                     Some(Function::HardSwish),
                 ]);
                 let (_, most) = case.errors(&case.run(&pool, None));
-                assert!(
-                    most < tolerance(tile, channels.0),
-                    "{tile} {most:e} {size:?} {channels:?}"
-                );
+                assert!(most < tolerance(tile), "{tile} {most:e} {size:?} {channels:?}");
                 worst = worst.max(most);
             }
             println!("{instructions:?} {tile} {worst:.1e}");
@@ -250,25 +245,25 @@ fn errors_are_those_that_are_stated() {
     let mut numbers = Numbers(5);
     let pool = Pool::new(2);
     for instructions in Instructions::available() {
-        for tile in Tile::ALL {
-            for inputs in [64, 512] {
+        for (tile, stated) in Tile::ALL {
+            for (at, inputs) in [64, 512].into_iter().enumerate() {
                 let size = (1, 12, 12);
                 let kind = (instructions, tile);
                 let mut case = Case::new(&mut numbers, kind, size, (inputs, 16), [1; 4], false);
                 // As after an activation.
                 case.x.iter_mut().for_each(|number| *number = number.max(0.0));
-                if tile == Tile::square(2, 3) {
-                    let (conv, mut y) = (direct(&case), vec![0.0; case.conv.output.extent(1)]);
-                    let mut scratch = vec![0.0; conv.scratch(1)];
-                    let (y_, scratch) = (Target::from(&mut y[..]), Target::from(&mut scratch[..]));
-                    conv.run(&pool, 1, Source::from(&case.x[..]), y_, None, scratch);
-                    case.residual = None;
-                    let (mean, most) = case.errors(&y);
-                    println!("{instructions:?} direct {inputs} rms {mean:.2e} most {most:.2e}");
-                }
                 let (mean, most) = case.errors(&case.run(&pool, None));
                 println!("{instructions:?} {tile} {inputs} rms {mean:.2e} most {most:.2e}");
-                assert!(most < tolerance(tile, inputs), "{tile} {inputs} {most:e}");
+                // The largest output, to which they are relative, is one of few.
+                assert!(mean < 2.0 * stated.rms[at] && most < 2.5 * stated.most[at]);
+                let (conv, mut y) = (direct(&case), vec![0.0; case.conv.output.extent(1)]);
+                let mut scratch = vec![0.0; conv.scratch(1)];
+                let (y_, scratch) = (Target::from(&mut y[..]), Target::from(&mut scratch[..]));
+                conv.run(&pool, 1, Source::from(&case.x[..]), y_, None, scratch);
+                case.residual = None;
+                let (mean, _) = case.errors(&y);
+                println!("{instructions:?} direct, as {tile} {inputs} rms {mean:.2e}");
+                assert!((0.7..1.5).contains(&(mean / stated.direct[at])));
             }
         }
     }
@@ -287,7 +282,7 @@ fn results_depend_neither_on_the_batch_nor_on_the_division() {
     let mut numbers = Numbers(7);
     let pools = [Pool::new(1), Pool::new(2), Pool::new(5)];
     for instructions in Instructions::available() {
-        for tile in Tile::ALL {
+        for (tile, _) in Tile::ALL {
             for (size, channels) in [((9, 7, 9), (20, 37)), ((3, 29, 30), (9, 16))] {
                 let kind = (instructions, tile);
                 let case = Case::new(&mut numbers, kind, size, channels, [1; 4], false);
