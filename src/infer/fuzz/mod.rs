@@ -28,7 +28,7 @@ use plain::{Arrays, values};
 use value::Value;
 
 /// Graphs of `make test`.
-const FEW: u64 = 40;
+const FEW: u64 = 16;
 
 /// The most multiply-adds of a graph and its batch, about: of most graphs, and of some.
 const SMALL: usize = 400_000;
