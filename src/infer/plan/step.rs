@@ -94,7 +94,7 @@ pub(super) enum Operation {
 }
 
 impl Plan {
-    /// Of each step the convolution that may have another algorithm, and its node: neither a linear layer nor a part of a
+    /// The convolution of each step that may have another algorithm, with its node: no linear layer, and no part of a
     /// block.
     pub(in crate::infer) fn layers(
         &self,
