@@ -29,6 +29,7 @@ PAPER = "#ffffff"
 # The kinds of kernels, those alike in colours alike.
 COLOURS = {
     "winograd": "#1d4e89",
+    "strassen": "#2b6391",
     "conv": "#3a7ca5",
     "linear": "#81b1d3",
     "block": "#2a9d8f",

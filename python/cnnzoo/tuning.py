@@ -39,10 +39,10 @@ Row = tuple[
 
 @dataclass(frozen=True, kw_only=True)
 class TunedLayer:
-    """A convolution whose algorithms were measured; a network's equal ones are one layer.
+    """A convolution or linear layer whose algorithms were measured; equal ones are one layer.
 
     Attributes:
-        nodes: The convolutions, by the names of their nodes.
+        nodes: The layers, by the names of their nodes.
         kernel: Height and width of the window.
         stride: Vertical and horizontal stride.
         dilation: Vertical and horizontal dilation.
@@ -53,8 +53,8 @@ class TunedLayer:
         image: Height and width of the input.
         batch: Number of images that ran together.
         threads: Number of threads that ran them.
-        milliseconds: The median time of each algorithm: `direct`, or Winograd's with a tile, such
-            as `F(4×4, 3×3)`.
+        milliseconds: The median time of each algorithm: `direct`, Winograd's with a tile, such as
+            `F(4×4, 3×3)`, or `Strassen`.
         rule: The algorithm that the engine's rules choose.
         chosen: The algorithm that the model uses: the fastest, where it saves at least 3 % of the
             rule's time, in the median and in the least time; else the rule's.

@@ -160,8 +160,8 @@ class Network:
 
         `"fast"` takes the fastest algorithm for each convolution. `"high"` allows only those whose
         rounding errors are at most 1.5 times those of the direct convolution (root mean square): of
-        Winograd's tiles F(2×2, 3×3) alone. Both are float32; runs on libtorch (`exact=True`,
-        training, a GPU) are the same with either.
+        Winograd's tiles F(2×2, 3×3) alone, and not Strassen's algorithm. Both are float32; runs on
+        libtorch (`exact=True`, training, a GPU) are the same with either.
 
         It can be set; model files, run checkpoints and copies include it.
 

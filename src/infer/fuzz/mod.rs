@@ -15,7 +15,7 @@ use std::thread::panicking;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::kernel::tests::Dice;
-use super::plan::Packed;
+use super::plan::{Choices, Packed};
 use super::pool::Pool;
 use super::prepared::Prepared;
 use super::simd::Instructions;
@@ -136,16 +136,21 @@ fn compare(seed: u64, pools: &[Pool]) {
     let alone = dice.within(0, batch - 1);
     for instructions in Instructions::available() {
         let mut packed = Packed::default();
-        let mut prepare = |batch: usize| {
+        let mut prepare = |choices: &Choices, batch: usize| {
             let shape = [&[batch][..], &size].concat();
             let packed = (&mut packed, &pools[1]);
-            Prepared::new(graph, &parameters, &shape, wanted, instructions, packed).unwrap()
+            Prepared::new(graph, &parameters, &shape, wanted, choices, packed).unwrap()
         };
+        let mut choices = Choices::from(instructions);
+        // Any algorithm that there is for a convolution.
+        for (_, layer, _) in prepare(&choices, 1).plan().layers(graph).into_iter().flatten() {
+            choices.set(layer, dice.pick(&layer.possible()));
+        }
         let run = |prepared: &Prepared, values: &[f32], pool: &Pool| {
             let shape = [&[values.len() / each][..], &size].concat();
             prepared.run(View { shape: &shape, values }, pool).unwrap()
         };
-        let whole = prepare(*batch);
+        let whole = prepare(&choices, *batch);
         let arrays = run(&whole, &images, &pools[0]);
         for (&id, array) in wanted.iter().zip(&arrays) {
             let at = |of: &[Vec<Value>]| of.iter().map(|image| image[id.index()].clone()).collect();
@@ -159,7 +164,7 @@ fn compare(seed: u64, pools: &[Pool]) {
             }
         }
         let image = &images[alone * each..][..each];
-        for (array, own) in arrays.iter().zip(run(&prepare(1), image, &pools[1])) {
+        for (array, own) in arrays.iter().zip(run(&prepare(&choices, 1), image, &pools[1])) {
             let part = &array.values[alone * own.values.len()..][..own.values.len()];
             assert_eq!(bits(part), bits(&own.values), "{instructions:?}, image {alone} alone");
         }

@@ -73,6 +73,37 @@ impl Weights {
         begin(panels.start)..begin(panels.end)
     }
 
+    /// Calls `run` with panels and the instructions whose vectors fill them.
+    pub fn by_width(&self, panels: Range<usize>, mut run: impl FnMut(Instructions, Range<usize>)) {
+        let is_narrow = |panel: &Panel| panel.width < self.instructions.lanes();
+        let narrow = self.panels[panels.clone()].last().is_some_and(is_narrow);
+        let middle = panels.end - usize::from(narrow);
+        if panels.start < middle {
+            run(self.instructions, panels.start..middle);
+        }
+        if narrow {
+            run(self.instructions.narrower(), middle..panels.end);
+        }
+    }
+
+    /// The first column of a panel.
+    pub fn column(&self, panel: usize) -> usize {
+        self.panels[panel].column
+    }
+
+    /// Columns of a panel with those of zeros.
+    pub fn width(&self, panel: usize) -> usize {
+        self.panels[panel].width
+    }
+
+    /// Where the numbers of a panel begin; the end for the one after the last.
+    #[inline(always)]
+    pub fn start(&self, panel: usize) -> *const f32 {
+        let numbers = self.numbers.as_slice();
+        let start = self.panels.get(panel).map_or(numbers.len(), |of| of.start);
+        numbers[start..].as_ptr()
+    }
+
     /// The number of panels.
     pub fn panels(&self) -> usize {
         self.panels.len()
@@ -115,17 +146,9 @@ pub(in crate::infer) fn multiply(
     store: Store<'_>,
 ) {
     debug_assert_eq!(rows.segments.len() * rows.length, weights.depth);
-    let is_narrow = |panel: &Panel| panel.width < weights.instructions.lanes();
-    let narrow = weights.panels[panels.clone()].last().is_some_and(is_narrow);
-    let middle = panels.end - usize::from(narrow);
-    if panels.start < middle {
-        let panels = panels.start..middle;
-        weights.instructions.run(Multiply { weights, panels, rows, store });
-    }
-    if narrow {
-        let panels = middle..panels.end;
-        weights.instructions.narrower().run(Multiply { weights, panels, rows, store });
-    }
+    weights.by_width(panels, |instructions, panels| {
+        instructions.run(Multiply { weights, panels, rows, store });
+    });
 }
 
 struct Multiply<'a> {

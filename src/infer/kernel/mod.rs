@@ -8,6 +8,7 @@ mod gemm;
 mod map;
 mod norm;
 mod rearrange;
+mod strassen;
 #[cfg(test)]
 pub(super) mod tests;
 mod window;
@@ -21,5 +22,6 @@ pub(super) use gemm::Weights;
 pub(super) use map::{Combine, Map};
 pub(super) use norm::{GroupNorm, LayerNorm, Lrn};
 pub(super) use rearrange::{Pad, from_channels_first, to_channels_first};
+pub(super) use strassen::{Halves, Strassen};
 pub(super) use window::{Blur, Reduce};
 pub(super) use winograd::{Tile, Transformed, Winograd};

@@ -1,17 +1,19 @@
 //! From a graph to a plan: each node becomes a step, a part of the step of another, or another view of a value.
 
+mod convolution;
+
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::kernel::{
-    Attention, Blur, Combine, Conv, Depthwise, GroupNorm, LayerNorm, Lrn, Map, Pad, Part, Reduce,
-    Taps, Tile, Transformed, Weights, Winograd,
+    Attention, Blur, Combine, GroupNorm, Halves, LayerNorm, Lrn, Map, Pad, Part, Reduce, Taps,
+    Tile, Transformed, Weights,
 };
 use super::super::layout::{Layout, Window};
 use super::super::pool::Pool;
 use super::super::simd::Instructions;
-use super::choose::{Algorithm, Choices, Layer};
+use super::choose::Choices;
 use super::fuse::{Tail, Uses};
 use super::join::join;
 use super::place::{Claim, place};
@@ -89,6 +91,7 @@ pub struct Packed {
     products: HashMap<Folded, Arc<Vec<Weights>>>,
     taps: HashMap<Folded, Arc<Taps>>,
     transformed: HashMap<(Folded, Tile), Arc<Transformed>>,
+    halves: HashMap<Folded, Arc<Halves>>,
 }
 
 /// A layer, the norms and scales after it, and the size of its window.
@@ -244,6 +247,7 @@ impl<'a> Builder<'a> {
         let scratch = match &operation {
             Operation::Conv(conv) => conv.scratch(self.batch),
             Operation::Winograd(conv) => conv.scratch(self.batch),
+            Operation::Strassen(conv) => conv.scratch(self.batch),
             _ => 0,
         };
         let scratch = (scratch > 0).then(|| (self.slot(scratch), scratch));
@@ -458,7 +462,7 @@ impl<'a> Builder<'a> {
         match self.op(id) {
             Op::Input(_) => Ok(()),
             Op::Conv(conv) => self.conv(id, conv),
-            Op::Linear(linear) => self.linear(id, linear),
+            Op::Linear(_) => self.linear(id),
             Op::BatchNorm(_)
             | Op::LayerScale(_)
             | Op::Multiply(_)
@@ -497,158 +501,6 @@ impl<'a> Builder<'a> {
         };
         let value = view(self.raw(input)?);
         self.values.insert(id, value);
-        Ok(())
-    }
-
-    fn conv(&mut self, id: NodeId, conv: &op::Conv) -> Result<()> {
-        let input = self.input(id)?;
-        let Layout { height, width, channels, .. } = input.layout;
-        let window =
-            Window::new((conv.kernel, conv.stride, conv.dilation), conv.padding, (height, width));
-        let tall = height.saturating_add(window.top).saturating_add(window.bottom);
-        let wide = width.saturating_add(window.left).saturating_add(window.right);
-        let padded = tall.saturating_mul(wide).saturating_mul(channels);
-        is_countable(self.graph, id, padded, self.batch)?;
-        let depthwise = conv.groups > 1 && conv.groups == channels && conv.out == channels;
-        let tail = self.tail(id, true, !depthwise);
-        let output = self.output(tail.nodes.last().copied().unwrap_or(id));
-        if depthwise {
-            let key = folded_key(id, &tail, &window);
-            let taps = if let Some(taps) = self.packed.taps.get(&key) {
-                Arc::clone(taps)
-            } else {
-                let (weight, bias) = self.folded(id, conv.out, &tail)?;
-                let count = conv.kernel.height * conv.kernel.width;
-                Arc::new(Taps::pack(count, &weight, &bias)?)
-            };
-            self.packed.taps.insert(key, Arc::clone(&taps));
-            let conv = Depthwise {
-                input: input.layout,
-                output: output.layout,
-                window,
-                function: tail.function,
-                instructions: self.instructions,
-                taps,
-            };
-            self.emit(id, &tail, vec![input], output, Operation::Depthwise(conv));
-            return Ok(());
-        }
-        let layer = Layer::new(&window, conv.groups, &input.layout, conv.out);
-        match self.choices.algorithm(&layer) {
-            Algorithm::Winograd(tile) => self.winograd(id, &tail, (input, output), window, tile),
-            Algorithm::Direct => {
-                let size = (conv.out, channels / conv.groups, conv.groups);
-                self.product(id, &tail, (input, output), window, size)
-            }
-        }
-    }
-
-    fn winograd(
-        &mut self,
-        id: NodeId,
-        tail: &Tail,
-        (input, output): (Value, Value),
-        window: Window,
-        tile: Tile,
-    ) -> Result<()> {
-        let key = (folded_key(id, tail, &window), tile);
-        let weights = if let Some(weights) = self.packed.transformed.get(&key) {
-            Arc::clone(weights)
-        } else {
-            let size = (output.layout.channels, input.layout.channels);
-            let (weight, bias) = self.folded(id, size.0, tail)?;
-            let numbers = (&weight[..], &bias[..]);
-            Arc::new(Transformed::pack(
-                self.pool,
-                self.instructions,
-                (tile, &window),
-                size,
-                numbers,
-            )?)
-        };
-        self.packed.transformed.insert(key, Arc::clone(&weights));
-        let mut inputs = vec![input];
-        if let Some(residual) = tail.residual {
-            inputs.push(self.value(residual)?);
-        }
-        let conv = Winograd {
-            input: input.layout,
-            output: output.layout,
-            window,
-            weights,
-            function: tail.function,
-        };
-        self.emit(id, tail, inputs, output, Operation::Winograd(conv));
-        Ok(())
-    }
-
-    fn linear(&mut self, id: NodeId, linear: &op::Linear) -> Result<()> {
-        let Some(&from) = self.inputs(id).first() else {
-            return Err(self.defect(id, "it has no input"));
-        };
-        let input = self.raw(from)?;
-        let tail = self.tail(id, true, true);
-        let output = self.output(tail.nodes.last().copied().unwrap_or(id));
-        // A vector is an image, and the layer a window of its size, so flattened images stay where they are.
-        let kernel = match self.shape(from) {
-            Shape::Vector { .. } => Pair { height: input.layout.height, width: input.layout.width },
-            Shape::Image { .. } | Shape::Tokens { .. } => Pair::ONE,
-        };
-        let window = Window::new(
-            (kernel, Pair::ONE, Pair::ONE),
-            Padding::from(0),
-            (kernel.height, kernel.width),
-        );
-        let size = (linear.out, input.layout.channels, 1);
-        self.product(id, &tail, (input, output), window, size)
-    }
-
-    /// The weight and bias of a layer with the norms after it, for so many outputs.
-    fn folded(&self, id: NodeId, outputs: usize, tail: &Tail) -> Result<(Floats<'a>, Vec<f32>)> {
-        let mut weight = self.weight(id)?;
-        let bias = self.floats(id, |role| matches!(role, Role::Bias { .. }))?;
-        let bias = bias.map_or(vec![0.0; outputs], |bias| bias.iter().map(|&b| b.into()).collect());
-        let affine = self.affine(bias, &tail.scales)?;
-        if !tail.scales.is_empty() {
-            let each = weight.len() / outputs.max(1);
-            for (weights, scale) in weight.to_mut().chunks_mut(each.max(1)).zip(&affine.scale) {
-                for weight in weights {
-                    *weight = (f64::from(*weight) * scale) as f32;
-                }
-            }
-        }
-        Ok((weight, affine.floats().1))
-    }
-
-    fn product(
-        &mut self,
-        id: NodeId,
-        tail: &Tail,
-        (input, output): (Value, Value),
-        window: Window,
-        size: (usize, usize, usize),
-    ) -> Result<()> {
-        let key = folded_key(id, tail, &window);
-        let groups = if let Some(groups) = self.packed.products.get(&key) {
-            Arc::clone(groups)
-        } else {
-            let (weight, bias) = self.folded(id, size.0, tail)?;
-            let numbers = (&weight[..], &bias[..]);
-            Arc::new(Conv::pack(self.pool, self.instructions, size, &window, numbers)?)
-        };
-        self.packed.products.insert(key, Arc::clone(&groups));
-        let mut inputs = vec![input];
-        if let Some(residual) = tail.residual {
-            inputs.push(self.value(residual)?);
-        }
-        let conv = Conv {
-            input: input.layout,
-            output: output.layout,
-            window,
-            groups,
-            function: tail.function,
-        };
-        self.emit(id, tail, inputs, output, Operation::Conv(conv));
         Ok(())
     }
 
@@ -947,8 +799,4 @@ fn claims(slots: &[usize], steps: &[Step], outputs: &[Output]) -> Vec<Claim> {
     let unused = Claim { len: 0, first: 0, last: 0 };
     let used = |claim: Claim| if claim.first == usize::MAX { unused } else { claim };
     claims.into_iter().map(used).collect()
-}
-
-fn folded_key(id: NodeId, tail: &Tail, window: &Window) -> Folded {
-    (id, tail.scales.clone(), [window.kernel.height, window.kernel.width])
 }

@@ -96,6 +96,9 @@ impl Plan {
             Operation::Winograd(conv) => {
                 conv.run(pool, batch, input(0), y, second, memory.scratch(step))?;
             }
+            Operation::Strassen(conv) => {
+                conv.run(pool, batch, input(0), y, second, memory.scratch(step));
+            }
             Operation::Depthwise(conv) => conv.run(pool, batch, input(0), y),
             Operation::Block(block) => {
                 block.run(pool, batch, input(0), y, second, memory.scratch(step))?;

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::super::kernel::{
-    Attention, Block, Blur, Conv, Depthwise, GroupNorm, LayerNorm, Lrn, Map, Pad, Reduce, Winograd,
+    Attention, Block, Blur, Conv, Depthwise, GroupNorm, LayerNorm, Lrn, Map, Pad, Reduce, Strassen,
+    Winograd,
 };
 use super::super::layout::Layout;
 use super::super::memory::Buffer;
@@ -79,6 +80,7 @@ pub(super) enum Operation {
     Rearrange,
     Conv(Conv),
     Winograd(Winograd),
+    Strassen(Strassen),
     Depthwise(Depthwise),
     Block(Box<Block>),
     Reduce(Reduce),
@@ -94,8 +96,7 @@ pub(super) enum Operation {
 }
 
 impl Plan {
-    /// The convolution of each step that may have another algorithm, with its node: no linear layer, and no part of a
-    /// block.
+    /// The convolution or linear layer of each step that may have another algorithm, and its node: no part of a block.
     pub(in crate::infer) fn layers(
         &self,
         graph: &Graph,
@@ -103,9 +104,13 @@ impl Plan {
         let layer = |step: &Step| {
             let &id = step.nodes.first()?;
             match (&step.operation, &graph.node(id).op) {
-                (Operation::Conv(of), Op::Conv(conv)) => {
-                    let layer = Layer::new(&of.window, conv.groups, &of.input, conv.out);
+                (Operation::Conv(of), Op::Conv(_) | Op::Linear(_)) => {
+                    let layer =
+                        Layer::new(&of.window, of.groups.len(), &of.input, of.output.channels);
                     Some((id, layer, Algorithm::Direct))
+                }
+                (Operation::Strassen(of), _) => {
+                    Some((id, Layer::pointwise(&of.input, of.output.channels), Algorithm::Strassen))
                 }
                 (Operation::Winograd(of), _) => {
                     let layer = Layer::new(&of.window, 1, &of.input, of.output.channels);

@@ -129,6 +129,7 @@ impl Step {
                 let words = if strided { window(&conv.window, 1) + " as " + &tile } else { tile };
                 ("winograd", words)
             }
+            Operation::Strassen(_) => ("strassen", nothing()),
             Operation::Depthwise(Depthwise { window: of, .. }) => ("depthwise", window(of, 1)),
             Operation::Block(block) => ("block", window(&block.depthwise.window, 1)),
             Operation::Reduce(reduce) => {
@@ -195,6 +196,7 @@ impl Step {
         let own = match &self.operation {
             Operation::Conv(of) => conv(of),
             Operation::Winograd(of) => of.weights.numbers(),
+            Operation::Strassen(of) => of.weights.numbers(),
             Operation::Depthwise(of) => depthwise(of),
             Operation::Block(block) => {
                 let convs = block.expand.iter().chain(&block.project);

@@ -7,6 +7,7 @@ mod block;
 mod function;
 mod pixels;
 mod product;
+mod strassen;
 mod window;
 
 use std::sync::LazyLock;

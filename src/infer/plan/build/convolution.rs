@@ -1,0 +1,188 @@
+//! Convolutions and linear layers with what is folded into them, by the algorithms that were chosen.
+
+use std::sync::Arc;
+
+use super::super::super::kernel::{
+    Conv, Depthwise, Halves, Strassen, Taps, Tile, Transformed, Weights, Winograd,
+};
+use super::super::super::layout::{Layout, Window};
+use super::super::choose::{Algorithm, Layer};
+use super::super::fuse::Tail;
+use super::super::step::{Operation, Value};
+use super::{Builder, Floats, Folded, is_countable};
+use crate::error::Result;
+use crate::graph::op::{self, Padding, Pair};
+use crate::graph::{NodeId, Role, Shape};
+
+/// A layer that is planned: its node and what follows, its input and output, and its window.
+struct Planned<'a> {
+    id: NodeId,
+    tail: &'a Tail,
+    input: Value,
+    output: Value,
+    window: Window,
+}
+
+impl Planned<'_> {
+    fn key(&self) -> Folded {
+        let Pair { height, width } = self.window.kernel;
+        (self.id, self.tail.scales.clone(), [height, width])
+    }
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn conv(&mut self, id: NodeId, conv: &op::Conv) -> Result<()> {
+        let input = self.input(id)?;
+        let Layout { height, width, channels, .. } = input.layout;
+        let window =
+            Window::new((conv.kernel, conv.stride, conv.dilation), conv.padding, (height, width));
+        let tall = height.saturating_add(window.top).saturating_add(window.bottom);
+        let wide = width.saturating_add(window.left).saturating_add(window.right);
+        let padded = tall.saturating_mul(wide).saturating_mul(channels);
+        is_countable(self.graph, id, padded, self.batch)?;
+        let depthwise = conv.groups > 1 && conv.groups == channels && conv.out == channels;
+        let tail = &self.tail(id, true, !depthwise);
+        let output = self.output(tail.nodes.last().copied().unwrap_or(id));
+        let planned = Planned { id, tail, input, output, window };
+        if depthwise { self.depthwise(planned) } else { self.layer(planned, conv.groups) }
+    }
+
+    pub(super) fn linear(&mut self, id: NodeId) -> Result<()> {
+        let Some(&from) = self.inputs(id).first() else {
+            return Err(self.defect(id, "it has no input"));
+        };
+        let input = self.raw(from)?;
+        let tail = &self.tail(id, true, true);
+        let output = self.output(tail.nodes.last().copied().unwrap_or(id));
+        // A vector is an image, and the layer a window of its size, so flattened images stay where they are.
+        let kernel = match self.shape(from) {
+            Shape::Vector { .. } => Pair { height: input.layout.height, width: input.layout.width },
+            Shape::Image { .. } | Shape::Tokens { .. } => Pair::ONE,
+        };
+        let window = Window::new(
+            (kernel, Pair::ONE, Pair::ONE),
+            Padding::from(0),
+            (kernel.height, kernel.width),
+        );
+        self.layer(Planned { id, tail, input, output, window }, 1)
+    }
+
+    fn layer(&mut self, planned: Planned<'_>, groups: usize) -> Result<()> {
+        let Planned { id, tail, input, output, window } = planned;
+        let (input_layout, outputs) = (input.layout, output.layout.channels);
+        let layer = Layer::new(&window, groups, &input_layout, outputs);
+        let (output_layout, function) = (output.layout, tail.function);
+        let operation = match self.choices.algorithm(&layer) {
+            Algorithm::Winograd(tile) => {
+                let weights = self.transformed(&planned, tile)?;
+                let (input, output) = (input_layout, output_layout);
+                Operation::Winograd(Winograd { input, output, window, weights, function })
+            }
+            Algorithm::Strassen => {
+                let weights = self.halves(&planned)?;
+                let (input, output) = (input_layout, output_layout);
+                Operation::Strassen(Strassen { input, output, weights, function })
+            }
+            Algorithm::Direct => {
+                let groups = self.products(&planned, groups)?;
+                let (input, output) = (input_layout, output_layout);
+                Operation::Conv(Conv { input, output, window, groups, function })
+            }
+        };
+        let mut inputs = vec![input];
+        if let Some(residual) = tail.residual {
+            inputs.push(self.value(residual)?);
+        }
+        self.emit(id, tail, inputs, output, operation);
+        Ok(())
+    }
+
+    fn depthwise(&mut self, planned: Planned<'_>) -> Result<()> {
+        let taps = self.taps(&planned)?;
+        let Planned { id, tail, input, output, window } = planned;
+        let conv = Depthwise {
+            input: input.layout,
+            output: output.layout,
+            window,
+            function: tail.function,
+            instructions: self.instructions,
+            taps,
+        };
+        self.emit(id, tail, vec![input], output, Operation::Depthwise(conv));
+        Ok(())
+    }
+
+    // ---- weights, packed once for plans of all shapes
+
+    fn taps(&mut self, planned: &Planned<'_>) -> Result<Arc<Taps>> {
+        let key = planned.key();
+        if let Some(taps) = self.packed.taps.get(&key) {
+            return Ok(Arc::clone(taps));
+        }
+        let (weight, bias) = self.folded(planned)?;
+        let Pair { height, width } = planned.window.kernel;
+        let taps = Arc::new(Taps::pack(height * width, &weight, &bias)?);
+        self.packed.taps.insert(key, Arc::clone(&taps));
+        Ok(taps)
+    }
+
+    fn products(&mut self, planned: &Planned<'_>, groups: usize) -> Result<Arc<Vec<Weights>>> {
+        let key = planned.key();
+        if let Some(products) = self.packed.products.get(&key) {
+            return Ok(Arc::clone(products));
+        }
+        let (weight, bias) = self.folded(planned)?;
+        let Planned { input, output, window, .. } = planned;
+        let size = (output.layout.channels, input.layout.channels / groups, groups);
+        let packed = Conv::pack(self.pool, self.instructions, size, window, (&weight, &bias))?;
+        let products = Arc::new(packed);
+        self.packed.products.insert(key, Arc::clone(&products));
+        Ok(products)
+    }
+
+    fn transformed(&mut self, planned: &Planned<'_>, tile: Tile) -> Result<Arc<Transformed>> {
+        let key = (planned.key(), tile);
+        if let Some(transformed) = self.packed.transformed.get(&key) {
+            return Ok(Arc::clone(transformed));
+        }
+        let (weight, bias) = self.folded(planned)?;
+        let Planned { input, output, window, .. } = planned;
+        let (kind, size) = ((tile, window), (output.layout.channels, input.layout.channels));
+        let numbers = (&weight[..], &bias[..]);
+        let packed = Transformed::pack(self.pool, self.instructions, kind, size, numbers)?;
+        let transformed = Arc::new(packed);
+        self.packed.transformed.insert(key, Arc::clone(&transformed));
+        Ok(transformed)
+    }
+
+    fn halves(&mut self, planned: &Planned<'_>) -> Result<Arc<Halves>> {
+        let key = planned.key();
+        if let Some(halves) = self.packed.halves.get(&key) {
+            return Ok(Arc::clone(halves));
+        }
+        let (weight, bias) = self.folded(planned)?;
+        let size = (planned.output.layout.channels, planned.input.layout.channels);
+        let packed = Halves::pack(self.pool, self.instructions, size, (&weight, &bias))?;
+        let halves = Arc::new(packed);
+        self.packed.halves.insert(key, Arc::clone(&halves));
+        Ok(halves)
+    }
+
+    /// The weight and bias of a layer with the norms after it.
+    fn folded(&self, planned: &Planned<'_>) -> Result<(Floats<'a>, Vec<f32>)> {
+        let (id, outputs) = (planned.id, planned.output.layout.channels);
+        let mut weight = self.weight(id)?;
+        let bias = self.floats(id, |role| matches!(role, Role::Bias { .. }))?;
+        let bias = bias.map_or(vec![0.0; outputs], |bias| bias.iter().map(|&b| b.into()).collect());
+        let affine = self.affine(bias, &planned.tail.scales)?;
+        if !planned.tail.scales.is_empty() {
+            let each = weight.len() / outputs.max(1);
+            for (weights, scale) in weight.to_mut().chunks_mut(each.max(1)).zip(&affine.scale) {
+                for weight in weights {
+                    *weight = (f64::from(*weight) * scale) as f32;
+                }
+            }
+        }
+        Ok((weight, affine.floats().1))
+    }
+}
