@@ -31,6 +31,7 @@ COLOURS = {
     "winograd": "#1d4e89",
     "strassen": "#2b6391",
     "conv": "#3a7ca5",
+    "gated": "#3a7ca5",
     "linear": "#81b1d3",
     "block": "#2a9d8f",
     "depthwise": "#7cc6a4",

@@ -96,6 +96,17 @@ impl Weights {
         self.panels[panel].width
     }
 
+    /// All packed numbers.
+    pub fn numbers(&self) -> &[f32] {
+        self.numbers.as_slice()
+    }
+
+    /// The places of a panel's numbers.
+    pub fn of_panel(&self, panel: usize) -> Range<usize> {
+        let Panel { start, width, .. } = self.panels[panel];
+        start..start + width * self.depth
+    }
+
     /// Where the numbers of a panel begin; the end for the one after the last.
     #[inline(always)]
     pub fn start(&self, panel: usize) -> *const f32 {
@@ -145,14 +156,26 @@ pub(in crate::infer) fn multiply(
     rows: Rows<'_>,
     store: Store<'_>,
 ) {
+    let numbers = Source::from(weights.numbers.as_slice());
+    multiply_packed((weights, numbers), panels, rows, store);
+}
+
+/// The same with other numbers, which are packed as those of the weights.
+pub(super) fn multiply_packed(
+    (weights, numbers): (&Weights, Source<'_>),
+    panels: Range<usize>,
+    rows: Rows<'_>,
+    store: Store<'_>,
+) {
     debug_assert_eq!(rows.segments.len() * rows.length, weights.depth);
     weights.by_width(panels, |instructions, panels| {
-        instructions.run(Multiply { weights, panels, rows, store });
+        instructions.run(Multiply { weights, numbers, panels, rows, store });
     });
 }
 
 struct Multiply<'a> {
     weights: &'a Weights,
+    numbers: Source<'a>,
     panels: Range<usize>,
     rows: Rows<'a>,
     store: Store<'a>,
@@ -163,13 +186,13 @@ impl Kernel for Multiply<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { weights, panels, rows, store } = self;
+        let Self { weights, numbers, panels, rows, store } = self;
         for panel in &weights.panels[panels] {
             let block = Block {
                 rows,
                 store,
                 panel: *panel,
-                weights: weights.numbers.as_slice()[panel.start..].as_ptr(),
+                weights: numbers.at(panel.start, panel.width * weights.depth),
                 bias: weights.bias.as_slice()[panel.column..].as_ptr(),
                 columns: weights.columns - panel.column,
             };

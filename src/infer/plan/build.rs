@@ -248,6 +248,7 @@ impl<'a> Builder<'a> {
             Operation::Conv(conv) => conv.scratch(self.batch),
             Operation::Winograd(conv) => conv.scratch(self.batch),
             Operation::Strassen(conv) => conv.scratch(self.batch),
+            Operation::Gated(conv) => conv.scratch(self.batch),
             _ => 0,
         };
         let scratch = (scratch > 0).then(|| (self.slot(scratch), scratch));

@@ -99,6 +99,11 @@ impl Plan {
             Operation::Strassen(conv) => {
                 conv.run(pool, batch, input(0), y, second, memory.scratch(step));
             }
+            Operation::Gated(conv) => {
+                let other = step.inputs.get(2).map(|value| memory.residual(value));
+                let inputs = (input(0), input(1));
+                conv.run(pool, batch, inputs, y, other, memory.scratch(step));
+            }
             Operation::Depthwise(conv) => conv.run(pool, batch, input(0), y),
             Operation::Block(block) => {
                 block.run(pool, batch, input(0), y, second, memory.scratch(step))?;

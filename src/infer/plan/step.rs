@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::super::kernel::{
-    Attention, Block, Blur, Conv, Depthwise, GroupNorm, LayerNorm, Lrn, Map, Pad, Reduce, Strassen,
-    Winograd,
+    Attention, Block, Blur, Conv, Depthwise, Gated, GroupNorm, LayerNorm, Lrn, Map, Pad, Reduce,
+    Strassen, Winograd,
 };
 use super::super::layout::Layout;
 use super::super::memory::Buffer;
@@ -81,6 +81,7 @@ pub(super) enum Operation {
     Conv(Conv),
     Winograd(Winograd),
     Strassen(Strassen),
+    Gated(Box<Gated>),
     Depthwise(Depthwise),
     Block(Box<Block>),
     Reduce(Reduce),

@@ -130,6 +130,7 @@ impl Step {
                 ("winograd", words)
             }
             Operation::Strassen(_) => ("strassen", nothing()),
+            Operation::Gated(_) => ("gated", "1×1".into()),
             Operation::Depthwise(Depthwise { window: of, .. }) => ("depthwise", window(of, 1)),
             Operation::Block(block) => ("block", window(&block.depthwise.window, 1)),
             Operation::Reduce(reduce) => {
@@ -197,6 +198,7 @@ impl Step {
             Operation::Conv(of) => conv(of),
             Operation::Winograd(of) => of.weights.numbers(),
             Operation::Strassen(of) => of.weights.numbers(),
+            Operation::Gated(of) => conv(&of.conv),
             Operation::Depthwise(of) => depthwise(of),
             Operation::Block(block) => {
                 let convs = block.expand.iter().chain(&block.project);

@@ -5,6 +5,7 @@
 mod attention;
 mod block;
 mod function;
+mod gated;
 mod pixels;
 mod product;
 mod strassen;

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use super::super::super::kernel::{
-    Conv, Depthwise, Halves, Strassen, Taps, Tile, Transformed, Weights, Winograd,
+    Combine, Conv, Depthwise, Gated, Halves, Map, Strassen, Taps, Tile, Transformed, Weights,
+    Winograd,
 };
 use super::super::super::layout::{Layout, Window};
 use super::super::choose::{Algorithm, Layer};
 use super::super::fuse::Tail;
-use super::super::step::{Operation, Value};
+use super::super::step::{Operation, Step, Value};
 use super::{Builder, Floats, Folded, is_countable};
 use crate::error::Result;
 use crate::graph::op::{self, Padding, Pair};
-use crate::graph::{NodeId, Role, Shape};
+use crate::graph::{NodeId, Op, Role, Shape};
 
 /// A layer that is planned: its node and what follows, its input and output, and its window.
 struct Planned<'a> {
@@ -68,33 +69,55 @@ impl<'a> Builder<'a> {
     }
 
     fn layer(&mut self, planned: Planned<'_>, groups: usize) -> Result<()> {
-        let Planned { id, tail, input, output, window } = planned;
-        let (input_layout, outputs) = (input.layout, output.layout.channels);
-        let layer = Layer::new(&window, groups, &input_layout, outputs);
-        let (output_layout, function) = (output.layout, tail.function);
+        let Planned { id, tail, window, .. } = planned;
+        let (input, output) = (planned.input.layout, planned.output.layout);
+        let function = tail.function;
+        let (mut inputs, mut gates) = (vec![planned.input], Vec::new());
+        let layer = Layer::new(&window, groups, &input, output.channels);
         let operation = match self.choices.algorithm(&layer) {
             Algorithm::Winograd(tile) => {
                 let weights = self.transformed(&planned, tile)?;
-                let (input, output) = (input_layout, output_layout);
                 Operation::Winograd(Winograd { input, output, window, weights, function })
             }
             Algorithm::Strassen => {
                 let weights = self.halves(&planned)?;
-                let (input, output) = (input_layout, output_layout);
                 Operation::Strassen(Strassen { input, output, weights, function })
             }
             Algorithm::Direct => {
                 let groups = self.products(&planned, groups)?;
-                let (input, output) = (input_layout, output_layout);
-                Operation::Conv(Conv { input, output, window, groups, function })
+                let conv = Conv { input, output, window, groups, function };
+                if let Some(step) = self.gate_before(id, &conv) {
+                    (inputs, gates) = (step.inputs, step.nodes);
+                    let (input, gate) = (inputs[0].layout, inputs[1].layout);
+                    Operation::Gated(Box::new(Gated { conv: Conv { input, ..conv }, gate }))
+                } else {
+                    Operation::Conv(conv)
+                }
             }
         };
-        let mut inputs = vec![input];
         if let Some(residual) = tail.residual {
             inputs.push(self.value(residual)?);
         }
-        self.emit(id, tail, inputs, output, operation);
+        self.emit(id, tail, inputs, planned.output, operation);
+        if let Some(step) = self.steps.last_mut() {
+            step.nodes.splice(1..1, gates);
+        }
         Ok(())
+    }
+
+    /// Takes back the last step if it is a gate whose value this convolution alone reads, and could scale its weights by.
+    fn gate_before(&mut self, id: NodeId, conv: &Conv) -> Option<Step> {
+        let (&input, step) = (self.inputs(id).first()?, self.steps.last()?);
+        let scales = |map: &Map| {
+            map.combine == Some(Combine::Multiply) && map.affine.is_none() && map.function.is_none()
+        };
+        let is_gate = matches!(self.op(input), Op::Gate(_))
+            && step.nodes == [input]
+            && matches!(&step.operation, Operation::Map(map) if scales(map));
+        if !is_gate || self.uses.sole(input) != Some(id) || !Gated::is_worthwhile(conv) {
+            return None;
+        }
+        self.steps.pop()
     }
 
     fn depthwise(&mut self, planned: Planned<'_>) -> Result<()> {
