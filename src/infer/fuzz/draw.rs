@@ -247,7 +247,7 @@ impl Hand<'_> {
         self.add(Conv { out, kernel, stride, padding, dilation, groups: channels, bias }, &[x])
     }
 
-    /// What may follow a layer of an image: norms, scales, a sum, an activation.
+    /// Nodes that may follow a layer of an image: norms, scales, a sum, an activation.
     fn tail(&mut self, x: Drawing) -> Drawing {
         let mut y = x;
         if !self.dice.once_in(3) {
@@ -376,7 +376,7 @@ impl Hand<'_> {
         }
     }
 
-    /// Of values of one shape, some of which may be the same.
+    /// A sum or an average of values of one shape, some of which may be the same.
     fn sum(&mut self, x: Drawing) {
         let mut inputs = vec![x];
         for _ in 0..self.dice.within(0, 3) {
@@ -428,7 +428,7 @@ impl Hand<'_> {
         }
     }
 
-    /// What is concatenated again and again.
+    /// A dense block, which concatenates its values again and again.
     fn dense(&mut self, x: Drawing) {
         let mut all = vec![x];
         for _ in 0..self.dice.within(1, 3) {
@@ -519,7 +519,7 @@ impl Hand<'_> {
         }
     }
 
-    /// What may follow a layer of tokens or a vector.
+    /// Nodes that may follow a layer of tokens or a vector.
     fn end(&mut self, x: Drawing) {
         let mut y = x;
         if self.dice.once_in(4) {

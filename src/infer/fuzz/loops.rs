@@ -192,7 +192,7 @@ pub(super) fn cells(x: &Value, (rows, columns): (usize, usize)) -> Value {
     })
 }
 
-/// What each query takes of the values: softmax(q · kᵀ / √d) · v.
+/// Attention: softmax(q · kᵀ / √d) · v for each query.
 fn mixed(queries: &[Vec<f64>], keys: &[Vec<f64>], values: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let mix = |query: &Vec<f64>| {

@@ -37,7 +37,7 @@ enum Sum {
     Minus(Part, Part),
 }
 
-/// What a product does to a part of the result.
+/// The change that a product makes to a part of the result.
 #[derive(Clone, Copy)]
 struct Update {
     part: Part,
