@@ -21,6 +21,9 @@ pub(super) struct Buffer {
 const LINE: usize = 64;
 const HUGE_PAGE: usize = 2 << 20;
 
+/// Bytes of the largest buffer that shares a region.
+const MOST_SHARED: usize = 4 * HUGE_PAGE;
+
 impl Buffer {
     /// Zeros. Fails where there is not so much memory.
     pub fn zeros(len: usize) -> Result<Self> {
@@ -32,7 +35,7 @@ impl Buffer {
 
     fn allocated(len: usize) -> Option<Self> {
         let bytes = len.max(1).checked_mul(size_of::<f32>())?;
-        let (region, place) = if bytes >= HUGE_PAGE || cfg!(debug_assertions) {
+        let (region, place) = if bytes > MOST_SHARED || cfg!(debug_assertions) {
             // Alone, and not more than was asked for, so that AddressSanitizer sees what reaches beyond.
             (Region::new(bytes)?, 0)
         } else {
@@ -43,12 +46,12 @@ impl Buffer {
         Some(Self { start: start.cast(), len, _region: region })
     }
 
-    /// A place in the region that small buffers share. Weights of a network in small pages would cost a fifth of the
+    /// A place in the region that buffers share, which would each leave a part of a huge page unused. Weights of a network in small pages would cost a fifth of the
     /// time of some layers, since the processor looks up each page.
     fn shared(bytes: usize) -> Option<(Arc<Region>, usize)> {
         static REGION: Mutex<Option<(Arc<Region>, usize)>> = Mutex::new(None);
         // Pages that nobody has touched take no memory.
-        const SIZE: usize = 16 * HUGE_PAGE;
+        const SIZE: usize = 4 * MOST_SHARED;
         let alone = || Some((Region::new(bytes)?, 0));
         // Another thread may be here, or may have been when the process was forked.
         let Ok(mut current) = REGION.try_lock() else { return alone() };
