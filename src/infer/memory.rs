@@ -46,8 +46,8 @@ impl Buffer {
         Some(Self { start: start.cast(), len, _region: region })
     }
 
-    /// A place in the region that buffers share, which would each leave a part of a huge page unused. Weights of a network in small pages would cost a fifth of the
-    /// time of some layers, since the processor looks up each page.
+    /// A place in the region that buffers share, which would each leave a part of a huge page unused. Weights of a network in
+    /// small pages would cost a fifth of the time of some layers, since the processor looks up each page.
     fn shared(bytes: usize) -> Option<(Arc<Region>, usize)> {
         static REGION: Mutex<Option<(Arc<Region>, usize)>> = Mutex::new(None);
         // Pages that nobody has touched take no memory.
