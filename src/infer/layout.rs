@@ -8,6 +8,13 @@ use crate::graph::shape::{same_padding, span};
 /// Numbers of a cache line.
 pub(super) const LINE: usize = 16;
 
+/// Numbers from a row of a matrix to the next: whole lines, and not so many that the rows fall on the same few lines of a
+/// first-level cache.
+pub(super) fn spaced(numbers: usize) -> usize {
+    let row = numbers.next_multiple_of(LINE);
+    if row.is_multiple_of(512) { row + LINE } else { row }
+}
+
 /// One image of a batch, and the steps to the next pixel and the next image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {

@@ -8,7 +8,7 @@ use super::super::layout::{Layout, Window};
 use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
 use super::super::simd::Instructions;
-use super::gemm::{Rows, Store, Weights, multiply, multiply_packed};
+use super::gemm::{Rows, Store, Weights, multiply_packed};
 use crate::error::Result;
 use crate::graph::op::{Function, Pair};
 
@@ -116,32 +116,21 @@ impl Conv {
         self.product(pool, batch, (x, input), y, residual, None);
     }
 
-    /// A convolution without a border and without groups whose weights are others for each image, packed as its own.
-    pub(super) fn run_scaled(
-        &self,
-        pool: &Pool,
-        batch: usize,
-        x: Source<'_>,
-        y: Target<'_>,
-        residual: Option<Residual<'_>>,
-        weights: Source<'_>,
-    ) {
-        self.product(pool, batch, (x, self.input), y, residual, Some(weights));
-    }
-
-    fn product(
+    /// The product of images that have their border with the weights, or with others of each image, which are packed as
+    /// those of the only group.
+    pub(super) fn product(
         &self,
         pool: &Pool,
         batch: usize,
         (x, input): (Source<'_>, Layout),
         y: Target<'_>,
         residual: Option<Residual<'_>>,
-        scaled: Option<Source<'_>>,
+        others: Option<Source<'_>>,
     ) {
         // The rows of all images are one matrix where they lie evenly, and have the same weights.
         let even = self.output.is_even()
             && residual.is_none_or(|of| of.layout.is_even())
-            && (scaled.is_none() || batch == 1);
+            && (others.is_none() || batch == 1);
         let (matrices, count) =
             if even { (1, batch * self.output.pixels()) } else { (batch, self.output.pixels()) };
         let (segments, length) = self.segments(&input);
@@ -181,13 +170,9 @@ impl Conv {
             };
             let rows = Rows { starts: &starts[..rows], segments: &segments, length };
             let panels = first..(first + division.panels).min(weights.panels());
-            match scaled {
-                Some(scaled) => {
-                    let numbers = scaled.skip(matrix * weights.numbers().len());
-                    multiply_packed((weights, numbers), panels, rows, store);
-                }
-                None => multiply(weights, panels, rows, store),
-            }
+            let own = Source::from(weights.numbers());
+            let numbers = others.map_or(own, |of| of.skip(matrix * weights.numbers().len()));
+            multiply_packed((weights, numbers), panels, rows, store);
         });
     }
 

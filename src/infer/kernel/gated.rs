@@ -1,5 +1,5 @@
-//! A 1×1 convolution of an image whose channels are scaled by a gate: the gate scales the rows of the weights instead, of
-//! which there are fewer than pixels, so the scaled image is never written.
+//! A 1×1 convolution of an image whose channels are scaled by a gate: the gate scales the rows of the weights instead,
+//! where these have fewer numbers than an image, so the scaled image is never written.
 
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
@@ -50,7 +50,8 @@ impl Gated {
                 instructions.run(Scale { weights, panel, gate, to });
             });
         });
-        self.conv.run_scaled(pool, batch, x, y, residual, scratch.source());
+        let x = (x, self.conv.input);
+        self.conv.product(pool, batch, x, y, residual, Some(scratch.source()));
     }
 }
 

@@ -156,11 +156,10 @@ pub(in crate::infer) fn multiply(
     rows: Rows<'_>,
     store: Store<'_>,
 ) {
-    let numbers = Source::from(weights.numbers.as_slice());
-    multiply_packed((weights, numbers), panels, rows, store);
+    multiply_packed((weights, Source::from(weights.numbers())), panels, rows, store);
 }
 
-/// The same with other numbers, which are packed as those of the weights.
+/// The same with the weights' numbers or others, which are packed alike.
 pub(super) fn multiply_packed(
     (weights, numbers): (&Weights, Source<'_>),
     panels: Range<usize>,

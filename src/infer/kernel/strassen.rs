@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::ptr::null;
 use std::sync::Arc;
 
-use super::super::layout::{LINE, Layout};
+use super::super::layout::{Layout, spaced};
 use super::super::memory::{Buffer, Source, Target};
 use super::super::pool::{Pool, part};
 use super::super::simd::{Instructions, Kernel, Simd};
@@ -174,10 +174,9 @@ impl Strassen {
         self.input.pixels().div_ceil(2)
     }
 
-    /// Numbers from a sum to the next. Rows must not all fall on the same lines of a cache.
+    /// Numbers from a sum to the next.
     fn row(&self) -> usize {
-        let row = (self.weights.inputs / 2).next_multiple_of(LINE);
-        if row.is_multiple_of(512) { row + LINE } else { row }
+        spaced(self.weights.inputs / 2)
     }
 
     pub fn run(

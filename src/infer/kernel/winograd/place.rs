@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::super::layout::{LINE, Layout, Window};
+use super::super::super::layout::{LINE, Layout, Window, spaced};
 use super::super::super::memory::{Source, Target};
 use super::super::conv::Residual;
 use super::tile::Tile;
@@ -53,13 +53,12 @@ impl Winograd {
         batch * rows * columns
     }
 
-    /// Numbers from a transformed tile to the next. Rows must not all fall on the same lines of a cache.
+    /// Numbers from a transformed tile to the next.
     pub(super) fn row(&self) -> usize {
-        let row = self.weights.inputs.next_multiple_of(LINE);
-        if row.is_multiple_of(512) { row + LINE } else { row }
+        spaced(self.weights.inputs)
     }
 
-    /// Numbers of one point of so many tiles; likewise.
+    /// Numbers of one point of so many tiles. Points must not all fall on the same lines of a cache.
     pub(super) fn point(&self, tiles: usize) -> usize {
         (tiles * self.row()).next_multiple_of(512) + LINE
     }
