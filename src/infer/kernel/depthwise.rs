@@ -128,8 +128,11 @@ struct Strip<'a> {
 const LARGEST: usize = 7;
 const STRIDES: usize = 2;
 
-/// The pixels under the windows of a tile; those outside of the image are zeros.
-type Pixels = [[*const f32; (TOGETHER - 1) * STRIDES + LARGEST]; STRIDES + LARGEST];
+/// Outputs of a row whose pixels are looked up together.
+const SPAN: usize = 7 * TOGETHER;
+
+/// The pixels under the windows of a span; those outside of the image are zeros.
+type Pixels = [[*const f32; (SPAN - 1) * STRIDES + LARGEST]; STRIDES + LARGEST];
 
 impl Kernel for Strip<'_> {
     type Output = ();
@@ -164,21 +167,22 @@ impl Strip<'_> {
         let Depthwise { input, output, window, function, taps, .. } = self.of;
         let zeros = Source::from(taps.numbers.as_slice()).at((K * K + 1) * taps.row, taps.row);
         let mut pixels: Pixels = [[null(); _]; _];
-        let mut column = 0;
-        while column < output.width {
+        let height = (self.rows.len() - 1) * T + K;
+        for begin in (0..output.width).step_by(SPAN) {
+            let end = output.width.min(begin + SPAN);
             // The last tile overlaps the one before.
-            column = column.min(output.width - TOGETHER);
-            let height = (self.rows.len() - 1) * T + K;
+            let begin = begin.min(end - TOGETHER);
+            let width = (end - begin - 1) * T + K;
             for (down, pixels) in pixels[..height].iter_mut().enumerate() {
                 let line = (self.rows.start * T + down).wrapping_sub(window.top);
-                let pixels = &mut pixels[..(TOGETHER - 1) * T + K];
+                let pixels = &mut pixels[..width];
                 if line >= input.height {
                     pixels.fill(zeros);
                     continue;
                 }
                 let line = input.at(self.image, self.x.line(line), 0);
                 for (across, pixel) in pixels.iter_mut().enumerate() {
-                    let at = (column * T + across).wrapping_sub(window.left);
+                    let at = (begin * T + across).wrapping_sub(window.left);
                     *pixel = if at < input.width {
                         self.x.memory.at(line + at * input.pixel, input.channels)
                     } else {
@@ -186,25 +190,20 @@ impl Strip<'_> {
                     };
                 }
             }
-            let mut channel = self.channels.start;
-            while channel + S::LANES <= self.channels.end {
+            let mut column = begin;
+            while column < end {
+                column = column.min(end - TOGETHER);
+                let pixels = (&pixels, (column - begin) * T);
                 if self.rows.len() == 2 {
-                    self.tile::<S, K, T, 2, true>(s, &pixels, column, channel);
+                    self.tile::<S, K, T, 2>(s, pixels, column);
                 } else {
-                    self.tile::<S, K, T, 1, true>(s, &pixels, column, channel);
+                    self.tile::<S, K, T, 1>(s, pixels, column);
                 }
-                channel += S::LANES;
-            }
-            if channel < self.channels.end {
-                if self.rows.len() == 2 {
-                    self.tile::<S, K, T, 2, false>(s, &pixels, column, channel);
-                } else {
-                    self.tile::<S, K, T, 1, false>(s, &pixels, column, channel);
-                }
+                column += TOGETHER;
             }
             if let Some(function) = function.filter(|function| !is_clamp(*function)) {
                 for row in self.rows.clone() {
-                    for pixel in column..column + TOGETHER {
+                    for pixel in begin..end {
                         let row = self.y.line(row);
                         let place = output.at(self.image, row, pixel) + self.channels.start;
                         let count = self.channels.len();
@@ -212,16 +211,33 @@ impl Strip<'_> {
                     }
                 }
             }
-            column += TOGETHER;
+        }
+    }
+
+    /// All channels of `R` rows of neighbouring outputs.
+    #[inline(always)]
+    fn tile<S: Simd, const K: usize, const T: usize, const R: usize>(
+        &self,
+        s: S,
+        pixels: (&Pixels, usize),
+        column: usize,
+    ) {
+        let mut channel = self.channels.start;
+        while channel + S::LANES <= self.channels.end {
+            self.vector::<S, K, T, R, true>(s, pixels, column, channel);
+            channel += S::LANES;
+        }
+        if channel < self.channels.end {
+            self.vector::<S, K, T, R, false>(s, pixels, column, channel);
         }
     }
 
     /// A vector of channels of `R` rows of neighbouring outputs; all lanes of it or those that there are.
     #[inline(always)]
-    fn tile<S: Simd, const K: usize, const T: usize, const R: usize, const ALL: bool>(
+    fn vector<S: Simd, const K: usize, const T: usize, const R: usize, const ALL: bool>(
         &self,
         s: S,
-        pixels: &Pixels,
+        (pixels, at): (&Pixels, usize),
         column: usize,
         channel: usize,
     ) {
@@ -244,8 +260,8 @@ impl Strip<'_> {
                     *weight = s.load(weights.at(place, S::LANES));
                 }
                 for (line, sums) in sums.iter_mut().enumerate() {
-                    let pixels = &pixels[line * T + down];
-                    for (at, pixel) in pixels[..(TOGETHER - 1) * T + K].iter().enumerate() {
+                    let pixels = &pixels[line * T + down][at..at + (TOGETHER - 1) * T + K];
+                    for (at, pixel) in pixels.iter().enumerate() {
                         let from = pixel.add(channel);
                         let numbers = if ALL { s.load(from) } else { s.load_part(from, count) };
                         for (output, sum) in sums.iter_mut().enumerate() {
