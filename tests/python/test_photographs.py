@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import PIL.Image
 import pytest
 import skimage.data
 import torch
+from numpy.typing import NDArray
 from timm.models import create_model as create_timm_model
 from torchvision import transforms
 
@@ -30,6 +33,10 @@ TRAINED = ["tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_li
 # JPEG decoders differ in the last bits of a pixel; PNG decoders do not. The native engine adds up
 # in another order than libtorch.
 DECODING = {".png": 1e-5, ".jpg": 0.02}
+
+
+# The native engine beside libtorch: probabilities of trained networks.
+ENGINES = 1e-3
 
 
 @pytest.fixture(scope="module", params=TRAINED)
@@ -82,6 +89,30 @@ def test_probabilities_equal_those_of_pillow_torchvision_and_timm(
         found[guess.index] = guess.probability
     assert np.abs(found - expected).max() <= DECODING[Path(photo).suffix]
     assert ours[0].index == int(expected.argmax())
+
+
+@pytest.mark.parametrize("accuracy", ["fast", "high"])
+def test_the_native_engine_and_libtorch_agree_on_every_photograph(
+    model: cz.Model, accuracy: Literal["fast", "high"]
+) -> None:
+    paths = sorted(path for path in PHOTOS.iterdir() if path.suffix in {".png", ".jpg"})
+    assert len(paths) >= 10
+    chosen = copy.deepcopy(model)
+    chosen.accuracy = accuracy
+    for path in paths:
+        x = model.preprocess([path])
+        ours, exact = (softmax(logits[0]) for logits in (chosen(x), chosen(x, exact=True)))
+        assert np.abs(ours - exact).max() <= ENGINES, path.name
+        assert top5(ours) == top5(exact), path.name
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    powers = np.exp(logits - logits.max())
+    return powers / powers.sum()
+
+
+def top5(probabilities: NDArray[np.float32]) -> list[int]:
+    return [int(index) for index in np.argsort(-probabilities)[:5]]
 
 
 def test_paths_arrays_and_pillow_images_give_the_same(lite0: cz.Model) -> None:
