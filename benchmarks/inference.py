@@ -29,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -276,6 +277,18 @@ def cases(arguments: argparse.Namespace, done: Sequence[Case]) -> Iterator[Case]
             shutil.rmtree(network.folder)
 
 
+@contextmanager
+def company(count: int) -> Iterator[None]:
+    """Other processes that never rest."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
 def machine() -> str:
     """The processor and the system."""
     return (
@@ -339,6 +352,9 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=ROOT / "target" / "inference", help="for converted networks"
     )
+    parser.add_argument(
+        "--busy", type=int, default=0, help="other processes that compute meanwhile; only printed"
+    )
     parser.add_argument("--keep", action="store_true", help="keep them (30 GB for all)")
     parser.add_argument("--json", type=Path, help="all figures; cases in it are not repeated")
     parser.add_argument("--read", action="store_true", help="measure nothing: only read --json")
@@ -346,6 +362,9 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw the comparison: .svg or .png")
     arguments = parser.parse_args()
     arguments.engines = [name for name in arguments.engines if name not in arguments.without]
+
+    if arguments.busy and (arguments.json or arguments.write or arguments.plot):
+        parser.error("--busy: expected no --json, --write or --plot: they are of a machine at rest")
 
     stored = {"machine": machine(), "cases": []}
     if arguments.json and arguments.json.exists():
@@ -359,12 +378,13 @@ def main() -> None:
     print(stored["machine"], flush=True)
     for case in results:
         print(lines(case, titles), flush=True)
-    for case in () if arguments.read else cases(arguments, results):
-        results.append(case)
-        print(lines(case, titles), flush=True)
-        if arguments.json:
-            stored["cases"] = [asdict(case) for case in results]
-            arguments.json.write_text(_json.lines(stored) + "\n")
+    with company(arguments.busy):
+        for case in () if arguments.read else cases(arguments, results):
+            results.append(case)
+            print(lines(case, titles), flush=True)
+            if arguments.json:
+                stored["cases"] = [asdict(case) for case in results]
+                arguments.json.write_text(_json.lines(stored) + "\n")
     if arguments.write:
         text = arguments.write.read_text()
         arguments.write.write_text(filled(text, results, titles, stored["machine"], arguments.plot))

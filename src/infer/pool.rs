@@ -32,11 +32,14 @@ pub struct Pool {
 /// More threads than any machine has cores.
 pub const MOST_THREADS: usize = 4096;
 
-/// The time for which a thread looks for work, or for the end of it, before it lets others run, and before it sleeps. To wake a
-/// thread takes some microseconds of the caller's time, and tens until it runs; a thread that looks for longer takes the
-/// processor from those who have work, among them the caller itself where both are on the same core.
-const SPIN: Duration = Duration::from_micros(5);
+/// The time for which a thread looks for work, or for the end of it, before it sleeps. To wake a thread takes some
+/// microseconds of the caller's time, and tens until it runs.
 const PATIENCE: Duration = Duration::from_micros(50);
+
+/// The time before it lets others run, where there are more threads than cores: it would take the processor from those who
+/// have work, among them perhaps the caller itself. Elsewhere it lets nobody run: other programs that are always busy
+/// would keep the processor for milliseconds.
+const SPIN: Duration = Duration::from_micros(5);
 
 /// The state that the caller and its workers share.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ struct Team {
     /// Which workers sleep, or are about to. A worker sets its own and then looks at `state` once more; the caller
     /// changes `state` and then looks at these. As all four are sequentially consistent, one of them sees the other.
     asleep: Box<[AtomicBool]>,
+    /// For how long a thread looks for something before it lets others run.
+    spin: Duration,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// For a caller that waits longer.
     waiting: Mutex<()>,
@@ -201,6 +206,7 @@ impl Team {
             next: (0..=workers).map(|_| Line::default()).collect(),
             job: UnsafeCell::default(),
             asleep: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+            spin: if workers < cores() { PATIENCE } else { SPIN },
             panic: Mutex::default(),
             waiting: Mutex::default(),
             left: Condvar::default(),
@@ -239,7 +245,7 @@ impl Team {
         let state = &self.state.0;
         let is_over = |state: u64| state & WORKERS == 0;
         if is_over(state.fetch_and(!OPEN, Ordering::Acquire))
-            || wait_for(|| is_over(state.load(Ordering::Acquire)))
+            || self.wait_for(|| is_over(state.load(Ordering::Acquire)))
         {
             return;
         }
@@ -258,7 +264,7 @@ impl Team {
         loop {
             let found =
                 |state: u64| state & ENDED != 0 || state & OPEN != 0 && state & NUMBER != seen;
-            if !wait_for(|| found(self.state.0.load(Ordering::Relaxed))) {
+            if !self.wait_for(|| found(self.state.0.load(Ordering::Relaxed))) {
                 let asleep = &self.asleep[worker];
                 asleep.store(true, Ordering::SeqCst);
                 if !found(self.state.0.load(Ordering::SeqCst)) {
@@ -274,6 +280,29 @@ impl Team {
                 seen = state & NUMBER;
                 self.help(worker + 1);
                 self.leave();
+            }
+        }
+    }
+
+    /// Waits for a short time, and says whether it is ready.
+    fn wait_for(&self, ready: impl Fn() -> bool) -> bool {
+        if ready() {
+            return true;
+        }
+        let begun = Instant::now();
+        loop {
+            for _ in 0..16 {
+                std::hint::spin_loop();
+                if ready() {
+                    return true;
+                }
+            }
+            let waited = begun.elapsed();
+            if waited > PATIENCE {
+                return false;
+            }
+            if waited > self.spin {
+                thread::yield_now();
             }
         }
     }
@@ -314,29 +343,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for a short time, and says whether it is ready.
-fn wait_for(ready: impl Fn() -> bool) -> bool {
-    if ready() {
-        return true;
-    }
-    let begun = Instant::now();
-    loop {
-        for _ in 0..16 {
-            std::hint::spin_loop();
-            if ready() {
-                return true;
-            }
-        }
-        let waited = begun.elapsed();
-        if waited > PATIENCE {
-            return false;
-        }
-        if waited > SPIN {
-            thread::yield_now();
-        }
-    }
-}
-
 // ---- the pool of the process
 
 static SHARED: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
@@ -370,9 +376,12 @@ fn usual() -> usize {
     let named = std::env::var("OMP_NUM_THREADS").ok();
     // OpenMP allows a number for each level of nesting.
     let named = named.and_then(|text| text.split(',').next()?.trim().parse().ok());
-    named
-        .filter(|&threads| threads > 0)
-        .unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get))
+    named.filter(|&threads| threads > 0).unwrap_or_else(cores)
+}
+
+/// The cores that the process may use.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn shared() -> MutexGuard<'static, Option<Arc<Pool>>> {
