@@ -181,8 +181,9 @@ impl Model {
     }
 
     /// The plan of native inference for images of `shape` (N, C, H, W), as text.
-    fn plan(&self, py: Python<'_>, shape: Vec<usize>) -> PyResult<String> {
-        self.look(py, |model| model.plan(&shape))
+    fn plan(&self, py: Python<'_>, shape: Vec<usize>, precision: &str) -> PyResult<String> {
+        let precision = Precision::parse(precision)?;
+        self.look(py, |model| model.plan(&shape, precision))
     }
 
     /// The accuracy of native inference: `fast` or `high`.
@@ -224,12 +225,13 @@ impl Model {
         &self,
         x: &Bound<'_, PyAny>,
         repeats: usize,
+        precision: &str,
     ) -> PyResult<(Vec<ProfileRow>, f64, f64, usize)> {
-        let py = x.py();
+        let (py, precision) = (x.py(), Precision::parse(precision)?);
         let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
         self.look(py, |model| {
-            let found = model.profile(view, repeats)?;
+            let found = model.profile(view, repeats, precision)?;
             let row = |timed: model::TimedStep| {
                 let name = |&id| model.graph().node(id).name.clone();
                 (

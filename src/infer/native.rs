@@ -7,7 +7,7 @@ use super::plan::{Choices, Packed};
 use super::pool::Pool;
 use super::prepared::Prepared;
 use super::simd::Instructions;
-use crate::engine::{Array, View};
+use crate::engine::{Array, Precision, View};
 use crate::error::Result;
 use crate::graph::{Graph, NodeId};
 use crate::weights::Parameters;
@@ -52,10 +52,10 @@ impl Native {
         graph: &Graph,
         parameters: &dyn Parameters,
         x: View<'_>,
-        wanted: &[NodeId],
+        (wanted, precision): (&[NodeId], Precision),
         pool: &Pool,
     ) -> Result<Vec<Array>> {
-        self.prepared(graph, parameters, x.shape, wanted, pool)?.run(x, pool)
+        self.prepared(graph, parameters, x.shape, (wanted, precision), pool)?.run(x, pool)
     }
 
     /// The plan for images of `shape`.
@@ -64,24 +64,32 @@ impl Native {
         graph: &Graph,
         parameters: &dyn Parameters,
         shape: &[usize],
-        wanted: &[NodeId],
+        (wanted, precision): (&[NodeId], Precision),
         pool: &Pool,
     ) -> Result<Arc<Prepared>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |plan: &Arc<Prepared>| plan.fits(shape, wanted);
+        let fits = |plan: &Arc<Prepared>| plan.fits(shape, wanted, precision);
         let found = state.plans.iter().position(fits).and_then(|at| state.plans.remove(at));
         let prepared = if let Some(prepared) = found {
             prepared
         } else {
             let State { choices, packed, .. } = &mut *state;
-            let packed = (packed, pool);
-            Arc::new(Prepared::new(graph, parameters, shape, wanted, choices, packed)?)
+            let (choices, packed) = (choices.with(precision), (packed, pool));
+            Arc::new(Prepared::new(graph, parameters, shape, wanted, &choices, packed)?)
         };
         if state.plans.len() == MOST_PLANS {
             state.plans.pop_front();
         }
         state.plans.push_back(Arc::clone(&prepared));
         Ok(prepared)
+    }
+
+    /// Whether it computes in this precision: bfloat16 needs a processor with instructions for it.
+    pub fn offers(precision: Precision) -> bool {
+        match precision {
+            Precision::Float32 => true,
+            Precision::BFloat16 => Instructions::best().with_pairs().is_some(),
+        }
     }
 
     /// Forgets all plans and weights, since a parameter has changed.

@@ -7,7 +7,7 @@ use super::peak::peak;
 use super::plan::{Choices, Packed, Plan, Workspace, build};
 use super::pool::Pool;
 use super::simd::Instructions;
-use crate::engine::{Array, View};
+use crate::engine::{Array, Precision, View};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId};
 use crate::weights::Parameters;
@@ -18,6 +18,7 @@ pub struct Prepared {
     plan: Plan,
     shape: Vec<usize>,
     wanted: Vec<NodeId>,
+    precision: Precision,
     /// Memory that no run uses now.
     idle: Mutex<Vec<Workspace>>,
 }
@@ -40,13 +41,13 @@ impl Prepared {
         }
         let size = (batch, height, width);
         let plan = build(graph, parameters, size, wanted, choices, (packed, pool))?;
-        let (shape, wanted) = (shape.to_vec(), wanted.to_vec());
-        Ok(Self { plan, shape, wanted, idle: Mutex::default() })
+        let (shape, wanted, precision) = (shape.to_vec(), wanted.to_vec(), choices.precision);
+        Ok(Self { plan, shape, wanted, precision, idle: Mutex::default() })
     }
 
-    /// Whether it is for images of this shape, and returns these values.
-    pub fn fits(&self, shape: &[usize], wanted: &[NodeId]) -> bool {
-        self.shape == shape && self.wanted == wanted
+    /// Whether it is for images of this shape and this precision, and returns these values.
+    pub fn fits(&self, shape: &[usize], wanted: &[NodeId], precision: Precision) -> bool {
+        self.shape == shape && self.wanted == wanted && self.precision == precision
     }
 
     /// Runs the plan on images of its shape.

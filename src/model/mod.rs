@@ -163,6 +163,7 @@ impl Model {
         let engine = self.engine()?;
         if self.is_native(options)? {
             let pool = if options.alone { Arc::new(Pool::new(1)) } else { Pool::shared() };
+            let wanted = (wanted, options.precision);
             return self.native.run(&self.graph, engine, x, wanted, &pool);
         }
         engine.infer(&self.graph, x, wanted, options.precision)
@@ -178,10 +179,14 @@ impl Model {
     }
 
     /// The plan of native inference for images of `shape` (N, C, H, W), as text: a line for each step.
-    pub fn plan(&self, shape: &[usize]) -> Result<String> {
+    ///
+    /// Fails with `Error::Device` where the processor has no instructions for the precision.
+    pub fn plan(&self, shape: &[usize], precision: Precision) -> Result<String> {
         let (graph, engine) = (&self.graph, self.engine()?);
-        let (pool, wanted) = (Pool::shared(), [graph.output()]);
-        let prepared = self.native.prepared(graph, engine, shape, &wanted, &pool)?;
+        self.offers(precision)?;
+        let (pool, wanted) = (Pool::shared(), ([graph.output()], precision));
+        let wanted = (&wanted.0[..], wanted.1);
+        let prepared = self.native.prepared(graph, engine, shape, wanted, &pool)?;
         Ok(prepared.plan().text(graph))
     }
 
@@ -217,10 +222,22 @@ impl Model {
         self.native.set_choices(choices);
     }
 
-    /// Whether a run is the native engine's: in float32 on the CPU, unless it is to be exact.
+    /// Whether a run is the native engine's: on the CPU, in a precision that it offers, unless it is to be exact.
     fn is_native(&self, options: RunOptions) -> Result<bool> {
         let on_cpu = self.engine()?.device() == CPU;
-        Ok(on_cpu && !options.exact && options.precision == Precision::Float32)
+        Ok(on_cpu && !options.exact && Native::offers(options.precision))
+    }
+
+    /// Fails with `Error::Device` where the native engine does not compute in this precision.
+    fn offers(&self, precision: Precision) -> Result<()> {
+        if Native::offers(precision) {
+            return Ok(());
+        }
+        Err(Error::Device {
+            device: CPU.into(),
+            expected: format!("a processor with AVX512-BF16, for {} in bfloat16", self.name()),
+            got: "one without".into(),
+        })
     }
 
     /// The nodes of these names, or the output where none are given.

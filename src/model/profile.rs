@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Model;
-use crate::engine::View;
+use crate::engine::{Precision, View};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, PartKind};
 use crate::infer::{Described, Pool};
@@ -34,12 +34,14 @@ pub struct TimedStep {
 impl Model {
     /// Runs native inference on `x` (N, C, H, W) `repeats` times, and once before.
     ///
-    /// Fails with `Error::Device` where the parameters are on no CPU.
-    pub fn profile(&self, x: View<'_>, repeats: usize) -> Result<Profile> {
+    /// Fails with `Error::Device` where the parameters are on no CPU, or the processor has no instructions for the
+    /// precision.
+    pub fn profile(&self, x: View<'_>, repeats: usize, precision: Precision) -> Result<Profile> {
         let graph = &*self.graph;
         let engine = self.engine_on_cpu("whose steps a profile measures")?;
+        self.offers(precision)?;
         let (pool, wanted) = (Pool::shared(), [graph.output()]);
-        let prepared = self.native.prepared(graph, engine, x.shape, &wanted, &pool)?;
+        let prepared = self.native.prepared(graph, engine, x.shape, (&wanted, precision), &pool)?;
         let &[batch, _, height, width] = x.shape else { return Err(self.no_images()) };
         let cost = graph.cost(height, width)?;
         let macs: HashMap<NodeId, u64> =

@@ -6,7 +6,7 @@ use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
 use super::super::simd::{Instructions, Kernel, Simd, exp};
-use super::gemm::{Rows, Store, Weights, multiply};
+use super::gemm::{Element, Rows, Store, Weights, multiply};
 use crate::error::Result;
 
 /// Heads of attention; each reads its own part of the channels.
@@ -78,8 +78,9 @@ impl Attention {
         };
         let instructions = self.instructions;
         // This is a task, so the pool leaves it the work.
-        let transposed = Weights::pack(pool, instructions, (keys, self.depth), &[], transpose)?;
-        let mixed = Weights::pack(pool, instructions, (self.width, keys), &[], copy)?;
+        let plain = (instructions, Element::Float32);
+        let transposed = Weights::pack(pool, plain, (keys, self.depth), &[], transpose)?;
+        let mixed = Weights::pack(pool, plain, (self.width, keys), &[], copy)?;
         let mut shares = vec![0.0; TOGETHER.min(queries) * keys];
         let mut starts = Vec::with_capacity(TOGETHER);
         for first in (0..queries).step_by(TOGETHER) {

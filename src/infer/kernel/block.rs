@@ -12,7 +12,8 @@ use super::super::pool::{Pool, part};
 use super::Residual;
 use super::conv::{Conv, MOST_ROWS};
 use super::depthwise::{Depthwise, Lines};
-use super::gemm::{Rows, Store, multiply};
+use super::gemm::{Element, Rows, Store, multiply};
+use super::pairs::to_pairs;
 use crate::error::Result;
 
 #[derive(Debug)]
@@ -89,7 +90,8 @@ impl Block {
             && expand.is_pointwise()
             && Self::is_small(&self.depthwise)
         {
-            return self.by_channels(expand, pool, batch, x, y);
+            let (x, input) = expand.bordered(pool, batch, x, scratch);
+            return self.by_channels(expand, pool, batch, (x, input), y);
         }
         let (x, input) = match &self.expand {
             Some(conv) => conv.bordered(pool, batch, x, scratch),
@@ -105,8 +107,10 @@ impl Block {
             let segments = &segments;
             let strip = Strip { of: self, image, x, input, segments, length, y, residual };
             let (between, after) = (self.kept_lines().1, self.lines_after().1);
-            with_own(between + after, |own| {
-                strip.run(rows, own.part(0, between), own.part(between, after));
+            let words = self.words_after();
+            with_own(between + after + words, |own| {
+                let words = own.part(between + after, words);
+                strip.run(rows, own.part(0, between), own.part(between, after), words);
             })
         })
     }
@@ -117,7 +121,7 @@ impl Block {
         expand: &Conv,
         pool: &Pool,
         batch: usize,
-        x: Source<'_>,
+        (x, input): (Source<'_>, Layout),
         y: Target<'_>,
     ) -> Result<()> {
         let (weights, pixels) = (&expand.groups[0], expand.output.pixels());
@@ -136,7 +140,7 @@ impl Block {
                 };
                 let windows = (&[0][..], weights.depth);
                 blocks(expand, panels.clone(), pixels, store, windows, |first, starts| {
-                    expand.starts(x, &expand.input, (image, first), 0, starts);
+                    expand.starts(x, &input, (image, first), 0, starts);
                 });
                 let channels = weights.columns_of(panels.clone());
                 let place = image * self.depthwise.output.image;
@@ -165,6 +169,15 @@ impl Block {
         let Layout { width, channels, .. } = self.depthwise.output;
         if self.project.is_some() { (TOGETHER, TOGETHER * width * channels) } else { (0, 0) }
     }
+
+    /// The length of these lines as words, where the convolution after them multiplies pairs.
+    fn words_after(&self) -> usize {
+        let element = self.project.as_ref().map_or(Element::Float32, Conv::element);
+        match element {
+            Element::Float32 => 0,
+            Element::BFloat16 => self.lines_after().1 / element.per_word(),
+        }
+    }
 }
 
 /// Some rows of an image.
@@ -181,7 +194,7 @@ struct Strip<'a> {
 }
 
 impl Strip<'_> {
-    fn run(&self, strip: Range<usize>, between: Target<'_>, after: Target<'_>) {
+    fn run(&self, strip: Range<usize>, between: Target<'_>, after: Target<'_>, words: Target<'_>) {
         let Block { expand, depthwise, project } = self.of;
         let (window, input) = (&depthwise.window, depthwise.input);
         let line = |row: usize| (row * window.stride.height).saturating_sub(window.top);
@@ -204,7 +217,7 @@ impl Strip<'_> {
             if let Some(project) = project {
                 let y = Lines { memory: after, first, period: TOGETHER };
                 depthwise.strip(rows.clone(), x, y);
-                self.project(project, rows, after.source());
+                self.project(project, rows, after.source(), words);
             } else {
                 let place = self.image * depthwise.output.image;
                 depthwise.strip(rows, x, Lines::all(self.y.skip(place)));
@@ -235,7 +248,7 @@ impl Strip<'_> {
     }
 
     /// Computes rows of the output. Their first pixels lie where the lines after the depthwise convolution begin.
-    fn project(&self, conv: &Conv, rows: Range<usize>, from: Source<'_>) {
+    fn project(&self, conv: &Conv, rows: Range<usize>, from: Source<'_>, words: Target<'_>) {
         let place = |layout: &Layout| layout.at(self.image, rows.start, 0);
         let store = Store {
             target: self.y,
@@ -246,7 +259,18 @@ impl Strip<'_> {
                 .map(|Residual { source, layout }| (source, place(&layout), layout.pixel)),
             function: conv.function,
         };
-        let (count, depth) = (rows.len() * conv.output.width, self.of.depthwise.output.channels);
+        let (count, channels) = (rows.len() * conv.output.width, self.of.depthwise.output.channels);
+        let depth = channels / conv.element().per_word();
+        let from = match conv.element() {
+            Element::Float32 => from,
+            Element::BFloat16 => {
+                // SAFETY: the thread's own memory, in two parts.
+                let (from, to) =
+                    unsafe { (from.slice(0, count * channels), words.slice(0, count * depth)) };
+                to_pairs(conv.groups[0].instructions(), from, to);
+                words.source()
+            }
+        };
         blocks(conv, 0..conv.groups[0].panels(), count, store, (&[0], depth), |first, starts| {
             for (at, start) in starts.iter_mut().enumerate() {
                 *start = from.at((first + at) * depth, depth);

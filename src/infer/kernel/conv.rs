@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::super::layout::{Layout, Window};
 use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
-use super::super::simd::Instructions;
-use super::gemm::{Rows, Store, Weights, multiply_packed};
+use super::super::simd::{Instructions, pair};
+use super::gemm::{Element, Rows, Store, Weights, multiply_packed};
+use super::pairs::to_pairs;
 use crate::error::Result;
 use crate::graph::op::{Function, Pair};
 
@@ -44,10 +45,10 @@ struct Division {
 }
 
 impl Conv {
-    /// Packs the weights (out, in / groups, height, width) with their biases.
+    /// Packs the weights (out, in / groups, height, width) with their biases. Pairs of bfloat16 need evenly many channels.
     pub fn pack(
         pool: &Pool,
-        instructions: Instructions,
+        kind: (Instructions, Element),
         (out, within, groups): (usize, usize, usize),
         window: &Window,
         (weight, bias): (&[f32], &[f32]),
@@ -55,7 +56,7 @@ impl Conv {
         /// Rows that are packed together, so that they stay in the cache.
         const TOGETHER: usize = 64;
         let taps = window.kernel.height * window.kernel.width;
-        let (each, depth) = (out / groups, within * taps);
+        let (each, depth, together) = (out / groups, within * taps, kind.1.per_word());
         // A row of the product is a pixel's channels, then the next pixel's.
         let places: Vec<usize> = (0..depth).map(|row| row % within * taps + row / within).collect();
         (0..groups)
@@ -64,16 +65,21 @@ impl Conv {
                 let weight = &weight[columns.start * depth..columns.end * depth];
                 let fill = |columns: Range<usize>, width: usize, packed: &mut [f32]| {
                     let blocks = packed.chunks_mut(width * TOGETHER);
-                    for (packed, places) in blocks.zip(places.chunks(TOGETHER)) {
+                    for (packed, places) in blocks.zip(places.chunks(TOGETHER * together)) {
                         for (lane, column) in columns.clone().enumerate() {
                             let weight = &weight[column * depth..][..depth];
-                            for (row, &place) in packed.chunks_exact_mut(width).zip(places) {
-                                row[lane] = weight[place];
+                            let rows = packed.chunks_exact_mut(width);
+                            for (row, places) in rows.zip(places.chunks_exact(together)) {
+                                row[lane] = match places {
+                                    &[first, second] => pair(weight[first], weight[second]),
+                                    places => weight[places[0]],
+                                };
                             }
                         }
                     }
                 };
-                Weights::pack(pool, instructions, (each, depth), &bias[columns], fill)
+                let size = (each, depth / together);
+                Weights::pack(pool, kind, size, &bias[columns], fill)
             })
             .collect()
     }
@@ -91,16 +97,25 @@ impl Conv {
         self.groups.iter().map(|weights| weights.depth * weights.columns).sum()
     }
 
-    /// Numbers that `run` needs for a copy of the images with their border.
-    pub fn scratch(&self, batch: usize) -> usize {
-        if self.window.has_border() { self.padded().extent(batch) } else { 0 }
+    pub fn element(&self) -> Element {
+        self.groups[0].element
     }
 
-    /// The images with their border.
+    /// Words that `run` needs for a copy of the images with their border, or of another type.
+    pub fn scratch(&self, batch: usize) -> usize {
+        if self.reads_a_copy() { self.padded().extent(batch) } else { 0 }
+    }
+
+    fn reads_a_copy(&self) -> bool {
+        self.window.has_border() || self.element() != Element::Float32
+    }
+
+    /// The images with their border, in words.
     fn padded(&self) -> Layout {
         let Window { top, bottom, left, right, .. } = self.window;
         let Layout { height, width, channels, .. } = self.input;
-        Layout::dense(height + top + bottom, width + left + right, channels)
+        let words = channels / self.element().per_word();
+        Layout::dense(height + top + bottom, width + left + right, words)
     }
 
     pub fn run(
@@ -137,7 +152,7 @@ impl Conv {
         let division = self.division(matrices * count);
         let blocks = count.div_ceil(division.rows);
         let panels = self.groups[0].panels().div_ceil(division.panels);
-        let within = self.input.channels / self.groups.len();
+        let within = input.channels / self.groups.len();
         let tasks = self.groups.len() * panels * matrices * blocks;
         // A thread that has the same rows in every step finds them in its cache, and reads all weights. Where these are
         // many, it has some of the columns instead.
@@ -176,7 +191,8 @@ impl Conv {
         });
     }
 
-    /// The images with their border, and how they lie; those that have none stay where they are.
+    /// The images with their border and of the type of the weights, and how they lie; those that have no border, and are of
+    /// that type, stay where they are.
     pub(super) fn bordered<'a>(
         &self,
         pool: &Pool,
@@ -184,7 +200,7 @@ impl Conv {
         x: Source<'a>,
         scratch: Target<'a>,
     ) -> (Source<'a>, Layout) {
-        if !self.window.has_border() {
+        if !self.reads_a_copy() {
             return (x, self.input);
         }
         self.pad(pool, batch, x, scratch);
@@ -257,7 +273,7 @@ impl Conv {
         Division { rows: block, panels: panels.div_ceil(parts).max(1) }
     }
 
-    /// Copies the images into the middle of a border of zeros.
+    /// Copies the images into the middle of a border of zeros, as words of the type of the weights.
     fn pad(&self, pool: &Pool, batch: usize, x: Source<'_>, to: Target<'_>) {
         let (padded, input, window) = (self.padded(), self.input, self.window);
         let rows = batch * padded.height;
@@ -275,20 +291,26 @@ impl Conv {
                     line.fill(0.0);
                     continue;
                 };
-                let (left, rest) = line.split_at_mut(window.left * numbers);
-                let (middle, right) = rest.split_at_mut(input.width * numbers);
+                let words = padded.channels;
+                let (left, rest) = line.split_at_mut(window.left * words);
+                let (middle, right) = rest.split_at_mut(input.width * words);
                 left.fill(0.0);
                 right.fill(0.0);
                 let place = input.at(image, row, 0);
-                if input.pixel == numbers {
+                // Pixels that lie close are copied together.
+                let (count, together) =
+                    if input.pixel == numbers { (1, input.width) } else { (input.width, 1) };
+                for at in 0..count {
+                    let (place, numbers) = (place + at * input.pixel, numbers * together);
+                    let middle = &mut middle[at * words..][..words * together];
                     // SAFETY: the numbers lie outside of the target.
-                    middle.copy_from_slice(unsafe { x.slice(place, input.width * numbers) });
-                    continue;
-                }
-                for (column, pixel) in middle.chunks_exact_mut(numbers).enumerate() {
-                    let place = place + column * input.pixel;
-                    // SAFETY: as above.
-                    pixel.copy_from_slice(unsafe { x.slice(place, numbers) });
+                    let from = unsafe { x.slice(place, numbers) };
+                    match self.element() {
+                        Element::Float32 => middle.copy_from_slice(from),
+                        Element::BFloat16 => {
+                            to_pairs(self.groups[0].instructions(), from, middle);
+                        }
+                    }
                 }
             }
         });

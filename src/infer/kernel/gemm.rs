@@ -11,11 +11,32 @@ use super::super::simd::{Instructions, Kernel, Simd, activate};
 use crate::error::Result;
 use crate::graph::op::Function;
 
+/// The type of the factors of a product. Sums, and so its results, are float32 for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(in crate::infer) enum Element {
+    #[default]
+    Float32,
+    /// Pairs of neighbours in a row, each pair in the place of a float32 number.
+    BFloat16,
+}
+
+impl Element {
+    /// Factors in a word, which has the size of a float32 number.
+    pub fn per_word(self) -> usize {
+        match self {
+            Self::Float32 => 1,
+            Self::BFloat16 => 2,
+        }
+    }
+}
+
 /// Weights in the order in which tiles read them: panels of two vectors of columns, in each the rows one after another.
 #[derive(Debug)]
 pub(in crate::infer) struct Weights {
     pub columns: usize,
+    /// Words of a column.
     pub depth: usize,
+    pub element: Element,
     instructions: Instructions,
     panels: Vec<Panel>,
     numbers: Buffer,
@@ -33,15 +54,19 @@ struct Panel {
 
 impl Weights {
     /// Packs weights and biases for these instructions. `fill` writes columns, of so many that a panel is wide, into the
-    /// panel's rows, one after another.
+    /// panel's rows, one after another; `depth` and rows count words.
     pub fn pack(
         pool: &Pool,
-        instructions: Instructions,
+        (instructions, element): (Instructions, Element),
         (columns, depth): (usize, usize),
         bias: &[f32],
         fill: impl Fn(Range<usize>, usize, &mut [f32]) + Sync,
     ) -> Result<Self> {
-        let (lanes, narrow) = (instructions.lanes(), instructions.narrower().lanes());
+        let lanes = instructions.lanes();
+        let narrow = match element {
+            Element::Float32 => instructions.narrower().lanes(),
+            Element::BFloat16 => lanes,
+        };
         let (mut panels, mut start, mut column) = (Vec::new(), 0, 0);
         while column < columns {
             let left = columns - column;
@@ -64,7 +89,7 @@ impl Weights {
             fill(column..(column + width).min(columns), width, packed);
         });
         biases.as_mut_slice()[..bias.len()].copy_from_slice(bias);
-        Ok(Self { columns, depth, instructions, panels, numbers, bias: biases })
+        Ok(Self { columns, depth, element, instructions, panels, numbers, bias: biases })
     }
 
     /// The columns of panels.
@@ -167,12 +192,18 @@ pub(super) fn multiply_packed(
     store: Store<'_>,
 ) {
     debug_assert_eq!(rows.segments.len() * rows.length, weights.depth);
-    weights.by_width(panels, |instructions, panels| {
-        instructions.run(Multiply { weights, numbers, panels, rows, store });
+    weights.by_width(panels, |instructions, panels| match weights.element {
+        Element::Float32 => {
+            instructions.run(Multiply::<false> { weights, numbers, panels, rows, store });
+        }
+        Element::BFloat16 => {
+            instructions.run_pairs(Multiply::<true> { weights, numbers, panels, rows, store });
+        }
     });
 }
 
-struct Multiply<'a> {
+/// A product of float32 numbers, or of pairs of bfloat16 numbers.
+struct Multiply<'a, const PAIRS: bool> {
     weights: &'a Weights,
     numbers: Source<'a>,
     panels: Range<usize>,
@@ -180,7 +211,7 @@ struct Multiply<'a> {
     store: Store<'a>,
 }
 
-impl Kernel for Multiply<'_> {
+impl<const PAIRS: bool> Kernel for Multiply<'_, PAIRS> {
     type Output = ();
 
     #[inline(always)]
@@ -195,7 +226,7 @@ impl Kernel for Multiply<'_> {
                 bias: weights.bias.as_slice()[panel.column..].as_ptr(),
                 columns: weights.columns - panel.column,
             };
-            block.run(simd);
+            block.run::<S, PAIRS>(simd);
         }
     }
 }
@@ -209,12 +240,12 @@ pub(super) struct Ahead {
     pub step: usize,
 }
 
-/// Adds to sums the products of `depth` numbers of each row with as many rows of weights.
+/// Adds to sums the products of `depth` words of each row with as many rows of weights.
 ///
 /// # Safety
-/// `depth` numbers must be readable at each row, and `depth` times V vectors of weights.
+/// `depth` words must be readable at each row, and `depth` times V vectors of weights.
 #[inline(always)]
-pub(super) unsafe fn accumulate<S: Simd, const R: usize, const V: usize>(
+pub(super) unsafe fn accumulate<S: Simd, const R: usize, const V: usize, const PAIRS: bool>(
     s: S,
     mut sums: [[S::Vector; V]; R],
     rows: &[*const f32; R],
@@ -237,7 +268,11 @@ pub(super) unsafe fn accumulate<S: Simd, const R: usize, const V: usize>(
             // SAFETY: the caller's promise.
             let number = s.splat(unsafe { *row.add(k) });
             for (sum, columns) in sums.iter_mut().zip(columns) {
-                *sum = s.fma(number, columns, *sum);
+                *sum = if PAIRS {
+                    s.dot_pairs(number, columns, *sum)
+                } else {
+                    s.fma(number, columns, *sum)
+                };
             }
         }
         weights = weights.wrapping_add(V * S::LANES);
@@ -258,7 +293,7 @@ struct Block<'a> {
 
 impl Block<'_> {
     #[inline(always)]
-    fn run<S: Simd>(&self, simd: S) {
+    fn run<S: Simd, const PAIRS: bool>(&self, simd: S) {
         let count = self.rows.starts.len();
         let most = if self.panel.width == S::LANES { S::ROWS_OF_ONE } else { S::ROWS };
         let tiles = count.div_ceil(most);
@@ -271,21 +306,23 @@ impl Block<'_> {
             let rows = each + usize::from(tile < larger);
             let next = self.weights.wrapping_add(panel_len + panel_len / tiles * tile);
             let step = self.panel.width * size_of::<f32>() / tiles;
-            self.tile_of(simd, first, rows, Ahead { next: next.cast(), step });
+            self.tile_of::<S, PAIRS>(simd, first, rows, Ahead { next: next.cast(), step });
             first += rows;
         }
         self.activate(simd);
     }
 
     #[inline(always)]
-    fn tile_of<S: Simd>(&self, s: S, first: usize, rows: usize, ahead: Ahead) {
+    fn tile_of<S: Simd, const PAIRS: bool>(&self, s: S, first: usize, rows: usize, ahead: Ahead) {
         macro_rules! tile {
             ($($rows:literal)*) => {
                 match (rows, self.panel.width / S::LANES) {
                     $(($rows, 1) if $rows <= S::ROWS_OF_ONE => {
-                        self.tile::<S, $rows, 1>(s, first, ahead);
+                        self.tile::<S, $rows, 1, PAIRS>(s, first, ahead);
                     }
-                    ($rows, _) if $rows <= S::ROWS => self.tile::<S, $rows, 2>(s, first, ahead),)*
+                    ($rows, _) if $rows <= S::ROWS => {
+                        self.tile::<S, $rows, 2, PAIRS>(s, first, ahead);
+                    })*
                     _ => unreachable!("a tile has at most {} rows", S::ROWS_OF_ONE),
                 }
             };
@@ -294,7 +331,12 @@ impl Block<'_> {
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(&self, s: S, first: usize, mut ahead: Ahead) {
+    fn tile<S: Simd, const R: usize, const V: usize, const PAIRS: bool>(
+        &self,
+        s: S,
+        first: usize,
+        mut ahead: Ahead,
+    ) {
         let mut bias = [s.splat(0.0); V];
         for (vector, bias) in bias.iter_mut().enumerate() {
             // SAFETY: the biases are padded to whole vectors.
@@ -308,7 +350,9 @@ impl Block<'_> {
                 *row = self.rows.starts[first + at].wrapping_offset(segment);
             }
             // SAFETY: whoever gave the rows promises their segments, which count the panel's rows.
-            sums = unsafe { accumulate(s, sums, &row, self.rows.length, weights, &mut ahead) };
+            sums = unsafe {
+                accumulate::<S, R, V, PAIRS>(s, sums, &row, self.rows.length, weights, &mut ahead)
+            };
             weights = weights.wrapping_add(self.rows.length * V * S::LANES);
         }
         self.store(s, first, sums);

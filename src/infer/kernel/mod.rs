@@ -8,6 +8,7 @@ mod gated;
 mod gemm;
 mod map;
 mod norm;
+mod pairs;
 mod rearrange;
 mod strassen;
 #[cfg(test)]
@@ -20,7 +21,7 @@ pub(super) use block::Block;
 pub(super) use conv::{Conv, Residual};
 pub(super) use depthwise::{Depthwise, Taps};
 pub(super) use gated::Gated;
-pub(super) use gemm::Weights;
+pub(super) use gemm::{Element, Weights};
 pub(super) use map::{Combine, Map};
 pub(super) use norm::{GroupNorm, LayerNorm, Lrn};
 pub(super) use rearrange::{Pad, from_channels_first, to_channels_first};

@@ -22,7 +22,7 @@ use super::super::memory::{Buffer, Source, Target};
 use super::super::pool::{Pool, part};
 use super::super::simd::{Instructions, Kernel, Simd};
 use super::conv::Residual;
-use super::gemm::{Ahead, Weights, accumulate, apply, clamp, is_clamp};
+use super::gemm::{Ahead, Element, Weights, accumulate, apply, clamp, is_clamp};
 use crate::error::Result;
 use crate::graph::op::Function;
 
@@ -137,7 +137,7 @@ impl Halves {
                     }
                 }
             };
-            Weights::pack(pool, instructions, (wide, deep), &[], fill)
+            Weights::pack(pool, (instructions, Element::Float32), (wide, deep), &[], fill)
         };
         let products = PRODUCTS.iter().map(packed).collect::<Result<Vec<_>>>()?;
         // Vectors of the second half begin anywhere.
@@ -417,7 +417,14 @@ impl Multiply<'_> {
         let zeros = [[s.splat(0.0); V]; R];
         // SAFETY: rows of sums and of parts have half of the inputs, as have the weights.
         let sums = unsafe {
-            accumulate(s, zeros, &starts, weights.inputs / 2, packed.start(panel), &mut ahead)
+            accumulate::<S, R, V, false>(
+                s,
+                zeros,
+                &starts,
+                weights.inputs / 2,
+                packed.start(panel),
+                &mut ahead,
+            )
         };
         let (low, high) = clamp(self.run.of.function);
         let (low, high) = (s.splat(low), s.splat(high));

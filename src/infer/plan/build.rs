@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::kernel::{
-    Attention, Blur, Combine, GroupNorm, Halves, LayerNorm, Lrn, Map, Pad, Part, Reduce, Taps,
-    Tile, Transformed, Weights,
+    Attention, Blur, Combine, Element, GroupNorm, Halves, LayerNorm, Lrn, Map, Pad, Part, Reduce,
+    Taps, Tile, Transformed, Weights,
 };
 use super::super::layout::{Layout, Window};
 use super::super::pool::Pool;
@@ -88,7 +88,7 @@ fn place_of(graph: &Graph, id: NodeId) -> String {
 /// Packed weights by their node and what is folded into them, which plans of all shapes share.
 #[derive(Debug, Default)]
 pub struct Packed {
-    products: HashMap<Folded, Arc<Vec<Weights>>>,
+    products: HashMap<(Folded, Element), Arc<Vec<Weights>>>,
     taps: HashMap<Folded, Arc<Taps>>,
     transformed: HashMap<(Folded, Tile), Arc<Transformed>>,
     halves: HashMap<Folded, Arc<Halves>>,

@@ -115,7 +115,7 @@ fn one(parts: Vec<Step>) -> Option<Step> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::kernel::{Conv, Depthwise, Taps};
+    use super::super::super::kernel::{Conv, Depthwise, Element, Taps};
     use super::super::super::layout::{Layout, Window};
     use super::super::super::pool::Pool;
     use super::super::super::simd::Instructions;
@@ -148,7 +148,7 @@ mod tests {
     fn pointwise(inputs: &[usize], output: usize) -> Step {
         let window = Window::new((Pair::ONE, Pair::ONE, Pair::ONE), Padding::from(0), (28, 28));
         let numbers = (&[0.0; CHANNELS * CHANNELS][..], &[0.0; CHANNELS][..]);
-        let (size, kind) = ((CHANNELS, CHANNELS, 1), Instructions::PORTABLE);
+        let (size, kind) = ((CHANNELS, CHANNELS, 1), (Instructions::PORTABLE, Element::Float32));
         let groups = Conv::pack(&Pool::new(1), kind, size, &window, numbers).unwrap();
         let layout = value(0).layout;
         let groups = Arc::new(groups);

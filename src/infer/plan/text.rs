@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::super::kernel::{Combine, Conv, Depthwise, Map};
+use super::super::kernel::{Combine, Conv, Depthwise, Element, Map};
 use super::super::layout::{Layout, Window};
 use super::step::{Home, Operation, Plan, Step};
 use crate::graph::op::{Function, Pair, PoolKind};
@@ -92,6 +92,18 @@ fn window(of: &Window, groups: usize) -> String {
     words.join(" ")
 }
 
+/// The type of the factors of a convolution; nothing for float32.
+fn element(of: &Conv) -> String {
+    match of.element() {
+        Element::Float32 => String::new(),
+        Element::BFloat16 => "bfloat16".into(),
+    }
+}
+
+fn joined(first: String, second: String) -> String {
+    if second.is_empty() { first } else { first + " " + &second }
+}
+
 fn function(function: Function) -> &'static str {
     match function {
         Function::Relu => "relu",
@@ -121,8 +133,10 @@ impl Step {
         let nothing = String::new;
         match &self.operation {
             Operation::Rearrange => ("rearrange", nothing()),
-            Operation::Conv(_) if matches!(op, Some(Op::Linear(_))) => ("linear", nothing()),
-            Operation::Conv(Conv { window: of, groups, .. }) => ("conv", window(of, groups.len())),
+            Operation::Conv(of) if matches!(op, Some(Op::Linear(_))) => ("linear", element(of)),
+            Operation::Conv(of) => {
+                ("conv", joined(window(&of.window, of.groups.len()), element(of)))
+            }
             Operation::Winograd(conv) => {
                 let tile = conv.weights.tile().to_string();
                 let strided = conv.window.stride != Pair::ONE;
@@ -132,7 +146,12 @@ impl Step {
             Operation::Strassen(_) => ("strassen", nothing()),
             Operation::Gated(_) => ("gated", "1×1".into()),
             Operation::Depthwise(Depthwise { window: of, .. }) => ("depthwise", window(of, 1)),
-            Operation::Block(block) => ("block", window(&block.depthwise.window, 1)),
+            Operation::Block(block) => {
+                let products = [&block.expand, &block.project].into_iter().flatten();
+                let elements = products.map(element).find(|element| !element.is_empty());
+                let window = window(&block.depthwise.window, 1);
+                ("block", joined(window, elements.unwrap_or_default()))
+            }
             Operation::Reduce(reduce) => {
                 let kind = match reduce.kind {
                     PoolKind::Max => "max",

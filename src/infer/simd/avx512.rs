@@ -2,19 +2,22 @@
 
 use std::arch::x86_64::{
     __m512, _CMP_LT_OQ, _CMP_ORD_Q, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T1,
-    _mm_prefetch, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_div_ps, _mm512_fmadd_ps,
-    _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_mask_max_ps,
-    _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
-    _mm512_rcp14_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_sqrt_ps,
-    _mm512_storeu_ps, _mm512_sub_ps,
+    _mm_prefetch, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh, _mm512_div_ps,
+    _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps,
+    _mm512_mask_max_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps,
+    _mm512_mul_ps, _mm512_rcp14_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_ps,
+    _mm512_sqrt_ps, _mm512_storeu_ps, _mm512_sub_ps,
 };
+
+use std::mem::transmute;
 
 use super::avx2::Avx2;
 use super::vector::{Kernel, Simd};
 
-/// Proof that the processor has AVX-512 F, and what every such processor has besides.
+/// Proof that the processor has AVX-512 F, and what every such processor has besides; with `PAIRS` also the instructions for
+/// bfloat16.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Avx512(Avx2);
+pub(super) struct Avx512<const PAIRS: bool = false>(Avx2);
 
 impl Avx512 {
     pub(super) fn new() -> Option<Self> {
@@ -26,6 +29,11 @@ impl Avx512 {
         self.0
     }
 
+    /// The same with the instructions for bfloat16, if there are any.
+    pub(super) fn with_pairs(self) -> Option<Avx512<true>> {
+        is_x86_feature_detected!("avx512bf16").then_some(Avx512(self.0))
+    }
+
     pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx512f,avx2,fma")]
         fn inside<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
@@ -35,6 +43,19 @@ impl Avx512 {
         unsafe { inside(kernel, self) }
     }
 }
+
+impl Avx512<true> {
+    pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+        fn inside<K: Kernel>(kernel: K, simd: Avx512<true>) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` proves that the processor has these instructions.
+        unsafe { inside(kernel, self) }
+    }
+}
+
+const NO_PAIRS: &str = "there is no proof that the processor has AVX512-BF16";
 
 /// A bit for each of the first `count` lanes.
 #[inline(always)]
@@ -53,7 +74,7 @@ macro_rules! instructions {
     };
 }
 
-impl Simd for Avx512 {
+impl<const PAIRS: bool> Simd for Avx512<PAIRS> {
     type Vector = __m512;
 
     const LANES: usize = 16;
@@ -115,5 +136,13 @@ impl Simd for Avx512 {
         };
         select_less(a, b, then, otherwise) =
             _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), otherwise, then);
+        dot_pairs(a, b, c) = {
+            assert!(PAIRS, "{NO_PAIRS}");
+            _mm512_dpbf16_ps(c, transmute(a), transmute(b))
+        };
+        pairs(first, second) = {
+            assert!(PAIRS, "{NO_PAIRS}");
+            transmute(_mm512_cvtne2ps_pbh(second, first))
+        };
     }
 }

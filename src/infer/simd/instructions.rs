@@ -67,7 +67,7 @@ impl Instructions {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => Avx512::LANES,
+            Kind::Avx512(_) => Avx512::<false>::LANES,
         }
     }
 
@@ -80,6 +80,18 @@ impl Instructions {
         }
     }
 
+    /// Those that multiply pairs of bfloat16 numbers, if the processor has any, and others were not asked for. The portable
+    /// ones do so slowly, for tests.
+    pub fn with_pairs(self) -> Option<Self> {
+        match self.0 {
+            Kind::Portable => Some(self),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) => None,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(simd) => simd.with_pairs().map(|_| self),
+        }
+    }
+
     /// Rows of the largest tile of two vectors.
     pub(in crate::infer) fn rows(self) -> usize {
         match self.0 {
@@ -87,7 +99,7 @@ impl Instructions {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => Avx2::ROWS,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => Avx512::ROWS,
+            Kind::Avx512(_) => Avx512::<false>::ROWS,
         }
     }
 
@@ -100,6 +112,17 @@ impl Instructions {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(simd) => simd.enter(kernel),
         }
+    }
+
+    /// Runs a kernel that multiplies pairs of bfloat16 numbers, where `with_pairs` says that there are such instructions.
+    pub(in crate::infer) fn run_pairs<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        if let Kind::Avx512(simd) = self.0
+            && let Some(simd) = simd.with_pairs()
+        {
+            return simd.enter(kernel);
+        }
+        kernel.run(Portable)
     }
 }
 

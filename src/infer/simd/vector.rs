@@ -74,6 +74,27 @@ pub(in crate::infer) trait Simd: Copy + Send + Sync + 'static {
     fn sqrt(self, a: Self::Vector) -> Self::Vector;
     /// a · b + c, rounded once where the instructions can.
     fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// c and the products of both bfloat16 numbers in each word of `a` and `b`: the lower half of a word is the first.
+    #[inline(always)]
+    fn dot_pairs(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        let [a, b, c] = [a, b, c].map(|vector| self.numbers(vector, 0.0));
+        let sums: [f32; 16] = std::array::from_fn(|lane| {
+            let [(a_first, a_second), (b_first, b_second)] = [a[lane], b[lane]].map(unpaired);
+            c[lane] + a_first * b_first + a_second * b_second
+        });
+        // SAFETY: no vector has more lanes.
+        unsafe { self.load(sums.as_ptr()) }
+    }
+    /// Two vectors of numbers, one after the other, as words of two neighbours each, rounded to bfloat16.
+    #[inline(always)]
+    fn pairs(self, first: Self::Vector, second: Self::Vector) -> Self::Vector {
+        let mut numbers = [0.0; 32];
+        numbers[..16].copy_from_slice(&self.numbers(first, 0.0));
+        numbers[Self::LANES..][..16].copy_from_slice(&self.numbers(second, 0.0));
+        let words: [f32; 16] = std::array::from_fn(|at| pair(numbers[2 * at], numbers[2 * at + 1]));
+        // SAFETY: no vector has more lanes.
+        unsafe { self.load(words.as_ptr()) }
+    }
     /// The nearest integers, ties to even.
     fn round(self, a: Self::Vector) -> Self::Vector;
     /// a · 2ᵇ for integers b from -126 to 127.
@@ -96,4 +117,23 @@ pub(in crate::infer) trait Kernel {
     type Output;
 
     fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// A word of two numbers, each rounded to the nearest bfloat16, ties to even: the upper half of a float32.
+pub(in crate::infer) fn pair(first: f32, second: f32) -> f32 {
+    let rounded = |number: f32| {
+        let bits = number.to_bits();
+        if number.is_nan() {
+            // A NaN whose upper half is none would become infinite.
+            return bits >> 16 | 0x40;
+        }
+        (bits + 0x7fff + (bits >> 16 & 1)) >> 16
+    };
+    f32::from_bits(rounded(first) | rounded(second) << 16)
+}
+
+/// Both numbers of a word.
+fn unpaired(word: f32) -> (f32, f32) {
+    let bits = word.to_bits();
+    (f32::from_bits(bits << 16), f32::from_bits(bits & 0xffff_0000))
 }

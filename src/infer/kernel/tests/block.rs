@@ -5,7 +5,7 @@ use super::super::super::memory::Target;
 use super::super::super::pool::Pool;
 use super::super::super::simd::Instructions;
 use super::super::{Block, Conv, Depthwise, Residual, Taps};
-use super::product::axis;
+use super::product::{axis, kinds};
 use super::{Dice, POOL, Value};
 use crate::graph::op::Pair;
 
@@ -34,7 +34,9 @@ fn conv(
     let count = output.channels * input.channels * window.kernel.height * window.kernel.width;
     let (weight, bias) = (dice.floats(count), dice.floats(output.channels));
     let size = (output.channels, input.channels, 1);
-    let groups = Conv::pack(&POOL, instructions, size, &window, (&weight, &bias)).unwrap();
+    let of_instructions = |kind: &(Instructions, _)| kind.0 == instructions;
+    let kinds: Vec<_> = kinds(input.channels).into_iter().filter(of_instructions).collect();
+    let groups = Conv::pack(&POOL, dice.pick(&kinds), size, &window, (&weight, &bias)).unwrap();
     Conv { input, output, window, groups: Arc::new(groups), function: dice.function() }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::super::super::layout::Window;
 use super::super::super::memory::Target;
 use super::super::super::simd::Instructions;
-use super::super::{Conv, Gated, Residual};
+use super::super::{Conv, Element, Gated, Residual};
 use super::{Dice, POOL, Value, activated};
 use crate::graph::op::{Padding, Pair};
 
@@ -22,7 +22,13 @@ fn gates_scale_the_channels_of_each_image() {
         let window = Window::new(one, Padding::from(0), (height, width));
         for instructions in Instructions::available() {
             let size = (outputs, inputs, 1);
-            let packed = Conv::pack(&POOL, instructions, size, &window, (&weight, &bias));
+            let packed = Conv::pack(
+                &POOL,
+                (instructions, Element::Float32),
+                size,
+                &window,
+                (&weight, &bias),
+            );
             let groups = Arc::new(packed.unwrap());
             let conv = Conv { input: x.layout, output, window, groups, function };
             let gated = Gated { conv, gate: gate.layout };

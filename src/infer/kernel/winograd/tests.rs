@@ -7,6 +7,7 @@ use super::super::super::layout::{Layout, Window};
 use super::super::super::memory::Buffer;
 use super::super::super::simd::Instructions;
 use super::super::conv::Conv;
+use super::super::gemm::Element;
 use super::super::tests::POOL;
 use super::*;
 use crate::graph::op::{Function, Padding, Pair};
@@ -273,7 +274,13 @@ fn errors_are_those_that_are_stated() {
 fn direct(case: &Case) -> Conv {
     let Winograd { input, output, window, ref weights, function } = case.conv;
     let size = (output.channels, input.channels, 1);
-    let groups = Conv::pack(&POOL, weights.instructions, size, &window, (&case.weight, &case.bias));
+    let groups = Conv::pack(
+        &POOL,
+        (weights.instructions, Element::Float32),
+        size,
+        &window,
+        (&case.weight, &case.bias),
+    );
     Conv { input, output, window, groups: Arc::new(groups.unwrap()), function }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::super::super::kernel::{
-    Combine, Conv, Depthwise, Gated, Halves, Map, Strassen, Taps, Tile, Transformed, Weights,
-    Winograd,
+    Combine, Conv, Depthwise, Element, Gated, Halves, Map, Strassen, Taps, Tile, Transformed,
+    Weights, Winograd,
 };
 use super::super::super::layout::{Layout, Window};
 use super::super::choose::{Algorithm, Layer};
@@ -84,7 +84,7 @@ impl<'a> Builder<'a> {
                 Operation::Strassen(Strassen { input, output, weights, function })
             }
             Algorithm::Direct => {
-                let groups = self.products(&planned, groups)?;
+                let groups = self.products(&planned, &layer)?;
                 let conv = Conv { input, output, window, groups, function };
                 if let Some(step) = self.gate_before(id, &conv) {
                     (inputs, gates) = (step.inputs, step.nodes);
@@ -114,7 +114,8 @@ impl<'a> Builder<'a> {
         let is_gate = matches!(self.op(input), Op::Gate(_))
             && step.nodes == [input]
             && matches!(&step.operation, Operation::Map(map) if scales(map));
-        if !is_gate || self.uses.sole(input) != Some(id) || !Gated::is_worthwhile(conv) {
+        let scales_weights = conv.element() == Element::Float32 && Gated::is_worthwhile(conv);
+        if !is_gate || self.uses.sole(input) != Some(id) || !scales_weights {
             return None;
         }
         self.steps.pop()
@@ -149,15 +150,17 @@ impl<'a> Builder<'a> {
         Ok(taps)
     }
 
-    fn products(&mut self, planned: &Planned<'_>, groups: usize) -> Result<Arc<Vec<Weights>>> {
-        let key = planned.key();
+    fn products(&mut self, planned: &Planned<'_>, layer: &Layer) -> Result<Arc<Vec<Weights>>> {
+        let (element, groups) = (self.choices.element(layer), layer.groups);
+        let key = (planned.key(), element);
         if let Some(products) = self.packed.products.get(&key) {
             return Ok(Arc::clone(products));
         }
         let (weight, bias) = self.folded(planned)?;
         let Planned { input, output, window, .. } = planned;
         let size = (output.layout.channels, input.layout.channels / groups, groups);
-        let packed = Conv::pack(self.pool, self.instructions, size, window, (&weight, &bias))?;
+        let kind = (self.instructions, element);
+        let packed = Conv::pack(self.pool, kind, size, window, (&weight, &bias))?;
         let products = Arc::new(packed);
         self.packed.products.insert(key, Arc::clone(&products));
         Ok(products)
