@@ -78,6 +78,9 @@ PEERS = {
 }
 EVERY = {name: engine for name, engine in ENGINES.items() if name != "cnnzoo_exact"} | PEERS
 
+# The engines that compute in bfloat16 where they are asked to.
+BFLOAT16 = ("cnnzoo", "openvino", "ncnn")
+
 # What the interpreter that converts needs for a form, beside torch, torchvision and timm.
 TOOLS = {
     "onnx": "onnx",
@@ -239,7 +242,7 @@ def measure(network: Network, batch: int, threads: int, arguments: argparse.Name
             missing[name] = str(reason)
     outcome = race(
         {**entries, GEMM: gemm_entry()}, x, want, threads=threads, rounds=arguments.rounds,
-        turn=arguments.turn, seed=arguments.seed,
+        turn=arguments.turn, seed=arguments.seed, precision=arguments.precision,
     )  # fmt: skip
     peak = outcome.figures.pop(GEMM, None)
     return Case(
@@ -355,6 +358,10 @@ def main() -> None:
     parser.add_argument(
         "--busy", type=int, default=0, help="other processes that compute meanwhile; only printed"
     )
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32",
+        help=f"bfloat16 is for {', '.join(BFLOAT16)}; only printed",
+    )  # fmt: skip
     parser.add_argument("--keep", action="store_true", help="keep them (30 GB for all)")
     parser.add_argument("--json", type=Path, help="all figures; cases in it are not repeated")
     parser.add_argument("--read", action="store_true", help="measure nothing: only read --json")
@@ -363,8 +370,14 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.engines = [name for name in arguments.engines if name not in arguments.without]
 
-    if arguments.busy and (arguments.json or arguments.write or arguments.plot):
-        parser.error("--busy: expected no --json, --write or --plot: they are of a machine at rest")
+    is_usual = not arguments.busy and arguments.precision == "float32"
+    if not is_usual and (arguments.json or arguments.write or arguments.plot):
+        parser.error(
+            "--json, --write, --plot: expected figures in float32 of a machine at rest, without "
+            "--busy and --precision"
+        )
+    if arguments.precision == "bfloat16":
+        arguments.engines = [name for name in arguments.engines if name in BFLOAT16]
 
     stored = {"machine": machine(), "cases": []}
     if arguments.json and arguments.json.exists():

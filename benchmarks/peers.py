@@ -28,13 +28,13 @@ def onnxruntime(task: Task, x: Images) -> Run:
 
 
 def openvino(task: Task, x: Images) -> Run:
-    """OpenVINO on its own format, in float32."""
+    """OpenVINO on its own format."""
     import openvino
 
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": task.threads,
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if task.precision == "bfloat16" else "f32",
     }
     compiled = openvino.Core().compile_model(task.model, "CPU", settings)
     request = compiled.create_infer_request()
@@ -42,7 +42,7 @@ def openvino(task: Task, x: Images) -> Run:
 
 
 def ncnn(task: Task, x: Images) -> Run:
-    """Tencent's ncnn in float32, an image at a time: its networks have no batch."""
+    """Tencent's ncnn, an image at a time: its networks have no batch."""
     import ncnn
 
     net = ncnn.Net()
@@ -50,7 +50,7 @@ def ncnn(task: Task, x: Images) -> Run:
     net.opt.use_vulkan_compute = False
     for option in dir(net.opt):
         if "fp16" in option or "bf16" in option:
-            setattr(net.opt, option, False)
+            setattr(net.opt, option, "bf16" in option and task.precision == "bfloat16")
     parameters = task.model.removesuffix("param") + "bin"
     if net.load_param(task.model) or net.load_model(parameters):
         raise RuntimeError(f"{task.model}: ncnn does not read it")

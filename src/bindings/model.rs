@@ -143,17 +143,18 @@ impl Model {
     }
 
     /// The output for `x`, and the class names of the classifier that ran, if given; `alone` as in `RunOptions`.
-    #[pyo3(signature = (x, *, alone=false))]
+    #[pyo3(signature = (x, *, alone=false, precision="float32"))]
     fn classify<'py>(
         &self,
         x: &Bound<'py, PyAny>,
         alone: bool,
+        precision: &str,
     ) -> PyResult<(Bound<'py, PyAny>, Labels)> {
         let py = x.py();
+        let options = RunOptions { exact: false, precision: Precision::parse(precision)?, alone };
         let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
         let (array, labels) = detached(py, || {
-            let options = RunOptions { alone, ..RunOptions::default() };
             let model = self.0.prepared(options)?;
             Ok((model.output(view, options)?, model.labels().map(<[String]>::to_vec)))
         })?;

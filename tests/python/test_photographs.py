@@ -107,8 +107,8 @@ def test_the_native_engine_and_libtorch_agree_on_every_photograph(
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    powers = np.exp(logits - logits.max())
-    return powers / powers.sum()
+    powers: NDArray[np.float32] = np.exp(logits - logits.max())
+    return np.asarray(powers / powers.sum(), np.float32)
 
 
 def top5(probabilities: NDArray[np.float32]) -> list[int]:

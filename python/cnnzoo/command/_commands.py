@@ -167,7 +167,7 @@ def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
 
         check_save(args.save, photos=len(found))
     model = _model(args)
-    answers = predict_many(model, found, top=args.top, on_error="keep")
+    answers = predict_many(model, found, top=args.top, on_error="keep", precision=args.precision)
     drawn: list[tuple[str, Photo | Contents, Prediction]] = []
     failures = 0
     with FORMATS[args.format](out) as entries, Count(len(found), "photographs", leave=False) as bar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, cast, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,9 @@ from cnnzoo.errors import ArgumentError
 from cnnzoo.prediction import Task, usual_labels
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.weights import LoadReport
+
+# Compute precision of a network.
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
 class Network:
@@ -125,15 +128,16 @@ class Network:
         self._engine.set_labels(None if names is None else list(names))
 
     def _classify(
-        self, x: ArrayLike, *, alone: bool
+        self, x: ArrayLike, *, alone: bool, precision: Precision
     ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
         """Logits (N, K), and the class labels of the classifier that computed them.
 
         Args:
             x: Images (N, C, H, W).
             alone: Run on this thread alone, as several callers do beside each other.
+            precision: Compute precision.
         """
-        logits, labels = self._engine.classify(x, alone=alone)
+        logits, labels = self._engine.classify(x, alone=alone, precision=precision)
         return logits, tuple(labels or usual_labels(logits.shape[1]))
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from typing import Any, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,15 +13,12 @@ from cnnzoo._arguments import instance, seed_of, whole
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo.data.dataset import Samples
 from cnnzoo.errors import ArgumentError
-from cnnzoo.model._network import Network
+from cnnzoo.model._network import Network, Precision
 from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many
 from cnnzoo.prediction import FailedPrediction, Prediction
 from cnnzoo.profile import Profile, profile_of
 from cnnzoo.summary import Summary
 from cnnzoo.tuning import Tuning, processor, tuning_of
-
-# Compute precision of a network.
-Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 MOST_REPEATS = 10_000
 
@@ -43,9 +40,13 @@ class Running(Network):
         Args:
             x: Images (N, C, H, W), preprocessed as by `preprocess`: float32, float64 or float16, in
                 any memory layout. NaN passes through.
-            exact: Run operator by operator on libtorch, with the bits of PyTorch. Otherwise runs in
-                float32 on the CPU are those of cnnzoo's own engine: faster, equal up to rounding.
-            precision: Compute precision, as for `train_step`.
+            exact: Run operator by operator on libtorch, with the bits of PyTorch. Otherwise runs on
+                the CPU are those of cnnzoo's own engine: faster, equal up to rounding.
+            precision: Compute precision. With `"bfloat16"`, inputs and weights of convolutions and
+                linear layers are rounded to it, unless the channels of a group are odd in number or
+                a convolution is depthwise or by Winograd's algorithm; all else, sums too, is in
+                float32. It needs a processor with AVX512-BF16. On others, on a GPU, and with
+                `exact`, it is that of `train_step`, on libtorch.
 
         Returns:
             Logits, float32 (N, num_classes); features (N, C) where `num_classes` is 0.
@@ -94,7 +95,9 @@ class Running(Network):
         """
         return self._engine.run(x, [self._engine.embedding], exact)[0]
 
-    def plan(self, x_shape: Sequence[int] | None = None) -> str:
+    def plan(
+        self, x_shape: Sequence[int] | None = None, *, precision: Precision = "float32"
+    ) -> str:
         """The plan of cnnzoo's own engine for images of one shape: a line for each step.
 
         A line has the kernel with its algorithm and window, shape (N, H, W, C) and bytes of the
@@ -105,31 +108,37 @@ class Running(Network):
 
         Args:
             x_shape: (N, C, H, W) of the images; one image of the network's own size if not given.
+            precision: Compute precision, as for `__call__`.
 
         Raises:
-            DeviceError: The model has no parameters.
+            DeviceError: The model has no parameters, or the processor no instructions for
+                bfloat16.
             ShapeError: The images are none, too small, or have another number of channels.
         """
-        return self._engine.plan(list(x_shape or (1, *self.graph.input_shape)))
+        return self._engine.plan(list(x_shape or (1, *self.graph.input_shape)), precision)
 
-    def profile(self, x: ArrayLike, *, repeats: int = 10) -> Profile:
+    def profile(
+        self, x: ArrayLike, *, repeats: int = 10, precision: Precision = "float32"
+    ) -> Profile:
         """Measure each step of a run on cnnzoo's own engine, and the peak of this machine.
 
         Args:
             x: Images (N, C, H, W), as for `__call__`.
             repeats: Number of runs, after one that is not measured; times are medians over them.
+            precision: Compute precision, as for `__call__`.
 
         Returns:
             The time of each step, its rate and kernel; `print` shows a table, `save` draws bars.
 
         Raises:
             ArgumentError: `repeats` is no whole number from 1 to 10000.
-            DeviceError: The model is not on the CPU, or has no parameters.
+            DeviceError: The model is not on the CPU, or has no parameters, or the processor has no
+                instructions for bfloat16.
             ShapeError: Wrong rank or number of channels, no images, or images too small.
             TypeError: Wrong element type.
         """
         repeats = whole("`repeats`", repeats, least=1, most=MOST_REPEATS)
-        rows, seconds, peak, threads = self._engine.profile(x, repeats)
+        rows, seconds, peak, threads = self._engine.profile(x, repeats, precision)
         return profile_of(self.name, np.shape(x), rows, seconds=seconds, peak=peak, threads=threads)
 
     def optimize(self, x_shape: Sequence[int] | None = None, *, repeats: int = 20) -> Tuning:
@@ -230,7 +239,9 @@ class Running(Network):
 
     # A str is one photograph, and to a type checker several strings.
     @overload
-    def predict(self, image: Photo, *, top: int = 5) -> Prediction: ...  # type: ignore[overload-overlap]
+    def predict(  # type: ignore[overload-overlap]
+        self, image: Photo, *, top: int = 5, precision: Precision = "float32"
+    ) -> Prediction: ...
     @overload
     def predict(
         self,
@@ -241,6 +252,7 @@ class Running(Network):
         batch_size: int = BATCH,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool | None = None,
+        precision: Precision = "float32",
     ) -> list[Prediction]: ...
     @overload
     def predict(
@@ -252,6 +264,7 @@ class Running(Network):
         batch_size: int = BATCH,
         on_error: Literal["keep"],
         progress: bool | None = None,
+        precision: Precision = "float32",
     ) -> list[Prediction | FailedPrediction]: ...
     @overload
     def predict(
@@ -263,6 +276,7 @@ class Running(Network):
         batch_size: int = BATCH,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool | None = None,
+        precision: Precision = "float32",
     ) -> Iterator[Prediction]: ...
     @overload
     def predict(
@@ -274,6 +288,7 @@ class Running(Network):
         batch_size: int = BATCH,
         on_error: Literal["keep"],
         progress: bool | None = None,
+        precision: Precision = "float32",
     ) -> Iterator[Prediction | FailedPrediction]: ...
     def predict(
         self,
@@ -284,6 +299,7 @@ class Running(Network):
         batch_size: int = BATCH,
         on_error: OnError = "raise",
         progress: bool | None = None,
+        precision: Precision = "float32",
     ) -> Prediction | list[Any] | Iterator[Any]:
         """Classify photographs.
 
@@ -303,6 +319,7 @@ class Running(Network):
                 error.
             progress: Show a progress bar on a terminal or in a notebook, where it takes longer;
                 by default for several photographs, but not for a stream.
+            precision: Compute precision, as for `__call__`.
 
         Returns:
             A `Prediction` for one photograph, a list of them for several, an iterator for a stream.
@@ -330,6 +347,7 @@ class Running(Network):
             on_error=on_error,
             ahead=not stream or isinstance(photos, Sized) or batch_size > 1,
             progress=several and (not stream if progress is None else progress),
+            precision=precision,
         )
         if stream:
             return answers

@@ -13,8 +13,9 @@ from cnnzoo._arrays import Device, device_name
 from cnnzoo._configuration import Configuration
 from cnnzoo.errors import ShapeError
 from cnnzoo.model._files import Filling
+from cnnzoo.model._network import Precision
 from cnnzoo.model._packing import pack_model, unpack_model
-from cnnzoo.model._running import Precision, Running
+from cnnzoo.model._running import Running
 from cnnzoo.preprocess import COLOURS, GREY, Preprocess, train_transform
 from cnnzoo.transforms import Compose, Transform
 from cnnzoo.transforms.transform import Range

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -21,7 +21,7 @@ from cnnzoo._progress import Count
 from cnnzoo._threads import get_num_threads
 from cnnzoo.data.dataset import Samples
 from cnnzoo.errors import ArgumentError, CnnzooError, DivergenceError
-from cnnzoo.model._network import Network
+from cnnzoo.model._network import Network, Precision
 from cnnzoo.prediction import FailedPrediction, Prediction, rank
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class _Item:
 # A photograph's prediction, or the error in its place.
 _Answer: TypeAlias = "tuple[_Item, Prediction | Exception]"
 _Answers: TypeAlias = Generator[_Answer, None, None]
+# A function of a batch and its prepared images.
+_Classify: TypeAlias = "Callable[..., list[_Answer]]"
 
 
 def predict_many(
@@ -58,6 +60,7 @@ def predict_many(
     on_error: OnError = "raise",
     ahead: bool = True,
     progress: bool = False,
+    precision: Precision = "float32",
 ) -> Iterator[Prediction | FailedPrediction]:
     """Classify photographs, yielding each prediction as soon as it and those before it are known.
 
@@ -73,6 +76,7 @@ def predict_many(
         on_error: Handling of photographs that cannot be read, as for `Model.predict`.
         ahead: Take photographs before the predictions of those before them are used.
         progress: Show a progress bar.
+        precision: Compute precision, as for `Model.__call__`.
 
     Raises:
         ArgumentError: An option is invalid, or the model has no classifier.
@@ -91,7 +95,8 @@ def predict_many(
     few = total is not None and total <= max(1, (threads - 1) * batch_size)
     run = _beside if ahead and not few else _in_turn
     count = Count(total, "photographs", shown=progress)
-    return _handled(run(model, batches, top, threads), on_error, count)
+    classify = partial(_classify, model, top=top, precision=precision)
+    return _handled(run(model, batches, classify, threads), on_error, count)
 
 
 def _handled(answers: _Answers, on_error: OnError, count: Count) -> Iterator[Any]:
@@ -106,7 +111,9 @@ def _handled(answers: _Answers, on_error: OnError, count: Count) -> Iterator[Any
                 yield FailedPrediction(path=item.path, error=answer)
 
 
-def _in_turn(model: Network, batches: Iterator[list[_Item]], top: int, threads: int) -> _Answers:
+def _in_turn(
+    model: Network, batches: Iterator[list[_Item]], classify: _Classify, threads: int
+) -> _Answers:
     """The answers, batch by batch, by all threads together."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -118,10 +125,12 @@ def _in_turn(model: Network, batches: Iterator[list[_Item]], top: int, threads: 
             # Decoding and resizing run without the GIL.
             with ThreadPoolExecutor(min(len(batch), threads)) as pool:
                 prepared = list(pool.map(prepare, batch))
-        yield from _classify(model, batch, prepared, top, alone=False)
+        yield from classify(batch, prepared, alone=False)
 
 
-def _beside(model: Network, batches: Iterator[list[_Item]], top: int, threads: int) -> _Answers:
+def _beside(
+    model: Network, batches: Iterator[list[_Item]], classify: _Classify, threads: int
+) -> _Answers:
     """The answers, in order, of threads that each decode and classify a batch alone."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -136,7 +145,7 @@ def _beside(model: Network, batches: Iterator[list[_Item]], top: int, threads: i
                 return []
             prepared.append(_prepare(model, item))
         with turn:
-            return _classify(model, batch, prepared, top, alone=True)
+            return classify(batch, prepared, alone=True)
 
     begun: deque[Future[list[_Answer]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="cnnzoo-predict") as pool:
@@ -158,14 +167,15 @@ def _classify(
     model: Network,
     batch: list[_Item],
     prepared: list[NDArray[np.float32] | Exception],
-    top: int,
     *,
+    top: int,
     alone: bool,
+    precision: Precision,
 ) -> list[_Answer]:
     images = [image for image in prepared if not isinstance(image, Exception)]
     if not images:
         return list(zip(batch, cast("list[Exception]", prepared), strict=True))
-    logits, labels = model._classify(np.concatenate(images), alone=alone)
+    logits, labels = model._classify(np.concatenate(images), alone=alone, precision=precision)
     ranked = iter(rank(logits, labels, top, model.task))
     return [
         (item, image if isinstance(image, Exception) else _checked(next(ranked), model, item))

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ class Task:
     """The network in the engine's format."""
     answer: str
     """Where the logits go, as an .npy file."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """The compute precision; not every engine has bfloat16."""
 
 
 def load(task: Task) -> tuple[Run, float]:

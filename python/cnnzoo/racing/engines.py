@@ -27,8 +27,8 @@ def cnnzoo(task: Task, x: Images) -> Run:
     from cnnzoo.model import load
 
     set_num_threads(task.threads)
-    model = load(task.model)
-    return lambda: model(x)
+    model, precision = load(task.model), task.precision
+    return lambda: model(x, precision=precision)
 
 
 def cnnzoo_exact(task: Task, x: Images) -> Run:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -210,6 +210,7 @@ def race(
     turn: float = TURN,
     pause: float = PAUSE,
     seed: int = 0,
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> Outcome:
     """Start every engine once, compare its answer, and time all in turns.
 
@@ -225,6 +226,7 @@ def race(
         turn: Seconds of timed calls in a turn.
         pause: Seconds before each turn.
         seed: Seed of the order.
+        precision: Compute precision, `float32` or `bfloat16`; an engine must have it.
     """
     outcome = Outcome()
     order = random.Random(seed)
@@ -244,6 +246,7 @@ def race(
                 images=given,
                 model=entry.model,
                 answer=str(Path(folder) / f"{name}.npy"),
+                precision=precision,
             )
             one = Contestant(entry.python, task)
             stack.callback(one.close)
