@@ -5,7 +5,7 @@ use std::ptr::null;
 use std::sync::Arc;
 
 use super::super::layout::{Layout, Window};
-use super::super::memory::{Source, Target};
+use super::super::memory::{Source, Target, with_own};
 use super::super::pool::Pool;
 use super::super::simd::{Instructions, pair};
 use super::gemm::{Element, Rows, Store, Weights, multiply_packed};
@@ -126,9 +126,23 @@ impl Conv {
         y: Target<'_>,
         residual: Option<Residual<'_>>,
         scratch: Target<'_>,
-    ) {
-        let (x, input) = self.bordered(pool, batch, x, scratch);
-        self.product(pool, batch, (x, input), y, residual, None);
+    ) -> Result<()> {
+        let image = if self.converts_rows(batch) {
+            (x, self.input)
+        } else {
+            self.bordered(pool, batch, x, scratch)
+        };
+        self.product(pool, batch, image, y, residual, None)
+    }
+
+    /// Whether each task converts the rows that it multiplies to the type of the weights: no other task then has them, nor
+    /// has a row numbers of another.
+    fn converts_rows(&self, batch: usize) -> bool {
+        self.element() != Element::Float32
+            && self.window.kernel == Pair::ONE
+            && !self.window.has_border()
+            && self.groups.len() == 1
+            && self.division(batch * self.output.pixels()).panels >= self.groups[0].panels()
     }
 
     /// The product of images that have their border with the weights, or with others of each image, which are packed as
@@ -141,7 +155,7 @@ impl Conv {
         y: Target<'_>,
         residual: Option<Residual<'_>>,
         others: Option<Source<'_>>,
-    ) {
+    ) -> Result<()> {
         // The rows of all images are one matrix where they lie evenly, and have the same weights.
         let even = self.output.is_even()
             && residual.is_none_or(|of| of.layout.is_even())
@@ -157,7 +171,8 @@ impl Conv {
         // A thread that has the same rows in every step finds them in its cache, and reads all weights. Where these are
         // many, it has some of the columns instead.
         let by_rows = self.weights() <= MOST_TWICE;
-        pool.run(tasks, &|task| {
+        let converts = self.converts_rows(batch);
+        pool.try_run(tasks, &|task| {
             let (rows_of, columns_of) = (matrices * blocks, self.groups.len() * panels);
             let (rows, columns) = if by_rows {
                 (task / columns_of, task % columns_of)
@@ -183,12 +198,44 @@ impl Conv {
                 }),
                 function: self.function,
             };
-            let rows = Rows { starts: &starts[..rows], segments: &segments, length };
             let panels = first..(first + division.panels).min(weights.panels());
             let own = Source::from(weights.numbers());
             let numbers = others.map_or(own, |of| of.skip(matrix * weights.numbers().len()));
-            multiply_packed((weights, numbers), panels, rows, store);
-        });
+            if !converts {
+                let rows = Rows { starts: &starts[..rows], segments: &segments, length };
+                multiply_packed((weights, numbers), panels, rows, store);
+                return Ok(());
+            }
+            with_own(rows * weights.depth, |own| {
+                self.convert(&mut starts[..rows], own);
+                let (segments, length) = (&[0][..], weights.depth);
+                let rows = Rows { starts: &starts[..rows], segments, length };
+                multiply_packed((weights, numbers), panels, rows, store);
+            })
+        })
+    }
+
+    /// Converts rows, each the numbers of one pixel, to the type of the weights, and puts their new addresses in place of
+    /// the old ones.
+    fn convert(&self, starts: &mut [*const f32], own: Target<'_>) {
+        let (channels, words) = (self.input.channels, self.groups[0].depth);
+        let instructions = self.groups[0].instructions();
+        let step = channels * size_of::<f32>();
+        let is_dense = starts.windows(2).all(|two| two[1] as usize == two[0] as usize + step);
+        let together = if is_dense { starts.len() } else { 1 };
+        for (at, starts) in starts.chunks_mut(together).enumerate() {
+            // SAFETY: `starts` found the pixels in the images. The words are the thread's own.
+            let (from, to) = unsafe {
+                (
+                    std::slice::from_raw_parts(starts[0], together * channels),
+                    own.slice(at * together * words, together * words),
+                )
+            };
+            to_pairs(instructions, from, to);
+            for (row, start) in starts.iter_mut().enumerate() {
+                *start = own.at((at * together + row) * words, words);
+            }
+        }
     }
 
     /// The images with their border and of the type of the weights, and how they lie; those that have no border, and are of

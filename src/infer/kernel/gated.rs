@@ -8,6 +8,7 @@ use super::super::simd::{Kernel, Simd};
 use super::Residual;
 use super::conv::Conv;
 use super::gemm::Weights;
+use crate::error::Result;
 
 #[derive(Debug)]
 pub(in crate::infer) struct Gated {
@@ -39,7 +40,7 @@ impl Gated {
         y: Target<'_>,
         residual: Option<Residual<'_>>,
         scratch: Target<'_>,
-    ) {
+    ) -> Result<()> {
         let weights = self.weights();
         let panels = weights.panels();
         pool.run(batch * panels, &|task| {
@@ -51,7 +52,7 @@ impl Gated {
             });
         });
         let x = (x, self.conv.input);
-        self.conv.product(pool, batch, x, y, residual, Some(scratch.source()));
+        self.conv.product(pool, batch, x, y, residual, Some(scratch.source()))
     }
 }
 

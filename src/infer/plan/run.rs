@@ -91,7 +91,7 @@ impl Plan {
                 from_channels_first(pool, batch, input(0), y, &step.output.layout);
             }
             Operation::Conv(conv) => {
-                conv.run(pool, batch, input(0), y, second, memory.scratch(step));
+                conv.run(pool, batch, input(0), y, second, memory.scratch(step))?;
             }
             Operation::Winograd(conv) => {
                 conv.run(pool, batch, input(0), y, second, memory.scratch(step))?;
@@ -102,7 +102,7 @@ impl Plan {
             Operation::Gated(conv) => {
                 let other = step.inputs.get(2).map(|value| memory.residual(value));
                 let inputs = (input(0), input(1));
-                conv.run(pool, batch, inputs, y, other, memory.scratch(step));
+                conv.run(pool, batch, inputs, y, other, memory.scratch(step))?;
             }
             Operation::Depthwise(conv) => conv.run(pool, batch, input(0), y),
             Operation::Block(block) => {

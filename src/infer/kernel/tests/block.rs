@@ -44,7 +44,7 @@ fn run(conv: &Conv, x: &Value, residual: Option<Residual<'_>>) -> Value {
     let mut y = Value::untouched(conv.output, x.batch);
     let mut scratch = vec![f32::NAN; conv.scratch(x.batch)];
     let scratch = Target::from(&mut scratch[..]);
-    conv.run(&POOL, x.batch, x.source(), y.target(), residual, scratch);
+    conv.run(&POOL, x.batch, x.source(), y.target(), residual, scratch).unwrap();
     y
 }
 

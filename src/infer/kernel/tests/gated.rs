@@ -38,7 +38,7 @@ fn gates_scale_the_channels_of_each_image() {
                 added.as_ref().map(|of| Residual { source: of.source(), layout: of.layout });
             let scratch = Target::from(&mut scratch[..]);
             let values = (x.source(), gate.source());
-            gated.run(&POOL, batch, values, y.target(), residual, scratch);
+            gated.run(&POOL, batch, values, y.target(), residual, scratch).unwrap();
             let what = format!("{:?} {outputs} {function:?} {instructions:?}", x.layout);
             y.check(&what, 1e-6, |[image, row, column, channel]| {
                 let mut sum = f64::from(bias[channel]);

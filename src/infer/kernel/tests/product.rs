@@ -82,7 +82,7 @@ fn compare(
         let mut scratch = vec![f32::NAN; conv.scratch(batch)];
         let residual = added.as_ref().map(|of| Residual { source: of.source(), layout: of.layout });
         let scratch = Target::from(&mut scratch[..]);
-        conv.run(&POOL, batch, x.source(), y.target(), residual, scratch);
+        conv.run(&POOL, batch, x.source(), y.target(), residual, scratch).unwrap();
         let what =
             format!("convolution {:?} {window:?} {within} {each} {function:?} {kind:?}", x.layout);
         // Sums of float32 numbers in order.
@@ -181,7 +181,8 @@ fn nan_and_infinity_pass_through_convolutions() {
             let conv = Conv { input: x.layout, output, window, groups, function };
             let mut y = Value::untouched(output, 1);
             let mut scratch = vec![0.0; conv.scratch(1)];
-            conv.run(&POOL, 1, x.source(), y.target(), None, Target::from(&mut scratch[..]));
+            conv.run(&POOL, 1, x.source(), y.target(), None, Target::from(&mut scratch[..]))
+                .unwrap();
             for at in y.all() {
                 let near = (1..=3).contains(&at[1]) && (1..=3).contains(&at[2]);
                 assert_eq!(y.get(at).is_nan(), near, "{function:?} {at:?} {kind:?}");

@@ -260,7 +260,7 @@ fn errors_are_those_that_are_stated() {
                 let (conv, mut y) = (direct(&case), vec![0.0; case.conv.output.extent(1)]);
                 let mut scratch = vec![0.0; conv.scratch(1)];
                 let (y_, scratch) = (Target::from(&mut y[..]), Target::from(&mut scratch[..]));
-                conv.run(&pool, 1, Source::from(&case.x[..]), y_, None, scratch);
+                conv.run(&pool, 1, Source::from(&case.x[..]), y_, None, scratch).unwrap();
                 case.residual = None;
                 let (mean, _) = case.errors(&y);
                 println!("{instructions:?} direct, as {tile} {inputs} rms {mean:.2e}");
@@ -436,7 +436,7 @@ fn time_beside_the_direct_convolution() {
         );
         candidates.push((
             "direct".into(),
-            Box::new(move || direct.run(pool, batch, x, y, None, scratch)),
+            Box::new(move || direct.run(pool, batch, x, y, None, scratch).unwrap()),
         ));
         for (name, case, division) in cases {
             let tile = case.conv.weights.tile;
