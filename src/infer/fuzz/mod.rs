@@ -19,7 +19,7 @@ use super::plan::{Choices, Packed};
 use super::pool::Pool;
 use super::prepared::Prepared;
 use super::simd::Instructions;
-use crate::engine::{Array, View};
+use crate::engine::{Array, Precision, View};
 use crate::graph::Role;
 use crate::weights::init::Recipe;
 use crate::weights::{Parameters, PlainMemory};
@@ -39,6 +39,9 @@ const LARGE: usize = 6_000_000;
 /// times `TOLERANCE`: Winograd's algorithm is off by up to 2.4e-5 of the largest.
 const NOISE: f64 = 3e-6;
 const TOLERANCE: f64 = 8.0;
+
+/// The same for factors in bfloat16, which has 8 bits: half of the last one.
+const NOISE_OF_BFLOAT16: f64 = 2e-3;
 
 /// The graph that runs, to be printed if it fails.
 static CASE: Mutex<String> = Mutex::new(String::new());
@@ -127,22 +130,29 @@ fn compare(seed: u64, pools: &[Pool]) {
     let input = graph.input();
     let size = [input.channels, input.height, input.width];
     let each = size.iter().product();
+    let (precision, noise) = match seed % 4 {
+        3 => (Precision::BFloat16, NOISE_OF_BFLOAT16),
+        _ => (Precision::Float32, NOISE),
+    };
     let images = dice.floats(batch * each);
     let arrays = Arrays::new(&parameters);
-    let [exact, noisy, biased] = [&[0.0][..], &[NOISE, -NOISE], &[NOISE]].map(|noise| {
+    let [exact, noisy, biased] = [&[0.0][..], &[noise, -noise], &[noise]].map(|noise| {
         let of = |image: &[f32]| values(graph, &arrays, &Value::of(size, image), noise);
         images.chunks(each).map(of).collect::<Vec<_>>()
     });
     let alone = dice.within(0, batch - 1);
-    for instructions in Instructions::available() {
+    let all = Instructions::available().into_iter();
+    for instructions in
+        all.filter(|of| precision == Precision::Float32 || of.with_pairs().is_some())
+    {
         let mut packed = Packed::default();
         let mut prepare = |choices: &Choices, batch: usize| {
             let shape = [&[batch][..], &size].concat();
             let packed = (&mut packed, &pools[1]);
             Prepared::new(graph, &parameters, &shape, wanted, choices, packed).unwrap()
         };
-        let mut choices = Choices::from(instructions);
-        // Any algorithm that there is for a convolution.
+        let mut choices = Choices::from(instructions).with(precision);
+        // Any algorithm that there is for a convolution, if it is not that of the precision.
         for (_, layer, _) in prepare(&choices, 1).plan().layers(graph).into_iter().flatten() {
             choices.set(layer, dice.pick(&layer.possible()));
         }
@@ -155,7 +165,7 @@ fn compare(seed: u64, pools: &[Pool]) {
         for (&id, array) in wanted.iter().zip(&arrays) {
             let at = |of: &[Vec<Value>]| of.iter().map(|image| image[id.index()].clone()).collect();
             let what = format!("{}, {instructions:?}", graph.node(id).name);
-            check(&what, array, at(&exact), [at(&noisy), at(&biased)]);
+            check(&what, (array, noise), at(&exact), [at(&noisy), at(&biased)]);
         }
         let bits = |of: &[f32]| of.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
         for pool in &pools[1..] {
@@ -172,12 +182,12 @@ fn compare(seed: u64, pools: &[Pool]) {
 }
 
 /// Compares the values of a node for all images of a batch.
-fn check(what: &str, array: &Array, exact: Vec<Value>, changed: [Vec<Value>; 2]) {
+fn check(what: &str, (array, noise): (&Array, f64), exact: Vec<Value>, changed: [Vec<Value>; 2]) {
     assert_eq!(array.shape, [vec![exact.len()], exact[0].shape.sizes()].concat(), "{what}");
     let numbers =
         |of: &[Value]| of.iter().flat_map(|value| value.numbers.clone()).collect::<Vec<_>>();
     let exact = numbers(&exact);
-    let mut most = NOISE * exact.iter().fold(0.0, |most: f64, number| number.abs().max(most));
+    let mut most = noise * exact.iter().fold(0.0, |most: f64, number| number.abs().max(most));
     for changed in changed.map(|changed| numbers(&changed)) {
         let by = changed.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         most = most.max(by);

@@ -396,6 +396,24 @@ mod tests {
     }
 
     #[test]
+    fn pairs_are_for_evenly_many_channels_and_give_way_to_large_tiles() {
+        let choices = Choices::from(Instructions::PORTABLE).with(Precision::BFloat16);
+        let three = |size, groups| layer(size, ([3, 3], 1), groups);
+        let chosen = |layer: &Layer| (choices.element(layer), choices.algorithm(layer));
+        for (size, groups) in [((512, 512, 7), 1), ((64, 64, 56), 32), ((16, 16, 56), 1)] {
+            let layer = three(size, groups);
+            let expected = (Element::BFloat16, Algorithm::Direct);
+            assert_eq!(chosen(&layer), expected, "{layer}");
+        }
+        let tile = Algorithm::Winograd(Tile::square(4, 3));
+        assert_eq!(choices.algorithm(&three((64, 64, 56), 1)), tile);
+        assert_eq!(choices.element(&three((3, 64, 224), 1)), Element::Float32);
+        assert_eq!(choices.element(&three((64, 64, 56), 64)), Element::Float32);
+        // Strassen's algorithm saves less than pairs do.
+        assert_eq!(choices.algorithm(&layer((728, 728, 19), ([1, 1], 1), 1)), Algorithm::Direct);
+    }
+
+    #[test]
     fn large_products_of_many_pixels_are_halved() {
         let pointwise = |size| layer(size, ([1, 1], 1), 1);
         let tokens = Layer { image: [197, 1], ..pointwise((768, 3072, 1)) };
