@@ -223,8 +223,16 @@ fn a_model_without_parameters_gets_them_later() {
     let mut model = Model::from_graph(graph.clone(), "meta", 0).unwrap();
     assert_eq!(model.device(), "meta");
     assert!(matches!(model.parameters().err(), Some(Error::Device { .. })));
-    model.allocate("cpu", 1).unwrap();
+    model.allocate("cpu", Some(1)).unwrap();
     assert_eq!((model.device(), arrays(&model)), ("cpu".into(), arrays(&tiny())));
+    // Whoever fills all of them needs no random numbers.
+    model.allocate("cpu", None).unwrap();
+    let is_zero = |stored: &Stored| match stored {
+        Stored::Floats(values) => values.iter().all(|value| *value == 0.0),
+        Stored::Count(_) => false,
+    };
+    let mut convolutions = arrays(&model).into_iter().filter(|(_, shape, _)| shape.len() == 4);
+    assert!(convolutions.all(|(_, _, stored)| is_zero(&stored)));
     assert!(matches!(Model::from_graph(graph, "disk", 0), Err(Error::Device { .. })));
     assert!(matches!(model.to_device("disk"), Err(Error::Device { .. })));
 }

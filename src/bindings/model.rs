@@ -80,8 +80,9 @@ impl Model {
         })
     }
 
-    /// Allocates and initialises the parameters of a network that was built without them.
-    fn allocate(&self, py: Python<'_>, device: &str, seed: u64) -> PyResult<()> {
+    /// Allocates the parameters of a network that was built without them, and initialises them unless there is no seed.
+    #[pyo3(signature = (device, seed))]
+    fn allocate(&self, py: Python<'_>, device: &str, seed: Option<u64>) -> PyResult<()> {
         self.change(py, |model| model.allocate(device, seed))
     }
 

@@ -81,17 +81,22 @@ impl Model {
     ) -> Result<Self> {
         let (graph, native) = (Arc::new(graph), Native::default());
         let mut model = Self { row, options, graph, engine: None, native, labels: None };
-        model.allocate(device, seed)?;
+        model.allocate(device, Some(seed))?;
         Ok(model)
     }
 
-    /// Allocates and initialises the parameters.
-    pub fn allocate(&mut self, device: &str, seed: u64) -> Result<()> {
+    /// Allocates the parameters, and initialises them with random numbers from `seed`. Without one they are for whoever fills
+    /// them all: most are zeros.
+    pub fn allocate(&mut self, device: &str, seed: Option<u64>) -> Result<()> {
         if device == META {
             self.engine = None;
             return Ok(());
         }
-        let mut engine = engine::on(device, &self.graph, self.recipe(), seed)?;
+        let (recipe, seed) = match seed {
+            Some(seed) => (self.recipe(), seed),
+            None => (Recipe::ZEROS, 0),
+        };
+        let mut engine = engine::on(device, &self.graph, recipe, seed)?;
         if let Some(zero) = self.options.zero_init_residual {
             engine.set_scales(&residual_ends(&self.graph), if zero { 0.0 } else { 1.0 })?;
         }

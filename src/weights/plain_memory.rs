@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::fresh::{Fresh, fill, has_room_for};
-use super::init::Recipe;
+use super::init::{Draw, Recipe};
 use super::parameters::{Parameters, Stored, kept};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, Parameter, Role};
@@ -98,7 +98,9 @@ fn fresh(parameters: &[&Parameter], recipe: Recipe, seed: u64) -> Result<Vec<Sto
     let mut arrays = parameters.iter().map(unwritten).collect::<Result<Vec<_>>>()?;
     let drawn = parameters.iter().zip(&mut arrays).filter_map(|(parameter, array)| match array {
         Stored::Floats(values) => {
-            Some(Fresh { name: &parameter.name, draw: recipe.draw(parameter), values })
+            // Zeros are there already, and take no memory until somebody writes to them.
+            let draw = Some(recipe.draw(parameter)).filter(|draw| *draw != Draw::Constant(0.0))?;
+            Some(Fresh { name: &parameter.name, draw, values })
         }
         Stored::Count(_) => None,
     });

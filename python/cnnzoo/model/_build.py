@@ -166,7 +166,7 @@ def load(file: str | os.PathLike[str], *, device: Device = "cpu") -> Model:
     with damaged(opened.path):
         model = Model._described(configuration)
     model._engine.expect(opened.stored, "strict")
-    model._engine.allocate(device_name(device), 0)
+    model._engine.allocate(device_name(device), None)
     model._load_opened(opened, "auto", "strict")
     return model
 

@@ -39,12 +39,12 @@ def unpack_model(packed: dict[str, Any]) -> _native.Model:
     if packed["device"] == "meta":
         return engine
     try:
-        engine.allocate(packed["device"], 0)
+        engine.allocate(packed["device"], None)
     except DeviceError as error:
         if packed["device"] == "cpu":
             raise
         warnings.warn(f"{configuration.name} is on the CPU now: {error}", stacklevel=4)
-        engine.allocate("cpu", 0)
+        engine.allocate("cpu", None)
     arrays = {name: unpack(array) for name, array in packed["arrays"].items()}
     engine.load_state_dict(
         arrays, {}, configuration.source or "own", "strict", "a pickled model", None

@@ -30,6 +30,15 @@ impl Recipe {
     pub const KERAS: Self =
         Self { conv: Rule::Glorot, linear: Rule::Glorot, bias: Rule::ZERO, ..Self::PYTORCH };
 
+    /// Zeros, but for position embeddings: nothing is drawn where a file fills the parameters.
+    pub const ZEROS: Self = Self {
+        conv: Rule::ZERO,
+        linear: Rule::ZERO,
+        bias: Rule::ZERO,
+        embedding: Rule::ZERO,
+        exceptions: &[],
+    };
+
     /// torchvision's and timm's VGG.
     pub const VGG: Self = Self {
         conv: Rule::NormalOut { gain: 2.0 },
