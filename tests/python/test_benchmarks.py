@@ -92,6 +92,15 @@ def test_inference_is_raced_beside_pytorch(tmp_path: Path) -> None:
     assert run("inference.py", *options).splitlines()[1:] == out.splitlines()[1:]
 
 
+def test_cold_starts_are_timed_beside_pytorch(tmp_path: Path) -> None:
+    photo = Path(__file__).parents[2] / "photos" / "coffee.png"
+    options = ("--networks", "mobilenet_v2", "--runs", 1, "--photo", photo, "--folder", tmp_path)
+    out = run("cold_start.py", *options)
+    for engine in ("cnnzoo", "torch"):
+        assert re.search(rf"\n{engine} +\d\.\d+ s +\d\.\d+ s +\d\.\d+ s +\d+\n", out)
+    assert re.search(r"\nncnn +missing: not installed", out)
+
+
 def forged(seconds: float, **fields: Any) -> dict[str, Any]:
     usual = {"version": "1.2", "load": 0.25, "first": 0.5, "error": 2e-6, "bytes": 100 << 20}
     return {**usual, "turns": [9.0, seconds, seconds], **fields}
