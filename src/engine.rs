@@ -54,6 +54,11 @@ pub trait Engine: Parameters + Any {
     /// Moves the parameters to another device.
     fn to_device(&mut self, device: &str) -> Result<()>;
 
+    /// Whether the parameter at `index` is trained, and not frozen.
+    fn is_trained(&self, index: usize) -> bool {
+        self.parameters()[index].role.is_trained()
+    }
+
     /// A copy with the same values.
     fn duplicate(&self) -> Result<Box<dyn Engine>>;
 
@@ -95,7 +100,7 @@ impl Engine for PlainMemory {
         Err(Error::Device {
             device: CPU.into(),
             expected: format!("an engine that runs {} operator by operator", graph.name()),
-            got: "parameters alone: cnnzoo was built without the feature `torch`".into(),
+            got: "parameters alone, without libtorch".into(),
         })
     }
 }
@@ -110,7 +115,7 @@ pub fn only_cpu(device: &str) -> Result<()> {
     }
     Err(Error::Device {
         device: device.into(),
-        expected: format!("`{CPU}`, without the feature `torch`"),
+        expected: format!("`{CPU}`, the one device without libtorch (`pip install cnnzoo`)"),
         got: format!("`{device}`"),
     })
 }

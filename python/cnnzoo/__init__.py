@@ -15,9 +15,13 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from cnnzoo import _libtorch
+from cnnzoo import _package
 
-_libtorch.load()
+_package.refuse_both()
+if not _package.LITE:
+    from cnnzoo import _libtorch
+
+    _libtorch.load()
 
 from cnnzoo import callbacks, data, errors, metrics, registry, transforms
 from cnnzoo._native import Graph

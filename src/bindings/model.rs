@@ -282,7 +282,6 @@ impl Model {
     }
 
     /// The names of the parameters that are trained.
-    #[cfg(feature = "torch")]
     fn trained(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.look(py, model::Model::trained)
     }

@@ -158,6 +158,14 @@ impl Model {
         self.engine().map(|engine| engine as &dyn Parameters)
     }
 
+    /// The names of the parameters that are trained, and not frozen.
+    pub fn trained(&self) -> Result<Vec<String>> {
+        let engine = self.engine()?;
+        let parameters = engine.parameters().iter().enumerate();
+        let trained = parameters.filter(|&(index, _)| engine.is_trained(index));
+        Ok(trained.map(|(_, parameter)| parameter.name.clone()).collect())
+    }
+
     /// Runs the graph on `x` (N, C, H, W) and returns the values of `wanted`.
     pub fn infer(&self, x: View<'_>, wanted: &[NodeId], options: RunOptions) -> Result<Vec<Array>> {
         let engine = self.engine()?;

@@ -56,9 +56,9 @@ def succeed(python: Path | str, code: str, *arguments: str) -> str:
 
 
 class Environment:
-    """A new virtual environment that holds nothing but the wheel."""
+    """A new virtual environment that holds nothing but the wheels."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *wheels: Path) -> None:
         venv.create(folder, symlinks=True)
         self.python = folder / "bin" / "python"
         self.packages = Path(
@@ -66,7 +66,7 @@ class Environment:
         )
         pip = [sys.executable, "-m", "pip", "--python", str(self.python), "install"]
         options = ["--quiet", "--no-deps", "--no-index", "--disable-pip-version-check"]
-        subprocess.run([*pip, *options, str(wheel())], check=True)
+        subprocess.run([*pip, *options, *map(str, wheels)], check=True)
 
     @property
     def extension(self) -> Path:
@@ -90,7 +90,14 @@ class Environment:
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
     # The space is part of the test.
-    return Environment(tmp_path / "fresh environment")
+    return Environment(tmp_path / "fresh environment", wheel())
+
+
+def link_numpy(environment: Environment) -> None:
+    environment.link("numpy")
+    libraries = Path(np.__file__).parent.parent / "numpy.libs"
+    if libraries.exists():
+        (environment.packages / "numpy.libs").symlink_to(libraries)
 
 
 # Loads the extension itself, past `cnnzoo/__init__.py` and so without what it loads by ctypes.
@@ -114,10 +121,8 @@ def test_extension_finds_libtorch_beside_it(environment: Environment) -> None:
 
 
 def test_installs_and_runs_in_another_environment(environment: Environment) -> None:
-    environment.link("torch", "nvidia", "numpy")
-    numpy_libraries = Path(np.__file__).parent.parent / "numpy.libs"
-    if numpy_libraries.exists():
-        (environment.packages / "numpy.libs").symlink_to(numpy_libraries)
+    environment.link("torch", "nvidia")
+    link_numpy(environment)
     code = """
 import cnnzoo, numpy
 print(cnnzoo.__file__)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnnzoo import _native
 from cnnzoo._arguments import in_order, one_of, shown
 from cnnzoo._configuration import Accuracy, Configuration
+from cnnzoo._package import need_libtorch
 from cnnzoo.errors import ArgumentError
 from cnnzoo.prediction import Task, usual_labels
 from cnnzoo.preprocess import Preprocess
@@ -28,6 +29,19 @@ class Network:
         self._chose_preprocess = False
         self._task: Task = "multi_class"
         self._load_report: LoadReport | None = None
+
+    def _with_libtorch(self, what: str) -> _native.Model:
+        """The engine whose parameters are libtorch's, for what is named.
+
+        Raises:
+            MissingPackageError: This is cnnzoo-lite.
+        """
+        need_libtorch(what)
+        return self._engine
+
+    def _for_training(self) -> _native.Model:
+        """The engine whose parameters are libtorch's, for training and evaluation."""
+        return self._with_libtorch("training or evaluation")
 
     @property
     def name(self) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from cnnzoo import _native
 from cnnzoo._configuration import Configuration, damaged
 from cnnzoo._copying import pack, unpack
-from cnnzoo.errors import DeviceError
+from cnnzoo._package import need_libtorch
+from cnnzoo.errors import DeviceError, MissingPackageError
 
 
 def pack_model(engine: _native.Model, configuration: Configuration) -> dict[str, Any]:
@@ -50,5 +51,12 @@ def unpack_model(packed: dict[str, Any]) -> _native.Model:
         arrays, {}, configuration.source or "own", "strict", "a pickled model", None
     )
     if packed["frozen"]:
-        engine.set_trained(packed["frozen"], False)
+        try:
+            need_libtorch("freezing")
+        except MissingPackageError as error:
+            warnings.warn(
+                f"{configuration.name} has no frozen parameters now: {error}", stacklevel=4
+            )
+        else:
+            engine.set_trained(packed["frozen"], False)
     return engine

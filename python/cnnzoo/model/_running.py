@@ -54,7 +54,15 @@ class Running(Network):
             ShapeError: Wrong rank or number of channels, no images, or images too small.
             TypeError: Wrong element type.
         """
-        return self._engine.run(x, exact=exact, precision=precision)[0]
+        return self._runner(exact, precision).run(x, exact=exact, precision=precision)[0]
+
+    def _runner(self, exact: bool, precision: Precision = "float32") -> _native.Model:
+        """The engine for a run: libtorch's where it is exact or in mixed precision."""
+        if exact:
+            return self._with_libtorch("`exact=True`")
+        if precision == "bfloat16":
+            return self._with_libtorch('`precision="bfloat16"`')
+        return self._engine
 
     def features(
         self, x: ArrayLike, nodes: str | Sequence[str], *, exact: bool = False
@@ -71,7 +79,7 @@ class Running(Network):
             ArgumentError: There is no such node.
         """
         names = [nodes] if isinstance(nodes, str) else list(nodes)
-        return dict(zip(names, self._engine.run(x, names, exact), strict=True))
+        return dict(zip(names, self._runner(exact).run(x, names, exact), strict=True))
 
     def pyramid(self, x: ArrayLike, *, exact: bool = False) -> dict[str, NDArray[np.float32]]:
         """Compute a feature pyramid: the last value of each resolution, the finest first.
@@ -92,7 +100,7 @@ class Running(Network):
             x: Images (N, C, H, W), as for `__call__`.
             exact: As for `__call__`.
         """
-        return self._engine.run(x, [self._engine.embedding], exact)[0]
+        return self._runner(exact).run(x, [self._engine.embedding], exact)[0]
 
     def plan(self, x_shape: Sequence[int] | None = None) -> str:
         """The plan of cnnzoo's own engine for images of one shape: a line for each step.
@@ -226,7 +234,8 @@ class Running(Network):
             ShapeError: The cotangent's shape is not the output's, or, in training, a batch norm
                 sees a single value per channel.
         """
-        return self._engine.pull_back(x, cotangent, training, precision, seed_of(seed))
+        engine = self._with_libtorch("a gradient")
+        return engine.pull_back(x, cotangent, training, precision, seed_of(seed))
 
     # A str is one photograph, and to a type checker several strings.
     @overload

@@ -233,12 +233,12 @@ class Model(Running, Filling):
         Raises:
             ArgumentError: A pattern matches no parameter.
         """
-        self._engine.set_trained(list(patterns) or ["*"], False)
+        self._with_libtorch("freezing").set_trained(list(patterns) or ["*"], False)
         return self
 
     def unfreeze(self, *patterns: str) -> Model:
         """Train parameters again, in place; `patterns` as for `freeze`."""
-        self._engine.set_trained(list(patterns) or ["*"], True)
+        self._with_libtorch("freezing").set_trained(list(patterns) or ["*"], True)
         return self
 
     @property
