@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -139,6 +138,8 @@ class Profile:
         return self.table()
 
     def _repr_html_(self) -> str:
+        import html
+
         most = max((step.milliseconds for step in self.steps), default=0.0) or 1.0
         left = "text-align:left"
         head = "".join(

@@ -169,8 +169,20 @@ def test_import_leaves_heavy_packages_alone() -> None:
 import sys
 import cnnzoo
 print(*sorted({"torch", "matplotlib", "PIL", "pandas", "IPython", "tqdm"} & set(sys.modules)))
+print(*sorted({"cnnzoo.training", "subprocess", "statistics"} & set(sys.modules)))
 """
     assert succeed(sys.executable, code).strip() == ""
+
+
+def test_classes_of_training_are_imported_with_the_first_of_them() -> None:
+    code = """
+import sys, cnnzoo
+assert set(cnnzoo.__all__) <= set(dir(cnnzoo)) and "cnnzoo.training" not in sys.modules
+from cnnzoo import *
+assert SGD is cnnzoo.SGD is cnnzoo.optimizers.SGD and callbacks is cnnzoo.callbacks
+assert [name for name in cnnzoo.__all__ if not hasattr(cnnzoo, name)] == []
+"""
+    succeed(sys.executable, code)
 
 
 RUN_MODEL = """

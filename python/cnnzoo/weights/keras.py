@@ -8,7 +8,6 @@ import math
 import os
 import re
 import stat
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -169,6 +168,8 @@ def read(file: str | os.PathLike[str]) -> dict[str, Array]:
 
 def _in_a_child(path: str, size: int) -> bytes:
     """Run the reader on a file in a separate process, and return its output."""
+    import subprocess
+
     source = Path(_keras_reader.__file__).read_text(encoding="utf-8")
     lines = f"import sys; sys.path[:] = {sys.path!r}\n"
     # After the import of annotations, which has to come first.
