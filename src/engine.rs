@@ -100,7 +100,7 @@ impl Engine for PlainMemory {
         Err(Error::Device {
             device: CPU.into(),
             expected: format!("an engine that runs {} operator by operator", graph.name()),
-            got: "parameters alone, without libtorch".into(),
+            got: "parameters alone: cnnzoo was built without the feature `torch`".into(),
         })
     }
 }
@@ -115,7 +115,7 @@ pub fn only_cpu(device: &str) -> Result<()> {
     }
     Err(Error::Device {
         device: device.into(),
-        expected: format!("`{CPU}`, the one device without libtorch (`pip install cnnzoo`)"),
+        expected: format!("`{CPU}`, without the feature `torch`"),
         got: format!("`{device}`"),
     })
 }

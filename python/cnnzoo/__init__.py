@@ -18,10 +18,6 @@ from typing import TYPE_CHECKING
 from cnnzoo import _package
 
 _package.refuse_both()
-if not _package.LITE:
-    from cnnzoo import _libtorch
-
-    _libtorch.load()
 
 from cnnzoo import data, errors, registry, transforms
 from cnnzoo._native import Graph

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cnnzoo.errors import MissingPackageError
 
-# The wheel of cnnzoo-lite has no module that loads libtorch.
-LITE = importlib.util.find_spec("cnnzoo._libtorch") is None
+# The wheel of cnnzoo-lite has no extension that is linked to libtorch.
+LITE = importlib.util.find_spec("cnnzoo._torch") is None
 
 
 def refuse_both() -> None:
@@ -29,13 +29,16 @@ def refuse_both() -> None:
 
 
 def need_libtorch(what: str) -> None:
-    """Refuse in cnnzoo-lite what computes with libtorch.
+    """Load libtorch and the extension that is linked to it, unless they are loaded.
 
     Raises:
-        MissingPackageError: This is cnnzoo-lite.
+        MissingPackageError: This is cnnzoo-lite, or torch is missing or of another version.
     """
     if LITE:
         raise MissingPackageError(
             f"{what} needs libtorch, which cnnzoo-lite does not have: run `pip uninstall "
             "cnnzoo-lite`, then `pip install cnnzoo`"
         )
+    from cnnzoo import _libtorch
+
+    _libtorch.load(what)

@@ -1,6 +1,6 @@
-"""The part of the extension that computes with libtorch, for training and evaluation.
+"""The extension that is linked to libtorch, as training and evaluation use it.
 
-It is imported where it is used, so that an import of cnnzoo does not need it.
+Importing this module loads libtorch, so it is imported where it is used.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from cnnzoo._package import need_libtorch
 
 need_libtorch("training or evaluation")
 
-from cnnzoo._native import (
+from cnnzoo._torch import (
     Loss,
     Mixing,
     Optimizer,

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from typing import Any, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
 from cnnzoo._arguments import instance, seed_of, whole
+from cnnzoo._configuration import WeightsFile
+from cnnzoo._package import need_libtorch
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo.data.dataset import Samples
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model._network import Network
+from cnnzoo.model._packing import has_libtorch, on_libtorch
 from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many
 from cnnzoo.prediction import FailedPrediction, Prediction
 from cnnzoo.profile import Profile, profile_of
 from cnnzoo.summary import Summary
 from cnnzoo.tuning import Tuning, processor, tuning_of
 
+if TYPE_CHECKING:
+    from cnnzoo import _torch
+
 # Compute precision of a network.
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 MOST_REPEATS = 10_000
+
+# The devices of our own engine.
+OWN = {"cpu", "meta"}
 
 # A list of paths is a list of photographs too.
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
@@ -55,6 +64,34 @@ class Running(Network):
             TypeError: Wrong element type.
         """
         return self._runner(exact, precision).run(x, exact=exact, precision=precision)[0]
+
+    def _with_libtorch(self, what: str) -> _torch.Model:
+        """The engine that has libtorch, to which parameters and settings move at the first need.
+
+        Raises:
+            MissingPackageError: There is no libtorch.
+        """
+        need_libtorch(what)
+        with self._changing:
+            if not has_libtorch(self._engine):
+                engine = on_libtorch(self._engine, self._configuration())
+                engine.choose(_choices(self._tuning))
+                self._engine = engine
+            return cast("_torch.Model", self._engine)
+
+    def _for_training(self) -> _torch.Model:
+        """The engine that has libtorch, for training and evaluation."""
+        return self._with_libtorch("training or evaluation")
+
+    def _allocate(self, device: str, seed: int, file: WeightsFile | None = None) -> None:
+        """Allocate and initialise the parameters on a device, if the file's arrays fit."""
+        if file is not None:
+            self._engine.expect(file.stored, "pretrained")
+        self._on(device).allocate(device, seed)
+
+    def _on(self, device: str) -> _native.Model:
+        """The engine that knows a device."""
+        return self._engine if device in OWN else self._with_libtorch(f"the device `{device}`")
 
     def _runner(self, exact: bool, precision: Precision = "float32") -> _native.Model:
         """The engine for a run: libtorch's where it is exact or in mixed precision."""
@@ -201,9 +238,9 @@ class Running(Network):
                 f"{_native.instructions()}, got one of {value.processor} with "
                 f"{value.instructions}; measure here with `optimize`"
             )
-        layers = () if value is None else value.layers
-        self._engine.choose([(layer._row, layer.chosen) for layer in layers])
-        self._tuning = value
+        with self._change() as engine:
+            engine.choose(_choices(value))
+            self._tuning = value
 
     def nodes(self) -> list[str]:
         """Names of all nodes, in the order in which they run."""
@@ -357,3 +394,8 @@ class Running(Network):
         graph = self.graph
         height, width = graph.input_shape[1:] if x_shape is None else tuple(x_shape)[-2:]
         return Summary(graph, height, width)
+
+
+def _choices(tuning: Tuning | None) -> list[tuple[Any, str]]:
+    """The layers of a tuning with their algorithms, as an engine takes them."""
+    return [] if tuning is None else [(layer._row, layer.chosen) for layer in tuning.layers]

@@ -172,7 +172,7 @@ class Saved:
             model = Model._described(Configuration.read(self._text.model, "run.model"))
             options = self._text.trainer
             self._run.expect(model._for_training(), options.get("ema") is not None)
-        model._engine.allocate(device, 0)
+        model._allocate(device, 0)
         trained = set(self._text.trained)
         if frozen := [name for name in model.trained if name not in trained]:
             model.freeze(*frozen)
