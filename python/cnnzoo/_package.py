@@ -10,6 +10,8 @@ from cnnzoo.errors import MissingPackageError
 
 # The wheel of cnnzoo-lite has no extension that is linked to libtorch.
 LITE = importlib.util.find_spec("cnnzoo._torch") is None
+# The name to install extras of.
+NAME = "cnnzoo-lite" if LITE else "cnnzoo"
 
 
 def refuse_both() -> None:

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnzoo._package import NAME
 from cnnzoo._text import counted, shorten, table
 from cnnzoo.errors import ArgumentError, MissingPackageError
 
@@ -373,4 +374,4 @@ def _size(bars: int) -> tuple[float, float]:
 
 
 def _missing() -> MissingPackageError:
-    return MissingPackageError("drawing a profile needs matplotlib: pip install 'cnnzoo[plots]'")
+    return MissingPackageError(f"drawing a profile needs matplotlib: pip install '{NAME}[plots]'")

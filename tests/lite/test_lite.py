@@ -227,6 +227,13 @@ def test_a_pickle_with_frozen_parameters_is_read_with_a_warning() -> None:
     np.testing.assert_array_equal(twin(images(64, 1)), model(images(64, 1)))
 
 
+def test_a_missing_extra_is_named_as_one_of_this_package(tmp_path: Path) -> None:
+    assert importlib.util.find_spec("h5py") is None
+    (tmp_path / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(cz.WeightsError, match=r"pip install 'cnnzoo-lite\[keras\]'$"):
+        network().load_weights(tmp_path / "weights.h5")
+
+
 # ---- the command
 
 

@@ -362,7 +362,7 @@ def test_extras_that_errors_and_documents_name_are_there() -> None:
     root = Path(__file__).parents[2]
     files = [root / "README.md", *(root / "python" / "cnnzoo").rglob("*.py")]
     lists = [
-        re.findall(r"""pip install '(?:\.|cnnzoo)\[([^\]]+)\]'""", f.read_text()) for f in files
+        re.findall(r"""pip install '(?:\.|\{NAME\})\[([^\]]+)\]'""", f.read_text()) for f in files
     ]
     named = {extra for found in lists for names in found for extra in names.split(",")}
     assert named == set(metadata().get_all("Provides-Extra", []))

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo._package import NAME
 from cnnzoo.errors import WeightsError, WeightsFileError, WeightsFileNotFoundError
 from cnnzoo.weights import _keras_reader
 
@@ -161,7 +162,7 @@ def read(file: str | os.PathLike[str]) -> dict[str, Array]:
     if importlib.util.find_spec("h5py") is None:
         raise WeightsError(
             f"{path}: reading Keras files needs the package h5py; "
-            "install it with: pip install 'cnnzoo[keras]'"
+            f"install it with: pip install '{NAME}[keras]'"
         )
     return _framed(path, _in_a_child(path, facts.st_size))
 
