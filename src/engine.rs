@@ -54,6 +54,11 @@ pub trait Engine: Parameters + Any {
     /// Moves the parameters to another device.
     fn to_device(&mut self, device: &str) -> Result<()>;
 
+    /// Whether the parameter at `index` is trained, and not frozen.
+    fn is_trained(&self, index: usize) -> bool {
+        self.parameters()[index].role.is_trained()
+    }
+
     /// A copy with the same values.
     fn duplicate(&self) -> Result<Box<dyn Engine>>;
 

@@ -15,11 +15,11 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from cnnzoo import _libtorch
+from cnnzoo import _package
 
-_libtorch.load()
+_package.refuse_both()
 
-from cnnzoo import callbacks, data, errors, metrics, registry, transforms
+from cnnzoo import data, errors, registry, transforms
 from cnnzoo._native import Graph
 from cnnzoo._threads import get_num_threads, set_num_threads
 from cnnzoo.errors import (
@@ -47,22 +47,6 @@ from cnnzoo.profile import Profile, ProfileStep
 from cnnzoo.registry import ModelInfo, list_models, model_info
 from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
 from cnnzoo.summary import Summary, SummaryRow
-from cnnzoo.training.history import EpochRow, History
-from cnnzoo.training.losses import BinaryCrossEntropy, CrossEntropy, FunctionLoss, TorchLoss
-from cnnzoo.training.metrics import Metrics, MultiLabelMetrics
-from cnnzoo.training.mixing import Mix, Mixing
-from cnnzoo.training.optimizers import LAMB, SGD, Adam, AdamW, ParameterGroup, RMSprop
-from cnnzoo.training.schedules import (
-    Constant,
-    Cosine,
-    Exponential,
-    MultiStep,
-    OneCycle,
-    Polynomial,
-    Schedule,
-    Step,
-)
-from cnnzoo.training.trainer import Trainer
 from cnnzoo.tuning import TunedLayer, Tuning
 from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
 from cnnzoo_command import __version__
@@ -146,33 +130,67 @@ __all__ = [
 ]
 
 
+# Modules that are imported with their first use, as are the classes of training.
+MODULES = frozenset({"callbacks", "history", "losses", "metrics", "mixing", "multilabel"})
+MODULES |= {"optimizers", "schedules", "trainer"}
+
 if TYPE_CHECKING:
     # A stub names every model; if type checkers saw `__getattr__`, any misspelt name would pass.
-    from cnnzoo import (  # noqa: F401
-        history,
-        losses,
-        mixing,
-        multilabel,
-        optimizers,
-        schedules,
-        trainer,
+    from cnnzoo import (
+        callbacks,
+        history,  # noqa: F401
+        losses,  # noqa: F401
+        metrics,
+        mixing,  # noqa: F401
+        multilabel,  # noqa: F401
+        optimizers,  # noqa: F401
+        schedules,  # noqa: F401
+        trainer,  # noqa: F401
     )
     from cnnzoo._constructors import *  # noqa: F403  # a stub of names alone
+    from cnnzoo.training import (
+        LAMB,
+        SGD,
+        Adam,
+        AdamW,
+        BinaryCrossEntropy,
+        Constant,
+        Cosine,
+        CrossEntropy,
+        EpochRow,
+        Exponential,
+        FunctionLoss,
+        History,
+        Metrics,
+        Mix,
+        Mixing,
+        MultiLabelMetrics,
+        MultiStep,
+        OneCycle,
+        ParameterGroup,
+        Polynomial,
+        RMSprop,
+        Schedule,
+        Step,
+        TorchLoss,
+        Trainer,
+    )
 else:
-    # Old module paths, from before there were packages; imported on first access.
-    PATHS = {"history", "losses", "mixing", "multilabel", "optimizers", "schedules", "trainer"}
 
-    def __getattr__(name: str) -> registry.Constructor | ModuleType:
-        """The constructor of a model: `cnnzoo.resnet50`."""
-        if name in PATHS:
+    def __getattr__(name: str) -> registry.Constructor | ModuleType | type:
+        """A class or module of training, or the constructor of a model: `cnnzoo.resnet50`."""
+        if name in MODULES:
             return importlib.import_module(f"cnnzoo.{name}")
         if name in registry.accepted_names():
-            constructor = registry.constructor(name)
-            globals()[name] = constructor
-            return constructor
-        message = f"module 'cnnzoo' has no attribute '{name}'"
-        # With `name` and `obj`, a traceback suggests similar names.
-        raise AttributeError(message, name=name, obj=sys.modules[__name__])
+            found = registry.constructor(name)
+        elif name in __all__:
+            found = getattr(importlib.import_module("cnnzoo.training"), name)
+        else:
+            message = f"module 'cnnzoo' has no attribute '{name}'"
+            # With `name` and `obj`, a traceback suggests similar names.
+            raise AttributeError(message, name=name, obj=sys.modules[__name__])
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

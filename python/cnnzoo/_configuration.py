@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
 from cnnzoo import _native, _record
@@ -88,8 +89,11 @@ class Configuration:
         """
         return _native.draw(self.name, self.source, json.dumps(options))
 
-    def engine(self) -> _native.Model:
+    def engine(self, extension: ModuleType = _native) -> _native.Model:
         """The network on the meta device, without memory for its parameters.
+
+        Args:
+            extension: Ours, or the one that is linked to libtorch.
 
         Raises:
             Misfit: There is no such network, or another field does not fit it.
@@ -98,10 +102,12 @@ class Configuration:
             raise Misfit("graph", "neither a source nor options beside it", self.options)
         try:
             if self.graph is not None:
-                engine = _native.Model.from_graph(_native.Graph.parse(self.graph), "meta", 0)
+                engine: _native.Model = extension.Model.from_graph(
+                    extension.Graph.parse(self.graph), "meta", 0
+                )
             else:
                 options = json.dumps(self.options)
-                engine = _native.Model(self.name, self.source, options, "meta", 0)
+                engine = extension.Model(self.name, self.source, options, "meta", 0)
         except (UnknownModelError, ArgumentError, GraphError) as error:
             raise Misfit("network", "one that cnnzoo can build", error) from error
         channels = engine.graph().input_shape[0]
@@ -122,6 +128,7 @@ class WeightsFile:
 
     path: str
     stored: _native.Checkpoint
+    key: str | None = None
 
     @classmethod
     def open(cls, file: str | os.PathLike[str], key: str | None = None) -> WeightsFile:
@@ -137,7 +144,13 @@ class WeightsFile:
                 f"{path}: expected weights of a model, got a run checkpoint; continue it by "
                 f"Trainer.resume({path!r}, ...), or load the best.safetensors beside it"
             )
-        return cls(path, stored)
+        return cls(path, stored, key)
+
+    def for_libtorch(self) -> _native.Checkpoint:
+        """The file, opened by the extension that is linked to libtorch."""
+        from cnnzoo import _torch
+
+        return _torch.read_checkpoint(self.path, self.key)
 
 
 # File name endings of other libraries' formats.

@@ -1,11 +1,12 @@
 """The extension module: what the Python package is built on. Not for users."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from typing_extensions import disjoint_base
 
 from cnnzoo.errors import DataError
 
@@ -34,10 +35,6 @@ _Layer: TypeAlias = tuple[
     Sequence[int],
 ]
 
-_Remembered: TypeAlias = tuple[
-    str, int, list[tuple[str, NDArray[np.float32]]], NDArray[np.float32] | None
-]
-
 __all__ = [
     "PHOTO_SUFFIXES",
     "Checkpoint",
@@ -45,18 +42,14 @@ __all__ = [
     "Epoch",
     "Graph",
     "Loader",
-    "Loss",
-    "Mixing",
     "Model",
-    "Optimizer",
     "Preprocess",
-    "Run",
     "Transform",
     "Tuner",
+    "_after_fork",
     "accepted_names",
     "algorithms",
     "apply_operation",
-    "assess",
     "decode_photo",
     "draw",
     "editions",
@@ -66,19 +59,18 @@ __all__ = [
     "list_photos",
     "model_info",
     "model_names",
-    "not_finite",
+    "offers",
     "preprocess",
     "published_weights",
     "read_checkpoint",
     "resize_photo",
-    "save_run",
     "set_num_threads",
-    "train_step",
     "write_safetensors",
 ]
 
 PHOTO_SUFFIXES: tuple[str, ...]
 
+def _after_fork() -> None: ...
 def set_num_threads(threads: int) -> None: ...
 def get_num_threads() -> int: ...
 def model_names() -> list[str]: ...
@@ -136,7 +128,7 @@ class Graph:
     def __reduce__(self) -> tuple[Any, tuple[str]]: ...
     def __eq__(self, value: object, /) -> bool: ...
 
-@final
+@disjoint_base
 class Model:
     def __new__(
         cls, name: str, source: str | None, options: str, device: str, seed: int
@@ -182,16 +174,13 @@ class Model:
     def profile(
         self, x: ArrayLike, repeats: int, precision: str
     ) -> tuple[list[_ProfileRow], float, float, int]: ...
-    def pull_back(
-        self, x: ArrayLike, cotangent: ArrayLike, training: bool, precision: str, seed: int
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]: ...
-    def set_trained(self, patterns: list[str], trained: bool) -> None: ...
     def trained(self) -> list[str]: ...
     def to(self, device: str) -> None: ...
     def copy(self) -> Model: ...
-    def average_from(self, other: Model, decay: float, average_buffers: bool) -> None: ...
     def reset_classifier(self, num_classes: int, seed: int) -> None: ...
     def state_dict(self) -> dict[str, NDArray[Any]]: ...
+    def values(self, index: int) -> NDArray[np.float32] | int: ...
+    def set_values(self, index: int, values: NDArray[np.float32] | int) -> None: ...
     def load_state_dict(
         self,
         arrays: dict[str, NDArray[Any]],
@@ -209,96 +198,6 @@ class Model:
         self,
     ) -> list[tuple[str, list[int], str, list[int], list[int], list[int]]]: ...
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str]) -> None: ...
-
-@final
-class Optimizer:
-    def __new__(
-        cls,
-        rule: str,
-        numbers: dict[str, Any],
-        weight_decay: float,
-        norm_weight_decay: float | None,
-        bias_weight_decay: float | None,
-        layer_decay: float | None,
-        groups: list[tuple[list[str], float, float | None]],
-    ) -> Optimizer: ...
-    def rates(self, model: Model) -> list[tuple[str, float, float]]: ...
-    def memory(self, model: Model) -> list[_Remembered]: ...
-    def recall(
-        self, model: Model, memories: list[_Remembered], waiting: tuple[int, int]
-    ) -> None: ...
-    def waiting(self) -> tuple[int, int]: ...
-    def drop_waiting(self) -> None: ...
-    def flush(
-        self, model: Model, lr: float, clip_norm: float | None, clip_value: float | None
-    ) -> float | None: ...
-
-@final
-class Loss:
-    def __new__(
-        cls,
-        binary: bool,
-        label_smoothing: float,
-        class_weights: list[float] | None,
-        auxiliary: float | None,
-    ) -> Loss: ...
-    def fits(self, num_classes: int) -> None: ...
-
-@final
-class Mixing:
-    def __new__(cls, mixup: float, cutmix: float) -> Mixing: ...
-    def draw(
-        self, height: int, width: int, seed: int, epoch: int, batch: int
-    ) -> tuple[float, tuple[int, int, int, int] | None] | None: ...
-    def apply(
-        self,
-        x: ArrayLike,
-        y: ArrayLike,
-        num_classes: int | None,
-        seed: int,
-        epoch: int,
-        batch: int,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
-
-def not_finite(model: Model, x: ArrayLike | None, precision: str, seed: int) -> str | None: ...
-def train_step(
-    model: Model,
-    optimizer: Optimizer,
-    x: ArrayLike,
-    y: ArrayLike,
-    loss: Loss | Callable[[NDArray[np.float32]], tuple[float, float, NDArray[np.float32]]],
-    lr: float,
-    accumulate: int,
-    clip_norm: float | None,
-    clip_value: float | None,
-    precision: str,
-    seed: int,
-) -> tuple[float, float, int, int, float | None]: ...
-def assess(
-    model: Model, x: ArrayLike, y: ArrayLike, loss: Loss | None, precision: str
-) -> tuple[float, float, NDArray[np.float32]]: ...
-def save_run(
-    path: str | os.PathLike[str],
-    model: Model,
-    average: Model | None,
-    optimizer: Optimizer,
-    text: str,
-) -> None: ...
-
-@final
-class Run:
-    @staticmethod
-    def open(path: str | os.PathLike[str]) -> Run: ...
-    @property
-    def text(self) -> str: ...
-    def expect(self, model: Model, averaged: bool) -> None: ...
-    def restore(
-        self,
-        model: Model,
-        average: Model | None,
-        optimizer: Optimizer,
-        waiting: tuple[int, int],
-    ) -> None: ...
 
 @final
 class Checkpoint:
@@ -459,3 +358,4 @@ class Tuner:
 
 def algorithms(row: _Layer) -> list[str]: ...
 def instructions() -> str: ...
+def offers(precision: str) -> bool: ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -64,6 +63,8 @@ def check_options(name: str, given: Iterable[str], known: Sequence[str]) -> None
             continue
         valid = [*known, *ARGUMENTS]
         instead = OPTIONS.get(option)
+        import difflib
+
         close = difflib.get_close_matches(option, valid, n=1)
         hint = f"; take {instead}" if instead else f"; the nearest is {close[0]}" if close else ""
         raise ArgumentError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import shutil
 from collections.abc import Collection, Sequence
 from typing import TextIO
 
@@ -27,6 +26,8 @@ class Out:
     def columns(self) -> int | None:
         """The width of the terminal in characters; none where lines have no limit, as in a file."""
         if self.is_terminal or os.environ.get("COLUMNS"):
+            import shutil
+
             return shutil.get_terminal_size().columns
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-from cnnzoo import _native
+from cnnzoo import _libtorch, _native
 
 
 def set_num_threads(threads: int) -> None:
@@ -20,7 +20,7 @@ def set_num_threads(threads: int) -> None:
         ArgumentError: It is out of this range.
         TypeError: It is not an integer.
     """
-    _native.set_num_threads(operator.index(threads))
+    _libtorch.set_num_threads(operator.index(threads))
 
 
 def get_num_threads() -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo._package import NAME
 from cnnzoo._photo import Contents, Photo, decoded
 from cnnzoo._text import one_line
 from cnnzoo.errors import ArgumentError, MissingPackageError, PhotoFileError, ShapeError
@@ -271,6 +272,6 @@ def _pillow() -> ModuleType:
     except ImportError as error:
         raise MissingPackageError(
             "drawing needs Pillow, which is not installed; "
-            "install it with: pip install 'cnnzoo[pictures]'"
+            f"install it with: pip install '{NAME}[pictures]'"
         ) from error
     return Image

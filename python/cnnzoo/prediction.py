@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import html
 import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -76,6 +75,8 @@ class Prediction(tuple[Guess, ...]):
         return tuple(guess for guess in self if guess.probability >= least)
 
     def _repr_html_(self) -> str:
+        import html
+
         rows = "".join(
             f"<tr><td style='text-align:left'>{html.escape(guess.label)}</td>"
             f"<td>{guess.probability:.1%}</td>"

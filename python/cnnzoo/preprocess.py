@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -105,7 +105,7 @@ class Preprocess(Value):
         """
         if channels == len(self.mean):
             return self
-        mean, std = statistics.fmean(self.mean), statistics.fmean(self.std)
+        mean, std = (math.fsum(of) / len(of) for of in (self.mean, self.std))
         return replace(self, mean=(mean,) * channels, std=(std,) * channels)
 
     def __call__(self, images: Photo | Sequence[Photo]) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnzoo._package import NAME
 from cnnzoo._text import counted, shorten, table
 from cnnzoo.errors import ArgumentError, MissingPackageError
 
@@ -139,6 +139,8 @@ class Profile:
         return self.table()
 
     def _repr_html_(self) -> str:
+        import html
+
         most = max((step.milliseconds for step in self.steps), default=0.0) or 1.0
         left = "text-align:left"
         head = "".join(
@@ -372,4 +374,4 @@ def _size(bars: int) -> tuple[float, float]:
 
 
 def _missing() -> MissingPackageError:
-    return MissingPackageError("drawing a profile needs matplotlib: pip install 'cnnzoo[plots]'")
+    return MissingPackageError(f"drawing a profile needs matplotlib: pip install '{NAME}[plots]'")

@@ -1,6 +1,6 @@
 """The entry point of the command `cnnzoo`, which loads only what `--help` and `--version` need.
 
-It is a package of its own, since importing any part of `cnnzoo` loads libtorch.
+It is a package of its own, since importing any part of `cnnzoo` imports NumPy.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ use numpy::{PyArray1, PyArray3, PyReadonlyArray1, PyReadonlyArray4};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::errors::{detached, interruptible};
+use super::errors::detached;
+use super::interrupt::interruptible;
 use super::photo::to_array;
 use crate::data;
 use crate::data::dataset::{Arrays, Files, Labels, Size, Subset, cifar, idx, image_folder, split};

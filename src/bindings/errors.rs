@@ -3,9 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -126,7 +124,7 @@ pub(super) fn detached<T: Send>(
     settled(outcome)
 }
 
-fn settled<T>(outcome: thread::Result<io::Result<Result<T>>>) -> PyResult<T> {
+pub(super) fn settled<T>(outcome: thread::Result<io::Result<Result<T>>>) -> PyResult<T> {
     match outcome {
         Ok(Ok(result)) => Ok(result?),
         Ok(Err(error)) => Err(Error::OutOfMemory {
@@ -142,37 +140,6 @@ fn defect(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let message = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
     Error::Defect { at: "without the GIL".into(), message: message.into() }
-}
-
-/// The longest delay of Ctrl-C.
-const PATIENCE: Duration = Duration::from_millis(50);
-
-/// Runs `work` like `detached`, in a thread of its own: Ctrl-C is handled at once, however long a disk or a server does
-/// not answer. The thread is then left behind.
-pub(super) fn interruptible<T: Send + 'static>(
-    py: Python<'_>,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> PyResult<T> {
-    let (sender, mut receiver) = sync_channel(1);
-    let work = move || {
-        // After Ctrl-C there is no receiver.
-        let _ = sender.send(catch_unwind(AssertUnwindSafe(|| Ok(work()))));
-    };
-    thread::Builder::new().name("cnnzoo-reader".into()).spawn(work).map_err(|error| {
-        let (at, expected) = ("reading".into(), "a thread to read in".into());
-        Error::Argument { at, expected, got: error.to_string() }
-    })?;
-    loop {
-        let receiver = &mut receiver;
-        match py.detach(move || receiver.recv_timeout(PATIENCE)) {
-            Ok(outcome) => return settled(outcome),
-            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
-            Err(RecvTimeoutError::Disconnected) => {
-                let (at, message) = ("reading".into(), "its thread has ended".into());
-                return Err(Error::Defect { at, message }.into());
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::error::{Error, shape_text};
 use crate::train::mix::{self, Mix, Window};
 
 /// The implementation of Python's `cnnzoo.Mixing`.
-#[pyclass(frozen, module = "cnnzoo._native")]
+#[pyclass(frozen, module = "cnnzoo._torch")]
 struct Mixing(mix::Mixing);
 
 /// The mixing ratio, and the window's (left, top, right, bottom).

@@ -13,17 +13,17 @@ use super::checkpoint::Checkpoint;
 use super::errors::detached;
 use super::graph::Graph;
 use super::load::{PinnedArrays, into_python, state_dict};
-use super::registry::parse_options;
+use super::options::parse_options;
 use super::tune::{LayerRow, Tuner, layer};
-use crate::engine::{Precision, View};
+use crate::engine::{Array, Precision, View};
 use crate::error::Result;
 use crate::families;
 use crate::infer::Accuracy;
 use crate::model::{self, RunOptions, Shared};
-use crate::weights::keras;
+use crate::weights::{Stored, keras};
 
 /// Locked only without the GIL, so that nobody waits for a lock while holding the GIL.
-#[pyclass(frozen, module = "cnnzoo._native")]
+#[pyclass(frozen, subclass, module = "cnnzoo._native")]
 pub(super) struct Model(pub(super) Shared);
 
 impl Model {
@@ -286,7 +286,6 @@ impl Model {
     }
 
     /// The names of the parameters that are trained.
-    #[cfg(feature = "torch")]
     fn trained(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.look(py, model::Model::trained)
     }
@@ -323,6 +322,24 @@ impl Model {
     /// A copy of every parameter and buffer, by name.
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         state_dict(py, self.look(py, |model| model.parameters()?.snapshot())?)
+    }
+
+    /// A copy of the values of the array at `index` of the state dict, in a row; a number where it is a batch count.
+    fn values<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyAny>> {
+        match self.look(py, |model| model.parameters()?.read(index))? {
+            Stored::Floats(values) => from_array(py, Array { shape: vec![values.len()], values }),
+            Stored::Count(count) => Ok(count.into_pyobject(py)?.into_any()),
+        }
+    }
+
+    /// Overwrites the array at `index` of the state dict by such values.
+    fn set_values(&self, py: Python<'_>, index: usize, values: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Ok(count) = values.extract() {
+            return self.change(py, |model| model.overwrite(index, &Stored::Count(count)));
+        }
+        let values = floats(values, "the values of an array", |_| Ok(()))?;
+        let values = Stored::Floats(values.as_slice()?.to_vec());
+        self.change(py, |model| model.overwrite(index, &values))
     }
 
     /// Fails where `load_weights` would, from the shapes in the file alone.

@@ -94,5 +94,6 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let hooks = PyDict::new(py);
     hooks.set_item("after_in_child", wrap_pyfunction!(_after_fork, module)?)?;
     py.import("os")?.call_method("register_at_fork", (), Some(&hooks))?;
-    Ok(())
+    // For an extension that a child imports: libtorch's pools may be of its parent.
+    module.add_function(wrap_pyfunction!(_after_fork, module)?)
 }

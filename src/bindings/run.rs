@@ -36,7 +36,7 @@ fn save_run(
 }
 
 /// A run checkpoint that was opened and verified.
-#[pyclass(frozen, module = "cnnzoo._native")]
+#[pyclass(frozen, module = "cnnzoo._torch")]
 struct Run {
     checkpoint: Checkpoint,
 }

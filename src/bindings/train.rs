@@ -20,7 +20,7 @@ use crate::train::groups::{Group, MatchedRates, RateRules};
 use crate::weights::Parameters;
 
 /// The implementation of Python's `SGD`, `AdamW` and so on.
-#[pyclass(frozen, module = "cnnzoo._native")]
+#[pyclass(frozen, module = "cnnzoo._torch")]
 pub(super) struct Optimizer {
     rules: MatchedRates,
     /// Locked only without the GIL.
@@ -195,7 +195,7 @@ fn parse(rule: &str, numbers: &Bound<'_, PyDict>) -> PyResult<Rule> {
 }
 
 /// A loss function.
-#[pyclass(frozen, module = "cnnzoo._native")]
+#[pyclass(frozen, module = "cnnzoo._torch")]
 struct Loss {
     inner: torch::Loss,
     auxiliary: Option<f64>,

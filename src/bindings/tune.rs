@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::prelude::*;
 
 use super::errors::detached;
-use crate::infer::{self, Instructions, Layer, Measured, candidates};
+use crate::engine::Precision;
+use crate::error::Result;
+use crate::infer::{self, Instructions, Layer, Measured, Native, candidates};
 
 /// Kernel, stride, dilation, groups, padding, channels in and out, and the size of the image.
 pub(super) type LayerRow =
@@ -76,8 +78,15 @@ fn instructions() -> &'static str {
     Instructions::best().name()
 }
 
+/// Whether the native engine computes in a precision on this processor.
+#[pyfunction]
+fn offers(precision: &str) -> Result<bool> {
+    Ok(Native::offers(Precision::parse(precision)?))
+}
+
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Tuner>()?;
     module.add_function(wrap_pyfunction!(algorithms, module)?)?;
-    module.add_function(wrap_pyfunction!(instructions, module)?)
+    module.add_function(wrap_pyfunction!(instructions, module)?)?;
+    module.add_function(wrap_pyfunction!(offers, module)?)
 }

@@ -24,8 +24,8 @@ use crate::error::{Error, Result};
 use crate::families::{Edition, Options, Variant, residual_ends};
 use crate::graph::{Graph, NodeId};
 use crate::infer::{Accuracy, Layer, Native, Pool, Tuner};
-use crate::weights::Parameters;
 use crate::weights::init::Recipe;
+use crate::weights::{Parameters, Stored};
 
 /// A registered network as one source defines it.
 pub type Row = (&'static Variant, &'static Edition);
@@ -161,6 +161,22 @@ impl Model {
     /// The parameters. Fails with `Error::Device` on the device `meta`, as all that needs them does.
     pub fn parameters(&self) -> Result<&dyn Parameters> {
         self.engine().map(|engine| engine as &dyn Parameters)
+    }
+
+    /// The names of the parameters that are trained, and not frozen.
+    pub fn trained(&self) -> Result<Vec<String>> {
+        let engine = self.engine()?;
+        let parameters = engine.parameters().iter().enumerate();
+        let trained = parameters.filter(|&(index, _)| engine.is_trained(index));
+        Ok(trained.map(|(_, parameter)| parameter.name.clone()).collect())
+    }
+
+    /// Overwrites the array at `index` of the state dict.
+    pub fn overwrite(&mut self, index: usize, values: &Stored) -> Result<()> {
+        match values {
+            Stored::Floats(values) => self.engine_mut()?.write_floats(index, values),
+            Stored::Count(count) => self.engine_mut()?.write_count(index, *count),
+        }
     }
 
     /// Runs the graph on `x` (N, C, H, W) and returns the values of `wanted`.

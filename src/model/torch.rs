@@ -56,12 +56,6 @@ impl Model {
         let chosen = chosen.collect::<Result<Vec<_>>>()?.concat();
         store.set_trained(&chosen, trained)
     }
-
-    /// The names of the parameters that are trained.
-    pub fn trained(&self) -> Result<Vec<String>> {
-        let store = self.store()?;
-        Ok(store.trained().map(|index| store.parameters()[index].name.clone()).collect())
-    }
 }
 
 fn other_engine() -> Error {

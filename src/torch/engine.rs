@@ -14,6 +14,10 @@ impl Engine for Store {
         self.to_device(device(name)?)
     }
 
+    fn is_trained(&self, index: usize) -> bool {
+        self.tensors()[index].requires_grad()
+    }
+
     fn duplicate(&self) -> Result<Box<dyn Engine>> {
         Ok(Box::new(self.duplicate()?))
     }

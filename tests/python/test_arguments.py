@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cnnzoo as cz
-from cnnzoo import _native
+from cnnzoo import _training
 
 X = np.zeros((2, 3, 32, 32), np.float32)
 Y = np.array([0, 1])
@@ -73,7 +73,7 @@ def test_the_engine_knows_no_rule_and_no_policy_that_it_was_not_told() -> None:
         "layer_decay": None,
     }
     with pytest.raises(cz.ArgumentError, match="expected sgd, adam, rmsprop or lamb, got lion"):
-        _native.Optimizer("lion", {}, weight_decay=0.0, groups=[], **paces)
+        _training.Optimizer("lion", {}, weight_decay=0.0, groups=[], **paces)
     with pytest.raises(cz.ArgumentError, match=r"`policy`: expected strict, .*, got loose"):
         MODEL._engine.load_state_dict({}, {}, "auto", "loose", "an array", None)
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import cnnzoo as cz
+from cnnzoo.model import Precision
 from reference import Array, Edition, images, smallest
 from tolerance import difference
 
@@ -44,10 +45,10 @@ def test_a_network_is_nearer_to_float32_than_under_autocast(edition: Edition) ->
     model = edition.create(num_classes=10)
     x = images((side, side), 2)
 
-    def embedding(*, exact: bool, precision: str = "float32") -> Array:
+    def embedding(*, exact: bool, precision: Precision = "float32") -> Array:
         """The classifier's input: its biases would hide values that vanish in a random network."""
-        nodes = [model._engine.embedding]
-        return model._engine.run(x, nodes, exact=exact, precision=precision)[0]
+        engine = model._runner(exact, precision)
+        return engine.run(x, [engine.embedding], exact=exact, precision=precision)[0]
 
     expected = embedding(exact=True)
     autocast = difference(embedding(exact=True, precision="bfloat16"), expected)

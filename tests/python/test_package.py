@@ -56,9 +56,9 @@ def succeed(python: Path | str, code: str, *arguments: str) -> str:
 
 
 class Environment:
-    """A new virtual environment that holds nothing but the wheel."""
+    """A new virtual environment that holds nothing but the wheels."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *wheels: Path) -> None:
         venv.create(folder, symlinks=True)
         self.python = folder / "bin" / "python"
         self.packages = Path(
@@ -66,11 +66,12 @@ class Environment:
         )
         pip = [sys.executable, "-m", "pip", "--python", str(self.python), "install"]
         options = ["--quiet", "--no-deps", "--no-index", "--disable-pip-version-check"]
-        subprocess.run([*pip, *options, str(wheel())], check=True)
+        subprocess.run([*pip, *options, *map(str, wheels)], check=True)
 
     @property
     def extension(self) -> Path:
-        (path,) = (self.packages / "cnnzoo").glob("_native.*.so")
+        """The extension that is linked to libtorch."""
+        (path,) = (self.packages / "cnnzoo").glob("_torch.*.so")
         return path
 
     def link(self, *packages: str) -> None:
@@ -90,7 +91,14 @@ class Environment:
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
     # The space is part of the test.
-    return Environment(tmp_path / "fresh environment")
+    return Environment(tmp_path / "fresh environment", wheel())
+
+
+def link_numpy(environment: Environment) -> None:
+    environment.link("numpy")
+    libraries = Path(np.__file__).parent.parent / "numpy.libs"
+    if libraries.exists():
+        (environment.packages / "numpy.libs").symlink_to(libraries)
 
 
 # Loads the extension itself, past `cnnzoo/__init__.py` and so without what it loads by ctypes.
@@ -114,10 +122,8 @@ def test_extension_finds_libtorch_beside_it(environment: Environment) -> None:
 
 
 def test_installs_and_runs_in_another_environment(environment: Environment) -> None:
-    environment.link("torch", "nvidia", "numpy")
-    numpy_libraries = Path(np.__file__).parent.parent / "numpy.libs"
-    if numpy_libraries.exists():
-        (environment.packages / "numpy.libs").symlink_to(numpy_libraries)
+    environment.link("torch", "nvidia")
+    link_numpy(environment)
     code = """
 import cnnzoo, numpy
 print(cnnzoo.__file__)
@@ -128,32 +134,52 @@ print(cnnzoo.resnet18(num_classes=7)(numpy.zeros((2, 3, 64, 64), "float32")).sha
     assert shape == "(2, 7)"
 
 
-def test_missing_torch_is_one_import_error(environment: Environment) -> None:
-    failed = run(environment.python, "import cnnzoo")
-    (message,) = re.findall(r"^\w*Error.*", failed.stderr, re.MULTILINE)
-    assert message.startswith("ImportError: cnnzoo needs torch 2.13.*, which is not installed")
+# A run, and then a step, which needs libtorch.
+RUN_AND_TRAIN = """
+import cnnzoo, numpy
+model, x = cnnzoo.resnet18(num_classes=4, stem="small"), numpy.zeros((2, 3, 32, 32), "float32")
+print(model(x).shape)
+model.train_step(x, [0, 1], cnnzoo.SGD(model, lr=0.1))
+"""
+
+
+def refusal(environment: Environment) -> str:
+    """The error of training where networks run, but without the libtorch that is needed."""
+    link_numpy(environment)
+    failed = run(environment.python, RUN_AND_TRAIN)
+    assert failed.stdout == "(2, 4)\n"
+    *_, message = re.findall(r"^[\w.]*Error: .*", failed.stderr, re.MULTILINE)
+    kind, _, text = str(message).partition(": ")
+    assert kind == "cnnzoo.errors.MissingPackageError"
+    return text
+
+
+def test_without_torch_networks_run_and_training_says_what_is_missing(
+    environment: Environment,
+) -> None:
+    assert refusal(environment) == (
+        "training or evaluation needs torch 2.13.*, which is not installed; "
+        "install it with: pip install 'torch==2.13.*'"
+    )
 
 
 @pytest.mark.parametrize("version", ["2.12.0", "2.14.1+cu130", "2.130.0", "3.0.0"])
-def test_wrong_torch_is_one_import_error(environment: Environment, version: str) -> None:
+def test_a_wrong_torch_is_refused_by_what_needs_it(environment: Environment, version: str) -> None:
     package = environment.packages / "torch"
     package.mkdir()
     (package / "__init__.py").write_text("raise AssertionError('torch is imported')\n")
     (package / "version.py").write_text(f"__version__ = '{version}'\ndebug = False\n")
-    failed = run(environment.python, "import cnnzoo")
-    (message,) = re.findall(r"^\w*Error.*", failed.stderr, re.MULTILINE)
-    assert message.startswith("ImportError: cnnzoo needs torch 2.13.*")
+    message = refusal(environment)
+    assert message.startswith("training or evaluation needs torch 2.13.*")
     assert f"found torch {version} in {package}" in message
 
 
-def test_damaged_torch_is_one_import_error(environment: Environment) -> None:
+def test_a_damaged_torch_is_refused_by_what_needs_it(environment: Environment) -> None:
     package = environment.packages / "torch"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "version.py").write_text("__version__ = '2.13.0'\n")
-    failed = run(environment.python, "import cnnzoo")
-    assert "ImportError: cnnzoo needs" in failed.stderr
-    assert "libtorch.so, which cannot be loaded" in failed.stderr
+    assert "libtorch.so, which cannot be loaded" in refusal(environment)
 
 
 # ---- beside torch in one process
@@ -164,13 +190,54 @@ def test_import_leaves_heavy_packages_alone() -> None:
 import sys
 import cnnzoo
 print(*sorted({"torch", "matplotlib", "PIL", "pandas", "IPython", "tqdm"} & set(sys.modules)))
+print(*sorted({"cnnzoo.training", "subprocess", "statistics"} & set(sys.modules)))
 """
     assert succeed(sys.executable, code).strip() == ""
 
 
+def test_classes_of_training_are_imported_with_the_first_of_them() -> None:
+    code = """
+import sys, cnnzoo
+assert set(cnnzoo.__all__) <= set(dir(cnnzoo)) and "cnnzoo.training" not in sys.modules
+from cnnzoo import *
+assert SGD is cnnzoo.SGD is cnnzoo.optimizers.SGD and callbacks is cnnzoo.callbacks
+assert [name for name in cnnzoo.__all__ if not hasattr(cnnzoo, name)] == []
+"""
+    succeed(sys.executable, code)
+
+
+# What loads libtorch, and what does not.
+MAPPED = """
+def mapped():
+    with open("/proc/self/maps") as maps:
+        return any("libtorch" in line for line in maps)
+"""
+
+
+@pytest.mark.parametrize("binding", ["", "1"])
+def test_libtorch_is_loaded_by_what_needs_it_alone(
+    binding: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if binding:
+        monkeypatch.setenv("LD_BIND_NOW", binding)
+    code = f"""
+import copy, pickle, sys, numpy, cnnzoo
+{MAPPED}
+model, x = cnnzoo.resnet18(num_classes=4, stem="small"), numpy.zeros((2, 3, 32, 32), "float32")
+model.save(sys.argv[1])
+for twin in (model, model.copy(), pickle.loads(pickle.dumps(model)), cnnzoo.load(sys.argv[1])):
+    logits = twin(x)
+model.features(x, "layer1"), model.profile(x), model.summary(), model.trained
+assert not mapped(), "an inference loads libtorch"
+model.freeze("conv1")
+assert mapped() and (model(x) == logits).all()
+"""
+    succeed(sys.executable, code, str(tmp_path / "model.safetensors"))
+
+
 RUN_MODEL = """
 x = numpy.linspace(-2, 2, 2 * 3 * 64 * 64, dtype="float32").reshape(2, 3, 64, 64)
-numpy.save(sys.argv[1], cnnzoo.resnet18(num_classes=7, seed=3)(x))
+numpy.save(sys.argv[1], cnnzoo.resnet18(num_classes=7, seed=3)(x, exact=True))
 """
 RUN_TORCH = """
 w = torch.arange(6.0).reshape(2, 3).requires_grad_()
@@ -247,7 +314,7 @@ def test_wheel_holds_the_package_and_nothing_else() -> None:
         for path in sources.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so"
     }
-    assert package == written | {"cnnzoo/_native.abi3.so"}
+    assert package == written | {"cnnzoo/_native.abi3.so", "cnnzoo/_torch.abi3.so"}
     assert {"cnnzoo/py.typed", "cnnzoo/_native.pyi", "cnnzoo/_libtorch.py"} <= package
     assert {Path(name).suffix for name in package} <= {
         ".py",
@@ -266,7 +333,7 @@ def test_wheel_holds_the_package_and_nothing_else() -> None:
 def test_wheel_does_not_name_where_it_was_built() -> None:
     with zipfile.ZipFile(wheel()) as archive:
         # Not the extension: libtorch's headers put their own path into messages of checks.
-        for name in set(archive.namelist()) - {"cnnzoo/_native.abi3.so"}:
+        for name in set(archive.namelist()) - {"cnnzoo/_torch.abi3.so"}:
             assert str(ROOT).encode() not in archive.read(name), name
 
 
@@ -295,7 +362,7 @@ def test_extras_that_errors_and_documents_name_are_there() -> None:
     root = Path(__file__).parents[2]
     files = [root / "README.md", *(root / "python" / "cnnzoo").rglob("*.py")]
     lists = [
-        re.findall(r"""pip install '(?:\.|cnnzoo)\[([^\]]+)\]'""", f.read_text()) for f in files
+        re.findall(r"""pip install '(?:\.|\{NAME\})\[([^\]]+)\]'""", f.read_text()) for f in files
     ]
     named = {extra for found in lists for names in found for extra in names.split(",")}
     assert named == set(metadata().get_all("Provides-Extra", []))

@@ -15,8 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "python"
 
-# The extension, whose source is Rust's.
-STUBS = {"cnnzoo._native", "cnnzoo._constructors"}
+# The extensions, whose source is Rust's.
+STUBS = {"cnnzoo._native", "cnnzoo._torch", "cnnzoo._constructors"}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from cnnzoo import _native
 from cnnzoo._arguments import cut, shown
 from cnnzoo._files import open_regular
+from cnnzoo._package import NAME
 from cnnzoo.data.dataset import Dataset, names_of
 from cnnzoo.errors import DataError, MissingPackageError, PhotoFileError, PhotoNotFoundError
 
@@ -106,7 +107,7 @@ def _parquet(table: Path, names: list[str]) -> list[list[Any]]:
     except ImportError as error:
         raise MissingPackageError(
             f"{table}: reading Parquet needs pyarrow, which is not installed; "
-            "install it with: pip install 'cnnzoo[parquet]'"
+            f"install it with: pip install '{NAME}[parquet]'"
         ) from error
     try:
         with open_regular(table) as file:

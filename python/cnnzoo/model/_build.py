@@ -123,7 +123,7 @@ def create_model(
         name, source, text = adopted.name, adopted.source, json.dumps(adopted.options)
         labels, task = adopted.labels, adopted.task
     # On "meta", without memory, until the shapes of a file's arrays are checked.
-    engine = _native.Model(name, source, text, "meta" if meta or file else device, seed)
+    engine = _native.Model(name, source, text, "meta", seed)
     own = saved or published
     usual_way = Preprocess(**_native.preprocess(name, source))
     model = Model(engine, (own.preprocess if own else None) or usual_way)
@@ -132,10 +132,9 @@ def create_model(
     if image_size is not None:
         model._preprocess = model.preprocess.resized(image_size)
     model._preprocess = model.preprocess.with_channels(engine.graph().input_shape[0])
+    if not meta:
+        model._allocate(device, seed, file)
     if file is not None:
-        if not meta:
-            engine.expect(file.stored, "pretrained")
-            engine.allocate(device, seed)
         model._load_opened(file, "auto", "pretrained")
     elif weights is not None:
         path = published.path() if published else weights
@@ -166,7 +165,7 @@ def load(file: str | os.PathLike[str], *, device: Device = "cpu") -> Model:
     with damaged(opened.path):
         model = Model._described(configuration)
     model._engine.expect(opened.stored, "strict")
-    model._engine.allocate(device_name(device), None)
+    model._allocate(device_name(device), None)
     model._load_opened(opened, "auto", "strict")
     return model
 

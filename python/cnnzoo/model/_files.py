@@ -16,6 +16,7 @@ from cnnzoo._arrays import as_array
 from cnnzoo._configuration import MODEL, Configuration, WeightsFile, check_ending, damaged
 from cnnzoo.errors import WeightsError
 from cnnzoo.model._network import Network
+from cnnzoo.model._packing import has_libtorch
 from cnnzoo.weights import LoadReport, Mismatch, keras, state_dict
 from cnnzoo.weights.adopt import notice_differences
 
@@ -127,7 +128,10 @@ class Filling(Network):
     def _load_opened(
         self, file: WeightsFile, source: str, policy: str, *, prefix: str | None = None
     ) -> LoadReport:
-        return self._note(self._engine.load_weights(file.stored, source, policy, prefix))
+        with self._change() as engine:
+            stored = file.for_libtorch() if has_libtorch(engine) else file.stored
+            fields = engine.load_weights(stored, source, policy, prefix)
+        return self._note(fields)
 
     def _load_arrays(
         self,
@@ -146,7 +150,8 @@ class Filling(Network):
             weights = {path: array for path, array in arrays.items() if path not in others}
             arrays = keras.to_ours(weights, self._keras_variables())
             beside |= others
-        fields = self._engine.load_state_dict(arrays, beside, source, policy, origin, prefix)
+        with self._change() as engine:
+            fields = engine.load_state_dict(arrays, beside, source, policy, origin, prefix)
         return self._note({**fields, "ignored": {**fields["ignored"], **beside}})
 
     def _note(self, fields: dict[str, Any]) -> LoadReport:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
@@ -13,6 +15,7 @@ from cnnzoo import _native
 from cnnzoo._arguments import in_order, one_of, shown
 from cnnzoo._configuration import Accuracy, Configuration
 from cnnzoo.errors import ArgumentError
+from cnnzoo.model._packing import has_libtorch
 from cnnzoo.prediction import Task, usual_labels
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.weights import LoadReport
@@ -26,11 +29,24 @@ class Network:
 
     def __init__(self, engine: _native.Model, preprocess: Preprocess) -> None:
         self._engine = engine
+        # Held while our own engine is changed, or replaced by the one that has libtorch.
+        self._changing = Lock()
         self._preprocess = preprocess
         # Whether it was set, and is not merely the default of its network.
         self._chose_preprocess = False
         self._task: Task = "multi_class"
         self._load_report: LoadReport | None = None
+
+    @contextmanager
+    def _change(self) -> Iterator[_native.Model]:
+        """The engine, to be changed; it is not replaced meanwhile."""
+        with self._changing:
+            engine = self._engine
+            if not has_libtorch(engine):
+                yield engine
+                return
+        # It stays, and its own lock is enough.
+        yield engine
 
     @property
     def name(self) -> str:
@@ -55,7 +71,9 @@ class Network:
     @property
     def graph(self) -> _native.Graph:
         """The architecture, for reading and printing."""
-        return self._engine.graph()
+        graph = self._engine.graph()
+        # Both extensions have a class of graphs, and users see one of them.
+        return graph if type(graph) is _native.Graph else _native.Graph.parse(str(graph))
 
     @property
     def num_classes(self) -> int:
@@ -125,7 +143,12 @@ class Network:
                     raise ArgumentError(
                         f"labels of {self.name}: expected text, got {type(name).__name__}"
                     )
-        self._engine.set_labels(None if names is None else list(names))
+        with self._change() as engine:
+            engine.set_labels(None if names is None else list(names))
+
+    def _runner(self, exact: bool, precision: Precision = "float32") -> _native.Model:
+        """The engine for a run."""
+        raise NotImplementedError
 
     def _classify(
         self, x: ArrayLike, *, alone: bool, precision: Precision
@@ -137,7 +160,8 @@ class Network:
             alone: Run on this thread alone, as several callers do beside each other.
             precision: Compute precision.
         """
-        logits, labels = self._engine.classify(x, alone=alone, precision=precision)
+        engine = self._runner(False, precision)
+        logits, labels = engine.classify(x, alone=alone, precision=precision)
         return logits, tuple(labels or usual_labels(logits.shape[1]))
 
     @property
@@ -176,7 +200,9 @@ class Network:
 
     @accuracy.setter
     def accuracy(self, value: Accuracy) -> None:
-        self._engine.set_accuracy(one_of(f"accuracy of {self.name}", value, get_args(Accuracy)))
+        accuracy = one_of(f"accuracy of {self.name}", value, get_args(Accuracy))
+        with self._change() as engine:
+            engine.set_accuracy(accuracy)
 
     def _configuration(self) -> Configuration:
         return Configuration(

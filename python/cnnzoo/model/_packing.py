@@ -1,14 +1,37 @@
-"""Packing a model into plain values, for copies and pickles."""
+"""Packing a model into plain values, for copies and pickles; and moving it to libtorch."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cnnzoo import _native
 from cnnzoo._configuration import Configuration, damaged
 from cnnzoo._copying import pack, unpack
-from cnnzoo.errors import DeviceError
+from cnnzoo._package import need_libtorch
+from cnnzoo.errors import DeviceError, MissingPackageError
+
+if TYPE_CHECKING:
+    from cnnzoo import _torch
+
+
+def has_libtorch(engine: _native.Model) -> bool:
+    """Whether an engine is that of the extension that is linked to libtorch."""
+    return type(engine) is not _native.Model
+
+
+def on_libtorch(engine: _native.Model, configuration: Configuration) -> _torch.Model:
+    """A copy of our own engine in the extension that is linked to libtorch, which is loaded."""
+    from cnnzoo import _torch
+
+    moved = cast("_torch.Model", configuration.engine(_torch))
+    moved.set_labels(engine.labels)
+    if engine.device != "meta":
+        moved.allocate(engine.device, 0)
+        # One by one, so that it takes the memory of one array more than that of both.
+        for index in range(len(engine.graph().parameters())):
+            moved.set_values(index, engine.values(index))
+    return moved
 
 
 def pack_model(engine: _native.Model, configuration: Configuration) -> dict[str, Any]:
@@ -38,17 +61,34 @@ def unpack_model(packed: dict[str, Any]) -> _native.Model:
     engine.set_labels(None if labels is None else list(labels))
     if packed["device"] == "meta":
         return engine
-    try:
-        engine.allocate(packed["device"], None)
-    except DeviceError as error:
-        if packed["device"] == "cpu":
-            raise
-        warnings.warn(f"{configuration.name} is on the CPU now: {error}", stacklevel=4)
-        engine.allocate("cpu", None)
+    engine = _allocated(engine, configuration, packed["device"])
     arrays = {name: unpack(array) for name, array in packed["arrays"].items()}
     engine.load_state_dict(
         arrays, {}, configuration.source or "own", "strict", "a pickled model", None
     )
     if packed["frozen"]:
-        engine.set_trained(packed["frozen"], False)
+        try:
+            need_libtorch("freezing")
+        except MissingPackageError as error:
+            name = configuration.name
+            warnings.warn(f"{name} has no frozen parameters now: {error}", stacklevel=4)
+            return engine
+        if not has_libtorch(engine):
+            engine = on_libtorch(engine, configuration)
+        cast("_torch.Model", engine).set_trained(packed["frozen"], False)
+    return engine
+
+
+def _allocated(engine: _native.Model, configuration: Configuration, device: str) -> _native.Model:
+    """The engine with parameters on a device; on the CPU, with a warning, where there is none."""
+    if device != "cpu":
+        try:
+            need_libtorch(f"the device `{device}`")
+            moved = on_libtorch(engine, configuration)
+            moved.allocate(device, None)
+        except (DeviceError, MissingPackageError) as error:
+            warnings.warn(f"{configuration.name} is on the CPU now: {error}", stacklevel=5)
+        else:
+            return moved
+    engine.allocate("cpu", None)
     return engine

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
 from cnnzoo._arguments import instance, seed_of, whole
+from cnnzoo._configuration import WeightsFile
+from cnnzoo._package import need_libtorch
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo.data.dataset import Samples
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model._network import Network, Precision
+from cnnzoo.model._packing import has_libtorch, on_libtorch
 from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many
 from cnnzoo.prediction import FailedPrediction, Prediction
 from cnnzoo.profile import Profile, profile_of
 from cnnzoo.summary import Summary
 from cnnzoo.tuning import Tuning, processor, tuning_of
 
+if TYPE_CHECKING:
+    from cnnzoo import _torch
+
 MOST_REPEATS = 10_000
+
+# The devices of our own engine.
+OWN = {"cpu", "meta"}
 
 # A list of paths is a list of photographs too.
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
@@ -55,7 +64,47 @@ class Running(Network):
             ShapeError: Wrong rank or number of channels, no images, or images too small.
             TypeError: Wrong element type.
         """
-        return self._engine.run(x, exact=exact, precision=precision)[0]
+        return self._runner(exact, precision).run(x, exact=exact, precision=precision)[0]
+
+    def _with_libtorch(self, what: str) -> _torch.Model:
+        """The engine that has libtorch, to which parameters and settings move at the first need.
+
+        Raises:
+            MissingPackageError: There is no libtorch.
+        """
+        need_libtorch(what)
+        with self._changing:
+            if not has_libtorch(self._engine):
+                engine = on_libtorch(self._engine, self._configuration())
+                engine.choose(_choices(self._tuning))
+                self._engine = engine
+            return cast("_torch.Model", self._engine)
+
+    def _for_training(self) -> _torch.Model:
+        """The engine that has libtorch, for training and evaluation."""
+        return self._with_libtorch("training or evaluation")
+
+    def _allocate(self, device: str, seed: int | None, file: WeightsFile | None = None) -> None:
+        """Allocate the parameters on a device, if the file's arrays fit.
+
+        Without a seed they are not initialised, for whoever fills them all.
+        """
+        if file is not None:
+            self._engine.expect(file.stored, "pretrained")
+        self._on(device).allocate(device, seed)
+
+    def _on(self, device: str) -> _native.Model:
+        """The engine that knows a device."""
+        return self._engine if device in OWN else self._with_libtorch(f"the device `{device}`")
+
+    def _runner(self, exact: bool, precision: Precision = "float32") -> _native.Model:
+        """The engine for a run: libtorch's where it is exact, or the precision is not ours."""
+        if exact:
+            return self._with_libtorch("`exact=True`")
+        if not _native.offers(precision):
+            at = f'`precision="{precision}"` on a processor without AVX512-BF16'
+            return self._with_libtorch(at)
+        return self._engine
 
     def features(
         self, x: ArrayLike, nodes: str | Sequence[str], *, exact: bool = False
@@ -72,7 +121,7 @@ class Running(Network):
             ArgumentError: There is no such node.
         """
         names = [nodes] if isinstance(nodes, str) else list(nodes)
-        return dict(zip(names, self._engine.run(x, names, exact), strict=True))
+        return dict(zip(names, self._runner(exact).run(x, names, exact), strict=True))
 
     def pyramid(self, x: ArrayLike, *, exact: bool = False) -> dict[str, NDArray[np.float32]]:
         """Compute a feature pyramid: the last value of each resolution, the finest first.
@@ -93,7 +142,7 @@ class Running(Network):
             x: Images (N, C, H, W), as for `__call__`.
             exact: As for `__call__`.
         """
-        return self._engine.run(x, [self._engine.embedding], exact)[0]
+        return self._runner(exact).run(x, [self._engine.embedding], exact)[0]
 
     def plan(
         self, x_shape: Sequence[int] | None = None, *, precision: Precision = "float32"
@@ -202,9 +251,9 @@ class Running(Network):
                 f"{_native.instructions()}, got one of {value.processor} with "
                 f"{value.instructions}; measure here with `optimize`"
             )
-        layers = () if value is None else value.layers
-        self._engine.choose([(layer._row, layer.chosen) for layer in layers])
-        self._tuning = value
+        with self._change() as engine:
+            engine.choose(_choices(value))
+            self._tuning = value
 
     def nodes(self) -> list[str]:
         """Names of all nodes, in the order in which they run."""
@@ -235,7 +284,8 @@ class Running(Network):
             ShapeError: The cotangent's shape is not the output's, or, in training, a batch norm
                 sees a single value per channel.
         """
-        return self._engine.pull_back(x, cotangent, training, precision, seed_of(seed))
+        engine = self._with_libtorch("a gradient")
+        return engine.pull_back(x, cotangent, training, precision, seed_of(seed))
 
     # A str is one photograph, and to a type checker several strings.
     @overload
@@ -366,3 +416,8 @@ class Running(Network):
         graph = self.graph
         height, width = graph.input_shape[1:] if x_shape is None else tuple(x_shape)[-2:]
         return Summary(graph, height, width)
+
+
+def _choices(tuning: Tuning | None) -> list[tuple[Any, str]]:
+    """The layers of a tuning with their algorithms, as an engine takes them."""
+    return [] if tuning is None else [(layer._row, layer.chosen) for layer in tuning.layers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
@@ -15,7 +16,7 @@ from cnnzoo.errors import ShapeError
 from cnnzoo.model._files import Filling
 from cnnzoo.model._network import Precision
 from cnnzoo.model._packing import pack_model, unpack_model
-from cnnzoo.model._running import Running
+from cnnzoo.model._running import OWN, Running
 from cnnzoo.preprocess import COLOURS, GREY, Preprocess, train_transform
 from cnnzoo.transforms import Compose, Transform
 from cnnzoo.transforms.transform import Range
@@ -71,12 +72,16 @@ class Model(Running, Filling):
             device: `cpu`, `cuda`, `cuda:N` or a `torch.device`.
             seed: Seed of the initial parameters.
         """
-        engine = _native.Model.from_graph(graph, device_name(device), seed_of(seed))
+        device, seed = device_name(device), seed_of(seed)
+        engine = _native.Model.from_graph(graph, device if device in OWN else "meta", seed)
         # The usual preprocessing for ImageNet, which resizes to an eighth more than the crop.
         usual = Preprocess(**_native.preprocess("resnet18"))
         side = min(graph.input_shape[1:])
         fitting = replace(usual, crop=side, resize=round(side * usual.resize / usual.crop))
-        return cls(engine, fitting.with_channels(graph.input_shape[0]))
+        model = cls(engine, fitting.with_channels(graph.input_shape[0]))
+        if device not in OWN:
+            model._allocate(device, seed)
+        return model
 
     @classmethod
     def _described(cls, configuration: Configuration) -> Model:
@@ -146,7 +151,8 @@ class Model(Running, Filling):
         Raises:
             DeviceError: There is no such device.
         """
-        self._engine.to(device_name(device))
+        device = device_name(device)
+        self._on(device).to(device)
         return self
 
     def copy(self) -> Model:
@@ -164,11 +170,14 @@ class Model(Running, Filling):
 
     def __getstate__(self) -> dict[str, Any]:
         """The state for pickling: options, the parameters' bytes, labels and other attributes."""
-        return {**vars(self), "_engine": pack_model(self._engine, self._configuration())}
+        packed = pack_model(self._engine, self._configuration())
+        state = {name: value for name, value in vars(self).items() if name != "_changing"}
+        return {**state, "_engine": packed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the pickled model; on the CPU, with a warning, where its device is missing."""
-        vars(self).update({**state, "_engine": unpack_model(state["_engine"])})
+        engine = unpack_model(state["_engine"])
+        vars(self).update({**state, "_engine": engine, "_changing": Lock()})
         # On another processor, other algorithms are the fastest.
         self.tuning = self._tuning if self._tuning and self._tuning.fits_here else None
 
@@ -234,12 +243,12 @@ class Model(Running, Filling):
         Raises:
             ArgumentError: A pattern matches no parameter.
         """
-        self._engine.set_trained(list(patterns) or ["*"], False)
+        self._with_libtorch("freezing").set_trained(list(patterns) or ["*"], False)
         return self
 
     def unfreeze(self, *patterns: str) -> Model:
         """Train parameters again, in place; `patterns` as for `freeze`."""
-        self._engine.set_trained(list(patterns) or ["*"], True)
+        self._with_libtorch("freezing").set_trained(list(patterns) or ["*"], True)
         return self
 
     @property
@@ -260,6 +269,8 @@ class Model(Running, Filling):
         Raises:
             ArgumentError: A number that the network cannot take.
         """
-        self._engine.reset_classifier(whole("`num_classes`", num_classes), seed_of(seed))
+        num_classes, seed = whole("`num_classes`", num_classes), seed_of(seed)
+        with self._change() as engine:
+            engine.reset_classifier(num_classes, seed)
         self._task = "multi_class"
         return self

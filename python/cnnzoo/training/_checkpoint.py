@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnnzoo import _json, _native, _record
+from cnnzoo import _json, _record
 from cnnzoo._configuration import Configuration, check_format
 from cnnzoo._record import Misfit
 from cnnzoo.errors import (
@@ -56,6 +56,8 @@ KNOWN: dict[str, type[Any]] = {
 
 def save(trainer: Run, path: Path) -> None:
     """Write a run checkpoint atomically."""
+    from cnnzoo import _training
+
     optimizer = trainer.optimizer
     waiting, accumulate = optimizer._engine.waiting()
     text = {
@@ -73,10 +75,10 @@ def save(trainer: Run, path: Path) -> None:
         "state": dataclasses.asdict(trainer._state),
         "history": [dataclasses.asdict(row) for row in trainer.history],
     }
-    average = None if trainer.averaged is None else trainer.averaged._engine
-    _native.save_run(
+    average = None if trainer.averaged is None else trainer.averaged._for_training()
+    _training.save_run(
         os.fspath(path),
-        trainer.model._engine,
+        trainer.model._for_training(),
         average,
         optimizer._engine,
         _json.exact(text),
@@ -145,7 +147,9 @@ class Saved:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._run = _native.Run.open(os.fspath(path))
+        from cnnzoo import _training
+
+        self._run = _training.Run.open(os.fspath(path))
         with self.damaged():
             given = _record.decoded(self._run.text, "run")
             if isinstance(given, dict):
@@ -167,8 +171,8 @@ class Saved:
         with self.damaged():
             model = Model._described(Configuration.read(self._text.model, "run.model"))
             options = self._text.trainer
-            self._run.expect(model._engine, options.get("ema") is not None)
-        model._engine.allocate(device, None)
+            self._run.expect(model._for_training(), options.get("ema") is not None)
+        model._allocate(device, None)
         trained = set(self._text.trained)
         if frozen := [name for name in model.trained if name not in trained]:
             model.freeze(*frozen)
@@ -194,11 +198,11 @@ class Saved:
                 objects[name] = self._chosen(name, options.pop(name, None), value)
             options = _record.arguments(kind, options, "run.trainer", beside=objects)
             trainer = kind(**options)
-        average = None if trainer.averaged is None else trainer.averaged._engine
+        average = None if trainer.averaged is None else trainer.averaged._for_training()
         told = self._text.optimizer
         # Older run checkpoints lack `accumulate` here.
         waiting = (told.waiting, told.accumulate or trainer._options["accumulate"])
-        self._run.restore(trainer.model._engine, average, optimizer._engine, waiting)
+        self._run.restore(trainer.model._for_training(), average, optimizer._engine, waiting)
         return trainer
 
     def _chosen(self, name: str, text: Any, given: Any) -> Any:

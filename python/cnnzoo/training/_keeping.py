@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cnnzoo import _native
 from cnnzoo._configuration import check_ending
 from cnnzoo.errors import CheckpointError, DivergenceError
 from cnnzoo.training import _checkpoint
@@ -49,11 +48,13 @@ class Keeping(Run):
             DivergenceError: An array of the model or of its average is not finite, or the outputs
                 for the last batch are not.
         """
+        from cnnzoo import _training
+
         for model, seen in ((self.model, fit.seen), (self.averaged, None)):
             if model is None:
                 continue
             precision = self._options["precision"]
-            wrong = _native.not_finite(model._engine, seen, precision, self._seed())
+            wrong = _training.not_finite(model._for_training(), seen, precision, self._seed())
             if wrong is not None:
                 what = f"in `{wrong}`" if wrong else "in the outputs of the last batch"
                 where = f"after batch {self._state.step}"

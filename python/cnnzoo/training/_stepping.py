@@ -60,7 +60,8 @@ class Stepping(Run):
         if not (math.isfinite(grad_norm) or cut):
             raise self._diverged(f"batch {batch}", "gradients of a finite norm", grad_norm)
         if self.averaged is not None:
-            self.averaged._engine.average_from(self.model._engine, self._decay(), True)
+            average = self.averaged._for_training()
+            average.average_from(self.model._for_training(), self._decay(), True)
             self._state.updates += 1
 
     def _decay(self) -> float:

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 from cnnzoo import _json
 from cnnzoo._arguments import instance, kind_of, number, path_of, whole
 from cnnzoo._files import open_regular
+from cnnzoo._package import NAME
 from cnnzoo.errors import ArgumentError, CopyError, LogError, MissingPackageError
 from cnnzoo.model import StepResult
 from cnnzoo.training.history import EpochRow, better, monitored
@@ -220,7 +221,7 @@ class TensorBoard(Callback):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingPackageError(
-                "logging for TensorBoard needs it: pip install 'cnnzoo[tensorboard]'"
+                f"logging for TensorBoard needs it: pip install '{NAME}[tensorboard]'"
             ) from error
         self._open = SummaryWriter
         self._writer: Any = None

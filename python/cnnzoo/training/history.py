@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
 
 from cnnzoo._arguments import shown
+from cnnzoo._package import NAME
 from cnnzoo._text import table
 from cnnzoo.errors import ArgumentError, MissingPackageError
 
@@ -108,7 +109,7 @@ class History(Sequence[EpochRow]):
             from matplotlib.ticker import PercentFormatter
         except ImportError as error:
             raise MissingPackageError(
-                "drawing a history needs matplotlib: pip install 'cnnzoo[plots]'"
+                f"drawing a history needs matplotlib: pip install '{NAME}[plots]'"
             ) from error
         if axes is None:
             _, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained")

@@ -6,16 +6,18 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnzoo import _native
 from cnnzoo._arguments import in_order, shown
 from cnnzoo._arrays import as_array
 from cnnzoo._copying import Value
 from cnnzoo.errors import ArgumentError, ShapeError
+
+if TYPE_CHECKING:
+    from cnnzoo import _training
 
 # The mean loss of a batch, the weight of the batch among others, and the gradient of the loss with
 # respect to the logits, float32 (N, K).
@@ -48,15 +50,17 @@ class CrossEntropy(Value):
         _ = self._engine  # which checks the values
 
     @functools.cached_property
-    def _engine(self) -> _native.Loss:
-        return _native.Loss(
+    def _engine(self) -> _training.Loss:
+        from cnnzoo import _training
+
+        return _training.Loss(
             binary=False,
             label_smoothing=self.label_smoothing,
             class_weights=None if self.class_weights is None else list(self.class_weights),
             auxiliary=self.auxiliary,
         )
 
-    def _objective(self, targets: ArrayLike) -> _native.Loss:
+    def _objective(self, targets: ArrayLike) -> _training.Loss:
         return self._engine
 
 
@@ -86,15 +90,17 @@ class BinaryCrossEntropy(Value):
         _ = self._engine  # which checks the values
 
     @functools.cached_property
-    def _engine(self) -> _native.Loss:
-        return _native.Loss(
+    def _engine(self) -> _training.Loss:
+        from cnnzoo import _training
+
+        return _training.Loss(
             binary=True,
             label_smoothing=self.label_smoothing,
             class_weights=None if self.positive_weights is None else list(self.positive_weights),
             auxiliary=self.auxiliary,
         )
 
-    def _objective(self, targets: ArrayLike) -> _native.Loss:
+    def _objective(self, targets: ArrayLike) -> _training.Loss:
         return self._engine
 
 

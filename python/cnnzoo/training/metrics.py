@@ -9,7 +9,6 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnzoo import _native
 from cnnzoo._arrays import as_array
 from cnnzoo._text import percent, table
 from cnnzoo.errors import ArgumentError
@@ -172,6 +171,8 @@ def evaluate(
     Raises:
         ArgumentError: There is no batch, or its targets are neither, or not those of the loss.
     """
+    from cnnzoo import _training
+
     loss, functions = as_loss(loss), dict(metrics or {})
     threshold = checked_threshold(threshold)
     fits(loss, model.num_classes)
@@ -181,8 +182,8 @@ def evaluate(
     for x, y in _classes.meet(model, batches):
         targets = _targets(y, labels=not isinstance(loss, CrossEntropy), like=kept.ndim)
         engine = None if known is None else known._engine
-        part, counts, logits = _native.assess(
-            model._engine, x, targets, loss=engine, precision=precision
+        part, counts, logits = _training.assess(
+            model._for_training(), x, targets, loss=engine, precision=precision
         )
         total, weight = total + part, weight + counts
         kept.ndim = targets.ndim

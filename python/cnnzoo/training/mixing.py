@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnzoo import _native
 from cnnzoo._arguments import SEEDS, number, seed_of, whole
 from cnnzoo._copying import Value
+
+if TYPE_CHECKING:
+    from cnnzoo import _training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +61,10 @@ class Mixing(Value):
         _ = self._engine  # which checks the values
 
     @functools.cached_property
-    def _engine(self) -> _native.Mixing:
-        return _native.Mixing(self.mixup, self.cutmix)
+    def _engine(self) -> _training.Mixing:
+        from cnnzoo import _training
+
+        return _training.Mixing(self.mixup, self.cutmix)
 
     def __call__(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 from cnnzoo import _arguments
@@ -16,6 +15,8 @@ def readable(value: Any) -> str:
         inner = ", ".join(readable(item) for item in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if isinstance(value, float) and len(repr(value)) > 10:  # noqa: PLR2004
+        from fractions import Fraction
+
         fraction = Fraction(value).limit_denominator(16)
         if fraction.numerator / fraction.denominator == value:
             return str(fraction)

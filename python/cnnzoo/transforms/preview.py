@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo._package import NAME
 from cnnzoo.errors import MissingPackageError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Preview:
         except ImportError as error:
             raise MissingPackageError(
                 "drawing needs Pillow, which is not installed; "
-                "install it with: pip install 'cnnzoo[pictures]'"
+                f"install it with: pip install '{NAME}[pictures]'"
             ) from error
         image: Image = pillow.fromarray(self.pixels)
         return image

@@ -8,7 +8,6 @@ import math
 import os
 import re
 import stat
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo._package import NAME
 from cnnzoo.errors import WeightsError, WeightsFileError, WeightsFileNotFoundError
 from cnnzoo.weights import _keras_reader
 
@@ -162,13 +162,15 @@ def read(file: str | os.PathLike[str]) -> dict[str, Array]:
     if importlib.util.find_spec("h5py") is None:
         raise WeightsError(
             f"{path}: reading Keras files needs the package h5py; "
-            "install it with: pip install 'cnnzoo[keras]'"
+            f"install it with: pip install '{NAME}[keras]'"
         )
     return _framed(path, _in_a_child(path, facts.st_size))
 
 
 def _in_a_child(path: str, size: int) -> bytes:
     """Run the reader on a file in a separate process, and return its output."""
+    import subprocess
+
     source = Path(_keras_reader.__file__).read_text(encoding="utf-8")
     lines = f"import sys; sys.path[:] = {sys.path!r}\n"
     # After the import of annotations, which has to come first.

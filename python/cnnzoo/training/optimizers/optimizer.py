@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from cnnzoo import _native
 from cnnzoo._arguments import instance, kind_of, number, optional, seed_of, shown, whole
 from cnnzoo._copying import pack_memory, unpack_memory
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model import Model, Precision, StepResult
 from cnnzoo.training.losses import LossLike, as_loss
 from cnnzoo.training.optimizers.groups import ParameterGroup
+
+if TYPE_CHECKING:
+    from cnnzoo import _training
 
 
 class Optimizer:
@@ -79,12 +81,14 @@ class Optimizer:
         # The number of batches so far.
         self._batches = 0
 
-    def _build(self) -> _native.Optimizer:
+    def _build(self) -> _training.Optimizer:
         """An engine with fresh optimiser state."""
+        from cnnzoo import _training
+
         numbers = dict(self._numbers)
         weight_decay = numbers.pop("weight_decay")
         groups = [(list(g.patterns), g.lr_scale, g.weight_decay) for g in self._groups]
-        return _native.Optimizer(
+        return _training.Optimizer(
             self._rule, numbers, weight_decay=weight_decay, groups=groups, **self._paces
         )
 
@@ -102,6 +106,8 @@ class Optimizer:
         seed: int | None,
     ) -> StepResult:
         """Take the step of `Model.train_step`."""
+        from cnnzoo import _training
+
         if model is not self.model:
             raise ArgumentError(
                 f"`optimizer`: expected one of this {model.name}, got one of another model, "
@@ -109,8 +115,8 @@ class Optimizer:
             )
         _check_clips(clip_norm, clip_value)
         accumulate = whole("`accumulate`", accumulate, least=1)
-        found, weight, correct, count, grad_norm = _native.train_step(
-            model._engine,
+        found, weight, correct, count, grad_norm = _training.train_step(
+            model._for_training(),
             self._engine,
             x,
             y,
@@ -134,7 +140,7 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         """The state for copying and pickling: the model, the options, the optimiser state."""
-        memory = pack_memory(self._engine.memory(self.model._engine))
+        memory = pack_memory(self._engine.memory(self.model._for_training()))
         return {**vars(self), "_engine": (memory, self._engine.waiting())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -143,7 +149,7 @@ class Optimizer:
         self._engine = self._build()
         memory, waiting = state["_engine"]
         if memory or waiting[0]:
-            self._engine.recall(self.model._engine, unpack_memory(memory), waiting)
+            self._engine.recall(self.model._for_training(), unpack_memory(memory), waiting)
 
     @property
     def lr(self) -> float:
@@ -157,7 +163,7 @@ class Optimizer:
     @property
     def lr_scales(self) -> dict[str, float]:
         """Factor on `lr` by parameter name: its group's times its layer's."""
-        return {name: scale for name, scale, _ in self._engine.rates(self.model._engine)}
+        return {name: scale for name, scale, _ in self._engine.rates(self.model._for_training())}
 
     @property
     def _waiting(self) -> int:
@@ -181,7 +187,7 @@ class Optimizer:
             and no parameter changes.
         """
         _check_clips(clip_norm, clip_value)
-        return self._engine.flush(self.model._engine, self.lr, clip_norm, clip_value)
+        return self._engine.flush(self.model._for_training(), self.lr, clip_norm, clip_value)
 
     def _configuration(self) -> dict[str, Any]:
         """The optimiser's arguments as values for JSON."""

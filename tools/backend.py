@@ -1,0 +1,44 @@
+"""The build backend of pip: maturin, after cargo has built the extension that links libtorch.
+
+maturin puts one library of its own into a wheel, the extension without libtorch, and this one as a
+file that is there.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import maturin
+from maturin import (
+    build_sdist,
+    get_requires_for_build_sdist,
+    get_requires_for_build_wheel,
+    prepare_metadata_for_build_wheel,
+)
+
+__all__ = [
+    "build_sdist",
+    "build_wheel",
+    "get_requires_for_build_sdist",
+    "get_requires_for_build_wheel",
+    "prepare_metadata_for_build_wheel",
+]
+
+ROOT = Path(__file__).parents[1]
+
+
+def build_wheel(
+    wheel_directory: str,
+    config_settings: dict[str, Any] | None = None,
+    metadata_directory: str | None = None,
+) -> str:
+    """Build the wheel, and return the name of its file."""
+    features = ["--features", "torch,pyo3/extension-module"]
+    command = ["cargo", "build", "--release", "--locked", "--lib", *features]
+    subprocess.run([*command, "--target-dir", "target"], cwd=ROOT, check=True)
+    extension = "python/cnnzoo/_torch.abi3.so"
+    subprocess.run(["strip", "-o", extension, "target/release/libcnnzoo.so"], cwd=ROOT, check=True)
+    name: str = maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
+    return name
