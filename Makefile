@@ -214,18 +214,18 @@ dist/.wheel: $(WHEEL_SOURCES) $(VENV)/.build | tools
 	$(CARGO_ENV) $(ALONE) "cargo build --release --locked --lib $(TORCH) && \
 		strip -o target/stripped.so target/release/libcnnzoo.so"
 	cp target/stripped.so $(EXTENSION)
-	CARGO_TARGET_DIR=target/lite $(CARGO_ENV) $(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
+	CARGO_TARGET_DIR=target/lite $(CARGO_ENV) flock target/.lite $(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
 	@touch $@
 
 # target/ has one place for the library of each profile, so the one without libtorch, which both wheels have, is built in
-# target/lite.
+# target/lite, by one maturin at a time: each moves the library away to change it.
 dist/lite/.wheel: $(WHEEL_SOURCES) $(wildcard lite/*) $(VENV)/.build | tools
 	rm -rf dist/lite target/lite/source
 	mkdir -p dist/lite target/lite/source
 	cp -RL lite/. python target/lite/source
 	rm -f target/lite/source/python/cnnzoo/*.so
 	@echo "Building the wheel of cnnzoo-lite; the first time takes about three minutes on two cores."
-	cd target/lite/source && CARGO_TARGET_DIR="$(CURDIR)/target/lite" $(CARGO_ENV) maturin build --release --locked \
+	cd target/lite/source && CARGO_TARGET_DIR="$(CURDIR)/target/lite" $(CARGO_ENV) flock "$(CURDIR)/target/.lite" maturin build --release --locked \
 		--interpreter "$(CURDIR)/$(BIN)/python" --out "$(CURDIR)/dist/lite"
 	@touch $@
 
