@@ -7,6 +7,7 @@ import csv
 import importlib.metadata
 import importlib.util
 import io
+import os
 import pickle
 import re
 import subprocess
@@ -141,6 +142,29 @@ def test_many_threads_share_a_model() -> None:
         thread.join()
     for index, logits in enumerate(expected):
         np.testing.assert_array_equal(found[index], logits)
+
+
+def test_bfloat16_runs_where_the_processor_has_it_and_says_where_it_has_not() -> None:
+    code = """
+import numpy as np, cnnzoo as cz
+model = cz.create_model("mobilenet_v2_035", num_classes=10)
+x = np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
+try:
+    found, plain = model(x, precision="bfloat16"), model(x)
+    print(np.abs(found - plain).max() / np.abs(plain).max())
+except cz.MissingPackageError as error:
+    print(error)
+"""
+    for instructions in ("portable", "avx2"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "CNNZOO_INSTRUCTIONS": instructions},
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        if instructions == "portable":
+            assert 1e-5 < float(done.stdout) < 5e-2
+        else:
+            assert "on a processor without AVX512-BF16 needs libtorch" in done.stdout
 
 
 # ---- photographs and data
@@ -285,7 +309,6 @@ NEEDY: dict[str, Callable[[cz.Model], object]] = {
     "an exact run": lambda model: model(images(64, 1), exact=True),
     "exact features": lambda model: model.features(images(64, 1), "conv1", exact=True),
     "an exact embedding": lambda model: model.embed(images(64, 1), exact=True),
-    "mixed precision": lambda model: model(images(64, 1), precision="bfloat16"),
 }
 
 

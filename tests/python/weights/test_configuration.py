@@ -158,5 +158,6 @@ def test_arrays_beside_those_of_the_network_are_refused(saved: Path, tmp_path: P
 
 
 def test_a_device_that_is_not_there_is_no_fault_of_the_file(saved: Path) -> None:
-    with pytest.raises(cz.DeviceError, match="nowhere"):
+    # cnnzoo-lite, where this runs too, knows no other device than the CPU.
+    with pytest.raises((cz.DeviceError, cz.MissingPackageError), match="nowhere"):
         cz.load(saved, device="nowhere")
