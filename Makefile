@@ -45,7 +45,7 @@ ALONE := flock target/.library bash -c
 
 # Folders are listed too: their time changes when a file in them goes.
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
-	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
+	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml tools/backend.py README.md LICENSE-MIT LICENSE-APACHE
 
 .PHONY: help dev one fmt demo lite test test-slow fuzz fuzz-engine sanitize sanitize-decoders sanitize-engine check bench \
 	bench-training bench-inference docs parity published wheel install clean distclean tools python-matches libpython \
@@ -211,9 +211,7 @@ dist/.wheel: $(WHEEL_SOURCES) $(VENV)/.build | tools
 	@mkdir -p dist target
 	rm -f dist/*.whl
 	@echo "Building the wheel; the first time takes about seven minutes on two cores, three of them for tch."
-	$(CARGO_ENV) $(ALONE) "cargo build --release --locked --lib $(TORCH) && \
-		strip -o target/stripped.so target/release/libcnnzoo.so"
-	cp target/stripped.so $(EXTENSION)
+	$(CARGO_ENV) $(ALONE) "python tools/backend.py"
 	CARGO_TARGET_DIR=target/lite $(CARGO_ENV) flock target/.lite $(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
 	@touch $@
 

@@ -28,9 +28,8 @@ def pixels(photo: str):  # noqa: ANN201  # NumPy is imported below
     return np.ascontiguousarray(((array - mean) / deviation).transpose(2, 0, 1)[None])
 
 
-def cnnzoo(name: str, model: str, photo: str) -> int:
+def cnnzoo(model: str, photo: str) -> int:
     """Ours, from a model file."""
-    del name
     import cnnzoo
 
     return cnnzoo.load(model).predict(photo)[0].index
@@ -53,54 +52,26 @@ def torch(name: str, model: str, photo: str) -> int:
         return int(network.eval()(prepare(decode_image(photo))[None]).argmax())
 
 
-def onnxruntime(name: str, model: str, photo: str) -> int:
-    """ONNX Runtime."""
-    del name
-    import onnxruntime
+def peer(engine: str, model: str, photo: str) -> int:
+    """One of the engines of `peers.py`, with two threads."""
+    from types import SimpleNamespace
 
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    return int(session.run(None, {"x": pixels(photo)})[0].argmax())
+    import peers
 
-
-def litert(name: str, model: str, photo: str) -> int:
-    """LiteRT."""
-    del name
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_path=model, num_threads=2)
-    interpreter.allocate_tensors()
-    (given,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
-    x = pixels(photo)
-    interpreter.set_tensor(
-        given["index"], x if tuple(given["shape"]) == x.shape else x.transpose(0, 2, 3, 1)
-    )
-    interpreter.invoke()
-    return int(interpreter.get_tensor(answer["index"]).argmax())
-
-
-def ncnn(name: str, model: str, photo: str) -> int:
-    """Tencent's ncnn, in float32."""
-    del name
-    import ncnn
-    import numpy as np
-
-    net = ncnn.Net()
-    net.opt.num_threads = 2
-    for option in dir(net.opt):
-        if "fp16" in option or "bf16" in option:
-            setattr(net.opt, option, False)
-    net.load_param(model)
-    net.load_model(model.removesuffix("param") + "bin")
-    with net.create_extractor() as extractor:
-        extractor.input(net.input_names()[0], ncnn.Mat(pixels(photo)[0]).clone())
-        _, out = extractor.extract(net.output_names()[0])
-        return int(np.array(out).argmax())
+    task = SimpleNamespace(model=model, threads=2, precision="float32")
+    return int(getattr(peers, engine)(task, pixels(photo))().argmax())
 
 
 def main() -> None:
     """Print the class, then the memory."""
     engine, name, model, photo = sys.argv[1:]
-    print(globals()[engine](name, model, photo), flush=True)
+    if engine == "cnnzoo":
+        found = cnnzoo(model, photo)
+    elif engine == "torch":
+        found = torch(name, model, photo)
+    else:
+        found = peer(engine, model, photo)
+    print(found, flush=True)
     with open("/proc/self/status") as status:
         peak = next(line.split()[1] for line in status if line.startswith("VmHWM:"))
     print(1024 * int(peak), flush=True)

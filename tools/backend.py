@@ -29,16 +29,25 @@ __all__ = [
 ROOT = Path(__file__).parents[1]
 
 
+def build_extension() -> None:
+    """Build the extension that links libtorch, and put it among the package's files."""
+    features = ["--features", "torch,pyo3/extension-module"]
+    command = ["cargo", "build", "--release", "--locked", "--lib", *features]
+    subprocess.run([*command, "--target-dir", "target"], cwd=ROOT, check=True)
+    extension = "python/cnnzoo/_torch.abi3.so"
+    subprocess.run(["strip", "-o", extension, "target/release/libcnnzoo.so"], cwd=ROOT, check=True)
+
+
 def build_wheel(
     wheel_directory: str,
     config_settings: dict[str, Any] | None = None,
     metadata_directory: str | None = None,
 ) -> str:
     """Build the wheel, and return the name of its file."""
-    features = ["--features", "torch,pyo3/extension-module"]
-    command = ["cargo", "build", "--release", "--locked", "--lib", *features]
-    subprocess.run([*command, "--target-dir", "target"], cwd=ROOT, check=True)
-    extension = "python/cnnzoo/_torch.abi3.so"
-    subprocess.run(["strip", "-o", extension, "target/release/libcnnzoo.so"], cwd=ROOT, check=True)
+    build_extension()
     name: str = maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
     return name
+
+
+if __name__ == "__main__":
+    build_extension()

@@ -205,9 +205,8 @@ impl Model {
     pub fn plan(&self, shape: &[usize], precision: Precision) -> Result<String> {
         let (graph, engine) = (&self.graph, self.engine()?);
         self.offers(precision)?;
-        let (pool, wanted) = (Pool::shared(), ([graph.output()], precision));
-        let wanted = (&wanted.0[..], wanted.1);
-        let prepared = self.native.prepared(graph, engine, shape, wanted, &pool)?;
+        let (pool, wanted) = (Pool::shared(), [graph.output()]);
+        let prepared = self.native.prepared(graph, engine, shape, (&wanted, precision), &pool)?;
         Ok(prepared.plan().text(graph))
     }
 

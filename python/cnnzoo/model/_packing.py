@@ -27,7 +27,7 @@ def on_libtorch(engine: _native.Model, configuration: Configuration) -> _torch.M
     moved = cast("_torch.Model", configuration.engine(_torch))
     moved.set_labels(engine.labels)
     if engine.device != "meta":
-        moved.allocate(engine.device, 0)
+        moved.allocate(engine.device, None)
         # One by one, so that it takes the memory of one array more than that of both.
         for index in range(len(engine.graph().parameters())):
             moved.set_values(index, engine.values(index))

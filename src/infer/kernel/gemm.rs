@@ -12,9 +12,8 @@ use crate::error::Result;
 use crate::graph::op::Function;
 
 /// The type of the factors of a product. Sums, and so its results, are float32 for all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::infer) enum Element {
-    #[default]
     Float32,
     /// Pairs of neighbours in a row, each pair in the place of a float32 number.
     BFloat16,

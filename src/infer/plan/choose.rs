@@ -146,7 +146,7 @@ impl Choices {
     }
 
     pub(in crate::infer) fn algorithm(&self, layer: &Layer) -> Algorithm {
-        if self.precision == Precision::BFloat16 && self.element(layer) == Element::BFloat16 {
+        if self.element(layer) == Element::BFloat16 {
             return layer.by_rule_beside_pairs(self.accuracy);
         }
         let measured = self.measured.get(layer).copied();
