@@ -29,10 +29,12 @@ pub enum Precision {
     /// Convolutions and other matrix products cast inputs and weights to bfloat16; the rest computes in the type it
     /// gets.
     BFloat16,
+    /// Native inference alone: convolutions and linear layers multiply integers of 8 bits.
+    Int8,
 }
 
 impl Precision {
-    /// Fails with `Error::Argument` unless it is `float32` or `bfloat16`.
+    /// That of training. Fails with `Error::Argument` unless it is `float32` or `bfloat16`.
     pub fn parse(text: &str) -> Result<Self> {
         match text {
             "float32" => Ok(Self::Float32),
@@ -43,6 +45,18 @@ impl Precision {
                 got: format!("\"{text}\""),
             }),
         }
+    }
+
+    /// That of inference, which may be `int8` too. Fails with `Error::Argument` on other names.
+    pub fn of_inference(text: &str) -> Result<Self> {
+        if text == "int8" {
+            return Ok(Self::Int8);
+        }
+        Self::parse(text).map_err(|_| Error::Argument {
+            at: "`precision`".into(),
+            expected: "\"float32\", \"bfloat16\" or \"int8\"".into(),
+            got: format!("\"{text}\""),
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 use std::ptr::null_mut;
 use std::sync::{Arc, Mutex};
 
+use super::form::Form;
 use crate::error::{Error, Result};
 
 /// Numbers that begin on a cache line, on huge pages.
@@ -228,6 +229,23 @@ impl<'a> Source<'a> {
         self.start.wrapping_add(offset)
     }
 
+    /// The address of `count` numbers of a form; the offset counts numbers.
+    #[inline(always)]
+    pub fn of(self, form: Form, offset: usize, count: usize) -> *const f32 {
+        match form {
+            Form::Float32 => self.at(offset, count),
+            Form::BFloat16 => self.bytes_at(2 * offset, 2 * count).cast(),
+            Form::Byte(_) => self.bytes_at(offset, count).cast(),
+        }
+    }
+
+    /// The address of `count` bytes, counted in bytes like the offset.
+    #[inline(always)]
+    pub fn bytes_at(self, offset: usize, count: usize) -> *const u8 {
+        debug_assert!(offset + count <= 4 * self.len, "{offset} + {count} of {} words", self.len);
+        self.start.cast::<u8>().wrapping_add(offset)
+    }
+
     /// `count` numbers.
     ///
     /// # Safety
@@ -251,6 +269,23 @@ impl<'a> Target<'a> {
     pub fn at(self, offset: usize, count: usize) -> *mut f32 {
         debug_assert!(offset + count <= self.len, "{offset} + {count} of {}", self.len);
         self.start.wrapping_add(offset)
+    }
+
+    /// The address of `count` numbers of a form; the offset counts numbers.
+    #[inline(always)]
+    pub fn of(self, form: Form, offset: usize, count: usize) -> *mut f32 {
+        match form {
+            Form::Float32 => self.at(offset, count),
+            Form::BFloat16 => self.bytes_at(2 * offset, 2 * count).cast(),
+            Form::Byte(_) => self.bytes_at(offset, count).cast(),
+        }
+    }
+
+    /// The address of `count` bytes, counted in bytes like the offset.
+    #[inline(always)]
+    pub fn bytes_at(self, offset: usize, count: usize) -> *mut u8 {
+        debug_assert!(offset + count <= 4 * self.len, "{offset} + {count} of {} words", self.len);
+        self.start.cast::<u8>().wrapping_add(offset)
     }
 
     /// `count` numbers.

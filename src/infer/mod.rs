@@ -6,6 +6,7 @@
     reason = "code that is not inlined is not compiled for the instructions of its caller"
 )]
 
+mod form;
 #[cfg(test)]
 mod fuzz;
 mod kernel;
@@ -16,6 +17,7 @@ mod peak;
 mod plan;
 mod pool;
 mod prepared;
+mod quantize;
 #[cfg(all(test, sanitized))]
 mod sanitizer;
 mod simd;
@@ -25,5 +27,6 @@ pub use native::Native;
 pub use plan::{Accuracy, Choices, Described, Layer, Packed, Plan, candidates};
 pub use pool::{MOST_THREADS, Pool};
 pub use prepared::{Prepared, Times};
+pub use quantize::{Calibrator, Quantization, layers};
 pub use simd::Instructions;
 pub use tune::{Measured, Tuner};

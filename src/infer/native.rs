@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::plan::{Choices, Packed};
 use super::pool::Pool;
 use super::prepared::Prepared;
-use super::simd::Instructions;
+use super::simd::{Element, Instructions};
 use crate::engine::{Array, Precision, View};
 use crate::error::Result;
 use crate::graph::{Graph, NodeId};
@@ -84,17 +84,34 @@ impl Native {
         Ok(prepared)
     }
 
+    /// A plan that is not kept, with these choices.
+    pub fn prepare_once(
+        &self,
+        graph: &Graph,
+        parameters: &dyn Parameters,
+        shape: &[usize],
+        wanted: &[NodeId],
+        choices: &Choices,
+        pool: &Pool,
+    ) -> Result<Prepared> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let packed = (&mut state.packed, pool);
+        Prepared::new(graph, parameters, shape, wanted, choices, packed)
+    }
+
     /// Whether it computes in this precision: bfloat16 needs a processor with instructions for it.
     pub fn offers(precision: Precision) -> bool {
         match precision {
-            Precision::Float32 => true,
-            Precision::BFloat16 => Instructions::best().with_pairs().is_some(),
+            Precision::Float32 | Precision::Int8 => true,
+            Precision::BFloat16 => Instructions::best().multiplying(Element::BFloat16).is_some(),
         }
     }
 
-    /// Forgets all plans and weights, since a parameter has changed.
+    /// Forgets all plans and weights, and what was measured for int8, since a parameter has changed.
     pub fn forget(&mut self) {
-        self.set_choices(self.choices());
+        let mut choices = self.choices();
+        choices.quantization = None;
+        self.set_choices(choices);
     }
 
     pub fn choices(&self) -> Choices {

@@ -10,7 +10,7 @@ use crate::graph::Op;
 impl Precision {
     /// Whether an operation casts its inputs and arrays to bfloat16.
     pub(super) fn lowers(self, op: &Op) -> bool {
-        if self == Self::Float32 {
+        if self != Self::BFloat16 {
             return false;
         }
         match op {

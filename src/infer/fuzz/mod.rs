@@ -10,7 +10,7 @@ mod value;
 
 use std::env;
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::panicking;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,9 +18,10 @@ use super::kernel::tests::Dice;
 use super::plan::{Choices, Packed};
 use super::pool::Pool;
 use super::prepared::Prepared;
-use super::simd::Instructions;
+use super::quantize::{Calibrator, Quantization, layers};
+use super::simd::{Element, Instructions};
 use crate::engine::{Array, Precision, View};
-use crate::graph::Role;
+use crate::graph::{Graph, NodeId, Role};
 use crate::weights::init::Recipe;
 use crate::weights::{Parameters, PlainMemory};
 use draw::{Drawn, draw};
@@ -42,6 +43,9 @@ const TOLERANCE: f64 = 8.0;
 
 /// The same for factors in bfloat16, which has 8 bits: half of the last one.
 const NOISE_OF_BFLOAT16: f64 = 2e-3;
+
+/// And for bytes: half a step of a range from the largest number to its negative, and half a step of the weights.
+const NOISE_OF_INT8: f64 = 8e-3;
 
 /// The graph that runs, to be printed if it fails.
 static CASE: Mutex<String> = Mutex::new(String::new());
@@ -130,9 +134,10 @@ fn compare(seed: u64, pools: &[Pool]) {
     let input = graph.input();
     let size = [input.channels, input.height, input.width];
     let each = size.iter().product();
-    let (precision, noise) = match seed % 4 {
-        3 => (Precision::BFloat16, NOISE_OF_BFLOAT16),
-        _ => (Precision::Float32, NOISE),
+    let (precision, element, noise) = match seed % 8 {
+        3 => (Precision::BFloat16, Element::BFloat16, NOISE_OF_BFLOAT16),
+        5 | 7 => (Precision::Int8, Element::Byte, NOISE_OF_INT8),
+        _ => (Precision::Float32, Element::Float32, NOISE),
     };
     let images = dice.floats(batch * each);
     let arrays = Arrays::new(&parameters);
@@ -142,16 +147,19 @@ fn compare(seed: u64, pools: &[Pool]) {
     });
     let alone = dice.within(0, batch - 1);
     let all = Instructions::available().into_iter();
-    for instructions in
-        all.filter(|of| precision == Precision::Float32 || of.with_pairs().is_some())
-    {
+    for instructions in all.filter(|of| of.multiplying(element).is_some()) {
         let mut packed = Packed::default();
         let mut prepare = |choices: &Choices, batch: usize| {
             let shape = [&[batch][..], &size].concat();
             let packed = (&mut packed, &pools[1]);
             Prepared::new(graph, &parameters, &shape, wanted, choices, packed).unwrap()
         };
-        let mut choices = Choices::from(instructions).with(precision);
+        let mut choices = Choices::from(instructions);
+        if precision == Precision::Int8 {
+            choices.quantization =
+                Some(Arc::new(quantization(&mut dice, graph, &parameters, &images, &size)));
+        }
+        choices.precision = precision;
         // Any algorithm that there is for a convolution, if it is not that of the precision.
         for (_, layer, _) in prepare(&choices, 1).plan().layers(graph).into_iter().flatten() {
             choices.set(layer, dice.pick(&layer.possible()));
@@ -179,6 +187,28 @@ fn compare(seed: u64, pools: &[Pool]) {
             assert_eq!(bits(part), bits(&own.values), "{instructions:?}, image {alone} alone");
         }
     }
+}
+
+/// The ranges of values on these images, with some layers in float32.
+fn quantization(
+    dice: &mut Dice,
+    graph: &Graph,
+    parameters: &PlainMemory,
+    images: &[f32],
+    size: &[usize; 3],
+) -> Quantization {
+    let mut calibrator = Calibrator::new(graph);
+    let each: usize = size.iter().product();
+    let shape = [&[images.len() / each][..], size].concat();
+    let (choices, pool) = (Choices::from(Instructions::best()), Pool::new(1));
+    let packed = (&mut Packed::default(), &pool);
+    let prepared =
+        Prepared::new(graph, parameters, &shape, calibrator.nodes(), &choices, packed).unwrap();
+    let view = View { shape: &shape, values: images };
+    calibrator.see(&prepared.run(view, &pool).unwrap()).unwrap();
+    let found = calibrator.finish().unwrap();
+    let floats: Vec<NodeId> = layers(graph).into_iter().filter(|_| dice.once_in(6)).collect();
+    Quantization::new(graph, found.ranges().clone(), floats).unwrap()
 }
 
 /// Compares the values of a node for all images of a batch.

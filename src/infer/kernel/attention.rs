@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
+use super::super::form::Form;
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
+use super::super::simd::Element;
 use super::super::simd::{Instructions, Kernel, Simd, exp};
-use super::gemm::{Element, Rows, Store, Weights, multiply};
+use super::gemm::{Rows, Store, Weights, multiply};
 use crate::error::Result;
 
 /// Heads of attention; each reads its own part of the channels.
@@ -94,7 +96,9 @@ impl Attention {
                 offset: 0,
                 stride: keys,
                 residual: None,
+                forms: Form::FLOATS,
                 function: None,
+                rescale: None,
             };
             let rows = Rows { starts: &starts, segments: &[0], length: self.depth };
             multiply(&transposed, 0..transposed.panels(), rows, store);
@@ -109,7 +113,9 @@ impl Attention {
                 offset: image * output.image + first * output.pixel + head * self.width,
                 stride: output.pixel,
                 residual: None,
+                forms: Form::FLOATS,
                 function: None,
+                rescale: None,
             };
             let rows = Rows { starts: &starts, segments: &[0], length: keys };
             multiply(&mixed, 0..mixed.panels(), rows, store);

@@ -12,8 +12,7 @@ use super::super::pool::{Pool, part};
 use super::Residual;
 use super::conv::{Conv, MOST_ROWS};
 use super::depthwise::{Depthwise, Lines};
-use super::gemm::{Element, Rows, Store, multiply};
-use super::pairs::to_pairs;
+use super::gemm::{Rows, Store, multiply};
 use crate::error::Result;
 
 #[derive(Debug)]
@@ -106,11 +105,11 @@ impl Block {
             let rows = part(height, strip, strips);
             let segments = &segments;
             let strip = Strip { of: self, image, x, input, segments, length, y, residual };
-            let (between, after) = (self.kept_lines().1, self.lines_after().1);
-            let words = self.words_after();
-            with_own(between + after + words, |own| {
-                let words = own.part(between + after, words);
-                strip.run(rows, own.part(0, between), own.part(between, after), words);
+            let (between, after) = (self.kept_lines().1, self.words_after());
+            let converted = self.words_converted();
+            with_own(between + after + converted, |own| {
+                let converted = own.part(between + after, converted);
+                strip.run(rows, own.part(0, between), own.part(between, after), converted);
             })
         })
     }
@@ -130,20 +129,22 @@ impl Block {
         pool.try_run(batch * groups, &|task| {
             let (image, group) = (task / groups, task % groups);
             let panels = group * PANELS..((group + 1) * PANELS).min(weights.panels());
-            with_own(pixels * channels, |own| {
+            with_own(expand.forms.1.words(pixels * channels), |own| {
                 let store = Store {
                     target: own,
                     offset: 0,
                     stride: channels,
                     residual: None,
+                    forms: expand.stores(None),
                     function: expand.function,
+                    rescale: expand.rescale(),
                 };
                 let windows = (&[0][..], weights.depth);
                 blocks(expand, panels.clone(), pixels, store, windows, |first, starts| {
                     expand.starts(x, &input, (image, first), 0, starts);
                 });
                 let channels = weights.columns_of(panels.clone());
-                let place = image * self.depthwise.output.image;
+                let place = self.depthwise.forms.1.words(image * self.depthwise.output.image);
                 self.depthwise.channels(channels, own.source(), y.skip(place));
             })
         })
@@ -156,27 +157,30 @@ impl Block {
         threads.div_ceil(batch.max(1)).min(most).max(1)
     }
 
-    /// The lines before the depthwise convolution that are kept, and their length; none if they are the input.
+    /// The lines before the depthwise convolution that are kept, and their words; none if they are the input.
     fn kept_lines(&self) -> (usize, usize) {
         let window = &self.depthwise.window;
         let lines = (TOGETHER - 1) * window.stride.height + window.kernel.height;
         let Layout { width, channels, .. } = self.depthwise.input;
-        if self.expand.is_some() { (lines, lines * width * channels) } else { (usize::MAX, 0) }
+        let words = self.depthwise.forms.0.words(lines * width * channels);
+        if self.expand.is_some() { (lines, words) } else { (usize::MAX, 0) }
     }
 
-    /// The lines after it, and their length; none if they are the output.
-    fn lines_after(&self) -> (usize, usize) {
-        let Layout { width, channels, .. } = self.depthwise.output;
-        if self.project.is_some() { (TOGETHER, TOGETHER * width * channels) } else { (0, 0) }
-    }
-
-    /// The length of these lines as words, where the convolution after them multiplies pairs.
+    /// The words of the lines after it; none if they are the output.
     fn words_after(&self) -> usize {
-        let element = self.project.as_ref().map_or(Element::Float32, Conv::element);
-        match element {
-            Element::Float32 => 0,
-            Element::BFloat16 => self.lines_after().1 / element.per_word(),
-        }
+        let Layout { width, channels, .. } = self.depthwise.output;
+        let numbers = if self.project.is_some() { TOGETHER * width * channels } else { 0 };
+        self.depthwise.forms.1.words(numbers)
+    }
+
+    /// The words of these lines in the type of the convolution after them, if that is another one.
+    fn words_converted(&self) -> usize {
+        let Layout { width, channels, .. } = self.depthwise.output;
+        let converts = |conv: &&Conv| conv.converts();
+        self.project
+            .as_ref()
+            .filter(converts)
+            .map_or(0, |conv| TOGETHER * width * channels.div_ceil(conv.element().per_word()))
     }
 }
 
@@ -194,7 +198,13 @@ struct Strip<'a> {
 }
 
 impl Strip<'_> {
-    fn run(&self, strip: Range<usize>, between: Target<'_>, after: Target<'_>, words: Target<'_>) {
+    fn run(
+        &self,
+        strip: Range<usize>,
+        between: Target<'_>,
+        after: Target<'_>,
+        converted: Target<'_>,
+    ) {
         let Block { expand, depthwise, project } = self.of;
         let (window, input) = (&depthwise.window, depthwise.input);
         let line = |row: usize| (row * window.stride.height).saturating_sub(window.top);
@@ -211,15 +221,15 @@ impl Strip<'_> {
                     }
                     between.source()
                 }
-                None => self.x.skip(self.image * input.image),
+                None => self.x.skip(depthwise.forms.0.words(self.image * input.image)),
             };
             let x = Lines { memory: source, first: 0, period };
             if let Some(project) = project {
                 let y = Lines { memory: after, first, period: TOGETHER };
                 depthwise.strip(rows.clone(), x, y);
-                self.project(project, rows, after.source(), words);
+                self.project(project, rows, after.source(), converted);
             } else {
-                let place = self.image * depthwise.output.image;
+                let place = depthwise.forms.1.words(self.image * depthwise.output.image);
                 depthwise.strip(rows, x, Lines::all(self.y.skip(place)));
             }
         }
@@ -233,7 +243,9 @@ impl Strip<'_> {
             offset: line * width * channels,
             stride: channels,
             residual: None,
+            forms: conv.stores(None),
             function: conv.function,
+            rescale: conv.rescale(),
         };
         blocks(
             conv,
@@ -248,7 +260,7 @@ impl Strip<'_> {
     }
 
     /// Computes rows of the output. Their first pixels lie where the lines after the depthwise convolution begin.
-    fn project(&self, conv: &Conv, rows: Range<usize>, from: Source<'_>, words: Target<'_>) {
+    fn project(&self, conv: &Conv, rows: Range<usize>, from: Source<'_>, converted: Target<'_>) {
         let place = |layout: &Layout| layout.at(self.image, rows.start, 0);
         let store = Store {
             target: self.y,
@@ -256,20 +268,21 @@ impl Strip<'_> {
             stride: conv.output.pixel,
             residual: self
                 .residual
-                .map(|Residual { source, layout }| (source, place(&layout), layout.pixel)),
+                .map(|Residual { source, layout, .. }| (source, place(&layout), layout.pixel)),
+            forms: conv.stores(self.residual.as_ref()),
             function: conv.function,
+            rescale: conv.rescale(),
         };
         let (count, channels) = (rows.len() * conv.output.width, self.of.depthwise.output.channels);
-        let depth = channels / conv.element().per_word();
-        let from = match conv.element() {
-            Element::Float32 => from,
-            Element::BFloat16 => {
-                // SAFETY: the thread's own memory, in two parts.
-                let (from, to) =
-                    unsafe { (from.slice(0, count * channels), words.slice(0, count * depth)) };
-                to_pairs(conv.groups[0].instructions(), from, to);
-                words.source()
-            }
+        let depth = channels.div_ceil(conv.element().per_word());
+        let from = if conv.converts() {
+            // SAFETY: the thread's own memory, in two parts.
+            let (from, to) =
+                unsafe { (from.slice(0, count * channels), converted.slice(0, count * depth)) };
+            conv.to_words(conv.groups[0].instructions(), from, to);
+            converted.source()
+        } else {
+            from
         };
         blocks(conv, 0..conv.groups[0].panels(), count, store, (&[0], depth), |first, starts| {
             for (at, start) in starts.iter_mut().enumerate() {

@@ -4,11 +4,14 @@ use std::ops::Range;
 use std::ptr::null;
 use std::sync::Arc;
 
+use super::super::form::Form;
 use super::super::layout::{Layout, Window};
 use super::super::memory::{Source, Target, with_own};
 use super::super::pool::Pool;
-use super::super::simd::{Instructions, pair};
-use super::gemm::{Element, Rows, Store, Weights, multiply_packed};
+use super::super::simd::{Element, Instructions, pair};
+use super::bytes::Bytes;
+use super::gemm::{Rescale, Rows, Store, Weights, multiply_packed};
+use super::integers::Integers;
 use super::pairs::to_pairs;
 use crate::error::Result;
 use crate::graph::op::{Function, Pair};
@@ -22,13 +25,18 @@ pub(in crate::infer) struct Conv {
     /// One for each group of channels; plans for other shapes have the same.
     pub groups: Arc<Vec<Weights>>,
     pub function: Option<Function>,
+    /// The forms of input and output.
+    pub forms: (Form, Form),
+    /// If it multiplies bytes.
+    pub bytes: Option<Bytes>,
 }
 
-/// A value to read or to write, from its first number on.
+/// A value to read, from its first number on.
 #[derive(Clone, Copy)]
 pub(in crate::infer) struct Residual<'a> {
     pub source: Source<'a>,
     pub layout: Layout,
+    pub form: Form,
 }
 
 /// The most rows of a task.
@@ -45,7 +53,8 @@ struct Division {
 }
 
 impl Conv {
-    /// Packs the weights (out, in / groups, height, width) with their biases. Pairs of bfloat16 need evenly many channels.
+    /// Packs the weights (out, in / groups, height, width) with their biases. Pairs of bfloat16 need evenly many channels,
+    /// and groups so many bytes as fill words.
     pub fn pack(
         pool: &Pool,
         kind: (Instructions, Element),
@@ -57,31 +66,43 @@ impl Conv {
         const TOGETHER: usize = 64;
         let taps = window.kernel.height * window.kernel.width;
         let (each, depth, together) = (out / groups, within * taps, kind.1.per_word());
-        // A row of the product is a pixel's channels, then the next pixel's.
-        let places: Vec<usize> = (0..depth).map(|row| row % within * taps + row / within).collect();
-        (0..groups)
-            .map(|group| {
-                let columns = group * each..(group + 1) * each;
-                let weight = &weight[columns.start * depth..columns.end * depth];
-                let fill = |columns: Range<usize>, width: usize, packed: &mut [f32]| {
-                    let blocks = packed.chunks_mut(width * TOGETHER);
-                    for (packed, places) in blocks.zip(places.chunks(TOGETHER * together)) {
-                        for (lane, column) in columns.clone().enumerate() {
-                            let weight = &weight[column * depth..][..depth];
-                            let rows = packed.chunks_exact_mut(width);
-                            for (row, places) in rows.zip(places.chunks_exact(together)) {
-                                row[lane] = match places {
-                                    &[first, second] => pair(weight[first], weight[second]),
-                                    places => weight[places[0]],
-                                };
-                            }
+        // A row of the product is a pixel's channels, then the next pixel's. What fills their last word has no place.
+        let padded = within.next_multiple_of(together);
+        let place = |row: usize| {
+            let channel = row % padded;
+            if channel < within { channel * taps + row / padded } else { usize::MAX }
+        };
+        let places: Vec<usize> = (0..padded * taps).map(place).collect();
+        let pack = |group: usize| {
+            let columns = group * each..(group + 1) * each;
+            let weight = &weight[columns.start * depth..columns.end * depth];
+            let integers: Vec<Integers> = match kind.1 {
+                Element::Byte => weight.chunks_exact(depth.max(1)).map(Integers::of).collect(),
+                Element::Float32 | Element::BFloat16 => Vec::new(),
+            };
+            let fill = |columns: Range<usize>, width: usize, packed: &mut [f32]| {
+                let blocks = packed.chunks_mut(width * TOGETHER);
+                for (packed, places) in blocks.zip(places.chunks(TOGETHER * together)) {
+                    for (lane, column) in columns.clone().enumerate() {
+                        let weight = &weight[column * depth..][..depth];
+                        let rows = packed.chunks_exact_mut(width);
+                        for (row, places) in rows.zip(places.chunks_exact(together)) {
+                            row[lane] = match *places {
+                                [a, b] => pair(weight[a], weight[b]),
+                                [a, b, c, d] => {
+                                    let at = |place| weight.get(place).copied().unwrap_or_default();
+                                    integers[column].word([a, b, c, d].map(at))
+                                }
+                                _ => weight[places[0]],
+                            };
                         }
                     }
-                };
-                let size = (each, depth / together);
-                Weights::pack(pool, kind, size, &bias[columns], fill)
-            })
-            .collect()
+                }
+            };
+            let size = (each, padded / together * taps);
+            Ok(Weights::pack(pool, kind, size, &bias[columns], fill)?.with(integers))
+        };
+        (0..groups).map(pack).collect()
     }
 
     /// Whether it computes each pixel from that pixel alone.
@@ -107,14 +128,29 @@ impl Conv {
     }
 
     fn reads_a_copy(&self) -> bool {
-        self.window.has_border() || self.element() != Element::Float32
+        self.window.has_border() || self.converts()
+    }
+
+    /// Whether the images are of another type than the weights.
+    pub(super) fn converts(&self) -> bool {
+        !self.forms.0.suits(self.element())
+    }
+
+    /// The forms of a value that is added, and of the results.
+    pub(super) fn stores(&self, residual: Option<&Residual<'_>>) -> (Form, Form) {
+        (residual.map_or(Form::Float32, |residual| residual.form), self.forms.1)
+    }
+
+    /// The scales and shifts of the only group, if it multiplies bytes.
+    pub(super) fn rescale(&self) -> Option<Rescale<'_>> {
+        self.bytes.as_ref().map(|bytes| bytes.rescale(0))
     }
 
     /// The images with their border, in words.
     fn padded(&self) -> Layout {
         let Window { top, bottom, left, right, .. } = self.window;
         let Layout { height, width, channels, .. } = self.input;
-        let words = channels / self.element().per_word();
+        let words = channels.div_ceil(self.element().per_word());
         Layout::dense(height + top + bottom, width + left + right, words)
     }
 
@@ -138,7 +174,7 @@ impl Conv {
     /// Whether each task converts the rows that it multiplies to the type of the weights: no other task then has them, nor
     /// has a row numbers of another.
     fn converts_rows(&self, batch: usize) -> bool {
-        self.element() != Element::Float32
+        self.converts()
             && self.window.kernel == Pair::ONE
             && !self.window.has_border()
             && self.groups.len() == 1
@@ -193,10 +229,12 @@ impl Conv {
                 target: y,
                 offset: place(&self.output) + column,
                 stride: self.output.pixel,
-                residual: residual.map(|Residual { source, layout }| {
+                residual: residual.map(|Residual { source, layout, .. }| {
                     (source, place(&layout) + column, layout.pixel)
                 }),
+                forms: self.stores(residual.as_ref()),
                 function: self.function,
+                rescale: self.bytes.as_ref().map(|bytes| bytes.rescale(group)),
             };
             let panels = first..(first + division.panels).min(weights.panels());
             let own = Source::from(weights.numbers());
@@ -231,10 +269,18 @@ impl Conv {
                     own.slice(at * together * words, together * words),
                 )
             };
-            to_pairs(instructions, from, to);
+            self.to_words(instructions, from, to);
             for (row, start) in starts.iter_mut().enumerate() {
                 *start = own.at((at * together + row) * words, words);
             }
+        }
+    }
+
+    /// Writes numbers of whole pixels as words of the type of the weights.
+    pub(super) fn to_words(&self, instructions: Instructions, from: &[f32], to: &mut [f32]) {
+        match &self.bytes {
+            Some(bytes) => bytes.convert(instructions, self.input.channels, from, to),
+            None => to_pairs(instructions, from, to),
         }
     }
 
@@ -248,7 +294,7 @@ impl Conv {
         scratch: Target<'a>,
     ) -> (Source<'a>, Layout) {
         if !self.reads_a_copy() {
-            return (x, self.input);
+            return (x, self.forms.0.words_of(self.input));
         }
         self.pad(pool, batch, x, scratch);
         (scratch.source(), self.padded())
@@ -322,7 +368,9 @@ impl Conv {
 
     /// Copies the images into the middle of a border of zeros, as words of the type of the weights.
     fn pad(&self, pool: &Pool, batch: usize, x: Source<'_>, to: Target<'_>) {
-        let (padded, input, window) = (self.padded(), self.input, self.window);
+        let (padded, window) = (self.padded(), self.window);
+        let input = self.forms.0.words_of(self.input);
+        let zeros = self.bytes.as_ref().map_or(0.0, Bytes::zeros);
         let rows = batch * padded.height;
         // Rows of a task.
         let each = 8;
@@ -335,14 +383,14 @@ impl Conv {
                     unsafe { to.slice(padded.at(image, row, 0), padded.width * padded.pixel) };
                 let Some(row) = row.checked_sub(window.top).filter(|row| *row < input.height)
                 else {
-                    line.fill(0.0);
+                    line.fill(zeros);
                     continue;
                 };
                 let words = padded.channels;
                 let (left, rest) = line.split_at_mut(window.left * words);
                 let (middle, right) = rest.split_at_mut(input.width * words);
-                left.fill(0.0);
-                right.fill(0.0);
+                left.fill(zeros);
+                right.fill(zeros);
                 let place = input.at(image, row, 0);
                 // Pixels that lie close are copied together.
                 let (count, together) =
@@ -352,11 +400,10 @@ impl Conv {
                     let middle = &mut middle[at * words..][..words * together];
                     // SAFETY: the numbers lie outside of the target.
                     let from = unsafe { x.slice(place, numbers) };
-                    match self.element() {
-                        Element::Float32 => middle.copy_from_slice(from),
-                        Element::BFloat16 => {
-                            to_pairs(self.groups[0].instructions(), from, middle);
-                        }
+                    if self.converts() {
+                        self.to_words(self.groups[0].instructions(), from, middle);
+                    } else {
+                        middle.copy_from_slice(from);
                     }
                 }
             }

@@ -4,11 +4,13 @@ use std::ops::Range;
 use std::ptr::null;
 use std::sync::Arc;
 
+use super::super::form::Form;
 use super::super::layout::{Layout, Window};
 use super::super::memory::{Buffer, Source, Target};
 use super::super::pool::Pool;
-use super::super::simd::{Instructions, Kernel, Simd, activate};
+use super::super::simd::{Element, Instructions, Kernel, Simd, activate};
 use super::gemm::{apply, clamp, is_clamp};
+use super::numbers::{read, write};
 use crate::error::Result;
 use crate::graph::op::Function;
 
@@ -21,6 +23,8 @@ pub(in crate::infer) struct Depthwise {
     pub instructions: Instructions,
     /// Plans for other shapes have the same.
     pub taps: Arc<Taps>,
+    /// The forms of input and output. Of bytes, the taps multiply what they are, not what they stand for.
+    pub forms: (Form, Form),
 }
 
 /// For each tap of the window a row of weights, then the biases, and then zeros: what lies outside of the image.
@@ -36,17 +40,32 @@ const TOGETHER: usize = 4;
 
 impl Taps {
     /// `weight` is (channels, 1, height, width).
-    pub fn pack(taps: usize, weight: &[f32], bias: &[f32]) -> Result<Self> {
+    pub fn pack(
+        taps: usize,
+        weight: &[f32],
+        bias: &[f32],
+        (input, output): (Form, Form),
+    ) -> Result<Self> {
+        let (per, zero) = output.steps();
+        let (step, shift, border) = match input {
+            Form::Float32 | Form::BFloat16 => (1.0, 0.0, 0.0),
+            Form::Byte(scale) => {
+                let border = f32::from_le_bytes([scale.zero; 4]);
+                (f64::from(scale.step), f64::from(scale.shift()), border)
+            }
+        };
         // A multiple of the largest vector, so that whole vectors can be read.
         let row = bias.len().next_multiple_of(16);
         let mut buffer = Buffer::zeros((taps + 2) * row)?;
         let numbers = buffer.as_mut_slice();
         for (channel, (weight, bias)) in weight.chunks_exact(taps).zip(bias).enumerate() {
-            for (tap, weight) in weight.iter().enumerate() {
-                numbers[tap * row + channel] = *weight;
+            let sum: f64 = weight.iter().map(|&weight| f64::from(weight)).sum();
+            for (tap, &weight) in weight.iter().enumerate() {
+                numbers[tap * row + channel] = (f64::from(weight) * step * per) as f32;
             }
-            numbers[taps * row + channel] = *bias;
+            numbers[taps * row + channel] = ((f64::from(*bias) + sum * shift) * per + zero) as f32;
         }
+        numbers[(taps + 1) * row..].fill(border);
         Ok(Self { numbers: buffer, row })
     }
 }
@@ -68,7 +87,7 @@ impl Depthwise {
                 let (image, row) = (unit / pairs, unit % pairs * 2);
                 let (channels, rows) = (channels.clone(), row..(row + 2).min(height));
                 let (x, y) = (Lines::all(x), Lines::all(y));
-                self.instructions.run(Strip { of: self, image, rows, channels, x, y });
+                self.compute(image, rows, channels, x, y);
             }
         });
     }
@@ -79,14 +98,31 @@ impl Depthwise {
         for first in (0..self.output.height).step_by(2) {
             let rows = first..(first + 2).min(self.output.height);
             let channels = channels.clone();
-            self.instructions.run(Strip { of: self, image: 0, rows, channels, x, y });
+            self.compute(0, rows, channels, x, y);
         }
     }
 
     /// Computes one or two rows of the output, of one image whose lines repeat in memory.
     pub fn strip(&self, rows: Range<usize>, x: Lines<Source<'_>>, y: Lines<Target<'_>>) {
         let channels = 0..self.output.channels;
-        self.instructions.run(Strip { of: self, image: 0, rows, channels, x, y });
+        self.compute(0, rows, channels, x, y);
+    }
+
+    /// Computes some channels of one or two rows of the output.
+    fn compute(
+        &self,
+        image: usize,
+        rows: Range<usize>,
+        channels: Range<usize>,
+        x: Lines<Source<'_>>,
+        y: Lines<Target<'_>>,
+    ) {
+        let bounds = self.forms.1.bounds(clamp(self.function));
+        let strip = Strip { of: self, image, rows, channels, bounds, x, y };
+        // The instructions for bfloat16 round to it.
+        let rounds = self.forms.1 == Form::BFloat16;
+        let element = if rounds { Element::BFloat16 } else { Element::Float32 };
+        self.instructions.run_with(element, strip);
     }
 }
 
@@ -120,6 +156,8 @@ struct Strip<'a> {
     image: usize,
     rows: Range<usize>,
     channels: Range<usize>,
+    /// The least and the largest output, in the form that is written.
+    bounds: (f32, f32),
     x: Lines<Source<'a>>,
     y: Lines<Target<'a>>,
 }
@@ -144,26 +182,41 @@ impl Kernel for Strip<'_> {
         let is_square = kernel.height == kernel.width && stride.height == stride.width;
         let is_dense = dilation.height == 1 && dilation.width == 1;
         if is_square && is_dense && output.width >= TOGETHER {
-            match (kernel.width, stride.width) {
-                (3, 1) => return self.tiles::<S, 3, 1>(s),
-                (3, 2) => return self.tiles::<S, 3, 2>(s),
-                (5, 1) => return self.tiles::<S, 5, 1>(s),
-                (5, 2) => return self.tiles::<S, 5, 2>(s),
-                (7, 1) => return self.tiles::<S, 7, 1>(s),
-                _ => {}
+            let size = (kernel.width, stride.width);
+            let done = match self.of.forms.0 {
+                Form::Float32 => self.windows::<S, 1>(s, size),
+                Form::BFloat16 => self.windows::<S, 2>(s, size),
+                Form::Byte(_) => self.windows::<S, 4>(s, size),
+            };
+            if done {
+                return;
             }
         }
-        let Self { of, image, channels, x, y, .. } = self;
+        let Self { of, image, channels, bounds, x, y, .. } = self;
         for row in self.rows {
-            Line { of, image, row, channels: channels.clone(), x, y }.run(s);
+            Line { of, image, row, channels: channels.clone(), bounds, x, y }.run(s);
         }
     }
 }
 
 impl Strip<'_> {
+    /// Square windows of usual sizes and strides, of numbers of which a word has so many. Returns whether this is one.
+    #[inline(always)]
+    fn windows<S: Simd, const FACTORS: usize>(&self, s: S, size: (usize, usize)) -> bool {
+        match size {
+            (3, 1) => self.tiles::<S, 3, 1, FACTORS>(s),
+            (3, 2) => self.tiles::<S, 3, 2, FACTORS>(s),
+            (5, 1) => self.tiles::<S, 5, 1, FACTORS>(s),
+            (5, 2) => self.tiles::<S, 5, 2, FACTORS>(s),
+            (7, 1) if FACTORS == 1 => self.tiles::<S, 7, 1, FACTORS>(s),
+            _ => return false,
+        }
+        true
+    }
+
     /// Square windows of `K` pixels, `T` apart, some neighbouring outputs together.
     #[inline(always)]
-    fn tiles<S: Simd, const K: usize, const T: usize>(self, s: S) {
+    fn tiles<S: Simd, const K: usize, const T: usize, const FACTORS: usize>(&self, s: S) {
         let Depthwise { input, output, window, function, taps, .. } = self.of;
         let zeros = Source::from(taps.numbers.as_slice()).at((K * K + 1) * taps.row, taps.row);
         let mut pixels: Pixels = [[null(); _]; _];
@@ -184,7 +237,7 @@ impl Strip<'_> {
                 for (across, pixel) in pixels.iter_mut().enumerate() {
                     let at = (begin * T + across).wrapping_sub(window.left);
                     *pixel = if at < input.width {
-                        self.x.memory.at(line + at * input.pixel, input.channels)
+                        self.x.memory.of(self.of.forms.0, line + at * input.pixel, input.channels)
                     } else {
                         zeros
                     };
@@ -195,9 +248,9 @@ impl Strip<'_> {
                 column = column.min(end - TOGETHER);
                 let pixels = (&pixels, (column - begin) * T);
                 if self.rows.len() == 2 {
-                    self.tile::<S, K, T, 2>(s, pixels, column);
+                    self.tile::<S, K, T, 2, FACTORS>(s, pixels, column);
                 } else {
-                    self.tile::<S, K, T, 1>(s, pixels, column);
+                    self.tile::<S, K, T, 1, FACTORS>(s, pixels, column);
                 }
                 column += TOGETHER;
             }
@@ -216,7 +269,7 @@ impl Strip<'_> {
 
     /// All channels of `R` rows of neighbouring outputs.
     #[inline(always)]
-    fn tile<S: Simd, const K: usize, const T: usize, const R: usize>(
+    fn tile<S: Simd, const K: usize, const T: usize, const R: usize, const FACTORS: usize>(
         &self,
         s: S,
         pixels: (&Pixels, usize),
@@ -224,27 +277,34 @@ impl Strip<'_> {
     ) {
         let mut channel = self.channels.start;
         while channel + S::LANES <= self.channels.end {
-            self.vector::<S, K, T, R, true>(s, pixels, column, channel);
+            self.vector::<S, K, T, R, true, FACTORS>(s, pixels, column, channel);
             channel += S::LANES;
         }
         if channel < self.channels.end {
-            self.vector::<S, K, T, R, false>(s, pixels, column, channel);
+            self.vector::<S, K, T, R, false, FACTORS>(s, pixels, column, channel);
         }
     }
 
     /// A vector of channels of `R` rows of neighbouring outputs; all lanes of it or those that there are.
     #[inline(always)]
-    fn vector<S: Simd, const K: usize, const T: usize, const R: usize, const ALL: bool>(
+    fn vector<
+        S: Simd,
+        const K: usize,
+        const T: usize,
+        const R: usize,
+        const ALL: bool,
+        const FACTORS: usize,
+    >(
         &self,
         s: S,
         (pixels, at): (&Pixels, usize),
         column: usize,
         channel: usize,
     ) {
-        let Depthwise { output, window, function, taps, .. } = self.of;
+        let Depthwise { output, window, taps, .. } = self.of;
         let count = if ALL { S::LANES } else { self.channels.end - channel };
         let weights = Source::from(taps.numbers.as_slice());
-        let (low, high) = clamp(*function);
+        let (low, high) = self.bounds;
         let (low, high) = (s.splat(low), s.splat(high));
         // SAFETY: rows of weights hold whole vectors. Pixels have `count` more channels, as have those of the output.
         unsafe {
@@ -262,8 +322,12 @@ impl Strip<'_> {
                 for (line, sums) in sums.iter_mut().enumerate() {
                     let pixels = &pixels[line * T + down][at..at + (TOGETHER - 1) * T + K];
                     for (at, pixel) in pixels.iter().enumerate() {
-                        let from = pixel.add(channel);
-                        let numbers = if ALL { s.load(from) } else { s.load_part(from, count) };
+                        let numbers = match FACTORS {
+                            4 => s.load_bytes(pixel.cast::<u8>().add(channel), count),
+                            2 => s.load_halves(pixel.cast::<u16>().add(channel), count),
+                            _ if ALL => s.load(pixel.add(channel)),
+                            _ => s.load_part(pixel.add(channel), count),
+                        };
                         for (output, sum) in sums.iter_mut().enumerate() {
                             if at >= output * T && at < output * T + K {
                                 *sum = s.fma(numbers, row[at - output * T], *sum);
@@ -272,13 +336,19 @@ impl Strip<'_> {
                     }
                 }
             }
+            let form = self.of.forms.1;
             for (line, sums) in sums.into_iter().enumerate() {
                 let row = self.y.line(self.rows.start + line);
                 let first = output.at(self.image, row, column) + channel;
                 for (at, sum) in sums.into_iter().enumerate() {
-                    let to = self.y.memory.at(first + at * output.pixel, count);
-                    let sum = s.min(high, s.max(low, sum));
-                    if ALL { s.store(to, sum) } else { s.store_part(to, count, sum) }
+                    let place = first + at * output.pixel;
+                    let to = self.y.memory.of(form, place, count);
+                    match form {
+                        Form::Byte(_) => {
+                            s.store_bytes(to.cast(), count, s.min(s.max(sum, low), high));
+                        }
+                        form => write(s, form, to, (0, count), s.min(high, s.max(low, sum))),
+                    }
                 }
             }
         }
@@ -291,6 +361,7 @@ struct Line<'a> {
     image: usize,
     row: usize,
     channels: Range<usize>,
+    bounds: (f32, f32),
     x: Lines<Source<'a>>,
     y: Lines<Target<'a>>,
 }
@@ -302,6 +373,12 @@ struct Along {
     end: usize,
     /// The pixel of tap 0, which may lie before the image.
     origin: isize,
+}
+
+impl Along {
+    fn has(&self, tap: usize) -> bool {
+        (self.begin..self.end).contains(&tap)
+    }
 }
 
 /// The taps on an axis of `size` pixels for an output.
@@ -369,6 +446,18 @@ impl Line<'_> {
         let all = window.kernel.height * window.kernel.width;
         let weights = Source::from(numbers.as_slice());
         let step = window.stride.width * input.pixel;
+        let (from, to) = self.of.forms;
+        let (low, high) = self.bounds;
+        // A byte that stands for zero adds to the sum; the number 0 does not.
+        let (down, across, border) = match from {
+            Form::Float32 | Form::BFloat16 => {
+                (rows.begin..rows.end, columns.begin..columns.end, 0.0)
+            }
+            Form::Byte(scale) => {
+                (0..window.kernel.height, 0..window.kernel.width, f32::from(scale.zero))
+            }
+        };
+        let border = s.splat(border);
         let mut channel = self.channels.start;
         while channel < self.channels.end {
             let count = S::LANES.min(self.channels.end - channel);
@@ -377,26 +466,40 @@ impl Line<'_> {
             unsafe {
                 let bias = s.load(weights.at(all * row + channel, S::LANES));
                 let mut sums = [bias; N];
-                for tap_row in rows.begin..rows.end {
-                    let line = rows.origin + (tap_row * window.dilation.height) as isize;
-                    let line = self.x.line(line as usize);
-                    for tap in columns.begin..columns.end {
+                for tap_row in down.clone() {
+                    for tap in across.clone() {
+                        let place = tap_row * window.kernel.width + tap;
+                        let weight = s.load(weights.at(place * row + channel, S::LANES));
+                        if !rows.has(tap_row) || !columns.has(tap) {
+                            sums = sums.map(|sum| s.fma(border, weight, sum));
+                            continue;
+                        }
+                        let line = rows.origin + (tap_row * window.dilation.height) as isize;
+                        let line = self.x.line(line as usize);
                         let at = columns.origin + (tap * window.dilation.width) as isize;
                         let place = input.at(self.image, line, at as usize) + channel;
-                        let tap = tap_row * window.kernel.width + tap;
-                        let weight = s.load(weights.at(tap * row + channel, S::LANES));
                         for (pixel, sum) in sums.iter_mut().enumerate() {
-                            let from = self.x.memory.at(place + pixel * step, count);
-                            *sum = s.fma(s.load_up_to(from, count), weight, *sum);
+                            let place = place + pixel * step;
+                            let pixel = self.x.memory.of(from, place, count);
+                            let numbers = match from {
+                                Form::Byte(_) => s.load_bytes(pixel.cast(), count),
+                                form => read(s, form, pixel, 0, count),
+                            };
+                            *sum = s.fma(numbers, weight, *sum);
                         }
                     }
                 }
                 for (pixel, sum) in sums.into_iter().enumerate() {
-                    let sum = function.map_or(sum, |function| activate(s, function, sum));
                     let row = self.y.line(self.row);
                     let place = output.at(self.image, row, column + pixel) + channel;
-                    let to = self.y.memory.at(place, count);
-                    s.store_up_to(to, count, sum);
+                    let pixel = self.y.memory.of(to, place, count);
+                    if let Form::Byte(_) = to {
+                        let sum = s.min(s.max(sum, s.splat(low)), s.splat(high));
+                        s.store_bytes(pixel.cast(), count, sum);
+                        continue;
+                    }
+                    let sum = function.map_or(sum, |function| activate(s, function, sum));
+                    write(s, to, pixel, (0, count), sum);
                 }
             }
             channel += S::LANES;

@@ -4,30 +4,15 @@
 use std::ops::Range;
 use std::ptr::null;
 
+use super::super::form::Form;
 use super::super::layout::LINE;
 use super::super::memory::{Buffer, Source, Target};
 use super::super::pool::Pool;
-use super::super::simd::{Instructions, Kernel, Simd, activate};
+use super::super::simd::{Element, Instructions, Kernel, Simd, activate};
+use super::integers::Integers;
+use super::numbers::{read, write};
 use crate::error::Result;
 use crate::graph::op::Function;
-
-/// The type of the factors of a product. Sums, and so its results, are float32 for all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::infer) enum Element {
-    Float32,
-    /// Pairs of neighbours in a row, each pair in the place of a float32 number.
-    BFloat16,
-}
-
-impl Element {
-    /// Factors in a word, which has the size of a float32 number.
-    pub fn per_word(self) -> usize {
-        match self {
-            Self::Float32 => 1,
-            Self::BFloat16 => 2,
-        }
-    }
-}
 
 /// Weights in the order in which tiles read them: panels of two vectors of columns, in each the rows one after another.
 #[derive(Debug)]
@@ -40,6 +25,8 @@ pub(in crate::infer) struct Weights {
     panels: Vec<Panel>,
     numbers: Buffer,
     bias: Buffer,
+    /// For each column, if they are bytes.
+    integers: Vec<Integers>,
 }
 
 /// Consecutive columns.
@@ -64,7 +51,7 @@ impl Weights {
         let lanes = instructions.lanes();
         let narrow = match element {
             Element::Float32 => instructions.narrower().lanes(),
-            Element::BFloat16 => lanes,
+            Element::BFloat16 | Element::Byte => lanes,
         };
         let (mut panels, mut start, mut column) = (Vec::new(), 0, 0);
         while column < columns {
@@ -88,7 +75,17 @@ impl Weights {
             fill(column..(column + width).min(columns), width, packed);
         });
         biases.as_mut_slice()[..bias.len()].copy_from_slice(bias);
-        Ok(Self { columns, depth, element, instructions, panels, numbers, bias: biases })
+        let integers = Vec::new();
+        Ok(Self { columns, depth, element, instructions, panels, numbers, bias: biases, integers })
+    }
+
+    /// The same, where these integers are packed.
+    pub fn with(self, integers: Vec<Integers>) -> Self {
+        Self { integers, ..self }
+    }
+
+    pub fn integers(&self) -> &[Integers] {
+        &self.integers
     }
 
     /// The columns of panels.
@@ -118,6 +115,11 @@ impl Weights {
     /// Columns of a panel with those of zeros.
     pub fn width(&self, panel: usize) -> usize {
         self.panels[panel].width
+    }
+
+    /// Columns of all panels with those of zeros.
+    pub fn padded(&self) -> usize {
+        self.bias.as_slice().len()
     }
 
     /// All packed numbers.
@@ -160,17 +162,33 @@ pub(in crate::infer) struct Rows<'a> {
     pub length: usize,
 }
 
-/// Where the results go, and what is added before they are stored.
+/// Where the results go, and what is added before they are stored. Places and strides are counted in numbers.
 #[derive(Clone, Copy)]
 pub(in crate::infer) struct Store<'a> {
     pub target: Target<'a>,
     /// The place of the first row's first column.
     pub offset: usize,
-    /// Numbers from a row to the next.
+    /// From a row to the next.
     pub stride: usize,
     /// A value of the same layout to add: its place and stride.
     pub residual: Option<(Source<'a>, usize, usize)>,
+    /// The forms of the value to add and of the results; sums of float32 numbers have no other.
+    pub forms: (Form, Form),
     pub function: Option<Function>,
+    /// For sums of bytes.
+    pub rescale: Option<Rescale<'a>>,
+}
+
+/// From sums of products of bytes to the numbers that are stored: sum · scale + shift, and a value to add times a factor,
+/// between bounds. For bytes, all in steps of these.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::infer) struct Rescale<'a> {
+    /// For each column, and those of zeros.
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    /// The factor of the value to add; `shift` has what is added to all its numbers.
+    pub residual: f32,
+    pub bounds: (f32, f32),
 }
 
 /// Computes the columns of some panels for a block of rows.
@@ -191,18 +209,20 @@ pub(super) fn multiply_packed(
     store: Store<'_>,
 ) {
     debug_assert_eq!(rows.segments.len() * rows.length, weights.depth);
-    weights.by_width(panels, |instructions, panels| match weights.element {
-        Element::Float32 => {
-            instructions.run(Multiply::<false> { weights, numbers, panels, rows, store });
-        }
+    let element = weights.element;
+    weights.by_width(panels, |on, panels| match element {
+        Element::Float32 => on.run(Multiply::<1> { weights, numbers, panels, rows, store }),
         Element::BFloat16 => {
-            instructions.run_pairs(Multiply::<true> { weights, numbers, panels, rows, store });
+            on.run_with(element, Multiply::<2> { weights, numbers, panels, rows, store });
+        }
+        Element::Byte => {
+            on.run_with(element, Multiply::<4> { weights, numbers, panels, rows, store });
         }
     });
 }
 
-/// A product of float32 numbers, or of pairs of bfloat16 numbers.
-struct Multiply<'a, const PAIRS: bool> {
+/// A product of words of so many factors.
+struct Multiply<'a, const FACTORS: usize> {
     weights: &'a Weights,
     numbers: Source<'a>,
     panels: Range<usize>,
@@ -210,7 +230,7 @@ struct Multiply<'a, const PAIRS: bool> {
     store: Store<'a>,
 }
 
-impl<const PAIRS: bool> Kernel for Multiply<'_, PAIRS> {
+impl<const FACTORS: usize> Kernel for Multiply<'_, FACTORS> {
     type Output = ();
 
     #[inline(always)]
@@ -225,7 +245,7 @@ impl<const PAIRS: bool> Kernel for Multiply<'_, PAIRS> {
                 bias: weights.bias.as_slice()[panel.column..].as_ptr(),
                 columns: weights.columns - panel.column,
             };
-            block.run::<S, PAIRS>(simd);
+            block.run::<S, FACTORS>(simd);
         }
     }
 }
@@ -244,7 +264,7 @@ pub(super) struct Ahead {
 /// # Safety
 /// `depth` words must be readable at each row, and `depth` times V vectors of weights.
 #[inline(always)]
-pub(super) unsafe fn accumulate<S: Simd, const R: usize, const V: usize, const PAIRS: bool>(
+pub(super) unsafe fn accumulate<S: Simd, const R: usize, const V: usize, const FACTORS: usize>(
     s: S,
     mut sums: [[S::Vector; V]; R],
     rows: &[*const f32; R],
@@ -267,10 +287,10 @@ pub(super) unsafe fn accumulate<S: Simd, const R: usize, const V: usize, const P
             // SAFETY: the caller's promise.
             let number = s.splat(unsafe { *row.add(k) });
             for (sum, columns) in sums.iter_mut().zip(columns) {
-                *sum = if PAIRS {
-                    s.dot_pairs(number, columns, *sum)
-                } else {
-                    s.fma(number, columns, *sum)
+                *sum = match FACTORS {
+                    4 => s.dot_quads(number, columns, *sum),
+                    2 => s.dot_pairs(number, columns, *sum),
+                    _ => s.fma(number, columns, *sum),
                 };
             }
         }
@@ -292,7 +312,7 @@ struct Block<'a> {
 
 impl Block<'_> {
     #[inline(always)]
-    fn run<S: Simd, const PAIRS: bool>(&self, simd: S) {
+    fn run<S: Simd, const FACTORS: usize>(&self, simd: S) {
         let count = self.rows.starts.len();
         let most = if self.panel.width == S::LANES { S::ROWS_OF_ONE } else { S::ROWS };
         let tiles = count.div_ceil(most);
@@ -305,22 +325,28 @@ impl Block<'_> {
             let rows = each + usize::from(tile < larger);
             let next = self.weights.wrapping_add(panel_len + panel_len / tiles * tile);
             let step = self.panel.width * size_of::<f32>() / tiles;
-            self.tile_of::<S, PAIRS>(simd, first, rows, Ahead { next: next.cast(), step });
+            self.tile_of::<S, FACTORS>(simd, first, rows, Ahead { next: next.cast(), step });
             first += rows;
         }
         self.activate(simd);
     }
 
     #[inline(always)]
-    fn tile_of<S: Simd, const PAIRS: bool>(&self, s: S, first: usize, rows: usize, ahead: Ahead) {
+    fn tile_of<S: Simd, const FACTORS: usize>(
+        &self,
+        s: S,
+        first: usize,
+        rows: usize,
+        ahead: Ahead,
+    ) {
         macro_rules! tile {
             ($($rows:literal)*) => {
                 match (rows, self.panel.width / S::LANES) {
                     $(($rows, 1) if $rows <= S::ROWS_OF_ONE => {
-                        self.tile::<S, $rows, 1, PAIRS>(s, first, ahead);
+                        self.tile::<S, $rows, 1, FACTORS>(s, first, ahead);
                     }
                     ($rows, _) if $rows <= S::ROWS => {
-                        self.tile::<S, $rows, 2, PAIRS>(s, first, ahead);
+                        self.tile::<S, $rows, 2, FACTORS>(s, first, ahead);
                     })*
                     _ => unreachable!("a tile has at most {} rows", S::ROWS_OF_ONE),
                 }
@@ -330,18 +356,21 @@ impl Block<'_> {
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize, const PAIRS: bool>(
+    fn tile<S: Simd, const R: usize, const V: usize, const FACTORS: usize>(
         &self,
         s: S,
         first: usize,
         mut ahead: Ahead,
     ) {
-        let mut bias = [s.splat(0.0); V];
-        for (vector, bias) in bias.iter_mut().enumerate() {
-            // SAFETY: the biases are padded to whole vectors.
-            *bias = unsafe { s.load(self.bias.add(vector * S::LANES)) };
+        let mut first_sums = [s.splat(0.0); V];
+        // A word of zeros is the integer 0, to which the rescaling adds what is to be added.
+        if FACTORS != 4 {
+            for (vector, bias) in first_sums.iter_mut().enumerate() {
+                // SAFETY: the biases are padded to whole vectors.
+                *bias = unsafe { s.load(self.bias.add(vector * S::LANES)) };
+            }
         }
-        let mut sums = [bias; R];
+        let mut sums = [first_sums; R];
         let mut weights = self.weights;
         for &segment in self.rows.segments {
             let mut row = [null(); R];
@@ -350,15 +379,73 @@ impl Block<'_> {
             }
             // SAFETY: whoever gave the rows promises their segments, which count the panel's rows.
             sums = unsafe {
-                accumulate::<S, R, V, PAIRS>(s, sums, &row, self.rows.length, weights, &mut ahead)
+                accumulate::<S, R, V, FACTORS>(s, sums, &row, self.rows.length, weights, &mut ahead)
             };
             weights = weights.wrapping_add(self.rows.length * V * S::LANES);
         }
-        self.store(s, first, sums);
+        match &self.store.rescale {
+            Some(rescale) if FACTORS == 4 => self.rescale(s, first, sums, rescale),
+            _ => self.store::<S, R, V, FACTORS>(s, first, sums),
+        }
     }
 
     #[inline(always)]
-    fn store<S: Simd, const R: usize, const V: usize>(
+    fn rescale<S: Simd, const R: usize, const V: usize>(
+        &self,
+        s: S,
+        first: usize,
+        sums: [[S::Vector; V]; R],
+        rescale: &Rescale<'_>,
+    ) {
+        let Rescale { residual: factor, bounds: (low, high), .. } = *rescale;
+        let (added, form) = self.store.forms;
+        let (low, high, factor) = (s.splat(low), s.splat(high), s.splat(factor));
+        let (store, column) = (&self.store, self.panel.column);
+        let width = V * S::LANES;
+        let [scale, shift] =
+            [rescale.scale, rescale.shift].map(|of| Source::from(of).at(column, width));
+        let (mut scales, mut shifts) = ([s.splat(0.0); V], [s.splat(0.0); V]);
+        for vector in 0..V {
+            // SAFETY: scales and shifts are padded to whole vectors, as was checked.
+            (scales[vector], shifts[vector]) = unsafe {
+                (s.load(scale.add(vector * S::LANES)), s.load(shift.add(vector * S::LANES)))
+            };
+        }
+        let within = self.columns.min(width);
+        for (at, sums) in sums.into_iter().enumerate() {
+            let place = store.offset + (first + at) * store.stride + column;
+            for (vector, sum) in sums.into_iter().enumerate() {
+                let lane = vector * S::LANES;
+                let count = S::LANES.min(within - lane);
+                let mut value = s.fma(s.of_integers(sum), scales[vector], shifts[vector]);
+                if let Some((source, offset, stride)) = store.residual {
+                    let place = offset + (first + at) * stride + column + lane;
+                    // SAFETY: `count` numbers are checked.
+                    let number = unsafe {
+                        match added {
+                            Form::Byte(_) => s.load_bytes(source.bytes_at(place, count), count),
+                            _ => s.load_up_to(source.at(place, count), count),
+                        }
+                    };
+                    value = s.fma(number, factor, value);
+                }
+                // SAFETY: `count` numbers are checked.
+                unsafe {
+                    if let Form::Byte(_) = form {
+                        let value = s.min(s.max(value, low), high);
+                        s.store_bytes(store.target.bytes_at(place + lane, count), count, value);
+                    } else {
+                        // NaN passes through both bounds.
+                        let value = s.min(high, s.max(low, value));
+                        s.store_up_to(store.target.at(place + lane, count), count, value);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn store<S: Simd, const R: usize, const V: usize, const FACTORS: usize>(
         &self,
         s: S,
         first: usize,
@@ -367,12 +454,13 @@ impl Block<'_> {
         let (low, high) = clamp(self.store.function);
         let (low, high) = (s.splat(low), s.splat(high));
         let store = &self.store;
+        let (added, form) = if FACTORS == 1 { Form::FLOATS } else { store.forms };
         let within = self.columns.min(V * S::LANES);
         for (at, sums) in sums.into_iter().enumerate() {
             let place = store.offset + (first + at) * store.stride + self.panel.column;
-            let to = store.target.at(place, within);
+            let to = store.target.of(form, place, within);
             let residual = store.residual.map(|(source, offset, stride)| {
-                source.at(offset + (first + at) * stride + self.panel.column, within)
+                source.of(added, offset + (first + at) * stride + self.panel.column, within)
             });
             for (vector, sum) in sums.into_iter().enumerate() {
                 let lane = vector * S::LANES;
@@ -380,10 +468,10 @@ impl Block<'_> {
                 // SAFETY: of the target and the residual, `within` numbers were checked above.
                 unsafe {
                     let sum = match residual {
-                        Some(residual) => s.add(sum, s.load_up_to(residual.add(lane), count)),
+                        Some(residual) => s.add(sum, read(s, added, residual, lane, count)),
                         None => sum,
                     };
-                    s.store_up_to(to.add(lane), count, s.min(high, s.max(low, sum)));
+                    write(s, form, to, (lane, count), s.min(high, s.max(low, sum)));
                 }
             }
         }
@@ -426,6 +514,6 @@ pub(super) fn clamp(function: Option<Function>) -> (f32, f32) {
     }
 }
 
-pub(super) fn is_clamp(function: Function) -> bool {
+pub(in crate::infer) fn is_clamp(function: Function) -> bool {
     matches!(function, Function::Relu | Function::Relu6)
 }

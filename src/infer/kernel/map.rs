@@ -1,10 +1,12 @@
 //! Functions of single numbers: sums and products of two values, a scale and shift of each channel, and an activation.
 
+use super::super::form::Form;
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
 use super::super::simd::{Instructions, Kernel, Simd, activate};
 use super::Residual;
+use super::numbers::{read, write};
 use crate::graph::op::Function;
 
 /// function((x ∘ other) · scale + shift), where each part may be missing.
@@ -17,6 +19,8 @@ pub(in crate::infer) struct Map {
     pub affine: Option<(Vec<f32>, Vec<f32>)>,
     pub function: Option<Function>,
     pub instructions: Instructions,
+    /// The forms of input and output.
+    pub forms: (Form, Form),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +94,7 @@ struct Pixel {
 impl Pixels<'_> {
     #[inline(always)]
     fn loop_over<S: Simd, const COMBINE: u8, const AFFINE: bool>(&self, s: S) {
-        let Map { input, output, affine, .. } = self.of;
+        let Map { input, output, affine, forms, .. } = self.of;
         let (scale, shift) = match affine {
             Some((scale, shift)) => (&scale[..], &shift[..]),
             None => (&[][..], &[][..]),
@@ -99,9 +103,10 @@ impl Pixels<'_> {
         let channels = output.channels;
         for number in self.range.clone() {
             let place = |layout: &Layout| self.image * layout.image + number * layout.pixel;
-            let x = self.x.at(place(input), channels);
-            let other = self.other.map_or(x, |of| of.source.at(place(&of.layout), channels));
-            let pixel = Pixel { x, other, y: self.y.at(place(output), channels) };
+            let x = self.x.of(forms.0, place(input), channels);
+            let other = |of: Residual<'_>| of.source.of(of.form, place(&of.layout), channels);
+            let y = self.y.of(forms.1, place(output), channels);
+            let pixel = Pixel { x, other: self.other.map_or(x, other), y };
             let mut channel = 0;
             while channel + S::LANES <= channels {
                 self.vector::<S, COMBINE, AFFINE, true>(s, pixel, affine, channel);
@@ -123,12 +128,14 @@ impl Pixels<'_> {
         channel: usize,
     ) {
         let count = if ALL { S::LANES } else { self.of.output.channels - channel };
+        let (from, to) = self.of.forms;
+        let other_form = self.other.map_or(Form::Float32, |of| of.form);
         // SAFETY: `count` channels from this one on are within the pixels, which were checked, and within scales and
         // shifts, which are checked here. No other task writes this pixel.
         unsafe {
-            let mut value = s.load_up_to(pixel.x.add(channel), count);
+            let mut value = read(s, from, pixel.x, channel, count);
             if COMBINE != ALONE {
-                let other = s.load_up_to(pixel.other.add(channel), count);
+                let other = read(s, other_form, pixel.other, channel, count);
                 value = if COMBINE == SUM { s.add(value, other) } else { s.mul(value, other) };
             }
             if AFFINE {
@@ -138,7 +145,7 @@ impl Pixels<'_> {
             if let Some(function) = self.of.function {
                 value = activate(s, function, value);
             }
-            s.store_up_to(pixel.y.add(channel), count, value);
+            write(s, to, pixel.y, (channel, count), value);
         }
     }
 }

@@ -2,12 +2,15 @@
 
 mod attention;
 mod block;
+mod bytes;
 mod conv;
 mod depthwise;
 mod gated;
 mod gemm;
+mod integers;
 mod map;
 mod norm;
+mod numbers;
 mod pairs;
 mod rearrange;
 mod strassen;
@@ -18,10 +21,11 @@ mod winograd;
 
 pub(super) use attention::{Attention, Part};
 pub(super) use block::Block;
+pub(super) use bytes::Bytes;
 pub(super) use conv::{Conv, Residual};
 pub(super) use depthwise::{Depthwise, Taps};
 pub(super) use gated::Gated;
-pub(super) use gemm::{Element, Weights};
+pub(super) use gemm::{Weights, is_clamp};
 pub(super) use map::{Combine, Map};
 pub(super) use norm::{GroupNorm, LayerNorm, Lrn};
 pub(super) use rearrange::{Pad, from_channels_first, to_channels_first};

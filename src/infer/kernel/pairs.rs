@@ -1,12 +1,13 @@
 //! Numbers as pairs of bfloat16, each pair in a word of the size of a float32 number, for products of such pairs.
 
-use super::super::simd::{Instructions, Kernel, Simd};
+use super::super::simd::{Element, Instructions, Kernel, Simd};
 
 /// Writes numbers, of which there are evenly many, as half as many words.
 pub(super) fn to_pairs(instructions: Instructions, from: &[f32], to: &mut [f32]) {
     let count = from.len().min(2 * to.len());
     debug_assert!(from.len() == 2 * to.len());
-    instructions.run_pairs(Pairs { from: from.as_ptr(), to: to.as_mut_ptr(), count });
+    let pairs = Pairs { from: from.as_ptr(), to: to.as_mut_ptr(), count };
+    instructions.run_with(Element::BFloat16, pairs);
 }
 
 struct Pairs {

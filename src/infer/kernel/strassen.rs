@@ -20,9 +20,10 @@ use std::sync::Arc;
 use super::super::layout::{Layout, spaced};
 use super::super::memory::{Buffer, Source, Target};
 use super::super::pool::{Pool, part};
+use super::super::simd::Element;
 use super::super::simd::{Instructions, Kernel, Simd};
 use super::conv::Residual;
-use super::gemm::{Ahead, Element, Weights, accumulate, apply, clamp, is_clamp};
+use super::gemm::{Ahead, Weights, accumulate, apply, clamp, is_clamp};
 use crate::error::Result;
 use crate::graph::op::Function;
 
@@ -417,7 +418,7 @@ impl Multiply<'_> {
         let zeros = [[s.splat(0.0); V]; R];
         // SAFETY: rows of sums and of parts have half of the inputs, as have the weights.
         let sums = unsafe {
-            accumulate::<S, R, V, false>(
+            accumulate::<S, R, V, 1>(
                 s,
                 zeros,
                 &starts,

@@ -1,9 +1,11 @@
 //! Pooling, and the anti-aliasing blur.
 
+use super::super::form::Form;
 use super::super::layout::{Layout, Window};
 use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
 use super::super::simd::{Instructions, Kernel, Simd};
+use super::numbers::{read, write};
 use crate::graph::op::{Border, PoolKind};
 
 /// The maximum or mean of a rectangle of pixels, for each output.
@@ -16,6 +18,8 @@ pub(in crate::infer) struct Reduce {
     /// For each output row and column, the pixels from the first to before the last, and how many an average counts.
     pub rows: Vec<Extent>,
     pub columns: Vec<Extent>,
+    /// The forms of input and output.
+    pub forms: (Form, Form),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +124,7 @@ impl Strip<'_> {
         channel: usize,
         count: usize,
     ) {
-        let Reduce { input, output, rows, columns, .. } = self.of;
+        let Reduce { input, output, rows, columns, forms, .. } = self.of;
         let (row, column) = (rows[self.row], columns[at]);
         let all = if ALL { V * S::LANES } else { count };
         let mut values = [s.splat(if MAX { f32::NEG_INFINITY } else { 0.0 }); V];
@@ -130,16 +134,15 @@ impl Strip<'_> {
                 break;
             }
             let place = input.at(self.image, line, column.begin) + channel;
-            let first = self.x.at(place, (width - 1) * input.pixel + all);
+            let first = self.x.of(forms.0, place, (width - 1) * input.pixel + all);
             // Sums of lines first: so the errors of large windows do not add up.
             let mut sums = if MAX { values } else { [s.splat(0.0); V] };
             for pixel in 0..width {
-                let from = first.wrapping_add(pixel * input.pixel);
                 for (vector, sum) in sums.iter_mut().enumerate() {
                     // SAFETY: the line of pixels was checked to be within; each has so many more channels.
                     let numbers = unsafe {
-                        let from = from.add(vector * S::LANES);
-                        if ALL { s.load(from) } else { s.load_part(from, count) }
+                        let at = pixel * input.pixel + vector * S::LANES;
+                        read(s, forms.0, first, at, if ALL { S::LANES } else { count })
                     };
                     *sum = if MAX { s.max_or_nan(*sum, numbers) } else { s.add(*sum, numbers) };
                 }
@@ -149,13 +152,13 @@ impl Strip<'_> {
             }
         }
         let share = s.splat(1.0 / (row.counted * column.counted) as f32);
-        let to = self.y.at(output.at(self.image, self.row, at) + channel, all);
+        let to = self.y.of(forms.1, output.at(self.image, self.row, at) + channel, all);
         for (vector, value) in values.into_iter().enumerate() {
             let value = if MAX { value } else { s.mul(value, share) };
             // SAFETY: the output's pixel has so many more channels.
             unsafe {
-                let to = to.add(vector * S::LANES);
-                if ALL { s.store(to, value) } else { s.store_part(to, count, value) }
+                let count = if ALL { S::LANES } else { count };
+                write(s, forms.1, to, (vector * S::LANES, count), value);
             }
         }
     }

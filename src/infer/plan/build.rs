@@ -1,18 +1,20 @@
 //! From a graph to a plan: each node becomes a step, a part of the step of another, or another view of a value.
 
 mod convolution;
+mod forms;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::super::form::Form;
 use super::super::kernel::{
-    Attention, Blur, Combine, Element, GroupNorm, Halves, LayerNorm, Lrn, Map, Pad, Part, Reduce,
-    Taps, Tile, Transformed, Weights,
+    Attention, Blur, Combine, GroupNorm, Halves, LayerNorm, Lrn, Map, Pad, Part, Reduce, Taps,
+    Tile, Transformed, Weights,
 };
 use super::super::layout::{Layout, Window};
 use super::super::pool::Pool;
-use super::super::simd::Instructions;
+use super::super::simd::{Element, Instructions};
 use super::choose::Choices;
 use super::fuse::{Tail, Uses};
 use super::join::join;
@@ -61,8 +63,12 @@ pub(in crate::infer) fn build(
         values: HashMap::new(),
         computed: HashSet::new(),
         vectors: HashMap::new(),
+        floats: HashMap::new(),
+        gaining: HashSet::new(),
     };
-    builder.plan_concatenations(&schedule.nodes().collect::<Vec<_>>());
+    let nodes: Vec<NodeId> = schedule.nodes().collect();
+    builder.find_gaining(&nodes);
+    builder.plan_concatenations(&nodes);
     builder.begin();
     for id in schedule.nodes() {
         if builder.computed.insert(id) {
@@ -89,7 +95,7 @@ fn place_of(graph: &Graph, id: NodeId) -> String {
 #[derive(Debug, Default)]
 pub struct Packed {
     products: HashMap<(Folded, Element), Arc<Vec<Weights>>>,
-    taps: HashMap<Folded, Arc<Taps>>,
+    taps: HashMap<(Folded, (Form, Form)), Arc<Taps>>,
     transformed: HashMap<(Folded, Tile), Arc<Transformed>>,
     halves: HashMap<Folded, Arc<Halves>>,
 }
@@ -123,6 +129,10 @@ struct Builder<'a> {
     computed: HashSet<NodeId>,
     /// Flattened images that were copied into vectors.
     vectors: HashMap<NodeId, Value>,
+    /// Values that were copied as float32 numbers.
+    floats: HashMap<NodeId, Value>,
+    /// Nodes that gain by reading values of several numbers in a word.
+    gaining: HashSet<NodeId>,
 }
 
 /// Values of an array, copied where they do not lie in order.
@@ -173,32 +183,69 @@ impl<'a> Builder<'a> {
         self.values.get(&id).copied().ok_or_else(|| self.defect(id, "it was not computed before"))
     }
 
+    /// The value of a node as it lies, but in float32.
+    fn floats(&mut self, id: NodeId) -> Result<Value> {
+        let value = self.raw(id)?;
+        if !value.form.is_narrow() {
+            return Ok(value);
+        }
+        if let Some(&floats) = self.floats.get(&id) {
+            return Ok(floats);
+        }
+        let Layout { height, width, channels, .. } = value.layout;
+        let floats = self.fresh(Layout::dense(height, width, channels), Form::Float32);
+        self.copy(id, value, floats);
+        self.floats.insert(id, floats);
+        Ok(floats)
+    }
+
+    /// Adds a step that copies a value, in another form or to another place.
+    fn copy(&mut self, id: NodeId, from: Value, to: Value) {
+        let map = self.map(from, to, None, None);
+        self.step(vec![id], Operation::Map(map), vec![from], to, None);
+    }
+
+    /// The value of a node in any form, unless vectors lie as images.
+    fn any(&mut self, id: NodeId) -> Result<Value> {
+        let value = self.raw(id)?;
+        let is_image = matches!(self.shape(id), Shape::Vector { .. }) && value.layout.pixels() > 1;
+        if is_image { self.value(id) } else { Ok(value) }
+    }
+
     /// The value of a node; vectors lie as vectors.
     fn value(&mut self, id: NodeId) -> Result<Value> {
-        let value = self.raw(id)?;
+        let value = self.floats(id)?;
         if !matches!(self.shape(id), Shape::Vector { .. }) || value.layout.pixels() == 1 {
             return Ok(value);
         }
         if let Some(&vector) = self.vectors.get(&id) {
             return Ok(vector);
         }
-        let vector = self.fresh(Layout::of(self.shape(id)));
+        let vector = self.fresh(Layout::of(self.shape(id)), Form::Float32);
         self.step(vec![id], Operation::Flatten, vec![value], vector, None);
         self.vectors.insert(id, vector);
         Ok(vector)
     }
 
     fn input(&mut self, id: NodeId) -> Result<Value> {
-        let Some(&input) = self.inputs(id).first() else {
-            return Err(self.defect(id, "it has no input"));
-        };
+        let input = self.first(id)?;
         self.value(input)
     }
 
+    /// The input of a node in any form.
+    fn any_input(&mut self, id: NodeId) -> Result<Value> {
+        let input = self.first(id)?;
+        self.any(input)
+    }
+
+    fn first(&self, id: NodeId) -> Result<NodeId> {
+        self.inputs(id).first().copied().ok_or_else(|| self.defect(id, "it has no input"))
+    }
+
     /// A value in a slot of its own.
-    fn fresh(&mut self, layout: Layout) -> Value {
-        let slot = self.slot(layout.extent(self.batch));
-        Value { home: Home::Slot { slot, offset: 0 }, layout }
+    fn fresh(&mut self, layout: Layout, form: Form) -> Value {
+        let slot = self.slot(form.words(layout.extent(self.batch)));
+        Value { home: Home::Slot { slot, offset: 0 }, layout, form }
     }
 
     fn slot(&mut self, len: usize) -> usize {
@@ -209,10 +256,17 @@ impl<'a> Builder<'a> {
     /// The value that a node's step writes.
     fn output(&mut self, id: NodeId) -> Value {
         let root = self.root(id);
-        match self.planned.get(&root) {
-            Some(&value) => value,
-            None => self.fresh(Layout::of(self.shape(root)).spread()),
+        if let Some(&value) = self.planned.get(&root) {
+            return value;
         }
+        let form = self.form(root);
+        self.fresh(self.layout(root, form), form)
+    }
+
+    /// The layout of a value that has a place of its own.
+    fn layout(&self, id: NodeId, form: Form) -> Layout {
+        let layout = Layout::of(self.shape(id));
+        if form.is_narrow() { layout } else { layout.spread() }
     }
 
     /// The node whose value a node passes on.
@@ -279,7 +333,10 @@ impl<'a> Builder<'a> {
                 continue;
             }
             let whole = self.planned.get(&id).copied();
-            let whole = whole.unwrap_or_else(|| self.fresh(Layout::of(self.shape(id)).spread()));
+            let whole = whole.unwrap_or_else(|| {
+                let form = self.form_of_concatenation(id);
+                self.fresh(self.layout(id, form), form)
+            });
             self.planned.insert(id, whole);
             if let Some(slot) = whole.slot() {
                 self.wholes.entry(slot).or_insert((id, whole.layout));
@@ -295,7 +352,8 @@ impl<'a> Builder<'a> {
                         | Op::PoolUpTo(_)
                         | Op::AdaptivePool(_)
                 );
-                if !is_view && !self.planned.contains_key(&root) {
+                let fits = !whole.form.is_narrow() || self.writes_narrow(root);
+                if !is_view && fits && !self.planned.contains_key(&root) {
                     let own = Layout::of(self.shape(root));
                     let layout =
                         Layout { pixel: part.layout.pixel, image: part.layout.image, ..own };
@@ -313,12 +371,13 @@ impl<'a> Builder<'a> {
             let own = Layout::of(self.shape(input));
             let layout = Layout { pixel: whole.layout.pixel, image: whole.layout.image, ..own };
             let step = if tokens { own.pixels() * layout.pixel } else { own.channels };
+            let step = whole.form.words(step);
             let home = match whole.home {
                 Home::Slot { slot, offset } => Home::Slot { slot, offset: offset + begin },
                 other => other,
             };
             begin += step;
-            (input, Value { home, layout })
+            (input, Value { home, layout, ..whole })
         };
         self.inputs(id).iter().map(part).collect()
     }
@@ -332,10 +391,10 @@ impl<'a> Builder<'a> {
         let first = self.planned.get(&self.root(first))?;
         let own = Layout::of(self.shape(id));
         let layout = Layout { pixel: first.layout.pixel, image: first.layout.image, ..own };
-        let whole = Value { home: first.home, layout };
+        let whole = Value { home: first.home, layout, form: first.form };
         let there = |(input, part): &(NodeId, Value)| {
             self.planned.get(&self.root(*input)).is_some_and(|value| {
-                value.home == part.home
+                (value.home, value.form) == (part.home, part.form)
                     && (value.layout.pixel, value.layout.image)
                         == (part.layout.pixel, part.layout.image)
             })
@@ -348,12 +407,11 @@ impl<'a> Builder<'a> {
             return Err(self.defect(id, "it has no place"));
         };
         for (input, part) in self.parts(id, whole) {
-            let value = self.value(input)?;
+            let value = self.any(input)?;
             if (value.home, value.layout.pixel, value.layout.image)
                 != (part.home, part.layout.pixel, part.layout.image)
             {
-                let map = self.map(value.layout, part.layout, None, None);
-                self.step(vec![id], Operation::Map(map), vec![value], part, None);
+                self.copy(id, value, part);
             }
         }
         self.values.insert(id, whole);
@@ -362,7 +420,7 @@ impl<'a> Builder<'a> {
 
     // ---- parameters
 
-    fn floats(&self, id: NodeId, wanted: impl Fn(Role) -> bool) -> Result<Option<Floats<'a>>> {
+    fn array(&self, id: NodeId, wanted: impl Fn(Role) -> bool) -> Result<Option<Floats<'a>>> {
         let mut arrays = self.arrays.get(&id).into_iter().flatten();
         let Some(&(_, index)) = arrays.find(|(role, _)| wanted(*role)) else { return Ok(None) };
         self.parameters.floats(index)
@@ -370,13 +428,13 @@ impl<'a> Builder<'a> {
 
     fn weight(&self, id: NodeId) -> Result<Floats<'a>> {
         let is_weight = |role| matches!(role, Role::ConvWeight | Role::LinearWeight);
-        self.floats(id, is_weight)?.ok_or_else(|| self.defect(id, "it has no weight"))
+        self.array(id, is_weight)?.ok_or_else(|| self.defect(id, "it has no weight"))
     }
 
     /// Scales and shifts of a norm's channels.
     fn scale_and_shift(&self, id: NodeId, channels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
-        let scale = self.floats(id, |role| role == Role::NormScale)?;
-        let shift = self.floats(id, |role| role == Role::NormShift)?;
+        let scale = self.array(id, |role| role == Role::NormScale)?;
+        let shift = self.array(id, |role| role == Role::NormShift)?;
         let or = |values: Option<Floats<'_>>, number: f32| {
             values.map_or_else(|| vec![number; channels], Cow::into_owned)
         };
@@ -393,9 +451,9 @@ impl<'a> Builder<'a> {
             match self.op(id) {
                 Op::BatchNorm(norm) => {
                     let missing = || self.defect(id, "it has no running statistics");
-                    let mean = self.floats(id, |role| role == Role::RunningMean)?;
+                    let mean = self.array(id, |role| role == Role::RunningMean)?;
                     let mean = mean.ok_or_else(missing)?;
-                    let variance = self.floats(id, |role| role == Role::RunningVariance)?;
+                    let variance = self.array(id, |role| role == Role::RunningVariance)?;
                     let variance = variance.ok_or_else(missing)?;
                     let factor = |channel| {
                         wide(&scale, channel) / (wide(&variance, channel) + norm.eps).sqrt()
@@ -420,20 +478,20 @@ impl<'a> Builder<'a> {
     fn begin(&mut self) {
         let image = self.graph.image();
         let layout = Layout::of(self.shape(image));
-        let images = Value { home: Home::Images, layout };
-        let output = self.fresh(layout);
+        let images = Value { home: Home::Images, layout, form: Form::Float32 };
+        let output = self.fresh(layout, Form::Float32);
         self.step(vec![image], Operation::Rearrange, vec![images], output, None);
         self.values.insert(image, output);
     }
 
-    fn finish(self, wanted: &[NodeId]) -> Result<Plan> {
+    fn finish(mut self, wanted: &[NodeId]) -> Result<Plan> {
         let output =
-            |&node: &NodeId| Ok(Output { value: self.raw(node)?, shape: self.shape(node) });
+            |&node: &NodeId| Ok(Output { value: self.floats(node)?, shape: self.shape(node) });
         let outputs = wanted.iter().map(output).collect::<Result<Vec<_>>>()?;
         let Self { graph, batch, steps, constants, slots, wholes, .. } = self;
         let steps = join(steps, &outputs);
         let (slots, memory) = place(&claims(&slots, &steps, &outputs));
-        let largest = steps.iter().max_by_key(|step| step.output.layout.extent(batch));
+        let largest = steps.iter().max_by_key(|step| step.output.words(batch));
         let largest = largest.and_then(|step| step.nodes.first()).copied();
         let largest = place_of(graph, largest.unwrap_or(graph.output()));
         Ok(Plan { batch, steps, constants, slots, wholes, memory, largest, outputs })
@@ -451,12 +509,14 @@ impl<'a> Builder<'a> {
 
     fn map(
         &self,
-        input: Layout,
-        output: Layout,
+        input: Value,
+        output: Value,
         combine: Option<Combine>,
         function: Option<Function>,
     ) -> Map {
-        Map { input, output, combine, affine: None, function, instructions: self.instructions }
+        let (forms, instructions) = ((input.form, output.form), self.instructions);
+        let (input, output) = (input.layout, output.layout);
+        Map { input, output, combine, affine: None, function, instructions, forms }
     }
 
     fn node(&mut self, id: NodeId) -> Result<()> {
@@ -507,7 +567,7 @@ impl<'a> Builder<'a> {
 
     /// Norms and scales of channels, and activations, that no layer before them could take.
     fn scales(&mut self, id: NodeId) -> Result<()> {
-        let input = self.input(id)?;
+        let input = self.any_input(id)?;
         let mut tail = Tail::default();
         let mut nodes = vec![id];
         let function = if let Op::Activation(op) = self.op(id) {
@@ -524,7 +584,7 @@ impl<'a> Builder<'a> {
             Some(self.affine(vec![0.0; input.layout.channels], &nodes)?.floats())
         };
         let output = self.output(tail.nodes.last().copied().unwrap_or(id));
-        let map = Map { affine, ..self.map(input.layout, output.layout, None, function) };
+        let map = Map { affine, ..self.map(input, output, None, function) };
         self.emit(id, &tail, vec![input], output, Operation::Map(map));
         Ok(())
     }
@@ -541,15 +601,15 @@ impl<'a> Builder<'a> {
             let channels = output.layout.channels;
             (vec![share; channels], vec![0.0; channels])
         });
-        let mut so_far = self.value(inputs[0])?;
+        let mut so_far = self.any(inputs[0])?;
         let others = &inputs[1..];
         if others.is_empty() {
-            let map = self.map(so_far.layout, output.layout, None, tail.function);
+            let map = self.map(so_far, output, None, tail.function);
             self.emit(id, &tail, vec![so_far], output, Operation::Map(map));
         }
         for (at, &other) in others.iter().enumerate() {
-            let other = self.value(other)?;
-            let mut map = self.map(so_far.layout, output.layout, Some(Combine::Add), None);
+            let other = self.any(other)?;
+            let mut map = self.map(so_far, output, Some(Combine::Add), None);
             let values = vec![so_far, other];
             if at + 1 < others.len() {
                 self.step(vec![id], Operation::Map(map), values, output, None);
@@ -566,13 +626,13 @@ impl<'a> Builder<'a> {
         let [input, gate] = self.inputs(id)[..] else {
             return Err(self.defect(id, "it has not two inputs"));
         };
-        let (input, gate) = (self.value(input)?, self.value(gate)?);
+        let (input, gate) = (self.any(input)?, self.any(gate)?);
         let tail = self.tail(id, false, false);
         let output = self.output(tail.nodes.last().copied().unwrap_or(id));
         let Layout { height, width, .. } = input.layout;
         let everywhere = Layout { height, width, pixel: 0, ..gate.layout };
         let gate = Value { layout: everywhere, ..gate };
-        let map = self.map(input.layout, output.layout, Some(Combine::Multiply), tail.function);
+        let map = self.map(input, output, Some(Combine::Multiply), tail.function);
         self.emit(id, &tail, vec![input, gate], output, Operation::Map(map));
         Ok(())
     }
@@ -585,14 +645,13 @@ impl<'a> Builder<'a> {
             return self.alias(id, |value| value);
         };
         // Tokens follow one another as the vector's features do.
-        let mut value = self.raw(input)?;
-        let Layout { height, channels, pixel, image, .. } = value.layout;
-        if pixel != channels {
-            let copy = self.fresh(Layout::of(self.shape(input)));
-            let map = self.map(value.layout, copy.layout, None, None);
-            self.step(vec![id], Operation::Map(map), vec![value], copy, None);
+        let mut value = self.floats(input)?;
+        if value.layout.pixel != value.layout.channels {
+            let copy = self.fresh(Layout::of(self.shape(input)), Form::Float32);
+            self.copy(id, value, copy);
             value = copy;
         }
+        let Layout { height, channels, image, .. } = value.layout;
         let channels = height * channels;
         let layout = Layout { height: 1, width: 1, channels, pixel: channels, image };
         self.values.insert(id, Value { layout, ..value });
@@ -611,23 +670,23 @@ impl<'a> Builder<'a> {
             let token = self.constants[constant][index * channels..][..channels].to_vec();
             self.constants.push(token);
             let home = Home::Constant(self.constants.len() - 1);
-            self.values.insert(id, Value { home, layout });
+            self.values.insert(id, Value { home, layout, ..value });
             return Ok(());
         };
         let home = Home::Slot { slot, offset: offset + index * pixel };
-        self.values.insert(id, Value { home, layout });
+        self.values.insert(id, Value { home, layout, ..value });
         Ok(())
     }
 
     fn embedding(&mut self, id: NodeId) -> Result<()> {
         let is_embedding = |role| matches!(role, Role::Embedding | Role::Position { .. });
-        let Some(numbers) = self.floats(id, is_embedding)? else {
+        let Some(numbers) = self.array(id, is_embedding)? else {
             return Err(self.defect(id, "it has no array"));
         };
         self.constants.push(numbers.into_owned());
         let home = Home::Constant(self.constants.len() - 1);
         let layout = Layout { image: 0, ..Layout::of(self.shape(id)) };
-        self.values.insert(id, Value { home, layout });
+        self.values.insert(id, Value { home, layout, form: Form::Float32 });
         Ok(())
     }
 
@@ -636,7 +695,7 @@ impl<'a> Builder<'a> {
     }
 
     fn pool(&mut self, id: NodeId, pool: &op::Pool) -> Result<()> {
-        let (input, output) = (self.input(id)?, self.output(id));
+        let (input, output) = (self.any_input(id)?, self.output(id));
         let Layout { height, width, .. } = input.layout;
         let window =
             Window::new((pool.kernel, pool.stride, Pair::ONE), pool.padding, (height, width));
@@ -662,13 +721,14 @@ impl<'a> Builder<'a> {
             instructions: self.instructions,
             rows,
             columns,
+            forms: (input.form, output.form),
         };
         self.reduce(id, input, output, reduce);
         Ok(())
     }
 
     fn adaptive(&mut self, id: NodeId) -> Result<()> {
-        let input = self.input(id)?;
+        let input = self.any_input(id)?;
         let target = Layout::of(self.shape(id));
         if (target.height, target.width) == (input.layout.height, input.layout.width) {
             return self.alias(id, |value| value);
@@ -681,6 +741,7 @@ impl<'a> Builder<'a> {
             instructions: self.instructions,
             rows: Reduce::adaptive(target.height, input.layout.height),
             columns: Reduce::adaptive(target.width, input.layout.width),
+            forms: (input.form, output.form),
         };
         self.reduce(id, input, output, reduce);
         Ok(())

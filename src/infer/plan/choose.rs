@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
-use super::super::kernel::{Element, Tile};
+use super::super::kernel::Tile;
 use super::super::layout::{Layout, Window};
-use super::super::simd::Instructions;
+use super::super::quantize::Quantization;
+use super::super::simd::{Element, Instructions};
 use crate::engine::Precision;
 use crate::error::{Error, Result};
 use crate::graph::op::{Padding, Pair};
@@ -92,6 +94,8 @@ pub struct Choices {
     pub instructions: Instructions,
     pub accuracy: Accuracy,
     pub precision: Precision,
+    /// The ranges and layers of int8, if the network was quantized.
+    pub quantization: Option<Arc<Quantization>>,
     /// Algorithms that were measured to be the fastest with these instructions.
     measured: HashMap<Layer, Algorithm>,
 }
@@ -100,7 +104,8 @@ impl From<Instructions> for Choices {
     /// Those of the rules.
     fn from(instructions: Instructions) -> Self {
         let (accuracy, precision) = (Accuracy::default(), Precision::default());
-        Self { instructions, accuracy, precision, measured: HashMap::new() }
+        let measured = HashMap::new();
+        Self { instructions, accuracy, precision, quantization: None, measured }
     }
 }
 
@@ -129,6 +134,11 @@ impl Choices {
     #[must_use]
     pub fn with(&self, precision: Precision) -> Self {
         Self { precision, ..self.clone() }
+    }
+
+    /// The ranges and layers of int8, in that precision.
+    pub(in crate::infer) fn quantization(&self) -> Option<&Quantization> {
+        self.quantization.as_deref().filter(|_| self.precision == Precision::Int8)
     }
 
     /// Forgets what was measured.

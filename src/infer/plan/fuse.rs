@@ -48,6 +48,16 @@ impl<'a> Uses<'a> {
         }
     }
 
+    /// The nodes that read a value.
+    pub fn users(&self, id: NodeId) -> &[NodeId] {
+        &self.users[id.index()]
+    }
+
+    /// Whether a value was asked for.
+    pub fn is_wanted(&self, id: NodeId) -> bool {
+        self.wanted.contains(&id)
+    }
+
     /// Whether a node passes its input on in inference.
     pub fn is_identity(&self, id: NodeId) -> bool {
         matches!(self.op(id), Op::Dropout(_) | Op::DropPath(_))

@@ -115,10 +115,11 @@ fn one(parts: Vec<Step>) -> Option<Step> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::kernel::{Conv, Depthwise, Element, Taps};
+    use super::super::super::form::Form;
+    use super::super::super::kernel::{Conv, Depthwise, Taps};
     use super::super::super::layout::{Layout, Window};
     use super::super::super::pool::Pool;
-    use super::super::super::simd::Instructions;
+    use super::super::super::simd::{Element, Instructions};
     use super::super::step::Home;
     use super::*;
     use crate::graph::op::{Padding, Pair};
@@ -127,7 +128,7 @@ mod tests {
 
     fn value(slot: usize) -> Value {
         let home = Home::Slot { slot, offset: 0 };
-        Value { home, layout: Layout::dense(28, 28, CHANNELS) }
+        Value { home, layout: Layout::dense(28, 28, CHANNELS), form: Form::Float32 }
     }
 
     fn step(operation: Operation, inputs: &[usize], output: usize) -> Step {
@@ -137,11 +138,19 @@ mod tests {
 
     fn depthwise(input: usize, output: usize) -> Step {
         let window = Window::new((3.into(), Pair::ONE, Pair::ONE), Padding::from(1), (28, 28));
-        let taps = Taps::pack(9, &[0.0; 9 * CHANNELS], &[0.0; CHANNELS]).unwrap();
+        let forms = (Form::Float32, Form::Float32);
+        let taps = Taps::pack(9, &[0.0; 9 * CHANNELS], &[0.0; CHANNELS], forms).unwrap();
         let (layout, instructions) = (value(0).layout, Instructions::PORTABLE);
         let taps = Arc::new(taps);
-        let conv =
-            Depthwise { input: layout, output: layout, window, function: None, instructions, taps };
+        let conv = Depthwise {
+            input: layout,
+            output: layout,
+            window,
+            function: None,
+            instructions,
+            taps,
+            forms,
+        };
         step(Operation::Depthwise(conv), &[input], output)
     }
 
@@ -152,7 +161,15 @@ mod tests {
         let groups = Conv::pack(&Pool::new(1), kind, size, &window, numbers).unwrap();
         let layout = value(0).layout;
         let groups = Arc::new(groups);
-        let conv = Conv { input: layout, output: layout, window, groups, function: None };
+        let conv = Conv {
+            input: layout,
+            output: layout,
+            window,
+            groups,
+            function: None,
+            forms: Form::FLOATS,
+            bytes: None,
+        };
         step(Operation::Conv(conv), inputs, output)
     }
 

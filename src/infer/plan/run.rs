@@ -28,7 +28,7 @@ impl<'a> Memory<'a> {
 
     fn target(&self, value: &Value) -> Target<'a> {
         let Home::Slot { slot, offset } = value.home else { return self.workspace.part(0, 0) };
-        self.workspace.part(self.plan.slots[slot] + offset, value.layout.extent(self.plan.batch))
+        self.workspace.part(self.plan.slots[slot] + offset, value.words(self.plan.batch))
     }
 
     fn scratch(&self, step: &Step) -> Target<'a> {
@@ -46,7 +46,7 @@ impl<'a> Memory<'a> {
     }
 
     fn residual(&self, value: &Value) -> Residual<'a> {
-        Residual { source: self.source(value), layout: value.layout }
+        Residual { source: self.source(value), layout: value.layout, form: value.form }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::form::Form;
 use super::super::kernel::{
     Attention, Block, Blur, Conv, Depthwise, Gated, GroupNorm, LayerNorm, Lrn, Map, Pad, Reduce,
     Strassen, Winograd,
@@ -40,7 +41,7 @@ pub(super) struct Output {
 pub(super) enum Home {
     /// The caller's images, (N, C, H, W).
     Images,
-    /// A slot of the memory of a run, from an offset on.
+    /// A slot of the memory of a run, from a word on.
     Slot { slot: usize, offset: usize },
     /// Numbers that every run has.
     Constant(usize),
@@ -50,10 +51,17 @@ pub(super) enum Home {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Value {
     pub(super) home: Home,
+    /// In numbers, whatever their form is.
     pub(super) layout: Layout,
+    pub(super) form: Form,
 }
 
 impl Value {
+    /// Words from the first to the last of a batch.
+    pub(super) fn words(&self, batch: usize) -> usize {
+        self.form.words(self.layout.extent(batch))
+    }
+
     pub(super) fn slot(&self) -> Option<usize> {
         match self.home {
             Home::Slot { slot, .. } => Some(slot),

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::super::kernel::{Combine, Conv, Depthwise, Element, Map};
+use super::super::kernel::{Combine, Conv, Depthwise, Map};
 use super::super::layout::{Layout, Window};
+use super::super::simd::Element;
 use super::step::{Home, Operation, Plan, Step};
 use crate::graph::op::{Function, Pair, PoolKind};
 use crate::graph::{Graph, NodeId, Op};
@@ -97,6 +98,7 @@ fn element(of: &Conv) -> String {
     match of.element() {
         Element::Float32 => String::new(),
         Element::BFloat16 => "bfloat16".into(),
+        Element::Byte => "int8".into(),
     }
 }
 
@@ -267,7 +269,7 @@ impl Plan {
                 fused: step.fused(graph),
                 into: self.into(graph, step),
                 shape,
-                value_bytes: shape.iter().product::<usize>() * size_of::<f32>(),
+                value_bytes: step.output.form.words(shape.iter().product()) * size_of::<f32>(),
                 weight_bytes: step.weights(self) * size_of::<f32>(),
             }
         };
@@ -278,7 +280,7 @@ impl Plan {
     fn into(&self, graph: &Graph, step: &Step) -> Option<String> {
         let Home::Slot { slot, offset } = step.output.home else { return None };
         let (whole, all) = self.wholes.get(&slot)?;
-        let own = step.output.layout;
+        let (own, offset) = (step.output.layout, offset * step.output.form.per_word());
         let name = &graph.node(*whole).name;
         if own.channels < all.channels {
             let first = offset % all.channels;

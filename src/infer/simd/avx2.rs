@@ -2,12 +2,16 @@
 
 use std::arch::x86_64::{
     __m256, __m256i, _CMP_LT_OQ, _CMP_UNORD_Q, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT,
-    _MM_HINT_T1, _mm_prefetch, _mm256_add_epi32, _mm256_add_ps, _mm256_blendv_ps,
-    _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpgt_epi32, _mm256_cvtps_epi32, _mm256_div_ps,
-    _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_maskload_ps, _mm256_maskstore_ps,
-    _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_rcp_ps, _mm256_round_ps, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_setr_epi32, _mm256_slli_epi32, _mm256_sqrt_ps, _mm256_storeu_ps,
-    _mm256_sub_ps,
+    _MM_HINT_T1, _mm_cvtsi32_si128, _mm_cvtsi128_si32, _mm_loadl_epi64, _mm_packus_epi16,
+    _mm_packus_epi32, _mm_prefetch, _mm_setzero_si128, _mm_storel_epi64, _mm256_add_epi32,
+    _mm256_add_ps, _mm256_and_si256, _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps,
+    _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cmpgt_epi32, _mm256_cvtepi32_ps,
+    _mm256_cvtepu8_epi32, _mm256_cvtps_epi32, _mm256_div_ps, _mm256_extracti128_si256,
+    _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_madd_epi16, _mm256_maskload_ps,
+    _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_rcp_ps,
+    _mm256_round_ps, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32,
+    _mm256_slli_epi16, _mm256_slli_epi32, _mm256_sqrt_ps, _mm256_srai_epi16, _mm256_srli_epi16,
+    _mm256_storeu_ps, _mm256_sub_ps,
 };
 
 use super::vector::{Kernel, Simd};
@@ -119,5 +123,45 @@ impl Simd for Avx2 {
         };
         select_less(a, b, then, otherwise) =
             _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b));
+        dot_quads(a, b, c) = {
+            // The instruction for bytes has sums of 16 bits, which overflow: so those in even and in odd places, as integers
+            // of 16 bits.
+            let [a, b, c] = [a, b, c].map(|words| _mm256_castps_si256(words));
+            let low = _mm256_set1_epi16(0xff);
+            let even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b));
+            let even = _mm256_madd_epi16(_mm256_and_si256(a, low), even);
+            let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(a), _mm256_srai_epi16::<8>(b));
+            _mm256_castsi256_ps(_mm256_add_epi32(c, _mm256_add_epi32(even, odd)))
+        };
+        of_integers(a) = _mm256_cvtepi32_ps(_mm256_castps_si256(a));
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8, count: usize) -> __m256 {
+        // SAFETY: `self` proves that the processor has these instructions; the caller's promise.
+        unsafe {
+            let bytes = match count {
+                8 => _mm_loadl_epi64(from.cast()),
+                4 => _mm_cvtsi32_si128(from.cast::<i32>().read_unaligned()),
+                _ => _mm_setzero_si128(),
+            };
+            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, count: usize, vector: __m256) {
+        // SAFETY: as above.
+        unsafe {
+            let integers = _mm256_cvtps_epi32(vector);
+            let high = _mm256_extracti128_si256::<1>(integers);
+            let words = _mm_packus_epi32(_mm256_castsi256_si128(integers), high);
+            let bytes = _mm_packus_epi16(words, words);
+            match count {
+                8 => _mm_storel_epi64(to.cast(), bytes),
+                4 => to.cast::<i32>().write_unaligned(_mm_cvtsi128_si32(bytes)),
+                _ => {}
+            }
+        }
     }
 }

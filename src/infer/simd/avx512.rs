@@ -1,12 +1,19 @@
 //! AVX-512: sixteen numbers in a vector.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, _CMP_LT_OQ, _CMP_ORD_Q, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT,
-    _MM_HINT_T1, _mm_prefetch, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh,
-    _mm512_div_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps,
-    _mm512_mask_blend_ps, _mm512_mask_max_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
-    _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_rcp14_ps, _mm512_roundscale_ps,
-    _mm512_scalef_ps, _mm512_set1_ps, _mm512_sqrt_ps, _mm512_storeu_ps, _mm512_sub_ps,
+    __m256bh, __m256i, __m512, __m512bh, _CMP_LT_OQ, _CMP_ORD_Q, _CMP_UNORD_Q, _MM_FROUND_NO_EXC,
+    _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch, _mm_storeu_si128,
+    _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512,
+    _mm512_castps_si512, _mm512_castsi128_si512, _mm512_castsi256_si512, _mm512_castsi512_ps,
+    _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi16,
+    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh,
+    _mm512_cvtneps_pbh, _mm512_cvtps_epi32, _mm512_cvtusepi32_epi8, _mm512_div_ps,
+    _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps,
+    _mm512_mask_blend_epi32, _mm512_mask_blend_ps, _mm512_mask_max_ps, _mm512_mask_storeu_epi32,
+    _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_ps, _mm512_max_ps,
+    _mm512_min_ps, _mm512_mul_ps, _mm512_rcp14_ps, _mm512_roundscale_ps, _mm512_scalef_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_sqrt_ps, _mm512_srli_epi32,
+    _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use std::mem::transmute;
@@ -14,10 +21,10 @@ use std::mem::transmute;
 use super::avx2::Avx2;
 use super::vector::{Kernel, Simd};
 
-/// Proof that the processor has AVX-512 F, and what every such processor has besides; with `PAIRS` also the instructions for
-/// bfloat16.
+/// Proof that the processor has AVX-512 F, and what every such processor has besides; with two or four
+/// `FACTORS` in a word also the instructions that multiply pairs of bfloat16 numbers, or bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Avx512<const PAIRS: bool = false>(Avx2);
+pub(super) struct Avx512<const FACTORS: usize = 1>(Avx2);
 
 impl Avx512 {
     pub(super) fn new() -> Option<Self> {
@@ -30,8 +37,13 @@ impl Avx512 {
     }
 
     /// The same with the instructions for bfloat16, if there are any.
-    pub(super) fn with_pairs(self) -> Option<Avx512<true>> {
+    pub(super) fn with_pairs(self) -> Option<Avx512<2>> {
         is_x86_feature_detected!("avx512bf16").then_some(Avx512(self.0))
+    }
+
+    /// The same with the instructions for bytes, if there are any.
+    pub(super) fn with_quads(self) -> Option<Avx512<4>> {
+        is_x86_feature_detected!("avx512vnni").then_some(Avx512(self.0))
     }
 
     pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
@@ -44,10 +56,10 @@ impl Avx512 {
     }
 }
 
-impl Avx512<true> {
+impl Avx512<2> {
     pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
-        fn inside<K: Kernel>(kernel: K, simd: Avx512<true>) -> K::Output {
+        fn inside<K: Kernel>(kernel: K, simd: Avx512<2>) -> K::Output {
             kernel.run(simd)
         }
         // SAFETY: `self` proves that the processor has these instructions.
@@ -55,7 +67,18 @@ impl Avx512<true> {
     }
 }
 
-const NO_PAIRS: &str = "there is no proof that the processor has AVX512-BF16";
+impl Avx512<4> {
+    pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512vnni,avx2,fma")]
+        fn inside<K: Kernel>(kernel: K, simd: Avx512<4>) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` proves that the processor has these instructions.
+        unsafe { inside(kernel, self) }
+    }
+}
+
+const NO_PROOF: &str = "there is no proof that the processor has this instruction";
 
 /// A bit for each of the first `count` lanes.
 #[inline(always)]
@@ -74,7 +97,7 @@ macro_rules! instructions {
     };
 }
 
-impl<const PAIRS: bool> Simd for Avx512<PAIRS> {
+impl<const FACTORS: usize> Simd for Avx512<FACTORS> {
     type Vector = __m512;
 
     const LANES: usize = 16;
@@ -137,13 +160,85 @@ impl<const PAIRS: bool> Simd for Avx512<PAIRS> {
         select_less(a, b, then, otherwise) =
             _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), otherwise, then);
         dot_pairs(a, b, c) = {
-            assert!(PAIRS, "{NO_PAIRS}");
+            assert!(FACTORS == 2, "{NO_PROOF}");
             let of = |pairs| transmute::<__m512, __m512bh>(pairs);
             _mm512_dpbf16_ps(c, of(a), of(b))
         };
         pairs(first, second) = {
-            assert!(PAIRS, "{NO_PAIRS}");
+            assert!(FACTORS == 2, "{NO_PROOF}");
             transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(second, first))
         };
+        dot_quads(a, b, c) = {
+            assert!(FACTORS == 4, "{NO_PROOF}");
+            let [a, b, c] = [a, b, c].map(|words| _mm512_castps_si512(words));
+            _mm512_castsi512_ps(_mm512_dpbusd_epi32(c, a, b))
+        };
+        of_integers(a) = _mm512_cvtepi32_ps(_mm512_castps_si512(a));
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8, count: usize) -> __m512 {
+        // SAFETY: `self` proves that the processor has these instructions; the caller's promise; masked words are not read.
+        unsafe {
+            let bytes = if count == Self::LANES {
+                _mm_loadu_si128(from.cast())
+            } else {
+                let words = _mm512_maskz_loadu_epi32(mask(count / 4), from.cast());
+                _mm512_castsi512_si128(words)
+            };
+            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u16, count: usize) -> __m512 {
+        // SAFETY: as above.
+        unsafe {
+            let halves = if count == Self::LANES {
+                _mm256_loadu_si256(from.cast())
+            } else {
+                let words = _mm512_maskz_loadu_epi32(mask(count / 2), from.cast());
+                _mm512_castsi512_si256(words)
+            };
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_halves(self, to: *mut u16, count: usize, vector: __m512) {
+        // SAFETY: as above, and that of bfloat16 where there is proof of it; masked words are not written.
+        unsafe {
+            let halves = if FACTORS == 2 {
+                transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(vector))
+            } else {
+                let bits = _mm512_castps_si512(vector);
+                let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+                let half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+                let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
+                let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(vector, vector);
+                let nan = _mm512_set1_epi32(0x7fc0);
+                _mm512_cvtepi32_epi16(_mm512_mask_blend_epi32(is_nan, rounded, nan))
+            };
+            if count == Self::LANES {
+                _mm256_storeu_si256(to.cast(), halves);
+            } else {
+                let words = _mm512_castsi256_si512(halves);
+                _mm512_mask_storeu_epi32(to.cast(), mask(count / 2), words);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, count: usize, vector: __m512) {
+        // SAFETY: as above; masked words are not written.
+        unsafe {
+            let bytes = _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(vector));
+            if count == Self::LANES {
+                _mm_storeu_si128(to.cast(), bytes);
+            } else {
+                let words = _mm512_castsi128_si512(bytes);
+                _mm512_mask_storeu_epi32(to.cast(), mask(count / 4), words);
+            }
+        }
     }
 }

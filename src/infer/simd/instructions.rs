@@ -8,7 +8,7 @@ use super::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::Avx512;
 use super::portable::Portable;
-use super::vector::{Kernel, Simd};
+use super::vector::{Element, Kernel, Simd};
 
 /// A set of instructions, chosen at run time.
 #[derive(Clone, Copy)]
@@ -67,7 +67,7 @@ impl Instructions {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => Avx512::<false>::LANES,
+            Kind::Avx512(_) => Avx512::<1>::LANES,
         }
     }
 
@@ -80,15 +80,21 @@ impl Instructions {
         }
     }
 
-    /// Those that multiply pairs of bfloat16 numbers, if the processor has any, and others were not asked for. The portable
-    /// ones do so slowly, for tests.
-    pub fn with_pairs(self) -> Option<Self> {
-        match self.0 {
-            Kind::Portable => Some(self),
+    /// Those that multiply factors of this type, if the processor has any, and others were not asked for. The portable ones
+    /// do so slowly, for tests.
+    pub(in crate::infer) fn multiplying(self, element: Element) -> Option<Self> {
+        match (self.0, element) {
+            (_, Element::Float32) | (Kind::Portable, _) => Some(self),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(_) => None,
+            (Kind::Avx512(simd), Element::BFloat16) => simd.with_pairs().map(|_| self),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(simd) => simd.with_pairs().map(|_| self),
+            (Kind::Avx512(simd), Element::Byte) if simd.with_quads().is_none() => {
+                Some(self.narrower())
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx2(_), Element::BFloat16) => None,
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx2(_) | Kind::Avx512(_), Element::Byte) => Some(self),
         }
     }
 
@@ -99,7 +105,7 @@ impl Instructions {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => Avx2::ROWS,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => Avx512::<false>::ROWS,
+            Kind::Avx512(_) => Avx512::<1>::ROWS,
         }
     }
 
@@ -114,15 +120,22 @@ impl Instructions {
         }
     }
 
-    /// Runs a kernel that multiplies pairs of bfloat16 numbers, where `with_pairs` says that there are such instructions.
-    pub(in crate::infer) fn run_pairs<K: Kernel>(self, kernel: K) -> K::Output {
-        #[cfg(target_arch = "x86_64")]
-        if let Kind::Avx512(simd) = self.0
-            && let Some(simd) = simd.with_pairs()
-        {
-            return simd.enter(kernel);
+    /// Runs a kernel that multiplies factors of this type, where `multiplying` says that there are such instructions.
+    pub(in crate::infer) fn run_with<K: Kernel>(self, element: Element, kernel: K) -> K::Output {
+        match (self.0, element) {
+            (_, Element::Float32) => self.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx2(simd), Element::Byte) => simd.enter(kernel),
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx512(simd), Element::BFloat16) if let Some(simd) = simd.with_pairs() => {
+                simd.enter(kernel)
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx512(simd), Element::Byte) if let Some(simd) = simd.with_quads() => {
+                simd.enter(kernel)
+            }
+            _ => kernel.run(Portable),
         }
-        kernel.run(Portable)
     }
 }
 

@@ -12,4 +12,4 @@ mod vector;
 
 pub(super) use function::{activate, exp};
 pub use instructions::Instructions;
-pub(super) use vector::{Kernel, Simd, pair};
+pub(super) use vector::{Element, Kernel, Simd, pair};

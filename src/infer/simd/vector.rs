@@ -1,5 +1,26 @@
 //! Vectors of float32 numbers, and code that is compiled for every kind of them.
 
+/// The type of the factors of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::infer) enum Element {
+    Float32,
+    /// Pairs of neighbours in a row, each pair in the place of a float32 number. Sums are float32.
+    BFloat16,
+    /// Four neighbours in a row, in the place of a float32 number. Sums are integers.
+    Byte,
+}
+
+impl Element {
+    /// Factors in a word, which has the size of a float32 number.
+    pub fn per_word(self) -> usize {
+        match self {
+            Self::Float32 => 1,
+            Self::BFloat16 => 2,
+            Self::Byte => 4,
+        }
+    }
+}
+
 /// A set of instructions. A value of such a type exists only where the processor has them, so its methods may use them.
 ///
 /// Where an operand of `max` or `min` is NaN, the result is the second one.
@@ -94,6 +115,78 @@ pub(in crate::infer) trait Simd: Copy + Send + Sync + 'static {
         let words: [f32; 16] = std::array::from_fn(|at| pair(numbers[2 * at], numbers[2 * at + 1]));
         // SAFETY: no vector has more lanes.
         unsafe { self.load(words.as_ptr()) }
+    }
+    /// Integers `c`, and the products of the four bytes in each word of `a`, which have no sign, and of `b`, which have one.
+    #[inline(always)]
+    fn dot_quads(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        let [a, b, c] = [a, b, c].map(|vector| self.numbers(vector, 0.0).map(f32::to_bits));
+        let sums: [f32; 16] = std::array::from_fn(|lane| {
+            let factors = a[lane].to_le_bytes().into_iter().zip(b[lane].to_le_bytes());
+            let products = factors.map(|(a, b)| i32::from(a) * i32::from(b.cast_signed()));
+            let sum = products.fold(c[lane].cast_signed(), i32::wrapping_add);
+            f32::from_bits(sum.cast_unsigned())
+        });
+        // SAFETY: no vector has more lanes.
+        unsafe { self.load(sums.as_ptr()) }
+    }
+    /// The numbers of integers.
+    #[inline(always)]
+    fn of_integers(self, a: Self::Vector) -> Self::Vector {
+        let numbers = self.numbers(a, 0.0).map(|word| word.to_bits().cast_signed() as f32);
+        // SAFETY: no vector has more lanes.
+        unsafe { self.load(numbers.as_ptr()) }
+    }
+    /// The first `count` bytes as numbers, and zeros.
+    ///
+    /// # Safety
+    /// `count` bytes must be readable there, a multiple of 4, at most `LANES`.
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8, count: usize) -> Self::Vector {
+        let mut numbers = [0.0; 16];
+        for (at, number) in numbers.iter_mut().enumerate().take(count) {
+            // SAFETY: the caller's promise.
+            *number = f32::from(unsafe { *from.add(at) });
+        }
+        // SAFETY: no vector has more lanes.
+        unsafe { self.load(numbers.as_ptr()) }
+    }
+    /// Writes the first `count` numbers, which are from 0 to 255, as the nearest bytes, ties to even.
+    ///
+    /// # Safety
+    /// `count` bytes must be writable there, a multiple of 4, at most `LANES`.
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, count: usize, vector: Self::Vector) {
+        let numbers = self.numbers(vector, 0.0);
+        for (at, number) in numbers.into_iter().enumerate().take(count) {
+            // SAFETY: the caller's promise.
+            unsafe { *to.add(at) = number.round_ties_even() as u8 };
+        }
+    }
+    /// The first `count` bfloat16 numbers, and zeros.
+    ///
+    /// # Safety
+    /// `count` such numbers must be readable there, a multiple of 2, at most `LANES`.
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u16, count: usize) -> Self::Vector {
+        let mut numbers = [0.0; 16];
+        for (at, number) in numbers.iter_mut().enumerate().take(count) {
+            // SAFETY: the caller's promise.
+            *number = f32::from_bits(u32::from(unsafe { from.add(at).read_unaligned() }) << 16);
+        }
+        // SAFETY: no vector has more lanes.
+        unsafe { self.load(numbers.as_ptr()) }
+    }
+    /// Writes the first `count` numbers, rounded to bfloat16.
+    ///
+    /// # Safety
+    /// `count` such numbers must be writable there, a multiple of 2, at most `LANES`.
+    #[inline(always)]
+    unsafe fn store_halves(self, to: *mut u16, count: usize, vector: Self::Vector) {
+        let numbers = self.numbers(vector, 0.0);
+        for (at, number) in numbers.into_iter().enumerate().take(count) {
+            // SAFETY: the caller's promise.
+            unsafe { to.add(at).write_unaligned(pair(number, 0.0).to_bits() as u16) };
+        }
     }
     /// The nearest integers, ties to even.
     fn round(self, a: Self::Vector) -> Self::Vector;

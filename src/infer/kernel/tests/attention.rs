@@ -1,3 +1,4 @@
+use super::super::super::form::Form;
 use super::super::super::layout::Layout;
 use super::super::super::simd::Instructions;
 use super::super::{Attention, Part};
@@ -63,7 +64,7 @@ fn attention_of_any_shape() {
         let layout = value.layout;
         let numbers = value.numbers.clone();
         let inputs = |at: usize| {
-            let value = Value { layout, batch, numbers: numbers.clone() };
+            let value = Value { layout, batch, form: Form::Float32, numbers: numbers.clone() };
             Inputs { value, part: Part { layout, first: at * all, step: depth } }
         };
         let [q, k, v] = [inputs(0), inputs(1), inputs(2)];

@@ -1,3 +1,4 @@
+use super::super::super::form::Form;
 use super::super::super::layout::Layout;
 use super::super::super::simd::Instructions;
 use super::super::Map;
@@ -6,11 +7,18 @@ use crate::graph::op::Function;
 
 fn apply(instructions: Instructions, function: Function, numbers: Vec<f32>) -> Vec<f32> {
     let layout = Layout::dense(1, 1, numbers.len());
-    let x = Value { layout, batch: 1, numbers };
+    let x = Value { layout, batch: 1, form: Form::Float32, numbers };
     let mut y = Value::untouched(layout, 1);
     let function = Some(function);
-    let map =
-        Map { input: layout, output: layout, combine: None, affine: None, function, instructions };
+    let map = Map {
+        input: layout,
+        output: layout,
+        combine: None,
+        affine: None,
+        function,
+        instructions,
+        forms: Form::FLOATS,
+    };
     map.run(&POOL, 1, x.source(), None, y.target());
     y.numbers
 }
@@ -67,27 +75,31 @@ fn activations_of_huge_numbers_infinity_and_nan_are_those_of_pytorch() {
 
 #[test]
 fn maps_of_any_shape() {
-    use super::super::{Combine, Residual};
+    use super::super::Combine;
     let mut dice = Dice(5);
     for _ in 0..60 {
         let batch = dice.within(1, 9);
         let size = (dice.within(1, 5), dice.within(1, 5), dice.channels());
-        let (x, mut other) = (dice.value(batch, size), dice.value(batch, size));
+        let forms = [dice.form(size.2), dice.form(size.2), dice.form(size.2)];
+        let x = dice.value_of(forms[0], batch, size);
+        let mut other = dice.value_of(forms[1], batch, size);
         if dice.once_in(3) {
             // A gate: one pixel for all.
-            other = dice.value(batch, (1, 1, size.2));
+            other = dice.value_of(forms[1], batch, (1, 1, size.2));
             (other.layout.height, other.layout.width) = (size.0, size.1);
             other.layout.pixel = 0;
         }
         let combine = dice.pick(&[None, Some(Combine::Add), Some(Combine::Multiply)]);
         let affine = dice.once_in(2).then(|| (dice.floats(size.2), dice.floats(size.2)));
-        let (function, output) = (dice.function(), dice.layout(size.0, size.1, size.2));
+        let function = dice.function();
+        let output = dice.layout_of(forms[2], size.0, size.1, size.2);
         for instructions in Instructions::available() {
             let affine = affine.clone();
-            let map = Map { input: x.layout, output, combine, affine, function, instructions };
-            let mut y = Value::untouched(output, batch);
-            let second = Residual { source: other.source(), layout: other.layout };
-            map.run(&POOL, batch, x.source(), combine.map(|_| second), y.target());
+            let (input, forms) = (x.layout, (forms[0], forms[2]));
+            let map = Map { input, output, combine, affine, function, instructions, forms };
+            let mut y = Value::untouched_of(forms.1, output, batch);
+            let second = combine.map(|_| other.residual());
+            map.run(&POOL, batch, x.source(), second, y.target());
             y.check(&format!("{map:?}"), 1e-6, |at| {
                 let mut sum = x.get(at);
                 match combine {

@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
+use super::super::super::form::Form;
 use super::super::super::layout::Window;
 use super::super::super::memory::Target;
+use super::super::super::simd::Element;
 use super::super::super::simd::Instructions;
-use super::super::{Conv, Element, Gated, Residual};
+use super::super::{Conv, Gated};
 use super::{Dice, POOL, Value, activated};
 use crate::graph::op::{Padding, Pair};
 
@@ -30,12 +32,19 @@ fn gates_scale_the_channels_of_each_image() {
                 (&weight, &bias),
             );
             let groups = Arc::new(packed.unwrap());
-            let conv = Conv { input: x.layout, output, window, groups, function };
+            let conv = Conv {
+                input: x.layout,
+                output,
+                window,
+                groups,
+                function,
+                forms: Form::FLOATS,
+                bytes: None,
+            };
             let gated = Gated { conv, gate: gate.layout };
             let mut y = Value::untouched(output, batch);
             let mut scratch = vec![f32::NAN; gated.scratch(batch)];
-            let residual =
-                added.as_ref().map(|of| Residual { source: of.source(), layout: of.layout });
+            let residual = added.as_ref().map(Value::residual);
             let scratch = Target::from(&mut scratch[..]);
             let values = (x.source(), gate.source());
             gated.run(&POOL, batch, values, y.target(), residual, scratch).unwrap();

@@ -4,6 +4,7 @@
 
 mod attention;
 mod block;
+mod bytes;
 mod function;
 mod gated;
 mod pixels;
@@ -13,9 +14,12 @@ mod window;
 
 use std::sync::LazyLock;
 
+use super::super::form::{Form, Scale};
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
+use super::super::simd::Element;
+use super::Residual;
 use crate::graph::op::Function;
 
 pub(super) static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(2));
@@ -78,6 +82,12 @@ impl Dice {
         if self.once_in(4) { self.within(1, 60) } else { self.within(1, 9) }
     }
 
+    /// The same, but every other time so many that bytes fill words.
+    pub fn quads(&mut self) -> usize {
+        let channels = self.channels();
+        if self.once_in(2) { channels.next_multiple_of(4) } else { channels }
+    }
+
     /// Mostly without gaps between pixels and images.
     fn layout(&mut self, height: usize, width: usize, channels: usize) -> Layout {
         let mut layout = Layout::dense(height, width, channels);
@@ -88,11 +98,66 @@ impl Dice {
         layout
     }
 
-    fn value(&mut self, batch: usize, (height, width, channels): (usize, usize, usize)) -> Value {
-        let layout = self.layout(height, width, channels);
-        let mut value = Value { layout, batch, numbers: vec![GAP; layout.extent(batch)] };
-        value.places().for_each(|place| value.numbers[place] = self.float());
+    fn value(&mut self, batch: usize, size: (usize, usize, usize)) -> Value {
+        self.value_of(Form::Float32, batch, size)
+    }
+
+    /// Numbers in a form: of bytes, any of those that they stand for.
+    fn value_of(
+        &mut self,
+        form: Form,
+        batch: usize,
+        (height, width, channels): (usize, usize, usize),
+    ) -> Value {
+        let layout = self.layout_of(form, height, width, channels);
+        let mut value = Value::untouched_of(form, layout, batch);
+        value.numbers.fill(GAP);
+        for place in value.places() {
+            match form {
+                Form::Float32 => value.numbers[place] = self.float(),
+                Form::BFloat16 => value.set_half(place, self.float()),
+                Form::Byte(_) => value.set_byte(place, self.within(0, 255) as u8),
+            }
+        }
         value
+    }
+
+    /// A form of so many channels, any that there is.
+    fn form(&mut self, channels: usize) -> Form {
+        let element = self.pick(&[Element::BFloat16, Element::Byte]);
+        self.form_of(element, channels)
+    }
+
+    /// Float32, or the form of this type, often, where channels fill words. Steps of bytes are powers of two, so that
+    /// numbers are exact.
+    fn form_of(&mut self, element: Element, channels: usize) -> Form {
+        if !channels.is_multiple_of(element.per_word()) || self.once_in(3) {
+            return Form::Float32;
+        }
+        match element {
+            Element::Float32 => Form::Float32,
+            Element::BFloat16 => Form::BFloat16,
+            Element::Byte => {
+                let (step, zero) =
+                    (self.pick(&[0.125, 0.015_625, 0.007_812_5]), self.within(0, 255));
+                Form::Byte(Scale { step, zero: zero as u8 })
+            }
+        }
+    }
+
+    /// Mostly without gaps, which are whole words.
+    fn layout_of(&mut self, form: Form, height: usize, width: usize, channels: usize) -> Layout {
+        let Layout { pixel, image, .. } = self.layout(height, width, channels);
+        let whole = |numbers: usize| numbers.next_multiple_of(form.per_word());
+        let (pixel, image) = (whole(pixel), whole(image));
+        let image = image.max(height * width * pixel);
+        Layout { height, width, channels, pixel, image }
+    }
+
+    /// A function that a step which writes this form may have.
+    fn function_for(&mut self, form: Form) -> Option<Function> {
+        let of_bytes = self.pick(&[None, Some(Function::Relu), Some(Function::Relu6)]);
+        if form.is_narrow() { of_bytes } else { self.function() }
     }
 }
 
@@ -100,6 +165,8 @@ impl Dice {
 struct Value {
     layout: Layout,
     batch: usize,
+    form: Form,
+    /// Words.
     numbers: Vec<f32>,
 }
 
@@ -109,7 +176,38 @@ type At = [usize; 4];
 impl Value {
     /// A value to be written.
     fn untouched(layout: Layout, batch: usize) -> Self {
-        Self { layout, batch, numbers: vec![UNTOUCHED; layout.extent(batch)] }
+        Self::untouched_of(Form::Float32, layout, batch)
+    }
+
+    fn untouched_of(form: Form, layout: Layout, batch: usize) -> Self {
+        let numbers = vec![UNTOUCHED; form.words(layout.extent(batch))];
+        Self { layout, batch, form, numbers }
+    }
+
+    fn residual(&self) -> Residual<'_> {
+        Residual { source: self.source(), layout: self.layout, form: self.form }
+    }
+
+    fn half(&self, place: usize) -> u16 {
+        u16::from_le_bytes([self.byte(2 * place), self.byte(2 * place + 1)])
+    }
+
+    /// Writes a number that is rounded towards zero.
+    fn set_half(&mut self, place: usize, number: f32) {
+        let [_, _, low, high] = number.to_le_bytes();
+        self.set_byte(2 * place, low);
+        self.set_byte(2 * place + 1, high);
+    }
+
+    fn byte(&self, place: usize) -> u8 {
+        self.numbers[place / 4].to_le_bytes()[place % 4]
+    }
+
+    fn set_byte(&mut self, place: usize, byte: u8) {
+        let word = &mut self.numbers[place / 4];
+        let mut bytes = word.to_le_bytes();
+        bytes[place % 4] = byte;
+        *word = f32::from_le_bytes(bytes);
     }
 
     fn source(&self) -> Source<'_> {
@@ -125,7 +223,14 @@ impl Value {
     }
 
     fn get(&self, at: At) -> f64 {
-        f64::from(self.numbers[self.place(at)])
+        let place = self.place(at);
+        match self.form {
+            Form::Float32 => f64::from(self.numbers[place]),
+            Form::BFloat16 => f64::from(f32::from_bits(u32::from(self.half(place)) << 16)),
+            Form::Byte(Scale { step, zero }) => {
+                f64::from(i16::from(self.byte(place)) - i16::from(zero)) * f64::from(step)
+            }
+        }
     }
 
     /// Zero outside of the image.
@@ -152,20 +257,46 @@ impl Value {
     }
 
     /// Compares every number with the expected one, which comes with the size that the tolerance is relative to, and
-    /// checks that nothing was written besides.
+    /// checks that nothing was written besides. Bytes are the nearest to the expected number.
     fn check(&self, what: &str, tolerance: f64, expected: impl Fn(At) -> (f64, f64)) {
-        let mut inside = vec![false; self.numbers.len()];
+        let bytes = self.form.per_word();
+        let mut inside = vec![false; self.numbers.len() * bytes];
         for at in self.all() {
             let (expected, size) = expected(at);
             let got = self.get(at);
             inside[self.place(at)] = true;
-            let is_near = (got - expected).abs() <= tolerance * size.max(1.0)
-                || got == expected
-                || got.is_nan() && expected.is_nan();
+            let tolerance = tolerance * size.max(1.0);
+            let is_near = match self.form {
+                Form::Float32 => {
+                    (got - expected).abs() <= tolerance
+                        || got == expected
+                        || got.is_nan() && expected.is_nan()
+                }
+                // Half of the last of 8 bits.
+                Form::BFloat16 => {
+                    (got - expected).abs() <= expected.abs() / 256.0 + tolerance
+                        || got == expected
+                        || got.is_nan() && expected.is_nan()
+                }
+                Form::Byte(Scale { step, zero }) => {
+                    let (step, zero) = (f64::from(step), f64::from(zero));
+                    let nearest = expected.clamp(-zero * step, (255.0 - zero) * step);
+                    (got - nearest).abs() <= 0.5 * step + tolerance
+                }
+            };
             assert!(is_near, "{what}: {got} instead of {expected} at {at:?}");
         }
-        for (number, inside) in self.numbers.iter().zip(inside) {
-            assert!(inside || number.to_bits() == UNTOUCHED.to_bits(), "{what}: a gap was written");
+        for (place, inside) in inside.into_iter().enumerate() {
+            let is_untouched = match self.form {
+                Form::Float32 => self.numbers[place].to_bits() == UNTOUCHED.to_bits(),
+                Form::BFloat16 => {
+                    let bytes = UNTOUCHED.to_le_bytes();
+                    let at = 2 * (place % 2);
+                    self.half(place) == u16::from_le_bytes([bytes[at], bytes[at + 1]])
+                }
+                Form::Byte(_) => self.byte(place) == UNTOUCHED.to_le_bytes()[place % 4],
+            };
+            assert!(inside || is_untouched, "{what}: a gap was written");
         }
     }
 }

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
+use super::super::super::form::Form;
 use super::super::super::layout::Window;
 use super::super::super::memory::Target;
-use super::super::super::simd::Instructions;
-use super::super::{Conv, Element, Residual};
+use super::super::super::simd::{Element, Instructions};
+use super::super::Conv;
 use super::{Dice, POOL, Value, activated};
 use crate::graph::op::Pair;
 
@@ -42,7 +43,10 @@ pub(super) fn sizes(
 /// All instructions with the types of factors that they multiply, for so many channels.
 pub(super) fn kinds(within: usize) -> Vec<(Instructions, Element)> {
     let all = Instructions::available();
-    let pairs = all.iter().filter(|_| within.is_multiple_of(2)).filter_map(|of| of.with_pairs());
+    let pairs = all
+        .iter()
+        .filter(|_| within.is_multiple_of(2))
+        .filter_map(|of| of.multiplying(Element::BFloat16));
     let pairs = pairs.map(|instructions| (instructions, Element::BFloat16));
     all.iter().map(|instructions| (*instructions, Element::Float32)).chain(pairs).collect()
 }
@@ -66,21 +70,34 @@ fn compare(
     let (within, each, groups) = size;
     let (input, output) = sizes(dice, &window, most);
     let out = each * groups;
-    let x = dice.value(batch, (input.0, input.1, within * groups));
+    let mut form = |channels: usize, is_whole: bool| {
+        let form = dice.form_of(Element::BFloat16, channels);
+        if is_whole { form } else { Form::Float32 }
+    };
+    let is_even = within.is_multiple_of(2) && (groups == 1 || each.is_multiple_of(2));
+    let [from, form_added, to] =
+        [within * groups, out, out].map(|channels| form(channels, is_even));
+    let x = dice.value_of(from, batch, (input.0, input.1, within * groups));
     let kernel = window.kernel;
     let weight = dice.floats(out * within * kernel.height * kernel.width);
     let bias = dice.floats(out);
-    let added = dice.once_in(2).then(|| dice.value(batch, (output.0, output.1, out)));
-    let function = dice.function();
-    let layout = dice.layout(output.0, output.1, out);
+    let shape = (output.0, output.1, out);
+    let added = dice.once_in(2).then(|| dice.value_of(form_added, batch, shape));
+    let function = dice.function_for(to);
+    let layout = dice.layout_of(to, output.0, output.1, out);
+    let is_narrow = [from, form_added, to].into_iter().any(Form::is_narrow);
     for (instructions, element) in kinds(within) {
+        if is_narrow && element != Element::BFloat16 {
+            continue;
+        }
         let kind = (instructions, element);
         let packed = Conv::pack(&POOL, kind, (out, within, groups), &window, (&weight, &bias));
         let groups = Arc::new(packed.unwrap());
-        let conv = Conv { input: x.layout, output: layout, window, groups, function };
-        let mut y = Value::untouched(layout, batch);
+        let (input, output, forms) = (x.layout, layout, (from, to));
+        let conv = Conv { input, output, window, groups, function, forms, bytes: None };
+        let mut y = Value::untouched_of(to, layout, batch);
         let mut scratch = vec![f32::NAN; conv.scratch(batch)];
-        let residual = added.as_ref().map(|of| Residual { source: of.source(), layout: of.layout });
+        let residual = added.as_ref().map(Value::residual);
         let scratch = Target::from(&mut scratch[..]);
         conv.run(&POOL, batch, x.source(), y.target(), residual, scratch).unwrap();
         let what =
@@ -102,6 +119,7 @@ fn compare(
                     let (weight, number) = match element {
                         Element::Float32 => (f64::from(weight[index]), number),
                         Element::BFloat16 => (rounded(weight[index]), rounded(number as f32)),
+                        Element::Byte => unreachable!("bytes have a test of their own"),
                     };
                     sum += weight * number;
                     size += (weight * number).abs();
@@ -178,7 +196,15 @@ fn nan_and_infinity_pass_through_convolutions() {
                 Conv::pack(&POOL, kind, (10, channels, 1), &window, (&weight, &[0.0; 10])).unwrap(),
             );
             let output = dice.layout(5, 5, 10);
-            let conv = Conv { input: x.layout, output, window, groups, function };
+            let conv = Conv {
+                input: x.layout,
+                output,
+                window,
+                groups,
+                function,
+                forms: Form::FLOATS,
+                bytes: None,
+            };
             let mut y = Value::untouched(output, 1);
             let mut scratch = vec![0.0; conv.scratch(1)];
             conv.run(&POOL, 1, x.source(), y.target(), None, Target::from(&mut scratch[..]))

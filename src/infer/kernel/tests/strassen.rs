@@ -1,16 +1,17 @@
 use std::sync::Arc;
 
+use super::super::super::form::Form;
 use super::super::super::layout::Layout;
 use super::super::super::memory::Target;
 use super::super::super::pool::Pool;
 use super::super::super::simd::Instructions;
-use super::super::{Halves, Residual, Strassen};
+use super::super::{Halves, Strassen};
 use super::{Dice, POOL, Value, activated};
 
 fn run(pool: &Pool, of: &Strassen, x: &Value, added: Option<&Value>) -> Value {
     let mut y = Value::untouched(of.output, x.batch);
     let mut scratch = vec![f32::NAN; of.scratch(x.batch)];
-    let residual = added.map(|of| Residual { source: of.source(), layout: of.layout });
+    let residual = added.map(Value::residual);
     of.run(pool, x.batch, x.source(), y.target(), residual, Target::from(&mut scratch[..]));
     y
 }
@@ -78,7 +79,7 @@ fn errors_are_those_that_are_stated() {
     let layout = Layout::dense(pixels, 1, inputs);
     let numbers = (0..pixels * inputs).map(|_| normal()).collect();
     let weight: Vec<f32> = (0..outputs * inputs).map(|_| normal()).collect();
-    let x = Value { layout, batch: 1, numbers };
+    let x = Value { layout, batch: 1, form: Form::Float32, numbers };
     for instructions in Instructions::available() {
         let bias = vec![0.0; outputs];
         let weights = Halves::pack(&POOL, instructions, (outputs, inputs), (&weight, &bias));
@@ -122,7 +123,7 @@ fn results_depend_neither_on_the_batch_nor_on_the_threads() {
             for (image, expected) in whole.numbers.chunks(output.image).enumerate() {
                 let begin = image * x.layout.image;
                 let numbers = x.numbers[begin..].iter().take(x.layout.extent(1)).copied().collect();
-                let alone = Value { layout: x.layout, batch: 1, numbers };
+                let alone = Value { layout: x.layout, batch: 1, form: Form::Float32, numbers };
                 assert!(run(&pools[1], &of, &alone, None).numbers == expected);
             }
         }

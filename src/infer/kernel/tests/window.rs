@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::super::super::form::Form;
 use super::super::super::layout::Window;
 use super::super::super::simd::Instructions;
 use super::super::{Blur, Depthwise, Reduce, Taps};
@@ -9,13 +10,19 @@ use crate::graph::op::{Border, Pair, PoolKind};
 
 fn depthwise(dice: &mut Dice, window: Window, most: usize) {
     let (input, output) = sizes(dice, &window, most);
-    let (batch, channels) = (dice.within(1, 4), dice.channels());
-    let x = dice.value(batch, (input.0, input.1, channels));
+    let (batch, channels) = (dice.within(1, 4), dice.quads());
+    let forms = (dice.form(channels), dice.form(channels));
+    let x = dice.value_of(forms.0, batch, (input.0, input.1, channels));
+    let of_zero = match forms.0 {
+        Form::Float32 | Form::BFloat16 => 0.0,
+        Form::Byte(scale) => scale.shift().abs(),
+    };
     let Window { kernel, stride, dilation, top, left, .. } = window;
     let count = kernel.height * kernel.width;
     let (weight, bias) = (dice.floats(channels * count), dice.floats(channels));
-    let (function, layout) = (dice.function(), dice.layout(output.0, output.1, channels));
-    let taps = Arc::new(Taps::pack(count, &weight, &bias).unwrap());
+    let function = dice.function_for(forms.1);
+    let layout = dice.layout_of(forms.1, output.0, output.1, channels);
+    let taps = Arc::new(Taps::pack(count, &weight, &bias, forms).unwrap());
     for instructions in Instructions::available() {
         let conv = Depthwise {
             input: x.layout,
@@ -24,8 +31,9 @@ fn depthwise(dice: &mut Dice, window: Window, most: usize) {
             function,
             instructions,
             taps: Arc::clone(&taps),
+            forms,
         };
-        let mut y = Value::untouched(layout, batch);
+        let mut y = Value::untouched_of(forms.1, layout, batch);
         conv.run(&POOL, batch, x.source(), y.target());
         let what = format!("depthwise {:?} {window:?} {function:?} {instructions:?}", x.layout);
         y.check(&what, 1e-6, |[image, row, column, channel]| {
@@ -37,7 +45,9 @@ fn depthwise(dice: &mut Dice, window: Window, most: usize) {
                 let line = line as isize - top as isize;
                 let number = x.get_or_zero(image, line, at as isize - left as isize, channel);
                 sum += f64::from(weight[channel * count + tap]) * number;
-                size += (f64::from(weight[channel * count + tap]) * number).abs();
+                // With what the zero of bytes adds, and takes away again.
+                let size_of = number.abs() + f64::from(of_zero);
+                size += f64::from(weight[channel * count + tap]).abs() * size_of;
             }
             (activated(function, sum), size)
         });
@@ -80,7 +90,8 @@ fn depthwise_convolutions_of_usual_windows() {
 fn pools_of_any_shape() {
     let mut dice = Dice(12);
     for round in 0..200 {
-        let (batch, channels) = (dice.within(1, 4), dice.channels());
+        let (batch, channels) = (dice.within(1, 4), dice.quads());
+        let forms = (dice.form(channels), dice.form(channels));
         let kernel = (dice.within(1, 5), dice.within(1, 5));
         let stride = (dice.within(1, 3), dice.within(1, 3));
         let before = (dice.within(0, kernel.0 / 2), dice.within(0, kernel.1 / 2));
@@ -97,8 +108,8 @@ fn pools_of_any_shape() {
             axis(size.1, kernel.1, stride.1, before.1, after.1),
         );
         let kind = dice.pick(&[PoolKind::Max, PoolKind::Average]);
-        let mut x = dice.value(batch, (size.0, size.1, channels));
-        if round % 4 == 0 {
+        let mut x = dice.value_of(forms.0, batch, (size.0, size.1, channels));
+        if round % 4 == 0 && forms == Form::FLOATS {
             let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
             for place in x.places() {
                 if dice.once_in(6) {
@@ -106,15 +117,16 @@ fn pools_of_any_shape() {
                 }
             }
         }
-        let output = dice.layout(outputs.0, outputs.1, channels);
+        let output = dice.layout_of(forms.1, outputs.0, outputs.1, channels);
         let sliding = |outputs, size, kernel, stride, before, after| {
             Reduce::sliding(outputs, size, (kernel, stride), (before, after), counts)
         };
         for instructions in Instructions::available() {
             let rows = sliding(outputs.0, size.0, kernel.0, stride.0, before.0, after.0);
             let columns = sliding(outputs.1, size.1, kernel.1, stride.1, before.1, after.1);
-            let reduce = Reduce { input: x.layout, output, kind, instructions, rows, columns };
-            let mut y = Value::untouched(output, batch);
+            let reduce =
+                Reduce { input: x.layout, output, kind, instructions, rows, columns, forms };
+            let mut y = Value::untouched_of(forms.1, output, batch);
             reduce.run(&POOL, batch, x.source(), y.target());
             y.check(&format!("{reduce:?}"), 1e-6, |[image, row, column, channel]| {
                 // The window as PyTorch describes it.
@@ -132,7 +144,8 @@ fn pools_of_any_shape() {
                 }
                 let all = (lines.1 - lines.0) * (places.1 - places.0);
                 let count = if counts { all as f64 } else { inside.len() as f64 };
-                (reduced(kind, &inside, count), 1.0)
+                let largest = inside.iter().fold(1.0, |most: f64, number| most.max(number.abs()));
+                (reduced(kind, &inside, count), largest)
             });
         }
     }
@@ -158,7 +171,15 @@ fn adaptive_pools_of_any_shape() {
         for instructions in Instructions::available() {
             let rows = Reduce::adaptive(outputs.0, size.0);
             let columns = Reduce::adaptive(outputs.1, size.1);
-            let reduce = Reduce { input: x.layout, output, kind, instructions, rows, columns };
+            let reduce = Reduce {
+                input: x.layout,
+                output,
+                kind,
+                instructions,
+                rows,
+                columns,
+                forms: Form::FLOATS,
+            };
             let mut y = Value::untouched(output, batch);
             reduce.run(&POOL, batch, x.source(), y.target());
             y.check(&format!("{reduce:?}"), 1e-6, |[image, row, column, channel]| {

@@ -84,7 +84,7 @@ impl<const NR: usize, const MR: usize, const NC: usize, const MC: usize>
             };
             let (begin, len) = line(&conv.output);
             let to = y.at(begin, len);
-            let other = residual.map(|Residual { source, layout }| {
+            let other = residual.map(|Residual { source, layout, .. }| {
                 let (begin, len) = line(&layout);
                 (source.at(begin, len), layout.pixel)
             });

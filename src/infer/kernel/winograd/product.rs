@@ -93,9 +93,8 @@ impl Multiply<'_> {
         let sums = [[s.splat(0.0); V]; R];
         let (depth, mut ahead) = (self.weights.inputs, rows.ahead);
         // SAFETY: `run` checked all rows; a point of a panel has `V` vectors for each input.
-        let sums = unsafe {
-            accumulate::<S, R, V, false>(s, sums, &starts, depth, rows.weights, &mut ahead)
-        };
+        let sums =
+            unsafe { accumulate::<S, R, V, 1>(s, sums, &starts, depth, rows.weights, &mut ahead) };
         for (at, sums) in sums.into_iter().enumerate() {
             for (vector, sum) in sums.into_iter().enumerate() {
                 // SAFETY: `run` checked all rows of products, which are the thread's own.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::super::form::Form;
 use super::super::super::layout::{Layout, Window};
 use super::super::super::memory::Buffer;
+use super::super::super::simd::Element;
 use super::super::super::simd::Instructions;
 use super::super::conv::Conv;
-use super::super::gemm::Element;
 use super::super::tests::POOL;
 use super::*;
 use crate::graph::op::{Function, Padding, Pair};
@@ -134,6 +135,7 @@ impl Case {
         let residual = self.residual.as_ref().map(|(values, layout)| Residual {
             source: Source::from(&values[..]),
             layout: *layout,
+            form: Form::Float32,
         });
         let numbers = (Source::from(&self.x[..]), Target::from(&mut y[..]), residual);
         conv.run_divided(division, pool, *batch, numbers, Target::from(&mut scratch[..])).unwrap();
@@ -281,7 +283,15 @@ fn direct(case: &Case) -> Conv {
         &window,
         (&case.weight, &case.bias),
     );
-    Conv { input, output, window, groups: Arc::new(groups.unwrap()), function }
+    Conv {
+        input,
+        output,
+        window,
+        groups: Arc::new(groups.unwrap()),
+        function,
+        forms: Form::FLOATS,
+        bytes: None,
+    }
 }
 
 #[test]

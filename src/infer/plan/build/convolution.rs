@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use super::super::super::form::Form;
 use super::super::super::kernel::{
-    Combine, Conv, Depthwise, Element, Gated, Halves, Map, Strassen, Taps, Tile, Transformed,
+    Bytes, Combine, Conv, Depthwise, Gated, Halves, Map, Strassen, Taps, Tile, Transformed,
     Weights, Winograd,
 };
 use super::super::super::layout::{Layout, Window};
+use super::super::super::simd::Element;
 use super::super::choose::{Algorithm, Layer};
 use super::super::fuse::Tail;
 use super::super::step::{Operation, Step, Value};
-use super::{Builder, Floats, Folded, is_countable};
+use super::{Affine, Builder, Floats, Folded, is_countable};
 use crate::error::Result;
 use crate::graph::op::{self, Padding, Pair};
 use crate::graph::{NodeId, Op, Role, Shape};
@@ -24,6 +26,16 @@ struct Planned<'a> {
     window: Window,
 }
 
+/// Whether each channel has a window of its own.
+pub(super) fn is_depthwise(conv: &op::Conv, channels: usize) -> bool {
+    conv.groups > 1 && conv.groups == channels && conv.out == channels
+}
+
+/// The window of a convolution on images of this layout.
+pub(super) fn window(conv: &op::Conv, &Layout { height, width, .. }: &Layout) -> Window {
+    Window::new((conv.kernel, conv.stride, conv.dilation), conv.padding, (height, width))
+}
+
 impl Planned<'_> {
     fn key(&self) -> Folded {
         let Pair { height, width } = self.window.kernel;
@@ -33,15 +45,14 @@ impl Planned<'_> {
 
 impl<'a> Builder<'a> {
     pub(super) fn conv(&mut self, id: NodeId, conv: &op::Conv) -> Result<()> {
-        let input = self.input(id)?;
+        let input = if self.is_narrow(id) { self.any_input(id)? } else { self.input(id)? };
         let Layout { height, width, channels, .. } = input.layout;
-        let window =
-            Window::new((conv.kernel, conv.stride, conv.dilation), conv.padding, (height, width));
+        let window = window(conv, &input.layout);
         let tall = height.saturating_add(window.top).saturating_add(window.bottom);
         let wide = width.saturating_add(window.left).saturating_add(window.right);
         let padded = tall.saturating_mul(wide).saturating_mul(channels);
         is_countable(self.graph, id, padded, self.batch)?;
-        let depthwise = conv.groups > 1 && conv.groups == channels && conv.out == channels;
+        let depthwise = is_depthwise(conv, channels);
         let tail = &self.tail(id, true, !depthwise);
         let output = self.output(tail.nodes.last().copied().unwrap_or(id));
         let planned = Planned { id, tail, input, output, window };
@@ -52,7 +63,7 @@ impl<'a> Builder<'a> {
         let Some(&from) = self.inputs(id).first() else {
             return Err(self.defect(id, "it has no input"));
         };
-        let input = self.raw(from)?;
+        let input = if self.is_narrow(id) { self.raw(from)? } else { self.floats(from)? };
         let tail = &self.tail(id, true, true);
         let output = self.output(tail.nodes.last().copied().unwrap_or(id));
         // A vector is an image, and the layer a window of its size, so flattened images stay where they are.
@@ -74,7 +85,17 @@ impl<'a> Builder<'a> {
         let function = tail.function;
         let (mut inputs, mut gates) = (vec![planned.input], Vec::new());
         let layer = Layer::new(&window, groups, &input, output.channels);
-        let operation = match self.choices.algorithm(&layer) {
+        let (element, algorithm) = if self.is_quantized(id) {
+            (Element::Byte, Algorithm::Direct)
+        } else {
+            (self.choices.element(&layer), self.choices.algorithm(&layer))
+        };
+        let residual = match tail.residual {
+            Some(residual) if self.is_narrow(id) => Some(self.any(residual)?),
+            Some(residual) => Some(self.value(residual)?),
+            None => None,
+        };
+        let operation = match algorithm {
             Algorithm::Winograd(tile) => {
                 let weights = self.transformed(&planned, tile)?;
                 Operation::Winograd(Winograd { input, output, window, weights, function })
@@ -84,8 +105,13 @@ impl<'a> Builder<'a> {
                 Operation::Strassen(Strassen { input, output, weights, function })
             }
             Algorithm::Direct => {
-                let groups = self.products(&planned, &layer)?;
-                let conv = Conv { input, output, window, groups, function };
+                let groups = self.products(&planned, groups, element)?;
+                let bytes = match element {
+                    Element::Byte => Some(self.bytes(&planned, &groups, residual)?),
+                    Element::Float32 | Element::BFloat16 => None,
+                };
+                let forms = (planned.input.form, planned.output.form);
+                let conv = Conv { input, output, window, groups, function, forms, bytes };
                 if let Some(step) = self.gate_before(id, &conv) {
                     (inputs, gates) = (step.inputs, step.nodes);
                     let (input, gate) = (inputs[0].layout, inputs[1].layout);
@@ -95,8 +121,9 @@ impl<'a> Builder<'a> {
                 }
             }
         };
-        if let Some(residual) = tail.residual {
-            inputs.push(self.value(residual)?);
+        inputs.extend(residual);
+        if planned.output.form.is_narrow() && element == Element::Float32 {
+            return Err(self.defect(id, "its value is to have a form that it cannot write"));
         }
         self.emit(id, tail, inputs, planned.output, operation);
         if let Some(step) = self.steps.last_mut() {
@@ -114,7 +141,9 @@ impl<'a> Builder<'a> {
         let is_gate = matches!(self.op(input), Op::Gate(_))
             && step.nodes == [input]
             && matches!(&step.operation, Operation::Map(map) if scales(map));
-        let scales_weights = conv.element() == Element::Float32 && Gated::is_worthwhile(conv);
+        let scales_weights = conv.element() == Element::Float32
+            && step.inputs.iter().all(|input| !input.form.is_narrow())
+            && Gated::is_worthwhile(conv);
         if !is_gate || self.uses.sole(input) != Some(id) || !scales_weights {
             return None;
         }
@@ -131,6 +160,7 @@ impl<'a> Builder<'a> {
             function: tail.function,
             instructions: self.instructions,
             taps,
+            forms: (input.form, output.form),
         };
         self.emit(id, tail, vec![input], output, Operation::Depthwise(conv));
         Ok(())
@@ -139,19 +169,24 @@ impl<'a> Builder<'a> {
     // ---- weights, packed once for plans of all shapes
 
     fn taps(&mut self, planned: &Planned<'_>) -> Result<Arc<Taps>> {
-        let key = planned.key();
+        let forms = (planned.input.form, planned.output.form);
+        let key = (planned.key(), forms);
         if let Some(taps) = self.packed.taps.get(&key) {
             return Ok(Arc::clone(taps));
         }
         let (weight, bias) = self.folded(planned)?;
         let Pair { height, width } = planned.window.kernel;
-        let taps = Arc::new(Taps::pack(height * width, &weight, &bias)?);
+        let taps = Arc::new(Taps::pack(height * width, &weight, &bias, forms)?);
         self.packed.taps.insert(key, Arc::clone(&taps));
         Ok(taps)
     }
 
-    fn products(&mut self, planned: &Planned<'_>, layer: &Layer) -> Result<Arc<Vec<Weights>>> {
-        let (element, groups) = (self.choices.element(layer), layer.groups);
+    fn products(
+        &mut self,
+        planned: &Planned<'_>,
+        groups: usize,
+        element: Element,
+    ) -> Result<Arc<Vec<Weights>>> {
         let key = (planned.key(), element);
         if let Some(products) = self.packed.products.get(&key) {
             return Ok(Arc::clone(products));
@@ -159,11 +194,33 @@ impl<'a> Builder<'a> {
         let (weight, bias) = self.folded(planned)?;
         let Planned { input, output, window, .. } = planned;
         let size = (output.layout.channels, input.layout.channels / groups, groups);
-        let kind = (self.instructions, element);
+        let instructions = self.instructions.multiplying(element).unwrap_or(self.instructions);
+        let kind = (instructions, element);
         let packed = Conv::pack(self.pool, kind, size, window, (&weight, &bias))?;
         let products = Arc::new(packed);
         self.packed.products.insert(key, Arc::clone(&products));
         Ok(products)
+    }
+
+    /// The scales and shifts of a convolution of bytes.
+    fn bytes(
+        &self,
+        planned: &Planned<'_>,
+        groups: &[Weights],
+        residual: Option<Value>,
+    ) -> Result<Bytes> {
+        let (id, input) = (planned.id, planned.input.form);
+        let scale = match input {
+            Form::Byte(scale) => Some(scale),
+            Form::Float32 | Form::BFloat16 => {
+                self.inputs(id).first().and_then(|&input| self.scale(input))
+            }
+        };
+        let scale = scale.ok_or_else(|| self.defect(id, "the range of its input is not known"))?;
+        let bias = self.bias(planned)?;
+        let residual = residual.map_or(Form::Float32, |residual| residual.form);
+        let output = (planned.tail.function, planned.output.form);
+        Bytes::new(groups, &bias.floats().1, scale, residual, output)
     }
 
     fn transformed(&mut self, planned: &Planned<'_>, tile: Tile) -> Result<Arc<Transformed>> {
@@ -196,11 +253,9 @@ impl<'a> Builder<'a> {
 
     /// The weight and bias of a layer with the norms after it.
     fn folded(&self, planned: &Planned<'_>) -> Result<(Floats<'a>, Vec<f32>)> {
-        let (id, outputs) = (planned.id, planned.output.layout.channels);
-        let mut weight = self.weight(id)?;
-        let bias = self.floats(id, |role| matches!(role, Role::Bias { .. }))?;
-        let bias = bias.map_or(vec![0.0; outputs], |bias| bias.iter().map(|&b| b.into()).collect());
-        let affine = self.affine(bias, &planned.tail.scales)?;
+        let outputs = planned.output.layout.channels;
+        let mut weight = self.weight(planned.id)?;
+        let affine = self.bias(planned)?;
         if !planned.tail.scales.is_empty() {
             let each = weight.len() / outputs.max(1);
             for (weights, scale) in weight.to_mut().chunks_mut(each.max(1)).zip(&affine.scale) {
@@ -210,5 +265,12 @@ impl<'a> Builder<'a> {
             }
         }
         Ok((weight, affine.floats().1))
+    }
+    /// The scales of a layer's outputs by the norms after it, and its biases with them.
+    fn bias(&self, planned: &Planned<'_>) -> Result<Affine> {
+        let outputs = planned.output.layout.channels;
+        let bias = self.array(planned.id, |role| matches!(role, Role::Bias { .. }))?;
+        let bias = bias.map_or(vec![0.0; outputs], |bias| bias.iter().map(|&b| b.into()).collect());
+        self.affine(bias, &planned.tail.scales)
     }
 }
