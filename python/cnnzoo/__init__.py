@@ -44,6 +44,7 @@ from cnnzoo.model import Model, StepResult, create_model, load
 from cnnzoo.prediction import FailedPrediction, Guess, Prediction
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.profile import Profile, ProfileStep
+from cnnzoo.quantization import Quantization, QuantizedLayer
 from cnnzoo.registry import ModelInfo, list_models, model_info
 from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
 from cnnzoo.summary import Summary, SummaryRow
@@ -96,6 +97,8 @@ __all__ = [
     "Profile",
     "ProfileStep",
     "Published",
+    "Quantization",
+    "QuantizedLayer",
     "RMSprop",
     "Scaling",
     "Schedule",

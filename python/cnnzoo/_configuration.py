@@ -16,6 +16,7 @@ from cnnzoo._record import Misfit
 from cnnzoo.errors import ArgumentError, GraphError, UnknownModelError, WeightsError
 from cnnzoo.prediction import Task
 from cnnzoo.preprocess import Preprocess
+from cnnzoo.quantization import Quantization
 
 # The accuracy of inference on the CPU.
 Accuracy: TypeAlias = Literal["fast", "high"]
@@ -41,6 +42,7 @@ class Configuration:
         labels: The class labels, if they were given.
         task: The classification task, which older files do not state.
         accuracy: The accuracy of inference on the CPU, likewise.
+        quantization: The quantization, if the network was quantized with its parameters.
     """
 
     format: int = FORMAT
@@ -52,6 +54,7 @@ class Configuration:
     labels: tuple[str, ...] | None
     task: Task = "multi_class"
     accuracy: Accuracy = "fast"
+    quantization: Quantization | None = None
 
     @classmethod
     def read(cls, given: Any, at: str) -> Configuration:
@@ -79,7 +82,11 @@ class Configuration:
 
     def plain(self) -> dict[str, Any]:
         """The configuration as plain values, for JSON."""
-        return asdict(self)
+        plain = asdict(self)
+        if self.quantization is None:
+            # So older versions of cnnzoo read it.
+            del plain["quantization"]
+        return plain
 
     def draw(self, options: dict[str, Any]) -> _native.Graph:
         """The graph of the network with other options.

@@ -1,7 +1,7 @@
 """The extension module: what the Python package is built on. Not for users."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -174,6 +174,14 @@ class Model:
     def profile(
         self, x: ArrayLike, repeats: int, precision: str
     ) -> tuple[list[_ProfileRow], float, float, int]: ...
+    @property
+    def is_quantized(self) -> bool: ...
+    def quantize(
+        self, x: ArrayLike, most_error: float, progress: Callable[[int, int], object]
+    ) -> tuple[list[tuple[str, float, bool]], float, list[tuple[str, float, float]]]: ...
+    def set_quantization(
+        self, quantization: tuple[Sequence[tuple[str, float, float]], Sequence[str]] | None
+    ) -> None: ...
     def trained(self) -> list[str]: ...
     def to(self, device: str) -> None: ...
     def copy(self) -> Model: ...
@@ -197,7 +205,9 @@ class Model:
     def keras_variables(
         self,
     ) -> list[tuple[str, list[int], str, list[int], list[int], list[int]]]: ...
-    def save(self, path: str | os.PathLike[str], metadata: dict[str, str]) -> None: ...
+    def save(
+        self, path: str | os.PathLike[str], metadata: dict[str, str], precision: str
+    ) -> None: ...
 
 @final
 class Checkpoint:

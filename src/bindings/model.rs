@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -16,10 +16,10 @@ use super::load::{PinnedArrays, into_python, state_dict};
 use super::options::parse_options;
 use super::tune::{LayerRow, Tuner, layer};
 use crate::engine::{Array, Precision, View};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::families;
 use crate::infer::Accuracy;
-use crate::model::{self, RunOptions, Shared};
+use crate::model::{self, QuantizedLayer, RunOptions, Shared};
 use crate::weights::{Stored, keras};
 
 /// Locked only without the GIL, so that nobody waits for a lock while holding the GIL.
@@ -152,7 +152,8 @@ impl Model {
         precision: &str,
     ) -> PyResult<(Bound<'py, PyAny>, Labels)> {
         let py = x.py();
-        let options = RunOptions { exact: false, precision: Precision::parse(precision)?, alone };
+        let precision = Precision::of_inference(precision)?;
+        let options = RunOptions { exact: false, precision, alone };
         let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
         let (array, labels) = detached(py, || {
@@ -172,7 +173,8 @@ impl Model {
         precision: &str,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let py = x.py();
-        let options = RunOptions { exact, precision: Precision::parse(precision)?, alone: false };
+        let precision = Precision::of_inference(precision)?;
+        let options = RunOptions { exact, precision, alone: false };
         let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
         let arrays = detached(py, || {
@@ -184,7 +186,7 @@ impl Model {
 
     /// The plan of native inference for images of `shape` (N, C, H, W), as text.
     fn plan(&self, py: Python<'_>, shape: Vec<usize>, precision: &str) -> PyResult<String> {
-        let precision = Precision::parse(precision)?;
+        let precision = Precision::of_inference(precision)?;
         self.look(py, |model| model.plan(&shape, precision))
     }
 
@@ -229,7 +231,7 @@ impl Model {
         repeats: usize,
         precision: &str,
     ) -> PyResult<(Vec<ProfileRow>, f64, f64, usize)> {
-        let (py, precision) = (x.py(), Precision::parse(precision)?);
+        let (py, precision) = (x.py(), Precision::of_inference(precision)?);
         let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
         self.look(py, |model| {
@@ -248,6 +250,53 @@ impl Model {
             };
             let rows = found.steps.into_iter().map(row).collect();
             Ok((rows, found.run.as_secs_f64(), found.peak, found.threads))
+        })
+    }
+
+    /// Quantizes the model with images `x` (N, C, H, W): layers whose error alone is at most `most_error` run in int8 from
+    /// now on. `progress` is called with the number of parts of the work that are done, and of all; Ctrl-C, or its
+    /// exception, ends the work, and changes nothing. Returns each layer with its error and whether it runs in int8, the
+    /// error of the network, and the ranges of nodes.
+    fn quantize(
+        &self,
+        x: &Bound<'_, PyAny>,
+        most_error: f64,
+        progress: &Bound<'_, PyAny>,
+    ) -> PyResult<(Vec<QuantizedRow>, f64, Vec<model::Range>)> {
+        let py = x.py();
+        let x = self.images(x)?;
+        let view = View { shape: x.shape(), values: x.as_slice()? };
+        let progress = Progress { function: progress.clone().unbind(), raised: Mutex::default() };
+        let found = detached(py, || {
+            let found = self.0.quantize(view, most_error, |done, all| progress.tell(done, all))?;
+            let model = self.0.read()?;
+            let row = |of: &QuantizedLayer| {
+                (model.graph().node(of.node).name.clone(), of.error, of.is_int8)
+            };
+            Ok((found.layers.iter().map(row).collect(), found.error, found.ranges))
+        });
+        progress.raised().map_or(found, Err)
+    }
+
+    /// Whether the model is quantized with the parameters that it has now.
+    #[getter]
+    fn is_quantized(&self, py: Python<'_>) -> PyResult<bool> {
+        self.look(py, |model| Ok(model.quantization().is_some()))
+    }
+
+    /// Quantizes the model with ranges that were found before and the layers that stay in float32; without them it is not
+    /// quantized then.
+    fn set_quantization(
+        &self,
+        py: Python<'_>,
+        quantization: Option<(Vec<model::Range>, Vec<String>)>,
+    ) -> PyResult<()> {
+        self.change(py, |model| {
+            if let Some((ranges, floats)) = quantization {
+                return model.quantize_as(&ranges, &floats);
+            }
+            model.set_quantization(None);
+            Ok(())
         })
     }
 
@@ -394,16 +443,51 @@ impl Model {
         Ok(variables.into_iter().map(fields).collect())
     }
 
-    /// Writes every parameter and buffer, and `metadata`, to a .safetensors file.
+    /// Writes every parameter and buffer, and `metadata`, to a .safetensors file; in int8, weights of layers that run so
+    /// as integers.
     fn save(
         &self,
         py: Python<'_>,
         path: PathBuf,
         metadata: BTreeMap<String, String>,
+        precision: &str,
     ) -> PyResult<()> {
-        self.look(py, |model| model.save(&path, &metadata.into_iter().collect()))
+        let metadata = metadata.into_iter().collect();
+        let precision = Precision::of_inference(precision)?;
+        self.look(py, |model| match precision {
+            Precision::Int8 => model.save_integers(&path, &metadata),
+            Precision::Float32 | Precision::BFloat16 => model.save(&path, &metadata),
+        })
     }
 }
+
+/// A function in Python that hears of progress.
+struct Progress {
+    function: Py<PyAny>,
+    /// The exception that it raised, or that of Ctrl-C.
+    raised: Mutex<Option<PyErr>>,
+}
+
+impl Progress {
+    fn tell(&self, done: usize, all: usize) -> Result<()> {
+        Python::attach(|py| {
+            let told = py.check_signals().and_then(|()| self.function.call1(py, (done, all)));
+            told.map(drop).map_err(|error| {
+                let got = error.to_string();
+                *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                let (at, expected) = ("`progress`".into(), "work that is not ended".into());
+                Error::Argument { at, expected, got }
+            })
+        })
+    }
+
+    fn raised(&self) -> Option<PyErr> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The name of a layer, its error if it alone runs in int8, and whether it does.
+type QuantizedRow = (String, f64, bool);
 
 /// Kernel, nodes, what is fused, shape, parts, seconds and floating-point operations of a step.
 type ProfileRow = (String, Vec<String>, Vec<String>, Vec<usize>, Vec<String>, f64, u64);

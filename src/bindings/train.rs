@@ -350,8 +350,10 @@ fn not_finite(
         }
         let Some(x) = x else { return Ok(None) };
         let mut state = model.0.write()?;
-        let (graph, store) = state.parts()?;
-        Ok((!torch::has_finite_outputs(graph, store, x, options)?).then(String::new))
+        state.keeping_values(|model| {
+            let (graph, store) = model.parts()?;
+            Ok((!torch::has_finite_outputs(graph, store, x, options)?).then(String::new))
+        })
     })
 }
 
@@ -369,7 +371,8 @@ fn assess<'py>(
     let x = View { shape: images.shape(), values: images.as_slice()? };
     let given = Targets::new(y, &format!("the targets of {}", model.0.name()))?;
     let targets = given.view()?;
-    let options = RunOptions { precision: Precision::parse(precision)?, ..RunOptions::default() };
+    let precision = Precision::of_inference(precision)?;
+    let options = RunOptions { precision, ..RunOptions::default() };
     let loss = loss.map(|loss| &loss.inner);
     let found = detached(y.py(), || {
         let state = model.0.prepared(options)?;

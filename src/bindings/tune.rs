@@ -81,7 +81,7 @@ fn instructions() -> &'static str {
 /// Whether the native engine computes in a precision on this processor.
 #[pyfunction]
 fn offers(precision: &str) -> Result<bool> {
-    Ok(Native::offers(Precision::parse(precision)?))
+    Ok(Native::offers(Precision::of_inference(precision)?))
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

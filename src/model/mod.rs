@@ -6,6 +6,7 @@ mod classifier;
 mod engine;
 mod files;
 mod profile;
+mod quantize;
 mod shared;
 mod sources;
 #[cfg(feature = "torch")]
@@ -13,6 +14,7 @@ mod torch;
 
 pub use files::Loaded;
 pub use profile::{Profile, TimedStep};
+pub use quantize::{Quantized, QuantizedLayer, Range};
 pub use shared::{Asking, Shared};
 pub use sources::NameThere;
 
@@ -41,6 +43,8 @@ pub struct Model {
     engine: Option<Box<dyn Engine>>,
     /// Plans of native inference, which hold packed copies of the parameters.
     native: Native,
+    /// The number of times that the parameters may have changed.
+    changes: u64,
     labels: Option<Vec<String>>,
 }
 
@@ -80,7 +84,8 @@ impl Model {
         seed: u64,
     ) -> Result<Self> {
         let (graph, native) = (Arc::new(graph), Native::default());
-        let mut model = Self { row, options, graph, engine: None, native, labels: None };
+        let mut model =
+            Self { row, options, graph, engine: None, native, changes: 0, labels: None };
         model.allocate(device, Some(seed))?;
         Ok(model)
     }
@@ -88,6 +93,7 @@ impl Model {
     /// Allocates the parameters, and initialises them with random numbers from `seed`. Without one they are for whoever fills
     /// them all: most are zeros.
     pub fn allocate(&mut self, device: &str, seed: Option<u64>) -> Result<()> {
+        self.forget();
         if device == META {
             self.engine = None;
             return Ok(());
@@ -112,6 +118,7 @@ impl Model {
             graph: self.graph.clone(),
             engine: self.engine.as_ref().map(|engine| engine.duplicate()).transpose()?,
             native: self.native.choices().into(),
+            changes: 0,
             labels: self.labels.clone(),
         })
     }
@@ -155,7 +162,7 @@ impl Model {
 
     /// Moves the parameters to another device.
     pub fn to_device(&mut self, device: &str) -> Result<()> {
-        self.engine_mut()?.to_device(device)
+        self.keeping_values(|model| model.engine_mut()?.to_device(device))
     }
 
     /// The parameters. Fails with `Error::Device` on the device `meta`, as all that needs them does.
@@ -182,7 +189,14 @@ impl Model {
     /// Runs the graph on `x` (N, C, H, W) and returns the values of `wanted`.
     pub fn infer(&self, x: View<'_>, wanted: &[NodeId], options: RunOptions) -> Result<Vec<Array>> {
         let engine = self.engine()?;
-        if self.is_native(options)? {
+        let native = self.is_native(options)?;
+        if options.precision == Precision::Int8 {
+            self.offers(Precision::Int8)?;
+            if !native {
+                return Err(self.only_native(options));
+            }
+        }
+        if native {
             let pool = if options.alone { Arc::new(Pool::new(1)) } else { Pool::shared() };
             let wanted = (wanted, options.precision);
             return self.native.run(&self.graph, engine, x, wanted, &pool);
@@ -250,6 +264,15 @@ impl Model {
 
     /// Fails with `Error::Device` where the native engine does not compute in this precision.
     fn offers(&self, precision: Precision) -> Result<()> {
+        if precision == Precision::Int8 && self.quantization().is_none() {
+            return Err(Error::Argument {
+                at: format!("precision \"int8\" of {}", self.name()),
+                expected: "a model quantized with the parameters that it has now: \
+                           model.quantize(images)"
+                    .into(),
+                got: "one that is not quantized".into(),
+            });
+        }
         if Native::offers(precision) {
             return Ok(());
         }
@@ -258,6 +281,14 @@ impl Model {
             expected: format!("a processor with AVX512-BF16, for {} in bfloat16", self.name()),
             got: "one without".into(),
         })
+    }
+
+    fn only_native(&self, options: RunOptions) -> Error {
+        Error::Argument {
+            at: format!("precision \"int8\" of {}", self.name()),
+            expected: "a model on the CPU, and no exact run".into(),
+            got: if options.exact { "exact=True".into() } else { self.device() },
+        }
     }
 
     /// The nodes of these names, or the output where none are given.
@@ -294,9 +325,28 @@ impl Model {
         })
     }
 
+    /// Drops what was made of the parameters, which may change.
+    fn forget(&mut self) {
+        self.changes += 1;
+        self.native.forget();
+    }
+
+    /// Does work that takes the engine, and changes no value of a parameter: the model stays quantized.
+    pub fn keeping_values<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let choices = self.native.choices();
+        let done = work(self);
+        self.native.set_choices(choices);
+        done
+    }
+
+    /// Lays the parameters out for inference.
+    fn prepare(&mut self) -> Result<()> {
+        self.keeping_values(|model| model.engine_mut()?.prepare())
+    }
+
     /// The engine, whose parameters may change.
     fn engine_mut(&mut self) -> Result<&mut dyn Engine> {
-        self.native.forget();
+        self.forget();
         self.engine.as_deref_mut().ok_or_else(|| read_only(&self.graph))
     }
 }

@@ -63,7 +63,7 @@ impl Shared {
                 return Ok(model);
             }
             drop(model);
-            self.write()?.engine_mut()?.prepare()?;
+            self.write()?.prepare()?;
         }
     }
 

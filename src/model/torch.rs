@@ -40,21 +40,27 @@ impl Model {
         let checkpointing = self.options.checkpointing.unwrap_or(false);
         let mode = seed.map_or(Mode::Evaluation, |seed| Mode::Training { seed });
         let options = GradientOptions { mode, checkpointing, precision };
-        let (graph, store) = self.parts()?;
-        let Pullback { output, gradients } = pull_back(graph, store, x, cotangent, options)?;
-        let name = |index: usize| store.parameters()[index].name.clone();
-        let gradients = gradients.into_iter().map(|(index, array)| (name(index), array));
-        Ok((output, gradients.collect()))
+        let run = |model: &mut Self| {
+            let (graph, store) = model.parts()?;
+            let Pullback { output, gradients } = pull_back(graph, store, x, cotangent, options)?;
+            let name = |index: usize| store.parameters()[index].name.clone();
+            let gradients = gradients.into_iter().map(|(index, array)| (name(index), array));
+            Ok((output, gradients.collect()))
+        };
+        // In training, norms track the statistics of the batch.
+        if seed.is_some() { run(self) } else { self.keeping_values(run) }
     }
 
     /// Freezes the parameters that these patterns match, or trains them again.
     pub fn set_trained(&mut self, patterns: &[String], trained: bool) -> Result<()> {
-        let (graph, store) = self.parts()?;
-        let chosen = patterns
-            .iter()
-            .map(|pattern| pattern::trained(store.parameters(), pattern, graph.name()));
-        let chosen = chosen.collect::<Result<Vec<_>>>()?.concat();
-        store.set_trained(&chosen, trained)
+        self.keeping_values(|model| {
+            let (graph, store) = model.parts()?;
+            let chosen = patterns
+                .iter()
+                .map(|pattern| pattern::trained(store.parameters(), pattern, graph.name()));
+            let chosen = chosen.collect::<Result<Vec<_>>>()?.concat();
+            store.set_trained(&chosen, trained)
+        })
     }
 }
 

@@ -192,19 +192,24 @@ pub trait Entries: Sync {
     }
 }
 
+/// Weights that the file has as integers of 8 bits are those of float32 that these stand for.
 impl Entries for Checkpoint {
     fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         self.names()
+            .filter(|name| !self.is_steps(name))
             .map(|name| (name.to_owned(), self.shape(name).unwrap_or_default().to_vec()))
             .collect()
     }
 
     fn dtype(&self, name: &str) -> Option<Dtype> {
-        self.dtype(name)
+        if self.steps_of(name).is_some() { Some(Dtype::F32) } else { self.dtype(name) }
     }
 
     fn get(&self, name: &str) -> Result<Value<'_>> {
-        self.get(name)
+        match self.steps_of(name) {
+            Some(steps) => self.weights_of_integers(name, &steps),
+            None => self.get(name),
+        }
     }
 
     fn unreadable(&self, name: &str) -> Option<&str> {

@@ -9,6 +9,7 @@ mod format;
 pub mod fresh;
 mod gather;
 pub mod init;
+pub mod integers;
 pub mod keras;
 pub mod load;
 pub mod names;

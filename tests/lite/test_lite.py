@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import csv
 import importlib.metadata
@@ -165,6 +166,30 @@ except cz.MissingPackageError as error:
             assert 1e-5 < float(done.stdout) < 5e-2
         else:
             assert "on a processor without AVX512-BF16 needs libtorch" in done.stdout
+
+
+def test_a_quantized_model_runs_in_int8(tmp_path: Path) -> None:
+    model, x = network(), images(64, 2)
+    found = model.quantize(x, most_error=0.05)
+    assert model.quantized and any(of.is_int8 for of in found.layers)
+    expected = model(x, precision="int8")
+    assert 0 < np.abs(expected - model(x)).max() < 0.2 * np.abs(expected).max()
+    path = tmp_path / "model.safetensors"
+    for precision in ("float32", "int8"):
+        model.save(path, precision=precision)
+        np.testing.assert_array_equal(cz.load(path)(x, precision="int8"), expected)
+    twin = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(twin(x, precision="int8"), expected)
+    model.reset_classifier(num_classes=3)
+    with pytest.raises(cz.ArgumentError, match=r"model\.quantize\(images\)"):
+        model(x, precision="int8")
+    photo = cz.create_model("tf_efficientnet_lite0", weights="default")
+    photo.quantize([COFFEE, CHELSEA])
+    assert photo.predict(COFFEE, precision="int8")[0].label == "espresso"
+    photo.save(path)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(["predict", str(COFFEE), "--model", str(path), "--precision", "int8"]) == 0
+    assert "espresso" in out.getvalue()
 
 
 # ---- photographs and data

@@ -75,6 +75,7 @@ def things(tmp_path: Path) -> dict[type, Any]:
     loader = data.Loader(arrays(), batch_size=2, seed=4)
     profile = model.profile(X, repeats=1)
     tuning = cz.create_model("resnet20").optimize((1, 3, 16, 16), repeats=1)
+    quantization = small().quantize(X[:1])
     made: list[Any] = [
         model,
         model.graph,
@@ -85,6 +86,8 @@ def things(tmp_path: Path) -> dict[type, Any]:
         profile.steps[0],
         tuning,
         tuning.layers[0],
+        quantization,
+        quantization.layers[0],
         model.predict(np.zeros((64, 64, 3), np.uint8)),
         model.predict(np.zeros((64, 64, 3), np.uint8))[0],
         cz.FailedPrediction(path="x", error=cz.DataError("y")),

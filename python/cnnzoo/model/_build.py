@@ -136,6 +136,7 @@ def create_model(
         model._allocate(device, seed, file)
     if file is not None:
         model._load_opened(file, "auto", "pretrained")
+        model._quantize_as(saved, file.path)
     elif weights is not None:
         path = published.path() if published else weights
         if is_keras(path):
@@ -167,6 +168,7 @@ def load(file: str | os.PathLike[str], *, device: Device = "cpu") -> Model:
     model._engine.expect(opened.stored, "strict")
     model._allocate(device_name(device), None)
     model._load_opened(opened, "auto", "strict")
+    model._quantize_as(configuration, opened.path)
     return model
 
 

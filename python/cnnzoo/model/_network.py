@@ -12,20 +12,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
-from cnnzoo._arguments import in_order, one_of, shown
+from cnnzoo._arguments import in_order, instance, one_of, shown
 from cnnzoo._configuration import Accuracy, Configuration
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model._packing import has_libtorch
 from cnnzoo.prediction import Task, usual_labels
 from cnnzoo.preprocess import Preprocess
+from cnnzoo.quantization import Quantization
 from cnnzoo.weights import LoadReport
 
-# Compute precision of a network.
+# Compute precision of a network, in training too.
 Precision: TypeAlias = Literal["float32", "bfloat16"]
+# That of inference.
+InferencePrecision: TypeAlias = Literal["float32", "bfloat16", "int8"]
 
 
 class Network:
     """A model of the Rust engine, with the attributes that Python keeps."""
+
+    # In models that older versions pickled there is none.
+    _quantization: Quantization | None = None
 
     def __init__(self, engine: _native.Model, preprocess: Preprocess) -> None:
         self._engine = engine
@@ -146,12 +152,12 @@ class Network:
         with self._change() as engine:
             engine.set_labels(None if names is None else list(names))
 
-    def _runner(self, exact: bool, precision: Precision = "float32") -> _native.Model:
+    def _runner(self, exact: bool, precision: InferencePrecision = "float32") -> _native.Model:
         """The engine for a run."""
         raise NotImplementedError
 
     def _classify(
-        self, x: ArrayLike, *, alone: bool, precision: Precision
+        self, x: ArrayLike, *, alone: bool, precision: InferencePrecision
     ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
         """Logits (N, K), and the class labels of the classifier that computed them.
 
@@ -204,6 +210,34 @@ class Network:
         with self._change() as engine:
             engine.set_accuracy(accuracy)
 
+    @property
+    def quantized(self) -> bool:
+        """Whether the model runs with `precision="int8"`: it was quantized with its parameters."""
+        return self._engine.is_quantized
+
+    @property
+    def quantization(self) -> Quantization | None:
+        """The quantization that `quantize` measured; None after any change of a parameter.
+
+        It can be set, to one of the same network with the same parameters, or to None. Copies,
+        pickles and model files include it.
+
+        Raises:
+            ArgumentError: When set: no `Quantization`, or one whose ranges are not those of the
+                network's nodes.
+            DeviceError: When set: the model has no parameters.
+        """
+        return self._quantization if self.quantized else None
+
+    @quantization.setter
+    def quantization(self, value: Quantization | None) -> None:
+        at = f"quantization of {self.name}"
+        if value is not None:
+            instance(at, value, Quantization, "a Quantization or None")
+        with self._change() as engine:
+            engine.set_quantization(None if value is None else value._given)
+            self._quantization = value
+
     def _configuration(self) -> Configuration:
         return Configuration(
             name=self._engine.source_name or self.name,
@@ -214,6 +248,7 @@ class Network:
             labels=self._labels,
             task=self._task,
             accuracy=self.accuracy,
+            quantization=self.quantization,
         )
 
     def __repr__(self) -> str:

@@ -31,6 +31,8 @@ def on_libtorch(engine: _native.Model, configuration: Configuration) -> _torch.M
         # One by one, so that it takes the memory of one array more than that of both.
         for index in range(len(engine.graph().parameters())):
             moved.set_values(index, engine.values(index))
+        if engine.is_quantized and configuration.quantization is not None:
+            moved.set_quantization(configuration.quantization._given)
     return moved
 
 
@@ -54,6 +56,16 @@ def unpack_model(packed: dict[str, Any]) -> _native.Model:
     Raises:
         WeightsError: The packed values describe no network.
     """
+    engine, configuration = _unpacked(packed), packed["configuration"]
+    # That of an older version has none.
+    quantization = getattr(configuration, "quantization", None)
+    if quantization is not None and engine.device != "meta":
+        engine.set_quantization(quantization._given)
+    return engine
+
+
+def _unpacked(packed: dict[str, Any]) -> _native.Model:
+    """The packed network with its parameters."""
     configuration: Configuration = packed["configuration"]
     with damaged("a pickled model"):
         engine = configuration.engine()

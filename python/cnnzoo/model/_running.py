@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
-from cnnzoo._arguments import instance, seed_of, whole
+from cnnzoo._arguments import instance, number, seed_of, whole
+from cnnzoo._arrays import as_array, is_tensor
 from cnnzoo._configuration import WeightsFile
 from cnnzoo._package import need_libtorch
 from cnnzoo._photo import Photo, is_photo
+from cnnzoo._progress import Count
 from cnnzoo.data.dataset import Samples
-from cnnzoo.errors import ArgumentError
-from cnnzoo.model._network import Network, Precision
+from cnnzoo.data.loader import Loader
+from cnnzoo.errors import ArgumentError, DeviceError
+from cnnzoo.model._network import InferencePrecision, Network, Precision
 from cnnzoo.model._packing import has_libtorch, on_libtorch
-from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many
+from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many, prepare_photos
 from cnnzoo.prediction import FailedPrediction, Prediction
 from cnnzoo.profile import Profile, profile_of
+from cnnzoo.quantization import Quantization, quantization_of
 from cnnzoo.summary import Summary
 from cnnzoo.tuning import Tuning, processor, tuning_of
 
@@ -27,6 +32,10 @@ if TYPE_CHECKING:
     from cnnzoo import _torch
 
 MOST_REPEATS = 10_000
+
+# The largest error of a layer in int8, and the number of images that it is measured with.
+MOST_ERROR = 0.05
+MOST_IMAGES = 100
 
 # The devices of our own engine.
 OWN = {"cpu", "meta"}
@@ -42,7 +51,7 @@ class Running(Network):
     _tuning: Tuning | None = None
 
     def __call__(
-        self, x: ArrayLike, *, exact: bool = False, precision: Precision = "float32"
+        self, x: ArrayLike, *, exact: bool = False, precision: InferencePrecision = "float32"
     ) -> NDArray[np.float32]:
         """Run the network in inference mode.
 
@@ -55,12 +64,15 @@ class Running(Network):
                 linear layers are rounded to it, unless the channels of a group are odd in number or
                 a convolution is depthwise or by Winograd's algorithm; all else, sums too, is in
                 float32. It needs a processor with AVX512-BF16. On others, on a GPU, and with
-                `exact`, it is that of `train_step`, on libtorch.
+                `exact`, it is that of `train_step`, on libtorch. With `"int8"`, those that
+                `quantize` chose multiply integers of 8 bits; it needs a quantized model on the CPU.
 
         Returns:
             Logits, float32 (N, num_classes); features (N, C) where `num_classes` is 0.
 
         Raises:
+            ArgumentError: The precision is `"int8"`, and the model is not quantized or not on the
+                CPU, or the run is to be exact.
             ShapeError: Wrong rank or number of channels, no images, or images too small.
             TypeError: Wrong element type.
         """
@@ -97,8 +109,13 @@ class Running(Network):
         """The engine that knows a device."""
         return self._engine if device in OWN else self._with_libtorch(f"the device `{device}`")
 
-    def _runner(self, exact: bool, precision: Precision = "float32") -> _native.Model:
+    def _runner(self, exact: bool, precision: InferencePrecision = "float32") -> _native.Model:
         """The engine for a run: libtorch's where it is exact, or the precision is not ours."""
+        if exact and precision == "int8":
+            raise ArgumentError(
+                f'`precision="int8"` of {self.name}: expected no exact run, which is of libtorch, '
+                "got exact=True"
+            )
         if exact:
             return self._with_libtorch("`exact=True`")
         if not _native.offers(precision):
@@ -107,7 +124,12 @@ class Running(Network):
         return self._engine
 
     def features(
-        self, x: ArrayLike, nodes: str | Sequence[str], *, exact: bool = False
+        self,
+        x: ArrayLike,
+        nodes: str | Sequence[str],
+        *,
+        exact: bool = False,
+        precision: InferencePrecision = "float32",
     ) -> dict[str, NDArray[np.float32]]:
         """Compute the values of named nodes, without running the nodes after them.
 
@@ -116,36 +138,45 @@ class Running(Network):
             nodes: Names of `nodes()`, or one of them; a path such as `layer2` means the last node
                 below it.
             exact: As for `__call__`.
+            precision: Compute precision, as for `__call__`. Values that are asked for are float32.
 
         Raises:
             ArgumentError: There is no such node.
         """
         names = [nodes] if isinstance(nodes, str) else list(nodes)
-        return dict(zip(names, self._runner(exact).run(x, names, exact), strict=True))
+        found = self._runner(exact, precision).run(x, names, exact, precision)
+        return dict(zip(names, found, strict=True))
 
-    def pyramid(self, x: ArrayLike, *, exact: bool = False) -> dict[str, NDArray[np.float32]]:
+    def pyramid(
+        self, x: ArrayLike, *, exact: bool = False, precision: InferencePrecision = "float32"
+    ) -> dict[str, NDArray[np.float32]]:
         """Compute a feature pyramid: the last value of each resolution, the finest first.
 
         Args:
             x: Images (N, C, H, W), as for `__call__`.
             exact: As for `__call__`.
+            precision: Compute precision, as for `__call__`.
 
         Returns:
             Feature maps (N, C, H, W) by node name, each coarser than the one before.
         """
-        return self.features(x, self.graph.pyramid(), exact=exact)
+        return self.features(x, self.graph.pyramid(), exact=exact, precision=precision)
 
-    def embed(self, x: ArrayLike, *, exact: bool = False) -> NDArray[np.float32]:
+    def embed(
+        self, x: ArrayLike, *, exact: bool = False, precision: InferencePrecision = "float32"
+    ) -> NDArray[np.float32]:
         """Compute the pooled features (N, C) before the classifier.
 
         Args:
             x: Images (N, C, H, W), as for `__call__`.
             exact: As for `__call__`.
+            precision: Compute precision, as for `__call__`.
         """
-        return self._runner(exact).run(x, [self._engine.embedding], exact)[0]
+        engine = self._runner(exact, precision)
+        return engine.run(x, [self._engine.embedding], exact, precision)[0]
 
     def plan(
-        self, x_shape: Sequence[int] | None = None, *, precision: Precision = "float32"
+        self, x_shape: Sequence[int] | None = None, *, precision: InferencePrecision = "float32"
     ) -> str:
         """The plan of cnnzoo's own engine for images of one shape: a line for each step.
 
@@ -160,6 +191,7 @@ class Running(Network):
             precision: Compute precision, as for `__call__`.
 
         Raises:
+            ArgumentError: The precision is `"int8"`, and the model is not quantized.
             DeviceError: The model has no parameters, or the processor no instructions for
                 bfloat16.
             ShapeError: The images are none, too small, or have another number of channels.
@@ -167,7 +199,7 @@ class Running(Network):
         return self._engine.plan(list(x_shape or (1, *self.graph.input_shape)), precision)
 
     def profile(
-        self, x: ArrayLike, *, repeats: int = 10, precision: Precision = "float32"
+        self, x: ArrayLike, *, repeats: int = 10, precision: InferencePrecision = "float32"
     ) -> Profile:
         """Measure each step of a run on cnnzoo's own engine, and the peak of this machine.
 
@@ -180,7 +212,8 @@ class Running(Network):
             The time of each step, its rate and kernel; `print` shows a table, `save` draws bars.
 
         Raises:
-            ArgumentError: `repeats` is no whole number from 1 to 10000.
+            ArgumentError: `repeats` is no whole number from 1 to 10000, or the precision is
+                `"int8"` and the model is not quantized.
             DeviceError: The model is not on the CPU, or has no parameters, or the processor has no
                 instructions for bfloat16.
             ShapeError: Wrong rank or number of channels, no images, or images too small.
@@ -255,6 +288,81 @@ class Running(Network):
             engine.choose(_choices(value))
             self._tuning = value
 
+    def quantize(
+        self,
+        images: Any,
+        *,
+        most_error: float = MOST_ERROR,
+        most_images: int = MOST_IMAGES,
+        progress: bool | None = None,
+    ) -> Quantization:
+        """Quantize the model with images that it will be used for, for `precision="int8"`.
+
+        The lowest and the highest value of every activation are measured on the images; between
+        them, 256 numbers represent the others in int8. Weights get 255 numbers for each output
+        channel, as far as its largest. Then each convolution and linear layer runs in int8 alone,
+        on up to 8 images: the network's other layers are in float32. A layer that changes the
+        output too much stays in float32 for good.
+
+        Parameters keep their values, and runs in other precisions their bits. Any change of a
+        parameter makes the model one that is not quantized. Ctrl-C leaves the model as it was.
+
+        Args:
+            images: Photographs, as for `predict`: some dozens of those that the model is used for,
+                without labels. Or an array or tensor (N, C, H, W) of preprocessed images, as for
+                `__call__`; or a `Loader`, whose first batches are taken with its transform.
+            most_error: The largest error of a layer that runs in int8: the root of the mean square
+                of the output's differences from float32, relative to the spread of an image's
+                logits around their mean.
+            most_images: Number of images that are used, the first of them.
+            progress: Show a progress bar on a terminal or in a notebook, where it takes longer.
+
+        Returns:
+            The model's `quantization`: the error of each layer, and that of the network. `print`
+            shows a table.
+
+        Raises:
+            ArgumentError: An option is invalid, there are no images, or a value is not finite.
+            DataError: A photograph cannot be read.
+            DeviceError: The model is not on the CPU, or has no parameters.
+            ShapeError: The images have another number of channels or are too small, or the network
+                takes no photographs.
+            TypeError: They are no photographs, and no array of floating-point numbers.
+        """
+        most_error = number("`most_error`", most_error, least=0.0)
+        most_images = whole("`most_images`", most_images, least=1)
+        if self.device != "cpu":
+            raise DeviceError(
+                f"quantization of {self.name}: expected a model with parameters on the CPU, got "
+                f"one on {self.device}"
+            )
+        x = self._calibration(images, most_images)
+        with self._change() as engine, ExitStack() as shown:
+            bar: Count | None = None
+
+            def count(_: int, steps: int) -> None:
+                nonlocal bar
+                if bar is None:
+                    bar = shown.enter_context(Count(steps, "steps", shown=progress is not False))
+                else:
+                    bar.advance()
+
+            rows, error, ranges = engine.quantize(x, most_error, count)
+            self._quantization = found = quantization_of(
+                self.name, rows, ranges, images=len(x), most_error=most_error, error=error
+            )
+        return found
+
+    def _calibration(self, images: Any, most: int) -> NDArray[Any]:
+        """At most so many images (N, C, H, W), ready for the network."""
+        if isinstance(images, Loader):
+            return _of_loader(images, most, self.name)
+        given = as_array(images) if is_tensor(images) else images
+        if isinstance(given, np.ndarray) and given.dtype.kind == "f":
+            return given[:most]
+        several = isinstance(images, Iterable) and not is_photo(images)
+        return prepare_photos(self, images if several else [images], most=most)
+
     def nodes(self) -> list[str]:
         """Names of all nodes, in the order in which they run."""
         return self.graph.nodes()
@@ -290,7 +398,7 @@ class Running(Network):
     # A str is one photograph, and to a type checker several strings.
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, image: Photo, *, top: int = 5, precision: Precision = "float32"
+        self, image: Photo, *, top: int = 5, precision: InferencePrecision = "float32"
     ) -> Prediction: ...
     @overload
     def predict(
@@ -302,7 +410,7 @@ class Running(Network):
         batch_size: int = BATCH,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool | None = None,
-        precision: Precision = "float32",
+        precision: InferencePrecision = "float32",
     ) -> list[Prediction]: ...
     @overload
     def predict(
@@ -314,7 +422,7 @@ class Running(Network):
         batch_size: int = BATCH,
         on_error: Literal["keep"],
         progress: bool | None = None,
-        precision: Precision = "float32",
+        precision: InferencePrecision = "float32",
     ) -> list[Prediction | FailedPrediction]: ...
     @overload
     def predict(
@@ -326,7 +434,7 @@ class Running(Network):
         batch_size: int = BATCH,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool | None = None,
-        precision: Precision = "float32",
+        precision: InferencePrecision = "float32",
     ) -> Iterator[Prediction]: ...
     @overload
     def predict(
@@ -338,7 +446,7 @@ class Running(Network):
         batch_size: int = BATCH,
         on_error: Literal["keep"],
         progress: bool | None = None,
-        precision: Precision = "float32",
+        precision: InferencePrecision = "float32",
     ) -> Iterator[Prediction | FailedPrediction]: ...
     def predict(
         self,
@@ -349,7 +457,7 @@ class Running(Network):
         batch_size: int = BATCH,
         on_error: OnError = "raise",
         progress: bool | None = None,
-        precision: Precision = "float32",
+        precision: InferencePrecision = "float32",
     ) -> Prediction | list[Any] | Iterator[Any]:
         """Classify photographs.
 
@@ -416,6 +524,19 @@ class Running(Network):
         graph = self.graph
         height, width = graph.input_shape[1:] if x_shape is None else tuple(x_shape)[-2:]
         return Summary(graph, height, width)
+
+
+def _of_loader(loader: Loader[Any], most: int, name: str) -> NDArray[np.float32]:
+    """The images of a loader's first batches."""
+    found: list[NDArray[np.float32]] = []
+    for batch in loader:
+        x = batch[0] if isinstance(batch, tuple) else batch
+        found.append(x[: most - sum(map(len, found))])
+        if sum(map(len, found)) >= most:
+            break
+    if not found:
+        raise ArgumentError(f"images for {name}: expected at least one, got an empty loader")
+    return np.concatenate(found)
 
 
 def _choices(tuning: Tuning | None) -> list[tuple[Any, str]]:

@@ -163,6 +163,7 @@ class Model(Running, Filling):
         twin = Model(self._engine.copy(), self._preprocess)
         twin._load_report, twin._task = self._load_report, self._task
         twin._chose_preprocess, twin._tuning = self._chose_preprocess, self._tuning
+        twin._quantization = self._quantization
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Model:

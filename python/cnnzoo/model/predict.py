@@ -21,7 +21,7 @@ from cnnzoo._progress import Count
 from cnnzoo._threads import get_num_threads
 from cnnzoo.data.dataset import Samples
 from cnnzoo.errors import ArgumentError, CnnzooError, DivergenceError
-from cnnzoo.model._network import Network, Precision
+from cnnzoo.model._network import InferencePrecision, Network
 from cnnzoo.prediction import FailedPrediction, Prediction, rank
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def predict_many(
     on_error: OnError = "raise",
     ahead: bool = True,
     progress: bool = False,
-    precision: Precision = "float32",
+    precision: InferencePrecision = "float32",
 ) -> Iterator[Prediction | FailedPrediction]:
     """Classify photographs, yielding each prediction as soon as it and those before it are known.
 
@@ -97,6 +97,36 @@ def predict_many(
     count = Count(total, "photographs", shown=progress)
     classify = partial(_classify, model, top=top, precision=precision)
     return _handled(run(model, batches, classify, threads), on_error, count)
+
+
+def prepare_photos(model: Network, photos: Iterable[Any], *, most: int) -> NDArray[np.float32]:
+    """Prepare the first photographs as for a prediction.
+
+    Args:
+        model: The network that they are for.
+        photos: Photographs as for `predict_many`.
+        most: Number of photographs that are taken, if there are so many.
+
+    Returns:
+        Images (N, C, H, W).
+
+    Raises:
+        ArgumentError: There is no photograph.
+        DataError: One cannot be read.
+        ShapeError: The network takes no photographs.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    model.preprocess.check_channels()
+    items = list(islice(_items(photos), most))
+    if not items:
+        raise ArgumentError(f"images for {model.name}: expected at least one, got none")
+    with ThreadPoolExecutor(min(len(items), get_num_threads())) as pool:
+        prepared = list(pool.map(partial(_prepare, model), items))
+    for image in prepared:
+        if isinstance(image, Exception):
+            raise image
+    return np.concatenate(cast("list[NDArray[np.float32]]", prepared))
 
 
 def _handled(answers: _Answers, on_error: OnError, count: Count) -> Iterator[Any]:
@@ -170,7 +200,7 @@ def _classify(
     *,
     top: int,
     alone: bool,
-    precision: Precision,
+    precision: InferencePrecision,
 ) -> list[_Answer]:
     images = [image for image in prepared if not isinstance(image, Exception)]
     if not images:

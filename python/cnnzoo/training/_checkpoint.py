@@ -62,7 +62,8 @@ def save(trainer: Run, path: Path) -> None:
     waiting, accumulate = optimizer._engine.waiting()
     text = {
         "format": FORMAT,
-        "model": trainer.model._configuration().plain(),
+        # Training changes the parameters that a quantization belongs to.
+        "model": dataclasses.replace(trainer.model._configuration(), quantization=None).plain(),
         "trained": trainer.model.trained,
         "optimizer": {
             "class": type(optimizer).__name__,

@@ -159,7 +159,8 @@ def evaluate(
             its classes, they are matched to the model's `labels` by name.
         loss: Loss function; `CrossEntropy()` if not given. Auxiliary classifiers do not run. A
             custom function is called once, with the logits and targets of all images.
-        precision: `"float32"` or `"bfloat16"`, as in training.
+        precision: Compute precision: `"float32"`, `"bfloat16"`, or `"int8"` for a quantized model,
+            as for `Model.__call__`.
         metrics: Functions of logits (N, K) and targets of all images, which return a number; of
             torch tensors where torch defines them, else of NumPy arrays.
         threshold: The probability from which a label is predicted, where targets are (N, K).
