@@ -12,6 +12,15 @@ number of threads) takes turns like an engine: its speed is called the GEMM peak
 Memory is the peak of the engine's process (VmHWM), with its interpreter, libraries, images and
 everything that loading needed. "First" is the first call after loading.
 
+With --precision int8, networks are quantized after training: by NNCF for OpenVINO (its default
+settings), by onnxruntime's quantize_static (QDQ, by channel, uint8 activations, int8 weights,
+ranges from minima and maxima) and by ai-edge-quantizer for LiteRT (int8 by channel). All, and ours,
+are calibrated on the same 32 random crops of scikit-image's photographs, which are written beside
+the network as calibration.npy. The images that are raced are other crops of them, since the random
+images of the other precisions have values that calibration has not seen. Errors are relative to
+PyTorch eager in float32, on random weights: they say that an engine runs the same network, and
+`quantization.py` says what its answers lose.
+
 Engines are looked for in the interpreter that runs this, and in those of --python. Conversions are
 written to --folder, and those of a network and batch deleted after it was measured, unless --keep
 is given: all take 30 GB. A failed one is remembered beside them in a file that ends in `.failed`.
@@ -21,6 +30,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import platform
@@ -30,13 +40,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "python"))
 
+from calibration import RACING, imagenet_crops
 from inference_report import Case, draw, filled, lines
 from machine import instructions, processor
 
@@ -80,16 +91,22 @@ EVERY = {name: engine for name, engine in ENGINES.items() if name != "cnnzoo_exa
 
 # The engines that compute in bfloat16 where they are asked to.
 BFLOAT16 = ("cnnzoo", "openvino", "ncnn")
+# The engines that compute in int8, all but ours from a form that begins with `int8.`.
+INT8 = ("cnnzoo", "onnxruntime", "openvino", "litert")
+QUANTIZED = "int8."
 
 # What the interpreter that converts needs for a form, beside torch, torchvision and timm.
 TOOLS = {
-    "onnx": "onnx",
-    "old.onnx": "onnx",
-    "xml": "openvino",
-    "ncnn.param": "pnnx",
-    "mnn": "MNN",
-    "tflite": "litert_torch",
-    "pte": "executorch",
+    "onnx": ("onnx",),
+    "old.onnx": ("onnx",),
+    "xml": ("openvino",),
+    "ncnn.param": ("pnnx",),
+    "mnn": ("MNN",),
+    "tflite": ("litert_torch",),
+    "pte": ("executorch",),
+    "int8.onnx": ("onnx", "onnxruntime"),
+    "int8.xml": ("openvino", "nncf"),
+    "int8.tflite": ("litert_torch", "ai_edge_quantizer"),
 }
 # Seconds that a conversion may take.
 CONVERTING = 1800
@@ -110,13 +127,21 @@ class Network:
     size: int
     macs: int
 
-    def data(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images, and the logits of PyTorch eager."""
+    @property
+    def calibration(self) -> Path:
+        """The file of the images for calibration."""
+        return self.folder / "calibration.npy"
+
+    def data(self, batch: int, *, photographs: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Images, random or crops of photographs, and the logits of PyTorch eager."""
         import torch
 
         from reference import images
 
-        x = images((self.size, self.size), batch, seed=2)
+        if photographs:
+            x = imagenet_crops(self.size, count=batch, seed=RACING)
+        else:
+            x = images((self.size, self.size), batch, seed=2)
         module = torch.load(self.folder / "network.pt", weights_only=False)
         with torch.inference_mode():
             return x, module(torch.from_numpy(x)).numpy()
@@ -158,7 +183,8 @@ def installed(python: str) -> frozenset[str]:
         "import importlib.util, json, sys\n"
         "print(json.dumps([m for m in sys.argv[1:] if importlib.util.find_spec(m)]))"
     )
-    command = [python, "-c", code, *sorted(needed | set(TOOLS.values()) | {"timm"})]
+    tools = set(itertools.chain(*TOOLS.values()))
+    command = [python, "-c", code, *sorted(needed | tools | {"timm"})]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return frozenset(json.loads(done.stdout))
 
@@ -178,6 +204,8 @@ def interpreter(needs: Sequence[str], pythons: Sequence[str]) -> str:
 def converted(network: Network, form: str, x: np.ndarray, pythons: Sequence[str]) -> Path:
     """The network's file in a format, converted in a process of its own unless it is there.
 
+    Formats in int8 need the file of the images for calibration.
+
     Raises:
         MissingError: No interpreter has the tools, or the conversion fails.
     """
@@ -189,12 +217,14 @@ def converted(network: Network, form: str, x: np.ndarray, pythons: Sequence[str]
         return target
     if failed.exists():
         raise MissingError(f"conversion failed: {failed.read_text()}")
-    python = interpreter((TOOLS[form], "torch", "torchvision", "timm"), pythons)
+    python = interpreter((*TOOLS[form], "torch", "torchvision", "timm"), pythons)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as part:
         np.save(f"{part}/images.npy", x[:1] if form == "ncnn.param" else x)
         command = [python, Path(__file__).with_name("conversions.py"), form]
         command += [network.folder / "network.pt", f"{part}/images.npy", f"{part}/network.{form}"]
+        if form.startswith(QUANTIZED):
+            command.append(network.calibration)
         reason = failure(list(map(str, command)))
         if not (Path(part) / f"network.{form}").exists():
             failed.write_text(reason)
@@ -224,11 +254,17 @@ def batch_folder(network: Network, batch: int) -> Path:
 
 def measure(network: Network, batch: int, threads: int, arguments: argparse.Namespace) -> Case:
     """Race the engines on one network."""
-    x, want = network.data(batch)
+    in_int8 = arguments.precision == "int8"
+    x, want = network.data(batch, photographs=in_int8)
+    calibration = imagenet_crops(network.size) if in_int8 else None
+    if calibration is not None:
+        np.save(network.calibration, calibration)
     entries: dict[str, Entry] = {}
     missing: dict[str, str] = {}
     for name in arguments.engines:
         engine = EVERY[name]
+        if in_int8 and name in PEERS:
+            engine = replace(engine, form=QUANTIZED + engine.form)
         pythons = [
             *(path for label, path in arguments.python if label == name),
             sys.executable,
@@ -243,6 +279,7 @@ def measure(network: Network, batch: int, threads: int, arguments: argparse.Name
     outcome = race(
         {**entries, GEMM: gemm_entry()}, x, want, threads=threads, rounds=arguments.rounds,
         turn=arguments.turn, seed=arguments.seed, precision=arguments.precision,
+        calibration=calibration,
     )  # fmt: skip
     peak = outcome.figures.pop(GEMM, None)
     return Case(
@@ -359,8 +396,8 @@ def main() -> None:
         "--busy", type=int, default=0, help="other processes that compute meanwhile; only printed"
     )
     parser.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32",
-        help=f"bfloat16 is for {', '.join(BFLOAT16)}; only printed",
+        "--precision", choices=("float32", "bfloat16", "int8"), default="float32",
+        help=f"bfloat16 is for {', '.join(BFLOAT16)}, int8 for {', '.join(INT8)}; only printed",
     )  # fmt: skip
     parser.add_argument("--keep", action="store_true", help="keep them (30 GB for all)")
     parser.add_argument("--json", type=Path, help="all figures; cases in it are not repeated")
@@ -376,8 +413,8 @@ def main() -> None:
             "--json, --write, --plot: expected figures in float32 of a machine at rest, without "
             "--busy and --precision"
         )
-    if arguments.precision == "bfloat16":
-        arguments.engines = [name for name in arguments.engines if name in BFLOAT16]
+    having = {"float32": [*EVERY], "bfloat16": BFLOAT16, "int8": INT8}[arguments.precision]
+    arguments.engines = [name for name in arguments.engines if name in having]
 
     stored = {"machine": machine(), "cases": []}
     if arguments.json and arguments.json.exists():

@@ -123,10 +123,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda or cuda:N")
     command.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
+        choices=("float32", "bfloat16", "int8"),
         default="float32",
         help="precision of convolutions and linear layers; bfloat16 is faster on a processor with "
-        "AVX512-BF16 (default: %(default)s)",
+        "AVX512-BF16; int8 needs the file of a model that was quantized (default: %(default)s)",
     )
     command.add_argument(
         "--save",

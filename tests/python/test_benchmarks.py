@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import pictures
@@ -90,6 +91,29 @@ def test_inference_is_raced_beside_pytorch(tmp_path: Path) -> None:
     assert not any((tmp_path / "networks").iterdir())
     # What is in the file is not measured again.
     assert run("inference.py", *options).splitlines()[1:] == out.splitlines()[1:]
+
+
+def test_accuracy_in_int8_is_measured(tmp_path: Path) -> None:
+    figures, networks = tmp_path / "figures.json", tmp_path / "networks"
+    options: list[object] = ["--networks", "mobilenet_v3_small", "--parts", "fashion"]
+    options += ["--root", pictures.clothes(tmp_path), "--engines", "cnnzoo,openvino"]
+    options += ["--threads", 1, "--epochs", 1, "--train-images", 40, "--batch-size", 20]
+    options += ["--test-images", 30, "--folder", networks, "--json", figures]
+    first, again = (run("quantization.py", *options) for _ in range(2))
+    # The second run finds the network trained.
+    assert "mobilenet_v3_small: 1 epochs of 40 pictures" in first
+    assert "epochs of" not in again
+    assert "in float32: not installed: expected onnxruntime" in first
+    float32, _, peer = json.loads(figures.read_text())["rows"]
+    assert (float32["network"], float32["images"]) == ("mobilenet_v3_small", 30)
+    assert 0 <= float32["accuracy"] <= 1
+    assert float32["same_first"] == float32["same_five"] == 1
+    assert float32["mean"] == float32["most"] == 0
+    assert peer["missing"].startswith("not installed: expected openvino")
+    assert "| Fashion-MNIST, 30 | mobilenet_v3_small | OpenVINO, int8 | missing: " in again
+    # One channel of 28 pixels, the same for every engine.
+    shape = np.load(networks / "fashion-mobilenet_v3_small" / "calibration.npy").shape
+    assert shape == (32, 1, 28, 28)
 
 
 def test_cold_starts_are_timed_beside_pytorch(tmp_path: Path) -> None:

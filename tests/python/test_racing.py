@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +59,18 @@ def dies_later(task, x):
         return 2 * x[:, 0, 0]
     return run
 """
+# Engines whose errors are what they are calibrated on, or three times as large.
+CALIBRATED = """
+import numpy as np
+
+def near(task, x, factor=1):
+    images = np.load(task.calibration)
+    assert task.precision == "int8" and images.shape == (3, 2)
+    return lambda: x + factor * images[:1]
+
+def far(task, x):
+    return near(task, x, 3)
+"""
 NAMES = ("right", "slow", "threads", "talks", "liar", "nan", "shapeless")
 FAILING = ("raises", "dies", "dies_later", "absent")
 
@@ -109,6 +122,21 @@ def test_engines_that_fail_are_named_with_the_reason(outcome: Outcome) -> None:
         "dies_later": "ended with status 4: no message",
         "absent": "ended with status 1: ModuleNotFoundError: No module named 'no_such_module'",
     }
+
+
+def test_races_in_int8_hand_over_images_and_allow_larger_errors(tmp_path: Path) -> None:
+    file = tmp_path / "forged.py"
+    file.write_text(CALIBRATED)
+    entries = {
+        name: Entry(Engine(name, ("numpy",), "", str(file)), "a.model") for name in ("near", "far")
+    }
+    x = np.ones((1, 2), np.float32)
+    outcome = race(
+        entries, x, x, threads=1, rounds=1, turn=0.001, pause=0, precision="int8",
+        calibration=np.full((3, 2), 0.1, np.float32),
+    )  # fmt: skip
+    assert outcome.figures["near"].error == pytest.approx(0.1)
+    assert {name for name, one in outcome.figures.items() if one.wrong} == {"far"}
 
 
 def test_a_turn_has_a_call_that_is_not_counted_and_at_least_one_that_is() -> None:

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 # A run of the network on the images of the task: the logits, float32 (N, classes).
 Run = Callable[[], NDArray[Any]]
 
+RacePrecision = Literal["float32", "bfloat16", "int8"]
+
 
 @dataclass(frozen=True)
 class Task:
@@ -41,8 +43,10 @@ class Task:
     """The network in the engine's format."""
     answer: str
     """Where the logits go, as an .npy file."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """The compute precision; not every engine has bfloat16."""
+    precision: RacePrecision = "float32"
+    """The compute precision; not every engine has each."""
+    calibration: str = ""
+    """An .npy file of images that an engine which reads no int8 format is calibrated on."""
 
 
 def load(task: Task) -> tuple[Run, float]:

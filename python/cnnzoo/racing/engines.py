@@ -22,12 +22,15 @@ GEMM_SIDE = 2048
 
 
 def cnnzoo(task: Task, x: Images) -> Run:
-    """Our native engine, on a model file."""
+    """Our native engine, on a model file; for int8, loading calibrates and quantizes it."""
     from cnnzoo._threads import set_num_threads
     from cnnzoo.model import load
 
     set_num_threads(task.threads)
-    model, precision = load(task.model), task.precision
+    model: Any = load(task.model)
+    precision = task.precision
+    if precision == "int8":
+        model.quantize(np.load(task.calibration))
     return lambda: model(x, precision=precision)
 
 
