@@ -99,7 +99,7 @@ def test_images_get_the_same_bits_in_every_batch_with_any_instructions(
         assert 1e-5 < difference(half, plain) <= BFLOAT16
         found.append(half)
     # Sums in another order make another number of some that lie between two.
-    assert difference(found[0], found[-1]) <= BFLOAT16 / 4
+    assert difference(found[0], found[-1]) <= BFLOAT16 / 2
 
 
 def test_one_layer_rounds_its_inputs_and_weights_and_nothing_else() -> None:
