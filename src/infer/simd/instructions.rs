@@ -112,7 +112,7 @@ impl Instructions {
     /// Runs a kernel with these instructions.
     pub(in crate::infer) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            Kind::Portable => kernel.run(Portable),
+            Kind::Portable => Portable.enter(kernel),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(simd) => simd.enter(kernel),
             #[cfg(target_arch = "x86_64")]
@@ -134,7 +134,7 @@ impl Instructions {
             (Kind::Avx512(simd), Element::Byte) if let Some(simd) = simd.with_quads() => {
                 simd.enter(kernel)
             }
-            _ => kernel.run(Portable),
+            _ => Portable.enter(kernel),
         }
     }
 }

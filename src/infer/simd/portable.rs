@@ -1,6 +1,6 @@
 //! Vectors as arrays, for every machine: the other implementations are compared with this one.
 
-use super::vector::Simd;
+use super::vector::{Kernel, Simd};
 
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
@@ -11,6 +11,14 @@ type Vector = [f32; LANES];
 
 fn each(a: Vector, b: Vector, of: impl Fn(f32, f32) -> f32) -> Vector {
     std::array::from_fn(|lane| of(a[lane], b[lane]))
+}
+
+impl Portable {
+    /// A function of its own, as with the other instructions: a kernel holds all that it inlines on the stack of its caller.
+    #[inline(never)]
+    pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
 }
 
 impl Simd for Portable {
