@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo._arguments import shown
+from cnnzoo._html import html_bar, html_table
 from cnnzoo.errors import ArgumentError
 
 # The classification task: an image shows one class, or has any number of labels.
@@ -75,16 +76,11 @@ class Prediction(tuple[Guess, ...]):
         return tuple(guess for guess in self if guess.probability >= least)
 
     def _repr_html_(self) -> str:
-        import html
-
-        rows = "".join(
-            f"<tr><td style='text-align:left'>{html.escape(guess.label)}</td>"
-            f"<td>{guess.probability:.1%}</td>"
-            f"<td style='text-align:left'><div style='background:#4878a8;height:0.8em;"
-            f"width:{12 * _finite(guess.probability):.2f}em'></div></td></tr>"
+        rows = [
+            (guess.label, f"{guess.probability:.1%}", html_bar(_finite(guess.probability)))
             for guess in self
-        )
-        return f"<table>{rows}</table>"
+        ]
+        return html_table((), rows, right=(1,))
 
 
 @dataclass(frozen=True, kw_only=True)

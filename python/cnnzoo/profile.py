@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cnnzoo._package import NAME
+from cnnzoo._html import html_bar, html_table
+from cnnzoo._plots import GREY, INK, PALE, PAPER, calm, new_axes, save_figure
 from cnnzoo._text import counted, shorten, table
-from cnnzoo.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,9 +22,7 @@ LEAST = 0.01
 # The width of the nodes in a table, in characters.
 NODES = 60
 
-INK = "#1f2933"
-GREY = "#7b8794"
-PAPER = "#ffffff"
+WHAT = "a profile"
 # The kinds of kernels, those alike in colours alike.
 COLOURS = {
     "winograd": "#1d4e89",
@@ -43,7 +40,6 @@ COLOURS = {
     "blur": "#f2c879",
     "map": "#d1603d",
 }
-OTHER = "#b4bec8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,35 +135,24 @@ class Profile:
         return self.table()
 
     def _repr_html_(self) -> str:
-        import html
-
         most = max((step.milliseconds for step in self.steps), default=0.0) or 1.0
-        left = "text-align:left"
-        head = "".join(
-            f"<th>{name}</th>" for name in ("kernel", "ms", "", "GFLOP/s", "of peak", "nodes")
-        )
-        rows = ""
+        head = ("kernel", "ms", "", "GFLOP/s", "of peak", "nodes")
+        rows = []
         for step in self.steps:
-            kernel, _, ms, _, rate, share, nodes = map(html.escape, self._cells(step))
-            bar = (
-                f"<div style='background:{COLOURS.get(step.kind, OTHER)};height:0.8em;"
-                f"width:{12 * step.milliseconds / most:.2f}em'></div>"
-            )
-            rows += (
-                f"<tr><td style='{left}'>{kernel}</td><td>{ms}</td><td style='{left}'>{bar}</td>"
-                f"<td>{rate}</td><td>{share}</td><td style='{left}'>{nodes}</td></tr>"
-            )
-        caption = html.escape(f"{self._title()}: {self._total()}")
-        return f"<table><caption>{caption}</caption><tr>{head}</tr>{rows}</table>"
+            kernel, _, ms, _, rate, share, nodes = self._cells(step)
+            bar = html_bar(step.milliseconds / most, colour=COLOURS.get(step.kind, PALE))
+            rows.append((kernel, ms, bar, rate, share, nodes))
+        caption = f"{self._title()}: {self._total()}"
+        return html_table(head, rows, right=(1, 3, 4), caption=caption)
 
-    def plot(self, *, axes: Any = None) -> Any:
+    def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw a bar for the time of each step, in the order of the run and coloured by kernel.
 
         A profile of more than 44 steps has a bar for each block, or else each stage, divided by
         kernel.
 
         Args:
-            axes: Matplotlib axes to draw on; new ones if not given.
+            ax: Matplotlib axes to draw on; new ones if not given.
 
         Returns:
             The axes.
@@ -175,15 +160,9 @@ class Profile:
         Raises:
             MissingPackageError: matplotlib is not installed.
         """
-        if axes is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                raise _missing() from error
-            bars = len(_bars(self.steps))
-            _, axes = pyplot.subplots(figsize=_size(bars), layout="constrained")
-        self._draw(axes)
-        return axes
+        drawn: Axes = new_axes(WHAT, self._size()) if ax is None else ax
+        self._draw(drawn)
+        return drawn
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the picture of `plot` to a file, in the format of the name's ending.
@@ -192,17 +171,11 @@ class Profile:
             ArgumentError: matplotlib writes no files of this ending.
             MissingPackageError: matplotlib is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise _missing() from error
-        # One of its own, which pyplot does not know and so does not show.
-        figure = Figure(figsize=_size(len(_bars(self.steps))), layout="constrained", dpi=144)
-        known = figure.canvas.get_supported_filetypes()
-        if Path(path).suffix.lower()[1:] not in known:
-            raise ArgumentError(f"{path}: expected a name that ends in .{', .'.join(known)}")
-        self._draw(figure.subplots())
-        figure.savefig(path, facecolor=PAPER)
+        save_figure(path, WHAT, self._size(), self._draw)
+
+    def _size(self) -> tuple[float, float]:
+        """Width and height of a picture, in inches."""
+        return 9.0, 1.4 + 0.2 * max(len(_bars(self.steps)), 8)
 
     def _title(self) -> str:
         threads = counted(self.threads, "thread")
@@ -225,15 +198,15 @@ class Profile:
             shorten(" + ".join((step.nodes[0], *step.fused)), NODES),
         )
 
-    def _draw(self, axes: Axes) -> None:
+    def _draw(self, ax: Axes) -> None:
         bars = _bars(self.steps)
         most = max((sum(bar.times.values()) for bar in bars), default=0.0) or 1.0
         kinds = list(_by_kind(self.steps))
         for place, bar in enumerate(bars):
             left = 0.0
             for kind, time in sorted(bar.times.items(), key=lambda pair: kinds.index(pair[0])):
-                colour = COLOURS.get(kind, OTHER)
-                axes.barh(place, time, 0.74, left, color=colour, edgecolor=PAPER, linewidth=0.4)
+                colour = COLOURS.get(kind, PALE)
+                ax.barh(place, time, 0.74, left, color=colour, edgecolor=PAPER, linewidth=0.4)
                 left += time
             note = f"{left:.2f} ms" if left >= LEAST else f"< {LEAST} ms"
             if left >= 0.02 * self.milliseconds:
@@ -241,29 +214,26 @@ class Profile:
                 if bar.flops:
                     share = bar.flops / (1e6 * left) / self.peak_gflops
                     note += f" · {share:.0%} of peak"
-            axes.text(left + most / 90, place, note, va="center", fontsize=7.5, color=GREY)
-        axes.set_yticks(range(len(bars)), [bar.label for bar in bars], fontsize=8, color=INK)
-        axes.set_ylim(len(bars) - 0.4, -0.6)
-        axes.set_xlim(0, 1.3 * most)
-        axes.set_xlabel("milliseconds", fontsize=8, color=GREY)
-        axes.tick_params(axis="x", labelsize=8, labelcolor=GREY, color=OTHER)
-        axes.tick_params(axis="y", length=0)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.spines["bottom"].set_color(OTHER)
-        axes.grid(axis="x", color="#eef1f4", linewidth=0.8)
-        axes.set_axisbelow(True)
-        self._write_head(axes)
+            ax.text(left + most / 90, place, note, va="center", fontsize=7.5, color=GREY)
+        ax.set_yticks(range(len(bars)), [bar.label for bar in bars], fontsize=8, color=INK)
+        ax.set_ylim(len(bars) - 0.4, -0.6)
+        ax.set_xlim(0, 1.3 * most)
+        ax.set_xlabel("milliseconds")
+        calm(ax, grid="x")
+        ax.tick_params(axis="y", length=0, labelcolor=INK)
+        ax.spines["left"].set_visible(False)
+        self._write_head(ax)
 
-    def _write_head(self, axes: Axes) -> None:
+    def _write_head(self, ax: Axes) -> None:
         """Title, totals and legend, above the bars."""
         from matplotlib.patches import Patch
 
         entries = [
-            Patch(color=COLOURS.get(kind, OTHER), label=f"{kind} {time / self.milliseconds:.0%}")
+            Patch(color=COLOURS.get(kind, PALE), label=f"{kind} {time / self.milliseconds:.0%}")
             for kind, time in _by_kind(self.steps).items()
             if time >= 0.005 * self.milliseconds
         ]
-        axes.legend(
+        ax.legend(
             handles=entries,
             loc="lower left",
             bbox_to_anchor=(0, 1),
@@ -282,7 +252,7 @@ class Profile:
             (self._title(), 40, 11, INK, "bold"),
             (self._total(), 25, 8, GREY, "normal"),
         ):
-            axes.annotate(
+            ax.annotate(
                 text,
                 (0, 1),
                 (0, height),
@@ -366,12 +336,3 @@ def _bars(steps: tuple[ProfileStep, ...]) -> list[_Bar]:
         if len(bars) <= MOST_BARS:
             break
     return bars
-
-
-def _size(bars: int) -> tuple[float, float]:
-    """Width and height of a picture, in inches."""
-    return 9.0, 1.4 + 0.2 * max(bars, 8)
-
-
-def _missing() -> MissingPackageError:
-    return MissingPackageError(f"drawing a profile needs matplotlib: pip install '{NAME}[plots]'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cnnzoo._html import html_table
 from cnnzoo._text import counted, shorten, table
 
 # The width of a layer's name in a table, in characters.
@@ -30,6 +31,9 @@ class QuantizedLayer:
     name: str
     error: float
     is_int8: bool
+
+
+HEAD = ("layer", "error", "runs in")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -61,23 +65,16 @@ class Quantization:
             by_error: Put the largest error first, in place of the order of the network.
         """
         layers = sorted(self.layers, key=lambda of: -of.error) if by_error else self.layers
-        rows = table(("layer", "error", "runs in"), [_cells(of) for of in layers], right=(1,))
+        rows = table(HEAD, [_cells(of) for of in layers], right=(1,))
         return f"{rows}\n\n{self._total()}"
 
     def __repr__(self) -> str:
         return self.table()
 
     def _repr_html_(self) -> str:
-        import html
-
-        head = "".join(f"<th>{name}</th>" for name in ("layer", "error", "runs in"))
-        rows = "".join(
-            f"<tr><td style='text-align:left'>{html.escape(of.name)}</td>"
-            f"<td>{of.error:.2%}</td><td>{_type(of)}</td></tr>"
-            for of in self.layers
+        return html_table(
+            HEAD, [_cells(of) for of in self.layers], right=(1,), caption=self._total()
         )
-        caption = html.escape(self._total())
-        return f"<table><caption>{caption}</caption><tr>{head}</tr>{rows}</table>"
 
     def _total(self) -> str:
         quantized = sum(of.is_int8 for of in self.layers)

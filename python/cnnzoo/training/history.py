@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
 
 from cnnzoo._arguments import shown
-from cnnzoo._package import NAME
+from cnnzoo._plots import calm, new_axes
 from cnnzoo._text import table
-from cnnzoo.errors import ArgumentError, MissingPackageError
+from cnnzoo.errors import ArgumentError
 
 # The columns that a row also has for the model itself, where an EMA model is evaluated.
 OWN = ("val_loss", "val_top1", "val_map")
@@ -90,13 +90,13 @@ class History(Sequence[EpochRow]):
         cells = [tuple(column.cell(row) for column in columns) for row in self.rows]
         return table(head, cells, right=tuple(range(len(head))))
 
-    def plot(self, *, axes: Any = None) -> Any:
+    def plot(self, *, ax: Any = None) -> Any:
         """Plot the losses, and beside them the top-1 accuracies.
 
         In multi-label training, the mean average precision is in place of the accuracy.
 
         Args:
-            axes: Two matplotlib axes to draw on; new ones if not given.
+            ax: Two matplotlib axes to draw on; new ones if not given.
 
         Returns:
             The two axes.
@@ -104,16 +104,11 @@ class History(Sequence[EpochRow]):
         Raises:
             MissingPackageError: matplotlib is not installed.
         """
-        try:
-            from matplotlib import pyplot
-            from matplotlib.ticker import PercentFormatter
-        except ImportError as error:
-            raise MissingPackageError(
-                f"drawing a history needs matplotlib: pip install '{NAME}[plots]'"
-            ) from error
-        if axes is None:
-            _, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-        loss, top1 = axes
+        if ax is None:
+            ax = new_axes("a history", (9, 3.2), columns=2)
+        from matplotlib.ticker import PercentFormatter
+
+        loss, top1 = ax
         epochs = [row.epoch for row in self.rows]
         labels = any(row.val_map is not None for row in self.rows)
         right = (
@@ -132,11 +127,11 @@ class History(Sequence[EpochRow]):
             on.set_title(title)
             on.set_xlabel("epoch")
             on.xaxis.get_major_locator().set_params(integer=True)
-            on.spines[["top", "right"]].set_visible(False)
+            calm(on, grid="y")
         # As many digits as the ticks need to tell 27.5 % from 28 %.
         top1.yaxis.set_major_formatter(PercentFormatter(1.0))
         loss.legend(frameon=False)
-        return axes
+        return ax
 
 
 class _Column(NamedTuple):

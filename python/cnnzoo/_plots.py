@@ -1,0 +1,90 @@
+"""What all plots share: matplotlib, imported at the first plot, its axes and files, and colours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnzoo._package import NAME
+from cnnzoo.errors import ArgumentError, MissingPackageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK = "#1f2933"
+GREY = "#7b8794"
+PALE = "#b4bec8"
+LINES = "#eef1f4"
+PAPER = "#ffffff"
+# Colours of series, of which neighbours differ in hue and in lightness.
+SERIES = ("#1d4e89", "#e9a03b", "#2a9d8f", "#d1603d", "#8e5ea2", "#7cb9e8", "#6b705c", "#c3a1cf")
+
+Size = tuple[float, float]
+
+
+def new_axes(what: str, size: Size, *, rows: int = 1, columns: int = 1) -> Any:
+    """New axes of `pyplot`, one or an array of them.
+
+    Args:
+        what: The thing to be drawn, for the error's message: "a profile".
+        size: Width and height of the figure in inches.
+        rows: Rows of axes.
+        columns: Columns of axes.
+
+    Raises:
+        MissingPackageError: matplotlib is not installed.
+    """
+    _need(what)
+    from matplotlib import pyplot
+
+    _, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained")
+    return axes
+
+
+def save_figure(
+    path: str | os.PathLike[str], what: str, size: Size, draw: Callable[[Axes], object]
+) -> None:
+    """Draw on axes of a new figure and write it to a file, in the format of the name's ending.
+
+    Raises:
+        ArgumentError: matplotlib writes no files of this ending.
+        MissingPackageError: matplotlib is not installed.
+    """
+    _need(what)
+    from matplotlib.figure import Figure
+
+    # One of its own, which pyplot does not know and so does not show.
+    figure = Figure(figsize=size, layout="constrained", dpi=144)
+    known = figure.canvas.get_supported_filetypes()
+    if Path(path).suffix.lower()[1:] not in known:
+        raise ArgumentError(f"{path}: expected a name that ends in .{', .'.join(known)}")
+    draw(figure.subplots())
+    figure.savefig(path, facecolor=PAPER)
+
+
+def calm(ax: Axes, *, grid: str | None = None) -> None:
+    """Draw axes with few lines: those at the left and the bottom, and a pale grid.
+
+    Args:
+        ax: The axes.
+        grid: The axis with a grid: `"x"`, `"y"` or `"both"`.
+    """
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(PALE)
+    ax.tick_params(labelsize=8, labelcolor=GREY, color=PALE)
+    ax.xaxis.label.set(size=8, color=GREY)
+    ax.yaxis.label.set(size=8, color=GREY)
+    ax.set_axisbelow(True)
+    if grid is not None:
+        ax.grid(axis=grid, color=LINES, linewidth=0.8)  # type: ignore[arg-type]
+
+
+def _need(what: str) -> None:
+    try:
+        import matplotlib  # noqa: F401  # it is installed
+    except ImportError as error:
+        raise MissingPackageError(
+            f"drawing {what} needs matplotlib: pip install '{NAME}[plots]'"
+        ) from error

@@ -1,0 +1,27 @@
+"""Tables for notebooks: `cnnzoo._html`."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+from cnnzoo._html import html_bar, html_table
+
+
+def test_text_is_escaped_and_bars_are_not() -> None:
+    page = html_table(
+        ("layer", "share"), [("<b>&", html_bar(0.25, width=8.0))], right=(1,), caption="a < b"
+    )
+    table = ET.fromstring(page)
+    assert table.findtext("caption") == "a < b"
+    assert [head.text for head in table.iter("th")] == ["layer", "share"]
+    text, bar = table.iter("td")
+    assert text.text == "<b>&" and "left" in text.get("style", "")
+    assert "right" in bar.get("style", "")
+    (block,) = bar
+    assert "width:2.00em" in block.get("style", "")
+
+
+def test_a_table_without_head_and_caption_has_only_its_rows() -> None:
+    table = ET.fromstring(html_table((), [("a", "b"), ("c", "d")]))
+    assert [child.tag for child in table] == ["tbody"]
+    assert [[cell.text for cell in row] for row in table.iter("tr")] == [["a", "b"], ["c", "d"]]
