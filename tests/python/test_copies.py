@@ -102,6 +102,7 @@ def things(tmp_path: Path) -> dict[type, Any]:
         trained.history[0],
         evaluated,
         evaluated.per_class[0],
+        metrics.Confusion("a", "b", 3, 0.5),
         cz.ParameterGroup("fc", lr_scale=2.0),
         *(kind(model, lr=0.1) for kind in (cz.SGD, cz.Adam, cz.AdamW, cz.RMSprop, cz.LAMB)),
         cz.CrossEntropy(class_weights=[1.0, 2.0, 3.0]),

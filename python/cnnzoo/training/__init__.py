@@ -24,6 +24,7 @@ from cnnzoo.training.losses import (
 )
 from cnnzoo.training.metrics import (
     ClassFigures,
+    Confusion,
     LabelFigures,
     Metrics,
     MultiLabelMetrics,
@@ -68,6 +69,7 @@ __all__ = [
     "Callback",
     "Callbacks",
     "ClassFigures",
+    "Confusion",
     "Constant",
     "Cosine",
     "CrossEntropy",
