@@ -102,6 +102,8 @@ def things(tmp_path: Path) -> dict[type, Any]:
         trained.history[0],
         evaluated,
         evaluated.per_class[0],
+        search := trained.find_lr([(X, Y)], steps=6, progress=False),
+        search.rows[0],
         metrics.Confusion("a", "b", 3, 0.5),
         cz.ParameterGroup("fc", lr_scale=2.0),
         *(kind(model, lr=0.1) for kind in (cz.SGD, cz.Adam, cz.AdamW, cz.RMSprop, cz.LAMB)),

@@ -53,6 +53,10 @@ from cnnzoo.training.schedules import (
     Schedule,
     Step,
 )
+from cnnzoo.training.search import (
+    LearningRateRow,
+    LearningRateSearch,
+)
 from cnnzoo.training.state import (
     State,
 )
@@ -80,6 +84,8 @@ __all__ = [
     "History",
     "JsonLines",
     "LabelFigures",
+    "LearningRateRow",
+    "LearningRateSearch",
     "Loss",
     "LossLike",
     "Metric",

@@ -21,6 +21,7 @@ from cnnzoo.training._evaluating import Evaluating
 from cnnzoo.training._fit import Fit
 from cnnzoo.training._keeping import Keeping
 from cnnzoo.training._progress import Bar, Interrupted, Interrupts
+from cnnzoo.training._searching import Searching
 from cnnzoo.training._stepping import Stepping
 from cnnzoo.training.callbacks import Callback
 from cnnzoo.training.history import EpochRow, History
@@ -30,7 +31,7 @@ from cnnzoo.training.schedules import Schedule
 from cnnzoo.training.state import State
 
 
-class Trainer(Keeping, Evaluating, Stepping):
+class Trainer(Keeping, Evaluating, Searching, Stepping):
     """Trains a model, epoch by epoch.
 
     Training is deterministic: the result depends only on arguments, seeds and data, and not on
