@@ -134,6 +134,7 @@ def things(tmp_path: Path) -> dict[type, Any]:
         callbacks.Callbacks([callbacks.EarlyStopping(patience=1)]),
         callbacks.EarlyStopping(patience=2),
         callbacks.JsonLines(tmp_path / "log.jsonl"),
+        callbacks.LiveCurves(every=2.0),
         callbacks.TensorBoard(tmp_path / "board"),
         tools.imagenet_train(32),
         tools.imagenet_train(32).preview(np.zeros((64, 64, 3), np.uint8), count=2),

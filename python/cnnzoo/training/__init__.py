@@ -13,6 +13,9 @@ from cnnzoo.training.history import (
     EpochRow,
     History,
 )
+from cnnzoo.training.live import (
+    LiveCurves,
+)
 from cnnzoo.training.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -86,6 +89,7 @@ __all__ = [
     "LabelFigures",
     "LearningRateRow",
     "LearningRateSearch",
+    "LiveCurves",
     "Loss",
     "LossLike",
     "Metric",

@@ -122,7 +122,7 @@ def test_losses_are_those_of_a_run_with_this_schedule() -> None:
 
     @dataclasses.dataclass(frozen=True)
     class Rising(cz.Schedule):
-        def lr(self, base: float, at: float, epochs: float, *, steps: int | None = None) -> float:
+        def lr(self, base: float, at: float, epochs: float, *, steps: float | None = None) -> float:
             assert steps is not None
             # Two batches make an update.
             return float(np.geomspace(1e-4, 0.1, 3)[min(2, round(at * steps) // 2)])
@@ -146,7 +146,7 @@ def test_losses_are_those_of_a_run_with_this_schedule() -> None:
 
 @pytest.mark.parametrize("rule", ["sgd", "adamw"])
 def test_losses_are_those_of_a_loop_in_pytorch(rule: str) -> None:
-    """Of torchvision's network, with the same batches and learning rates."""
+    """With torchvision's network, and the same batches and learning rates."""
     model = cz.create_model("resnet18", num_classes=5, seed=2)
     twin = torchvision.models.resnet18(num_classes=5)
     state = {name: torch.from_numpy(array.copy()) for name, array in model.state_dict().items()}
