@@ -117,6 +117,7 @@ __all__ = [
     "UnknownModelError",
     "WeightsError",
     "__version__",
+    "analysis",
     "callbacks",
     "compound_scaling",
     "create_model",
@@ -136,12 +137,15 @@ __all__ = [
 
 
 # Modules that are imported with their first use, as are the classes of training.
-MODULES = frozenset({"callbacks", "history", "losses", "metrics", "mixing", "multilabel"})
+MODULES = frozenset(
+    {"analysis", "callbacks", "history", "losses", "metrics", "mixing", "multilabel"}
+)
 MODULES |= {"optimizers", "schedules", "trainer"}
 
 if TYPE_CHECKING:
     # A stub names every model; if type checkers saw `__getattr__`, any misspelt name would pass.
     from cnnzoo import (
+        analysis,
         callbacks,
         history,  # noqa: F401
         losses,  # noqa: F401
