@@ -31,6 +31,7 @@ class Published:
         top1: Top-1 accuracy in percent on ImageNet's validation set, cropped as `preprocess` says,
             as the publisher measured it; none if not published.
         top5: Top-5 accuracy, likewise.
+        accuracy_from: The place where the publisher states them.
         preprocess: The preprocessing of photographs; none if the publisher does not state it.
         squash: Whether the publisher resizes photographs to a square without keeping the aspect
             ratio, which `preprocess` does not do.
@@ -49,6 +50,7 @@ class Published:
     classes: int = 1000
     top1: float | None = None
     top5: float | None = None
+    accuracy_from: str = ""
     preprocess: Preprocess | None = None
     squash: bool = False
     data: str = ""
@@ -171,7 +173,10 @@ def _published(row: Row) -> Published:
         options=dict(BUILT_WITH.get((row["source"], row["source_name"]), {})),
         **{
             name: row[name]
-            for name in ("source", "source_name", "address", "hash", "license", "data", "recipe")
+            for name in (
+                *("source", "source_name", "address", "hash", "license"),
+                *("accuracy_from", "data", "recipe"),
+            )
         },
     )
 
