@@ -22,6 +22,7 @@ _package.refuse_both()
 from cnnzoo import data, errors, registry, transforms
 from cnnzoo._native import Graph
 from cnnzoo._threads import get_num_threads, set_num_threads
+from cnnzoo.comparison import ComparedModel, Comparison, compare
 from cnnzoo.errors import (
     ArgumentError,
     CheckpointError,
@@ -61,6 +62,8 @@ __all__ = [
     "BinaryCrossEntropy",
     "CheckpointError",
     "CnnzooError",
+    "ComparedModel",
+    "Comparison",
     "Constant",
     "CopyError",
     "Cosine",
@@ -116,6 +119,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "callbacks",
+    "compare",
     "compound_scaling",
     "create_model",
     "data",

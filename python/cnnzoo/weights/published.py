@@ -126,11 +126,14 @@ def _editions() -> dict[str, list[tuple[str, str]]]:
     return editions
 
 
-def edition_tags(source: str, source_name: str) -> list[str]:
-    """Tags of the weights of one edition, the best first."""
-    installed = [row[0] for row in _native.published_weights(source_name, source)]
-    listed = [f"{source}/{row['tag']}" for row in _table().get((source, source_name), ())]
-    return list(dict.fromkeys(installed + listed))
+def edition_accuracies(source: str, source_name: str) -> dict[str, float | None]:
+    """Top-1 accuracies of the weights of one edition by tag, the best weights first."""
+    found: dict[str, float | None] = {
+        row[0]: None for row in _native.published_weights(source_name, source)
+    }
+    for row in _table().get((source, source_name), ()):
+        found[f"{source}/{row['tag']}"] = float(row["top1"]) if row["top1"] else None
+    return found
 
 
 def _of_edition(source: str, source_name: str) -> list[Published]:
