@@ -68,6 +68,16 @@ def html_facts(title: str, facts: Iterable[tuple[str, str]]) -> Markup:
     return Markup(f"<table>{head}<tbody>{lines}</tbody></table>")
 
 
+def html_title(text: str) -> Markup:
+    """A bold line."""
+    return Markup(f"<div><b>{_escaped(text)}</b></div>")
+
+
+def html_scroll(content: str, *, height: float = 24.0) -> Markup:
+    """HTML in a box of at most this height in em, which scrolls."""
+    return Markup(f"<div style='max-height:{height}em;overflow:auto'>{content}</div>")
+
+
 def html_fold(summary: str, content: str) -> Markup:
     """HTML that a click on its summary shows."""
     return Markup(f"<details><summary>{_escaped(summary)}</summary>{content}</details>")

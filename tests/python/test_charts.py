@@ -231,9 +231,11 @@ def test_names_are_told_apart_by_source_and_weights() -> None:
     assert names(rows.rows) == ["resnet50 torchvision", "resnet50 timm"]
     every = cz.compare([("resnet50", "torchvision")], weights="all")
     assert names(every.rows) == [
-        "resnet50 torchvision IMAGENET1K_V2",
-        "resnet50 torchvision IMAGENET1K_V1",
+        "resnet50 IMAGENET1K_V2",
+        "resnet50 IMAGENET1K_V1",
     ]
+    rows = cz.compare([cz.resnet20(image_size=size, meta=True) for size in (32, 64)])
+    assert names(rows.rows) == ["resnet20 32 px", "resnet20 64 px"]
 
 
 coordinates = st.floats(0, 400)

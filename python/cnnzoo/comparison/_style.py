@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,16 +40,19 @@ def colours(rows: Rows) -> dict[str, str]:
 
 
 def names(rows: Rows) -> list[str]:
-    """A short name for each row: with its source, or else its weights, where names repeat."""
+    """A short name for each row: where names repeat, with what tells them apart."""
     found = [row.name for row in rows]
     additions: tuple[Callable[[ComparedModel], str], ...] = (
         lambda row: row.source,
         lambda row: row.weights.partition("/")[2],
+        lambda row: f"{row.input_size} px",
     )
-    for more in additions:
-        counts = Counter(found)
+    for addition in additions:
+        told: dict[str, set[str]] = {}
+        for name, row in zip(found, rows, strict=True):
+            told.setdefault(name, set()).add(addition(row))
         found = [
-            f"{name} {more(row)}".rstrip() if counts[name] > 1 else name
+            f"{name} {addition(row)}".rstrip() if len(told[name]) > 1 else name
             for name, row in zip(found, rows, strict=True)
         ]
     return found
