@@ -22,7 +22,6 @@ _package.refuse_both()
 from cnnzoo import data, errors, registry, transforms
 from cnnzoo._native import Graph
 from cnnzoo._threads import get_num_threads, set_num_threads
-from cnnzoo.comparison import ComparedModel, Comparison, compare
 from cnnzoo.errors import (
     ArgumentError,
     CheckpointError,
@@ -137,6 +136,8 @@ __all__ = [
 ]
 
 
+# Names of `cnnzoo.comparison`, which is imported with the first of them.
+COMPARISON = frozenset({"ComparedModel", "Comparison", "compare"})
 # Modules that are imported with their first use, as are the classes of training.
 MODULES = frozenset({"callbacks", "history", "losses", "metrics", "mixing", "multilabel"})
 MODULES |= {"optimizers", "schedules", "trainer"}
@@ -155,6 +156,7 @@ if TYPE_CHECKING:
         trainer,  # noqa: F401
     )
     from cnnzoo._constructors import *  # noqa: F403  # a stub of names alone
+    from cnnzoo.comparison import ComparedModel, Comparison, compare
     from cnnzoo.training import (
         LAMB,
         SGD,
@@ -191,7 +193,8 @@ else:
         if name in registry.accepted_names():
             found = registry.constructor(name)
         elif name in __all__:
-            found = getattr(importlib.import_module("cnnzoo.training"), name)
+            home = "cnnzoo.comparison" if name in COMPARISON else "cnnzoo.training"
+            found = getattr(importlib.import_module(home), name)
         else:
             message = f"module 'cnnzoo' has no attribute '{name}'"
             # With `name` and `obj`, a traceback suggests similar names.

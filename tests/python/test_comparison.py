@@ -400,11 +400,41 @@ def test_columns_go_to_dictionaries_csv_and_markdown(tmp_path: Path) -> None:
     assert lines[2].startswith("| alexnet | AlexNet | 2012 |")
 
 
+class Frame:
+    """Stands for a DataFrame, where pandas is not installed."""
+
+    def __init__(self, columns: dict[str, list[Any]]) -> None:
+        self.columns = columns
+
+    def astype(self, kinds: dict[str, type]) -> Frame:
+        changed = {
+            name: [float("nan") if value is None else kind(value) for value in self.columns[name]]
+            for name, kind in kinds.items()
+        }
+        return Frame({**self.columns, **changed})
+
+
 def test_pandas_gets_the_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = cz.compare(FEW)
-    stub = types.SimpleNamespace(DataFrame=lambda columns: ("frame", columns))
-    monkeypatch.setitem(sys.modules, "pandas", stub)
-    assert found.to_pandas() == ("frame", found.to_dict())
+    found = cz.compare([*FEW, "plain34"])
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=Frame))
+    columns = found.to_pandas().columns
+    assert list(columns) == list(found.to_dict())
+    for name, values in found.to_dict().items():
+        missing = [value is None for value in values]
+        assert [value != value for value in columns[name]] == missing  # noqa: PLR0124  # NaN
+        kept = [one for one, none in zip(columns[name], missing, strict=True) if not none]
+        assert kept == [value for value in values if value is not None]
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(cz.MissingPackageError, match="pip install pandas"):
         found.to_pandas()
+
+
+def test_a_frame_of_pandas_has_numbers() -> None:
+    pandas = pytest.importorskip("pandas")
+    found = cz.compare([*FEW, "plain34"])
+    frame = found.to_pandas()
+    assert list(frame.columns) == list(found.to_dict()) and len(frame) == 7
+    assert frame.loc[frame["top1"].idxmax(), "name"] == "resnet50"
+    assert frame["milliseconds"].isna().all()
+    assert pandas.api.types.is_float_dtype(frame["milliseconds"])
+    assert frame.set_index("name")["macs"].to_dict() == {row.name: row.macs for row in found}

@@ -28,7 +28,12 @@ COLUMNS = (
     *("params", "macs", "activations", "weight_bytes", "value_bytes", "memory"),
     *("milliseconds", "images_per_second", "batch", "threads", "process_bytes"),
 )
-# Of these, more is better, so that sorting begins with the most.
+# Of these, a row may have none.
+MISSING = (
+    *("year", "top1", "top5"),
+    *("milliseconds", "images_per_second", "batch", "threads", "process_bytes"),
+)
+# Of all, more is better, so that sorting begins with the most.
 MORE_IS_BETTER = {"top1", "top5", "images_per_second"}
 
 WHAT = "a comparison"
@@ -259,7 +264,7 @@ class Comparison(Sequence[ComparedModel]):
         return {column: [getattr(row, column) for row in self.rows] for column in COLUMNS}
 
     def to_pandas(self) -> Any:
-        """A `pandas.DataFrame` with a row for each model.
+        """A `pandas.DataFrame` with a row for each model; a missing number is NaN.
 
         Raises:
             MissingPackageError: pandas is not installed.
@@ -268,7 +273,9 @@ class Comparison(Sequence[ComparedModel]):
             import pandas
         except ImportError as error:
             raise MissingPackageError("a DataFrame needs pandas: pip install pandas") from error
-        return pandas.DataFrame(self.to_dict())
+        frame = pandas.DataFrame(self.to_dict())
+        # A missing number is NaN, where pandas would keep None in a column of objects.
+        return frame.astype(dict.fromkeys(MISSING, float))
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the columns of `to_dict` to a CSV file; a cell without a value is empty."""
