@@ -186,6 +186,11 @@ pub trait Entries: Sync {
 
     fn get(&self, name: &str) -> Result<Value<'_>>;
 
+    /// Reads float32 values of this name to where they belong, if they lie somewhere as they are; returns whether they do.
+    fn read_into(&self, _name: &str, _values: &mut [f32]) -> Result<bool> {
+        Ok(false)
+    }
+
     /// The reason why there is no array of this name, if something else is there.
     fn unreadable(&self, _name: &str) -> Option<&str> {
         None
@@ -210,6 +215,10 @@ impl Entries for Checkpoint {
             Some(steps) => self.weights_of_integers(name, &steps),
             None => self.get(name),
         }
+    }
+
+    fn read_into(&self, name: &str, values: &mut [f32]) -> Result<bool> {
+        self.read_into(name, values)
     }
 
     fn unreadable(&self, name: &str) -> Option<&str> {

@@ -42,6 +42,11 @@ pub trait Parameters: Send + Sync {
         })
     }
 
+    /// The memory of an array, if it lies in row-major order and may be written to; none of a batch count.
+    fn floats_mut(&mut self, _index: usize) -> Option<&mut [f32]> {
+        None
+    }
+
     /// Overwrites an array with as many values.
     fn write_floats(&mut self, index: usize, values: &[f32]) -> Result<()>;
 

@@ -7,13 +7,20 @@ use super::init::{Draw, Recipe};
 use super::parameters::{Parameters, Stored, kept};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, Parameter, Role};
-use crate::memory::{copied, zeros};
+use crate::memory::{Buffer, copied};
 
 /// Every array of a graph as a vector.
 #[derive(Debug)]
 pub struct PlainMemory {
     parameters: Vec<Parameter>,
-    arrays: Vec<Stored>,
+    arrays: Vec<Array>,
+}
+
+/// One array.
+#[derive(Debug)]
+enum Array {
+    Floats(Buffer),
+    Count(i64),
 }
 
 impl PlainMemory {
@@ -26,8 +33,14 @@ impl PlainMemory {
 
     /// A copy with the same values.
     pub fn duplicate(&self) -> Result<Self> {
-        let arrays = (0..self.arrays.len()).map(|index| self.read(index));
-        Ok(Self { parameters: self.parameters.clone(), arrays: arrays.collect::<Result<_>>()? })
+        let arrays = self.arrays.iter().zip(&self.parameters).map(|(array, of)| match array {
+            Array::Count(count) => Ok(Array::Count(*count)),
+            Array::Floats(values) => Buffer::copied(values.as_slice())
+                .map(Array::Floats)
+                .map_err(|shortage| shortage.at(of.name.as_str())),
+        });
+        let arrays = arrays.collect::<Result<_>>()?;
+        Ok(Self { parameters: self.parameters.clone(), arrays })
     }
 
     fn refused(&self, index: usize, got: String) -> Error {
@@ -43,8 +56,8 @@ impl Parameters for PlainMemory {
 
     fn read(&self, index: usize) -> Result<Stored> {
         match &self.arrays[index] {
-            Stored::Count(count) => Ok(Stored::Count(*count)),
-            Stored::Floats(values) => copied(values)
+            Array::Count(count) => Ok(Stored::Count(*count)),
+            Array::Floats(values) => copied(values.as_slice())
                 .map(Stored::Floats)
                 .map_err(|shortage| shortage.at(self.parameters[index].name.as_str())),
         }
@@ -52,14 +65,21 @@ impl Parameters for PlainMemory {
 
     fn floats(&self, index: usize) -> Result<Option<Cow<'_, [f32]>>> {
         Ok(match &self.arrays[index] {
-            Stored::Floats(values) => Some(Cow::Borrowed(values)),
-            Stored::Count(_) => None,
+            Array::Floats(values) => Some(Cow::Borrowed(values.as_slice())),
+            Array::Count(_) => None,
         })
     }
 
-    fn write_floats(&mut self, index: usize, values: &[f32]) -> Result<()> {
+    fn floats_mut(&mut self, index: usize) -> Option<&mut [f32]> {
         match &mut self.arrays[index] {
-            Stored::Floats(own) if own.len() == values.len() => own.copy_from_slice(values),
+            Array::Floats(values) => Some(values.as_mut_slice()),
+            Array::Count(_) => None,
+        }
+    }
+
+    fn write_floats(&mut self, index: usize, values: &[f32]) -> Result<()> {
+        match self.floats_mut(index) {
+            Some(own) if own.len() == values.len() => own.copy_from_slice(values),
             _ => return Err(self.refused(index, format!("{} values", values.len()))),
         }
         Ok(())
@@ -67,8 +87,8 @@ impl Parameters for PlainMemory {
 
     fn write_count(&mut self, index: usize, count: i64) -> Result<()> {
         match &mut self.arrays[index] {
-            Stored::Count(own) => *own = count,
-            Stored::Floats(_) => return Err(self.refused(index, "a count".into())),
+            Array::Count(own) => *own = count,
+            Array::Floats(_) => return Err(self.refused(index, "a count".into())),
         }
         Ok(())
     }
@@ -78,7 +98,7 @@ impl Parameters for PlainMemory {
         let kept = kept(&self.parameters, graph, &parameters);
         let new = parameters.iter().zip(&kept).filter(|(_, old)| old.is_none());
         let mut new = fresh(&new.map(|(p, _)| p).collect::<Vec<_>>(), recipe, seed)?.into_iter();
-        let mut take = |index: usize| std::mem::replace(&mut self.arrays[index], Stored::Count(0));
+        let mut take = |index: usize| std::mem::replace(&mut self.arrays[index], Array::Count(0));
         let arrays = kept.into_iter().filter_map(|old| old.map(&mut take).or_else(|| new.next()));
         self.arrays = arrays.collect();
         self.parameters = parameters;
@@ -87,22 +107,22 @@ impl Parameters for PlainMemory {
 }
 
 /// New arrays for `parameters`, all initialised at once.
-fn fresh(parameters: &[&Parameter], recipe: Recipe, seed: u64) -> Result<Vec<Stored>> {
+fn fresh(parameters: &[&Parameter], recipe: Recipe, seed: u64) -> Result<Vec<Array>> {
     has_room_for(parameters)?;
     let unwritten = |parameter: &&Parameter| match parameter.role {
-        Role::BatchCount => Ok(Stored::Count(0)),
-        _ => zeros(parameter.elements())
-            .map(Stored::Floats)
+        Role::BatchCount => Ok(Array::Count(0)),
+        _ => Buffer::zeros(parameter.elements())
+            .map(Array::Floats)
             .map_err(|shortage| shortage.at(parameter.name.as_str())),
     };
     let mut arrays = parameters.iter().map(unwritten).collect::<Result<Vec<_>>>()?;
     let drawn = parameters.iter().zip(&mut arrays).filter_map(|(parameter, array)| match array {
-        Stored::Floats(values) => {
+        Array::Floats(values) => {
             // Zeros are there already, and take no memory until somebody writes to them.
             let draw = Some(recipe.draw(parameter)).filter(|draw| *draw != Draw::Constant(0.0))?;
-            Some(Fresh { name: &parameter.name, draw, values })
+            Some(Fresh { name: &parameter.name, draw, values: values.as_mut_slice() })
         }
-        Stored::Count(_) => None,
+        Array::Count(_) => None,
     });
     fill(drawn.collect(), seed);
     Ok(arrays)

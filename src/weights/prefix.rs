@@ -167,6 +167,10 @@ impl<E: Entries> Entries for Below<'_, E> {
         self.entries.get(&format!("{}{name}", self.prefix))
     }
 
+    fn read_into(&self, name: &str, values: &mut [f32]) -> Result<bool> {
+        self.entries.read_into(&format!("{}{name}", self.prefix), values)
+    }
+
     fn unreadable(&self, name: &str) -> Option<&str> {
         self.entries.unreadable(&format!("{}{name}", self.prefix))
     }

@@ -16,20 +16,21 @@ from cnnzoo._configuration import WeightsFile
 from cnnzoo._package import need_libtorch
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo._progress import Count
-from cnnzoo.data.dataset import Samples
-from cnnzoo.data.loader import Loader
 from cnnzoo.errors import ArgumentError, DeviceError
 from cnnzoo.model._network import InferencePrecision, Network, Precision
 from cnnzoo.model._packing import has_libtorch, on_libtorch
 from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many, prepare_photos
 from cnnzoo.prediction import FailedPrediction, Prediction
-from cnnzoo.profile import Profile, profile_of
 from cnnzoo.quantization import Quantization, quantization_of
-from cnnzoo.summary import Summary
-from cnnzoo.tuning import Tuning, processor, tuning_of
 
+# What few programs need is imported with its first use, so that importing cnnzoo takes less time.
 if TYPE_CHECKING:
     from cnnzoo import _torch
+    from cnnzoo.data import Loader
+    from cnnzoo.data.dataset import Samples
+    from cnnzoo.profile import Profile
+    from cnnzoo.summary import Summary
+    from cnnzoo.tuning import Tuning
 
 MOST_REPEATS = 10_000
 
@@ -221,6 +222,8 @@ class Running(Network):
         """
         repeats = whole("`repeats`", repeats, least=1, most=MOST_REPEATS)
         rows, seconds, peak, threads = self._engine.profile(x, repeats, precision)
+        from cnnzoo.profile import profile_of
+
         return profile_of(self.name, np.shape(x), rows, seconds=seconds, peak=peak, threads=threads)
 
     def optimize(self, x_shape: Sequence[int] | None = None, *, repeats: int = 20) -> Tuning:
@@ -257,6 +260,8 @@ class Running(Network):
         for _ in range(1 + repeats):
             for variant in range(tuner.variants):
                 tuner.run(variant)
+        from cnnzoo.tuning import tuning_of
+
         found = tuning_of(self.name, shape[0], tuner)
         self.tuning = found = found if self._tuning is None else found.beside(self._tuning)
         return found
@@ -278,6 +283,8 @@ class Running(Network):
     @tuning.setter
     def tuning(self, value: Tuning | None) -> None:
         at = f"tuning of {self.name}"
+        from cnnzoo.tuning import Tuning, processor
+
         if value is not None and not instance(at, value, Tuning, "a Tuning or None").fits_here:
             raise ArgumentError(
                 f"{at}: expected one that was measured on {processor()} with "
@@ -355,6 +362,8 @@ class Running(Network):
 
     def _calibration(self, images: Any, most: int) -> NDArray[Any]:
         """At most so many images (N, C, H, W), ready for the network."""
+        from cnnzoo.data import Loader
+
         if isinstance(images, Loader):
             return _of_loader(images, most, self.name)
         given = as_array(images) if is_tensor(images) else images
@@ -523,6 +532,8 @@ class Running(Network):
         """
         graph = self.graph
         height, width = graph.input_shape[1:] if x_shape is None else tuple(x_shape)[-2:]
+        from cnnzoo.summary import Summary
+
         return Summary(graph, height, width)
 
 

@@ -1,11 +1,14 @@
 //! Allocation that fails with an error saying how many bytes, where Rust's own collections abort the process.
 
+mod buffer;
+
 use std::alloc::{Layout, alloc_zeroed};
 use std::mem::size_of;
 use std::{fs, ptr};
 
 use ndarray::Array3;
 
+pub use self::buffer::Buffer;
 use crate::error::{Error, Result};
 
 /// The number of bytes that could not be allocated.
