@@ -199,7 +199,13 @@ class Model:
         prefix: str | None,
     ) -> dict[str, Any]: ...
     def load_weights(
-        self, checkpoint: Checkpoint, naming: str, policy: str, prefix: str | None
+        self,
+        checkpoint: Checkpoint,
+        naming: str,
+        policy: str,
+        prefix: str | None,
+        *,
+        stay: bool = False,
     ) -> dict[str, Any]: ...
     def names_in(self, source: str) -> list[tuple[str, str, list[int]]]: ...
     def keras_variables(

@@ -78,6 +78,20 @@ impl Buffer {
     }
 }
 
+/// Asks for huge pages, which a large amount of memory takes less time to get in.
+pub(super) fn advise(start: *mut u8, bytes: usize) {
+    let begin = (start as usize).next_multiple_of(HUGE_PAGE) - start as usize;
+    let whole = bytes.saturating_sub(begin) / HUGE_PAGE * HUGE_PAGE;
+    if whole < MOST_SHARED {
+        return;
+    }
+    #[cfg(target_os = "linux")]
+    // SAFETY: whole pages within memory that is the caller's; the advice changes no contents.
+    unsafe {
+        libc::madvise(start.add(begin).cast(), whole, libc::MADV_HUGEPAGE);
+    }
+}
+
 /// Zeros of one buffer, or of several small ones, which are freed with the last of them.
 struct Region {
     start: NonNull<u8>,

@@ -73,6 +73,7 @@ pub fn zeros<T: Number>(count: usize) -> Result<Vec<T>, Shortage> {
     if memory.is_null() {
         return Err(shortage);
     }
+    buffer::advise(memory.cast(), layout.size());
     // SAFETY: the global allocator made it for exactly `count` values, all bits zero, which is a valid `Number`.
     Ok(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(memory, count)) }.into_vec())
 }

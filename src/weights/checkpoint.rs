@@ -97,6 +97,13 @@ impl Checkpoint {
         Ok(Value { dtype: entry.dtype, shape: entry.shape.clone(), bytes })
     }
 
+    /// Whether this is a float32 tensor whose values lie in the file one behind the other.
+    pub(super) fn is_plain(&self, name: &str) -> bool {
+        self.contents.entries.get(name).is_some_and(|entry| {
+            entry.dtype == Dtype::F32 && entry.strides.is_none() && entry.held.is_none()
+        })
+    }
+
     /// Reads a float32 tensor into `values`, without memory between, if it is one of as many values and lies in the file
     /// as they do; returns whether it is.
     ///
@@ -104,8 +111,7 @@ impl Checkpoint {
     /// As for [`Self::get`].
     pub fn read_into(&self, name: &str, values: &mut [f32]) -> Result<bool> {
         let entry = self.entry(name)?;
-        let fits = entry.dtype == Dtype::F32 && entry.strides.is_none() && entry.held.is_none();
-        if !fits || entry.dtype.bytes_of(&entry.shape) != Some(size_of_val(values)) {
+        if !self.is_plain(name) || entry.dtype.bytes_of(&entry.shape) != Some(size_of_val(values)) {
             return Ok(false);
         }
         let Some(bytes) = as_bytes(values) else { return Ok(false) };

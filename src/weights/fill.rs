@@ -51,11 +51,17 @@ pub fn fill<P: Parameters + ?Sized>(
     let shapes: HashMap<String, Vec<usize>> = entries.shapes().into_iter().collect();
     for (index, entry) in &matched.pairs {
         let parameter = &parameters.parameters()[*index];
-        if shapes.get(entry).is_some_and(|shape| naming.fits(shape, &parameter.shape))
-            && let Some(values) = parameters.floats_mut(*index)
-            && entries.read_into(entry, values)?
-        {
-            continue;
+        if shapes.get(entry).is_some_and(|shape| naming.fits(shape, &parameter.shape)) {
+            if let Some(values) = entries.filed(entry)
+                && parameters.leave_in_file(*index, values)
+            {
+                continue;
+            }
+            if let Some(values) = parameters.floats_mut(*index)?
+                && entries.read_into(entry, values)?
+            {
+                continue;
+            }
         }
         let (parameter, value) = (&parameters.parameters()[*index], entries.get(entry)?);
         let value = match stored_grid(parameter, &value.shape) {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::filed::Filed;
 use super::fresh::{Fresh, fill, has_room_for};
 use super::init::{Draw, Recipe};
 use super::parameters::{Parameters, Stored, kept};
@@ -20,6 +21,7 @@ pub struct PlainMemory {
 #[derive(Debug)]
 enum Array {
     Floats(Buffer),
+    Filed(Filed),
     Count(i64),
 }
 
@@ -35,6 +37,7 @@ impl PlainMemory {
     pub fn duplicate(&self) -> Result<Self> {
         let arrays = self.arrays.iter().zip(&self.parameters).map(|(array, of)| match array {
             Array::Count(count) => Ok(Array::Count(*count)),
+            Array::Filed(values) => Ok(Array::Filed(values.clone())),
             Array::Floats(values) => Buffer::copied(values.as_slice())
                 .map(Array::Floats)
                 .map_err(|shortage| shortage.at(of.name.as_str())),
@@ -57,6 +60,9 @@ impl Parameters for PlainMemory {
     fn read(&self, index: usize) -> Result<Stored> {
         match &self.arrays[index] {
             Array::Count(count) => Ok(Stored::Count(*count)),
+            Array::Filed(values) => {
+                values.floats(self.parameters[index].elements()).map(Stored::Floats)
+            }
             Array::Floats(values) => copied(values.as_slice())
                 .map(Stored::Floats)
                 .map_err(|shortage| shortage.at(self.parameters[index].name.as_str())),
@@ -66,19 +72,34 @@ impl Parameters for PlainMemory {
     fn floats(&self, index: usize) -> Result<Option<Cow<'_, [f32]>>> {
         Ok(match &self.arrays[index] {
             Array::Floats(values) => Some(Cow::Borrowed(values.as_slice())),
+            Array::Filed(values) => {
+                Some(Cow::Owned(values.floats(self.parameters[index].elements())?))
+            }
             Array::Count(_) => None,
         })
     }
 
-    fn floats_mut(&mut self, index: usize) -> Option<&mut [f32]> {
-        match &mut self.arrays[index] {
-            Array::Floats(values) => Some(values.as_mut_slice()),
-            Array::Count(_) => None,
+    fn floats_mut(&mut self, index: usize) -> Result<Option<&mut [f32]>> {
+        if let Array::Filed(values) = &self.arrays[index] {
+            let parameter = &self.parameters[index];
+            let own = Buffer::zeros(parameter.elements());
+            let mut own = own.map_err(|shortage| shortage.at(parameter.name.as_str()))?;
+            values.read(own.as_mut_slice())?;
+            self.arrays[index] = Array::Floats(own);
         }
+        Ok(match &mut self.arrays[index] {
+            Array::Floats(values) => Some(values.as_mut_slice()),
+            Array::Filed(_) | Array::Count(_) => None,
+        })
+    }
+
+    fn leave_in_file(&mut self, index: usize, values: Filed) -> bool {
+        self.arrays[index] = Array::Filed(values);
+        true
     }
 
     fn write_floats(&mut self, index: usize, values: &[f32]) -> Result<()> {
-        match self.floats_mut(index) {
+        match self.floats_mut(index)? {
             Some(own) if own.len() == values.len() => own.copy_from_slice(values),
             _ => return Err(self.refused(index, format!("{} values", values.len()))),
         }
@@ -88,7 +109,7 @@ impl Parameters for PlainMemory {
     fn write_count(&mut self, index: usize, count: i64) -> Result<()> {
         match &mut self.arrays[index] {
             Array::Count(own) => *own = count,
-            Array::Floats(_) => return Err(self.refused(index, "a count".into())),
+            Array::Floats(_) | Array::Filed(_) => return Err(self.refused(index, "a count".into())),
         }
         Ok(())
     }
@@ -122,7 +143,7 @@ fn fresh(parameters: &[&Parameter], recipe: Recipe, seed: u64) -> Result<Vec<Arr
             let draw = Some(recipe.draw(parameter)).filter(|draw| *draw != Draw::Constant(0.0))?;
             Some(Fresh { name: &parameter.name, draw, values: values.as_mut_slice() })
         }
-        Array::Count(_) => None,
+        Array::Filed(_) | Array::Count(_) => None,
     });
     fill(drawn.collect(), seed);
     Ok(arrays)
