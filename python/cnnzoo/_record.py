@@ -119,9 +119,9 @@ def _plain(kind: Any, given: Any, at: str) -> Any:
     if kind is float and given in NAMES:
         # A run checkpoint holds non-finite numbers, which JSON lacks, as text.
         return float(given)
-    if kind is float and type(given) is int:
-        kind = int
     fits = type(given) is kind
+    if kind is float and type(given) is int:
+        fits = abs(given) < WHOLE_NUMBERS
     if fits and kind is int:
         fits = 0 <= given < WHOLE_NUMBERS
     if fits and kind is str:

@@ -23,6 +23,9 @@ use crate::model::{self, QuantizedLayer, RunOptions, Shared};
 use crate::weights::load::Staying;
 use crate::weights::{Stored, keras};
 
+/// The ranges of nodes, and the layers with whether they run in int8.
+type Ranges = (Vec<model::Range>, Vec<(String, bool)>);
+
 /// Locked only without the GIL, so that nobody waits for a lock while holding the GIL.
 #[pyclass(frozen, subclass, module = "cnnzoo._native")]
 pub(super) struct Model(pub(super) Shared);
@@ -285,16 +288,12 @@ impl Model {
         self.look(py, |model| Ok(model.quantization().is_some()))
     }
 
-    /// Quantizes the model with ranges that were found before and the layers that stay in float32; without them it is not
-    /// quantized then.
-    fn set_quantization(
-        &self,
-        py: Python<'_>,
-        quantization: Option<(Vec<model::Range>, Vec<String>)>,
-    ) -> PyResult<()> {
+    /// Quantizes the model with ranges that were found before, and its layers with whether they run in int8; without them
+    /// it is not quantized then.
+    fn set_quantization(&self, py: Python<'_>, quantization: Option<Ranges>) -> PyResult<()> {
         self.change(py, |model| {
-            if let Some((ranges, floats)) = quantization {
-                return model.quantize_as(&ranges, &floats);
+            if let Some((ranges, layers)) = quantization {
+                return model.quantize_as(&ranges, &layers);
             }
             model.set_quantization(None);
             Ok(())

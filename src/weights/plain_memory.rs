@@ -130,13 +130,18 @@ impl Parameters for PlainMemory {
 /// New arrays for `parameters`, all initialised at once.
 fn fresh(parameters: &[&Parameter], recipe: Recipe, seed: u64) -> Result<Vec<Array>> {
     has_room_for(parameters)?;
-    let unwritten = |parameter: &&Parameter| match parameter.role {
-        Role::BatchCount => Ok(Array::Count(0)),
-        _ => Buffer::zeros(parameter.elements())
-            .map(Array::Floats)
-            .map_err(|shortage| shortage.at(parameter.name.as_str())),
-    };
-    let mut arrays = parameters.iter().map(unwritten).collect::<Result<Vec<_>>>()?;
+    let mut arrays: Vec<Array> = parameters.iter().map(|_| Array::Count(0)).collect();
+    // Small ones beside each other, so that large ones that stay in a file take no part of their pages.
+    let mut by_size: Vec<usize> = (0..parameters.len()).collect();
+    by_size.sort_by_key(|&index| parameters[index].elements());
+    for index in by_size {
+        let parameter = parameters[index];
+        if parameter.role != Role::BatchCount {
+            let values = Buffer::zeros(parameter.elements());
+            let values = values.map_err(|shortage| shortage.at(parameter.name.as_str()))?;
+            arrays[index] = Array::Floats(values);
+        }
+    }
     let drawn = parameters.iter().zip(&mut arrays).filter_map(|(parameter, array)| match array {
         Array::Floats(values) => {
             // Zeros are there already, and take no memory until somebody writes to them.
