@@ -83,7 +83,7 @@ def record(kind: type[T], given: Any, at: str) -> T:
     try:
         return kind(**fields)
     except (CnnzooError, ArithmeticError) as error:
-        raise Misfit(at, kind.__name__, f"{given} ({error})") from error
+        raise Misfit(at, f"a valid {kind.__name__}", error) from error
 
 
 def arguments(

@@ -99,12 +99,6 @@ def test_a_network_with_other_dropout_takes_the_quantization_over(
     np.testing.assert_array_equal(found(x, precision="int8"), model(x, precision="int8"))
 
 
-def test_a_network_with_another_activation_does_not(model: cz.Model, tmp_path: Path) -> None:
-    model.save(tmp_path / "model.safetensors")
-    found = cz.create_model(SMALL, weights=tmp_path / "model.safetensors", activation="silu")
-    assert not found.quantized
-
-
 # ---- reports
 
 

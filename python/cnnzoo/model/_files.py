@@ -171,8 +171,6 @@ class Filling(Network):
     def _quantize_as(self, saved: Configuration | None, path: str) -> None:
         """Quantize the model as the model file says whose parameters it has, if they are as there.
 
-        Options that change neither parameters nor inference may differ; others have other ranges.
-
         Raises:
             WeightsError: A range is missing, or is none, or is of no node of the network.
         """
@@ -180,8 +178,6 @@ class Filling(Network):
         if saved is None or report is None:
             return
         if report.missing or report.mismatched or report.resampled or report.adapted:
-            return
-        if _of_inference(saved.options) != _of_inference(self.options):
             return
         try:
             self.quantization = saved.quantization
@@ -214,22 +210,6 @@ class Filling(Network):
         one_of("`precision` of the file", precision, ("float32", "int8"))
         text = _json.exact(self._configuration().plain())
         self._engine.save(os.fspath(file), {MODEL: text}, precision)
-
-
-# Options that change no value in inference, or only the shapes of parameters.
-BESIDE = {
-    "aux",
-    "checkpointing",
-    "drop_path_rate",
-    "drop_rate",
-    "image_size",
-    "in_channels",
-    "num_classes",
-}
-
-
-def _of_inference(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in BESIDE}
 
 
 def is_keras(file: str | os.PathLike[str]) -> bool:
