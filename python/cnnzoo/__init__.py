@@ -57,6 +57,8 @@ __all__ = [
     "BinaryCrossEntropy",
     "CheckpointError",
     "CnnzooError",
+    "ComparedModel",
+    "Comparison",
     "Constant",
     "CopyError",
     "Cosine",
@@ -112,6 +114,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "callbacks",
+    "compare",
     "compound_scaling",
     "create_model",
     "data",
@@ -133,6 +136,8 @@ __all__ = [
 MODULES = frozenset({"callbacks", "data", "history", "losses", "metrics", "mixing", "multilabel"})
 MODULES |= {"optimizers", "schedules", "trainer", "transforms"}
 HOMES = {
+    "ComparedModel": "comparison",
+    "Comparison": "comparison",
     "Profile": "profile",
     "ProfileStep": "profile",
     "QuantizedLayer": "quantization",
@@ -141,6 +146,7 @@ HOMES = {
     "SummaryRow": "summary",
     "TunedLayer": "tuning",
     "Tuning": "tuning",
+    "compare": "comparison",
     "compound_scaling": "scaling",
     "published_scaling": "scaling",
 }
@@ -161,6 +167,7 @@ if TYPE_CHECKING:
         transforms,
     )
     from cnnzoo._constructors import *  # noqa: F403  # a stub of names alone
+    from cnnzoo.comparison import ComparedModel, Comparison, compare
     from cnnzoo.profile import Profile, ProfileStep
     from cnnzoo.quantization import QuantizedLayer
     from cnnzoo.scaling import Scaling, compound_scaling, published_scaling

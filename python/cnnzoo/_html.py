@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 # It has enough contrast on both pages.
 BLUE = "#4878a8"
@@ -21,7 +21,7 @@ def html_table(
     *,
     right: Collection[int] = (),
     caption: str = "",
-) -> str:
+) -> Markup:
     """A table, whose colours and lines are the page's own.
 
     Args:
@@ -41,7 +41,7 @@ def html_table(
     top = f"<caption>{_escaped(caption)}</caption>" if caption else ""
     names = f"<thead><tr>{line(head, 'th')}</tr></thead>" if head else ""
     body = "".join(f"<tr>{line(cells, 'td')}</tr>" for cells in rows)
-    return f"<table>{top}{names}<tbody>{body}</tbody></table>"
+    return Markup(f"<table>{top}{names}<tbody>{body}</tbody></table>")
 
 
 def html_bar(share: float, *, colour: str = BLUE, width: float = 12.0) -> Markup:
@@ -49,6 +49,38 @@ def html_bar(share: float, *, colour: str = BLUE, width: float = 12.0) -> Markup
     return Markup(
         f"<div style='background:{colour};height:0.8em;width:{width * share:.2f}em'></div>"
     )
+
+
+def html_facts(title: str, facts: Iterable[tuple[str, str]]) -> Markup:
+    """A table of names and values, without the values that are empty.
+
+    Args:
+        title: The line above the table.
+        facts: Each name with its value, text or `Markup`.
+    """
+    rows = [(Markup(f"<b>{_escaped(name)}</b>"), value) for name, value in facts if value]
+    lines = "".join(
+        f"<tr><td style='text-align:left;vertical-align:top;white-space:nowrap'>{name}</td>"
+        f"<td style='text-align:left;max-width:50em'>{_escaped(value)}</td></tr>"
+        for name, value in rows
+    )
+    head = f"<caption style='text-align:left'><b>{_escaped(title)}</b></caption>"
+    return Markup(f"<table>{head}<tbody>{lines}</tbody></table>")
+
+
+def html_title(text: str) -> Markup:
+    """A bold line."""
+    return Markup(f"<div><b>{_escaped(text)}</b></div>")
+
+
+def html_scroll(content: str, *, height: float = 24.0) -> Markup:
+    """HTML in a box of at most this height in em, which scrolls."""
+    return Markup(f"<div style='max-height:{height}em;overflow:auto'>{content}</div>")
+
+
+def html_fold(summary: str, content: str) -> Markup:
+    """HTML that a click on its summary shows."""
+    return Markup(f"<details><summary>{_escaped(summary)}</summary>{content}</details>")
 
 
 def _escaped(text: str) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cnnzoo import _native
 from cnnzoo._arguments import is_sequence, kind_of, number, one_of, shown, whole
 from cnnzoo._copying import Value
+from cnnzoo._html import html_facts
 from cnnzoo._photo import INTERPOLATIONS, Contents, Photo, held, source
 from cnnzoo.errors import ArgumentError, ShapeError
 
@@ -84,6 +85,16 @@ class Preprocess(Value):
             mean=_of_colours(self.mean),
             std=_of_colours(self.std),
         )
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "resize": f"the short side to {self.resize} pixels, {self.interpolation}",
+            "crop": f"the centre, {self.crop} × {self.crop}",
+            "mean": ", ".join(f"{value:.6g}" for value in self.mean),
+            "std": ", ".join(f"{value:.6g}" for value in self.std),
+            "orientation": "" if self.orientation else "photographs are not turned upright",
+        }
+        return html_facts("Preprocess", facts.items())
 
     def resized(self, crop: int) -> Preprocess:
         """The same preprocessing for another crop size; `resize` is scaled in proportion."""

@@ -50,6 +50,11 @@ impl Graph {
         format!("<Graph {}: {} nodes>", self.0.name(), self.0.nodes().len())
     }
 
+    /// The text form for notebooks, in which a click on a part unfolds it.
+    fn _repr_html_(&self) -> String {
+        in_html(&self.0.to_string())
+    }
+
     fn __eq__(&self, other: &Self) -> bool {
         self.0 == other.0
     }
@@ -99,6 +104,39 @@ impl Graph {
     fn parameters(&self) -> Vec<(String, Vec<usize>, bool)> {
         let parameters = self.0.parameters().into_iter();
         parameters.map(|p| (p.name, p.shape, p.role.is_trained())).collect()
+    }
+}
+
+/// A graph's text in HTML, whose colours are the page's own.
+fn in_html(text: &str) -> String {
+    let mut html = String::from("<div style='font-family:monospace;white-space:pre'>");
+    for line in text.lines() {
+        match line.trim_start() {
+            "}" => html.push_str("</div></details>"),
+            part if part.ends_with(" {") => {
+                html.push_str("<details><summary>");
+                push_escaped(&mut html, part.trim_end_matches(" {"));
+                html.push_str("</summary><div style='margin-left:2ch'>");
+            }
+            node => {
+                html.push_str("<div>");
+                push_escaped(&mut html, node);
+                html.push_str("</div>");
+            }
+        }
+    }
+    html.push_str("</div>");
+    html
+}
+
+fn push_escaped(html: &mut String, text: &str) {
+    for letter in text.chars() {
+        match letter {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            _ => html.push(letter),
+        }
     }
 }
 

@@ -95,6 +95,8 @@ def things(tmp_path: Path) -> dict[type, Any]:
         model.train_step(X, Y, cz.SGD(model, lr=0.1)),
         cz.Mismatch("fc.weight", (3, 4), (3, 5)),
         cz.model_info("resnet18"),
+        cz.compare(["resnet18", "plain34"]),
+        cz.compare("resnet18")[0],
         cz.published_weights("resnet18")[0],
         cz.compound_scaling(1.0),
         trained,
