@@ -19,7 +19,7 @@ from cnnzoo import _package
 
 _package.refuse_both()
 
-from cnnzoo import data, errors, registry, transforms
+from cnnzoo import errors, registry
 from cnnzoo._native import Graph
 from cnnzoo._threads import get_num_threads, set_num_threads
 from cnnzoo.errors import (
@@ -43,12 +43,8 @@ from cnnzoo.errors import (
 from cnnzoo.model import Model, StepResult, create_model, load
 from cnnzoo.prediction import FailedPrediction, Guess, Prediction
 from cnnzoo.preprocess import Preprocess
-from cnnzoo.profile import Profile, ProfileStep
-from cnnzoo.quantization import Quantization, QuantizedLayer
+from cnnzoo.quantization import Quantization
 from cnnzoo.registry import ModelInfo, list_models, model_info
-from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
-from cnnzoo.summary import Summary, SummaryRow
-from cnnzoo.tuning import TunedLayer, Tuning
 from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
 from cnnzoo_command import __version__
 
@@ -136,16 +132,30 @@ __all__ = [
 ]
 
 
-# Names of `cnnzoo.comparison`, which is imported with the first of them.
-COMPARISON = frozenset({"ComparedModel", "Comparison", "compare"})
-# Modules that are imported with their first use, as are the classes of training.
-MODULES = frozenset({"callbacks", "history", "losses", "metrics", "mixing", "multilabel"})
-MODULES |= {"optimizers", "schedules", "trainer"}
+# Modules that are imported with their first use, and those of names that are.
+MODULES = frozenset({"callbacks", "data", "history", "losses", "metrics", "mixing", "multilabel"})
+MODULES |= {"optimizers", "schedules", "trainer", "transforms"}
+HOMES = {
+    "ComparedModel": "comparison",
+    "Comparison": "comparison",
+    "Profile": "profile",
+    "ProfileStep": "profile",
+    "QuantizedLayer": "quantization",
+    "Scaling": "scaling",
+    "Summary": "summary",
+    "SummaryRow": "summary",
+    "TunedLayer": "tuning",
+    "Tuning": "tuning",
+    "compare": "comparison",
+    "compound_scaling": "scaling",
+    "published_scaling": "scaling",
+}
 
 if TYPE_CHECKING:
     # A stub names every model; if type checkers saw `__getattr__`, any misspelt name would pass.
     from cnnzoo import (
         callbacks,
+        data,
         history,  # noqa: F401
         losses,  # noqa: F401
         metrics,
@@ -154,9 +164,14 @@ if TYPE_CHECKING:
         optimizers,  # noqa: F401
         schedules,  # noqa: F401
         trainer,  # noqa: F401
+        transforms,
     )
     from cnnzoo._constructors import *  # noqa: F403  # a stub of names alone
     from cnnzoo.comparison import ComparedModel, Comparison, compare
+    from cnnzoo.profile import Profile, ProfileStep
+    from cnnzoo.quantization import QuantizedLayer
+    from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
+    from cnnzoo.summary import Summary, SummaryRow
     from cnnzoo.training import (
         LAMB,
         SGD,
@@ -184,17 +199,18 @@ if TYPE_CHECKING:
         TorchLoss,
         Trainer,
     )
+    from cnnzoo.tuning import TunedLayer, Tuning
 else:
 
     def __getattr__(name: str) -> registry.Constructor | ModuleType | type:
-        """A class or module of training, or the constructor of a model: `cnnzoo.resnet50`."""
+        """A name that is imported late, or the constructor of a model: `cnnzoo.resnet50`."""
         if name in MODULES:
             return importlib.import_module(f"cnnzoo.{name}")
         if name in registry.accepted_names():
             found = registry.constructor(name)
         elif name in __all__:
-            home = "cnnzoo.comparison" if name in COMPARISON else "cnnzoo.training"
-            found = getattr(importlib.import_module(home), name)
+            home = importlib.import_module(f"cnnzoo.{HOMES.get(name, 'training')}")
+            found = getattr(home, name)
         else:
             message = f"module 'cnnzoo' has no attribute '{name}'"
             # With `name` and `obj`, a traceback suggests similar names.

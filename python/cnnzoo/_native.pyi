@@ -181,7 +181,8 @@ class Model:
         self, x: ArrayLike, most_error: float, progress: Callable[[int, int], object]
     ) -> tuple[list[tuple[str, float, bool]], float, list[tuple[str, float, float]]]: ...
     def set_quantization(
-        self, quantization: tuple[Sequence[tuple[str, float, float]], Sequence[str]] | None
+        self,
+        quantization: tuple[Sequence[tuple[str, float, float]], Sequence[tuple[str, bool]]] | None,
     ) -> None: ...
     def trained(self) -> list[str]: ...
     def to(self, device: str) -> None: ...
@@ -200,7 +201,13 @@ class Model:
         prefix: str | None,
     ) -> dict[str, Any]: ...
     def load_weights(
-        self, checkpoint: Checkpoint, naming: str, policy: str, prefix: str | None
+        self,
+        checkpoint: Checkpoint,
+        naming: str,
+        policy: str,
+        prefix: str | None,
+        *,
+        stay: bool = False,
     ) -> dict[str, Any]: ...
     def names_in(self, source: str) -> list[tuple[str, str, list[int]]]: ...
     def keras_variables(

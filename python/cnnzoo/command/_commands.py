@@ -178,7 +178,7 @@ def _model(args: argparse.Namespace) -> Model:
         raise WeightsError(
             f"{path}: expected a model file, as `Model.save` writes, got a folder{hint}"
         )
-    return load(path, device=args.device)
+    return load(path, device=args.device, lazy=True)
 
 
 def _is_file_name(text: str) -> bool:

@@ -18,12 +18,12 @@ from cnnzoo.model._network import Precision
 from cnnzoo.model._packing import pack_model, unpack_model
 from cnnzoo.model._running import OWN, Running
 from cnnzoo.preprocess import COLOURS, GREY, Preprocess, train_transform
-from cnnzoo.transforms import Compose, Transform
-from cnnzoo.transforms.transform import Range
 
 if TYPE_CHECKING:
     from cnnzoo.training.losses import LossLike
     from cnnzoo.training.optimizers import Optimizer
+    from cnnzoo.transforms import Compose, Transform
+    from cnnzoo.transforms.transform import Range
 
 
 @dataclass(frozen=True, kw_only=True)
