@@ -22,6 +22,7 @@ _package.refuse_both()
 from cnnzoo import data, errors, registry, transforms
 from cnnzoo._native import Graph
 from cnnzoo._threads import get_num_threads, set_num_threads
+from cnnzoo.diagram import Diagram
 from cnnzoo.errors import (
     ArgumentError,
     CheckpointError,
@@ -47,7 +48,7 @@ from cnnzoo.profile import Profile, ProfileStep
 from cnnzoo.quantization import Quantization, QuantizedLayer
 from cnnzoo.registry import ModelInfo, list_models, model_info
 from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
-from cnnzoo.summary import Summary, SummaryRow
+from cnnzoo.summary import Summary, SummaryPart, SummaryRow
 from cnnzoo.tuning import TunedLayer, Tuning
 from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
 from cnnzoo_command import __version__
@@ -67,6 +68,7 @@ __all__ = [
     "CrossEntropy",
     "DataError",
     "DeviceError",
+    "Diagram",
     "DivergenceError",
     "EpochRow",
     "Exponential",
@@ -106,6 +108,7 @@ __all__ = [
     "Step",
     "StepResult",
     "Summary",
+    "SummaryPart",
     "SummaryRow",
     "TorchLoss",
     "Trainer",

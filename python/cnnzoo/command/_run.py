@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from cnnzoo._text import Out
-from cnnzoo.command import _bench, _commands
+from cnnzoo.command import _bench, _commands, _diagram
 from cnnzoo.errors import CnnzooError
 from cnnzoo_command.status import BROKEN_PIPE, INTERRUPTED, discard
 
@@ -19,6 +19,7 @@ Command: TypeAlias = "Callable[[argparse.Namespace, Out, Out], int]"
 COMMANDS: dict[str, Command] = {
     "list": _commands.list_models_,
     "info": _commands.info,
+    "diagram": _diagram.diagram,
     "predict": _commands.predict,
     "bench": _bench.bench,
 }
