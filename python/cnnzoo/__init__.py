@@ -65,6 +65,7 @@ __all__ = [
     "CrossEntropy",
     "DataError",
     "DeviceError",
+    "Diagram",
     "DivergenceError",
     "EpochRow",
     "Exponential",
@@ -104,6 +105,7 @@ __all__ = [
     "Step",
     "StepResult",
     "Summary",
+    "SummaryPart",
     "SummaryRow",
     "TorchLoss",
     "Trainer",
@@ -136,6 +138,8 @@ __all__ = [
 MODULES = frozenset({"callbacks", "data", "history", "losses", "metrics", "mixing", "multilabel"})
 MODULES |= {"optimizers", "schedules", "trainer", "transforms"}
 HOMES = {
+    "Diagram": "diagram",
+    "SummaryPart": "summary",
     "ComparedModel": "comparison",
     "Comparison": "comparison",
     "Profile": "profile",
@@ -168,10 +172,11 @@ if TYPE_CHECKING:
     )
     from cnnzoo._constructors import *  # noqa: F403  # a stub of names alone
     from cnnzoo.comparison import ComparedModel, Comparison, compare
+    from cnnzoo.diagram import Diagram
     from cnnzoo.profile import Profile, ProfileStep
     from cnnzoo.quantization import QuantizedLayer
     from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
-    from cnnzoo.summary import Summary, SummaryRow
+    from cnnzoo.summary import Summary, SummaryPart, SummaryRow
     from cnnzoo.training import (
         LAMB,
         SGD,

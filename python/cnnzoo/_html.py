@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 # It has enough contrast on both pages.
 BLUE = "#4878a8"
+# The indent of rows within rows, in em.
+INDENT = 1.1
+
+# The cells of a row, and the rows within it.
+Branch: TypeAlias = "tuple[Sequence[str], list[Branch]]"
 
 
 class Markup(str):
@@ -42,6 +48,69 @@ def html_table(
     names = f"<thead><tr>{line(head, 'th')}</tr></thead>" if head else ""
     body = "".join(f"<tr>{line(cells, 'td')}</tr>" for cells in rows)
     return Markup(f"<table>{top}{names}<tbody>{body}</tbody></table>")
+
+
+def html_tree(
+    head: Sequence[str],
+    root: Branch,
+    *,
+    right: Collection[int] = (),
+    caption: str = "",
+) -> str:
+    """Rows within rows, which fold: by HTML's own element for that, without a script.
+
+    Args:
+        head: The titles of the columns, of which the first is that of the names.
+        root: The outermost row, which is unfolded.
+        right: The numbers of the columns that are right-aligned.
+        caption: A line above.
+    """
+    rows = [cells for cells, _ in _branches(root)]
+    widths = [max(len(cells[column]) for cells in (head, *rows)) for column in range(len(head))]
+    rooms = [(width, column in right) for column, width in enumerate(widths)][1:]
+    deepest = max(depth for _, depth in _branches(root))
+    # Half an em is the width of a letter of a monospaced font, but for a little.
+    width = f"{0.6 * sum(room + 2 for room, _ in rooms) + 0.6 * widths[0] + INDENT * deepest:.0f}em"
+    top = f"<div style='margin-bottom:0.5em'>{html.escape(caption)}</div>" if caption else ""
+    titles = f"<b>{_tree_line(head, rooms)}</b>"
+    return (
+        f"<div style='overflow-x:auto'>{top}<div style='min-width:{width};font-family:monospace;"
+        f"font-size:0.85em'>{titles}{_branch(root, rooms, is_open=True)}</div></div>"
+    )
+
+
+def _branches(branch: Branch, depth: int = 1) -> Iterator[tuple[Sequence[str], int]]:
+    """Every row with its depth."""
+    cells, below = branch
+    yield cells, depth
+    for one in below:
+        yield from _branches(one, depth + 1)
+
+
+def _branch(branch: Branch, rooms: Sequence[tuple[int, bool]], *, is_open: bool = False) -> str:
+    cells, below = branch
+    line = _tree_line(cells, rooms)
+    if not below:
+        # As far to the right as names beside the mark at which others unfold.
+        return f"<div style='padding-left:{INDENT}em'>{line}</div>"
+    inner = "".join(_branch(one, rooms) for one in below)
+    start = "<details open=''>" if is_open else "<details>"
+    return (
+        f"{start}<summary style='cursor:pointer'>{line}</summary>"
+        f"<div style='padding-left:{INDENT}em'>{inner}</div></details>"
+    )
+
+
+def _tree_line(cells: Sequence[str], rooms: Sequence[tuple[int, bool]]) -> str:
+    """A name at the left, and the other cells at the right edge, however deep the row is."""
+    name, *others = cells
+    shown = "  ".join(
+        cell.rjust(width) if is_right else cell.ljust(width)
+        for cell, (width, is_right) in zip(others, rooms, strict=True)
+    )
+    return f"<span style='float:right;white-space:pre'>  {html.escape(shown)}</span>" + (
+        html.escape(name) or "\N{NO-BREAK SPACE}"
+    )
 
 
 def html_bar(share: float, *, colour: str = BLUE, width: float = 12.0) -> Markup:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import disjoint_base
 
+from cnnzoo.diagram import Diagram, Level, Theme
 from cnnzoo.errors import DataError
 
 _SummaryRow: TypeAlias = tuple[
@@ -125,7 +126,33 @@ class Graph:
         """A row for every node that the logits need, for one image of this size."""
     def parameters(self) -> list[tuple[str, list[int], bool]]:
         """(name, shape, trained) of every array, in the order of the state dict."""
-    def _repr_html_(self) -> str: ...
+    def owners(self) -> list[str]:
+        """The node of every array, in the order of the state dict."""
+    def operations(self) -> list[tuple[str, str, list[str], str]]:
+        """(name, op, inputs, fields as a JSON object) of every node, also of auxiliary ones."""
+    def shapes(self, height: int, width: int) -> list[list[int] | None]:
+        """The shape of every node's value for one image of this size.
+
+        It is None for a node that the logits do not need and that does not take so small an image.
+        """
+    def parts(self) -> list[tuple[str, str, int, int]]:
+        """(kind, name, first node, node after the last) of every part, outer ones first."""
+    @property
+    def output(self) -> str:
+        """The node that holds the logits."""
+    @property
+    def auxiliary(self) -> list[str]:
+        """The nodes that hold the logits of auxiliary classifiers."""
+    def diagram(
+        self,
+        *,
+        level: Level = "block",
+        x_shape: Sequence[int] | None = None,
+        part: str | None = None,
+        theme: Theme = "auto",
+    ) -> Diagram:
+        """Draw the graph, as `Model.diagram` does."""
+    def _repr_svg_(self) -> str: ...
     def __reduce__(self) -> tuple[Any, tuple[str]]: ...
     def __eq__(self, value: object, /) -> bool: ...
 

@@ -78,9 +78,46 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--layers", action="store_true", help="also every layer: shape, parameters, multiply-adds"
     )
+    command.add_argument("--parts", action="store_true", help="also the stages and their blocks")
     command.add_argument("--json", action="store_true", help="as a JSON object")
 
     _add_compare(commands)
+
+    command = _add(
+        commands,
+        "diagram",
+        "draw a model",
+        """
+        cnnzoo diagram googlenet -o googlenet.svg
+        cnnzoo diagram googlenet --part inception3a -o inception.svg
+        cnnzoo diagram resnet50 --level node -o nodes.svg
+        cnnzoo diagram densenet121 -o densenet121.dot
+        """,
+    )
+    command.add_argument("model", metavar="MODEL", help="a name that `cnnzoo list` prints")
+    command.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="the picture, a .svg file; or the graph for Graphviz, a .dot or .gv file",
+    )
+    command.add_argument("--source", metavar="S", help=f"the source of the definition: {SOURCES}")
+    command.add_argument(
+        "--level",
+        choices=("block", "node"),
+        default="block",
+        help="an overview with the inside of each sort of block, or every node (default: "
+        "%(default)s)",
+    )
+    command.add_argument("--part", metavar="P", help="only the inside of this stage or block")
+    command.add_argument(
+        "--theme",
+        choices=("auto", "light", "dark"),
+        default="auto",
+        help="colours for a light or a dark page; auto follows whoever looks at it (default: "
+        "%(default)s)",
+    )
 
     command = _add(
         commands,

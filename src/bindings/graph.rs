@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::errors::detached;
 use crate::graph::{self, Cost};
@@ -23,6 +24,12 @@ type Row = (
     Option<(usize, usize)>,
     Option<(usize, usize)>,
 );
+
+/// A node as the graph's text has it: name, op, inputs, and the fields of the op as a JSON object.
+type Operation = (String, &'static str, Vec<String>, String);
+
+/// A part: kind, name, the position of its first node, and that after its last one.
+type PartRow = (&'static str, String, usize, usize);
 
 #[pymethods]
 impl Graph {
@@ -48,11 +55,6 @@ impl Graph {
 
     fn __repr__(&self) -> String {
         format!("<Graph {}: {} nodes>", self.0.name(), self.0.nodes().len())
-    }
-
-    /// The text form for notebooks, in which a click on a part unfolds it.
-    fn _repr_html_(&self) -> String {
-        in_html(&self.0.to_string())
     }
 
     fn __eq__(&self, other: &Self) -> bool {
@@ -100,43 +102,84 @@ impl Graph {
             .collect())
     }
 
+    /// Every node, those of auxiliary classifiers too.
+    fn operations(&self) -> Vec<Operation> {
+        let name = |&id: &graph::NodeId| self.0.node(id).name.clone();
+        let nodes = self.0.nodes().iter();
+        nodes
+            .map(|node| {
+                let inputs = node.inputs.iter().map(name).collect();
+                (node.name.clone(), node.op.name(), inputs, node.fields())
+            })
+            .collect()
+    }
+
+    /// The shape of every node's value for one image of this size; `None` where the logits do not need a node and it does
+    /// not take so small an image.
+    fn shapes(&self, height: usize, width: usize) -> PyResult<Vec<Option<Vec<usize>>>> {
+        let all: Vec<graph::NodeId> = self.0.ids().collect();
+        let wanted = match self.0.shapes(height, width, &all) {
+            Ok(shapes) => return Ok(shapes.iter().map(|shape| Some(shape.sizes())).collect()),
+            Err(_) => [self.0.output()],
+        };
+        let shapes = self.0.shapes(height, width, &wanted)?;
+        let needed = self.0.needed_for(&wanted);
+        let known = shapes.iter().zip(needed);
+        Ok(known.map(|(shape, needed)| needed.then(|| shape.sizes())).collect())
+    }
+
+    /// Every part, one that holds another before it.
+    fn parts(&self) -> Vec<PartRow> {
+        let parts = self.0.parts().iter();
+        parts
+            .map(|part| {
+                let end = part.output().index() + 1;
+                (part.kind.name(), part.name.clone(), end - part.nodes().count(), end)
+            })
+            .collect()
+    }
+
+    /// The node that holds the logits.
+    #[getter]
+    fn output(&self) -> &str {
+        &self.0.node(self.0.output()).name
+    }
+
+    /// The nodes that hold the logits of auxiliary classifiers.
+    #[getter]
+    fn auxiliary(&self) -> Vec<&str> {
+        let heads = self.0.auxiliary().iter();
+        heads.map(|head| self.0.node(head.logits).name.as_str()).collect()
+    }
+
     /// (name, shape, trained) of every array, in the order of the state dict.
     fn parameters(&self) -> Vec<(String, Vec<usize>, bool)> {
         let parameters = self.0.parameters().into_iter();
         parameters.map(|p| (p.name, p.shape, p.role.is_trained())).collect()
     }
-}
 
-/// A graph's text in HTML, whose colours are the page's own.
-fn in_html(text: &str) -> String {
-    let mut html = String::from("<div style='font-family:monospace;white-space:pre'>");
-    for line in text.lines() {
-        match line.trim_start() {
-            "}" => html.push_str("</div></details>"),
-            part if part.ends_with(" {") => {
-                html.push_str("<details><summary>");
-                push_escaped(&mut html, part.trim_end_matches(" {"));
-                html.push_str("</summary><div style='margin-left:2ch'>");
-            }
-            node => {
-                html.push_str("<div>");
-                push_escaped(&mut html, node);
-                html.push_str("</div>");
-            }
-        }
+    /// The node of every array, in the order of the state dict.
+    fn owners(&self) -> Vec<String> {
+        let parameters = self.0.parameters().into_iter();
+        parameters.map(|p| self.0.node(p.node).name.clone()).collect()
     }
-    html.push_str("</div>");
-    html
-}
 
-fn push_escaped(html: &mut String, text: &str) {
-    for letter in text.chars() {
-        match letter {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            _ => html.push(letter),
-        }
+    /// A diagram: `cnnzoo.diagram.draw` of the graph, which checks the options.
+    #[pyo3(
+        signature = (**options),
+        text_signature = "($self, *, level='block', x_shape=None, part=None, theme='auto')"
+    )]
+    fn diagram<'py>(
+        slf: &Bound<'py, Self>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("cnnzoo.diagram")?.getattr("draw")?.call((slf,), options)
+    }
+
+    /// Notebooks show the diagram.
+    #[pyo3(name = "_repr_svg_")]
+    fn repr_svg<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.call_method0("diagram")?.getattr("svg")
     }
 }
 

@@ -57,6 +57,14 @@ pub struct Node {
 }
 
 impl Node {
+    /// Every field of its op as a JSON object, those at their defaults too.
+    pub fn fields(&self) -> String {
+        // Fields are numbers, words and lists of them, which always serialise.
+        text::fields(&self.op)
+            .map(|fields| serde_json::Value::Object(fields).to_string())
+            .unwrap_or_default()
+    }
+
     /// The name of one of its arrays; an embedding's has that of the node.
     fn array(&self, suffix: &str) -> String {
         match &self.arrays {

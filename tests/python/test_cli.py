@@ -363,6 +363,29 @@ def test_info_layers(run: Command) -> None:
     assert sum(row["params"] for row in facts["layers"]) == facts["params"]
 
 
+def test_info_parts(run: Command) -> None:
+    summary = cz.create_model("resnet18", meta=True).summary()
+    assert summary.tree(depth=2) in run("info", "resnet18", "--parts")[0]
+    facts = run.json("info", "resnet18", "--parts")
+    names = [part["name"] for part in facts["parts"]]
+    assert names == ["stem", "stage1", "stage2", "stage3", "stage4", "head"]
+    assert sum(part["params"] for part in facts["parts"]) == facts["params"]
+    blocks = [block["name"] for block in facts["parts"][1]["parts"]]
+    assert blocks == ["layer1.0", "layer1.1"]
+
+
+def test_diagram_writes_a_file(run: Command, tmp_path: Path) -> None:
+    model = cz.create_model("inception_v3", source="keras", meta=True)
+    for options, expected in (
+        ((), model.diagram().svg),
+        (("--level", "node", "--theme", "dark"), model.diagram(level="node", theme="dark").svg),
+        (("--part", "Mixed_5b"), model.diagram(part="Mixed_5b").svg),
+    ):
+        file = tmp_path / "a.svg"
+        run("diagram", "inception_v3", "--source", "keras", *options, "-o", str(file))
+        assert file.read_text(encoding="utf-8") == expected + "\n"
+
+
 def test_info_builds_no_weights(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cz._native, "Model", None)
     run("info", "efficientnet_b7", "--layers")

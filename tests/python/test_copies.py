@@ -82,6 +82,8 @@ def things(tmp_path: Path) -> dict[type, Any]:
         model.preprocess,
         model.summary(),
         model.summary().rows[0],
+        model.summary().root,
+        model.diagram(),
         profile,
         profile.steps[0],
         tuning,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from cnnzoo._html import html_bar, html_table
+from cnnzoo._html import Branch, html_bar, html_table, html_tree
 
 
 def test_text_is_escaped_and_bars_are_not() -> None:
@@ -25,3 +25,16 @@ def test_a_table_without_head_and_caption_has_only_its_rows() -> None:
     table = ET.fromstring(html_table((), [("a", "b"), ("c", "d")]))
     assert [child.tag for child in table] == ["tbody"]
     assert [[cell.text for cell in row] for row in table.iter("tr")] == [["a", "b"], ["c", "d"]]
+
+
+def test_a_tree_folds_and_its_columns_align() -> None:
+    root: Branch = (("<all>", "7", "x"), [(("part", "12", ""), [(("node", "5", "y&z"), [])])])
+    tree = ET.fromstring(html_tree(("", "number", "word"), root, right=(1,), caption="a < b"))
+    assert [fold.get("open") for fold in tree.iter("details")] == ["", None]
+    assert [line.findtext("span") for line in tree.iter("summary")] == [
+        "       7  x   ",
+        "      12      ",
+    ]
+    assert [(line.find("span").tail or "") for line in tree.iter("summary")] == ["<all>", "part"]  # type: ignore[union-attr]
+    (head,) = tree.iter("b")
+    assert head.findtext("span") == "  number  word"

@@ -193,32 +193,6 @@ def test_transforms_show_their_steps() -> None:
     assert len(cells(tools.Compose([]))) == 1
 
 
-def test_a_graph_folds_its_parts() -> None:
-    graph = cz.resnet18(meta=True).graph
-    shown = page(graph)
-    lines = str(graph).splitlines()
-    summaries = [summary.text for summary in shown.iter("summary")]
-    assert summaries == [line.strip()[:-2] for line in lines if line.endswith(" {")]
-    own = [div.text for div in shown.iter("div") if div.text and not div.get("style")]
-    assert own == [
-        line.strip() for line in lines if not line.endswith(" {") and line.strip() != "}"
-    ]
-    # The text again, from the nesting of the page.
-    depth: list[str] = []
-
-    def walk(element: ET.Element, level: int) -> None:
-        for child in element:
-            if child.tag == "details":
-                depth.append("  " * level + f"{child.findtext('summary')} {{")
-                walk(child.find("div") or ET.Element("div"), level + 1)
-                depth.append("  " * level + "}")
-            elif child.text and child.tag == "div":
-                depth.append("  " * level + child.text)
-
-    walk(shown[0], 0)
-    assert depth == lines
-
-
 def test_no_picture_is_drawn_to_show_an_object(tmp_path: Path) -> None:
     """Notebooks import neither matplotlib nor Pillow for it."""
     import subprocess

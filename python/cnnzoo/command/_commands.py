@@ -33,7 +33,7 @@ from cnnzoo.registry import (
     list_models,
     model_info,
 )
-from cnnzoo.summary import Summary
+from cnnzoo.summary import Summary, SummaryPart
 
 # Endings of model files and weights files.
 FILE_SUFFIXES = {".safetensors", ".pth", ".pt", ".bin", ".h5"}
@@ -107,21 +107,39 @@ def _print_json(out: Out, value: Any) -> None:
 def info(args: argparse.Namespace, out: Out, _err: Out) -> int:
     """Print the facts about a model, and its layers if asked."""
     facts = model_info(args.model, source=args.source)
-    layers = _layers(facts) if args.layers else None
+    summary = _summary(facts)
     if args.json:
         as_json = asdict(facts)
-        if layers is not None:
-            as_json["layers"] = [asdict(row) for row in layers]
+        if args.parts:
+            as_json["parts"] = [_part(part) for part in summary.parts]
+        if args.layers:
+            as_json["layers"] = [asdict(row) for row in summary]
         _print_json(out, as_json)
         return 0
     width = max(NARROWEST, min(WIDEST, out.columns or WIDEST))
     out.print(facts.text(width=width))
-    if layers is not None:
-        out.print(f"\n{layers!r}")
+    if args.parts:
+        out.print("\n" + summary.tree(depth=2))
+    if args.layers:
+        out.print(f"\n{summary!r}")
     return 0
 
 
-def _layers(facts: ModelInfo) -> Summary:
+def _part(part: SummaryPart) -> dict[str, Any]:
+    """A part as JSON has it, with its parts."""
+    return {
+        "kind": part.kind,
+        "name": part.name,
+        "shape": part.shape,
+        "params": part.params,
+        "macs": part.macs,
+        "activation_bytes": part.activation_bytes,
+        "receptive_field": part.receptive_field,
+        "parts": [_part(inner) for inner in part.parts],
+    }
+
+
+def _summary(facts: ModelInfo) -> Summary:
     graph = _native.draw(facts.source_name, facts.source)
     _, height, width = graph.input_shape
     return Summary(graph, height, width)

@@ -18,7 +18,8 @@ from cnnzoo._package import need_libtorch
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo._progress import Count
 from cnnzoo.errors import ArgumentError, DeviceError, ShapeError
-from cnnzoo.model._network import InferencePrecision, Network, Precision
+from cnnzoo.model._describing import Describing
+from cnnzoo.model._network import InferencePrecision, Precision
 from cnnzoo.model._packing import has_libtorch, on_libtorch
 from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many, prepare_photos
 from cnnzoo.prediction import FailedPrediction, Prediction
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from cnnzoo import _torch
     from cnnzoo.data.dataset import Samples
     from cnnzoo.profile import Profile
-    from cnnzoo.summary import Summary
     from cnnzoo.tuning import Tuning
 
 MOST_REPEATS = 10_000
@@ -45,7 +45,7 @@ OWN = {"cpu", "meta"}
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
 
 
-class Running(Network):
+class Running(Describing):
     """A network that runs on images and photographs."""
 
     # In models that older versions pickled there is none.
@@ -535,21 +535,6 @@ class Running(Network):
             return answers
         found = list(answers)
         return found if several else found[0]  # type: ignore[return-value]
-
-    def summary(self, x_shape: Sequence[int] | None = None) -> Summary:
-        """Tabulate every node: shape, parameters, multiply-adds, memory, receptive field.
-
-        Args:
-            x_shape: (N, C, H, W) or (H, W) of the images; the network's own size if not given.
-
-        Raises:
-            ShapeError: The images are too small for the network.
-        """
-        graph = self.graph
-        height, width = graph.input_shape[1:] if x_shape is None else tuple(x_shape)[-2:]
-        from cnnzoo.summary import Summary
-
-        return Summary(graph, height, width)
 
 
 def _images_of(batch: Any) -> Any:
