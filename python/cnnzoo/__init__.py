@@ -40,6 +40,7 @@ from cnnzoo.errors import (
     UnknownModelError,
     WeightsError,
 )
+from cnnzoo.gradients import Gradients, NodeGradient
 from cnnzoo.model import Model, StepResult, create_model, load
 from cnnzoo.prediction import FailedPrediction, Guess, Prediction
 from cnnzoo.preprocess import Preprocess
@@ -72,6 +73,7 @@ __all__ = [
     "Exponential",
     "FailedPrediction",
     "FunctionLoss",
+    "Gradients",
     "Graph",
     "GraphError",
     "Guess",
@@ -87,6 +89,7 @@ __all__ = [
     "ModelInfo",
     "MultiLabelMetrics",
     "MultiStep",
+    "NodeGradient",
     "Notice",
     "OneCycle",
     "OutOfMemoryError",
@@ -120,6 +123,7 @@ __all__ = [
     "create_model",
     "data",
     "errors",
+    "explain",
     "get_num_threads",
     "list_models",
     "load",
@@ -134,13 +138,14 @@ __all__ = [
 
 
 # Modules that are imported with their first use, as are the classes of training.
-MODULES = frozenset({"callbacks", "history", "losses", "metrics", "mixing", "multilabel"})
-MODULES |= {"optimizers", "schedules", "trainer"}
+MODULES = frozenset({"callbacks", "explain", "history", "losses", "metrics", "mixing"})
+MODULES |= {"multilabel", "optimizers", "schedules", "trainer"}
 
 if TYPE_CHECKING:
     # A stub names every model; if type checkers saw `__getattr__`, any misspelt name would pass.
     from cnnzoo import (
         callbacks,
+        explain,
         history,  # noqa: F401
         losses,  # noqa: F401
         metrics,
