@@ -71,6 +71,7 @@ __all__ = [
     "Exponential",
     "FailedPrediction",
     "FunctionLoss",
+    "Gradients",
     "Graph",
     "GraphError",
     "Guess",
@@ -86,6 +87,7 @@ __all__ = [
     "ModelInfo",
     "MultiLabelMetrics",
     "MultiStep",
+    "NodeGradient",
     "Notice",
     "OneCycle",
     "OutOfMemoryError",
@@ -121,6 +123,7 @@ __all__ = [
     "create_model",
     "data",
     "errors",
+    "explain",
     "get_num_threads",
     "list_models",
     "load",
@@ -135,18 +138,20 @@ __all__ = [
 
 
 # Modules that are imported with their first use, and those of names that are.
-MODULES = frozenset({"callbacks", "data", "history", "losses", "metrics", "mixing", "multilabel"})
-MODULES |= {"optimizers", "schedules", "trainer", "transforms"}
+MODULES = frozenset({"callbacks", "data", "explain", "history", "losses", "metrics", "mixing"})
+MODULES |= {"multilabel", "optimizers", "schedules", "trainer", "transforms"}
 HOMES = {
-    "Diagram": "diagram",
-    "SummaryPart": "summary",
     "ComparedModel": "comparison",
     "Comparison": "comparison",
+    "Diagram": "diagram",
+    "Gradients": "gradients",
+    "NodeGradient": "gradients",
     "Profile": "profile",
     "ProfileStep": "profile",
     "QuantizedLayer": "quantization",
     "Scaling": "scaling",
     "Summary": "summary",
+    "SummaryPart": "summary",
     "SummaryRow": "summary",
     "TunedLayer": "tuning",
     "Tuning": "tuning",
@@ -160,6 +165,7 @@ if TYPE_CHECKING:
     from cnnzoo import (
         callbacks,
         data,
+        explain,
         history,  # noqa: F401
         losses,  # noqa: F401
         metrics,
@@ -173,6 +179,7 @@ if TYPE_CHECKING:
     from cnnzoo._constructors import *  # noqa: F403  # a stub of names alone
     from cnnzoo.comparison import ComparedModel, Comparison, compare
     from cnnzoo.diagram import Diagram
+    from cnnzoo.gradients import Gradients, NodeGradient
     from cnnzoo.profile import Profile, ProfileStep
     from cnnzoo.quantization import QuantizedLayer
     from cnnzoo.scaling import Scaling, compound_scaling, published_scaling

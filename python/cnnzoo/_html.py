@@ -1,10 +1,16 @@
-"""HTML for notebooks: tables and bars, legible on a light and on a dark page."""
+"""HTML for notebooks: tables, bars and pictures, legible on a light and on a dark page."""
 
 from __future__ import annotations
 
+import base64
 import html
+import struct
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 # It has enough contrast on both pages.
 BLUE = "#4878a8"
@@ -150,6 +156,32 @@ def html_scroll(content: str, *, height: float = 24.0) -> Markup:
 def html_fold(summary: str, content: str) -> Markup:
     """HTML that a click on its summary shows."""
     return Markup(f"<details><summary>{_escaped(summary)}</summary>{content}</details>")
+
+
+def html_picture(pixels: NDArray[np.uint8], about: str) -> Markup:
+    """A picture in the page itself.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        about: Text in its place where pictures are not shown.
+    """
+    data = base64.b64encode(png(pixels)).decode()
+    label = html.escape(about, quote=True)
+    return Markup(f"<img alt='{label}' title='{label}' src='data:image/png;base64,{data}'/>")
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """The bytes of a PNG file of pixels (H, W, 3), which Pillow need not be there for."""
+    height, width, _ = pixels.shape
+    # Each row begins with its filter: none.
+    rows = np.zeros((height, 1 + 3 * width), np.uint8)
+    rows[:, 1:] = pixels.reshape(height, -1)
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows.tobytes(), 6)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
 
 
 def _escaped(text: str) -> str:

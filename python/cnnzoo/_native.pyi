@@ -122,6 +122,28 @@ class Graph:
         """Names of all nodes, in the order in which they run."""
     def pyramid(self) -> list[str]:
         """Names of the last node of each resolution, the finest first."""
+    def attentions(self) -> list[tuple[str, str, int]]:
+        """(node, node of queries, keys and values, number of heads) of attentions of tokens."""
+    def first_convolutions(self) -> list[str]:
+        """Names of the convolutions that read the image."""
+    def focus(self) -> str | None:
+        """The last value that says where in the image something is."""
+    def find(self, node: str) -> str:
+        """The name of a node, or of the last node below a path.
+
+        Raises:
+            ArgumentError: There is no such node.
+        """
+    def grid(self, node: str, height: int, width: int) -> tuple[int, int, int] | None:
+        """(tokens before the grid, rows, columns) of a node's value; none of a vector."""
+    def field(
+        self, node: str, cell: tuple[int, int], height: int, width: int
+    ) -> tuple[int, int, int, int] | None:
+        """(top, bottom, left, right) of the pixels that a cell depends on; none if on all.
+
+        Raises:
+            ArgumentError: The node has no such cell.
+        """
     def rows(self, height: int, width: int) -> list[_SummaryRow]:
         """A row for every node that the logits need, for one image of this size."""
     def parameters(self) -> list[tuple[str, list[int], bool]]:
@@ -284,6 +306,9 @@ class Preprocess:
     @property
     def std(self) -> tuple[float, float, float]: ...
     def apply_array(self, array: ArrayLike, *, grey: bool = ...) -> NDArray[np.float32]: ...
+    def placement(
+        self, height: int, width: int
+    ) -> tuple[tuple[int, int], tuple[int, int, int, int], tuple[int, int]]: ...
     def apply_file(
         self,
         path_or_bytes: str | os.PathLike[str] | bytes | tuple[bytes, str],

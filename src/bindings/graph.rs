@@ -6,7 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::errors::detached;
-use crate::graph::{self, Cost};
+use crate::error::Result;
+use crate::graph::{self, Cost, NodeId};
 
 /// An architecture as data: named nodes in the order in which they run.
 #[pyclass(frozen, module = "cnnzoo")]
@@ -69,6 +70,56 @@ impl Graph {
     /// Names of the last node of each resolution, the finest first.
     fn pyramid(&self) -> Vec<&str> {
         self.0.pyramid().into_iter().map(|id| self.0.node(id).name.as_str()).collect()
+    }
+
+    /// The attentions between tokens: node, node of queries, keys and values, number of heads.
+    fn attentions(&self) -> Vec<(&str, &str, usize)> {
+        let name = |id| self.0.node(id).name.as_str();
+        let layers = self.0.attentions().into_iter();
+        layers.map(|layer| (name(layer.node), name(layer.queries), layer.heads)).collect()
+    }
+
+    /// The convolutions that read the image.
+    fn first_convolutions(&self) -> Vec<&str> {
+        let found = self.0.first_convolutions().into_iter();
+        found.map(|id| self.0.node(id).name.as_str()).collect()
+    }
+
+    /// The last value that says where in the image something is; none if there is none.
+    fn focus(&self) -> Option<&str> {
+        self.0.focus().map(|id| self.0.node(id).name.as_str())
+    }
+
+    /// The grid of a node's value for one image of this size: number of tokens before those of the grid, rows, columns;
+    /// none of a vector.
+    fn grid(
+        &self,
+        node: &str,
+        height: usize,
+        width: usize,
+    ) -> PyResult<Option<(usize, usize, usize)>> {
+        let grid = self.0.grid(self.id(node)?, height, width)?;
+        Ok(grid.map(|grid| (grid.before, grid.height, grid.width)))
+    }
+
+    /// The pixels (top, bottom, left, right) of one image of this size that a cell of a node's grid depends on; none where
+    /// these are all.
+    fn field(
+        &self,
+        node: &str,
+        cell: (usize, usize),
+        height: usize,
+        width: usize,
+    ) -> PyResult<Option<(usize, usize, usize, usize)>> {
+        let found = self.0.field(self.id(node)?, cell, (height, width))?;
+        Ok(found.map(|graph::Field { rows, columns }| {
+            (rows.start, rows.end, columns.start, columns.end)
+        }))
+    }
+
+    /// The node of this name, or the last one below that path.
+    fn find(&self, node: &str) -> PyResult<&str> {
+        Ok(&self.0.node(self.id(node)?).name)
     }
 
     /// (channels, height, width) of the image for which the graph was built.
@@ -180,6 +231,12 @@ impl Graph {
     #[pyo3(name = "_repr_svg_")]
     fn repr_svg<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.call_method0("diagram")?.getattr("svg")
+    }
+}
+
+impl Graph {
+    fn id(&self, node: &str) -> Result<NodeId> {
+        self.0.named(node)
     }
 }
 

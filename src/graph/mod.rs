@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod classifier;
 mod cost;
+mod grid;
 mod layer;
 pub mod op;
 mod parameter;
@@ -18,6 +19,7 @@ mod text;
 
 pub use build::{Builder, Mark};
 pub use cost::{Cost, NodeCost, Receptive};
+pub use grid::{AttentionLayer, Field, Grid};
 pub use layer::Layers;
 pub use op::Op;
 pub use parameter::{Parameter, Role};
@@ -174,6 +176,15 @@ impl Graph {
         let below = |node: &str| node.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
         let exact = self.nodes.iter().position(|node| node.name == name);
         exact.or_else(|| self.nodes.iter().rposition(|node| below(&node.name))).map(NodeId)
+    }
+
+    /// The same. Fails with `Error::Argument` where there is no such node.
+    pub fn named(&self, name: &str) -> Result<NodeId> {
+        self.find(name).ok_or_else(|| Error::Argument {
+            at: format!("a node of {}", self.name),
+            expected: "a name of `nodes()`, or the path before some of them".into(),
+            got: format!("`{name}`"),
+        })
     }
 
     pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {

@@ -298,14 +298,7 @@ impl Model {
     /// The nodes of these names, or the output where none are given.
     pub fn nodes(&self, names: Option<&[String]>) -> Result<Vec<NodeId>> {
         let Some(names) = names else { return Ok(vec![self.graph.output()]) };
-        let find = |name: &String| {
-            self.graph.find(name).ok_or_else(|| Error::Argument {
-                at: format!("a node of {}", self.graph.name()),
-                expected: "a name of `nodes()`, or the path before some of them".into(),
-                got: format!("`{name}`"),
-            })
-        };
-        names.iter().map(find).collect()
+        names.iter().map(|name| self.graph.named(name)).collect()
     }
 
     fn recipe(&self) -> Recipe {

@@ -76,6 +76,8 @@ def things(tmp_path: Path) -> dict[type, Any]:
     profile = model.profile(X, repeats=1)
     tuning = cz.create_model("resnet20").optimize((1, 3, 16, 16), repeats=1)
     quantization = small().quantize(X[:1])
+    photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    transformer = cz.create_model("vit_tiny_patch16_224", image_size=32, num_classes=3)
     made: list[Any] = [
         model,
         model.graph,
@@ -93,6 +95,13 @@ def things(tmp_path: Path) -> dict[type, Any]:
         model.predict(np.zeros((64, 64, 3), np.uint8)),
         model.predict(np.zeros((64, 64, 3), np.uint8))[0],
         cz.FailedPrediction(path="x", error=cz.DataError("y")),
+        model.gradients(X, 0, at="conv1"),
+        model.gradients(X, 0, at="conv1").nodes["conv1"],
+        cz.explain.grad_cam(model, photo),
+        cz.explain.attention(transformer, photo),
+        cz.explain.feature_maps(model, photo),
+        cz.explain.filters(model),
+        cz.explain.receptive_field(model, photo),
         model.load_state_dict(model.state_dict()),
         model.train_step(X, Y, cz.SGD(model, lr=0.1)),
         cz.Mismatch("fc.weight", (3, 4), (3, 5)),
@@ -159,7 +168,9 @@ def things(tmp_path: Path) -> dict[type, Any]:
 # These have no objects of their own.
 ABSTRACT = {cz.Schedule, cz.transforms.Transform}
 
-MODULES: tuple[ModuleType, ...] = (cz, cz.data, cz.transforms, callbacks, metrics, registry, errors)
+MODULES: tuple[ModuleType, ...] = (
+    *(cz, cz.data, cz.explain, cz.transforms, callbacks, metrics, registry, errors),
+)
 
 
 def public_classes() -> list[type]:

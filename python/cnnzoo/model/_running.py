@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
-from cnnzoo._arguments import instance, kind_of, number, one_of, seed_of, whole
+from cnnzoo._arguments import instance, kind_of, number, one_of, whole
 from cnnzoo._arrays import as_array, is_tensor
 from cnnzoo._configuration import WeightsFile
 from cnnzoo._package import need_libtorch
@@ -19,7 +19,7 @@ from cnnzoo._photo import Photo, is_photo
 from cnnzoo._progress import Count
 from cnnzoo.errors import ArgumentError, DeviceError, ShapeError
 from cnnzoo.model._describing import Describing
-from cnnzoo.model._network import InferencePrecision, Precision
+from cnnzoo.model._network import InferencePrecision
 from cnnzoo.model._packing import has_libtorch, on_libtorch
 from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many, prepare_photos
 from cnnzoo.prediction import FailedPrediction, Prediction
@@ -390,34 +390,6 @@ class Running(Describing):
     def nodes(self) -> list[str]:
         """Names of all nodes, in the order in which they run."""
         return self.graph.nodes()
-
-    def vjp(
-        self,
-        x: ArrayLike,
-        cotangent: ArrayLike,
-        *,
-        training: bool = False,
-        precision: Precision = "float32",
-        seed: int = 0,
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-        """Vector-Jacobian product: run the network and backpropagate a gradient of its output.
-
-        Args:
-            x: Images (N, C, H, W), as for `__call__`.
-            cotangent: The gradient of a loss with respect to the output, of the output's shape.
-            training: Training mode: batch norm uses and tracks batch statistics; dropout is active.
-            precision: Compute precision, as for `train_step`.
-            seed: Seed of dropout, from which each node draws on its own.
-
-        Returns:
-            The output, and the gradient of sum(output · cotangent) by trained parameter's name.
-
-        Raises:
-            ShapeError: The cotangent's shape is not the output's, or, in training, a batch norm
-                sees a single value per channel.
-        """
-        engine = self._with_libtorch("a gradient")
-        return engine.pull_back(x, cotangent, training, precision, seed_of(seed))
 
     # A str is one photograph, and to a type checker several strings.
     @overload
