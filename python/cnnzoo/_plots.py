@@ -36,7 +36,7 @@ def new_axes(what: str, size: Size, *, rows: int = 1, columns: int = 1) -> Any:
     Raises:
         MissingPackageError: matplotlib is not installed.
     """
-    _need(what)
+    need_matplotlib(what)
     from matplotlib import pyplot
 
     _, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained")
@@ -52,7 +52,7 @@ def save_figure(
         ArgumentError: matplotlib writes no files of this ending.
         MissingPackageError: matplotlib is not installed.
     """
-    _need(what)
+    need_matplotlib(what)
     from matplotlib.figure import Figure
 
     # One of its own, which pyplot does not know and so does not show.
@@ -81,7 +81,12 @@ def calm(ax: Axes, *, grid: str | None = None) -> None:
         ax.grid(axis=grid, color=LINES, linewidth=0.8)  # type: ignore[arg-type]
 
 
-def _need(what: str) -> None:
+def need_matplotlib(what: str) -> None:
+    """Check that there is matplotlib to draw `what` with.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
     try:
         import matplotlib  # noqa: F401  # it is installed
     except ImportError as error:

@@ -13,12 +13,12 @@ DELAY = 0.5
 
 def new_bar(**options: Any) -> Any:
     """A bar of tqdm on stderr; None where that is neither a terminal nor in a notebook."""
-    in_notebook = _in_notebook()
-    if not in_notebook and (sys.stderr is None or not sys.stderr.isatty()):
+    notebook = in_notebook()
+    if not notebook and (sys.stderr is None or not sys.stderr.isatty()):
         return None
     from tqdm import TqdmWarning, tqdm
 
-    if not in_notebook:
+    if not notebook:
         return tqdm(dynamic_ncols=True, **options)
     with warnings.catch_warnings():
         # Without ipywidgets, tqdm draws a text bar and warns.
@@ -28,7 +28,8 @@ def new_bar(**options: Any) -> Any:
         return fitting(**options)
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
+    """Whether the code runs in a notebook, whose kernel is IPython's."""
     ipython: Any = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return hasattr(shell, "kernel")

@@ -9,11 +9,13 @@ from cnnzoo.training.callbacks import (
     JsonLines,
     TensorBoard,
 )
+from cnnzoo.training.live import LiveCurves
 
 __all__ = [
     "Callback",
     "Callbacks",
     "EarlyStopping",
     "JsonLines",
+    "LiveCurves",
     "TensorBoard",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cnnzoo.training.metrics import (
     ClassFigures,
+    Confusion,
     LabelFigures,
     Metrics,
     MultiLabelMetrics,
@@ -12,6 +13,7 @@ from cnnzoo.training.metrics import (
 
 __all__ = [
     "ClassFigures",
+    "Confusion",
     "LabelFigures",
     "Metrics",
     "MultiLabelMetrics",

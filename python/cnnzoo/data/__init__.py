@@ -14,6 +14,7 @@ from cnnzoo.data.dataset import Arrays, Dataset, ImageFolder
 from cnnzoo.data.known import cifar10, cifar100, fashion_mnist, idx
 from cnnzoo.data.loader import BadSample, DataWarning, Loader, LoaderState
 from cnnzoo.data.photos import Photos
+from cnnzoo.data.showing import show_batch
 from cnnzoo.data.table import Table
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "cifar100",
     "fashion_mnist",
     "idx",
+    "show_batch",
 ]

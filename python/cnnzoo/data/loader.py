@@ -16,12 +16,15 @@ from cnnzoo import _native, _record
 from cnnzoo._arguments import instance, seed_of, text, whole
 from cnnzoo._copying import Iteration
 from cnnzoo._text import counted
+from cnnzoo._tiles import MOST_TILES
 from cnnzoo.data._pages import loader_page
 from cnnzoo.data.dataset import Dataset, Samples
 from cnnzoo.data.photos import Photos
+from cnnzoo.data.showing import Mixes, normalization_of, show_batch
 from cnnzoo.errors import ArgumentError, CheckpointError, DataError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from typing_extensions import TypeVar
 else:
     from typing import TypeVar
@@ -284,6 +287,68 @@ class Loader(Generic[Batch]):
                 f"of epoch {given.epoch}"
             )
         self._move_to(given.epoch, given.batch)
+
+    def show_batch(
+        self, *, count: int = 16, mixing: Mixes | None = None, ax: Axes | None = None
+    ) -> Axes:
+        """Draw the images that the next iteration begins with, and their classes.
+
+        They are drawn as the network will get them, cropped and augmented, with the normalisation
+        undone. The loader stays where it is: the next iteration yields the same batches as without.
+
+        Args:
+            count: Number of images.
+            mixing: Mixup and CutMix, such as `trainer.mixing`, with which a soft target is drawn by
+                its two largest shares. The draws are those of a run with the loader's seed.
+            ax: Matplotlib axes to draw on; new ones if not given.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ArgumentError: `count` is no whole number from 1 to 400.
+            DataError: A photograph cannot be read, and `on_error` is `raise`; or none can.
+            MissingPackageError: matplotlib is not installed.
+        """
+        count = whole("`count`", count, least=1, most=MOST_TILES)
+        x, y = self._peek(count, mixing)
+        mean, std = normalization_of(self.transform)
+        classes = self.dataset.classes if isinstance(self.dataset, Dataset) else None
+        return show_batch(x, y, classes=classes, mean=mean, std=std, count=count, ax=ax)
+
+    def _peek(
+        self, count: int, mixing: Mixes | None
+    ) -> tuple[Photographs, NDArray[np.generic] | None]:
+        """At least `count` images of the next iteration, or all that have one shape; and targets.
+
+        Raises:
+            DataError: There is none.
+        """
+        epoch, first = (self._epoch + 1, 0) if self._begun else (self._epoch, self._batch)
+        if first >= len(self):
+            epoch, first = epoch + 1, 0
+        engine = self._engine.epoch(epoch, first)
+        found: list[tuple[Photographs, NDArray[Any]]] = []
+        try:
+            while (batch := engine.next()) is not None:
+                number, x, y, flaws = batch
+                if flaws:
+                    _warn(flaws[0])
+                if found and len(x) and x.shape[1:] != found[0][0].shape[1:]:
+                    break
+                if len(x) and mixing is not None and isinstance(self.dataset, Dataset):
+                    key = {"seed": self._identity["seed"], "epoch": epoch, "batch": number}
+                    found.append(mixing(x, y, num_classes=self.dataset.num_classes, **key))
+                elif len(x):
+                    found.append((x, y))
+                if sum(len(x) for x, _ in found) >= count:
+                    break
+        finally:
+            engine.stop()
+        if not found:
+            raise DataError(f"{self.dataset!r}: expected a picture to draw, got none")
+        images, targets = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return images, targets if isinstance(self.dataset, Dataset) else None
 
     def _move_to(self, epoch: int, batch: int) -> None:
         self._epoch, self._batch, self._begun = epoch, batch, False

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo._arguments import one_of, seed_of, shown, text
 from cnnzoo.errors import ArgumentError
-from cnnzoo.gradients import Gradients, NodeGradient, node_names, score_of
 from cnnzoo.model._network import Precision
 from cnnzoo.model._running import Running
+
+if TYPE_CHECKING:
+    from cnnzoo.gradients import Gradients
 
 
 class Differentiating(Running):
@@ -86,6 +88,8 @@ class Differentiating(Running):
                 of the images, or the images do not fit.
             TypeError: Wrong element type.
         """
+        from cnnzoo.gradients import Gradients, NodeGradient, node_names, score_of
+
         classes, cotangent = score_of(target)
         names = node_names(at)
         if output is not None:

@@ -13,6 +13,9 @@ from cnnzoo.training.history import (
     EpochRow,
     History,
 )
+from cnnzoo.training.live import (
+    LiveCurves,
+)
 from cnnzoo.training.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -24,6 +27,7 @@ from cnnzoo.training.losses import (
 )
 from cnnzoo.training.metrics import (
     ClassFigures,
+    Confusion,
     LabelFigures,
     Metrics,
     MultiLabelMetrics,
@@ -52,6 +56,10 @@ from cnnzoo.training.schedules import (
     Schedule,
     Step,
 )
+from cnnzoo.training.search import (
+    LearningRateRow,
+    LearningRateSearch,
+)
 from cnnzoo.training.state import (
     State,
 )
@@ -68,6 +76,7 @@ __all__ = [
     "Callback",
     "Callbacks",
     "ClassFigures",
+    "Confusion",
     "Constant",
     "Cosine",
     "CrossEntropy",
@@ -78,6 +87,9 @@ __all__ = [
     "History",
     "JsonLines",
     "LabelFigures",
+    "LearningRateRow",
+    "LearningRateSearch",
+    "LiveCurves",
     "Loss",
     "LossLike",
     "Metric",

@@ -9,7 +9,7 @@ from typing import Any
 
 from cnnzoo.data import Loader
 from cnnzoo.errors import ArgumentError
-from cnnzoo.training import _batches, _classes
+from cnnzoo.training import _batches, classes
 from cnnzoo.training._batches import Batches
 from cnnzoo.training._checkpoint import BEST, checkpoint_errors
 from cnnzoo.training._fit import Fit
@@ -59,7 +59,7 @@ class Evaluating(Run):
         if isinstance(validation, Loader):
             # Every evaluation sees the loader's first epoch.
             validation.set_epoch(0)
-        batches = _classes.meet(self.model, validation, "validation")
+        batches = classes.meet(self.model, validation, "validation")
         return evaluate(
             self.model if own else self.averaged or self.model,
             islice(batches, most),

@@ -54,7 +54,9 @@ class Keeping(Run):
             if model is None:
                 continue
             precision = self._options["precision"]
-            wrong = _training.not_finite(model._for_training(), seen, precision, self._seed())
+            wrong = _training.not_finite(
+                model._for_training(), seen, precision, self._seed(self._state.step)
+            )
             if wrong is not None:
                 what = f"in `{wrong}`" if wrong else "in the outputs of the last batch"
                 where = f"after batch {self._state.step}"

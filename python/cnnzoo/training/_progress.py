@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -40,6 +42,15 @@ class Bar:
         """Show a text beside the bar."""
         if self._bar is not None:
             self._bar.set_postfix_str(text)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the bar off its line while others write there; it is drawn again where they end."""
+        if self._bar is None:
+            yield
+            return
+        with self._bar.external_write_mode(file=sys.stderr):
+            yield
 
     def end(self, text: str | None) -> None:
         """End the bar of an epoch, with its result, or None where the epoch was interrupted."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, get_args
 
+from numpy.typing import NDArray
+
 from cnnzoo._arguments import instance, number, seed_of, shown, whole
 from cnnzoo.errors import ArgumentError, CopyError, DivergenceError
 from cnnzoo.model import Model, Precision
@@ -110,9 +112,19 @@ class Run:
         """End training after the current epoch."""
         self._state.stopped = True
 
-    def _seed(self) -> int:
-        seed: int = self._options["seed"] * STRIDE + self._state.step
+    def _seed(self, step: int) -> int:
+        """The seed of the dropout of a step."""
+        seed: int = self._options["seed"] * STRIDE + step
         return seed % 2**64
+
+    def _mixed(
+        self, x: NDArray[Any], y: NDArray[Any], *, epoch: int, batch: int
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """A batch with mixup or CutMix."""
+        if self.mixing == Mixing():
+            return x, y
+        classes, seed = self.model.num_classes, self._options["seed"]
+        return self.mixing(x, y, num_classes=classes, seed=seed, epoch=epoch, batch=batch)
 
     def _diverged(self, where: str, expected: str, got: object) -> DivergenceError:
         return DivergenceError(

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from cnnzoo.model import StepResult
 from cnnzoo.training._fit import Fit
 from cnnzoo.training._run import Run
-from cnnzoo.training.mixing import Mixing
 
 # The power in the warm-up of the EMA decay, as in timm.
 WARMUP_POWER = -2 / 3
@@ -23,15 +22,7 @@ class Stepping(Run):
         state, options, batches = self._state, self._options, len(fit.train)
         at = state.epoch - state.first + state.batch / batches
         self.optimizer.lr = self.schedule.lr(state.lr, at, state.epochs, steps=batches)
-        if self.mixing != Mixing():
-            x, y = self.mixing(
-                x,
-                y,
-                num_classes=self.model.num_classes,
-                seed=options["seed"],
-                epoch=state.epoch,
-                batch=state.batch,
-            )
+        x, y = self._mixed(x, y, epoch=state.epoch, batch=state.batch)
         # The number of remaining batches, with this one; a sequence may have more than its length.
         left = max(batches - batch, 0) + 1
         fit.seen = x
@@ -44,7 +35,7 @@ class Stepping(Run):
             clip_norm=options["clip_norm"],
             clip_value=options["clip_value"],
             precision=options["precision"],
-            seed=self._seed(),
+            seed=self._seed(state.step),
         )
         if not math.isfinite(result.loss):
             raise self._diverged(f"batch {state.step + 1}", "a finite loss", result.loss)

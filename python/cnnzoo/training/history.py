@@ -8,10 +8,12 @@ from typing import Any, NamedTuple, overload
 
 from cnnzoo._arguments import shown
 from cnnzoo._html import html_scroll, html_table
-from cnnzoo._plots import calm, new_axes
+from cnnzoo._plots import GREY, INK, SERIES, calm, new_axes
 from cnnzoo._text import table
 from cnnzoo.errors import ArgumentError
 
+# So many epochs are drawn as dots too.
+FEW = 20
 # The columns that a row also has for the model itself, where an EMA model is evaluated.
 OWN = ("val_loss", "val_top1", "val_map")
 
@@ -129,17 +131,24 @@ class History(Sequence[EpochRow]):
             (loss, "train_loss", "val_loss", "loss"),
             (top1, *right),
         ):
-            for name, label in ((train, "training"), (validation, "validation")):
+            for name, label, colour in (
+                (train, "training", SERIES[0]),
+                (validation, "validation", SERIES[1]),
+            ):
                 values = [getattr(row, name) for row in self.rows]
                 if any(value is not None for value in values):
-                    on.plot(epochs, [_or_nan(value) for value in values], label=label)
-            on.set_title(title)
+                    # A line of few points would hardly be seen.
+                    mark = "o" if len(epochs) <= FEW else None
+                    values = [_or_nan(value) for value in values]
+                    on.plot(epochs, values, color=colour, marker=mark, markersize=4, label=label)
+            on.set_title(title, fontsize=9, color=INK)
             on.set_xlabel("epoch")
             on.xaxis.get_major_locator().set_params(integer=True)
             calm(on, grid="y")
         # As many digits as the ticks need to tell 27.5 % from 28 %.
         top1.yaxis.set_major_formatter(PercentFormatter(1.0))
-        loss.legend(frameon=False)
+        if self.rows:
+            loss.legend(frameon=False, fontsize=8, labelcolor=GREY)
         return ax
 
 

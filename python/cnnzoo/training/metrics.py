@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,8 @@ from cnnzoo._text import percent, table
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model import Model
 from cnnzoo.prediction import THRESHOLD, checked_threshold
-from cnnzoo.training import _classes
+from cnnzoo.training import classes
+from cnnzoo.training.confusion import MOST_CLASSES, Confusion, confusions, draw_confusion
 from cnnzoo.training.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -34,7 +35,10 @@ from cnnzoo.training.multilabel import (
     share,
 )
 
-__all__ = ["ClassFigures", "LabelFigures", "Metrics", "MultiLabelMetrics", "evaluate"]
+__all__ = ["ClassFigures", "Confusion", "LabelFigures", "Metrics", "MultiLabelMetrics", "evaluate"]
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 CLASS_HEAD = ("class", "images", "precision", "recall", "f1")
 # The k of top-5 accuracy, which is trivial with this many classes or fewer.
@@ -119,6 +123,38 @@ class Metrics:
             for f in self.per_class
         ]
 
+    def most_confused(self, count: int = 10) -> list[Confusion]:
+        """The most frequent confusions of a class with another, at most `count` of them.
+
+        Raises:
+            ArgumentError: `count` is no whole number of at least 0.
+        """
+        return confusions(self.confusion, self.undecided, self.labels, count=count)
+
+    def plot_confusion(self, *, most_classes: int = MOST_CLASSES, ax: Axes | None = None) -> Axes:
+        """Draw the confusion matrix, a row for each true class.
+
+        A cell's colour is its share of the row: blue where the prediction is right, and red where
+        it is wrong. The numbers in the cells are images. With more than `most_classes` classes,
+        those are drawn that are in the most frequent confusions, in the order of the labels; the
+        last column has the images that were predicted as another class. Up to 30 classes have
+        numbers.
+
+        Args:
+            most_classes: The most classes to draw.
+            ax: Matplotlib axes to draw on; new ones if not given.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ArgumentError: `most_classes` is no whole number from 2 to 200.
+            MissingPackageError: matplotlib is not installed.
+        """
+        return draw_confusion(
+            self.confusion, self.undecided, self.labels, most_classes=most_classes, ax=ax
+        )
+
     def __repr__(self) -> str:
         top5 = "" if self.top5 is None else f"top5={self.top5:.2%}, "
         return f"Metrics(loss={self.loss:.4f}, top1={self.top1:.2%}, {top5}{self.count} images)"
@@ -192,7 +228,7 @@ def evaluate(
     known = loss if isinstance(loss, CrossEntropy | BinaryCrossEntropy) else None
     total, weight, tally = 0.0, 0.0, _Tally(model.num_classes)
     kept = _Kept()
-    for x, y in _classes.meet(model, batches):
+    for x, y in classes.meet(model, batches):
         targets = _targets(y, labels=not isinstance(loss, CrossEntropy), like=kept.ndim)
         engine = None if known is None else known._engine
         part, counts, logits = _training.assess(

@@ -13,7 +13,7 @@ import numpy as np
 from cnnzoo._arguments import path_of, whole
 from cnnzoo._arrays import Device, device_name
 from cnnzoo.errors import ArgumentError, CheckpointError, Notice
-from cnnzoo.training import _batches, _checkpoint, _classes, _preparation
+from cnnzoo.training import _batches, _checkpoint, _preparation, classes
 from cnnzoo.training._batches import Batches
 from cnnzoo.training._checkpoint import LAST, Saved
 from cnnzoo.training._claim import claimed
@@ -21,6 +21,7 @@ from cnnzoo.training._evaluating import Evaluating
 from cnnzoo.training._fit import Fit
 from cnnzoo.training._keeping import Keeping
 from cnnzoo.training._progress import Bar, Interrupted, Interrupts
+from cnnzoo.training._searching import Searching
 from cnnzoo.training._stepping import Stepping
 from cnnzoo.training.callbacks import Callback
 from cnnzoo.training.history import EpochRow, History
@@ -30,7 +31,7 @@ from cnnzoo.training.schedules import Schedule
 from cnnzoo.training.state import State
 
 
-class Trainer(Keeping, Evaluating, Stepping):
+class Trainer(Keeping, Evaluating, Searching, Stepping):
     """Trains a model, epoch by epoch.
 
     Training is deterministic: the result depends only on arguments, seeds and data, and not on
@@ -128,7 +129,7 @@ class Trainer(Keeping, Evaluating, Stepping):
         fit.write_to(checkpoint, checkpoint_every)
         with self._running(fit), ExitStack() as stack:
             # First, so that a fit that cannot start makes no folder.
-            fit.targets = _classes.settle(self.model, self.averaged, train, validation)
+            fit.targets = classes.settle(self.model, self.averaged, train, validation)
             monitor = self._begin(fit, monitor)
             stack.enter_context(claimed(fit.folder))
             if fit.folder is not None:
@@ -206,9 +207,9 @@ class Trainer(Keeping, Evaluating, Stepping):
                 )
             if checkpoint is not None and fit.folder is not None:
                 trainer._claim(fit.folder)
-            fit.targets = _classes.targets_of(trainer.model, train, "training")
+            fit.targets = classes.targets_of(trainer.model, train, "training")
             if validation is not None:
-                _classes.targets_of(trainer.model, validation, "validation")
+                classes.targets_of(trainer.model, validation, "validation")
             with trainer._running(fit):
                 trainer._begin(fit, state.monitor)
                 trainer._run(fit)
