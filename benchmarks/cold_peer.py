@@ -32,7 +32,7 @@ def cnnzoo(model: str, photo: str) -> int:
     """Ours, from a model file."""
     import cnnzoo
 
-    return cnnzoo.load(model).predict(photo)[0].index
+    return cnnzoo.load(model, lazy=True).predict(photo)[0].index
 
 
 def torch(name: str, model: str, photo: str) -> int:

@@ -1,20 +1,21 @@
 """Writes the table of published weights from the metadata of torchvision, timm and Keras.
 
-    python tools/published.py [ACCURACIES.csv]
+    python tools/published.py [--timm results-imagenet.csv] [--keras index.md]
 
-The networks are those of the registry. The accuracies of timm's and Keras's weights, and Keras's
-normalisation, are in no library: they are kept from the existing table, or taken from
-ACCURACIES.csv, which has the same columns.
+The networks are those of the registry. torchvision states the accuracies of its weights, and Keras
+those of MobileNetV3. The others are in no library: they are kept from the existing table, or taken
+from the file `results/results-imagenet.csv` of timm's repository and the page
+`templates/api/applications/index.md` of keras.io's. Keras's normalisation is kept from the table.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import math
 import os
 import re
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,13 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 TABLE = Path(__file__).parents[1] / "python" / "cnnzoo" / "weights" / "published.csv"
 COLUMNS = (
     *("source", "source_name", "tag", "default", "address", "hash", "license", "classes"),
-    *("top1", "top5", "resize", "crop", "fit", "interpolation", "mean", "std", "data", "recipe"),
+    *("top1", "top5", "accuracy_from"),
+    *("resize", "crop", "fit", "interpolation", "mean", "std", "data", "recipe"),
 )
+
+# The places where accuracies are stated, as the table names them.
+TIMM_RESULTS = "results/results-imagenet.csv of timm"
+KERAS_PAGE = "keras.io/api/applications"
 
 Row = dict[str, str]
 
@@ -86,6 +92,7 @@ def torchvision_rows(name: str) -> Iterator[Row]:
             "classes": str(len(meta["categories"] or ())),
             "top1": _accuracy(metrics["acc@1"]),
             "top5": _accuracy(metrics["acc@5"]),
+            "accuracy_from": "" if math.isnan(metrics["acc@1"]) else "torchvision",
             "resize": str(transform.resize_size[0]),
             "crop": str(transform.crop_size[0]),
             "fit": "center",
@@ -137,7 +144,10 @@ class _FoundError(Exception):
 
 
 def keras_rows(name: str) -> Iterator[Row]:
-    """The row of a network such as `MobileNet(alpha=0.5)`, without accuracies and normalisation."""
+    """The row of a network such as `MobileNet(alpha=0.5)`, without normalisation.
+
+    Accuracies are MobileNetV3's alone.
+    """
     import keras
     from keras.src.utils import file_utils
 
@@ -171,6 +181,45 @@ def keras_rows(name: str) -> Iterator[Row]:
         "interpolation": "",
         "data": "",
         "recipe": "",
+        **_of_docstring(name),
+    }
+
+
+def _of_docstring(name: str) -> Row:
+    """The accuracy that the docstring of Keras's MobileNetV3 states in a table."""
+    import keras
+
+    found = re.fullmatch(r"(MobileNetV3)(Small|Large)\(alpha=([\d.]+)(,minimalistic)?.*\)", name)
+    if found is None:
+        return {}
+    kind, size, alpha, minimal = found.groups()
+    entry = f"mobilenet_v3_{size.lower()}_{'minimalistic_' if minimal else ''}{alpha}_224"
+    text = getattr(keras.applications, kind + size).__doc__
+    [top1] = re.findall(rf"\| {entry} +(?:\|[^|]+){{2}}\| +([\d.]+) ", text)
+    return {"top1": top1, "top5": "", "accuracy_from": f"keras.applications.{kind}{size}"}
+
+
+def timm_accuracies(lines: Iterable[str]) -> dict[tuple[str, str], Row]:
+    """The accuracies of timm's results file, by `network.tag` and image size."""
+    return {
+        (row["model"], row["img_size"]): {
+            "top1": _accuracy(float(row["top1"])),
+            "top5": _accuracy(float(row["top5"])),
+            "accuracy_from": TIMM_RESULTS,
+        }
+        for row in csv.DictReader(lines)
+    }
+
+
+def keras_accuracies(lines: Iterable[str]) -> dict[str, Row]:
+    """The accuracies of the page of Keras's applications, by the name of the function."""
+    found = (
+        re.match(r"\| \[(\w+)\][^|]*\|[^|]*\| ([\d.]+)% \| ([\d.]+)% \|", line) for line in lines
+    )
+    return {
+        match[1]: {"top1": match[2], "top5": match[3], "accuracy_from": KERAS_PAGE}
+        for match in found
+        if match
     }
 
 
@@ -179,13 +228,24 @@ ROWS = {"torchvision": torchvision_rows, "timm": timm_rows, "keras": keras_rows}
 
 def main() -> int:
     """Write the table."""
-    kept = read(Path(sys.argv[1]) if len(sys.argv) > 1 else TABLE)
-    by_key = {(row["source"], row["source_name"], row["tag"]): row for row in kept}
+    parser = argparse.ArgumentParser(description="Write the table of published weights.")
+    parser.add_argument("--timm", type=Path, help="results-imagenet.csv of timm's repository")
+    parser.add_argument("--keras", type=Path, help="index.md of the applications on keras.io")
+    args = parser.parse_args()
+    timm = timm_accuracies(args.timm.read_text().splitlines()) if args.timm else {}
+    keras = keras_accuracies(args.keras.read_text().splitlines()) if args.keras else {}
+    by_key = {(row["source"], row["source_name"], row["tag"]): row for row in read()}
     rows = []
     for _, source, name in _native.editions():
         for row in ROWS[source](name) if source in ROWS else ():
             before = by_key.get((source, name, row["tag"]), {})
-            rows.append({**before, **row})
+            # The page has only the widest network of each function.
+            function = name.replace("(alpha=1.0)", "")
+            stated = {
+                "timm": timm.get((f"{name}.{row['tag']}", row.get("crop", "")), {}),
+                "keras": keras.get(function, {}),
+            }
+            rows.append({**before, **stated.get(source, {}), **row})
     write(rows)
     return 0
 

@@ -19,7 +19,7 @@ from cnnzoo import _package
 
 _package.refuse_both()
 
-from cnnzoo import data, errors, registry, transforms
+from cnnzoo import errors, registry
 from cnnzoo._native import Graph
 from cnnzoo._threads import get_num_threads, set_num_threads
 from cnnzoo.errors import (
@@ -43,12 +43,8 @@ from cnnzoo.errors import (
 from cnnzoo.model import Model, StepResult, create_model, load
 from cnnzoo.prediction import FailedPrediction, Guess, Prediction
 from cnnzoo.preprocess import Preprocess
-from cnnzoo.profile import Profile, ProfileStep
-from cnnzoo.quantization import Quantization, QuantizedLayer
+from cnnzoo.quantization import Quantization
 from cnnzoo.registry import ModelInfo, list_models, model_info
-from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
-from cnnzoo.summary import Summary, SummaryRow
-from cnnzoo.tuning import TunedLayer, Tuning
 from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
 from cnnzoo_command import __version__
 
@@ -61,17 +57,21 @@ __all__ = [
     "BinaryCrossEntropy",
     "CheckpointError",
     "CnnzooError",
+    "ComparedModel",
+    "Comparison",
     "Constant",
     "CopyError",
     "Cosine",
     "CrossEntropy",
     "DataError",
     "DeviceError",
+    "Diagram",
     "DivergenceError",
     "EpochRow",
     "Exponential",
     "FailedPrediction",
     "FunctionLoss",
+    "Gradients",
     "Graph",
     "GraphError",
     "Guess",
@@ -89,6 +89,7 @@ __all__ = [
     "ModelInfo",
     "MultiLabelMetrics",
     "MultiStep",
+    "NodeGradient",
     "Notice",
     "OneCycle",
     "OutOfMemoryError",
@@ -108,6 +109,7 @@ __all__ = [
     "Step",
     "StepResult",
     "Summary",
+    "SummaryPart",
     "SummaryRow",
     "TorchLoss",
     "Trainer",
@@ -119,10 +121,12 @@ __all__ = [
     "__version__",
     "analysis",
     "callbacks",
+    "compare",
     "compound_scaling",
     "create_model",
     "data",
     "errors",
+    "explain",
     "get_num_threads",
     "list_models",
     "load",
@@ -136,17 +140,36 @@ __all__ = [
 ]
 
 
-# Modules that are imported with their first use, as are the classes of training.
-MODULES = frozenset(
-    {"analysis", "callbacks", "history", "losses", "metrics", "mixing", "multilabel"}
-)
-MODULES |= {"optimizers", "schedules", "trainer"}
+# Modules that are imported with their first use, and those of names that are.
+MODULES = frozenset({"analysis", "callbacks", "data", "explain", "history", "losses", "metrics"})
+MODULES |= {"mixing", "multilabel", "optimizers", "schedules", "trainer", "transforms"}
+HOMES = {
+    "ComparedModel": "comparison",
+    "Comparison": "comparison",
+    "Diagram": "diagram",
+    "Gradients": "gradients",
+    "NodeGradient": "gradients",
+    "Profile": "profile",
+    "ProfileStep": "profile",
+    "QuantizedLayer": "quantization",
+    "Scaling": "scaling",
+    "Summary": "summary",
+    "SummaryPart": "summary",
+    "SummaryRow": "summary",
+    "TunedLayer": "tuning",
+    "Tuning": "tuning",
+    "compare": "comparison",
+    "compound_scaling": "scaling",
+    "published_scaling": "scaling",
+}
 
 if TYPE_CHECKING:
     # A stub names every model; if type checkers saw `__getattr__`, any misspelt name would pass.
     from cnnzoo import (
         analysis,
         callbacks,
+        data,
+        explain,
         history,  # noqa: F401
         losses,  # noqa: F401
         metrics,
@@ -155,8 +178,16 @@ if TYPE_CHECKING:
         optimizers,  # noqa: F401
         schedules,  # noqa: F401
         trainer,  # noqa: F401
+        transforms,
     )
     from cnnzoo._constructors import *  # noqa: F403  # a stub of names alone
+    from cnnzoo.comparison import ComparedModel, Comparison, compare
+    from cnnzoo.diagram import Diagram
+    from cnnzoo.gradients import Gradients, NodeGradient
+    from cnnzoo.profile import Profile, ProfileStep
+    from cnnzoo.quantization import QuantizedLayer
+    from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
+    from cnnzoo.summary import Summary, SummaryPart, SummaryRow
     from cnnzoo.training import (
         LAMB,
         SGD,
@@ -186,16 +217,18 @@ if TYPE_CHECKING:
         TorchLoss,
         Trainer,
     )
+    from cnnzoo.tuning import TunedLayer, Tuning
 else:
 
     def __getattr__(name: str) -> registry.Constructor | ModuleType | type:
-        """A class or module of training, or the constructor of a model: `cnnzoo.resnet50`."""
+        """A name that is imported late, or the constructor of a model: `cnnzoo.resnet50`."""
         if name in MODULES:
             return importlib.import_module(f"cnnzoo.{name}")
         if name in registry.accepted_names():
             found = registry.constructor(name)
         elif name in __all__:
-            found = getattr(importlib.import_module("cnnzoo.training"), name)
+            home = importlib.import_module(f"cnnzoo.{HOMES.get(name, 'training')}")
+            found = getattr(home, name)
         else:
             message = f"module 'cnnzoo' has no attribute '{name}'"
             # With `name` and `obj`, a traceback suggests similar names.

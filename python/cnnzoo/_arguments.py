@@ -106,6 +106,19 @@ def is_sequence(value: Any) -> bool:
     )
 
 
+def image_size(x_shape: Any, default: Sequence[int]) -> tuple[int, int]:
+    """Height and width of images of a shape, (N, C, H, W) or (H, W); of `default` if it is None.
+
+    Raises:
+        ArgumentError: It is no such shape.
+    """
+    sizes = default if x_shape is None else x_shape
+    if not is_sequence(sizes) or not 2 <= len(sizes) <= 4:  # noqa: PLR2004  # (C, H, W) too
+        raise ArgumentError(f"`x_shape`: expected (N, C, H, W) or (H, W), got {shown(x_shape)}")
+    height, width = sizes[-2:]
+    return whole("`x_shape`: height", height), whole("`x_shape`: width", width)
+
+
 def optional(at: str, value: Any) -> float | None:
     """A finite number, or none.
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from cnnzoo.errors import CopyError
 
 T_co = TypeVar("T_co", covariant=True)
+K = TypeVar("K")
+V = TypeVar("V")
 
 # An array as dtype, shape and bytes, so that its pickle names no function of NumPy's.
 Packed = tuple[str, tuple[int, ...], bytes]
@@ -26,6 +28,23 @@ class Value:
     def __getstate__(self) -> dict[str, Any]:
         """The state that is copied and pickled: the options, from which the engine is rebuilt."""
         return {name: value for name, value in vars(self).items() if name != "_engine"}
+
+
+class ReadOnly(dict[K, V], Generic[K, V]):
+    """A dict that does not change, and so may be hashed."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("it is read-only; dict(...) makes a copy that can be changed")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict has none
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The class and a plain dict, since items cannot be set one by one."""
+        return ReadOnly, (dict(self),)
 
 
 class Iteration(Iterator[T_co], Generic[T_co]):

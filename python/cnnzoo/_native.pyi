@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import disjoint_base
 
+from cnnzoo.diagram import Diagram, Level, Theme
 from cnnzoo.errors import DataError
 
 _SummaryRow: TypeAlias = tuple[
@@ -121,10 +122,59 @@ class Graph:
         """Names of all nodes, in the order in which they run."""
     def pyramid(self) -> list[str]:
         """Names of the last node of each resolution, the finest first."""
+    def attentions(self) -> list[tuple[str, str, int]]:
+        """(node, node of queries, keys and values, number of heads) of attentions of tokens."""
+    def first_convolutions(self) -> list[str]:
+        """Names of the convolutions that read the image."""
+    def focus(self) -> str | None:
+        """The last value that says where in the image something is."""
+    def find(self, node: str) -> str:
+        """The name of a node, or of the last node below a path.
+
+        Raises:
+            ArgumentError: There is no such node.
+        """
+    def grid(self, node: str, height: int, width: int) -> tuple[int, int, int] | None:
+        """(tokens before the grid, rows, columns) of a node's value; none of a vector."""
+    def field(
+        self, node: str, cell: tuple[int, int], height: int, width: int
+    ) -> tuple[int, int, int, int] | None:
+        """(top, bottom, left, right) of the pixels that a cell depends on; none if on all.
+
+        Raises:
+            ArgumentError: The node has no such cell.
+        """
     def rows(self, height: int, width: int) -> list[_SummaryRow]:
         """A row for every node that the logits need, for one image of this size."""
     def parameters(self) -> list[tuple[str, list[int], bool]]:
         """(name, shape, trained) of every array, in the order of the state dict."""
+    def owners(self) -> list[str]:
+        """The node of every array, in the order of the state dict."""
+    def operations(self) -> list[tuple[str, str, list[str], str]]:
+        """(name, op, inputs, fields as a JSON object) of every node, also of auxiliary ones."""
+    def shapes(self, height: int, width: int) -> list[list[int] | None]:
+        """The shape of every node's value for one image of this size.
+
+        It is None for a node that the logits do not need and that does not take so small an image.
+        """
+    def parts(self) -> list[tuple[str, str, int, int]]:
+        """(kind, name, first node, node after the last) of every part, outer ones first."""
+    @property
+    def output(self) -> str:
+        """The node that holds the logits."""
+    @property
+    def auxiliary(self) -> list[str]:
+        """The nodes that hold the logits of auxiliary classifiers."""
+    def diagram(
+        self,
+        *,
+        level: Level = "block",
+        x_shape: Sequence[int] | None = None,
+        part: str | None = None,
+        theme: Theme = "auto",
+    ) -> Diagram:
+        """Draw the graph, as `Model.diagram` does."""
+    def _repr_svg_(self) -> str: ...
     def __reduce__(self) -> tuple[Any, tuple[str]]: ...
     def __eq__(self, value: object, /) -> bool: ...
 
@@ -180,7 +230,8 @@ class Model:
         self, x: ArrayLike, most_error: float, progress: Callable[[int, int], object]
     ) -> tuple[list[tuple[str, float, bool]], float, list[tuple[str, float, float]]]: ...
     def set_quantization(
-        self, quantization: tuple[Sequence[tuple[str, float, float]], Sequence[str]] | None
+        self,
+        quantization: tuple[Sequence[tuple[str, float, float]], Sequence[tuple[str, bool]]] | None,
     ) -> None: ...
     def trained(self) -> list[str]: ...
     def to(self, device: str) -> None: ...
@@ -199,7 +250,13 @@ class Model:
         prefix: str | None,
     ) -> dict[str, Any]: ...
     def load_weights(
-        self, checkpoint: Checkpoint, naming: str, policy: str, prefix: str | None
+        self,
+        checkpoint: Checkpoint,
+        naming: str,
+        policy: str,
+        prefix: str | None,
+        *,
+        stay: bool = False,
     ) -> dict[str, Any]: ...
     def names_in(self, source: str) -> list[tuple[str, str, list[int]]]: ...
     def keras_variables(
@@ -249,6 +306,9 @@ class Preprocess:
     @property
     def std(self) -> tuple[float, float, float]: ...
     def apply_array(self, array: ArrayLike, *, grey: bool = ...) -> NDArray[np.float32]: ...
+    def placement(
+        self, height: int, width: int
+    ) -> tuple[tuple[int, int], tuple[int, int, int, int], tuple[int, int]]: ...
     def apply_file(
         self,
         path_or_bytes: str | os.PathLike[str] | bytes | tuple[bytes, str],

@@ -14,6 +14,8 @@ from cnnzoo import _native
 from cnnzoo._arrays import as_array, is_tensor
 from cnnzoo.errors import ArgumentError, CnnzooError, DataError, Notice, PhotoFileError
 
+# The filters for resizing, as Pillow names them.
+INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 # The EXIF tag of the orientation.
 ORIENTATION = 0x0112
 # The largest values of 16-bit and of 8-bit pictures.

@@ -1,4 +1,4 @@
-"""What all plots share: matplotlib, imported at the first plot, its axes and files, and colours."""
+"""Plots: matplotlib, imported with the first of them, its axes and files, and colours."""
 
 from __future__ import annotations
 

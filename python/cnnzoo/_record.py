@@ -83,7 +83,7 @@ def record(kind: type[T], given: Any, at: str) -> T:
     try:
         return kind(**fields)
     except (CnnzooError, ArithmeticError) as error:
-        raise Misfit(at, kind.__name__, f"{given} ({error})") from error
+        raise Misfit(at, f"a valid {kind.__name__}", error) from error
 
 
 def arguments(
@@ -119,9 +119,9 @@ def _plain(kind: Any, given: Any, at: str) -> Any:
     if kind is float and given in NAMES:
         # A run checkpoint holds non-finite numbers, which JSON lacks, as text.
         return float(given)
-    if kind is float and type(given) is int:
-        kind = int
     fits = type(given) is kind
+    if kind is float and type(given) is int:
+        fits = abs(given) < WHOLE_NUMBERS
     if fits and kind is int:
         fits = 0 <= given < WHOLE_NUMBERS
     if fits and kind is str:

@@ -70,9 +70,9 @@ def _can_write(text: str, encoding: str) -> bool:
     return True
 
 
-def counted(count: int, thing: str) -> str:
-    """A number of things: "1 thread", "2 threads"."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+def counted(count: int, thing: str, things: str = "") -> str:
+    """A number of things: "1 thread", "2 threads"; `things` where the plural is another word."""
+    return f"{count} {thing}" if count == 1 else f"{count} {things or thing + 's'}"
 
 
 def human(number: float) -> str:

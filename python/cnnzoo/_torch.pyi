@@ -42,6 +42,7 @@ __all__ = [
     "algorithms",
     "assess",
     "get_num_threads",
+    "gradients",
     "instructions",
     "not_finite",
     "offers",
@@ -112,6 +113,20 @@ class Mixing:
         batch: int,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 
+def gradients(
+    model: Model,
+    x: ArrayLike,
+    classes: list[int],
+    cotangent: ArrayLike | None,
+    nodes: list[str],
+    output: str | None,
+    guided: bool,
+    precision: str,
+) -> tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    list[tuple[NDArray[np.float32], NDArray[np.float32]]],
+]: ...
 def not_finite(model: Model, x: ArrayLike | None, precision: str, seed: int) -> str | None: ...
 def train_step(
     model: Model,

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import functools
 import numbers
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo._arguments import shown
 from cnnzoo._html import html_bar, html_table
+from cnnzoo._plots import GREY, INK, LINES, PALE, SERIES, new_axes, save_figure
+from cnnzoo._text import one_line
 from cnnzoo.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WHAT = "a prediction"
 
 # The classification task: an image shows one class, or has any number of labels.
 Task: TypeAlias = Literal["multi_class", "multi_label"]
@@ -74,6 +82,44 @@ class Prediction(tuple[Guess, ...]):
         """
         least = checked_threshold(threshold)
         return tuple(guess for guess in self if guess.probability >= least)
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw a bar for the probability of each class, the most probable at the top.
+
+        Args:
+            ax: Matplotlib axes to draw on; new ones if not given.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingPackageError: matplotlib is not installed.
+        """
+        drawn: Axes = new_axes(WHAT, self._size()) if ax is None else ax
+        for place, guess in enumerate(self):
+            width = _finite(guess.probability)
+            drawn.barh(place, 1, 0.36, color=LINES)
+            drawn.barh(place, width, 0.36, color=SERIES[0] if place == 0 else PALE)
+            drawn.text(0, place - 0.3, one_line(guess.label), va="bottom", fontsize=9, color=INK)
+            text = f"{guess.probability:.1%}"
+            drawn.text(1, place - 0.3, text, va="bottom", ha="right", fontsize=9, color=GREY)
+        drawn.set_xlim(0, 1)
+        drawn.set_ylim(max(len(self), 1) - 0.6, -0.9)
+        drawn.set_axis_off()
+        return drawn
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the picture of `plot` to a file, in the format of the name's ending.
+
+        Raises:
+            ArgumentError: matplotlib writes no files of this ending.
+            MissingPackageError: matplotlib is not installed.
+        """
+        save_figure(path, WHAT, self._size(), lambda ax: self.plot(ax=ax))
+
+    def _size(self) -> tuple[float, float]:
+        """Width and height of a picture, in inches."""
+        return 4.2, 0.3 + 0.45 * max(len(self), 1)
 
     def _repr_html_(self) -> str:
         rows = [

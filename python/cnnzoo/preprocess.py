@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +15,13 @@ from numpy.typing import NDArray
 from cnnzoo import _native
 from cnnzoo._arguments import is_sequence, kind_of, number, one_of, shown, whole
 from cnnzoo._copying import Value
-from cnnzoo._photo import Contents, Photo, held, source
+from cnnzoo._html import html_facts
+from cnnzoo._photo import INTERPOLATIONS, Contents, Photo, held, source
 from cnnzoo.errors import ArgumentError, ShapeError
-from cnnzoo.transforms import (
-    ColorJitter,
-    Compose,
-    Normalize,
-    RandomErasing,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    RandomVerticalFlip,
-    Transform,
-)
-from cnnzoo.transforms.steps import INTERPOLATIONS
-from cnnzoo.transforms.transform import Range
+
+if TYPE_CHECKING:
+    from cnnzoo.transforms import Compose, Transform
+    from cnnzoo.transforms.transform import Range
 
 # The numbers of channels: grey; red, green and blue.
 GREY, COLOURS = 1, 3
@@ -92,6 +85,16 @@ class Preprocess(Value):
             mean=_of_colours(self.mean),
             std=_of_colours(self.std),
         )
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "resize": f"the short side to {self.resize} pixels, {self.interpolation}",
+            "crop": f"the centre, {self.crop} × {self.crop}",
+            "mean": ", ".join(f"{value:.6g}" for value in self.mean),
+            "std": ", ".join(f"{value:.6g}" for value in self.std),
+            "orientation": "" if self.orientation else "photographs are not turned upright",
+        }
+        return html_facts("Preprocess", facts.items())
 
     def resized(self, crop: int) -> Preprocess:
         """The same preprocessing for another crop size; `resize` is scaled in proportion."""
@@ -194,6 +197,17 @@ def train_transform(
     erasing: float,
 ) -> Compose:
     """The transform behind `Model.train_transform`."""
+    # With its first use, since it takes a tenth of the time to import cnnzoo.
+    from cnnzoo.transforms import (
+        ColorJitter,
+        Compose,
+        Normalize,
+        RandomErasing,
+        RandomHorizontalFlip,
+        RandomResizedCrop,
+        RandomVerticalFlip,
+    )
+
     size, grey = preprocess.crop, len(preprocess.mean) == GREY
     resized = RandomResizedCrop(
         size, scale=scale, ratio=ratio, interpolation=preprocess.interpolation

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+from cnnzoo._arguments import instance, is_sequence, number, shown, text, whole
+from cnnzoo._copying import ReadOnly
 from cnnzoo._html import html_table
 from cnnzoo._text import counted, shorten, table
+from cnnzoo.errors import ArgumentError
 
 # The width of a layer's name in a table, in characters.
 NAME = 60
@@ -32,6 +36,12 @@ class QuantizedLayer:
     error: float
     is_int8: bool
 
+    def __post_init__(self) -> None:
+        at = "quantization: a layer's"
+        text(f"{at} name", self.name)
+        number(f"{at} error", self.error, least=0.0)
+        instance(f"{at} is_int8", self.is_int8, bool, "True or False")
+
 
 HEAD = ("layer", "error", "runs in")
 
@@ -48,7 +58,10 @@ class Quantization:
         most_error: The largest error of a layer that runs in int8.
         layers: The convolutions and linear layers, in the order in which they run.
         error: The error of the network as it runs in int8, measured as that of a layer.
-        ranges: The lowest and the highest value of nodes, by name.
+        ranges: The lowest and the highest value of nodes, by name; read-only.
+
+    Raises:
+        ArgumentError: A field is of another kind, or a number is not finite.
     """
 
     name: str
@@ -57,6 +70,24 @@ class Quantization:
     layers: tuple[QuantizedLayer, ...]
     error: float
     ranges: dict[str, tuple[float, float]]
+
+    def __post_init__(self) -> None:
+        text("quantization: name", self.name)
+        whole("quantization: images", self.images, least=1)
+        number("quantization: most_error", self.most_error, least=0.0)
+        number("quantization: error", self.error, least=0.0)
+        expected = "QuantizedLayer objects"
+        if not isinstance(self.layers, list | tuple):
+            raise ArgumentError(
+                f"quantization: layers: expected {expected}, got {shown(self.layers)}"
+            )
+        layers = tuple(self.layers)
+        for layer in layers:
+            instance("quantization: layers", layer, QuantizedLayer, expected)
+        object.__setattr__(self, "layers", layers)
+        given = instance("quantization: ranges", self.ranges, dict, "a dict")
+        ranges = {text("quantization: a node", node): _range(node, r) for node, r in given.items()}
+        object.__setattr__(self, "ranges", ReadOnly(ranges))
 
     def table(self, *, by_error: bool = False) -> str:
         """Tabulate the layers: the error of each, and the type in which it runs.
@@ -84,10 +115,10 @@ class Quantization:
         )
 
     @property
-    def _given(self) -> tuple[list[Range], list[str]]:
-        """The ranges, and the layers that stay in float32, as an engine takes them."""
+    def _given(self) -> tuple[list[Range], list[tuple[str, bool]]]:
+        """The ranges, and the layers with whether they run in int8, as an engine takes them."""
         ranges = [(name, low, high) for name, (low, high) in self.ranges.items()]
-        return ranges, [of.name for of in self.layers if not of.is_int8]
+        return ranges, [(of.name, of.is_int8) for of in self.layers]
 
 
 def quantization_of(
@@ -110,6 +141,14 @@ def quantization_of(
         error=error,
         ranges={node: (low, high) for node, low, high in ranges},
     )
+
+
+def _range(node: str, given: Any) -> tuple[float, float]:
+    at = f"quantization: range of `{node}`"
+    if not is_sequence(given) or len(given) != 2:  # noqa: PLR2004
+        raise ArgumentError(f"{at}: expected the lowest and the highest value, got {shown(given)}")
+    low, high = (number(at, value) for value in given)
+    return low, high
 
 
 def _type(layer: QuantizedLayer) -> str:

@@ -5,24 +5,33 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 from cnnzoo import _native
 from cnnzoo._arguments import instance, number, shown, text
+from cnnzoo._html import html_facts, html_fold, html_table
 from cnnzoo._neighbours import tagged
+from cnnzoo._text import human
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model import Model, create_model
-from cnnzoo.weights.published import edition_tags, other_editions
+from cnnzoo.weights.published import edition_accuracies, other_editions, published_weights
 
 Constructor: TypeAlias = Callable[..., Model]
 
+# The largest and the smallest width of running text, in characters.
+WIDEST = 88
+NARROWEST = 20
+# More weights than these are folded in a notebook.
+MOST_UNFOLDED = 6
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ModelInfo:
-    """The facts about one model.
+    """The facts about one model, which print as `cnnzoo info` does.
 
     Attributes:
         name: The model's name in cnnzoo.
@@ -51,6 +60,8 @@ class ModelInfo:
             CIFAR-10.
         weights: Tags of published weights, as `weights=` takes them, the best first; unless a
             source was asked for, those of the other sources come after those of this one.
+        accuracies: Top-1 accuracy of those weights in percent on ImageNet's validation set, by tag,
+            as their publishers state it. Weights whose publisher states none are not in it.
     """
 
     name: str
@@ -75,6 +86,30 @@ class ModelInfo:
     min_training_image_size: int
     num_classes: int
     weights: tuple[str, ...]
+    accuracies: dict[str, float] = field(hash=False)
+
+    @property
+    def top1(self) -> float | None:
+        """The top-1 accuracy of the first of `weights` in percent; None if none is stated."""
+        return self.accuracies.get(self.weights[0]) if self.weights else None
+
+    def text(self, *, width: int = WIDEST) -> str:
+        """The facts as text, in lines of at most so many characters."""
+        lines = {**_facts(self), "weights (top-1)": _weights(self)}
+        indent = max(map(len, lines)) + 2
+        shown = [f"{self.name} · {self.family}, {self.year}", "", textwrap.fill(self.idea, width)]
+        shown.append("")
+        for title, fact in lines.items():
+            first, *others = textwrap.wrap(fact, max(NARROWEST, width - indent))
+            shown += [f"{title:<{indent}}{first}", *(" " * indent + line for line in others)]
+        return "\n".join(shown)
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        facts = {"idea": self.idea, **_facts(self), "weights": _weights_in_html(self)}
+        return html_facts(f"{self.name} · {self.family}, {self.year}", facts.items())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickle; facts that an earlier version did not have are looked up."""
@@ -112,13 +147,16 @@ def model_info(name: str, *, source: str | None = None) -> ModelInfo:
 def _cached_info(name: str, source: str | None) -> ModelInfo:
     facts = _native.model_info(name, source)
     lists = {field: tuple(facts[field]) for field in ("sources", "options")}
+    sizes = _native.image_sizes(name, source)
     edition = (facts["source"], facts["source_name"])
-    tags = edition_tags(*edition)
+    top1 = edition_accuracies(*edition)
     if source is None:
         for other in other_editions(facts["name"], *edition):
-            tags += edition_tags(*other)
-    sizes = _native.image_sizes(name, source)
-    return ModelInfo(**{**facts, **sizes, **lists, "weights": tuple(dict.fromkeys(tags))})
+            top1 |= {t: v for t, v in edition_accuracies(*other).items() if t not in top1}
+    accuracies = {tag: value for tag, value in top1.items() if value is not None}
+    return ModelInfo(
+        **{**facts, **sizes, **lists, "weights": tuple(top1), "accuracies": accuracies}
+    )
 
 
 def list_models(
@@ -195,3 +233,60 @@ def constructor(name: str) -> Constructor:
         f"The same as `create_model({name!r}, ...)`, and with its options.\n"
     )
     return build
+
+
+def _facts(info: ModelInfo) -> dict[str, str]:
+    """The facts by their titles, without the weights."""
+    others = [source for source in info.sources if source != info.source]
+    return {
+        "paper": info.paper,
+        "strengths": info.strengths,
+        "weaknesses": info.weaknesses,
+        "source": info.source + (f"; also of {', '.join(others)}" if others else ""),
+        "deviations": info.deviations,
+        "parameters": f"{human(info.params)} ({info.params:,})",
+        "multiply-adds": f"{human(info.macs)} ({info.macs:,}) for one image",
+        "activations": f"{human(info.activations)} ({info.activations:,}) for one image",
+        "image": _image(info),
+    }
+
+
+def _image(info: ModelInfo) -> str:
+    size, least, in_training = (
+        f"{side} × {side}"
+        for side in (info.input_size, info.min_image_size, info.min_training_image_size)
+    )
+    text = f"{size} pixels; " + ("image_size: " if info.fixed_image_size else "")
+    return f"{text}at least {least}" + (f", in training {in_training}" * (in_training != least))
+
+
+def _weights(info: ModelInfo) -> str:
+    """The tags with their accuracies."""
+    tags = [
+        f"{tag} ({info.accuracies[tag]:.2f}%)" if tag in info.accuracies else tag
+        for tag in info.weights
+    ]
+    return ", ".join(tags) or "none are published"
+
+
+def _weights_in_html(info: ModelInfo) -> str:
+    """A table of the weights, folded if it is long."""
+    if not info.weights:
+        return _weights(info)
+    own = published_weights(info.source_name, source=info.source)
+    by_tag = {weights.tag: weights for weights in (*published_weights(info.name), *own)}
+    every = [by_tag[tag] for tag in info.weights]
+    rows = [
+        (
+            weights.tag,
+            *("" if value is None else f"{value:.2f}%" for value in (weights.top1, weights.top5)),
+            weights.data,
+            weights.license,
+        )
+        for weights in every
+    ]
+    head = ("weights", "top-1", "top-5", "extra data", "licence")
+    table = html_table(head, rows, right=(1, 2))
+    if len(rows) <= MOST_UNFOLDED:
+        return table
+    return html_fold(f"{rows[0][0]} {rows[0][1]}, and {len(rows) - 1} more", table)

@@ -78,7 +78,46 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--layers", action="store_true", help="also every layer: shape, parameters, multiply-adds"
     )
+    command.add_argument("--parts", action="store_true", help="also the stages and their blocks")
     command.add_argument("--json", action="store_true", help="as a JSON object")
+
+    _add_compare(commands)
+
+    command = _add(
+        commands,
+        "diagram",
+        "draw a model",
+        """
+        cnnzoo diagram googlenet -o googlenet.svg
+        cnnzoo diagram googlenet --part inception3a -o inception.svg
+        cnnzoo diagram resnet50 --level node -o nodes.svg
+        cnnzoo diagram densenet121 -o densenet121.dot
+        """,
+    )
+    command.add_argument("model", metavar="MODEL", help="a name that `cnnzoo list` prints")
+    command.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="the picture, a .svg file; or the graph for Graphviz, a .dot or .gv file",
+    )
+    command.add_argument("--source", metavar="S", help=f"the source of the definition: {SOURCES}")
+    command.add_argument(
+        "--level",
+        choices=("block", "node"),
+        default="block",
+        help="an overview with the inside of each sort of block, or every node (default: "
+        "%(default)s)",
+    )
+    command.add_argument("--part", metavar="P", help="only the inside of this stage or block")
+    command.add_argument(
+        "--theme",
+        choices=("auto", "light", "dark"),
+        default="auto",
+        help="colours for a light or a dark page; auto follows whoever looks at it (default: "
+        "%(default)s)",
+    )
 
     command = _add(
         commands,
@@ -190,6 +229,87 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
+def _add_compare(commands: Any) -> None:
+    command = _add(
+        commands,
+        "compare",
+        "compare models: size, cost, memory, published accuracy",
+        """
+        cnnzoo compare alexnet vgg16 resnet50 efficientnet_b0
+        cnnzoo compare 'mobilenet_v*' --sort top1 --max-macs 300M
+        cnnzoo compare resnet50 --weights all --source timm
+        cnnzoo compare --year 2012-2020 --save timeline.png --plot timeline
+        cnnzoo compare resnet18 mobilenet_v2 --measure --threads 1 --json
+        """,
+        """
+        Accuracies are those that the publishers of the weights state; times are measured on this
+        machine. Nothing is downloaded.
+        """,
+    )
+    command.add_argument(
+        "models",
+        nargs="*",
+        default=["*"],
+        metavar="MODEL",
+        help="a name that `cnnzoo list` prints, or a glob pattern (* ? [...]) for several "
+        "(default: every model)",
+    )
+    command.add_argument("--source", metavar="S", help=f"the source of the definitions: {SOURCES}")
+    command.add_argument(
+        "--weights",
+        choices=("best", "all"),
+        default="best",
+        help="the weights whose accuracy is shown: the best of each model's source (default), or "
+        "a row for each",
+    )
+    command.add_argument(
+        "--imagenet-only",
+        action="store_true",
+        help="no weights that were trained on more data than ImageNet-1k",
+    )
+    command.add_argument("--family", metavar="F", help="only this family: ResNet, ResNeXt, ...")
+    command.add_argument(
+        "--year", type=_years, metavar="Y", help="only papers of this year, or of years: 2012-2020"
+    )
+    command.add_argument(
+        "--max-params", type=_amount, metavar="N", help="at most N parameters: 30M"
+    )
+    command.add_argument(
+        "--max-macs", type=_amount, metavar="N", help="at most N multiply-adds for an image: 5G"
+    )
+    command.add_argument(
+        "--min-top1", type=_amount, metavar="P", help="a top-1 accuracy of at least P percent"
+    )
+    command.add_argument(
+        "--sort", metavar="COLUMN", help="sort by top1, params, macs, memory, milliseconds, ..."
+    )
+    command.add_argument(
+        "--measure", action="store_true", help="measure the time of inference on this machine"
+    )
+    command.add_argument(
+        "--batch",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="images at once, with --measure (default: %(default)s)",
+    )
+    command.add_argument(
+        "--threads", type=_count, metavar="N", help="threads of --measure (default: every core)"
+    )
+    command.add_argument(
+        "--save", metavar="PICTURE", help="draw the models into this .png, .svg or .pdf file"
+    )
+    command.add_argument(
+        "--plot",
+        choices=("bubbles", "timeline", "latency", "memory"),
+        default="bubbles",
+        help="the chart that --save draws: bubbles, accuracy over multiply-adds, or over measured "
+        "times, with an area for the parameters (default); timeline, accuracy over the years; "
+        "latency and memory, a bar for each model",
+    )
+    command.add_argument("--json", action="store_true", help="as a JSON list")
+
+
 def _add(
     commands: Any,
     name: str,
@@ -226,6 +346,11 @@ def _count(text: str) -> int:
 
 def _counts(text: str) -> list[int]:
     return [_count(part) for part in text.split(",")]
+
+
+def _years(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    return _count(first), _count(last or first)
 
 
 def from_human(text: str) -> float:

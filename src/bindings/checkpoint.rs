@@ -1,6 +1,7 @@
 //! Weights files in Python.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use numpy::{Element, IntoPyArray, PyArrayMethods};
@@ -21,14 +22,14 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pyclass(frozen, mapping, module = "cnnzoo._native")]
 #[derive(Debug)]
 pub struct Checkpoint {
-    pub(super) inner: weights::Checkpoint,
+    pub(super) inner: Arc<weights::Checkpoint>,
 }
 
 /// Opens a .safetensors or .pth file without executing anything stored in it.
 #[pyfunction]
 #[pyo3(signature = (path, key=None))]
 fn read_checkpoint(py: Python<'_>, path: PathBuf, key: Option<&str>) -> PyResult<Checkpoint> {
-    detached(py, || Ok(Checkpoint { inner: weights::Checkpoint::open_at(path, key)? }))
+    detached(py, || Ok(Checkpoint { inner: Arc::new(weights::Checkpoint::open_at(path, key)?) }))
 }
 
 #[pymethods]

@@ -8,6 +8,8 @@ mod checkpoint;
 #[cfg(not(feature = "torch"))]
 mod dataset;
 mod errors;
+#[cfg(feature = "torch")]
+mod explain;
 mod graph;
 #[cfg(not(feature = "torch"))]
 mod interrupt;
@@ -53,6 +55,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pymodule]
 fn _torch(module: &Bound<'_, PyModule>) -> PyResult<()> {
     models(module)?;
+    explain::register(module)?;
     mix::register(module)?;
     run::register(module)?;
     train::register(module)

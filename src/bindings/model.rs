@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -20,7 +20,11 @@ use crate::error::{Error, Result};
 use crate::families;
 use crate::infer::Accuracy;
 use crate::model::{self, QuantizedLayer, RunOptions, Shared};
+use crate::weights::load::Staying;
 use crate::weights::{Stored, keras};
+
+/// The ranges of nodes, and the layers with whether they run in int8.
+type Ranges = (Vec<model::Range>, Vec<(String, bool)>);
 
 /// Locked only without the GIL, so that nobody waits for a lock while holding the GIL.
 #[pyclass(frozen, subclass, module = "cnnzoo._native")]
@@ -284,16 +288,12 @@ impl Model {
         self.look(py, |model| Ok(model.quantization().is_some()))
     }
 
-    /// Quantizes the model with ranges that were found before and the layers that stay in float32; without them it is not
-    /// quantized then.
-    fn set_quantization(
-        &self,
-        py: Python<'_>,
-        quantization: Option<(Vec<model::Range>, Vec<String>)>,
-    ) -> PyResult<()> {
+    /// Quantizes the model with ranges that were found before, and its layers with whether they run in int8; without them
+    /// it is not quantized then.
+    fn set_quantization(&self, py: Python<'_>, quantization: Option<Ranges>) -> PyResult<()> {
         self.change(py, |model| {
-            if let Some((ranges, floats)) = quantization {
-                return model.quantize_as(&ranges, &floats);
+            if let Some((ranges, layers)) = quantization {
+                return model.quantize_as(&ranges, &layers);
             }
             model.set_quantization(None);
             Ok(())
@@ -414,7 +414,8 @@ impl Model {
         into_python(py, loaded, &[], origin)
     }
 
-    /// Fills parameters from a file.
+    /// Fills parameters from a file, or leaves them there until they are needed.
+    #[pyo3(signature = (checkpoint, naming, policy, prefix, *, stay=false))]
     fn load_weights<'py>(
         &self,
         py: Python<'py>,
@@ -422,10 +423,17 @@ impl Model {
         naming: &str,
         policy: &str,
         prefix: Option<&str>,
+        stay: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
         let file = &checkpoint.inner;
         let origin = file.path().display().to_string();
-        let loaded = self.change(py, |model| model.fill(file, naming, prefix, policy, &origin))?;
+        let loaded = self.change(py, |model| {
+            if stay {
+                let staying = Staying(Arc::clone(file));
+                return model.fill(&staying, naming, prefix, policy, &origin);
+            }
+            model.fill(&**file, naming, prefix, policy, &origin)
+        })?;
         into_python(py, loaded, file.ignored(), file.provenance())
     }
 

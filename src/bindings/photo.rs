@@ -18,7 +18,9 @@ use pyo3::types::PyBytes;
 use super::errors::detached;
 use crate::data::photo::{check_size, no_room};
 use crate::data::preprocess::Grey;
-use crate::data::{Filter, Key, Photo, Prepare, decode_bytes, decode_file, preprocess, resize};
+use crate::data::{
+    Filter, Key, Photo, Prepare, Window, decode_bytes, decode_file, preprocess, resize,
+};
 use crate::error::{Error, Result, shape_text};
 use crate::memory::{Shortage, copied, room};
 
@@ -136,6 +138,9 @@ fn resize_photo<'py>(
 #[derive(Clone, Copy, Debug)]
 pub struct Preprocess(pub preprocess::Preprocess);
 
+/// Top, left, height and width of a window.
+type Corners = (usize, usize, usize, usize);
+
 #[pymethods]
 impl Preprocess {
     #[new]
@@ -222,6 +227,15 @@ impl Preprocess {
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
         let photo = to_photo(array)?;
         self.run(array.py(), grey, || Ok(photo))
+    }
+
+    /// The place of a photograph of this size in the square: the height and width that it is resized to; the window
+    /// (top, left, height, width) of that which stays; the top left corner of this in the square.
+    fn placement(&self, height: usize, width: usize) -> ((usize, usize), Corners, (usize, usize)) {
+        let place = self.0.placement(width, height);
+        let Window { left, top, width, height } = place.window;
+        let window = (top, left, height, width);
+        ((place.height, place.width), window, (place.square.top, place.square.left))
     }
 
     /// Decodes and preprocesses a file.

@@ -30,11 +30,11 @@ pub struct Preprocess {
 /// The place of the photograph in the square: the size that it is resized to, a window of that, and the window's place in
 /// the square (not its corner where the photograph is the smaller one).
 #[derive(Clone, Copy, Debug)]
-struct Placement {
-    width: usize,
-    height: usize,
-    window: Window,
-    square: Window,
+pub struct Placement {
+    pub width: usize,
+    pub height: usize,
+    pub window: Window,
+    pub square: Window,
 }
 
 impl Preprocess {
@@ -121,7 +121,11 @@ impl Preprocess {
     }
 
     fn place(&self, photo: &Photo) -> Placement {
-        let (width, height) = (photo.width(), photo.height());
+        self.placement(photo.width(), photo.height())
+    }
+
+    /// The place of a photograph of this size.
+    pub fn placement(&self, width: usize, height: usize) -> Placement {
         let (width, height) = short_side(width, height, self.resize as usize);
         let (x, columns, left) = centre(width, self.crop as usize);
         let (y, rows, top) = centre(height, self.crop as usize);

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod classifier;
 mod cost;
+mod grid;
 mod layer;
 pub mod op;
 mod parameter;
@@ -18,6 +19,7 @@ mod text;
 
 pub use build::{Builder, Mark};
 pub use cost::{Cost, NodeCost, Receptive};
+pub use grid::{AttentionLayer, Field, Grid};
 pub use layer::Layers;
 pub use op::Op;
 pub use parameter::{Parameter, Role};
@@ -57,6 +59,14 @@ pub struct Node {
 }
 
 impl Node {
+    /// Every field of its op as a JSON object, those at their defaults too.
+    pub fn fields(&self) -> String {
+        // Fields are numbers, words and lists of them, which always serialise.
+        text::fields(&self.op)
+            .map(|fields| serde_json::Value::Object(fields).to_string())
+            .unwrap_or_default()
+    }
+
     /// The name of one of its arrays; an embedding's has that of the node.
     fn array(&self, suffix: &str) -> String {
         match &self.arrays {
@@ -166,6 +176,15 @@ impl Graph {
         let below = |node: &str| node.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
         let exact = self.nodes.iter().position(|node| node.name == name);
         exact.or_else(|| self.nodes.iter().rposition(|node| below(&node.name))).map(NodeId)
+    }
+
+    /// The same. Fails with `Error::Argument` where there is no such node.
+    pub fn named(&self, name: &str) -> Result<NodeId> {
+        self.find(name).ok_or_else(|| Error::Argument {
+            at: format!("a node of {}", self.name),
+            expected: "a name of `nodes()`, or the path before some of them".into(),
+            got: format!("`{name}`"),
+        })
     }
 
     pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {

@@ -138,7 +138,8 @@ fn word_of_today(op: &str) -> &str {
     }
 }
 
-fn fields(op: &Op) -> serde_json::Result<Map<String, Value>> {
+/// Every field of an op by its name, those at their defaults too.
+pub(super) fn fields(op: &Op) -> serde_json::Result<Map<String, Value>> {
     let mut value = serde_json::to_value(op)?;
     Ok(value
         .get_mut(op.name())

@@ -12,6 +12,8 @@ use crate::graph::{Graph, NodeId, Op};
 pub struct Quantization {
     /// The lowest and the highest value of nodes.
     ranges: BTreeMap<NodeId, (f32, f32)>,
+    /// Those of dropout, which has the values of its input.
+    dropout: BTreeMap<NodeId, (f32, f32)>,
     /// Layers that stay in float32.
     floats: BTreeSet<NodeId>,
 }
@@ -31,7 +33,8 @@ impl Quantization {
         let ranges: BTreeMap<NodeId, (f32, f32)> = ranges.into_iter().collect();
         for (&id, &(low, high)) in &ranges {
             if low > high || Scale::between(low, high).is_none() {
-                return Err(refused(id, "two numbers, the lower first", format!("{low}, {high}")));
+                let expected = "two finite float32 numbers, the lower first";
+                return Err(refused(id, expected, format!("{low}, {high}")));
             }
         }
         let floats: BTreeSet<NodeId> = floats.into_iter().collect();
@@ -39,7 +42,14 @@ impl Quantization {
             let got = graph.node(id).op.name().to_owned();
             return Err(refused(id, "a convolution or linear layer", got));
         }
-        Ok(Self { ranges, floats })
+        let mut dropout = BTreeMap::new();
+        for id in graph.ids().filter(|&id| is_dropout(graph, id)) {
+            let input = graph.node(id).inputs.first();
+            if let Some(&range) = input.and_then(|of| ranges.get(of).or_else(|| dropout.get(of))) {
+                dropout.insert(id, range);
+            }
+        }
+        Ok(Self { ranges, dropout, floats })
     }
 
     pub fn ranges(&self) -> &BTreeMap<NodeId, (f32, f32)> {
@@ -51,8 +61,9 @@ impl Quantization {
         &self.floats
     }
 
-    pub(super) fn range(&self, id: NodeId) -> Option<(f32, f32)> {
-        self.ranges.get(&id).copied()
+    /// The range of a node's values, which dropout has from its input.
+    pub fn range(&self, id: NodeId) -> Option<(f32, f32)> {
+        self.ranges.get(&id).or_else(|| self.dropout.get(&id)).copied()
     }
 
     /// Whether a layer multiplies integers, where its input has a range.
@@ -63,6 +74,10 @@ impl Quantization {
 
 fn is_layer(graph: &Graph, id: NodeId) -> bool {
     matches!(graph.node(id).op, Op::Conv(_) | Op::Linear(_))
+}
+
+fn is_dropout(graph: &Graph, id: NodeId) -> bool {
+    matches!(graph.node(id).op, Op::Dropout(_) | Op::DropPath(_))
 }
 
 /// The convolutions and linear layers of a graph, in its order.
@@ -100,6 +115,15 @@ impl<'a> Calibrator<'a> {
             }));
         }
         let is_constant = |id: &NodeId| matches!(graph.node(*id).op, Op::Embedding(_));
+        // A network with dropout has the same ranges as one without.
+        let before_dropout = |mut id: NodeId| {
+            while is_dropout(graph, id) {
+                let Some(&input) = graph.node(id).inputs.first() else { break };
+                id = input;
+            }
+            id
+        };
+        let nodes: BTreeSet<NodeId> = nodes.into_iter().map(before_dropout).collect();
         let nodes: Vec<NodeId> = nodes.into_iter().filter(|id| !is_constant(id)).collect();
         let ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); nodes.len()];
         Self { graph, nodes, ranges }
@@ -110,27 +134,48 @@ impl<'a> Calibrator<'a> {
         &self.nodes
     }
 
-    /// Looks at the values of its nodes for some images. Fails with `Error::Argument` where one is not finite.
-    pub fn see(&mut self, values: &[Array]) -> Result<()> {
-        for ((id, (low, high)), array) in self.nodes.iter().zip(&mut self.ranges).zip(values) {
+    /// Looks at the values of its nodes and of the output for some images. Fails with `Error::Argument` where one is not
+    /// finite.
+    pub fn see(&mut self, values: &[Array], output: &Array) -> Result<()> {
+        for ((&id, (low, high)), array) in self.nodes.iter().zip(&mut self.ranges).zip(values) {
+            finite(self.graph, id, array)?;
             for &value in &array.values {
-                if !value.is_finite() {
-                    let (graph, node) = (self.graph.name(), &self.graph.node(*id).name);
-                    return Err(Error::Argument {
-                        at: format!("quantization of {graph}, node `{node}`"),
-                        expected: "finite values".into(),
-                        got: value.to_string(),
-                    });
-                }
                 *low = low.min(value);
                 *high = high.max(value);
             }
         }
-        Ok(())
+        finite(self.graph, self.graph.output(), output)
     }
 
-    /// The ranges that it saw, with every layer in integers. Fails with `Error::Argument` where it saw nothing.
+    /// The ranges that it saw, with every layer in integers. Fails with `Error::Argument` where it saw nothing, or images
+    /// of one value alone, beyond which all others would be cut off.
     pub fn finish(self) -> Result<Quantization> {
+        let input = self
+            .nodes
+            .iter()
+            .zip(&self.ranges)
+            .find(|(id, _)| matches!(self.graph.node(**id).op, Op::Input(_)));
+        if let Some((_, (low, high))) = input.filter(|(_, (low, high))| low >= high) {
+            return Err(Error::Argument {
+                at: format!("images that quantize {}", self.graph.name()),
+                expected: "ones like those that the network is for".into(),
+                got: format!(
+                    "images of the one value {low}, of which the range {low} to {high} follows"
+                ),
+            });
+        }
         Quantization::new(self.graph, self.nodes.into_iter().zip(self.ranges), [])
+    }
+}
+
+/// Fails with `Error::Argument` where a value of a node is not finite.
+fn finite(graph: &Graph, id: NodeId, array: &Array) -> Result<()> {
+    match array.values.iter().find(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(value) => Err(Error::Argument {
+            at: format!("quantization of {}, node `{}`", graph.name(), graph.node(id).name),
+            expected: "finite values".into(),
+            got: value.to_string(),
+        }),
     }
 }

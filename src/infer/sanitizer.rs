@@ -4,7 +4,7 @@
 use std::env;
 use std::process::Command;
 
-use super::memory::{Buffer, Target};
+use super::memory::{Target, zeros};
 use super::simd::{Instructions, Kernel, Simd};
 
 const WAYS: [&str; 4] = ["load", "load_part", "store", "store_part"];
@@ -46,7 +46,7 @@ fn reach() {
     let is_named = |one: &Instructions| one.name() == instructions;
     let instructions = Instructions::available().into_iter().find(is_named).unwrap();
     let few = instructions.lanes() - 1;
-    let mut buffer = Buffer::zeros(if place == "alone" { few } else { 100 }).unwrap();
+    let mut buffer = zeros(if place == "alone" { few } else { 100 }).unwrap();
     let numbers = buffer.lend(few);
     let number = instructions.run(Reach { way, numbers });
     assert!(!number.is_infinite());

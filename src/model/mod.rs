@@ -198,8 +198,12 @@ impl Model {
         }
         if native {
             let pool = if options.alone { Arc::new(Pool::new(1)) } else { Pool::shared() };
-            let wanted = (wanted, options.precision);
-            return self.native.run(&self.graph, engine, x, wanted, &pool);
+            let of = (wanted, options.precision);
+            let mut found = self.native.run(&self.graph, engine, x, of, &pool)?;
+            if options.precision == Precision::Int8 {
+                pass_on(x, &mut found);
+            }
+            return Ok(found);
         }
         engine.infer(&self.graph, x, wanted, options.precision)
     }
@@ -294,14 +298,7 @@ impl Model {
     /// The nodes of these names, or the output where none are given.
     pub fn nodes(&self, names: Option<&[String]>) -> Result<Vec<NodeId>> {
         let Some(names) = names else { return Ok(vec![self.graph.output()]) };
-        let find = |name: &String| {
-            self.graph.find(name).ok_or_else(|| Error::Argument {
-                at: format!("a node of {}", self.graph.name()),
-                expected: "a name of `nodes()`, or the path before some of them".into(),
-                got: format!("`{name}`"),
-            })
-        };
-        names.iter().map(find).collect()
+        names.iter().map(|name| self.graph.named(name)).collect()
     }
 
     fn recipe(&self) -> Recipe {
@@ -362,5 +359,23 @@ fn read_only(graph: &Graph) -> Error {
         device: META.into(),
         expected: format!("{} with parameters", graph.name()),
         got: "one that was built with meta=True, to be read only".into(),
+    }
+}
+/// Makes all values of an image NaN that has numbers which are not finite: in integers they would be cut off, and pass for
+/// others.
+fn pass_on(x: View<'_>, values: &mut [Array]) {
+    const INFINITE: u32 = f32::INFINITY.to_bits();
+    let count = x.shape.first().copied().unwrap_or(0);
+    let each = |len: usize| (len / count.max(1)).max(1);
+    for (at, image) in x.values.chunks(each(x.values.len())).enumerate() {
+        // The largest bits of all numbers, which takes less time than to stop at the first.
+        let largest = image.iter().fold(0, |largest, x| largest.max(x.abs().to_bits()));
+        if largest < INFINITE {
+            continue;
+        }
+        for array in &mut *values {
+            let each = each(array.values.len());
+            array.values.chunks_mut(each).skip(at).take(1).for_each(|of| of.fill(f32::NAN));
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::{Model, Shared};
 use crate::engine::{Array, Precision, View};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, Op, Role, Shape};
-use crate::infer::{Calibrator, Choices, Native, Pool, Quantization, layers};
+use crate::infer::{self, Calibrator, Choices, Native, Pool, Quantization};
 
 /// The errors that int8 makes, relative to the spread of the output's numbers.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl Model {
         }
         let (one, shape) = (channels * height * width, [1, channels, height, width]);
         let image = |at: usize| View { shape: &shape, values: &x.values[at * one..][..one] };
-        let all = layers(graph);
+        let all = infer::layers(graph);
         let compared = count.min(MOST_COMPARED);
         let steps = count + all.len() + 1;
 
@@ -67,9 +67,12 @@ impl Model {
         let mut outputs = Vec::new();
         for at in 0..count {
             before(at, steps)?;
-            let values = prepared.run(image(at), &pool)?;
-            calibrator.see(&values)?;
-            outputs.extend(values.into_iter().next_back().filter(|_| at < compared));
+            let mut values = prepared.run(image(at), &pool)?;
+            let output = values.pop().ok_or_else(|| self.no_pictures(x))?;
+            calibrator.see(&values, &output)?;
+            if at < compared {
+                outputs.push(output);
+            }
         }
         drop(prepared);
         let quantization = calibrator.finish()?;
@@ -115,11 +118,11 @@ impl Model {
         self.native.set_choices(choices);
     }
 
-    /// Quantizes the model with ranges and layers that were found before, where `floats` stay in float32.
+    /// Quantizes the model with ranges and layers that were found before: each layer with whether it runs in int8.
     ///
-    /// Fails with `Error::Argument` unless there is a range for each node that has one, and with what `Quantization::new`
-    /// refuses.
-    pub fn quantize_as(&mut self, ranges: &[Range], floats: &[String]) -> Result<()> {
+    /// Fails with `Error::Argument` unless there is a range for each node that has one and these are the network's layers,
+    /// and with what `Quantization::new` refuses.
+    pub fn quantize_as(&mut self, ranges: &[Range], layers: &[(String, bool)]) -> Result<()> {
         self.engine()?;
         let graph = Arc::clone(&self.graph);
         let refused = |name: &str, expected: &str, got: &str| Error::Argument {
@@ -133,8 +136,19 @@ impl Model {
         };
         let ranges = ranges.iter().map(|(name, low, high)| Ok((find(name)?, (*low, *high))));
         let ranges = ranges.collect::<Result<Vec<_>>>()?;
-        let floats = floats.iter().map(find).collect::<Result<Vec<_>>>()?;
-        let quantization = Quantization::new(&graph, ranges, floats)?;
+        let given = layers.iter().map(|(name, _)| find(name)).collect::<Result<Vec<_>>>()?;
+        let own = infer::layers(&graph);
+        if given != own {
+            let differing = own.iter().find(|id| !given.contains(id));
+            let node = differing.or(given.first()).map_or("", |&id| graph.node(id).name.as_str());
+            return Err(refused(
+                node,
+                "each convolution and linear layer once, in order",
+                "others",
+            ));
+        }
+        let floats = given.iter().zip(layers).filter(|(_, (_, is_int8))| !is_int8);
+        let quantization = Quantization::new(&graph, ranges, floats.map(|(&id, _)| id))?;
         let has = |id: &&NodeId| !quantization.ranges().contains_key(id);
         if let Some(&id) = Calibrator::new(&graph).nodes().iter().find(has) {
             return Err(refused(&graph.node(id).name, "the range of its values", "none"));
@@ -259,7 +273,7 @@ fn fits(graph: &Graph, id: NodeId, quantization: &Quantization) -> bool {
         }
         _ => true,
     };
-    of_words && quantization.ranges().contains_key(&input)
+    of_words && quantization.range(input).is_some()
 }
 
 /// Whether a layer is a convolution of each channel on its own, which multiplies float32 numbers in int8 too.

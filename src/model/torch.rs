@@ -8,7 +8,9 @@ use super::{Model, Shared};
 use crate::engine::{Array, Precision, View};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, pattern};
-use crate::torch::{GradientOptions, Mode, Pullback, Store, pull_back};
+use crate::torch::{
+    ExplainOptions, Explanation, GradientOptions, Mode, Pullback, Score, Store, explain, pull_back,
+};
 use crate::weights::Parameters;
 
 impl Model {
@@ -49,6 +51,21 @@ impl Model {
         };
         // In training, norms track the statistics of the batch.
         if seed.is_some() { run(self) } else { self.keeping_values(run) }
+    }
+
+    /// The gradients of a score of the node `output`, or of the logits, by the images and by the values of the nodes `at`.
+    pub fn explain(
+        &self,
+        x: View<'_>,
+        score: Score<'_>,
+        output: Option<&String>,
+        at: &[String],
+        (guided, precision): (bool, Precision),
+    ) -> Result<Explanation> {
+        let output = self.nodes(output.map(std::slice::from_ref))?[0];
+        let at = self.nodes(Some(at))?;
+        let options = ExplainOptions { output, at: &at, guided, precision };
+        explain(&self.graph, self.store()?, x, score, options)
     }
 
     /// Freezes the parameters that these patterns match, or trains them again.

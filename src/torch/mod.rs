@@ -6,6 +6,7 @@ mod batch_norm;
 mod device;
 mod dispatch;
 mod engine;
+mod explain;
 mod finite;
 mod floats;
 mod gradients;
@@ -28,6 +29,7 @@ mod train;
 mod walk;
 
 pub use device::{device, device_name};
+pub use explain::{ExplainOptions, Explanation, Score, explain};
 pub use finite::has_finite_outputs;
 pub use gradients::{GradientOptions, Pullback, pull_back};
 pub use layout::Layout;

@@ -10,7 +10,7 @@ use super::format::{BEGIN, Format, detect};
 use super::gather::{gather, span};
 use super::refusal::Refusal;
 use super::source::Source;
-use super::value::{Dtype, Value};
+use super::value::{Dtype, Value, as_bytes};
 use super::{pth, safetensors_file};
 use crate::{Error, Result};
 
@@ -95,6 +95,29 @@ impl Checkpoint {
         let entry = self.entry(name)?;
         let bytes = self.bytes_of(entry).map_err(|refusal| refusal.of(name).at(&self.path))?;
         Ok(Value { dtype: entry.dtype, shape: entry.shape.clone(), bytes })
+    }
+
+    /// Whether this is a float32 tensor whose values lie in the file one behind the other.
+    pub(super) fn is_plain(&self, name: &str) -> bool {
+        self.contents.entries.get(name).is_some_and(|entry| {
+            entry.dtype == Dtype::F32 && entry.strides.is_none() && entry.held.is_none()
+        })
+    }
+
+    /// Reads a float32 tensor into `values`, without memory between, if it is one of as many values and lies in the file
+    /// as they do; returns whether it is.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub fn read_into(&self, name: &str, values: &mut [f32]) -> Result<bool> {
+        let entry = self.entry(name)?;
+        if !self.is_plain(name) || entry.dtype.bytes_of(&entry.shape) != Some(size_of_val(values)) {
+            return Ok(false);
+        }
+        let Some(bytes) = as_bytes(values) else { return Ok(false) };
+        let read = self.source.read_into(entry.start, bytes);
+        read.map_err(|refusal| refusal.of(name).at(&self.path))?;
+        Ok(true)
     }
 
     /// The metadata: string pairs that safetensors keeps under `__metadata__`; empty for .pth.

@@ -1,6 +1,6 @@
 //! From named values into the parameters of a model: all that fits, or nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::channels::adapt;
 use super::load::{Entries, Match, Policy, match_entries, takes};
@@ -48,7 +48,21 @@ pub fn fill<P: Parameters + ?Sized>(
         loaded.push(parameter.name.clone());
     }
     let adapted: HashSet<&str> = matched.adapted.iter().map(|m| m.name.as_str()).collect();
+    let shapes: HashMap<String, Vec<usize>> = entries.shapes().into_iter().collect();
     for (index, entry) in &matched.pairs {
+        let parameter = &parameters.parameters()[*index];
+        if shapes.get(entry).is_some_and(|shape| naming.fits(shape, &parameter.shape)) {
+            if let Some(values) = entries.filed(entry)
+                && parameters.leave_in_file(*index, values)
+            {
+                continue;
+            }
+            if let Some(values) = parameters.floats_mut(*index)?
+                && entries.read_into(entry, values)?
+            {
+                continue;
+            }
+        }
         let (parameter, value) = (&parameters.parameters()[*index], entries.get(entry)?);
         let value = match stored_grid(parameter, &value.shape) {
             Some(grid) if value.shape != parameter.shape => refit(parameter, grid, &value)?,

@@ -102,8 +102,9 @@ impl Checkpoint {
         let (numbers, sizes) = (self.get(name)?, self.get(steps)?);
         let sizes: Vec<f64> =
             sizes.bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect();
-        if let Some(size) = sizes.iter().find(|size| !size.is_finite()) {
-            let refused = Refusal::new("finite steps", size.to_string());
+        let fits = |size: f64| size >= 0.0 && LARGEST * size <= f64::from(f32::MAX);
+        if let Some(size) = sizes.iter().find(|&&size| !fits(size)) {
+            let refused = Refusal::new("steps of float32 weights, none negative", size.to_string());
             return Err(refused.of(steps).at(self.path()));
         }
         let each = (numbers.bytes.len() / sizes.len().max(1)).max(1);

@@ -1,10 +1,12 @@
 //! Matching of a file's entries with parameters, decided before anything is copied.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use super::channels::is_for_colours;
+use super::filed::Filed;
 use super::names::Naming;
 use super::position::stored_grid;
 use super::{Checkpoint, Dtype, Value};
@@ -186,6 +188,16 @@ pub trait Entries: Sync {
 
     fn get(&self, name: &str) -> Result<Value<'_>>;
 
+    /// Reads float32 values of this name to where they belong, if they lie somewhere as they are; returns whether they do.
+    fn read_into(&self, _name: &str, _values: &mut [f32]) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// The values of this name, to be read later, if they are float32 values that may stay where they are.
+    fn filed(&self, _name: &str) -> Option<Filed> {
+        None
+    }
+
     /// The reason why there is no array of this name, if something else is there.
     fn unreadable(&self, _name: &str) -> Option<&str> {
         None
@@ -212,9 +224,43 @@ impl Entries for Checkpoint {
         }
     }
 
+    fn read_into(&self, name: &str, values: &mut [f32]) -> Result<bool> {
+        self.read_into(name, values)
+    }
+
     fn unreadable(&self, name: &str) -> Option<&str> {
         let entry = self.ignored().iter().find(|entry| entry.name == name)?;
         Some(&entry.what)
+    }
+}
+
+/// The entries of a file, whose float32 arrays may stay there.
+#[derive(Debug)]
+pub struct Staying(pub Arc<Checkpoint>);
+
+impl Entries for Staying {
+    fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        self.0.shapes()
+    }
+
+    fn dtype(&self, name: &str) -> Option<Dtype> {
+        Entries::dtype(&*self.0, name)
+    }
+
+    fn get(&self, name: &str) -> Result<Value<'_>> {
+        Entries::get(&*self.0, name)
+    }
+
+    fn read_into(&self, name: &str, values: &mut [f32]) -> Result<bool> {
+        self.0.read_into(name, values)
+    }
+
+    fn filed(&self, name: &str) -> Option<Filed> {
+        Filed::of(&self.0, name)
+    }
+
+    fn unreadable(&self, name: &str) -> Option<&str> {
+        self.0.unreadable(name)
     }
 }
 

@@ -4,6 +4,7 @@ mod atomic;
 pub mod channels;
 mod checkpoint;
 mod contents;
+mod filed;
 pub mod fill;
 mod format;
 pub mod fresh;

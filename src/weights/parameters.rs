@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::filed::Filed;
 use super::init::Recipe;
 use super::{Data, Dtype, Item, Value};
 use crate::error::{Error, Result, shape_text};
@@ -40,6 +41,16 @@ pub trait Parameters: Send + Sync {
             Stored::Floats(values) => Some(Cow::Owned(values)),
             Stored::Count(_) => None,
         })
+    }
+
+    /// The memory of an array, if it lies in row-major order and may be written to; none of a batch count.
+    fn floats_mut(&mut self, _index: usize) -> Result<Option<&mut [f32]>> {
+        Ok(None)
+    }
+
+    /// Leaves the values of an array in a file, which has as many; returns whether these parameters can do so.
+    fn leave_in_file(&mut self, _index: usize, _values: Filed) -> bool {
+        false
     }
 
     /// Overwrites an array with as many values.

@@ -2,18 +2,27 @@
 
 use std::borrow::Cow;
 
+use super::filed::Filed;
 use super::fresh::{Fresh, fill, has_room_for};
 use super::init::{Draw, Recipe};
 use super::parameters::{Parameters, Stored, kept};
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, Parameter, Role};
-use crate::memory::{copied, zeros};
+use crate::memory::{Buffer, copied};
 
 /// Every array of a graph as a vector.
 #[derive(Debug)]
 pub struct PlainMemory {
     parameters: Vec<Parameter>,
-    arrays: Vec<Stored>,
+    arrays: Vec<Array>,
+}
+
+/// One array.
+#[derive(Debug)]
+enum Array {
+    Floats(Buffer),
+    Filed(Filed),
+    Count(i64),
 }
 
 impl PlainMemory {
@@ -26,8 +35,15 @@ impl PlainMemory {
 
     /// A copy with the same values.
     pub fn duplicate(&self) -> Result<Self> {
-        let arrays = (0..self.arrays.len()).map(|index| self.read(index));
-        Ok(Self { parameters: self.parameters.clone(), arrays: arrays.collect::<Result<_>>()? })
+        let arrays = self.arrays.iter().zip(&self.parameters).map(|(array, of)| match array {
+            Array::Count(count) => Ok(Array::Count(*count)),
+            Array::Filed(values) => Ok(Array::Filed(values.clone())),
+            Array::Floats(values) => Buffer::copied(values.as_slice())
+                .map(Array::Floats)
+                .map_err(|shortage| shortage.at(of.name.as_str())),
+        });
+        let arrays = arrays.collect::<Result<_>>()?;
+        Ok(Self { parameters: self.parameters.clone(), arrays })
     }
 
     fn refused(&self, index: usize, got: String) -> Error {
@@ -43,8 +59,11 @@ impl Parameters for PlainMemory {
 
     fn read(&self, index: usize) -> Result<Stored> {
         match &self.arrays[index] {
-            Stored::Count(count) => Ok(Stored::Count(*count)),
-            Stored::Floats(values) => copied(values)
+            Array::Count(count) => Ok(Stored::Count(*count)),
+            Array::Filed(values) => {
+                values.floats(self.parameters[index].elements()).map(Stored::Floats)
+            }
+            Array::Floats(values) => copied(values.as_slice())
                 .map(Stored::Floats)
                 .map_err(|shortage| shortage.at(self.parameters[index].name.as_str())),
         }
@@ -52,14 +71,36 @@ impl Parameters for PlainMemory {
 
     fn floats(&self, index: usize) -> Result<Option<Cow<'_, [f32]>>> {
         Ok(match &self.arrays[index] {
-            Stored::Floats(values) => Some(Cow::Borrowed(values)),
-            Stored::Count(_) => None,
+            Array::Floats(values) => Some(Cow::Borrowed(values.as_slice())),
+            Array::Filed(values) => {
+                Some(Cow::Owned(values.floats(self.parameters[index].elements())?))
+            }
+            Array::Count(_) => None,
         })
     }
 
+    fn floats_mut(&mut self, index: usize) -> Result<Option<&mut [f32]>> {
+        if let Array::Filed(values) = &self.arrays[index] {
+            let parameter = &self.parameters[index];
+            let own = Buffer::zeros(parameter.elements());
+            let mut own = own.map_err(|shortage| shortage.at(parameter.name.as_str()))?;
+            values.read(own.as_mut_slice())?;
+            self.arrays[index] = Array::Floats(own);
+        }
+        Ok(match &mut self.arrays[index] {
+            Array::Floats(values) => Some(values.as_mut_slice()),
+            Array::Filed(_) | Array::Count(_) => None,
+        })
+    }
+
+    fn leave_in_file(&mut self, index: usize, values: Filed) -> bool {
+        self.arrays[index] = Array::Filed(values);
+        true
+    }
+
     fn write_floats(&mut self, index: usize, values: &[f32]) -> Result<()> {
-        match &mut self.arrays[index] {
-            Stored::Floats(own) if own.len() == values.len() => own.copy_from_slice(values),
+        match self.floats_mut(index)? {
+            Some(own) if own.len() == values.len() => own.copy_from_slice(values),
             _ => return Err(self.refused(index, format!("{} values", values.len()))),
         }
         Ok(())
@@ -67,8 +108,8 @@ impl Parameters for PlainMemory {
 
     fn write_count(&mut self, index: usize, count: i64) -> Result<()> {
         match &mut self.arrays[index] {
-            Stored::Count(own) => *own = count,
-            Stored::Floats(_) => return Err(self.refused(index, "a count".into())),
+            Array::Count(own) => *own = count,
+            Array::Floats(_) | Array::Filed(_) => return Err(self.refused(index, "a count".into())),
         }
         Ok(())
     }
@@ -78,7 +119,7 @@ impl Parameters for PlainMemory {
         let kept = kept(&self.parameters, graph, &parameters);
         let new = parameters.iter().zip(&kept).filter(|(_, old)| old.is_none());
         let mut new = fresh(&new.map(|(p, _)| p).collect::<Vec<_>>(), recipe, seed)?.into_iter();
-        let mut take = |index: usize| std::mem::replace(&mut self.arrays[index], Stored::Count(0));
+        let mut take = |index: usize| std::mem::replace(&mut self.arrays[index], Array::Count(0));
         let arrays = kept.into_iter().filter_map(|old| old.map(&mut take).or_else(|| new.next()));
         self.arrays = arrays.collect();
         self.parameters = parameters;
@@ -87,22 +128,27 @@ impl Parameters for PlainMemory {
 }
 
 /// New arrays for `parameters`, all initialised at once.
-fn fresh(parameters: &[&Parameter], recipe: Recipe, seed: u64) -> Result<Vec<Stored>> {
+fn fresh(parameters: &[&Parameter], recipe: Recipe, seed: u64) -> Result<Vec<Array>> {
     has_room_for(parameters)?;
-    let unwritten = |parameter: &&Parameter| match parameter.role {
-        Role::BatchCount => Ok(Stored::Count(0)),
-        _ => zeros(parameter.elements())
-            .map(Stored::Floats)
-            .map_err(|shortage| shortage.at(parameter.name.as_str())),
-    };
-    let mut arrays = parameters.iter().map(unwritten).collect::<Result<Vec<_>>>()?;
+    let mut arrays: Vec<Array> = parameters.iter().map(|_| Array::Count(0)).collect();
+    // Small ones beside each other, so that large ones that stay in a file take no part of their pages.
+    let mut by_size: Vec<usize> = (0..parameters.len()).collect();
+    by_size.sort_by_key(|&index| parameters[index].elements());
+    for index in by_size {
+        let parameter = parameters[index];
+        if parameter.role != Role::BatchCount {
+            let values = Buffer::zeros(parameter.elements());
+            let values = values.map_err(|shortage| shortage.at(parameter.name.as_str()))?;
+            arrays[index] = Array::Floats(values);
+        }
+    }
     let drawn = parameters.iter().zip(&mut arrays).filter_map(|(parameter, array)| match array {
-        Stored::Floats(values) => {
+        Array::Floats(values) => {
             // Zeros are there already, and take no memory until somebody writes to them.
             let draw = Some(recipe.draw(parameter)).filter(|draw| *draw != Draw::Constant(0.0))?;
-            Some(Fresh { name: &parameter.name, draw, values })
+            Some(Fresh { name: &parameter.name, draw, values: values.as_mut_slice() })
         }
-        Stored::Count(_) => None,
+        Array::Filed(_) | Array::Count(_) => None,
     });
     fill(drawn.collect(), seed);
     Ok(arrays)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::filed::Filed;
 use super::load::Entries;
 use super::names::{Naming, Translation};
 use super::{Dtype, Ignored, Value};
@@ -165,6 +166,14 @@ impl<E: Entries> Entries for Below<'_, E> {
 
     fn get(&self, name: &str) -> Result<Value<'_>> {
         self.entries.get(&format!("{}{name}", self.prefix))
+    }
+
+    fn read_into(&self, name: &str, values: &mut [f32]) -> Result<bool> {
+        self.entries.read_into(&format!("{}{name}", self.prefix), values)
+    }
+
+    fn filed(&self, name: &str) -> Option<Filed> {
+        self.entries.filed(&format!("{}{name}", self.prefix))
     }
 
     fn unreadable(&self, name: &str) -> Option<&str> {

@@ -55,13 +55,28 @@ impl Source {
         let file = self.file();
         (&*file).seek(SeekFrom::Start(start as u64))?;
         (&*file).take(length as u64).read_to_end(&mut bytes)?;
-        let facts = file.metadata()?;
-        if bytes.len() < length || facts.len() != self.length || changed(&facts) != self.changed {
-            let got = format!("one that was changed while it was open, of {} bytes", facts.len());
-            let expected = format!("an unchanged file of {} bytes", self.length);
-            return Err(Refusal::new(expected, got));
-        }
+        self.check(&file, bytes.len() == length)?;
         Ok(bytes)
+    }
+
+    /// Reads bytes from `start` on, as many as there is room for; with the errors of `read`.
+    pub(super) fn read_into(&self, start: usize, bytes: &mut [u8]) -> Result<(), Refusal> {
+        let file = self.file();
+        (&*file).seek(SeekFrom::Start(start as u64))?;
+        let found = (&*file).read_exact(bytes);
+        let is_short = found.as_ref().is_err_and(|of| of.kind() == io::ErrorKind::UnexpectedEof);
+        self.check(&file, !is_short)?;
+        Ok(found?)
+    }
+
+    /// Fails where the file was changed after it was opened, or was too short.
+    fn check(&self, file: &File, is_whole: bool) -> Result<(), Refusal> {
+        let facts = file.metadata()?;
+        if is_whole && facts.len() == self.length && changed(&facts) == self.changed {
+            return Ok(());
+        }
+        let got = format!("one that was changed while it was open, of {} bytes", facts.len());
+        Err(Refusal::new(format!("an unchanged file of {} bytes", self.length), got))
     }
 
     /// Locks the file, to seek and read in it.
@@ -73,4 +88,24 @@ impl Source {
 /// The time at which the contents were last written.
 fn changed(facts: &Metadata) -> (i64, i64) {
     (facts.mtime(), facts.mtime_nsec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_cut_after_it_was_opened_is_refused() {
+        let path = std::env::temp_dir().join(format!("cnnzoo-source-{}", std::process::id()));
+        std::fs::write(&path, [1, 2, 3, 4, 5]).unwrap();
+        let source = Source::open(&path).unwrap();
+        let mut bytes = [0; 3];
+        source.read_into(1, &mut bytes).unwrap();
+        assert_eq!(bytes, [2, 3, 4]);
+        File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
+        let refused = source.read_into(1, &mut bytes).unwrap_err().at(&path).to_string();
+        std::fs::remove_file(&path).unwrap();
+        assert!(refused.contains("an unchanged file of 5 bytes"), "{refused}");
+        assert!(source.read(1, 3).is_err());
+    }
 }

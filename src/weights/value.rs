@@ -98,6 +98,16 @@ pub struct Value<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
+/// The memory of float32 numbers as that of a file; none where their bytes have another order.
+pub(super) fn as_bytes(values: &mut [f32]) -> Option<&mut [u8]> {
+    if cfg!(target_endian = "big") {
+        return None;
+    }
+    // SAFETY: any bytes are floats, and bytes have no alignment.
+    let (_, bytes, _) = unsafe { values.align_to_mut() };
+    Some(bytes)
+}
+
 impl Value<'_> {
     /// The number of elements; 1 for a scalar.
     pub fn elements(&self) -> usize {

@@ -235,6 +235,27 @@ def test_a_loader_reads_a_folder(tmp_path: Path) -> None:
     assert len(model.predict(data, top=1)) == 6
 
 
+# ---- explanations
+
+
+def test_what_needs_no_gradients_is_explained() -> None:
+    model = cz.create_model("tf_efficientnet_lite0", weights="default")
+    heatmap = cz.explain.occlusion(model, COFFEE, window=56, stride=56)
+    assert heatmap.label == "espresso" and heatmap.values.max() == 1
+    assert heatmap.overlay().shape == heatmap.photo.shape
+    page = heatmap._repr_html_()
+    assert "data:image/png" in page and "espresso" in page
+    maps = cz.explain.feature_maps(model, COFFEE)
+    assert maps.values.shape == (1280, 7, 7) and maps.heatmap(5).raw.shape == (7, 7)
+    assert cz.explain.filters(model).values.shape == (32, 3, 3, 3)
+    field = cz.explain.receptive_field(model, COFFEE, node="blocks.0")
+    assert not field.is_whole and field.overlay().dtype == np.uint8
+    transformer = cz.create_model("vit_tiny_patch16_224", image_size=64, num_classes=3)
+    attention = cz.explain.attention(transformer, COFFEE)
+    np.testing.assert_allclose(attention.values.sum(-1), 1, atol=1e-5)
+    assert attention.rollout().raw.shape == (4, 4)
+
+
 # ---- weights and files
 
 
@@ -341,6 +362,11 @@ NEEDY: dict[str, Callable[[cz.Model], object]] = {
     ),
     "a gradient": lambda model: model.vjp(images(64, 1), np.ones((1, 10), np.float32)),
     "gradient flow": lambda model: cz.analysis.gradient_flow(model, images(64, 2), [0, 1]),
+    "gradients": lambda model: model.gradients(images(64, 1), 0, at="conv1"),
+    "Grad-CAM": lambda model: cz.explain.grad_cam(model, COFFEE),
+    "Grad-CAM++": lambda model: cz.explain.grad_cam_plus_plus(model, COFFEE),
+    "saliency": lambda model: cz.explain.saliency(model, COFFEE),
+    "integrated gradients": lambda model: cz.explain.integrated_gradients(model, COFFEE),
     "freezing": lambda model: model.freeze(),
     "unfreezing": lambda model: model.unfreeze("classifier"),
     "an exact run": lambda model: model(images(64, 1), exact=True),

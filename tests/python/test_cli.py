@@ -133,7 +133,7 @@ def test_version(run: Command) -> None:
     assert run("--version")[0] == f"cnnzoo {cz.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["list", "info", "predict", "bench"])
+@pytest.mark.parametrize("command", ["list", "info", "compare", "predict", "bench"])
 def test_help_names_every_option_and_is_ascii(run: Command, command: str) -> None:
     out, err = run(command, "--help")
     assert err == ""
@@ -157,6 +157,8 @@ def test_help_names_every_option_and_is_ascii(run: Command, command: str) -> Non
         ["bench", "resnet18", "--batch", "1,0"],
         ["bench", "resnet18", "--threads", "two"],
         ["list", "--js"],
+        ["compare", "resnet18", "--weights", "worst"],
+        ["compare", "resnet18", "--plot", "pie"],
     ],
 )
 def test_arguments_that_make_no_sense(run: Command, argv: list[str]) -> None:
@@ -260,15 +262,17 @@ def test_ascii_terminal(photos: Path) -> None:
 
 def test_list_prints_every_model_once(run: Command) -> None:
     head, rule, *lines = run("list")[0].splitlines()
-    assert head.split() == ["name", "family", "year", "params", "multiply-adds", "image", "weights"]
+    facts = ["name", "family", "year", "params", "multiply-adds", "image", "top-1", "weights"]
+    assert head.split() == facts
     assert set(rule) == {"─"}
     assert [line.split()[0] for line in lines] == cz.list_models()
     resnet50 = next(line for line in lines if line.startswith("resnet50 "))
     best, *others = cz.model_info("resnet50").weights
-    facts = ["resnet50", "ResNet", "2015", "25.6M", "4.09G", "224", best, f"(+{len(others)})"]
+    facts = ["resnet50", "ResNet", "2015", "25.6M", "4.09G", "224", "80.86%"]
+    facts += [best, f"(+{len(others)})"]
     assert resnet50.split() == facts
     alone = next(line for line in lines if line.startswith("resnet18 "))
-    assert alone.split()[6] == cz.model_info("resnet18").weights[0]
+    assert alone.split()[7] == cz.model_info("resnet18").weights[0]
 
 
 def test_list_json_has_all_facts(run: Command) -> None:
@@ -310,7 +314,7 @@ def test_list_says_where_a_source_goes(run: Command) -> None:
 def test_help_names_every_source(run: Command) -> None:
     sources = {source for name in cz.list_models() for source in cz.model_info(name).sources}
     assert set(SOURCES.split(", ")) == sources
-    for command in ("list", "info"):
+    for command in ("list", "info", "compare"):
         assert SOURCES in " ".join(run(command, "--help")[0].split())
 
 
@@ -339,6 +343,11 @@ def test_info_says_everything(
     assert f"25.6M ({info.params:,})" in words
     assert f"4.09G ({info.macs:,})" in words
     assert "224 × 224 pixels; at least 1 × 1" in words
+    for tag in info.weights:
+        top1 = info.accuracies.get(tag)
+        shown = tag if top1 is None else f"{tag} ({top1:.2f}%)"
+        assert shown.replace(" ", "") in words.replace(" ", "")
+    assert out == info.text(width=min(columns or 88, 88)) + "\n"
 
 
 def test_info_json(run: Command) -> None:
@@ -354,6 +363,29 @@ def test_info_layers(run: Command) -> None:
     assert sum(row["params"] for row in facts["layers"]) == facts["params"]
 
 
+def test_info_parts(run: Command) -> None:
+    summary = cz.create_model("resnet18", meta=True).summary()
+    assert summary.tree(depth=2) in run("info", "resnet18", "--parts")[0]
+    facts = run.json("info", "resnet18", "--parts")
+    names = [part["name"] for part in facts["parts"]]
+    assert names == ["stem", "stage1", "stage2", "stage3", "stage4", "head"]
+    assert sum(part["params"] for part in facts["parts"]) == facts["params"]
+    blocks = [block["name"] for block in facts["parts"][1]["parts"]]
+    assert blocks == ["layer1.0", "layer1.1"]
+
+
+def test_diagram_writes_a_file(run: Command, tmp_path: Path) -> None:
+    model = cz.create_model("inception_v3", source="keras", meta=True)
+    for options, expected in (
+        ((), model.diagram().svg),
+        (("--level", "node", "--theme", "dark"), model.diagram(level="node", theme="dark").svg),
+        (("--part", "Mixed_5b"), model.diagram(part="Mixed_5b").svg),
+    ):
+        file = tmp_path / "a.svg"
+        run("diagram", "inception_v3", "--source", "keras", *options, "-o", str(file))
+        assert file.read_text(encoding="utf-8") == expected + "\n"
+
+
 def test_info_builds_no_weights(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cz._native, "Model", None)
     run("info", "efficientnet_b7", "--layers")
@@ -362,6 +394,65 @@ def test_info_builds_no_weights(run: Command, monkeypatch: pytest.MonkeyPatch) -
 def test_info_of_a_typo_names_the_closest(run: Command) -> None:
     assert "the closest are resnet50" in run.error("info", "resnett50")
     assert "torchvision" in run.error("info", "resnet18", "--source", "keras")
+
+
+# cnnzoo compare
+
+
+def test_compare_prints_the_comparison(run: Command) -> None:
+    names = ["resnet18", "vgg11", "mobilenet_v?"]
+    assert run("compare", *names)[0] == f"{cz.compare(names)!r}\n"
+    out = run("compare", *names, "--sort", "top1", "--max-params", "30M")[0]
+    assert out == f"{cz.compare(names).filter(max_params=30e6).sort('top1')!r}\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "options", "limits"),
+    [
+        (["--source", "timm"], {}, {}),
+        (["--weights", "all"], {"weights": "all"}, {}),
+        (["--imagenet-only"], {"extra_data": False}, {}),
+        (["--family", "resnet"], {}, {"family": "ResNet"}),
+        (["--year", "2015"], {}, {"year": 2015}),
+        (["--year", "2012-2015"], {}, {"year": (2012, 2015)}),
+        (["--max-macs", "1G"], {}, {"max_macs": 1e9}),
+        (["--min-top1", "75"], {}, {"min_top1": 75}),
+    ],
+)
+def test_compare_options(
+    run: Command, argv: list[str], options: dict[str, Any], limits: dict[str, Any]
+) -> None:
+    names: list[Any] = ["resnet18", "densenet121", "efficientnet_b0", "vit_b_16"]
+    rows = run.json("compare", *names, *argv)
+    if "--source" in argv:
+        names = [(name, "timm") for name in names]
+    expected = cz.compare(names, **options).filter(**limits)
+    assert [(row["name"], row["weights"]) for row in rows] == [
+        (row.name, row.weights) for row in expected
+    ]
+    assert rows[0].items() >= {"params": expected[0].params, "top1": expected[0].top1}.items()
+    assert "milliseconds" not in rows[0]
+
+
+def test_compare_of_nothing_and_of_typos(run: Command) -> None:
+    assert "no model is within all limits" in run.error("compare", "vgg16", "--max-params", "1M")
+    assert run.json("compare", "vgg16", "--year", "2015", status=1) == []
+    assert "the closest are resnet50" in run.error("compare", "resnett50")
+    assert "`by`: expected one of name" in run.error("compare", "vgg16", "--sort", "size")
+    run("compare", "vgg16", "--year", "soon", status=2)
+
+
+def test_compare_measures_and_draws(run: Command, tmp_path: Path) -> None:
+    picture = tmp_path / "latency.svg"
+    argv = ["resnet20", "resnet32", "--measure", "--threads", "1", "--batch", "2"]
+    rows = run.json("compare", *argv, "--save", picture, "--plot", "latency")
+    assert all(row["milliseconds"] > 0 and row["batch"] == 2 for row in rows)
+    assert "images/s" in picture.read_text() or picture.stat().st_size > 10_000
+    drawn = tmp_path / "bubbles.png"
+    run("compare", "resnet18", "vgg11", "--save", drawn)
+    with Image.open(drawn) as image:
+        assert image.size[0] > 1000
+    assert "expected a name that ends in" in run.error("compare", "vgg11", "--save", "a.txt")
 
 
 # cnnzoo predict

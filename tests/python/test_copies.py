@@ -98,12 +98,16 @@ def things(tmp_path: Path) -> dict[type, Any]:
     profile = model.profile(X, repeats=1)
     tuning = cz.create_model("resnet20").optimize((1, 3, 16, 16), repeats=1)
     quantization = small().quantize(X[:1])
+    photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    transformer = cz.create_model("vit_tiny_patch16_224", image_size=32, num_classes=3)
     made: list[Any] = [
         model,
         model.graph,
         model.preprocess,
         model.summary(),
         model.summary().rows[0],
+        model.summary().root,
+        model.diagram(),
         profile,
         profile.steps[0],
         tuning,
@@ -113,10 +117,19 @@ def things(tmp_path: Path) -> dict[type, Any]:
         model.predict(np.zeros((64, 64, 3), np.uint8)),
         model.predict(np.zeros((64, 64, 3), np.uint8))[0],
         cz.FailedPrediction(path="x", error=cz.DataError("y")),
+        model.gradients(X, 0, at="conv1"),
+        model.gradients(X, 0, at="conv1").nodes["conv1"],
+        cz.explain.grad_cam(model, photo),
+        cz.explain.attention(transformer, photo),
+        cz.explain.feature_maps(model, photo),
+        cz.explain.filters(model),
+        cz.explain.receptive_field(model, photo),
         model.load_state_dict(model.state_dict()),
         model.train_step(X, Y, cz.SGD(model, lr=0.1)),
         cz.Mismatch("fc.weight", (3, 4), (3, 5)),
         cz.model_info("resnet18"),
+        cz.compare(["resnet18", "plain34"]),
+        cz.compare("resnet18")[0],
         cz.published_weights("resnet18")[0],
         cz.compound_scaling(1.0),
         trained,
@@ -183,14 +196,7 @@ def things(tmp_path: Path) -> dict[type, Any]:
 ABSTRACT = {cz.Schedule, cz.transforms.Transform}
 
 MODULES: tuple[ModuleType, ...] = (
-    cz,
-    cz.data,
-    cz.transforms,
-    analysis,
-    callbacks,
-    metrics,
-    registry,
-    errors,
+    *(cz, cz.data, cz.explain, cz.transforms, analysis, callbacks, metrics, registry, errors),
 )
 
 

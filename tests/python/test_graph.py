@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -531,3 +533,61 @@ def test_a_value_beyond_all_memory_names_the_node(count: int, exact: bool) -> No
     )
     with pytest.raises(cz.CnnzooError, match=r"test, node `y` \(adaptive_pool\)"):
         model(np.zeros((count, 1, 1, 1), np.float32), exact=exact)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "densenet_bc100", "deit_tiny_distilled_16"])
+def test_the_lists_of_a_graph_say_what_its_text_says(name: str) -> None:
+    graph = cz.create_model(name, meta=True).graph
+    nodes: list[tuple[str, str, list[str], dict[str, str]]] = []
+    parts, open_parts = [], []
+    output, auxiliary = "", []
+    for line in map(str.strip, str(graph).splitlines()[1:]):
+        if line.endswith("{"):
+            kind, *named = line[:-1].split()
+            open_parts.append((kind, *(named or [kind]), len(nodes)))
+        elif line == "}":
+            parts.append((*open_parts.pop(), len(nodes)))
+        elif line.startswith("output "):
+            output = line.split()[1]
+        elif line.startswith("auxiliary "):
+            auxiliary.append(line.split()[1])
+        else:
+            found = re.fullmatch(r"(\S+) = (\w+)\(([^)]*)\)(.*)", line)
+            assert found is not None
+            given = dict(field.split("=") for field in found[4].split())
+            nodes.append((found[1], found[2], found[3].split(", ") if found[3] else [], given))
+    assert [row[:3] for row in graph.operations()] == [node[:3] for node in nodes]
+    for (*_, fields), (*_, given) in zip(graph.operations(), nodes, strict=True):
+        known = json.loads(fields)
+        given.pop("arrays", None)
+        assert {field: _word(known[field]) for field in given} == given
+    assert sorted(graph.parts()) == sorted(parts)
+    assert graph.output == output and graph.auxiliary == auxiliary
+
+
+def _word(value: object) -> str:
+    """A field as the text has it."""
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return text.replace("1e-06", "1e-6")
+
+
+def test_shapes_are_those_of_rows_and_of_auxiliary_classifiers() -> None:
+    graph = cz.create_model("inception_v3", meta=True).graph
+    for size in (299, 128):
+        shapes = dict(zip(graph.nodes(), graph.shapes(size, size), strict=True))
+        rows = {row[0]: row[3] for row in graph.rows(size, size)}
+        assert rows.items() <= shapes.items()
+        aux = {name: shape for name, shape in shapes.items() if name not in rows}
+        assert all(name.startswith("AuxLogits") for name in aux)
+        # Its 5×5 pooling needs more than the 6×6 pixels of a smaller image.
+        assert aux["AuxLogits.fc"] == ([1000] if size == 299 else None)
+    with pytest.raises(cz.ShapeError):
+        graph.shapes(8, 8)
+
+
+def test_each_array_has_the_node_that_has_its_name() -> None:
+    graph = cz.create_model("vit_ti_16", meta=True).graph
+    owners = graph.owners()
+    for (name, *_), owner in zip(graph.parameters(), owners, strict=True):
+        assert name.startswith(owner)
+    assert [name for name in graph.nodes() if name in set(owners)] == list(dict.fromkeys(owners))

@@ -294,7 +294,9 @@ def test_groups_of_few_channels_stay_in_float32() -> None:
         "out=10 kernel=3", "out=10 groups=2 kernel=3"
     )
     model = cz.Model.from_graph(cz.Graph.parse(text))
-    found = model.quantize(np.ones((1, 8, 9, 10), np.float32), most_error=10.0)
+    found = model.quantize(
+        np.random.default_rng(0).standard_normal((1, 8, 9, 10), np.float32), most_error=10.0
+    )
     assert {of.name: of.is_int8 for of in found.layers} == {
         "conv1": True, "conv2": True, "conv3": False, "fc": True,
     }  # fmt: skip
@@ -479,9 +481,9 @@ def test_a_file_of_integers_is_a_quarter(lite0: cz.Model, tmp_path: Path) -> Non
     [
         ([1, "high"], r"ranges\.input\.1`: expected a number, got high"),
         ([1], r"ranges\.input`: expected a list of 2"),
-        ([1, 0], "node `input`: expected two numbers, the lower first, got 1, 0"),
-        (["nan", 1], "node `input`: expected two numbers, the lower first, got NaN, 1"),
-        ([0, 1e300], "node `input`: expected two numbers, the lower first, got 0, inf"),
+        ([1, 0], "node `input`: expected two finite float32 numbers, the lower first, got 1, 0"),
+        (["nan", 1], "range of `input`: expected a finite number, got nan"),
+        ([0, 1e300], "node `input`: expected two finite float32 numbers, .*, got 0, inf"),
         (None, "node `input`: expected the range of its values, got none"),
     ],
 )
@@ -515,7 +517,9 @@ def test_a_file_with_layers_and_nodes_that_there_are_not_is_refused(
     other = copy.deepcopy(whole)
     other["quantization"]["layers"][0].update(name="input", is_int8=False)
     forge(path, json.dumps(other), arrays)
-    with pytest.raises(cz.WeightsError, match="`input`: expected a convolution or linear layer"):
+    with pytest.raises(
+        cz.WeightsError, match="expected each convolution and linear layer once, in order"
+    ):
         cz.load(path)
 
 
@@ -525,7 +529,9 @@ def test_a_file_with_wrong_steps_is_refused(model: cz.Model, tmp_path: Path) -> 
     text, arrays = json.dumps(described(path)), arrays_of(path)
     name = next(name for name in arrays if name.endswith("weight_step"))
     forge(path, text, {**arrays, name: np.full_like(arrays[name], np.nan)})
-    with pytest.raises(cz.WeightsError, match=f"{name}.*expected finite steps, got NaN") as raised:
+    with pytest.raises(
+        cz.WeightsError, match=f"{name}.*expected steps of float32 weights, none negative, got NaN"
+    ) as raised:
         cz.load(path)
     assert str(path) in str(raised.value)
     weight = name.removesuffix("_step")
@@ -544,11 +550,11 @@ def test_a_file_with_wrong_steps_is_refused(model: cz.Model, tmp_path: Path) -> 
 
 def test_what_cannot_be_quantized_is_refused(x: Array) -> None:
     model = network()
-    empty: list[Any] = [[], iter([])]
+    empty: list[Any] = [[], iter([]), x[:0]]
     for none in empty:
         with pytest.raises(cz.ArgumentError, match="expected at least one, got none"):
             model.quantize(none)
-    for wrong in (x[:0], x[:, :2], x[0], x[:, :, :0]):
+    for wrong in (x[:, :2], x[0], x[:, :, :0]):
         with pytest.raises(cz.ShapeError):
             model.quantize(wrong)
     for value in (np.nan, np.inf):
@@ -606,7 +612,9 @@ def test_what_there_is_not_in_int8_is_refused(model: cz.Model, x: Array, tmp_pat
             cz.ArgumentError, match=r"a model quantized .*: model\.quantize\(images\)"
         ):
             call()
-    with pytest.raises(cz.ArgumentError, match='"float32", "bfloat16" or "int8", got "int4"'):
+    with pytest.raises(
+        cz.ArgumentError, match="expected one of float32, bfloat16, int8, got 'int4'"
+    ):
         model(x, precision="int4")  # type: ignore[arg-type]
     with pytest.raises(cz.ArgumentError, match="expected one of float32, int8, got 'int4'"):
         model.save(tmp_path / "m.safetensors", precision="int4")  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import pickle
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,42 @@ def test_info_is_frozen_and_complete() -> None:
         values = (getattr(info, field.name) for field in dataclasses.fields(info))
         assert all(value is False or value not in ("", 0, None) for value in values)
         assert "arXiv" in info.paper
+
+
+def test_info_shows_itself_with_the_accuracies_of_the_weights() -> None:
+    info = cz.model_info("resnet50")
+    assert info.top1 == 80.858
+    stated = {w.tag: w.top1 for w in cz.published_weights("resnet50") if w.top1 is not None}
+    assert info.accuracies == stated
+    assert set(info.weights) - set(stated) == {"timm/bamboo"}
+    text = repr(info)
+    assert text.startswith("resnet50 · ResNet, 2015\n\n")
+    assert max(map(len, text.splitlines())) <= 88
+    assert "torchvision/IMAGENET1K_V2 (80.86%)" in " ".join(text.split())
+    assert cz.model_info("plain34").top1 is None
+    # Of what is installed no accuracy is stated.
+    lite = cz.model_info("tf_efficientnet_lite0")
+    assert (lite.top1, lite.accuracies) == (None, {"timm/in1k": 74.846})
+    assert hash(info) == hash(dataclasses.replace(info))
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), [("resnet50", None), ("vgg16", "timm"), ("plain34", None)]
+)
+def test_info_in_a_notebook_has_every_fact_and_weights(name: str, source: str | None) -> None:
+    info = cz.model_info(name, source=source)
+    page = ET.fromstring(info._repr_html_())
+    words = " ".join(" ".join(page.itertext()).split())
+    for fact in (info.idea, info.paper, info.strengths, info.deviations, f"{info.params:,}"):
+        assert " ".join(fact.split()) in words
+    rows = [["".join(cell.itertext()) for cell in row] for row in page.iter("tr")]
+    shown = {row[0]: row[1:] for row in rows if "/" in row[0]}
+    assert list(shown) == list(info.weights)
+    for weights in cz.published_weights(name, source=source):
+        top1 = "" if weights.top1 is None else f"{weights.top1:.2f}%"
+        assert shown[weights.tag][0] == top1
+        assert shown[weights.tag][2:] == [weights.data, weights.license]
+    assert info.weights or "none are published" in words
 
 
 @pytest.mark.parametrize(

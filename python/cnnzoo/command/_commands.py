@@ -6,7 +6,6 @@ import argparse
 import difflib
 import os
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,14 +25,18 @@ from cnnzoo.errors import (
 from cnnzoo.model import Model, create_model, load
 from cnnzoo.model.predict import predict_many
 from cnnzoo.prediction import FailedPrediction, Prediction
-from cnnzoo.registry import ModelInfo, accepted_names, list_models, model_info
-from cnnzoo.summary import Summary
+from cnnzoo.registry import (
+    NARROWEST,
+    WIDEST,
+    ModelInfo,
+    accepted_names,
+    list_models,
+    model_info,
+)
+from cnnzoo.summary import Summary, SummaryPart
 
 # Endings of model files and weights files.
 FILE_SUFFIXES = {".safetensors", ".pth", ".pt", ".bin", ".h5"}
-# The largest and the smallest width of running text, in characters.
-WIDEST = 88
-NARROWEST = 20
 
 
 def complain(err: Out, error: Exception) -> None:
@@ -61,8 +64,8 @@ def list_models_(args: argparse.Namespace, out: Out, err: Out) -> int:
     if args.json:
         _print_json(out, [asdict(info) for info in infos])
     elif infos:
-        head = ("name", "family", "year", "params", "multiply-adds", "image", "weights")
-        out.print(table(head, [_row(info) for info in infos], right=(3, 4, 5)))
+        head = ("name", "family", "year", "params", "multiply-adds", "image", "top-1", "weights")
+        out.print(table(head, [_row(info) for info in infos], right=(3, 4, 5, 6)))
     if not infos:
         err.print(f"cnnzoo: no model matches; {_hint(args.pattern)}", cut=False)
     return 0 if infos else 1
@@ -85,6 +88,7 @@ def _row(info: ModelInfo) -> tuple[str, ...]:
         human(info.params),
         human(info.macs),
         str(info.input_size),
+        "" if info.top1 is None else f"{info.top1:.2f}%",
         _best(info.weights),
     )
 
@@ -103,54 +107,39 @@ def _print_json(out: Out, value: Any) -> None:
 def info(args: argparse.Namespace, out: Out, _err: Out) -> int:
     """Print the facts about a model, and its layers if asked."""
     facts = model_info(args.model, source=args.source)
-    layers = _layers(facts) if args.layers else None
+    summary = _summary(facts)
     if args.json:
         as_json = asdict(facts)
-        if layers is not None:
-            as_json["layers"] = [asdict(row) for row in layers]
+        if args.parts:
+            as_json["parts"] = [_part(part) for part in summary.parts]
+        if args.layers:
+            as_json["layers"] = [asdict(row) for row in summary]
         _print_json(out, as_json)
         return 0
     width = max(NARROWEST, min(WIDEST, out.columns or WIDEST))
-    out.print(f"{facts.name} · {facts.family}, {facts.year}\n")
-    out.print(textwrap.fill(facts.idea, width) + "\n")
-    lines = _lines(facts)
-    indent = max(len(title) for title in lines) + 2
-    for title, text in lines.items():
-        first, *others = textwrap.wrap(text, max(NARROWEST, width - indent))
-        out.print(f"{title:<{indent}}{first}")
-        for line in others:
-            out.print(" " * indent + line)
-    if layers is not None:
-        out.print(f"\n{layers!r}")
+    out.print(facts.text(width=width))
+    if args.parts:
+        out.print("\n" + summary.tree(depth=2))
+    if args.layers:
+        out.print(f"\n{summary!r}")
     return 0
 
 
-def _lines(facts: ModelInfo) -> dict[str, str]:
-    others = [source for source in facts.sources if source != facts.source]
+def _part(part: SummaryPart) -> dict[str, Any]:
+    """A part as JSON has it, with its parts."""
     return {
-        "paper": facts.paper,
-        "strengths": facts.strengths,
-        "weaknesses": facts.weaknesses,
-        "source": facts.source + (f"; also of {', '.join(others)}" if others else ""),
-        "deviations": facts.deviations,
-        "parameters": f"{human(facts.params)} ({facts.params:,})",
-        "multiply-adds": f"{human(facts.macs)} ({facts.macs:,}) for one image",
-        "activations": f"{human(facts.activations)} ({facts.activations:,}) for one image",
-        "image": _image(facts),
-        "weights": ", ".join(facts.weights) or "none are published",
+        "kind": part.kind,
+        "name": part.name,
+        "shape": part.shape,
+        "params": part.params,
+        "macs": part.macs,
+        "activation_bytes": part.activation_bytes,
+        "receptive_field": part.receptive_field,
+        "parts": [_part(inner) for inner in part.parts],
     }
 
 
-def _image(facts: ModelInfo) -> str:
-    size, least, in_training = (
-        f"{side} × {side}"
-        for side in (facts.input_size, facts.min_image_size, facts.min_training_image_size)
-    )
-    text = f"{size} pixels; " + ("image_size: " if facts.fixed_image_size else "")
-    return f"{text}at least {least}" + (f", in training {in_training}" * (in_training != least))
-
-
-def _layers(facts: ModelInfo) -> Summary:
+def _summary(facts: ModelInfo) -> Summary:
     graph = _native.draw(facts.source_name, facts.source)
     _, height, width = graph.input_shape
     return Summary(graph, height, width)
@@ -207,7 +196,7 @@ def _model(args: argparse.Namespace) -> Model:
         raise WeightsError(
             f"{path}: expected a model file, as `Model.save` writes, got a folder{hint}"
         )
-    return load(path, device=args.device)
+    return load(path, device=args.device, lazy=True)
 
 
 def _is_file_name(text: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from cnnzoo._text import Out
-from cnnzoo.command import _bench, _commands
+from cnnzoo.command import _bench, _commands, _compare, _diagram
 from cnnzoo.errors import CnnzooError
 from cnnzoo_command.status import BROKEN_PIPE, INTERRUPTED, discard
 
@@ -19,6 +19,8 @@ Command: TypeAlias = "Callable[[argparse.Namespace, Out, Out], int]"
 COMMANDS: dict[str, Command] = {
     "list": _commands.list_models_,
     "info": _commands.info,
+    "compare": _compare.compare_,
+    "diagram": _diagram.diagram,
     "predict": _commands.predict,
     "bench": _bench.bench,
 }

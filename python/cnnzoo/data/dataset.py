@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnnzoo import _native
 from cnnzoo._arguments import in_order, kind_of, number, seed_of
 from cnnzoo._arrays import as_array
+from cnnzoo.data._pages import MOST_NAMES, classes_page, names_page
 from cnnzoo.errors import DataError, ShapeError
 
 # How to rebuild a data set's engine: the name of its constructor, or subset or split, and the
@@ -80,6 +81,10 @@ class Samples:
 
     def __repr__(self) -> str:
         return self._about
+
+    def _repr_html_(self) -> str:
+        names = [self.name(index) for index in range(min(len(self), MOST_NAMES))]
+        return names_page(self._about, names, len(self))
 
     def _indices(self, indices: Any) -> list[int]:
         if hasattr(indices, "__array__"):
@@ -179,6 +184,9 @@ class Dataset(Samples):
             for index, part in enumerate(parts)
         )
         return first, second
+
+    def _repr_html_(self) -> str:
+        return classes_page(self._about, self.classes, self.labels)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
         return self.photo(index), self._engine.label(self._index(index))

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from cnnzoo import _native, _record
 from cnnzoo._arguments import instance, seed_of, text, whole
 from cnnzoo._copying import Iteration
+from cnnzoo._text import counted
 from cnnzoo._tiles import MOST_TILES
+from cnnzoo.data._pages import loader_page
 from cnnzoo.data.dataset import Dataset, Samples
 from cnnzoo.data.photos import Photos
 from cnnzoo.data.showing import Mixes, normalization_of, show_batch
@@ -399,8 +401,18 @@ class Loader(Generic[Batch]):
             )
 
     def __repr__(self) -> str:
-        options = ", ".join(f"{name}={value}" for name, value in self._identity.items())
-        return f"Loader({self.dataset!r}, {options}, threads={self.threads})"
+        options = ", ".join(
+            f"{name}={value}" for name, value in self._identity.items() if name != "transform"
+        )
+        return f"<Loader of {self.dataset!r}: {counted(len(self), 'batch', 'batches')}, {options}>"
+
+    def _repr_html_(self) -> str:
+        facts = {name: value for name, value in self._identity.items() if name != "transform"}
+        position = f"epoch {self._epoch}, batch {self._batch}"
+        about = {"data set": repr(self.dataset), "batches": f"{len(self):,}", "position": position}
+        given = {"on_error": self._options["on_error"]}
+        threads = {"threads": self.threads, "prefetch": self.prefetch}
+        return loader_page("Loader", {**about, **facts, **given, **threads}, self.transform)
 
 
 def _warn(flaw: tuple[int, str, Exception, int | None]) -> None:

@@ -146,16 +146,26 @@ def create_model(
     return model
 
 
-def load(file: str | os.PathLike[str], *, device: Device = "cpu") -> Model:
+def load(file: str | os.PathLike[str], *, device: Device = "cpu", lazy: bool = False) -> Model:
     """Rebuild a model from a model file, which `Model.save` wrote.
 
     The file is data, not code: each value of its configuration is checked, and its arrays' shapes
     are compared with the network's before parameters are allocated.
 
+    Args:
+        file: The path of the file.
+        device: `cpu`, `cuda`, `cuda:N` or a `torch.device`.
+        lazy: On the CPU, leave the parameters in the file until something needs them. A process
+            that only predicts starts faster and takes half the memory, since inference prepares its
+            weights from the file; runs with images of another size may read it again. Until then
+            the file must not be changed in place, after which reads raise `WeightsError`; it may be
+            deleted, or replaced by another file, as `save` does. The results are the same.
+
     Raises:
         WeightsError: The file is missing, damaged, or not written by `save`.
         DeviceError: There is no such device.
     """
+    instance("`lazy`", lazy, bool, "True or False")
     opened = WeightsFile.open(file)
     configuration = Configuration.of_file(opened)
     if configuration is None:
@@ -167,7 +177,7 @@ def load(file: str | os.PathLike[str], *, device: Device = "cpu") -> Model:
         model = Model._described(configuration)
     model._engine.expect(opened.stored, "strict")
     model._allocate(device_name(device), None)
-    model._load_opened(opened, "auto", "strict")
+    model._load_opened(opened, "auto", "strict", lazy=lazy)
     model._quantize_as(configuration, opened.path)
     return model
 

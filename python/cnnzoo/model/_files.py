@@ -127,11 +127,17 @@ class Filling(Network):
         return _warned(report, self.name, strict=strict)
 
     def _load_opened(
-        self, file: WeightsFile, source: str, policy: str, *, prefix: str | None = None
+        self,
+        file: WeightsFile,
+        source: str,
+        policy: str,
+        *,
+        prefix: str | None = None,
+        lazy: bool = False,
     ) -> LoadReport:
         with self._change() as engine:
             stored = file.for_libtorch() if has_libtorch(engine) else file.stored
-            fields = engine.load_weights(stored, source, policy, prefix)
+            fields = engine.load_weights(stored, source, policy, prefix, stay=lazy)
         return self._note(fields)
 
     def _load_arrays(

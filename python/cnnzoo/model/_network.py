@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -14,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from cnnzoo import _native
 from cnnzoo._arguments import in_order, instance, one_of, shown
 from cnnzoo._configuration import Accuracy, Configuration
+from cnnzoo._html import html_facts
+from cnnzoo._text import counted, human, shorten
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model._packing import has_libtorch
 from cnnzoo.prediction import Task, usual_labels
@@ -25,6 +28,10 @@ from cnnzoo.weights import LoadReport
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 # That of inference.
 InferencePrecision: TypeAlias = Literal["float32", "bfloat16", "int8"]
+
+
+# Characters of the class labels that a notebook shows.
+MOST_SHOWN = 200
 
 
 class Network:
@@ -254,3 +261,33 @@ class Network:
     def __repr__(self) -> str:
         given = "".join(f", {option}={value!r}" for option, value in self.options.items())
         return f"<Model {self.name} from {self.source or 'a graph'}{given} on {self.device}>"
+
+    def _repr_html_(self) -> str:
+        shape = " × ".join(map(str, self.graph.input_shape))
+        arrays = self.graph.parameters()
+        sizes = {name: math.prod(of) for name, of, can_train in arrays if can_train}
+        params = sum(sizes.values())
+        # Without parameters, none can be frozen.
+        trained = sizes if self.device == "meta" else self._engine.trained()
+        frozen = params - sum(sizes[name] for name in trained)
+        classes = counted(self.num_classes, "class", "classes")
+        if self._labels:
+            classes += ": " + ", ".join(self._labels)
+        report = self.load_report
+        weights = "initial values"
+        if report is not None:
+            names = f", with names of {report.naming}" * (report.naming != "own")
+            weights = report.summary + names
+        facts = {
+            "options": ", ".join(f"{name}={value!r}" for name, value in self.options.items()),
+            "image": shape,
+            "output": shorten(classes, MOST_SHOWN) if self.num_classes else "features",
+            "task": "" if self.task == "multi_class" else "multi-label",
+            "parameters": f"{human(params)} ({params:,})" + f", {frozen:,} frozen" * (frozen > 0),
+            "weights": weights if self.device != "meta" else "none allocated",
+            "device": self.device,
+            "accuracy": "" if self.accuracy == "fast" else self.accuracy,
+            "int8": "quantized" if self.quantized else "",
+            "preprocess": repr(self.preprocess),
+        }
+        return html_facts(f"{self.name} from {self.source or 'a graph'}", facts.items())

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
-from cnnzoo._arguments import instance, number, seed_of, whole
+from cnnzoo._arguments import instance, kind_of, number, one_of, whole
 from cnnzoo._arrays import as_array, is_tensor
 from cnnzoo._configuration import WeightsFile
 from cnnzoo._package import need_libtorch
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo._progress import Count
-from cnnzoo.data.dataset import Samples
-from cnnzoo.data.loader import Loader
-from cnnzoo.errors import ArgumentError, DeviceError
-from cnnzoo.model._network import InferencePrecision, Network, Precision
+from cnnzoo.errors import ArgumentError, DeviceError, ShapeError
+from cnnzoo.model._describing import Describing
+from cnnzoo.model._network import InferencePrecision
 from cnnzoo.model._packing import has_libtorch, on_libtorch
 from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many, prepare_photos
 from cnnzoo.prediction import FailedPrediction, Prediction
-from cnnzoo.profile import Profile, profile_of
 from cnnzoo.quantization import Quantization, quantization_of
-from cnnzoo.summary import Summary
-from cnnzoo.tuning import Tuning, processor, tuning_of
 
+# What few programs need is imported with its first use, so that importing cnnzoo takes less time.
 if TYPE_CHECKING:
     from cnnzoo import _torch
+    from cnnzoo.data.dataset import Samples
+    from cnnzoo.profile import Profile
+    from cnnzoo.tuning import Tuning
 
 MOST_REPEATS = 10_000
 
@@ -44,7 +45,7 @@ OWN = {"cpu", "meta"}
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
 
 
-class Running(Network):
+class Running(Describing):
     """A network that runs on images and photographs."""
 
     # In models that older versions pickled there is none.
@@ -111,6 +112,7 @@ class Running(Network):
 
     def _runner(self, exact: bool, precision: InferencePrecision = "float32") -> _native.Model:
         """The engine for a run: libtorch's where it is exact, or the precision is not ours."""
+        one_of("`precision`", precision, get_args(InferencePrecision))
         if exact and precision == "int8":
             raise ArgumentError(
                 f'`precision="int8"` of {self.name}: expected no exact run, which is of libtorch, '
@@ -196,7 +198,9 @@ class Running(Network):
                 bfloat16.
             ShapeError: The images are none, too small, or have another number of channels.
         """
-        return self._engine.plan(list(x_shape or (1, *self.graph.input_shape)), precision)
+        one_of("`precision`", precision, get_args(InferencePrecision))
+        shape = (1, *self.graph.input_shape) if x_shape is None else tuple(x_shape)
+        return self._engine.plan([whole("`x_shape`", size) for size in shape], precision)
 
     def profile(
         self, x: ArrayLike, *, repeats: int = 10, precision: InferencePrecision = "float32"
@@ -221,6 +225,8 @@ class Running(Network):
         """
         repeats = whole("`repeats`", repeats, least=1, most=MOST_REPEATS)
         rows, seconds, peak, threads = self._engine.profile(x, repeats, precision)
+        from cnnzoo.profile import profile_of
+
         return profile_of(self.name, np.shape(x), rows, seconds=seconds, peak=peak, threads=threads)
 
     def optimize(self, x_shape: Sequence[int] | None = None, *, repeats: int = 20) -> Tuning:
@@ -257,6 +263,8 @@ class Running(Network):
         for _ in range(1 + repeats):
             for variant in range(tuner.variants):
                 tuner.run(variant)
+        from cnnzoo.tuning import tuning_of
+
         found = tuning_of(self.name, shape[0], tuner)
         self.tuning = found = found if self._tuning is None else found.beside(self._tuning)
         return found
@@ -278,6 +286,8 @@ class Running(Network):
     @tuning.setter
     def tuning(self, value: Tuning | None) -> None:
         at = f"tuning of {self.name}"
+        from cnnzoo.tuning import Tuning, processor
+
         if value is not None and not instance(at, value, Tuning, "a Tuning or None").fits_here:
             raise ArgumentError(
                 f"{at}: expected one that was measured on {processor()} with "
@@ -310,7 +320,7 @@ class Running(Network):
         Args:
             images: Photographs, as for `predict`: some dozens of those that the model is used for,
                 without labels. Or an array or tensor (N, C, H, W) of preprocessed images, as for
-                `__call__`; or a `Loader`, whose first batches are taken with its transform.
+                `__call__`; or batches of these, with or without labels: a `Loader`, of torch too.
             most_error: The largest error of a layer that runs in int8: the root of the mean square
                 of the output's differences from float32, relative to the spread of an image's
                 logits around their mean.
@@ -322,7 +332,8 @@ class Running(Network):
             shows a table.
 
         Raises:
-            ArgumentError: An option is invalid, there are no images, or a value is not finite.
+            ArgumentError: An option is invalid, there are no images, they have one value alone, or
+                a value is not finite.
             DataError: A photograph cannot be read.
             DeviceError: The model is not on the CPU, or has no parameters.
             ShapeError: The images have another number of channels or are too small, or the network
@@ -336,7 +347,11 @@ class Running(Network):
                 f"quantization of {self.name}: expected a model with parameters on the CPU, got "
                 f"one on {self.device}"
             )
+        if progress is not None:
+            instance("`progress`", progress, bool, "True, False or None")
         x = self._calibration(images, most_images)
+        if len(x) == 0:
+            raise ArgumentError(f"images for {self.name}: expected at least one, got none")
         with self._change() as engine, ExitStack() as shown:
             bar: Count | None = None
 
@@ -355,45 +370,26 @@ class Running(Network):
 
     def _calibration(self, images: Any, most: int) -> NDArray[Any]:
         """At most so many images (N, C, H, W), ready for the network."""
+        from cnnzoo.data import Loader
+
         if isinstance(images, Loader):
-            return _of_loader(images, most, self.name)
+            return _of_batches(images, most, self.name)
         given = as_array(images) if is_tensor(images) else images
         if isinstance(given, np.ndarray) and given.dtype.kind == "f":
             return given[:most]
-        several = isinstance(images, Iterable) and not is_photo(images)
-        return prepare_photos(self, images if several else [images], most=most)
+        if is_photo(images) or not isinstance(images, Iterable):
+            return prepare_photos(self, [images], most=most)
+        several = iter(images)
+        first = next(several, None)
+        whole_again = chain([] if first is None else [first], several)
+        if _is_batch(first):
+            return _of_batches(whole_again, most, self.name)
+        # A data set is read by its indices.
+        return prepare_photos(self, whole_again if several is images else images, most=most)
 
     def nodes(self) -> list[str]:
         """Names of all nodes, in the order in which they run."""
         return self.graph.nodes()
-
-    def vjp(
-        self,
-        x: ArrayLike,
-        cotangent: ArrayLike,
-        *,
-        training: bool = False,
-        precision: Precision = "float32",
-        seed: int = 0,
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-        """Vector-Jacobian product: run the network and backpropagate a gradient of its output.
-
-        Args:
-            x: Images (N, C, H, W), as for `__call__`.
-            cotangent: The gradient of a loss with respect to the output, of the output's shape.
-            training: Training mode: batch norm uses and tracks batch statistics; dropout is active.
-            precision: Compute precision, as for `train_step`.
-            seed: Seed of dropout, from which each node draws on its own.
-
-        Returns:
-            The output, and the gradient of sum(output · cotangent) by trained parameter's name.
-
-        Raises:
-            ShapeError: The cotangent's shape is not the output's, or, in training, a batch norm
-                sees a single value per channel.
-        """
-        engine = self._with_libtorch("a gradient")
-        return engine.pull_back(x, cotangent, training, precision, seed_of(seed))
 
     # A str is one photograph, and to a type checker several strings.
     @overload
@@ -512,30 +508,36 @@ class Running(Network):
         found = list(answers)
         return found if several else found[0]  # type: ignore[return-value]
 
-    def summary(self, x_shape: Sequence[int] | None = None) -> Summary:
-        """Tabulate every node: shape, parameters, multiply-adds, memory, receptive field.
 
-        Args:
-            x_shape: (N, C, H, W) or (H, W) of the images; the network's own size if not given.
-
-        Raises:
-            ShapeError: The images are too small for the network.
-        """
-        graph = self.graph
-        height, width = graph.input_shape[1:] if x_shape is None else tuple(x_shape)[-2:]
-        return Summary(graph, height, width)
+def _images_of(batch: Any) -> Any:
+    """The images of a batch, which may have labels beside them."""
+    images = batch[0] if isinstance(batch, tuple | list) and batch else batch
+    return as_array(images) if is_tensor(images) else images
 
 
-def _of_loader(loader: Loader[Any], most: int, name: str) -> NDArray[np.float32]:
-    """The images of a loader's first batches."""
-    found: list[NDArray[np.float32]] = []
-    for batch in loader:
-        x = batch[0] if isinstance(batch, tuple) else batch
-        found.append(x[: most - sum(map(len, found))])
-        if sum(map(len, found)) >= most:
+def _is_batch(given: Any) -> bool:
+    images = _images_of(given)
+    return isinstance(images, np.ndarray) and images.dtype.kind == "f"
+
+
+def _of_batches(batches: Iterable[Any], most: int, name: str) -> NDArray[Any]:
+    """The images (N, C, H, W) of the first batches, as of a loader."""
+    found: list[NDArray[Any]] = []
+    count = 0
+    for batch in batches:
+        x = _images_of(batch)
+        if not _is_batch(batch) or x.ndim != 4 or x.shape[1:] != (found or [x])[0].shape[1:]:  # noqa: PLR2004
+            like = f" like the first, {found[0].shape}" if found else ""
+            raise ShapeError(
+                f"images for {name}: expected a batch of images (N, C, H, W){like}, got "
+                f"{getattr(x, 'shape', kind_of(x))}"
+            )
+        found.append(x[: most - count])
+        count += len(found[-1])
+        if count >= most:
             break
     if not found:
-        raise ArgumentError(f"images for {name}: expected at least one, got an empty loader")
+        raise ArgumentError(f"images for {name}: expected at least one, got none")
     return np.concatenate(found)
 
 

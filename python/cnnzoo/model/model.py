@@ -13,17 +13,18 @@ from cnnzoo._arguments import seed_of, whole
 from cnnzoo._arrays import Device, device_name
 from cnnzoo._configuration import Configuration
 from cnnzoo.errors import ShapeError
+from cnnzoo.model._differentiating import Differentiating
 from cnnzoo.model._files import Filling
 from cnnzoo.model._network import Precision
 from cnnzoo.model._packing import pack_model, unpack_model
-from cnnzoo.model._running import OWN, Running
+from cnnzoo.model._running import OWN
 from cnnzoo.preprocess import COLOURS, GREY, Preprocess, train_transform
-from cnnzoo.transforms import Compose, Transform
-from cnnzoo.transforms.transform import Range
 
 if TYPE_CHECKING:
     from cnnzoo.training.losses import LossLike
     from cnnzoo.training.optimizers import Optimizer
+    from cnnzoo.transforms import Compose, Transform
+    from cnnzoo.transforms.transform import Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class StepResult:
     grad_norm: float | None
 
 
-class Model(Running, Filling):
+class Model(Differentiating, Filling):
     """An image-classification network with its parameters.
 
     Built by `create_model`, `load`, or a function named after the model. A model is safe to use

@@ -19,13 +19,14 @@ from cnnzoo._arguments import shown, whole
 from cnnzoo._photo import held, path_of
 from cnnzoo._progress import Count
 from cnnzoo._threads import get_num_threads
-from cnnzoo.data.dataset import Samples
 from cnnzoo.errors import ArgumentError, CnnzooError, DivergenceError
 from cnnzoo.model._network import InferencePrecision, Network
 from cnnzoo.prediction import FailedPrediction, Prediction, rank
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from cnnzoo.data.dataset import Samples
 
 OnError: TypeAlias = Literal["raise", "skip", "keep"]
 ON_ERROR = ("raise", "skip", "keep")
@@ -261,4 +262,9 @@ def _items(photos: Iterable[Any]) -> Iterator[_Item]:
 
 
 def _as_dataset(photos: Iterable[Any]) -> Samples | None:
+    # With the first iterable that may be one: a list is none.
+    if isinstance(photos, list):
+        return None
+    from cnnzoo.data.dataset import Samples
+
     return photos if isinstance(photos, Samples) else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
 
 from cnnzoo._arguments import shown
+from cnnzoo._html import html_scroll, html_table
 from cnnzoo._plots import GREY, INK, SERIES, calm, new_axes
 from cnnzoo._text import table
 from cnnzoo.errors import ArgumentError
@@ -85,12 +86,20 @@ class History(Sequence[EpochRow]):
         return iter(self.rows)
 
     def __repr__(self) -> str:
+        head, cells = self._cells()
+        return table(head, cells, right=range(len(head)))
+
+    def _repr_html_(self) -> str:
+        head, cells = self._cells()
+        return html_scroll(html_table(head, cells, right=range(len(head))))
+
+    def _cells(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """The head of the table and its rows, without columns that are empty."""
         columns = [c for c in _COLUMNS if not self.rows or any(map(c.cell, self.rows))]
         columns += [_extra(name) for name in {n: None for row in self for n in row.val_metrics}]
         columns.append(_Column("images/s", lambda row: f"{row.images_per_second:.0f}"))
         head = tuple(column.title for column in columns)
-        cells = [tuple(column.cell(row) for column in columns) for row in self.rows]
-        return table(head, cells, right=tuple(range(len(head))))
+        return head, [tuple(column.cell(row) for column in columns) for row in self.rows]
 
     def plot(self, *, ax: Any = None) -> Any:
         """Plot the losses, and beside them the top-1 accuracies.

@@ -27,13 +27,20 @@ from cnnzoo.training.losses import (
     fits,
     measured,
 )
-from cnnzoo.training.multilabel import LabelFigures, MultiLabelMetrics, label_metrics, share
+from cnnzoo.training.multilabel import (
+    LabelFigures,
+    MultiLabelMetrics,
+    label_metrics,
+    page_of,
+    share,
+)
 
 __all__ = ["ClassFigures", "Confusion", "LabelFigures", "Metrics", "MultiLabelMetrics", "evaluate"]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+CLASS_HEAD = ("class", "images", "precision", "recall", "f1")
 # The k of top-5 accuracy, which is trivial with this many classes or fewer.
 FIVE = 5
 
@@ -108,12 +115,13 @@ class Metrics:
 
     def table(self) -> str:
         """A table of precision, recall and F1 of every class, as text."""
-        head = ("class", "images", "precision", "recall", "f1")
-        rows = [
+        return table(CLASS_HEAD, self._rows(), right=(1, 2, 3, 4))
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
             (f.label, str(f.count), percent(f.precision), percent(f.recall), percent(f.f1))
             for f in self.per_class
         ]
-        return table(head, rows, right=(1, 2, 3, 4))
 
     def most_confused(self, count: int = 10) -> list[Confusion]:
         """The most frequent confusions of a class with another, at most `count` of them.
@@ -150,6 +158,10 @@ class Metrics:
     def __repr__(self) -> str:
         top5 = "" if self.top5 is None else f"top5={self.top5:.2%}, "
         return f"Metrics(loss={self.loss:.4f}, top1={self.top1:.2%}, {top5}{self.count} images)"
+
+    def _repr_html_(self) -> str:
+        shares = [figures.f1 for figures in self.per_class]
+        return page_of(self, CLASS_HEAD, self._rows(), bars_of="f1", shares=shares)
 
 
 @overload

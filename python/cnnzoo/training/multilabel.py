@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo._html import Markup, html_bar, html_scroll, html_table, html_title
 from cnnzoo._text import percent, table
 from cnnzoo.prediction import probabilities
+
+HEAD = ("label", "images", "average precision", "precision", "recall", "f1", "accuracy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +77,10 @@ class MultiLabelMetrics:
 
     def table(self) -> str:
         """A table of the metrics of every label, as text."""
-        head = ("label", "images", "average precision", "precision", "recall", "f1", "accuracy")
-        rows = [
+        return table(HEAD, self._rows(), right=range(1, len(HEAD)))
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
             (
                 f.label,
                 str(f.count),
@@ -85,13 +92,44 @@ class MultiLabelMetrics:
             )
             for f in self.per_label
         ]
-        return table(head, rows, right=tuple(range(1, 7)))
 
     def __repr__(self) -> str:
         return (
             f"MultiLabelMetrics(loss={self.loss:.4f}, mAP={self.mean_average_precision:.2%}, "
             f"f1={self.f1:.2%}, accuracy={self.accuracy:.2%}, {self.count} images)"
         )
+
+    def _repr_html_(self) -> str:
+        shares = [figures.average_precision for figures in self.per_label]
+        return page_of(self, HEAD, self._rows(), bars_of="average precision", shares=shares)
+
+
+class Shown(Protocol):
+    """Metrics, with those of one's own by name."""
+
+    @property
+    def extra(self) -> Mapping[str, float]:
+        """Values of the custom metrics."""
+
+
+def page_of(
+    metrics: Shown,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    bars_of: str,
+    shares: Sequence[float],
+) -> Markup:
+    """Metrics as HTML: a line, and a table with a bar behind one of its columns."""
+    extra = "".join(f", {name}={value:.4g}" for name, value in metrics.extra.items())
+    place = head.index(bars_of) + 1
+    cells = [
+        [*row[:place], Markup() if math.isnan(share) else html_bar(share, width=6.0), *row[place:]]
+        for row, share in zip(rows, shares, strict=True)
+    ]
+    right = {column for column in range(1, len(head) + 1) if column != place}
+    table = html_table([*head[:place], "", *head[place:]], cells, right=right)
+    return Markup(html_title(f"{metrics!r}{extra}") + html_scroll(table))
 
 
 def label_metrics(

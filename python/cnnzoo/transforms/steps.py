@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeAlias
 
 from cnnzoo._arguments import instance, is_sequence, one_of, shown
+from cnnzoo._photo import INTERPOLATIONS
 from cnnzoo.errors import ArgumentError
 from cnnzoo.transforms._options import (
     count,
@@ -21,7 +22,6 @@ from cnnzoo.transforms.transform import Range, Size, Transform
 Padding: TypeAlias = "int | tuple[int, int] | tuple[int, int, int, int]"
 Fill: TypeAlias = "int | tuple[int, int, int]"
 
-INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
 
 

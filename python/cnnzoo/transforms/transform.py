@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cnnzoo import _native
 from cnnzoo._arguments import kind_of, shown
 from cnnzoo._copying import Value
+from cnnzoo._html import html_table
 from cnnzoo._photo import Photo, decoded, source
 from cnnzoo.errors import ArgumentError
 from cnnzoo.transforms._options import count, readable
@@ -136,6 +137,24 @@ class Transform(Value):
         )
         return f"{type(self).__name__}({options})"
 
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                str(number),
+                type(step).__name__,
+                ", ".join(
+                    f"{option.name}={readable(getattr(step, option.name))}"
+                    for option in fields(step)  # type: ignore[arg-type]
+                ),
+            )
+            for number, step in enumerate(self._flat(), 1)
+        ]
+        return html_table(("", "step", "options"), rows, caption=self._notes())
+
+    def _notes(self) -> str:
+        """The options that belong to no step."""
+        return ""
+
 
 @dataclass(frozen=True, repr=False)
 class Compose(Transform):
@@ -189,6 +208,11 @@ class Compose(Transform):
 
     def _flat(self) -> tuple[Transform, ...]:
         return self.steps
+
+    def _notes(self) -> str:
+        grey = "1 channel" if self.channels == 1 else ""
+        raw = "" if self.orientation else "photographs are not turned upright"
+        return ", ".join(filter(None, (grey, raw)))
 
     @functools.cached_property
     def _engine(self) -> _native.Transform:

@@ -31,6 +31,7 @@ class Published:
         top1: Top-1 accuracy in percent on ImageNet's validation set, cropped as `preprocess` says,
             as the publisher measured it; none if not published.
         top5: Top-5 accuracy, likewise.
+        accuracy_from: The place where the publisher states them.
         preprocess: The preprocessing of photographs; none if the publisher does not state it.
         squash: Whether the publisher resizes photographs to a square without keeping the aspect
             ratio, which `preprocess` does not do.
@@ -49,6 +50,7 @@ class Published:
     classes: int = 1000
     top1: float | None = None
     top5: float | None = None
+    accuracy_from: str = ""
     preprocess: Preprocess | None = None
     squash: bool = False
     data: str = ""
@@ -124,11 +126,14 @@ def _editions() -> dict[str, list[tuple[str, str]]]:
     return editions
 
 
-def edition_tags(source: str, source_name: str) -> list[str]:
-    """Tags of the weights of one edition, the best first."""
-    installed = [row[0] for row in _native.published_weights(source_name, source)]
-    listed = [f"{source}/{row['tag']}" for row in _table().get((source, source_name), ())]
-    return list(dict.fromkeys(installed + listed))
+def edition_accuracies(source: str, source_name: str) -> dict[str, float | None]:
+    """Top-1 accuracies of the weights of one edition by tag, the best weights first."""
+    found: dict[str, float | None] = {
+        row[0]: None for row in _native.published_weights(source_name, source)
+    }
+    for row in _table().get((source, source_name), ()):
+        found[f"{source}/{row['tag']}"] = float(row["top1"]) if row["top1"] else None
+    return found
 
 
 def _of_edition(source: str, source_name: str) -> list[Published]:
@@ -171,7 +176,10 @@ def _published(row: Row) -> Published:
         options=dict(BUILT_WITH.get((row["source"], row["source_name"]), {})),
         **{
             name: row[name]
-            for name in ("source", "source_name", "address", "hash", "license", "data", "recipe")
+            for name in (
+                *("source", "source_name", "address", "hash", "license"),
+                *("accuracy_from", "data", "recipe"),
+            )
         },
     )
 

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from cnnzoo._html import html_facts, html_fold, html_scroll, html_table
+
+# The lists of a report, in order.
+LISTS = (
+    *("loaded", "missing", "unexpected", "mismatched"),
+    *("resampled", "adapted", "converted", "ignored"),
+)
 
 
 class Mismatch(NamedTuple):
@@ -44,20 +52,36 @@ class LoadReport:
     naming: str
     provenance: str
 
-    def __repr__(self) -> str:
-        lists = (
-            "loaded",
-            "missing",
-            "unexpected",
-            "mismatched",
-            "resampled",
-            "adapted",
-            "converted",
-            "ignored",
-        )
-        counts = ", ".join(
+    @property
+    def summary(self) -> str:
+        """The number of entries of each list that has some: `161 loaded, 2 missing`."""
+        return ", ".join(
             f"{len(getattr(self, what))} {what}"
-            for what in lists
+            for what in LISTS
             if getattr(self, what) or what == "loaded"
         )
-        return f"<LoadReport {counts}>"
+
+    def __repr__(self) -> str:
+        return f"<LoadReport {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        page: str = html_facts(
+            f"LoadReport: {self.summary}", [("names of", self.naming), ("file", self.provenance)]
+        )
+        for what in LISTS:
+            if entries := getattr(self, what):
+                rows = html_table((), _rows(entries))
+                page += html_fold(f"{what}: {len(entries)}", html_scroll(rows))
+        return page
+
+
+def _rows(entries: Any) -> list[tuple[str, ...]]:
+    """A name in each row, with the shapes or the text that belong to it."""
+    if isinstance(entries, dict):
+        return list(entries.items())
+    return [
+        (entry.name, f"expected {entry.expected}, got {entry.got}")
+        if isinstance(entry, Mismatch)
+        else (entry,)
+        for entry in entries
+    ]

@@ -202,10 +202,11 @@ fn quantization(
     let shape = [&[images.len() / each][..], size].concat();
     let (choices, pool) = (Choices::from(Instructions::best()), Pool::new(1));
     let packed = (&mut Packed::default(), &pool);
-    let prepared =
-        Prepared::new(graph, parameters, &shape, calibrator.nodes(), &choices, packed).unwrap();
-    let view = View { shape: &shape, values: images };
-    calibrator.see(&prepared.run(view, &pool).unwrap()).unwrap();
+    let wanted = [calibrator.nodes(), &[graph.output()]].concat();
+    let prepared = Prepared::new(graph, parameters, &shape, &wanted, &choices, packed).unwrap();
+    let mut values = prepared.run(View { shape: &shape, values: images }, &pool).unwrap();
+    let output = values.pop().unwrap();
+    calibrator.see(&values, &output).unwrap();
     let found = calibrator.finish().unwrap();
     let floats: Vec<NodeId> = layers(graph).into_iter().filter(|_| dice.once_in(6)).collect();
     Quantization::new(graph, found.ranges().clone(), floats).unwrap()

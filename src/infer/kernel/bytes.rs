@@ -1,7 +1,7 @@
 //! Numbers as bytes, four in a word of the size of a float32 number, for products of such words.
 
 use super::super::form::{Form, Scale};
-use super::super::memory::Buffer;
+use super::super::memory::{Buffer, zeros};
 use super::super::simd::{Instructions, Kernel, Simd};
 use super::gemm::{Rescale, Weights, clamp};
 use crate::error::Result;
@@ -37,8 +37,7 @@ impl Bytes {
         };
         let mut first = 0;
         let columns = groups.iter().map(|weights| {
-            let (mut scales, mut shifts) =
-                (Buffer::zeros(weights.padded())?, Buffer::zeros(weights.padded())?);
+            let (mut scales, mut shifts) = (zeros(weights.padded())?, zeros(weights.padded())?);
             let places = scales.as_mut_slice().iter_mut().zip(shifts.as_mut_slice());
             let bias = &bias[first..first + weights.columns];
             first += weights.columns;

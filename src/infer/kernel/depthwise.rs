@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::form::Form;
 use super::super::layout::{Layout, Window};
-use super::super::memory::{Buffer, Source, Target};
+use super::super::memory::{Buffer, Source, Target, zeros};
 use super::super::pool::Pool;
 use super::super::simd::{Element, Instructions, Kernel, Simd, activate};
 use super::gemm::{apply, clamp, is_clamp};
@@ -56,7 +56,7 @@ impl Taps {
         };
         // A multiple of the largest vector, so that whole vectors can be read.
         let row = bias.len().next_multiple_of(16);
-        let mut buffer = Buffer::zeros((taps + 2) * row)?;
+        let mut buffer = zeros((taps + 2) * row)?;
         let numbers = buffer.as_mut_slice();
         for (channel, (weight, bias)) in weight.chunks_exact(taps).zip(bias).enumerate() {
             let sum: f64 = weight.iter().map(|&weight| f64::from(weight)).sum();

@@ -6,7 +6,7 @@ use std::ptr::null;
 
 use super::super::form::Form;
 use super::super::layout::LINE;
-use super::super::memory::{Buffer, Source, Target};
+use super::super::memory::{Buffer, Source, Target, zeros};
 use super::super::pool::Pool;
 use super::super::simd::{Element, Instructions, Kernel, Simd, activate};
 use super::integers::Integers;
@@ -66,7 +66,7 @@ impl Weights {
             column += width;
             start += width * depth;
         }
-        let (mut numbers, mut biases) = (Buffer::zeros(start)?, Buffer::zeros(column)?);
+        let (mut numbers, mut biases) = (zeros(start)?, zeros(column)?);
         let all = Target::from(numbers.as_mut_slice());
         pool.run(panels.len(), &|panel| {
             let Panel { column, width, start } = panels[panel];

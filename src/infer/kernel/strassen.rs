@@ -18,7 +18,7 @@ use std::ptr::null;
 use std::sync::Arc;
 
 use super::super::layout::{Layout, spaced};
-use super::super::memory::{Buffer, Source, Target};
+use super::super::memory::{Buffer, Source, Target, zeros};
 use super::super::pool::{Pool, part};
 use super::super::simd::Element;
 use super::super::simd::{Instructions, Kernel, Simd};
@@ -142,9 +142,9 @@ impl Halves {
         };
         let products = PRODUCTS.iter().map(packed).collect::<Result<Vec<_>>>()?;
         // Vectors of the second half begin anywhere.
-        let mut biases = Buffer::zeros(outputs + 2 * instructions.lanes())?;
+        let mut biases = zeros(outputs + 2 * instructions.lanes())?;
         biases.as_mut_slice()[..outputs].copy_from_slice(bias);
-        let zeros = Buffer::zeros(deep)?;
+        let zeros = zeros(deep)?;
         Ok(Self { inputs, outputs, instructions, products, bias: biases, zeros })
     }
 

@@ -1,7 +1,7 @@
 //! A run of a plan.
 
 use super::super::kernel::{Residual, from_channels_first, to_channels_first};
-use super::super::memory::{Buffer, Source, Target};
+use super::super::memory::{Source, Target, zeros};
 use super::super::pool::Pool;
 use super::step::{Home, Operation, Output, Plan, Step, Value, Workspace};
 use crate::engine::Array;
@@ -55,7 +55,7 @@ impl Plan {
     pub(in crate::infer) fn workspace(&self) -> Result<Workspace> {
         let bytes = (self.memory * size_of::<f32>()) as u64;
         has_room(bytes, || self.largest.clone())?;
-        Buffer::zeros(self.memory).map(Workspace)
+        zeros(self.memory).map(Workspace)
     }
 
     /// Runs the plan on images (N, C, H, W) of its shape; returns the values in the order in which they were asked for.

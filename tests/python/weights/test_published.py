@@ -12,6 +12,7 @@ import pytest
 
 import cnnzoo as cz
 from cnnzoo.weights import published as weights_
+from tolerance import EVALUATIONS
 
 ROOT = Path(__file__).parents[3]
 # Of Keras, a network from each way of naming files; the others are in the slow profile.
@@ -63,6 +64,69 @@ def test_addresses_and_hashes_are_those_that_keras_asks_for(name: str) -> None:
     assert {field: ours[field] for field in theirs} == theirs
 
 
+def test_accuracies_are_read_from_the_files_of_their_publishers() -> None:
+    """Lines of timm's results file and of Keras's page, as they are there."""
+    results = """\
+model,top1,top1_err,top5,top5_err,param_count,img_size,crop_pct,interpolation
+eva_giant_patch14_560.m30m_ft_in22k_in1k,89.786,10.214,98.992,1.008,"1,014.45",560,1.000,bicubic
+vit_base_patch16_384.augreg_in21k_ft_in1k,85.996,14.004,98.002,1.998,86.86,384,1.000,bicubic
+"""
+    found = tool.timm_accuracies(results.splitlines())
+    assert len(found) == 2
+    assert found["vit_base_patch16_384.augreg_in21k_ft_in1k", "384"] == {
+        "top1": "85.996",
+        "top5": "98.002",
+        "accuracy_from": "results/results-imagenet.csv of timm",
+    }
+    page = """\
+| Model | Size (MB)| Top-1 Accuracy | Top-5 Accuracy | Parameters | Depth | Time (ms) per step |
+| ----- | -------: | -------------: | -------------: |  --------: | ----: | -----------------: |
+| [VGG16](vgg/#vgg16-function) | 528 | 71.3% | 90.1% | 138.4M | 16 | 69.5 | 4.2 |
+| [EfficientNetB7](efficientnet/#efficientnetb7-function) | 256 | 84.3% | 97.0% | 66.7M | 438 | - |
+"""
+    of_keras = tool.keras_accuracies(page.splitlines())
+    assert list(of_keras) == ["VGG16", "EfficientNetB7"]
+    for name, stated in of_keras.items():
+        [row] = rows_of("keras", name)
+        assert stated.items() <= row.items()
+
+
+def test_two_libraries_state_about_the_same_accuracy_of_the_same_weights() -> None:
+    """timm has evaluated the weights of torchvision and of TensorFlow, which Keras has too."""
+    twins = [
+        ("torchvision", name, "IMAGENET1K_V1", name, "tv_in1k")
+        for source, name in NETWORKS
+        if source == "torchvision" and rows_of("timm", name)
+    ]
+    twins += [
+        ("keras", f"EfficientNetB{size}", "imagenet", f"tf_efficientnet_b{size}", "aa_in1k")
+        for size in range(8)
+    ]
+    twins += [
+        ("keras", name, "imagenet", theirs, tag)
+        for name, theirs, tag in (
+            ("InceptionResNetV2", "inception_resnet_v2", "tf_in1k"),
+            ("InceptionV3", "inception_v3", "tf_in1k"),
+            ("MobileNetV3Large(alpha=0.75)", "tf_mobilenetv3_large_075", "in1k"),
+            ("MobileNetV3Large(alpha=1.0)", "tf_mobilenetv3_large_100", "in1k"),
+            ("MobileNetV3Small(alpha=0.75)", "tf_mobilenetv3_small_075", "in1k"),
+            ("MobileNetV3Small(alpha=1.0)", "tf_mobilenetv3_small_100", "in1k"),
+            ("Xception", "legacy_xception", "tf_in1k"),
+        )
+    ]
+    by_key = {(row["source"], row["source_name"], row["tag"]): row for row in TABLE}
+    compared = 0
+    for source, name, tag, theirs, their_tag in twins:
+        ours, timms = by_key[source, name, tag], by_key.get(("timm", theirs, their_tag))
+        if timms is None or timms["crop"] != ours["crop"]:
+            continue
+        for field in ("top1", "top5"):
+            if ours[field]:
+                assert abs(float(ours[field]) - float(timms[field])) < EVALUATIONS, (name, field)
+                compared += 1
+    assert compared >= 70
+
+
 def test_the_sizes_of_torchvisions_models_are_ours() -> None:
     """The same number of parameters as torchvision states for the weights, where we have both."""
     from torchvision.models import get_model_weights
@@ -109,6 +173,7 @@ def test_every_row_is_well_formed() -> None:
         if published.top1 is not None and published.top5 is not None:
             assert 40 < published.top1 < published.top5 < 100, row
         assert (published.preprocess is None) == (published.source == "keras")
+        assert bool(published.accuracy_from) == (published.top1 is not None), row
         assert published.restricted == ("nc" in published.license or "SWAG" in published.tag)
     defaults = [row for row in TABLE if row["default"]]
     assert len(defaults) == len(NETWORKS)

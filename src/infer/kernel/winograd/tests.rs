@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::super::super::form::Form;
 use super::super::super::layout::{Layout, Window};
-use super::super::super::memory::Buffer;
+use super::super::super::memory::{Buffer, zeros};
 use super::super::super::simd::Element;
 use super::super::super::simd::Instructions;
 use super::super::conv::Conv;
@@ -435,8 +435,8 @@ fn time_beside_the_direct_convolution() {
             case.conv.transformed(case.conv.tiles(batch).div_ceil(division.blocks))
         });
         let scratch = scratch.max().unwrap().max(direct.scratch(batch));
-        memory = [base.x.len(), base.conv.output.extent(batch), scratch]
-            .map(|len| Buffer::zeros(len).unwrap());
+        memory =
+            [base.x.len(), base.conv.output.extent(batch), scratch].map(|len| zeros(len).unwrap());
         let [x, y, scratch] = &mut memory;
         x.as_mut_slice().copy_from_slice(&base.x);
         let (x, y, scratch) = (

@@ -1,7 +1,7 @@
 //! Transformed weights.
 
 use super::super::super::layout::Window;
-use super::super::super::memory::{Buffer, Target};
+use super::super::super::memory::{Buffer, Target, zeros};
 use super::super::super::pool::Pool;
 use super::super::super::simd::{Instructions, Kernel, Simd};
 use super::tile::Tile;
@@ -34,7 +34,7 @@ impl Transformed {
         (weight, bias): (&[f32], &[f32]),
     ) -> Result<Self> {
         let columns = outputs.next_multiple_of(instructions.lanes());
-        let mut biases = Buffer::zeros(columns)?;
+        let mut biases = zeros(columns)?;
         biases.as_mut_slice()[..outputs].copy_from_slice(bias);
         let phases = window.stride.height * window.stride.width;
         let mut packed = Self {
@@ -42,9 +42,9 @@ impl Transformed {
             inputs: phases * inputs,
             outputs,
             instructions,
-            numbers: Buffer::zeros(columns * phases * inputs * tile.points())?,
+            numbers: zeros(columns * phases * inputs * tile.points())?,
             bias: biases,
-            zeros: Buffer::zeros(phases * inputs)?,
+            zeros: zeros(phases * inputs)?,
         };
         let (panels, width) = (packed.panels(), packed.width());
         let each = width * packed.inputs * tile.points();

@@ -1,0 +1,278 @@
+"""The bubble chart: accuracy over a cost, with an area for the parameters."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cnnzoo._plots import GREY, INK, PALE, PAPER, calm
+from cnnzoo._text import counted
+from cnnzoo.comparison._labels import Box, Labelled, places
+from cnnzoo.comparison._style import SMALL_TEXT, Chart, Rows, colours, headline, legend, names, root
+from cnnzoo.comparison.row import ComparedModel
+from cnnzoo.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH = 10.0
+# The least height in inches, and that of the legend with these lines above and below it.
+HEIGHT, LINE, BESIDE = 6.2, 0.195, 2.1
+# The radius of the largest bubble in points, and the share of the axes that all may fill.
+LARGEST = 30.0
+FILLED = 0.12
+# Points whose labels may have a line, of more than which only the best have one.
+MANY = 45
+
+TITLES = {
+    "macs": ("multiply-adds", "multiply-adds for one image"),
+    "params": ("parameters", "parameters"),
+    "memory": ("memory", "memory for weights and values of one image, in bytes"),
+    "milliseconds": ("latency", "milliseconds"),
+}
+
+
+def bubbles(rows: Rows, x: str) -> Chart:
+    """The chart of the rows that have an accuracy and this cost.
+
+    Raises:
+        ArgumentError: There is none.
+    """
+    drawn = [row for row in rows if row.top1 is not None and getattr(row, x) is not None]
+    if not drawn:
+        timed = any(row.milliseconds is not None for row in rows)
+        hint = "; `measure` measures times" * (x == "milliseconds" and not timed)
+        raise ArgumentError(
+            f"a plot of accuracy over {TITLES[x][0]}: expected a model with both, got none "
+            f"of {counted(len(rows), 'model')}{hint}"
+        )
+    height = max(HEIGHT, BESIDE + LINE * len({row.family for row in drawn}))
+    return Chart((WIDTH, height), lambda ax: _draw(ax, drawn, x))
+
+
+def _draw(ax: Axes, rows: Rows, x: str) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    shown = colours(rows)
+    across = [float(getattr(row, x)) for row in rows]
+    up = [row.top1 or 0.0 for row in rows]
+    ax.set_xscale("log")
+    calm(ax, grid="both")
+    spread = math.log10(max(across) / min(across)) if len(rows) > 1 else 0
+    margin = 10 ** max(0.08, 0.06 * spread)
+    ax.set_xlim(min(across) / margin, max(across) * margin**1.5)
+    high = max(up) - min(up)
+    ax.set_ylim(min(up) - max(0.5, 0.08 * high), max(up) + max(0.5, 0.12 * high))
+    subs = (1, 2, 5) if spread < 2.2 else (1, 3) if spread < 3 else (1,)  # noqa: PLR2004
+    ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_major_formatter(FuncFormatter(_short))
+    ax.tick_params(axis="x", which="minor", length=0)
+    title, label = TITLES[x]
+    ax.set_xlabel(_measured(rows, label) if x == "milliseconds" else label)
+    ax.set_ylabel("top-1 accuracy on ImageNet, %")
+    headline(ax, f"Accuracy and {title}", "area: parameters · accuracies as published")
+    figure = root(ax)
+    legend(ax, _entries(rows, shown))
+    figure.draw_without_rendering()  # which lays it out
+    scale = _scale(ax, rows)
+    for family, colour in shown.items():
+        _draw_family(ax, family, colour, rows, across, up, scale)
+    _draw_sizes(ax, rows, scale)
+    figure.draw_without_rendering()
+    _label(ax, rows, across, up, scale)
+
+
+def _scale(ax: Axes, rows: Rows) -> float:
+    """The area of a parameter in square points."""
+    dots = 72 / float(root(ax).dpi)
+    space = FILLED * ax.bbox.width * ax.bbox.height * dots**2
+    return min(
+        math.pi * LARGEST**2 / max(row.params for row in rows),
+        space / sum(row.params for row in rows),
+    )
+
+
+def _draw_family(  # noqa: PLR0917
+    ax: Axes,
+    family: str,
+    colour: str,
+    rows: Rows,
+    across: Sequence[float],
+    up: Sequence[float],
+    scale: float,
+) -> None:
+    """The bubbles of a family, and a line through those that are better than all smaller ones."""
+    own = sorted(
+        (at for at, row in enumerate(rows) if row.family == family),
+        key=lambda at: (across[at], -up[at]),
+    )
+    best = list(itertools.accumulate((up[at] for at in own), max))
+    line = [at for place, at in enumerate(own) if place == 0 or up[at] > best[place - 1]]
+    if len(line) > 1:
+        ax.plot(
+            [across[at] for at in line],
+            [up[at] for at in line],
+            color=colour,
+            alpha=0.45,
+            linewidth=1.2,
+            zorder=1.5,
+        )
+    for at in own:
+        more = bool(rows[at].data)
+        ax.scatter(
+            across[at],
+            up[at],
+            # Matplotlib's size is that of the square around a circle.
+            s=rows[at].params * scale * 4 / math.pi,
+            facecolor=(colour, 0.18) if more else (colour, 0.8),
+            edgecolor=colour if more else PAPER,
+            linewidth=1.2 if more else 0.8,
+            # Small ones lie on large ones.
+            zorder=2 + 1 / (1 + rows[at].params / 1e6),
+        )
+
+
+def _entries(rows: Rows, shown: dict[str, str]) -> list[Any]:
+    """The entries of the legend: families, and the mark of more data."""
+    from matplotlib.lines import Line2D
+
+    def circle(label: str, fill: str, edge: str) -> Any:
+        return Line2D(
+            [],
+            [],
+            linestyle="",
+            marker="o",
+            markersize=9,
+            label=label,
+            markerfacecolor=fill,
+            markeredgecolor=edge,
+            markeredgewidth=0.9,
+        )
+
+    entries = [circle(family or "other", colour, PAPER) for family, colour in shown.items()]
+    if any(row.data for row in rows):
+        entries.append(circle("more data than\nImageNet-1k", "none", GREY))
+    return entries
+
+
+def _draw_sizes(ax: Axes, rows: Rows, scale: float) -> None:
+    """Below the legend, circles of round numbers of parameters, one in the other."""
+    from matplotlib.offsetbox import AnchoredOffsetbox, DrawingArea
+    from matplotlib.patches import Circle
+    from matplotlib.text import Text
+
+    sizes = _round_sizes(max(row.params for row in rows))
+    radii = [math.sqrt(size * scale / math.pi) for size in sizes]
+    largest = radii[-1]
+    area = DrawingArea(2 * largest + 42, max(2 * largest, 30) + 14, clip=False)
+    for at, (size, radius) in enumerate(zip(sizes, radii, strict=True)):
+        circle = Circle((largest, radius), radius, fill=False, edgecolor=GREY, linewidth=0.8)
+        area.add_artist(circle)
+        height = max(2 * radius, 10 * (at + 1) - 5)
+        text = Text(2 * largest + 6, height - 3, _short(size), fontsize=SMALL_TEXT, color=INK)
+        area.add_artist(text)
+    area.add_artist(Text(0, max(2 * largest, 30) + 7, "parameters", fontsize=8, color=INK))
+    key = AnchoredOffsetbox(
+        loc="lower left",
+        child=area,
+        pad=0,
+        frameon=False,
+        bbox_to_anchor=(1.02, 0.0),
+        bbox_transform=ax.transAxes,
+        borderpad=0,
+    )
+    ax.add_artist(key)
+
+
+def _round_sizes(most: int) -> list[float]:
+    """Three round numbers of parameters, the largest near the most."""
+    whole = 10 ** math.floor(math.log10(most))
+    largest = whole * max(one for one in (1, 2, 5) if one * whole <= most)
+    return [largest / 20, largest / 5, largest]
+
+
+def _short(value: float, _: object = None) -> str:
+    """A round number of an axis: `200M`, `1G`."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3)):
+        if value >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"
+
+
+def _label(
+    ax: Axes, rows: Rows, across: Sequence[float], up: Sequence[float], scale: float
+) -> None:
+    from matplotlib.textpath import TextPath
+
+    dots = 72 / root(ax).dpi
+    middles = ax.transData.transform(list(zip(across, up, strict=True))) * dots
+    texts = names(rows)
+    crowded = len(rows) > MANY
+    points = [
+        Labelled(
+            x=float(x),
+            y=float(y),
+            radius=math.sqrt(row.params * scale / math.pi),
+            width=float(TextPath((0, 0), text, size=SMALL_TEXT).get_extents().width) + 2,
+            height=1.25 * SMALL_TEXT,
+            important=not crowded or _leads(row, rows, across[at], across),
+        )
+        for at, (row, text, (x, y)) in enumerate(zip(rows, texts, middles, strict=True))
+    ]
+    left, bottom, right, top = (float(side) * dots for side in ax.bbox.extents)
+    for at, box in enumerate(places(points, Box(left, bottom, right, top))):
+        if box is not None:
+            _write(ax, texts[at], points[at], box, (across[at], up[at]))
+
+
+def _leads(row: ComparedModel, rows: Rows, cost: float, costs: Sequence[float]) -> bool:
+    """Whether no cheaper model is as accurate."""
+    return not any(
+        (other.top1 or 0) >= (row.top1 or 0) and one <= cost and other is not row
+        for other, one in zip(rows, costs, strict=True)
+    )
+
+
+def _write(ax: Axes, text: str, point: Labelled, box: Box, place: tuple[float, float]) -> None:
+    note = ax.annotate(
+        text,
+        place,
+        (box.left - point.x + 1, box.bottom - point.y + 1),
+        textcoords="offset points",
+        fontsize=SMALL_TEXT,
+        color=INK,
+        zorder=5,
+    )
+    note.set_in_layout(False)
+    if box.distance(point.x, point.y) < point.radius + SMALL_TEXT / 2:
+        return
+    nearest = (
+        min(max(point.x, box.left), box.right) - point.x,
+        min(max(point.y, box.bottom), box.top) - point.y,
+    )
+    line = ax.annotate(
+        "",
+        place,
+        nearest,
+        textcoords="offset points",
+        arrowprops={
+            "arrowstyle": "-",
+            "color": PALE,
+            "linewidth": 0.6,
+            "shrinkA": 0,
+            "shrinkB": point.radius,
+        },
+        zorder=4,
+    )
+    line.set_in_layout(False)
+
+
+def _measured(rows: Rows, label: str) -> str:
+    settings = {(row.batch, row.threads) for row in rows}
+    if len(settings) != 1:
+        return label
+    [(batch, threads)] = settings
+    return f"{label} for {counted(batch or 1, 'image')} on {counted(threads or 1, 'thread')}"

@@ -1,0 +1,79 @@
+"""The shape of a page: in how many columns a network is drawn, beside the insides of its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cnnzoo.diagram._column import Row
+from cnnzoo.diagram._insets import BETWEEN, heights, packed
+from cnnzoo.diagram._items import Level
+from cnnzoo.diagram._sketch import Sketch
+
+# The width of a page that is good to read, relative to its height, and the most columns.
+ASPECT = {"block": 0.8, "node": 1.4}
+MOST_COLUMNS = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The rows of each column, and the height of the columns of insides."""
+
+    chunks: Sequence[Sequence[Row]]
+    height: float
+
+
+def shape_of(rows: Sequence[Row], insets: Sequence[Sketch], level: Level, gutter: float) -> Shape:
+    """The shape in which a page shows a network the largest.
+
+    Args:
+        rows: The rows of the network in one column.
+        insets: Pictures of the insides of blocks.
+        level: `block` or `node`.
+        gutter: The space between columns.
+    """
+    best: tuple[float, Shape] | None = None
+    for count in range(1, MOST_COLUMNS + 1):
+        chunks = _chunks(rows, count)
+        width = sum(map(_width, chunks)) + gutter * (len(chunks) - 1)
+        tallest = max(map(_height, chunks))
+        for height in heights(insets, tallest):
+            columns = packed(insets, height)
+            beside = sum(BETWEEN + max(one.width for one in column) for column in columns)
+            cost = max(width + beside, ASPECT[level] * max(tallest, height))
+            if best is None or cost < best[0]:
+                best = cost, Shape(chunks=chunks, height=height)
+    assert best is not None  # there are columns
+    return best[1]
+
+
+def _width(chunk: Sequence[Row]) -> float:
+    return max(row.left for row in chunk) + max(row.right for row in chunk)
+
+
+def _height(chunk: Sequence[Row]) -> float:
+    return chunk[-1].bottom - chunk[0].top
+
+
+def _chunks(rows: Sequence[Row], count: int) -> list[list[Row]]:
+    """Rows in at most `count` columns, of which the tallest is as low as it can be."""
+    low, high = max(row.bottom - row.top for row in rows), _height(rows)
+    best = [list(rows)]
+    while high - low > 1.0:
+        height = (low + high) / 2
+        chunks = _filled(rows, height)
+        if len(chunks) <= count:
+            best, high = chunks, height
+        else:
+            low = height
+    return best
+
+
+def _filled(rows: Sequence[Row], height: float) -> list[list[Row]]:
+    """Rows in columns of at most this height."""
+    chunks: list[list[Row]] = [[]]
+    for row in rows:
+        if chunks[-1] and row.bottom - chunks[-1][0].top > height:
+            chunks.append([])
+        chunks[-1].append(row)
+    return chunks

@@ -1,0 +1,78 @@
+"""The legend: colours of boxes and symbols that a picture has, with words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cnnzoo.diagram._letters import text_width
+from cnnzoo.diagram._sketch import Box, Sketch, Text
+from cnnzoo.diagram._words import KIND_WORDS, SYMBOL_WORDS
+
+SIZE, LINE = 10.5, 20.0
+SWATCH, GAP, BETWEEN = 13.0, 6.0, 20.0
+# The size of a symbol's circle.
+ROUND = 15.0
+
+
+def legend(sketches: Iterable[Sketch], width: float) -> Sketch | None:
+    """A legend that is no wider than `width`; none for a picture that needs none."""
+    kinds: dict[str, None] = {}
+    symbols: dict[str, None] = {}
+    texts = ""
+    for sketch in sketches:
+        for part, _, _ in sketch.parts():
+            for box in part.boxes:
+                kinds.setdefault(box.kind)
+                if box.look == "circle":
+                    symbols.setdefault(box.texts[0].text)
+                texts += "".join(f"{text.text}\n" for text in box.texts)
+    entries: list[tuple[str, str]] = [
+        (kind, word) for kind, word in KIND_WORDS.items() if kind in kinds
+    ]
+    entries += [(symbol, word) for symbol, word in SYMBOL_WORDS.items() if symbol in symbols]
+    entries += [("", word) for word in _words(texts)]
+    return _flow(entries, width) if entries else None
+
+
+def _words(texts: str) -> list[str]:
+    """Explanations of abbreviations in boxes."""
+    found = []
+    if ", /" in texts:
+        found.append("/2: stride 2")
+    if "BN" in texts:
+        found.append("BN: batch norm")
+    if "\n×" in texts:
+        found.append("×2: two equal blocks, one after the other")
+    return found
+
+
+def _flow(entries: Sequence[tuple[str, str]], width: float) -> Sketch:
+    sketch = Sketch()
+    x, y = 0.0, 0.0
+    for mark, word in entries:
+        own = (ROUND if mark in SYMBOL_WORDS else SWATCH) + GAP if mark else 0.0
+        wide = own + text_width(word, SIZE)
+        if x and x + wide > width:
+            x, y = 0.0, y + LINE
+        if mark:
+            sketch.boxes.append(_mark(mark, x, y))
+        sketch.texts.append(Text(x=x + own, y=y + 11.0, text=word, size=SIZE, tone="muted"))
+        x += wide + BETWEEN
+    sketch.height = y + LINE
+    return sketch
+
+
+def _mark(mark: str, x: float, y: float) -> Box:
+    is_symbol = mark in SYMBOL_WORDS
+    size = ROUND if is_symbol else SWATCH
+    text = Text(x=size / 2, y=size / 2 + 4.0, text=mark, size=11.0, anchor="middle", bold=True)
+    return Box(
+        id="",
+        left=x,
+        top=y - (size - SWATCH) / 2 + 0.5,
+        width=size,
+        height=size,
+        look="circle" if is_symbol else "rect",
+        kind="join" if is_symbol else mark,
+        texts=(text,) if is_symbol else (),
+    )
