@@ -20,8 +20,8 @@ from cnnzoo.model import InferencePrecision, Model
 
 # Shifts where none are given, as shares of the image's width.
 SHIFTS = (-1 / 4, -1 / 8, -1 / 16, -1 / 32, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
-# Factors beyond these leave nothing of an image.
-LEAST_SCALE, MOST_SCALE = 0.01, 100.0
+# Strengths beyond these leave nothing of an image.
+LEAST_SCALE, MOST_SCALE, MOST_NOISE = 0.01, 100.0, 1000.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ KINDS = {
         (0.5, 0.7, 0.85, 1.2, 1.5, 2.0),
         {"least": LEAST_SCALE, "most": MOST_SCALE},
     ),
-    "noise": _Kind("noise", "standard deviation", 0.0, (0.05, 0.1, 0.2, 0.4), {"least": 0}),
+    "noise": _Kind(
+        "noise", "standard deviation", 0.0, (0.05, 0.1, 0.2, 0.4), {"least": 0, "most": MOST_NOISE}
+    ),
     "occlusion": _Kind(
         "occlusion", "share of the area", 0.0, (0.05, 0.1, 0.2, 0.4), {"least": 0, "most": 1}
     ),

@@ -20,7 +20,7 @@ from cnnzoo.training._run import Run
 from cnnzoo.training.optimizers import Optimizer
 from cnnzoo.training.search import End, LearningRateSearch, search_of
 
-MOST_STEPS = 100_000
+MOST_STEPS = 10_000
 # The number of losses whose mean is compared with the lowest such mean.
 COMPARED = 5
 

@@ -194,9 +194,15 @@ def search_of(
 
 def smooth(values: Sequence[float], deviation: float) -> list[float]:
     """Means of the values around each, with the weights of a Gaussian of this deviation."""
-    places = np.arange(len(values))
-    weights = np.exp(-0.5 * (np.subtract.outer(places, places) / deviation) ** 2)
-    means: list[float] = (weights @ np.asarray(values, np.float64) / weights.sum(1)).tolist()
+    count = len(values)
+    if not count:
+        return []
+    # What is farther away weighs nothing.
+    reach = min(math.ceil(8 * deviation), count - 1)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    both = (np.asarray(values, np.float64), np.ones(count))
+    sums, total = (np.convolve(of, weights)[reach : reach + count] for of in both)
+    means: list[float] = (sums / total).tolist()
     return means
 
 
