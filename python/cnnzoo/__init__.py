@@ -119,6 +119,7 @@ __all__ = [
     "UnknownModelError",
     "WeightsError",
     "__version__",
+    "analysis",
     "callbacks",
     "compare",
     "compound_scaling",
@@ -142,7 +143,7 @@ __all__ = [
 # Modules that are imported with their first use, and those of names that are.
 MODULES = frozenset({"callbacks", "data", "explain", "history", "losses", "metrics", "mixing"})
 MODULES |= {"multilabel", "optimizers", "profile", "scaling", "schedules", "summary", "trainer"}
-MODULES |= {"transforms", "tuning"}
+MODULES |= {"analysis", "transforms", "tuning"}
 HOMES = {
     "ComparedModel": "comparison",
     "Comparison": "comparison",
@@ -166,6 +167,7 @@ HOMES = {
 if TYPE_CHECKING:
     # A stub names every model; if type checkers saw `__getattr__`, any misspelt name would pass.
     from cnnzoo import (
+        analysis,
         callbacks,
         data,
         explain,

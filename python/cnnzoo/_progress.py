@@ -55,10 +55,10 @@ class Count:
         if self._bar is not None:
             self._bar.close()
 
-    def advance(self) -> None:
-        """Count one more."""
+    def advance(self, count: int = 1) -> None:
+        """Count one more, or several."""
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(count)
             if self._hidden:
                 self._bar.refresh()
                 self._hidden = False

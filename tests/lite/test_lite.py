@@ -330,6 +330,17 @@ def test_the_command_times_networks(capsys: pytest.CaptureFixture[str]) -> None:
     assert "cnnzoo" in out and "wrong" not in out and "exact" not in out
 
 
+def test_networks_are_analysed() -> None:
+    model, x, y = network(), images(64, 6), np.arange(6) % 3
+    found = cz.analysis.evaluate_examples(model, [(x, y)])
+    assert [one.predicted_class for one in found] == model(x).argmax(1).tolist()
+    assert found.calibration().images == found.confusion.sum() == 6
+    robust = cz.analysis.robustness(model, x, y, angles=[10], scales=[], noise=[0.1])
+    assert robust.accuracy == found.accuracy
+    statistics = cz.analysis.activation_statistics(model, x)
+    assert statistics[0].most == model.features(x, statistics[0].node)[statistics[0].node].max()
+
+
 # ---- what needs libtorch
 
 
@@ -355,6 +366,7 @@ NEEDY: dict[str, Callable[[cz.Model], object]] = {
     "Grad-CAM++": lambda model: cz.explain.grad_cam_plus_plus(model, COFFEE),
     "saliency": lambda model: cz.explain.saliency(model, COFFEE),
     "integrated gradients": lambda model: cz.explain.integrated_gradients(model, COFFEE),
+    "gradient flow": lambda model: cz.analysis.gradient_flow(model, images(64, 2), [0, 1]),
     "freezing": lambda model: model.freeze(),
     "unfreezing": lambda model: model.unfreeze("classifier"),
     "an exact run": lambda model: model(images(64, 1), exact=True),

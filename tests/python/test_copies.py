@@ -19,7 +19,7 @@ import pytest
 
 import cnnzoo as cz
 import pictures
-from cnnzoo import callbacks, errors, metrics, registry
+from cnnzoo import analysis, callbacks, errors, metrics, registry
 from reference import images
 
 X, Y = images((32, 32), 4), np.array([0, 1, 2, 1])
@@ -54,6 +54,28 @@ def trainer(model: cz.Model) -> cz.Trainer:
     made = cz.Trainer(model, optimizer=cz.AdamW(model), ema=0.9, mixup=0.2, seed=3)
     made.fit([(X, Y)], epochs=1, progress=False)
     return made
+
+
+def analyses(model: cz.Model) -> list[Any]:
+    """The results of every analysis, with their parts."""
+    examples = analysis.evaluate_examples(model, [(X, Y)])
+    calibration = examples.calibration()
+    robust = analysis.robustness(model, X, Y)
+    flow = analysis.gradient_flow(model, X, Y)
+    activations = analysis.activation_statistics(model, X)
+    parts = [calibration.bins[0], robust.curves[0], robust.curves[0].points[0]]
+    return [
+        examples,
+        examples[0],
+        examples.pictures,
+        calibration,
+        robust,
+        flow,
+        flow.layers[0],
+        activations,
+        activations[0],
+        *parts,
+    ]
 
 
 @pytest.fixture
@@ -143,6 +165,7 @@ def things(tmp_path: Path) -> dict[type, Any]:
         loader,
         loader.state(),
         data.BadSample(index=1, name="x", error=cz.DataError("y"), replacement=None),
+        *analyses(model),
         callbacks.Callback(),
         callbacks.Callbacks([callbacks.EarlyStopping(patience=1)]),
         callbacks.EarlyStopping(patience=2),
@@ -173,7 +196,15 @@ def things(tmp_path: Path) -> dict[type, Any]:
 ABSTRACT = {cz.Schedule, cz.transforms.Transform}
 
 MODULES: tuple[ModuleType, ...] = (
-    *(cz, cz.data, cz.explain, cz.transforms, callbacks, metrics, registry, errors),
+    cz,
+    cz.data,
+    cz.explain,
+    cz.transforms,
+    analysis,
+    callbacks,
+    metrics,
+    registry,
+    errors,
 )
 
 
