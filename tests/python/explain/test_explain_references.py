@@ -140,7 +140,7 @@ def test_guided_backpropagation_is_that_of_captum() -> None:
 
 
 def test_integrated_gradients_are_those_of_captum() -> None:
-    """Of a network without ReLU, whose gradients jump between images that differ in a last bit."""
+    """A network without ReLU, whose gradients jump between images that differ in a last bit."""
     model, module = transformer(), transformer_twin()
     x = torch.from_numpy(model.preprocess(CAT))
     ours = cz.explain.integrated_gradients(model, CAT, target=2, steps=20)
