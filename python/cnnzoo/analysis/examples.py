@@ -194,7 +194,7 @@ class Examples(Sequence[Example]):
             self.confusion, self._undecided(), self.labels, most_classes=most_classes, ax=ax
         )
 
-    def gallery(self, *, count: int = 16, ax: Axes | None = None) -> Axes:
+    def gallery(self, count: int = 16, *, ax: Axes | None = None) -> Axes:
         """Draw the first images with their predictions, and the truth where that is another.
 
         A wrong prediction is red, and the true class is below it; each has its probability.

@@ -289,7 +289,7 @@ class Loader(Generic[Batch]):
         self._move_to(given.epoch, given.batch)
 
     def show_batch(
-        self, *, count: int = 16, mixing: Mixes | None = None, ax: Axes | None = None
+        self, count: int = 16, *, mixing: Mixes | None = None, ax: Axes | None = None
     ) -> Axes:
         """Draw the images that the next iteration begins with, and their classes.
 
