@@ -139,6 +139,7 @@ parity: install $(VENV)/.test ## compare every network with its source, and writ
 docs: install ## write what documents and type checkers take from the registry
 	$(BIN)/python tools/readme.py
 	$(BIN)/python tools/constructors.py
+	$(BIN)/cnnzoo diagram googlenet --part inception3a -o docs/inception3a.svg
 
 # torchvision, timm and Keras say what there is for the networks of the registry.
 published: install $(VENV)/.test ## write the table of published weights from what the libraries say

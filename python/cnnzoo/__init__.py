@@ -141,8 +141,9 @@ __all__ = [
 
 
 # Modules that are imported with their first use, and those of names that are.
-MODULES = frozenset({"analysis", "callbacks", "data", "explain", "history", "losses", "metrics"})
-MODULES |= {"mixing", "multilabel", "optimizers", "schedules", "trainer", "transforms"}
+MODULES = frozenset({"callbacks", "data", "explain", "history", "losses", "metrics", "mixing"})
+MODULES |= {"multilabel", "optimizers", "profile", "scaling", "schedules", "summary", "trainer"}
+MODULES |= {"analysis", "transforms", "tuning"}
 HOMES = {
     "ComparedModel": "comparison",
     "Comparison": "comparison",
@@ -176,9 +177,13 @@ if TYPE_CHECKING:
         mixing,  # noqa: F401
         multilabel,  # noqa: F401
         optimizers,  # noqa: F401
+        profile,  # noqa: F401
+        scaling,  # noqa: F401
         schedules,  # noqa: F401
+        summary,  # noqa: F401
         trainer,  # noqa: F401
         transforms,
+        tuning,  # noqa: F401
     )
     from cnnzoo._constructors import *  # noqa: F403  # a stub of names alone
     from cnnzoo.comparison import ComparedModel, Comparison, compare

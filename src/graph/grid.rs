@@ -303,8 +303,8 @@ mod tests {
         graph.field(graph.find(node).unwrap(), cell, (side, side)).unwrap()
     }
 
-    fn square(range: Range<usize>) -> Option<Field> {
-        Some(Field { rows: range.clone(), columns: range })
+    fn square(range: Range<usize>) -> Field {
+        Field { rows: range.clone(), columns: range }
     }
 
     const CONVOLUTIONS: &str = "\
@@ -319,13 +319,13 @@ mod tests {
     #[test]
     fn windows_are_cut_at_the_border_and_grow_from_layer_to_layer() {
         let graph = graph(CONVOLUTIONS, 64);
-        assert_eq!(field(&graph, "input", (5, 5), 64), square(5..6));
-        assert_eq!(field(&graph, "first", (0, 0), 64), square(0..2));
-        assert_eq!(field(&graph, "first", (7, 7), 64), square(13..16));
+        assert_eq!(field(&graph, "input", (5, 5), 64), Some(square(5..6)));
+        assert_eq!(field(&graph, "first", (0, 0), 64), Some(square(0..2)));
+        assert_eq!(field(&graph, "first", (7, 7), 64), Some(square(13..16)));
         // Rows 2·7 - 1 to 2·7 + 1 of `first`, so 2·13 - 1 to 2·15 + 1 of the image.
-        assert_eq!(field(&graph, "pool", (7, 7), 64), square(25..32));
-        assert_eq!(field(&graph, "last", (7, 7), 64), square(17..40));
-        assert_eq!(field(&graph, "last", (15, 15), 64), square(49..64));
+        assert_eq!(field(&graph, "pool", (7, 7), 64), Some(square(25..32)));
+        assert_eq!(field(&graph, "last", (7, 7), 64), Some(square(17..40)));
+        assert_eq!(field(&graph, "last", (15, 15), 64), Some(square(49..64)));
         assert_eq!(field(&graph, "whole", (0, 0), 64), None);
         let wrong = graph.field(graph.find("last").unwrap(), (16, 0), (64, 64)).unwrap_err();
         assert!(wrong.to_string().contains("a cell of its 16×16, got (16, 0)"), "{wrong}");
@@ -343,9 +343,9 @@ mod tests {
             fc = linear(flat) out=2\n\
             output fc\n";
         let graph = graph(lines, 16);
-        assert_eq!(field(&graph, "same", (1, 1), 16), square(2..5));
+        assert_eq!(field(&graph, "same", (1, 1), 16), Some(square(2..5)));
         // Its window reads -3 to 0 of `same`, mirrored 3 to 0.
-        assert_eq!(field(&graph, "blur", (0, 0), 16), square(0..9));
+        assert_eq!(field(&graph, "blur", (0, 0), 16), Some(square(0..9)));
         let shifted = Field { rows: 0..9, columns: 0..9 };
         assert_eq!(field(&graph, "pad", (2, 1), 16), Some(shifted));
         assert_eq!(field(&graph, "pad", (0, 0), 16), Some(Field { rows: 0..0, columns: 0..0 }));

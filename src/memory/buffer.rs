@@ -7,6 +7,7 @@ use std::ptr::null_mut;
 use std::sync::{Arc, Mutex};
 
 use super::Shortage;
+use super::pages::HUGE_PAGE;
 
 /// Numbers that begin on a cache line, on huge pages.
 pub struct Buffer {
@@ -17,7 +18,6 @@ pub struct Buffer {
 
 /// A cache line.
 const LINE: usize = 64;
-const HUGE_PAGE: usize = 2 << 20;
 
 /// Bytes of the largest buffer that shares a region.
 const MOST_SHARED: usize = 4 * HUGE_PAGE;
@@ -75,20 +75,6 @@ impl Buffer {
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: as above, and borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
-    }
-}
-
-/// Asks for huge pages, which a large amount of memory takes less time to get in.
-pub(super) fn advise(start: *mut u8, bytes: usize) {
-    let begin = (start as usize).next_multiple_of(HUGE_PAGE) - start as usize;
-    let whole = bytes.saturating_sub(begin) / HUGE_PAGE * HUGE_PAGE;
-    if whole < MOST_SHARED {
-        return;
-    }
-    #[cfg(target_os = "linux")]
-    // SAFETY: whole pages within memory that is the caller's; the advice changes no contents.
-    unsafe {
-        libc::madvise(start.add(begin).cast(), whole, libc::MADV_HUGEPAGE);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Allocation that fails with an error saying how many bytes, where Rust's own collections abort the process.
 
 mod buffer;
+mod pages;
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::mem::size_of;
@@ -73,7 +74,7 @@ pub fn zeros<T: Number>(count: usize) -> Result<Vec<T>, Shortage> {
     if memory.is_null() {
         return Err(shortage);
     }
-    buffer::advise(memory.cast(), layout.size());
+    pages::advise(memory.cast(), layout.size());
     // SAFETY: the global allocator made it for exactly `count` values, all bits zero, which is a valid `Number`.
     Ok(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(memory, count)) }.into_vec())
 }

@@ -361,12 +361,12 @@ NEEDY: dict[str, Callable[[cz.Model], object]] = {
         ROOT / "tests" / "python" / "kept" / "run.safetensors", []
     ),
     "a gradient": lambda model: model.vjp(images(64, 1), np.ones((1, 10), np.float32)),
-    "gradient flow": lambda model: cz.analysis.gradient_flow(model, images(64, 2), [0, 1]),
     "gradients": lambda model: model.gradients(images(64, 1), 0, at="conv1"),
     "Grad-CAM": lambda model: cz.explain.grad_cam(model, COFFEE),
     "Grad-CAM++": lambda model: cz.explain.grad_cam_plus_plus(model, COFFEE),
     "saliency": lambda model: cz.explain.saliency(model, COFFEE),
     "integrated gradients": lambda model: cz.explain.integrated_gradients(model, COFFEE),
+    "gradient flow": lambda model: cz.analysis.gradient_flow(model, images(64, 2), [0, 1]),
     "freezing": lambda model: model.freeze(),
     "unfreezing": lambda model: model.unfreeze("classifier"),
     "an exact run": lambda model: model(images(64, 1), exact=True),

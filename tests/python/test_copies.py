@@ -196,7 +196,15 @@ def things(tmp_path: Path) -> dict[type, Any]:
 ABSTRACT = {cz.Schedule, cz.transforms.Transform}
 
 MODULES: tuple[ModuleType, ...] = (
-    *(cz, cz.data, cz.explain, cz.transforms, analysis, callbacks, metrics, registry, errors),
+    cz,
+    cz.data,
+    cz.explain,
+    cz.transforms,
+    analysis,
+    callbacks,
+    metrics,
+    registry,
+    errors,
 )
 
 

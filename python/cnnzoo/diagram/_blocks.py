@@ -100,8 +100,11 @@ class Block:
 
     def _is_collected(self) -> bool:
         """Whether its features join those of layers before it."""
+        nodes = self._network.nodes
+        readers = (nodes[reader] for reader in self._network.users[self._output])
         return any(
-            node.op == COLLECT and self._output in node.inputs for node in self._network.nodes
+            COLLECT in {reader.op, *(nodes[read].op for read in reader.inputs)}
+            for reader in readers
         )
 
     def line(self) -> list[str]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cnnzoo.diagram._blocks import Block, tooltip
+from cnnzoo.diagram._collect import COLLECT
 from cnnzoo.diagram._items import Leaf, is_auxiliary
 from cnnzoo.diagram._layers import Layer
-from cnnzoo.diagram._letters import fitted
+from cnnzoo.diagram._letters import fitted, text_width
 from cnnzoo.diagram._lines import MOST_LINE, PAD_X, SMALL, TITLE, Line, wrapped
 from cnnzoo.diagram._network import Network, Part
 from cnnzoo.diagram._operations import brief, words
@@ -120,7 +121,7 @@ class Boxes:
 
     def _block(self, leaf: Leaf) -> list[Line]:
         parts, network = leaf.parts, self._network
-        shared = self._shared(leaf.stage)
+        shared = self._shared(parts[0])
         name = range_of_names([short_name(part.name, shared) for part in parts])
         reserved = BADGE + 6.0 if self._letter(leaf) else 0.0
         times = f"×{leaf.times}" if leaf.times > 1 else ""
@@ -136,8 +137,10 @@ class Boxes:
             Line(left=sort, right=shape),
         ]
 
-    def _shared(self, stage: Part | None) -> str:
-        """The path that the names of blocks share: those of a stage, or those of all."""
+    def _shared(self, part: Part) -> str:
+        """The path that the names of blocks share: of those in a stage, or of all."""
+        stages = (other for other in self._network.parts if other.kind == "stage")
+        stage = next((other for other in stages if other.holds(part.first)), None)
         held = (block for block in self._blocks if stage is None or stage.holds(block.first))
         return shared_path([block.name for block in held])
 
@@ -172,7 +175,14 @@ class Boxes:
         symbol = SYMBOLS[self._network.nodes[leaf.layers[0].main[0]].op]
         text = Text(x=RADIUS, y=RADIUS + 4.6, text=symbol, size=13.0, anchor="middle", bold=True)
         size = (-RADIUS, 2 * RADIUS, 2 * RADIUS)
-        return self._sketch(self._box(leaf, "circle", size, [text]), leaf)
+        sketch = self._sketch(self._box(leaf, "circle", size, [text]), leaf)
+        if symbol == SYMBOLS[COLLECT]:
+            # A sum has the shape of what it adds, but features grow.
+            shape = shape_words(self._network.nodes[leaf.output].shape)
+            x, y = -RADIUS - 6.0, RADIUS + 3.5
+            sketch.texts.append(Text(x=x, y=y, text=shape, size=SMALL, anchor="end", tone="muted"))
+            sketch.reach(x - text_width(shape, SMALL))
+        return sketch
 
     def _bar(self, leaf: Leaf, span: tuple[float, float] | None) -> Sketch:
         shape = shape_words(self._network.nodes[leaf.output].shape)

@@ -70,12 +70,12 @@ def _places(network: Network, lists: list[Inputs]) -> dict[Inputs, int]:
             if _is_join(network.nodes[reader])
             and network.nodes[reader].inputs[: len(inputs)] == inputs
         ]
-        left = (
-            part.end
-            for part in network.parts
-            if part.holds(last) and not any(part.holds(reader) for reader in readers)
-        )
-        places[inputs] = next(left, last + 1)
+        around = [part for part in network.parts if part.holds(last)]
+        held = [sum(map(part.holds, readers)) for part in around]
+        # What some readers in a part and some outside of it read would have to leave the part.
+        if all(count in {0, len(readers)} for count in held):
+            left = (part.end for part, count in zip(around, held, strict=True) if not count)
+            places[inputs] = next(left, last + 1)
     return dict(sorted(places.items(), key=lambda item: (item[1], len(item[0]))))
 
 

@@ -91,10 +91,10 @@ class Column:
             if step is not None:
                 self._step(step)
         sketch = self._sketch
-        sketch.entries = tuple(self._entries)
-        sketch.exits = tuple(self._open or ())
         sketch.height = max(sketch.height, self._height)
         hang(sketch, self._hangs)
+        sketch.entries = tuple(self._entries)
+        sketch.exits = tuple(end.down_to(sketch.height) for end in self._open or ())
         return sketch, self._rows
 
     def _close(self, stage: Part | None, rows: Sequence[Row], *, is_continued: bool) -> None:
@@ -171,6 +171,7 @@ class Column:
         wires: list[float] = []
         for sketch, x in zip(sketches, columns, strict=True):
             if sketch is None:
+                self._sketch.reach(x)
                 pending += self._past(x)
                 wires += [x] if self._open is None else []
                 continue

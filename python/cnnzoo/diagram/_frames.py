@@ -35,7 +35,7 @@ def framed(inner: Sketch, name: str, title: str, look: Literal["frame", "repeat"
     )
     outer.put(inner, 0.0, TOP)
     outer.entries = tuple(end.moved(0.0, TOP) for end in inner.entries)
-    outer.exits = tuple(end.moved(0.0, TOP) for end in inner.exits)
+    outer.exits = tuple(end.moved(0.0, TOP).down_to(outer.height) for end in inner.exits)
     return outer
 
 

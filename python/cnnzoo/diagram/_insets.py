@@ -12,12 +12,10 @@ from cnnzoo.diagram._letters import fitted, text_width
 from cnnzoo.diagram._lines import SMALL, TITLE
 from cnnzoo.diagram._network import Network
 from cnnzoo.diagram._repeats import structure
-from cnnzoo.diagram._sketch import End, Frame, Sketch, Text
+from cnnzoo.diagram._sketch import Frame, Sketch, Text, opened
 from cnnzoo.diagram._steps import Repeat, Series, StepItem, Tangle
 
-TOP, SIDE, BOTTOM = 52.0, 16.0, 24.0
-# The wires at the ends of an inside.
-STUB = 14.0
+TOP, SIDE, BOTTOM = 40.0, 16.0, 12.0
 # The most that a line of the title takes.
 MOST = 300.0
 # Between pictures.
@@ -54,7 +52,7 @@ def _blocks(items: Iterable[StepItem]) -> Iterator[Leaf]:
 def inset(network: Network, layout: Layout, leaf: Leaf, letter: str) -> Sketch:
     """The inside of a block, in a frame with its letter."""
     name = leaf.parts[0].name
-    inner = layout.group(inside(network, leaf.parts[0], "block"))
+    inner = opened(layout.group(inside(network, leaf.parts[0], "block")))
     texts = _texts(Block(network, leaf).sort(), name, letter)
     least = SIDE + max(text.x + text_width(text.text, text.size, bold=text.bold) for text in texts)
     spare = max(0.0, least - inner.width - 2 * SIDE) / 2
@@ -73,13 +71,6 @@ def inset(network: Network, layout: Layout, leaf: Leaf, letter: str) -> Sketch:
         )
     )
     outer.put(inner, 0.0, TOP)
-    for entry in inner.entries:
-        start = End(box="", points=((0.0, TOP - STUB),))
-        outer.connect(start, entry.moved(0.0, TOP))
-    for end in inner.exits:
-        out = end.moved(0.0, TOP)
-        (x, y) = out.points[-1]
-        outer.connect(out, End(box="", points=((x, y + STUB),)))
     return outer
 
 

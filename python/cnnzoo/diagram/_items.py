@@ -140,7 +140,7 @@ class _Reader:
         return is_series and sum(op not in POOLS for op in mains) <= 1
 
     def _is_closed(self, part: Part) -> bool:
-        """Whether one value goes into a part, and one comes out, as the wires of a frame say."""
+        """Whether one value goes into a part and one comes out at its end, as a frame says."""
         nodes = range(part.first, part.end)
         read = {
             one for node in nodes for one in self._network.nodes[node].inputs if not part.holds(one)
@@ -151,7 +151,8 @@ class _Reader:
             if node == self._network.output
             or any(not part.holds(reader) for reader in self._users[node])
         }
-        return len(read) <= 1 and len(put_out) <= 1
+        goes_on = any(part.holds(reader) for node in put_out for reader in self._users[node])
+        return len(read) <= 1 and len(put_out) <= 1 and not goes_on
 
     def _layers(self, free: dict[int, Part | None]) -> Iterator[tuple[Layer, Part | None]]:
         """The layers of the nodes; at node level each node is one."""

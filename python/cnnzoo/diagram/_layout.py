@@ -20,6 +20,8 @@ from cnnzoo.diagram._words import short_name
 # Looks of boxes that are equally wide where they stand below each other.
 EVEN = {"layer", "node", "block"}
 GATE = "squeeze-and-excite"
+# In the picture of a part, as many blocks are drawn even if they are equal.
+MOST_SHOWN = 8
 
 
 class Layout:
@@ -31,9 +33,10 @@ class Layout:
     def found(self, group: Group) -> Series | Tangle:
         """The items of a group as a series; equal blocks in a row are one at block level."""
         found = series_of(Wiring(self._network, group))
-        if self._level == "block" and isinstance(found, Series):
-            return repeated(self._network, found)
-        return found
+        if self._level == "node" or isinstance(found, Tangle):
+            return found
+        is_short = group.part is not None and len(found.steps) <= MOST_SHOWN
+        return found if is_short else repeated(self._network, found)
 
     def group(self, group: Group) -> Sketch:
         """The items of a group, with at most one entry and an exit for each value that goes out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from cnnzoo.diagram._letters import text_width
@@ -15,7 +16,7 @@ ROUND = 15.0
 
 
 def legend(sketches: Iterable[Sketch], width: float) -> Sketch | None:
-    """A legend that is no wider than `width`; none for a picture that needs none."""
+    """A legend of lines as wide as `width`, or as its widest entry; none without entries."""
     kinds: dict[str, None] = {}
     symbols: dict[str, None] = {}
     texts = ""
@@ -41,7 +42,7 @@ def _words(texts: str) -> list[str]:
         found.append("/2: stride 2")
     if "BN" in texts:
         found.append("BN: batch norm")
-    if "\n×" in texts:
+    if re.search(r"^×\d", texts, re.MULTILINE):
         found.append("×2: two equal blocks, one after the other")
     return found
 
@@ -57,6 +58,7 @@ def _flow(entries: Sequence[tuple[str, str]], width: float) -> Sketch:
         if mark:
             sketch.boxes.append(_mark(mark, x, y))
         sketch.texts.append(Text(x=x + own, y=y + 11.0, text=word, size=SIZE, tone="muted"))
+        sketch.reach(x + wide)
         x += wide + BETWEEN
     sketch.height = y + LINE
     return sketch

@@ -13,7 +13,7 @@ from cnnzoo.diagram._layout import Layout
 from cnnzoo.diagram._legend import legend
 from cnnzoo.diagram._letters import text_width
 from cnnzoo.diagram._network import Network
-from cnnzoo.diagram._sketch import Box, End, Frame, Placed, Sketch, Text
+from cnnzoo.diagram._sketch import Box, End, Frame, Placed, Sketch, Text, opened
 from cnnzoo.diagram._steps import Series, Tangle
 
 MARGIN = 24.0
@@ -63,6 +63,9 @@ def page(network: Network, group: Group, level: Level, title: str, about: str) -
     within = "" if group.part is None else group.part.name
     made = Page(title=title, about=about)
     columns, height = _columns(layout, found, within, insets, level)
+    if group.part is not None:
+        columns[0] = opened(columns[0], below=False)
+        columns[-1] = opened(columns[-1], above=False)
     _place_columns(made, columns)
     _place_insets(made, insets, height)
     _finish(made)
@@ -162,4 +165,5 @@ def _finish(made: Page) -> None:
     below = legend(sketches, made.width - 2 * MARGIN)
     if below is not None:
         made.around.append((below, MARGIN, made.height))
+        made.width = max(made.width, below.right + 2 * MARGIN)
         made.height += below.height + MARGIN - 6.0

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+# The length of wires that come from outside.
+STUB = 14.0
+
 Point: TypeAlias = tuple[float, float]
 Anchor: TypeAlias = Literal["start", "middle", "end"]
 Look: TypeAlias = Literal["rect", "pill", "circle", "none"]
@@ -97,6 +100,11 @@ class End:
         points = tuple((x + right, y + down) for x, y in self.points)
         return replace(self, points=points)
 
+    def down_to(self, height: float) -> End:
+        """The same end, from which a wire leaves at this height."""
+        (x, _) = self.points[-1]
+        return replace(self, points=(*self.points, (x, height)))
+
 
 @dataclass(kw_only=True)
 class Sketch:
@@ -132,6 +140,10 @@ class Sketch:
         self.right = max(self.right, sketch.right + right)
         self.height = max(self.height, sketch.height + down)
 
+    def reach(self, x: float) -> None:
+        """Extend the sketch to a column."""
+        self.left, self.right = max(self.left, -x), max(self.right, x)
+
     def connect(self, source: End, target: End, bend: float | None = None) -> None:
         """Draw a wire, which changes its column at the height `bend` if it has to."""
         (x, y), (to_x, to_y) = source.points[-1], target.points[0]
@@ -149,13 +161,32 @@ class Sketch:
             )
         )
         for x, _ in points:
-            self.left, self.right = max(self.left, -x), max(self.right, x)
+            self.reach(x)
 
     def parts(self, right: float = 0.0, down: float = 0.0) -> Iterator[tuple[Sketch, float, float]]:
         """This sketch and all inside, each with its place; the outer ones first."""
         yield self, right, down
         for sketch, x, y in self.inner:
             yield from sketch.parts(right + x, down + y)
+
+
+def opened(sketch: Sketch, *, above: bool = True, below: bool = True) -> Sketch:
+    """A sketch with wires that come in from above and go out below, as those of a part do."""
+    outer = Sketch(height=sketch.height)
+    down = STUB if above and sketch.entries else 0.0
+    outer.put(sketch, 0.0, down)
+    entries = tuple(end.moved(0.0, down) for end in sketch.entries)
+    exits = tuple(end.moved(0.0, down) for end in sketch.exits)
+    if above:
+        for end in entries:
+            outer.connect(End(box="", points=((end.points[0][0], 0.0),)), end)
+    if below:
+        for end in exits:
+            (x, y) = end.points[-1]
+            outer.connect(end, End(box="", points=((x, y + STUB),)))
+            outer.height = max(outer.height, y + STUB)
+    outer.entries, outer.exits = () if above else entries, () if below else exits
+    return outer
 
 
 def straight(points: Sequence[Point]) -> tuple[Point, ...]:

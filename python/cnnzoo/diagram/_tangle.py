@@ -51,7 +51,7 @@ class _Tangled:
                 far.setdefault(BEFORE, []).append(at)
         end = len(self._items)
         for at in self._tangle.last:
-            if at != end - 1:
+            if at != end - 1 and self._items[at].exits:
                 far.setdefault(at, []).append(end)
         return {read: sorted(readers) for read, readers in far.items()}
 

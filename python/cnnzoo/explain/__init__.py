@@ -8,6 +8,7 @@
 Gradients come from `Model.gradients`, and values from `Model.features`, by the names of nodes.
 """
 
+from cnnzoo.analysis import gradient_flow, robustness
 from cnnzoo.explain.attention_maps import AttentionMaps, attention
 from cnnzoo.explain.by_pixel import integrated_gradients, saliency
 from cnnzoo.explain.cam import grad_cam, grad_cam_plus_plus
@@ -27,8 +28,10 @@ __all__ = [
     "filters",
     "grad_cam",
     "grad_cam_plus_plus",
+    "gradient_flow",
     "integrated_gradients",
     "occlusion",
     "receptive_field",
+    "robustness",
     "saliency",
 ]

@@ -198,7 +198,5 @@ def test_another_precision_is_refused() -> None:
         lambda: model.train_step(x, y, cz.SGD(model, lr=0.1), precision=half),
     ]
     for call in calls:
-        with pytest.raises(
-            cz.ArgumentError, match=r'expected "float32".* "bfloat16".*, got "float1'
-        ):
+        with pytest.raises(cz.ArgumentError, match=r"expected .*float32.*bfloat16.*, got .float1"):
             call()

@@ -101,7 +101,7 @@ def test_filters_are_the_weight_of_the_first_convolution(name: str, shape: tuple
     np.testing.assert_array_equal(filters.values, model.state_dict()[f"{filters.node}.weight"])
     first = next(row.name for row in model.summary() if row.op == "conv")
     assert filters.node == first
-    assert repr(filters) == f"<Filters `{first}` of {name}: {'×'.join(map(str, shape))}>"
+    assert repr(filters) == f"<Filters `{first}` of {model.name}: {'×'.join(map(str, shape))}>"
 
 
 def test_filters_are_drawn_in_colours_about_grey() -> None:
