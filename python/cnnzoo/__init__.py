@@ -22,7 +22,6 @@ _package.refuse_both()
 from cnnzoo import data, errors, registry, transforms
 from cnnzoo._native import Graph
 from cnnzoo._threads import get_num_threads, set_num_threads
-from cnnzoo.diagram import Diagram
 from cnnzoo.errors import (
     ArgumentError,
     CheckpointError,
@@ -154,6 +153,7 @@ if TYPE_CHECKING:
         trainer,  # noqa: F401
     )
     from cnnzoo._constructors import *  # noqa: F403  # a stub of names alone
+    from cnnzoo.diagram import Diagram
     from cnnzoo.training import (
         LAMB,
         SGD,
@@ -184,11 +184,13 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> registry.Constructor | ModuleType | type:
-        """A class or module of training, or the constructor of a model: `cnnzoo.resnet50`."""
+        """A class or module of training, `Diagram`, or the constructor of a model."""
         if name in MODULES:
             return importlib.import_module(f"cnnzoo.{name}")
         if name in registry.accepted_names():
             found = registry.constructor(name)
+        elif name == "Diagram":
+            found = importlib.import_module("cnnzoo.diagram").Diagram
         elif name in __all__:
             found = getattr(importlib.import_module("cnnzoo.training"), name)
         else:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cnnzoo._arguments import image_size
-from cnnzoo.diagram import Diagram, Level, Theme, draw
 from cnnzoo.model._network import Network
 from cnnzoo.summary import Summary
+
+if TYPE_CHECKING:
+    from cnnzoo.diagram import Diagram, Level, Theme
 
 
 class Describing(Network):
@@ -53,4 +56,5 @@ class Describing(Network):
             ArgumentError: An option is invalid, or the network has no such part.
             ShapeError: The images are too small for the network.
         """
-        return draw(self.graph, level=level, x_shape=x_shape, part=part, theme=theme)
+        # The graph imports what draws it, which few programs need.
+        return self.graph.diagram(level=level, x_shape=x_shape, part=part, theme=theme)
