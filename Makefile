@@ -136,10 +136,10 @@ parity: install $(VENV)/.test ## compare every network with its source, and writ
 	$(BIN)/pytest tests/python/families/test_parity.py -m "slow or not slow" --differences target/differences.json
 	$(BIN)/python tools/parity.py target/differences.json
 
-docs: install ## write what documents and type checkers take from the registry
+docs: install ## write what documents and type checkers take from the registry, and draw its modules
 	$(BIN)/python tools/readme.py
 	$(BIN)/python tools/constructors.py
-	$(BIN)/cnnzoo diagram googlenet --part inception3a -o docs/inception3a.svg
+	$(BIN)/python tools/diagrams.py
 
 # torchvision, timm and Keras say what there is for the networks of the registry.
 published: install $(VENV)/.test ## write the table of published weights from what the libraries say

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast, get_args
 
 from cnnzoo._arguments import image_size, instance, one_of, path_of, shown, text
@@ -34,6 +34,7 @@ class Diagram:
         part: The part whose inside it is; none if it is the whole network.
         x_shape: (C, H, W) of the images.
         svg: The picture, as SVG.
+        graph: The graph that was drawn.
     """
 
     name: str
@@ -41,7 +42,8 @@ class Diagram:
     part: str | None
     x_shape: tuple[int, int, int]
     svg: str
-    graph: Graph
+    # Graphs have no hash.
+    graph: Graph = field(hash=False)
 
     def to_dot(self) -> str:
         """The graph in the language of Graphviz, with each node, and parts as clusters.
