@@ -52,7 +52,7 @@ EXTRA = [SE, HYBRID, DISTILLED, VIT, SENET]
 def recorded(module: torch.nn.Module, names: set[str]) -> Iterator[dict[str, torch.Tensor]]:
     """The outputs of layers by their names, whose gradients are kept.
 
-    What comes after them reads a copy, since it may be overwritten.
+    The layers after them read a copy, since they may overwrite it.
     """
     found: dict[str, torch.Tensor] = {}
 

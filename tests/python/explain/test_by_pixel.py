@@ -9,7 +9,16 @@ import pytest
 import torch
 
 import cnnzoo as cz
-from explain.subjects import CAT, COFFEE, ESPRESSO, TIGER_CAT, guide, trained, trained_twin
+from explain.subjects import (
+    CAT,
+    COFFEE,
+    ESPRESSO,
+    TIGER_CAT,
+    guide,
+    trained,
+    trained_twin,
+    transformer,
+)
 from reference import Array, Edition, TorchReference, pair
 from tolerance import ROUNDING, difference
 
@@ -52,13 +61,14 @@ def test_guided_saliency_is_guided() -> None:
 
 def test_integrated_gradients_are_the_mean_on_the_way_times_the_way() -> None:
     model, module = trained(), trained_twin()
-    x = model.preprocess(COFFEE)[0]
+    x = model.preprocess(COFFEE)[0].astype(np.float64)
     start = np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
-    for baseline, begin in ((None, 0 * x), (0.5, 0 * x + 0.5), (start, start)):
+    for baseline, begin in ((None, 0 * x), (0.5, 0 * x + 0.5), (start, start.astype(np.float64))):
         heatmap = cz.explain.integrated_gradients(
             model, COFFEE, target=ESPRESSO, baseline=baseline, steps=6, batch_size=4
         )
         nodes, weights = np.polynomial.legendre.leggauss(6)
+        # At the same numbers to the last bit, since those of ReLU jump.
         way = np.stack([begin + (1 + node) / 2 * (x - begin) for node in nodes])
         found = gradient(module, way.astype(np.float32), ESPRESSO)
         mean = np.tensordot(weights / 2, found, 1)
@@ -76,19 +86,32 @@ def test_batches_do_not_change_integrated_gradients(batch_size: int) -> None:
 
 
 def test_integrated_gradients_are_complete() -> None:
-    """Their sum is the difference of the scores: an axiom, whatever the network."""
+    """Their sum is the difference of the scores: an axiom, whatever the network.
+
+    The gradients of a transformer are smooth, so that few of them are enough.
+    """
+    model = transformer()
+    heatmap = cz.explain.integrated_gradients(model, CAT, target=2, steps=40)
+    x = model.preprocess(CAT)
+    gained = float((model(x) - model(0 * x))[0, 2])
+    assert abs(gained) > 0.01
+    assert heatmap.raw.sum(dtype=np.float64) == pytest.approx(gained, rel=1e-3)
+    assert heatmap.error is not None and heatmap.error <= 1e-3
+
+
+def test_the_error_of_a_mean_over_too_few_gradients_is_told() -> None:
+    """Those of ReLU jump on the way."""
     model = trained()
-    heatmap = cz.explain.integrated_gradients(model, CAT, target=TIGER_CAT, steps=200)
     x = model.preprocess(CAT)
     gained = float((model(x) - model(0 * x))[0, TIGER_CAT])
-    assert gained > 1
-    assert heatmap.raw.sum(dtype=np.float64) == pytest.approx(gained, rel=0.02)
-    assert heatmap.error is not None
-    assert heatmap.error == pytest.approx(
-        abs(heatmap.raw.sum(dtype=np.float64) / gained - 1), abs=1e-4
-    )
-    rough = cz.explain.integrated_gradients(model, CAT, target=TIGER_CAT, steps=2)
-    assert rough.error is not None and rough.error > heatmap.error
+    errors = []
+    for steps in (4, 50):
+        found = cz.explain.integrated_gradients(model, CAT, target=TIGER_CAT, steps=steps)
+        assert found.error is not None
+        missed = abs(found.raw.sum(dtype=np.float64) - gained) / abs(gained)
+        assert found.error == pytest.approx(missed, abs=1e-4)
+        errors.append(found.error)
+    assert errors[1] < 0.2 < errors[0]
 
 
 def test_they_are_exact_for_a_linear_network() -> None:
@@ -105,12 +128,6 @@ def test_they_are_exact_for_a_linear_network() -> None:
     assert heatmap.error is not None and heatmap.error <= 1e-5
     saliency = cz.explain.saliency(model, CAT, target=1)
     np.testing.assert_array_equal(saliency.raw, np.abs(weight).max(0))
-
-
-def test_a_transformer_has_them_too() -> None:
-    model = cz.create_model("vit_tiny_patch16_224", image_size=96, num_classes=10, seed=3)
-    heatmap = cz.explain.integrated_gradients(model, CAT, target=2, steps=64)
-    assert heatmap.error is not None and heatmap.error < 0.01
 
 
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {

@@ -40,6 +40,9 @@ RESNET = Edition("resnet18", "torchvision", "resnet18")
 VGG = Edition("vgg11_bn", "torchvision", "vgg11_bn")
 # That of grad-cam's two scalings, each of which adds 1e-7 to the largest value of a map.
 SCALING = 1e-7
+# The gradients of a network with ReLU6 jump where a value is 0 or 6, and captum's places on the way
+# to the photograph, computed in float32, differ from ours in the last bits.
+JUMPS = 1e-3
 
 
 class Scaled(torch.nn.Module):
@@ -139,13 +142,22 @@ def test_guided_backpropagation_is_that_of_captum() -> None:
     assert difference(model.gradients(given, 7, guided=True).input, found) <= ROUNDING
 
 
-def test_integrated_gradients_are_those_of_captum() -> None:
-    model, module = trained(), trained_twin()
+@pytest.mark.parametrize(
+    ("network", "twin", "target", "tolerance"),
+    [
+        (transformer, transformer_twin, 3, 5 * ROUNDING),
+        (trained, trained_twin, TIGER_CAT, JUMPS),
+    ],
+)
+def test_integrated_gradients_are_those_of_captum(
+    network: Any, twin: Any, target: int, tolerance: float
+) -> None:
+    model, module = network(), twin()
     x = torch.from_numpy(model.preprocess(CAT))
-    ours = cz.explain.integrated_gradients(model, CAT, target=TIGER_CAT, steps=20)
+    ours = cz.explain.integrated_gradients(model, CAT, target=target, steps=20)
     method = IntegratedGradients(module)
-    found = method.attribute(x, target=TIGER_CAT, n_steps=20).detach().numpy()[0].sum(0)
-    assert difference(ours.raw, found) <= 5 * ROUNDING
+    found = method.attribute(x, target=target, n_steps=20).detach().numpy()[0].sum(0)
+    assert difference(ours.raw, found) <= tolerance
 
 
 def test_occlusion_is_that_of_captum() -> None:
