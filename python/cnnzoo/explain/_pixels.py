@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo import _native
+
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
@@ -20,6 +22,8 @@ ALPHA, COVERED = 0.75, 0.625
 LUMA = np.array([0.299, 0.587, 0.114])
 # The columns of a mosaic, at most, relative to a square one.
 WIDEST = 1.5
+# Pixels of the shorter side of a picture in a page, at least and at most.
+LEAST_SHOWN, MOST_SHOWN = 256, 448
 # Pixels between the tiles of a mosaic, as a share of their side.
 GAP = 0.06
 
@@ -95,6 +99,16 @@ def mosaic(tiles: Bytes, *, paper: int = 255) -> Bytes:
         top, left = at // columns * (height + gap), at % columns * (width + gap)
         found[top : top + height, left : left + width] = tile
     return found
+
+
+def for_page(pixels: Bytes) -> Bytes:
+    """A picture in a size for a page: small ones with larger pixels, large ones reduced."""
+    height, width = pixels.shape[:2]
+    times = MOST_SHOWN / min(height, width)
+    if times >= 1:
+        return magnified(pixels, LEAST_SHOWN)
+    size = max(1, round(width * times)), max(1, round(height * times))
+    return _native.resize_photo(np.ascontiguousarray(pixels), *size, "lanczos")
 
 
 def magnified(pixels: Bytes, least: int) -> Bytes:

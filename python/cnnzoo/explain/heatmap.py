@@ -11,7 +11,16 @@ import numpy as np
 from cnnzoo._arguments import number
 from cnnzoo._html import Markup, html_picture, html_table
 from cnnzoo._plots import GREY, INK, new_axes, save_figure
-from cnnzoo.explain._pixels import ALPHA, Bytes, Floats, enlarged, magnified, overlaid, scaled
+from cnnzoo.explain._pixels import (
+    ALPHA,
+    LEAST_SHOWN,
+    Bytes,
+    Floats,
+    enlarged,
+    for_page,
+    overlaid,
+    scaled,
+)
 from cnnzoo.explain._subject import Asked, Subject
 from cnnzoo.prediction import Prediction
 
@@ -22,8 +31,6 @@ WHAT = "a heatmap"
 WIDTH = 4.2
 # The height of the lines above a picture, in inches.
 HEAD = 0.55
-# Pixels of the shorter side of a picture in a notebook, at least.
-SHOWN = 256
 # The share of pixels below the one that is drawn in the hottest colour, where single pixels stand
 # out: as in the library `saliency` of PAIR.
 QUANTILE = 0.99
@@ -106,7 +113,7 @@ class Heatmap:
 
     def _repr_html_(self) -> str:
         title = f"{self._title()} · {self._about()}"
-        picture = html_picture(magnified(self.overlay(), SHOWN), title)
+        picture = html_picture(for_page(self.overlay()), title)
         bars = "" if self.prediction is None else self.prediction._repr_html_()
         return html_table((), [(picture, Markup(bars))], caption=title)
 
@@ -169,19 +176,16 @@ def size_of(pixels: Bytes, width: float) -> tuple[float, float]:
 
 def show(ax: Axes, pixels: Bytes, title: str, about: str) -> None:
     """Draw a picture on axes, with a title and a line about it above."""
-    ax.imshow(pixels, interpolation="nearest" if min(pixels.shape[:2]) < SHOWN else "antialiased")
+    few = min(pixels.shape[:2]) < LEAST_SHOWN
+    ax.imshow(pixels, interpolation="nearest" if few else "antialiased")
     ax.set_axis_off()
-    for text, height, size, colour, weight in (
-        (title, 19, 10.5, INK, "bold"),
-        (about, 6, 7.5, GREY, "normal"),
-    ):
-        ax.annotate(
-            text,
-            (0, 1),
-            (0, height),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            fontsize=size,
-            color=colour,
-            weight=weight,
-        )
+    ax.set_title(title, loc="left", pad=19, fontsize=10.5, color=INK, weight="bold")
+    ax.annotate(
+        about,
+        (0, 1),
+        (0, 6),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=7.5,
+        color=GREY,
+    )

@@ -13,9 +13,9 @@ from cnnzoo._html import html_picture
 from cnnzoo._photo import Photo
 from cnnzoo._plots import new_axes, save_figure
 from cnnzoo.errors import ArgumentError
-from cnnzoo.explain._pixels import Bytes, magnified, pale
+from cnnzoo.explain._pixels import Bytes, for_page, pale
 from cnnzoo.explain._subject import focus_of, subject_of
-from cnnzoo.explain.heatmap import SHOWN, WIDTH, show, size_of
+from cnnzoo.explain.heatmap import WIDTH, show, size_of
 from cnnzoo.model import Model
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class ReceptiveField:
         return f"<ReceptiveField `{self.node}` {self.cell} of {self.model}: {self._extent()}>"
 
     def _repr_html_(self) -> str:
-        return html_picture(magnified(self.overlay(), SHOWN), repr(self))
+        return html_picture(for_page(self.overlay()), repr(self))
 
     def _extent(self) -> str:
         top, bottom, left, right = self.box

@@ -146,7 +146,7 @@ def test_a_plot_shows_every_head_over_the_photograph() -> None:
     height, width, _ = pixels.shape
     gap = (width - 3 * height) // 2
     assert 3 * height + 2 * gap == width and (pixels[:, height : height + gap] == 255).all()
-    title, about = (text.get_text() for text in axes.texts)
+    title, (about,) = axes.get_title("left"), (text.get_text() for text in axes.texts)
     assert title == "Attention of 3 heads" and about.startswith("blocks.2.attn")
     assert "data:image/png" in maps._repr_html_()
     assert repr(maps) == f"<AttentionMaps {transformer().name}: 12 layers, 3 heads, 37 tokens>"

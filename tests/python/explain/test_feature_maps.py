@@ -57,7 +57,7 @@ def test_a_channel_lies_over_the_photograph() -> None:
     heatmap = maps.heatmap(3)
     np.testing.assert_array_equal(heatmap.raw, maps.values[3])
     assert heatmap.values.shape == (224, 224) and heatmap.photo.shape == maps.photo.shape
-    assert heatmap.plot(ax=Figure().subplots()).texts[0].get_text() == "Channel 3"
+    assert heatmap.plot(ax=Figure().subplots()).get_title("left") == "Channel 3"
     for wrong in (len(maps.values), -1, 0.5, None):
         with pytest.raises(cz.ArgumentError, match="`channel`"):
             maps.heatmap(wrong)  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ def test_a_plot_of_maps_has_a_tile_for_each_of_the_strongest(tmp_path: Any) -> N
     scale = pixels[: pixels.shape[0] // 2].shape[0] / len(first)
     brightest = pixels[int((place[0] + 0.4) * scale), int((place[1] + 0.4) * scale)]
     assert brightest.tolist() == [0xFB, 0xF5, 0xA7]
-    title, about = (text.get_text() for text in axes.texts)
+    title, (about,) = axes.get_title("left"), (text.get_text() for text in axes.texts)
     assert title == maps.node and about.startswith("the 4 strongest of 112 channels")
     maps.save(tmp_path / "maps.png")
     with Image.open(tmp_path / "maps.png") as picture:
@@ -115,7 +115,7 @@ def test_filters_are_drawn_in_colours_about_grey() -> None:
     assert pixels[0, 0].tolist() == [255, 128, 128]
     assert pixels[55, 55].tolist() == [0, 128, 128]
     assert pixels[28, 28].tolist() == [128, 128, 128]
-    assert axes.texts[1].get_text() == "64 filters of 7×7 · resnet18"
+    assert axes.texts[0].get_text() == "64 filters of 7×7 · resnet18"
 
 
 @pytest.mark.parametrize("channels", [1, 6])

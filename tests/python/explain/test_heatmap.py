@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import cnnzoo as cz
-from cnnzoo.explain._pixels import coloured, enlarged, magnified, mosaic, scaled
+from cnnzoo.explain._pixels import coloured, enlarged, for_page, magnified, mosaic, scaled
 from explain.subjects import CAT, COFFEE, TIGER_CAT, stretched, trained
 
 # The difference between a pixel of the photograph's part, resized here, and what the network sees.
@@ -136,7 +136,7 @@ def test_a_plot_shows_the_overlay_under_the_class(tmp_path: Path) -> None:
     axes = found.plot(ax=Figure().subplots())
     (image,) = axes.get_images()
     np.testing.assert_array_equal(image.get_array(), found.overlay())
-    title, about = (text.get_text() for text in axes.texts)
+    title, (about,) = axes.get_title("left"), (text.get_text() for text in axes.texts)
     guess = next(guess for guess in found.prediction or () if guess.index == TIGER_CAT)
     assert title == f"tiger cat · {guess.probability:.1%}"
     assert about == f"Grad-CAM at {found.node} · tf_efficientnet_lite0"
@@ -153,6 +153,7 @@ def test_a_page_shows_the_picture_and_the_classes() -> None:
     data = re.search(r"src='data:image/png;base64,([^']+)'", page)
     assert data is not None
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data[1]))))
+    # Of a photograph as small as this part of the cat, nothing is left out.
     np.testing.assert_array_equal(picture, found.overlay())
     for guess in found.prediction or ():
         assert guess.label in page
@@ -171,6 +172,16 @@ def test_tiles_lie_row_by_row_and_pixels_are_repeated() -> None:
         assert (picture == 0).all(-1).sum() == 16 * count
     assert magnified(tiles[0], 10).shape == (12, 12, 3)
     assert magnified(tiles[0], 3).shape == (4, 4, 3)
+
+
+def test_a_picture_in_a_page_is_neither_tiny_nor_huge() -> None:
+    for side, expected in ((32, 256), (100, 300), (300, 300), (448, 448), (768, 448)):
+        pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+        found = for_page(pixels)
+        assert found.shape == (expected, expected, 3)
+        if side == 768:
+            small = Image.fromarray(pixels).resize((448, 448), Image.Resampling.LANCZOS)
+            np.testing.assert_array_equal(found, np.asarray(small))
 
 
 def test_a_dark_16_bit_photograph_is_noticed_once() -> None:

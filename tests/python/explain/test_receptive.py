@@ -109,7 +109,7 @@ def test_an_overlay_keeps_colours_in_the_field_alone() -> None:
     outside = picture[: top - 10].astype(int)
     assert (np.ptp(outside, axis=2) == 0).all()
     axes = field.plot(ax=Figure().subplots())
-    title, about = (text.get_text() for text in axes.texts)
+    title, (about,) = axes.get_title("left"), (text.get_text() for text in axes.texts)
     assert title == f"{field.node} sees {bottom_of(field)} pixels"
     assert about == "at (14, 14) of 28×28 · resnet18"
     assert "data:image/png" in field._repr_html_()
