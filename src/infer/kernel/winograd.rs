@@ -22,15 +22,17 @@ mod weights;
 
 use std::ops::Range;
 
+use super::super::form::Form;
 use super::super::layout::LINE;
 use super::super::memory::{Source, Target, with_own};
 use super::super::pool::{Pool, part};
+use super::super::simd::Element;
 use super::conv::Residual;
 use crate::error::Result;
-use input::Transform;
-use output::Finish;
+use input::{Rounded, Transform};
+use output::{Finish, Narrow};
 use place::{Inputs, Run};
-use product::Multiply;
+use product::{Multiply, Pairs};
 
 pub(in crate::infer) use place::Winograd;
 pub(in crate::infer) use tile::Tile;
@@ -113,16 +115,16 @@ impl Winograd {
         /// The most numbers of transformed tiles that stay in a second-level cache, and of weights that do in the last.
         const TRANSFORMED: usize = 80 * 1024;
         const WEIGHTS: usize = 1200 * 1024;
-        let Transformed { tile, inputs, outputs, .. } = *self.weights;
-        let (tiles, points) = (self.tiles(batch), tile.points());
-        let shared = inputs * outputs * points > WEIGHTS || tiles < 36;
-        if shared {
+        let Transformed { tile, outputs, .. } = *self.weights;
+        let (tiles, points, depth) = (self.tiles(batch), tile.points(), self.weights.depth());
+        let rows = self.weights.instructions.rows();
+        let most = (TRANSFORMED / (points * depth.max(1)) / rows * rows).clamp(12, 30);
+        // Two or four threads have the same number of blocks.
+        let blocks = (tiles + 2 * most) / (4 * most) * 4;
+        if depth * outputs * points > WEIGHTS || tiles < 36 || blocks == 0 {
             return self.divided(tiles, tiles.div_ceil(64), true);
         }
-        let rows = self.weights.instructions.rows();
-        let most = (TRANSFORMED / (points * inputs.max(1)) / rows * rows).clamp(12, 30);
-        // Two or four threads have the same number of blocks.
-        self.divided(tiles, (tiles + 2 * most) / (4 * most) * 4, false)
+        self.divided(tiles, blocks, false)
     }
 
     /// A division into so many blocks.
@@ -219,8 +221,12 @@ impl<'a> Run<'a> {
         inputs: Inputs<'a>,
         first: usize,
     ) {
-        let instructions = self.conv.weights.instructions;
-        instructions.run(Transform::<NR, NC> { run: self, tiles, channels, inputs, first });
+        let Transformed { element, instructions, .. } = *self.conv.weights;
+        let work = Transform::<NR, NC> { run: self, tiles, channels, inputs, first };
+        match element {
+            Element::BFloat16 => instructions.run_with(element, Rounded(work)),
+            Element::Float32 | Element::Byte => instructions.run(work),
+        }
     }
 
     /// Computes a panel of outputs of tiles that were transformed to the places from `first` on.
@@ -234,20 +240,18 @@ impl<'a> Run<'a> {
         let weights = &*self.conv.weights;
         let stride = self.conv.products();
         let count = tiles.len();
-        weights.instructions.run(Multiply {
-            weights,
-            panel,
-            inputs,
-            tiles: first..first + count,
-            products,
-            stride,
-        });
-        weights.instructions.run(Finish::<NR, MR, NC, MC> {
-            run: self,
-            panel,
-            tiles,
-            products,
-            stride,
-        });
+        let product =
+            Multiply { weights, panel, inputs, tiles: first..first + count, products, stride };
+        let instructions = weights.instructions;
+        match weights.element {
+            Element::BFloat16 => instructions.run_with(weights.element, Pairs(product)),
+            Element::Float32 | Element::Byte => instructions.run(product),
+        }
+        let finish = Finish::<NR, MR, NC, MC> { run: self, panel, tiles, products, stride };
+        if self.conv.forms.1 == Form::BFloat16 {
+            instructions.run_with(Element::BFloat16, Narrow(finish));
+        } else {
+            instructions.run(finish);
+        }
     }
 }

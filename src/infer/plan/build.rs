@@ -96,7 +96,7 @@ fn place_of(graph: &Graph, id: NodeId) -> String {
 pub struct Packed {
     products: HashMap<(Folded, Element), Arc<Vec<Weights>>>,
     taps: HashMap<(Folded, (Form, Form)), Arc<Taps>>,
-    transformed: HashMap<(Folded, Tile), Arc<Transformed>>,
+    transformed: HashMap<(Folded, Tile, Element), Arc<Transformed>>,
     halves: HashMap<Folded, Arc<Halves>>,
 }
 

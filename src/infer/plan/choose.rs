@@ -146,22 +146,15 @@ impl Choices {
         self.measured.clear();
     }
 
-    /// The type of the factors of a direct convolution.
-    pub(in crate::infer) fn element(&self, layer: &Layer) -> Element {
+    /// The algorithm of a layer, and the type of the factors of its products.
+    pub(in crate::infer) fn algorithm(&self, layer: &Layer) -> (Algorithm, Element) {
         let within = layer.in_channels / layer.groups.max(1);
-        match self.precision {
-            Precision::BFloat16 if within.is_multiple_of(2) => Element::BFloat16,
-            _ => Element::Float32,
-        }
-    }
-
-    pub(in crate::infer) fn algorithm(&self, layer: &Layer) -> Algorithm {
-        if self.element(layer) == Element::BFloat16 {
-            return layer.by_rule_beside_pairs(self.accuracy);
+        if self.precision == Precision::BFloat16 && within.is_multiple_of(2) {
+            return layer.by_rule_with_pairs(self.accuracy);
         }
         let measured = self.measured.get(layer).copied();
         let allowed = measured.filter(|algorithm| self.accuracy.allows(*algorithm));
-        allowed.unwrap_or_else(|| layer.by_rule(self.accuracy))
+        (allowed.unwrap_or_else(|| layer.by_rule(self.accuracy)), Element::Float32)
     }
 }
 
@@ -285,13 +278,27 @@ impl Layer {
         if halves { Algorithm::Strassen } else { Algorithm::Direct }
     }
 
-    /// The algorithm of the rules where the direct one multiplies pairs of bfloat16 numbers, twice as many in the same time.
-    fn by_rule_beside_pairs(&self, accuracy: Accuracy) -> Algorithm {
-        /// Products of a tile that take less time nevertheless, in float32: those for 2×2 outputs are too many.
+    /// The algorithm of the rules where products may be of pairs of bfloat16 numbers, twice as many in the same time.
+    fn by_rule_with_pairs(&self, accuracy: Accuracy) -> (Algorithm, Element) {
+        /// The only tile whose transformed inputs and weights may be rounded to bfloat16: its errors are 1.6 times those of
+        /// the direct convolution of pairs, too many for high accuracy.
+        const PAIRS: Tile = Tile::square(2, 3);
+        /// Pairs of channels from which its weights, a quarter of the memory of those of 4×4 outputs, take less time too.
+        const MANY: usize = 128 * 128;
+        /// Products of a tile that take less time in float32 than the direct convolution of pairs.
         const LEAST: usize = 17;
+        let many = self.in_channels.saturating_mul(self.out_channels) >= MANY;
         match self.by_rule(accuracy) {
-            Algorithm::Winograd(tile) if tile.points() >= LEAST => Algorithm::Winograd(tile),
-            _ => Algorithm::Direct,
+            Algorithm::Winograd(tile)
+                if accuracy == Accuracy::Fast
+                    && (tile == PAIRS || many && tile == Tile::square(4, 3)) =>
+            {
+                (Algorithm::Winograd(PAIRS), Element::BFloat16)
+            }
+            Algorithm::Winograd(tile) if tile.points() >= LEAST => {
+                (Algorithm::Winograd(tile), Element::Float32)
+            }
+            _ => (Algorithm::Direct, Element::BFloat16),
         }
     }
 
@@ -410,18 +417,24 @@ mod tests {
     fn pairs_are_for_evenly_many_channels_and_give_way_to_large_tiles() {
         let choices = Choices::from(Instructions::PORTABLE).with(Precision::BFloat16);
         let three = |size, groups| layer(size, ([3, 3], 1), groups);
-        let chosen = |layer: &Layer| (choices.element(layer), choices.algorithm(layer));
-        for (size, groups) in [((512, 512, 7), 1), ((64, 64, 56), 32), ((16, 16, 56), 1)] {
+        let direct = (Algorithm::Direct, Element::BFloat16);
+        for (size, groups) in [((64, 64, 56), 32), ((16, 16, 56), 1), ((64, 64, 3), 1)] {
             let layer = three(size, groups);
-            let expected = (Element::BFloat16, Algorithm::Direct);
-            assert_eq!(chosen(&layer), expected, "{layer}");
+            assert_eq!(choices.algorithm(&layer), direct, "{layer}");
         }
-        let tile = Algorithm::Winograd(Tile::square(4, 3));
-        assert_eq!(choices.algorithm(&three((64, 64, 56), 1)), tile);
-        assert_eq!(choices.element(&three((3, 64, 224), 1)), Element::Float32);
-        assert_eq!(choices.element(&three((64, 64, 56), 64)), Element::Float32);
+        let large = (Algorithm::Winograd(Tile::square(4, 3)), Element::Float32);
+        assert_eq!(choices.algorithm(&three((64, 64, 56), 1)), large);
+        // Of many channels, the weights of a large tile take longer to be read.
+        let small = (Algorithm::Winograd(Tile::square(2, 3)), Element::BFloat16);
+        for size in [(256, 256, 14), (512, 512, 7)] {
+            assert_eq!(choices.algorithm(&three(size, 1)), small);
+        }
+        let high = Choices { accuracy: Accuracy::High, ..choices.clone() };
+        assert_eq!(high.algorithm(&three((256, 256, 14), 1)), direct);
+        assert_eq!(choices.algorithm(&three((3, 64, 224), 1)).1, Element::Float32);
+        assert_eq!(choices.algorithm(&three((64, 64, 56), 64)).1, Element::Float32);
         // Strassen's algorithm saves less than pairs do.
-        assert_eq!(choices.algorithm(&layer((728, 728, 19), ([1, 1], 1), 1)), Algorithm::Direct);
+        assert_eq!(choices.algorithm(&layer((728, 728, 19), ([1, 1], 1), 1)), direct);
     }
 
     #[test]
@@ -508,16 +521,16 @@ mod tests {
         let mut choices = Choices::from(Instructions::PORTABLE);
         for name in candidates(&three) {
             choices.choose(three, &name).unwrap();
-            assert_eq!(choices.algorithm(&three).to_string(), name);
+            assert_eq!(choices.algorithm(&three).0.to_string(), name);
         }
         choices.accuracy = Accuracy::High;
-        assert_eq!(choices.algorithm(&three).to_string(), "F(2×2, 3×3)");
+        assert_eq!(choices.algorithm(&three).0.to_string(), "F(2×2, 3×3)");
         choices.choose(three, "direct").unwrap();
-        assert_eq!(choices.algorithm(&three), Algorithm::Direct);
+        assert_eq!(choices.algorithm(&three).0, Algorithm::Direct);
         for wrong in ["F(4×4, 5×5)", "strassen", ""] {
             assert!(choices.choose(three, wrong).is_err());
         }
         choices.clear();
-        assert_eq!(choices.algorithm(&three), three.by_rule(Accuracy::High));
+        assert_eq!(choices.algorithm(&three).0, three.by_rule(Accuracy::High));
     }
 }

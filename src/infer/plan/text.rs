@@ -93,9 +93,9 @@ fn window(of: &Window, groups: usize) -> String {
     words.join(" ")
 }
 
-/// The type of the factors of a convolution; nothing for float32.
-fn element(of: &Conv) -> String {
-    match of.element() {
+/// The type of the factors of products; nothing for float32.
+fn named(element: Element) -> String {
+    match element {
         Element::Float32 => String::new(),
         Element::BFloat16 => "bfloat16".into(),
         Element::Byte => "int8".into(),
@@ -135,22 +135,25 @@ impl Step {
         let nothing = String::new;
         match &self.operation {
             Operation::Rearrange => ("rearrange", nothing()),
-            Operation::Conv(of) if matches!(op, Some(Op::Linear(_))) => ("linear", element(of)),
+            Operation::Conv(of) if matches!(op, Some(Op::Linear(_))) => {
+                ("linear", named(of.element()))
+            }
             Operation::Conv(of) => {
-                ("conv", joined(window(&of.window, of.groups.len()), element(of)))
+                ("conv", joined(window(&of.window, of.groups.len()), named(of.element())))
             }
             Operation::Winograd(conv) => {
                 let tile = conv.weights.tile().to_string();
                 let strided = conv.window.stride != Pair::ONE;
                 let words = if strided { window(&conv.window, 1) + " as " + &tile } else { tile };
-                ("winograd", words)
+                ("winograd", joined(words, named(conv.weights.element())))
             }
             Operation::Strassen(_) => ("strassen", nothing()),
             Operation::Gated(_) => ("gated", "1×1".into()),
             Operation::Depthwise(Depthwise { window: of, .. }) => ("depthwise", window(of, 1)),
             Operation::Block(block) => {
                 let products = [&block.expand, &block.project].into_iter().flatten();
-                let elements = products.map(element).find(|element| !element.is_empty());
+                let elements =
+                    products.map(|of| named(of.element())).find(|element| !element.is_empty());
                 let window = window(&block.depthwise.window, 1);
                 ("block", joined(window, elements.unwrap_or_default()))
             }

@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
+use super::super::super::form::Form;
 use super::super::super::layout::Layout;
 use super::super::super::memory::Target;
 use super::super::super::simd::{Kernel, Simd};
 use super::super::conv::Residual;
 use super::super::gemm::{apply, clamp, is_clamp};
+use super::super::numbers::read;
 use super::place::{Place, Run};
 use super::transform::Points;
 
@@ -19,6 +21,11 @@ pub(super) struct Finish<'a, const NR: usize, const MR: usize, const NC: usize, 
     pub stride: usize,
 }
 
+/// The same, where the outputs are rounded to bfloat16.
+pub(super) struct Narrow<'a, const NR: usize, const MR: usize, const NC: usize, const MC: usize>(
+    pub Finish<'a, NR, MR, NC, MC>,
+);
+
 impl<const NR: usize, const MR: usize, const NC: usize, const MC: usize> Kernel
     for Finish<'_, NR, MR, NC, MC>
 {
@@ -26,6 +33,27 @@ impl<const NR: usize, const MR: usize, const NC: usize, const MC: usize> Kernel
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        self.all::<S, 1>(s);
+    }
+}
+
+impl<const NR: usize, const MR: usize, const NC: usize, const MC: usize> Kernel
+    for Narrow<'_, NR, MR, NC, MC>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        self.0.all::<S, 2>(s);
+    }
+}
+
+impl<const NR: usize, const MR: usize, const NC: usize, const MC: usize>
+    Finish<'_, NR, MR, NC, MC>
+{
+    /// Finishes all tiles. Words of the output have so many numbers.
+    #[inline(always)]
+    fn all<S: Simd, const WRITTEN: usize>(&self, s: S) {
         let vectors = self.run.conv.weights.vectors(self.panel);
         let mut place = Place::new(self.run.conv, self.tiles.start);
         for at in 0..self.tiles.len() {
@@ -33,19 +61,15 @@ impl<const NR: usize, const MR: usize, const NC: usize, const MC: usize> Kernel
                 let products = self.products.at(at * self.stride, NR * NC * vectors * S::LANES);
                 let products = products.wrapping_add(vector * S::LANES);
                 let column = (self.panel * 2 + vector) * S::LANES;
-                self.tile(s, &place, (products, vectors * S::LANES), column);
+                self.tile::<S, WRITTEN>(s, &place, (products, vectors * S::LANES), column);
             }
             place.advance();
         }
     }
-}
 
-impl<const NR: usize, const MR: usize, const NC: usize, const MC: usize>
-    Finish<'_, NR, MR, NC, MC>
-{
     /// One vector of a tile's outputs, from products that are `step` numbers apart.
     #[inline(always)]
-    fn tile<S: Simd>(
+    fn tile<S: Simd, const WRITTEN: usize>(
         &self,
         s: S,
         place: &Place,
@@ -78,30 +102,36 @@ impl<const NR: usize, const MR: usize, const NC: usize, const MC: usize>
                 break;
             }
             let outputs = Points::<NC>::output::<S, MC>(s, lines[at]);
-            let line = |layout: &Layout| {
+            let line = |layout: &Layout, form: Form| {
                 let begin = layout.at(image, row + at, first) + column;
-                (begin, (columns - 1) * layout.pixel + count)
+                (form.words(begin), form.words((columns - 1) * layout.pixel + count))
             };
-            let (begin, len) = line(&conv.output);
+            let (begin, len) = line(&conv.output, conv.forms.1);
             let to = y.at(begin, len);
-            let other = residual.map(|Residual { source, layout, .. }| {
-                let (begin, len) = line(&layout);
-                (source.at(begin, len), layout.pixel)
+            let other = residual.map(|Residual { source, layout, form }| {
+                let (begin, len) = line(&layout, form);
+                (source.at(begin, len), form, layout.pixel)
             });
             for x in 0..MC {
                 if x >= columns {
                     break;
                 }
                 let mut sum = s.add(outputs[x], bias);
-                if let Some((other, pixel)) = other {
-                    let from = other.wrapping_add(x * pixel);
+                if let Some((other, form, pixel)) = other {
                     // SAFETY: `count` numbers of each pixel were checked.
-                    sum = s.add(sum, unsafe { s.load_up_to(from, count) });
+                    sum = s.add(sum, unsafe { read(s, form, other, x * pixel, count) });
                 }
-                let to = to.wrapping_add(x * conv.output.pixel);
                 let sum = s.min(high, s.max(low, sum));
+                let place = x * conv.output.pixel;
                 // SAFETY: as above, and they are no other task's.
-                unsafe { s.store_up_to(to, count, sum) };
+                unsafe {
+                    match WRITTEN {
+                        2 => {
+                            s.store_halves(to.cast::<u16>().wrapping_add(place), count, sum);
+                        }
+                        _ => s.store_up_to(to.wrapping_add(place), count, sum),
+                    }
+                }
             }
         }
         let Some(function) = conv.function.filter(|function| !is_clamp(*function)) else { return };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::super::form::Form;
 use super::super::super::layout::{LINE, Layout, Window, spaced};
 use super::super::super::memory::{Source, Target};
 use super::super::conv::Residual;
@@ -18,6 +19,8 @@ pub(in crate::infer) struct Winograd {
     /// Plans for other shapes have the same.
     pub weights: Arc<Transformed>,
     pub function: Option<Function>,
+    /// The forms of input and output: float32, or without a stride bfloat16.
+    pub forms: (Form, Form),
 }
 
 /// The memory that a run reads and writes.
@@ -32,11 +35,11 @@ pub(super) struct Run<'a> {
     pub residual: Option<Residual<'a>>,
 }
 
-/// Transformed inputs: for each point the tiles, for each tile its channels.
+/// Transformed inputs: for each point the tiles, for each tile the words of its channels.
 #[derive(Clone, Copy)]
 pub(super) struct Inputs<'a> {
     pub numbers: Target<'a>,
-    /// Numbers from a tile to the next, and from a point to the next.
+    /// Words from a tile to the next, and from a point to the next.
     pub row: usize,
     pub point: usize,
 }
@@ -53,12 +56,12 @@ impl Winograd {
         batch * rows * columns
     }
 
-    /// Numbers from a transformed tile to the next.
+    /// Words from a transformed tile to the next.
     pub(super) fn row(&self) -> usize {
-        spaced(self.weights.inputs)
+        spaced(self.weights.depth())
     }
 
-    /// Numbers of one point of so many tiles. Points must not all fall on the same lines of a cache.
+    /// Words of one point of so many tiles. Points must not all fall on the same lines of a cache.
     pub(super) fn point(&self, tiles: usize) -> usize {
         (tiles * self.row()).next_multiple_of(512) + LINE
     }

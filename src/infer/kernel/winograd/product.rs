@@ -30,12 +30,31 @@ struct Rows {
     products: *mut f32,
 }
 
+/// The same, of words that are pairs of bfloat16.
+pub(super) struct Pairs<'a>(pub Multiply<'a>);
+
 impl Kernel for Multiply<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (vectors, depth) = (self.weights.vectors(self.panel), self.weights.inputs);
+        self.all::<S, 1>(s);
+    }
+}
+
+impl Kernel for Pairs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        self.0.all::<S, 2>(s);
+    }
+}
+
+impl Multiply<'_> {
+    #[inline(always)]
+    fn all<S: Simd, const FACTORS: usize>(&self, s: S) {
+        let (vectors, depth) = (self.weights.vectors(self.panel), self.weights.depth());
         let width = vectors * S::LANES;
         let points = self.weights.tile.points();
         let start = self.panel * 2 * S::LANES * points * depth;
@@ -60,21 +79,19 @@ impl Kernel for Multiply<'_> {
                     },
                     products: self.products.at(to, (rows - 1) * self.stride + width),
                 };
-                self.tile_of(s, (rows, vectors), place);
+                self.tile_of::<S, FACTORS>(s, (rows, vectors), place);
                 row += rows;
             }
         }
     }
-}
 
-impl Multiply<'_> {
     #[inline(always)]
-    fn tile_of<S: Simd>(&self, s: S, size: (usize, usize), rows: Rows) {
+    fn tile_of<S: Simd, const FACTORS: usize>(&self, s: S, size: (usize, usize), rows: Rows) {
         macro_rules! tile {
             ($($rows:literal)*) => {
                 match size {
-                    $(($rows, 1) if $rows <= S::ROWS => self.tile::<S, $rows, 1>(s, rows),
-                    ($rows, _) if $rows <= S::ROWS => self.tile::<S, $rows, 2>(s, rows),)*
+                    $(($rows, 1) if $rows <= S::ROWS => self.tile::<S, $rows, 1, FACTORS>(s, rows),
+                    ($rows, _) if $rows <= S::ROWS => self.tile::<S, $rows, 2, FACTORS>(s, rows),)*
                     _ => unreachable!("a tile has at most {} rows", S::ROWS),
                 }
             };
@@ -83,7 +100,11 @@ impl Multiply<'_> {
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(&self, s: S, rows: Rows) {
+    fn tile<S: Simd, const R: usize, const V: usize, const FACTORS: usize>(
+        &self,
+        s: S,
+        rows: Rows,
+    ) {
         let mut starts = [rows.inputs; R];
         for (at, start) in starts.iter_mut().enumerate() {
             *start = rows.inputs.wrapping_add(at * self.inputs.row);
@@ -91,10 +112,11 @@ impl Multiply<'_> {
         // Else each address would be computed from the one before in every step.
         let starts = black_box(starts);
         let sums = [[s.splat(0.0); V]; R];
-        let (depth, mut ahead) = (self.weights.inputs, rows.ahead);
+        let (depth, mut ahead) = (self.weights.depth(), rows.ahead);
         // SAFETY: `run` checked all rows; a point of a panel has `V` vectors for each input.
-        let sums =
-            unsafe { accumulate::<S, R, V, 1>(s, sums, &starts, depth, rows.weights, &mut ahead) };
+        let sums = unsafe {
+            accumulate::<S, R, V, FACTORS>(s, sums, &starts, depth, rows.weights, &mut ahead)
+        };
         for (at, sums) in sums.into_iter().enumerate() {
             for (vector, sum) in sums.into_iter().enumerate() {
                 // SAFETY: `run` checked all rows of products, which are the thread's own.

@@ -6,8 +6,7 @@ use std::time::Instant;
 use super::super::super::form::Form;
 use super::super::super::layout::{Layout, Window};
 use super::super::super::memory::{Buffer, zeros};
-use super::super::super::simd::Element;
-use super::super::super::simd::Instructions;
+use super::super::super::simd::{Element, Instructions, pair};
 use super::super::conv::Conv;
 use super::super::tests::POOL;
 use super::*;
@@ -65,10 +64,33 @@ struct Case {
     weight: Vec<f32>,
     bias: Vec<f32>,
     residual: Option<(Vec<f32>, Layout)>,
+    /// The form of the residual.
+    form: Form,
 }
 
-/// The number between the pixels of an output.
-const UNTOUCHED: f32 = 12345.0;
+/// The number between the pixels of an output, which bfloat16 has too.
+const UNTOUCHED: f32 = 12352.0;
+
+/// Numbers as they lie in a form.
+fn packed(form: Form, numbers: &[f32]) -> Vec<f32> {
+    match form {
+        Form::BFloat16 => {
+            let words = numbers.chunks(2);
+            words.map(|two| pair(two[0], two.get(1).copied().unwrap_or(UNTOUCHED))).collect()
+        }
+        Form::Float32 | Form::Byte(_) => numbers.to_vec(),
+    }
+}
+
+/// So many numbers of a form.
+fn unpacked(form: Form, words: &[f32], count: usize) -> Vec<f32> {
+    let halves =
+        |word: &f32| [word.to_bits() << 16, word.to_bits() & 0xffff_0000].map(f32::from_bits);
+    match form {
+        Form::BFloat16 => words.iter().flat_map(halves).take(count).collect(),
+        Form::Float32 | Form::Byte(_) => words.to_vec(),
+    }
+}
 
 impl Case {
     fn new(
@@ -117,29 +139,48 @@ impl Case {
         );
         let weights = Transformed::pack(
             &POOL,
-            instructions,
+            (instructions, Element::Float32),
             (tile, &window),
             (outputs, inputs),
             (&weight, &bias),
         );
         let weights = Arc::new(weights.unwrap());
-        let conv = Winograd { input, output, window, weights, function: None };
-        Self { conv, batch, x, weight, bias, residual }
+        let forms = Form::FLOATS;
+        let conv = Winograd { input, output, window, weights, function: None, forms };
+        Self { conv, batch, x, weight, bias, residual, form: Form::Float32 }
+    }
+
+    /// The same, where products are of pairs of bfloat16.
+    fn with_pairs(mut self) -> Self {
+        let Winograd { input, output, window, ref weights, .. } = self.conv;
+        let packed = Transformed::pack(
+            &POOL,
+            (weights.instructions, Element::BFloat16),
+            (weights.tile, &window),
+            (output.channels, input.channels),
+            (&self.weight, &self.bias),
+        );
+        self.conv.weights = Arc::new(packed.unwrap());
+        self
     }
 
     fn run(&self, pool: &Pool, division: Option<Division>) -> Vec<f32> {
         let Self { conv, batch, .. } = self;
-        let mut y = vec![UNTOUCHED; conv.output.extent(*batch)];
+        let count = conv.output.extent(*batch);
+        let (read, written) = conv.forms;
+        let (x, mut y) = (packed(read, &self.x), packed(written, &vec![UNTOUCHED; count]));
         let division = division.unwrap_or_else(|| conv.division(*batch));
         let mut scratch = vec![f32::NAN; conv.scratch_divided(division, *batch)];
-        let residual = self.residual.as_ref().map(|(values, layout)| Residual {
+        let form = self.form;
+        let added = self.residual.as_ref().map(|(values, layout)| (packed(form, values), *layout));
+        let residual = added.as_ref().map(|(values, layout)| Residual {
             source: Source::from(&values[..]),
             layout: *layout,
-            form: Form::Float32,
+            form,
         });
-        let numbers = (Source::from(&self.x[..]), Target::from(&mut y[..]), residual);
+        let numbers = (Source::from(&x[..]), Target::from(&mut y[..]), residual);
         conv.run_divided(division, pool, *batch, numbers, Target::from(&mut scratch[..])).unwrap();
-        y
+        unpacked(written, &y, count)
     }
 
     /// The sum of an output without its activation, in float64.
@@ -244,6 +285,84 @@ fn any_shape_equals_a_plain_loop() {
 }
 
 #[test]
+fn values_and_products_of_bfloat16_equal_a_plain_loop() {
+    /// The largest error of an output, relative to the largest output: bfloat16 has 8 bits. The transforms of products of
+    /// it add up to 4 rounded numbers in each direction.
+    const VALUES: f64 = 4e-3;
+    const PRODUCTS: f64 = 2e-2;
+    let mut numbers = Numbers(13);
+    let pool = Pool::new(2);
+    let all = Instructions::available().into_iter();
+    for instructions in all.filter_map(|of| of.multiplying(Element::BFloat16)) {
+        for (tile, _) in Tile::ALL.into_iter().filter(|(tile, _)| window_of(*tile).1 == 1) {
+            for round in 0..40 {
+                let size = (1 + numbers.below(3), 7 + numbers.below(9), 7 + numbers.below(9));
+                let channels = (
+                    numbers.one_of(&[2, 6, 8, 14, 16, 18, 30, 64]),
+                    numbers.one_of(&[2, 6, 8, 14, 16, 18, 30, 66]),
+                );
+                let border = [0; 4].map(|_| numbers.below(3));
+                let kind = (instructions, tile);
+                let mut case = Case::new(&mut numbers, kind, size, channels, border, false);
+                let pairs = tile == Tile::square(2, 3) && round % 2 == 0;
+                if pairs {
+                    case = case.with_pairs();
+                }
+                let forms = [Form::Float32, Form::BFloat16];
+                case.conv.forms = (numbers.one_of(&forms), numbers.one_of(&forms));
+                case.form = numbers.one_of(&forms);
+                // What the forms cannot hold is no error of the algorithm.
+                let rounded = |of: &mut Vec<f32>, form| {
+                    let count = of.len();
+                    *of = unpacked(form, &packed(form, of), count);
+                };
+                rounded(&mut case.x, case.conv.forms.0);
+                if let Some((values, _)) = &mut case.residual {
+                    rounded(values, case.form);
+                }
+                case.conv.function = numbers.one_of(&[None, Some(Function::Relu)]);
+                let (_, most) = case.errors(&case.run(&pool, None));
+                let tolerance = if pairs {
+                    PRODUCTS
+                } else if case.conv.forms.1 == Form::BFloat16 {
+                    VALUES
+                } else {
+                    tolerance(tile)
+                };
+                assert!(most < tolerance, "{tile} {most:e} {size:?} {channels:?} {pairs}");
+            }
+        }
+    }
+}
+
+/// Where products are of bfloat16, the errors are at most as many times those of the direct convolution of bfloat16.
+#[test]
+fn pairs_are_about_as_accurate_as_those_of_the_direct_convolution() {
+    const TIMES: f64 = 2.0;
+    let mut numbers = Numbers(17);
+    let pool = Pool::new(2);
+    let all = Instructions::available().into_iter();
+    for instructions in all.filter_map(|of| of.multiplying(Element::BFloat16)) {
+        for inputs in [64, 512] {
+            let kind = (instructions, Tile::square(2, 3));
+            let mut case = Case::new(&mut numbers, kind, (1, 12, 12), (inputs, 16), [1; 4], false);
+            // As after an activation.
+            case.x.iter_mut().for_each(|number| *number = number.max(0.0));
+            case.residual = None;
+            let case = case.with_pairs();
+            let (tiles, _) = case.errors(&case.run(&pool, None));
+            let (conv, mut y) = (direct(&case), vec![0.0; case.conv.output.extent(1)]);
+            let mut scratch = vec![0.0; conv.scratch(1)];
+            let (y_, scratch) = (Target::from(&mut y[..]), Target::from(&mut scratch[..]));
+            conv.run(&pool, 1, Source::from(&case.x[..]), y_, None, scratch).unwrap();
+            let (plain, _) = case.errors(&y);
+            println!("{instructions:?} {inputs}: {tiles:.2e}, direct {plain:.2e}");
+            assert!(plain > 1e-4 && tiles < TIMES * plain, "{tiles:e} {plain:e}");
+        }
+    }
+}
+
+#[test]
 fn errors_are_those_that_are_stated() {
     let mut numbers = Numbers(5);
     let pool = Pool::new(2);
@@ -274,11 +393,11 @@ fn errors_are_those_that_are_stated() {
 
 /// The direct convolution of a case.
 fn direct(case: &Case) -> Conv {
-    let Winograd { input, output, window, ref weights, function } = case.conv;
+    let Winograd { input, output, window, ref weights, function, .. } = case.conv;
     let size = (output.channels, input.channels, 1);
     let groups = Conv::pack(
         &POOL,
-        (weights.instructions, Element::Float32),
+        (weights.instructions, weights.element),
         size,
         &window,
         (&case.weight, &case.bias),
@@ -323,6 +442,7 @@ fn results_depend_neither_on_the_batch_nor_on_the_division() {
                         }),
                         weight: Vec::new(),
                         bias: Vec::new(),
+                        form: Form::Float32,
                         conv: Winograd { weights: Arc::clone(&conv.weights), ..conv },
                     };
                     assert!(alone.run(&pools[1], None) == expected, "{tile} image {at}");

@@ -85,11 +85,12 @@ impl<'a> Builder<'a> {
         let function = tail.function;
         let (mut inputs, mut gates) = (vec![planned.input], Vec::new());
         let layer = Layer::new(&window, groups, &input, output.channels);
-        let (element, algorithm) = if self.is_quantized(id) {
-            (Element::Byte, Algorithm::Direct)
+        let (algorithm, element) = if self.is_quantized(id) {
+            (Algorithm::Direct, Element::Byte)
         } else {
-            (self.choices.element(&layer), self.choices.algorithm(&layer))
+            self.choices.algorithm(&layer)
         };
+        let forms = (planned.input.form, planned.output.form);
         let residual = match tail.residual {
             Some(residual) if self.is_narrow(id) => Some(self.any(residual)?),
             Some(residual) => Some(self.value(residual)?),
@@ -97,8 +98,8 @@ impl<'a> Builder<'a> {
         };
         let operation = match algorithm {
             Algorithm::Winograd(tile) => {
-                let weights = self.transformed(&planned, tile)?;
-                Operation::Winograd(Winograd { input, output, window, weights, function })
+                let weights = self.transformed(&planned, (tile, element))?;
+                Operation::Winograd(Winograd { input, output, window, weights, function, forms })
             }
             Algorithm::Strassen => {
                 let weights = self.halves(&planned)?;
@@ -110,7 +111,6 @@ impl<'a> Builder<'a> {
                     Element::Byte => Some(self.bytes(&planned, &groups, residual)?),
                     Element::Float32 | Element::BFloat16 => None,
                 };
-                let forms = (planned.input.form, planned.output.form);
                 let conv = Conv { input, output, window, groups, function, forms, bytes };
                 if let Some(step) = self.gate_before(id, &conv) {
                     (inputs, gates) = (step.inputs, step.nodes);
@@ -122,7 +122,7 @@ impl<'a> Builder<'a> {
             }
         };
         inputs.extend(residual);
-        if planned.output.form.is_narrow() && element == Element::Float32 {
+        if planned.output.form.is_narrow() && !self.is_narrow(id) {
             return Err(self.defect(id, "its value is to have a form that it cannot write"));
         }
         self.emit(id, tail, inputs, planned.output, operation);
@@ -223,8 +223,12 @@ impl<'a> Builder<'a> {
         Bytes::new(groups, &bias.floats().1, scale, residual, output)
     }
 
-    fn transformed(&mut self, planned: &Planned<'_>, tile: Tile) -> Result<Arc<Transformed>> {
-        let key = (planned.key(), tile);
+    fn transformed(
+        &mut self,
+        planned: &Planned<'_>,
+        (tile, element): (Tile, Element),
+    ) -> Result<Arc<Transformed>> {
+        let key = (planned.key(), tile, element);
         if let Some(transformed) = self.packed.transformed.get(&key) {
             return Ok(Arc::clone(transformed));
         }
@@ -232,7 +236,8 @@ impl<'a> Builder<'a> {
         let Planned { input, output, window, .. } = planned;
         let (kind, size) = ((tile, window), (output.layout.channels, input.layout.channels));
         let numbers = (&weight[..], &bias[..]);
-        let packed = Transformed::pack(self.pool, self.instructions, kind, size, numbers)?;
+        let instructions = (self.instructions, element);
+        let packed = Transformed::pack(self.pool, instructions, kind, size, numbers)?;
         let transformed = Arc::new(packed);
         self.packed.transformed.insert(key, Arc::clone(&transformed));
         Ok(transformed)

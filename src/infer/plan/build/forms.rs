@@ -47,12 +47,13 @@ impl Builder<'_> {
         match self.choices.precision {
             Precision::Float32 => false,
             Precision::Int8 => self.is_quantized(id),
-            Precision::BFloat16 => self.multiplies_pairs(id),
+            Precision::BFloat16 => self.reads_and_writes_pairs(id),
         }
     }
 
-    /// Whether a layer multiplies pairs of bfloat16 numbers, or is a depthwise convolution, which reads and writes them.
-    fn multiplies_pairs(&self, id: NodeId) -> bool {
+    /// Whether a layer reads and writes bfloat16 numbers: it multiplies pairs of them, is a depthwise convolution, or has
+    /// tiles of Winograd's algorithm.
+    fn reads_and_writes_pairs(&self, id: NodeId) -> bool {
         let Some(&input) = self.inputs(id).first() else { return false };
         let out = Layout::of(self.shape(id)).channels;
         let input = Layout::of(self.shape(self.before_flattening(input)));
@@ -68,8 +69,14 @@ impl Builder<'_> {
             Op::Linear(_) => Layer::pointwise(&input, out),
             _ => return false,
         };
-        self.choices.element(&layer) == Element::BFloat16
-            && self.choices.algorithm(&layer) == Algorithm::Direct
+        match self.choices.algorithm(&layer) {
+            (Algorithm::Direct, element) => element == Element::BFloat16,
+            // A stride becomes channels of a copy in float32.
+            (Algorithm::Winograd(_), _) => {
+                layer.stride == [1, 1] && input.channels.is_multiple_of(2) && out.is_multiple_of(2)
+            }
+            (Algorithm::Strassen, _) => false,
+        }
     }
 
     /// The image of which a vector is another view, or the node itself.
