@@ -48,7 +48,7 @@ WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml tools/backend.py README.md LICENSE-MIT LICENSE-APACHE
 
 .PHONY: help dev one fmt demo lite test test-slow fuzz fuzz-engine sanitize sanitize-decoders sanitize-engine check bench \
-	bench-training bench-inference docs parity published wheel install clean distclean tools python-matches libpython \
+	bench-training bench-inference docs parity published wheel lite wheels install clean distclean tools python-matches libpython \
 	test-rust test-python test-lite format lint types stub licences without-torch
 
 help: ## list the targets
@@ -149,6 +149,20 @@ wheel: dist/.wheel ## build the wheel into dist/
 
 lite: dist/lite/.wheel ## build the wheel of cnnzoo-lite, without training and torch, into dist/lite/
 
+# zig links against the functions of an old glibc, which the machine need not have. libtorch's half cannot be linked so:
+# it needs the C++ library of its compiler.
+wheels: dist/.wheel $(VENV)/.test | tools ## build what is uploaded into dist/upload/: both wheels, cnnzoo-lite's for old systems, and the sources
+	$(PIP) --quiet ziglang
+	rm -rf dist/upload dist/lite
+	$(MAKE) dist/lite/.wheel MATURIN_FLAGS="--zig --compatibility manylinux_2_17"
+	mkdir -p dist/upload
+	mv dist/lite/*.whl dist/upload/
+	rm -rf dist/lite
+	cp dist/*.whl dist/upload/
+	$(CARGO_ENV) maturin sdist --out dist/upload
+	CNNZOO_WHEEL="$$(echo dist/upload/cnnzoo-*.whl)" CNNZOO_LITE_WHEEL="$$(echo dist/upload/cnnzoo_lite-*.whl)" \
+		$(BIN)/pytest tests/python/test_package_lite.py
+
 install: $(VENV)/.package ## install the wheel with its extras into .venv
 
 clean: ## remove what was built
@@ -218,14 +232,14 @@ dist/.wheel: $(WHEEL_SOURCES) $(VENV)/.build | tools
 
 # target/ has one place for the library of each profile, so the one without libtorch, which both wheels have, is built in
 # target/lite, by one maturin at a time: each moves the library away to change it.
-dist/lite/.wheel: $(WHEEL_SOURCES) $(wildcard lite/*) $(VENV)/.build | tools
+dist/lite/.wheel: $(WHEEL_SOURCES) $(wildcard lite/*) $(VENV)/.maturin | tools
 	rm -rf dist/lite target/lite/source
 	mkdir -p dist/lite target/lite/source
 	cp -RL lite/. python target/lite/source
 	rm -f target/lite/source/python/cnnzoo/*.so
 	@echo "Building the wheel of cnnzoo-lite; the first time takes about three minutes on two cores."
 	cd target/lite/source && CARGO_TARGET_DIR="$(CURDIR)/target/lite" $(CARGO_ENV) flock "$(CURDIR)/target/.lite" maturin build --release --locked \
-		--interpreter "$(CURDIR)/$(BIN)/python" --out "$(CURDIR)/dist/lite"
+		--interpreter "$(CURDIR)/$(BIN)/python" --out "$(CURDIR)/dist/lite" $(MATURIN_FLAGS)
 	@touch $@
 
 # An environment below the other, which holds nothing but the package and what its tests need.
@@ -240,7 +254,11 @@ $(VENV)/.package: dist/.wheel
 	$(PIP) --quiet "$$(echo dist/*.whl)[pretrained,pictures]"
 	@touch $@
 
-$(VENV)/.build: pyproject.toml $(VENV)/.python
+$(VENV)/.maturin: pyproject.toml $(VENV)/.python
+	$(PIP) --quiet --group maturin
+	@touch $@
+
+$(VENV)/.build: pyproject.toml $(VENV)/.maturin
 	@echo "Installing torch and maturin into .venv (4.7 GB; downloads once)."
 	$(PIP) --group build
 	@touch $@

@@ -337,8 +337,37 @@ def test_wheel_does_not_name_where_it_was_built() -> None:
             assert str(ROOT).encode() not in archive.read(name), name
 
 
-def test_wheel_fits_every_python_from_3_10_on() -> None:
-    assert re.fullmatch(r"cnnzoo-[\d.]+-cp310-abi3-linux_\w+\.whl", wheel().name)
+# What every Linux system has: before glibc 2.34, threads and dlopen were libraries of their own.
+SYSTEM = {
+    b"libgcc_s.so.1",
+    b"libm.so.6",
+    b"libc.so.6",
+    b"libpthread.so.0",
+    b"libdl.so.2",
+    b"ld-linux-x86-64.so.2",
+}
+# What the extension for libtorch needs besides: the package torch has all but the last.
+TORCH = {b"libtorch.so", b"libtorch_cpu.so", b"libc10.so", b"libstdc++.so.6"}
+
+
+def needed(library: bytes) -> tuple[int, set[bytes]]:
+    """The minor version of the oldest glibc for a library, and the libraries that it names."""
+    versions = re.findall(rb"\0GLIBC_2\.(\d+)(?:\.\d+)?(?=\0)", library)
+    return max(map(int, versions)), set(
+        re.findall(rb"\0((?:lib|ld-)[\w+-]+\.so[\w.]*)(?=\0)", library)
+    )
+
+
+def test_the_wheel_fits_every_python_from_3_10_on_and_the_systems_of_its_tag() -> None:
+    match = re.fullmatch(r"cnnzoo-[\d.]+-cp310-abi3-manylinux_2_(\d+)_\w+\.whl", wheel().name)
+    assert match, wheel().name
+    with zipfile.ZipFile(wheel()) as archive:
+        native, torch = (
+            needed(archive.read(f"cnnzoo/{name}.abi3.so")) for name in ("_native", "_torch")
+        )
+    assert max(native[0], torch[0]) == int(match[1])
+    assert native[1] <= SYSTEM
+    assert torch[1] <= SYSTEM | TORCH
 
 
 def test_metadata() -> None:
