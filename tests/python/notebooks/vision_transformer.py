@@ -18,10 +18,10 @@ def check(cells: list[Any]) -> None:
         numbers(line)[0] for line in re.findall(r"(?:ViT|CNN): (.*)", output(cells, "GRAPHS = "))
     )
     assert 0.9 < vit / cnn < 1.1
-    # The side of convolutions is ahead on every amount of data that a minute allows.
+    # Convolutions are ahead, and the more pictures there are, the surer.
     few, many = signed(output(cells, "said_data = "))
-    assert few > 0
-    assert many > 0
+    assert few > -1
+    assert many > 1.5
     positions = output(cells, "said_positions = ")
     (gain,) = signed(positions)
     assert gain > 1
@@ -32,7 +32,8 @@ def check(cells: list[Any]) -> None:
     # From the first layer on it looks far beyond the neighbouring pixel.
     assert all(7 < distance < 21 for distance in (first, last, alike, least, most))
     gains = signed(output(cells, "said_pretraining = "))
-    assert gains[0] > 3
+    # The least gain of all seeds.
+    assert gains[0] > 0
     assert gains[1:] == [2.6, 4.9]  # the published weights'
     # Counted, of 12 layers with 192 numbers for a word.
     cost = output(cells, "said_cost = ")
