@@ -19,6 +19,7 @@ PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 LITE := $(VENV)/lite
+DATA := $(VENV)/data
 # One at a time, whatever else runs: they write into the same environment.
 PIP := flock $(VENV)/.lock $(BIN)/python -m pip --disable-pip-version-check install
 
@@ -35,7 +36,7 @@ UNOPTIMISED := --config $(CRATE).opt-level=0 --config $(CRATE).codegen-units=64 
 	--config $(CRATE).debug-assertions=true --config $(CRATE).overflow-checks=true
 
 # Most networks of the tests are too small to gain from a second thread, and waiting for one costs more than they do.
-TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(PROCESSES) --dist worksteal
+TESTS := OMP_NUM_THREADS=1 CNNZOO_DATA="$(CURDIR)/$(DATA)" $(BIN)/pytest --numprocesses $(PROCESSES) --dist worksteal
 
 # The extension that is linked to libtorch; maturin builds the other one, and adds this one to the wheel.
 EXTENSION := python/cnnzoo/_torch.abi3.so
@@ -47,7 +48,7 @@ ALONE := flock target/.library bash -c
 WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.so' -print) \
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml tools/backend.py README.md LICENSE-MIT LICENSE-APACHE
 
-.PHONY: help dev one fmt demo lite test test-slow fuzz fuzz-engine sanitize sanitize-decoders sanitize-engine check bench \
+.PHONY: help dev one fmt demo lite test test-slow notebooks data fuzz fuzz-engine sanitize sanitize-decoders sanitize-engine check bench \
 	bench-training bench-inference docs parity published wheel lite wheels install clean distclean tools python-matches libpython \
 	test-rust test-python test-lite format lint types stub licences without-torch
 
@@ -77,6 +78,13 @@ test: test-rust test-python test-lite ## set up everything and run the tests
 
 test-slow: PYTEST_MARKS := -m "slow or not slow"
 test-slow: test-rust test-python test-lite ## the same, with every variant, however large
+
+notebooks: $(VENV)/.test install data ## run and check the notebooks, and keep them with their outputs in target/notebooks
+	$(TESTS) tests/python/test_notebooks.py --notebooks target/notebooks
+
+# It looks each time, which takes a moment, since what it links to may be gone.
+data: install ## put Fashion-MNIST, which the notebooks train on, into .venv/data
+	@$(BIN)/python tools/fashion_mnist.py $(DATA)
 
 # A minute for each reader and for the native engine, unless SECONDS says otherwise.
 fuzz fuzz-engine sanitize sanitize-engine: SECONDS := 60
@@ -185,7 +193,7 @@ test-rust: $(VENV)/.build | tools libpython ## the Rust half of `test`
 		print(torch / "lib", sysconfig.get_config_var("LIBDIR"), sep=":")')"; \
 	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" $(ALONE) "cargo test --release --locked $(UNOPTIMISED)"
 
-test-python: $(VENV)/.test install dist/lite/.wheel ## the Python half of `test`
+test-python: $(VENV)/.test install data dist/lite/.wheel ## the Python half of `test`
 	$(TESTS) $(PYTEST_MARKS)
 
 # With those of the other tests that compare with nothing that needs torch.

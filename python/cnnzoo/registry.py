@@ -48,7 +48,7 @@ class ModelInfo:
         options: Options of `create_model` for it, beside source, weights, device and seed.
         deviations: Differences between that definition and the paper.
         params: Number of trainable parameters.
-        macs: Multiply-adds (MACs) of convolutions and linear layers for one image.
+        macs: Multiply-adds (MACs) of convolutions, linear layers and attention for one image.
         activations: Output values of convolutions and linear layers for one image.
         input_size: Height and width of that image in pixels.
         fixed_image_size: Whether a model takes images of one size only: `input_size`, or the option

@@ -22,7 +22,8 @@ pub struct NodeCost {
     pub params: u64,
     /// The number of values in buffers, which are not trained.
     pub buffers: u64,
-    /// Multiply-adds of convolutions, blurs and linear layers for one image; no bias, norm, activation or pooling.
+    /// Multiply-adds of convolutions, blurs, linear layers and attention for one image; no bias, norm, activation or
+    /// pooling.
     pub macs: u64,
     /// `None` where a value depends on the whole image.
     pub receptive: Option<Receptive>,

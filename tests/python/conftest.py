@@ -32,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--differences", metavar="FILE", type=Path, help="where test_parity writes what it saw"
     )
+    parser.addoption(
+        "--notebooks", metavar="FOLDER", type=Path, help="where test_notebooks keeps what ran"
+    )
 
 
 @pytest.fixture(scope="session")

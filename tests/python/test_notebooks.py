@@ -1,16 +1,27 @@
-"""Every notebook runs from top to bottom, offline, and is stored without outputs."""
+"""Every notebook runs from top to bottom, offline, shows what it claims, and has no outputs.
+
+A notebook's check is `notebooks/NAME.py` beside this file, where NAME is the notebook's without its
+number. `--notebooks FOLDER` keeps what ran.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import re
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nbclient
 import nbformat
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "notebooks"
-NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+import cnnzoo as cz
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CHECKS = sorted((Path(__file__).parent / "notebooks").glob("*.py"))
 
 # Runs before a notebook: whoever reaches for the network fails. The kernel's own sockets are not
 # Python's.
@@ -22,65 +33,67 @@ socket.socket.connect = socket.socket.connect_ex = refuse
 """
 
 
-def read(path: Path) -> Any:
-    reader: Any = nbformat  # has no types
-    notebook = reader.read(path, as_version=4)
-    reader.validate(notebook)
-    return notebook
+def module(path: Path) -> ModuleType:
+    """A module from its file alone: names such as `resnet` are many."""
+    spec = importlib.util.spec_from_file_location(f"check_of_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
 
 
-def run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The code cells of a notebook that ran."""
-    monkeypatch.setenv("IPYTHONDIR", str(folder))
+tools: Any = module(ROOT / "tools" / "notebooks.py")
+
+
+def name_of(path: Path) -> str:
+    return re.sub(r"^\d+_", "", path.stem)
+
+
+def data_of(source: str) -> None:
+    """Fail, and say what to do, where data that a notebook needs are not there."""
+    if "fashion_mnist(" in source:
+        try:
+            cz.data.fashion_mnist(download=False)
+            cz.data.fashion_mnist(train=False, download=False)
+        except FileNotFoundError as error:
+            pytest.fail(
+                f"This notebook needs Fashion-MNIST: run `make data`, and set "
+                f"CNNZOO_DATA=.venv/data (`make test` and `make notebooks` do both). {error}"
+            )
+
+
+def run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A notebook, executed without network."""
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-    notebook = read(path)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(OFFLINE))  # type: ignore[no-untyped-call]
-    resources = {"metadata": {"path": str(folder)}}
-    nbclient.NotebookClient(notebook, timeout=120, resources=resources).execute()
-    return [cell for cell in notebook.cells[1:] if cell.cell_type == "code"]
+    return tools.execute(tools.read(path), folder, first=OFFLINE)
 
 
-def output(cells: list[Any], source: str, kind: str) -> str:
-    """The output of the cell with that line in it."""
-    (cell,) = (cell for cell in cells if source in cell.source)
-    shown = [out.text if out.output_type == "stream" else out.data[kind] for out in cell.outputs]
-    return "\n".join(shown)
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
 def test_stored_without_outputs(path: Path) -> None:
-    for cell in read(path).cells:
+    for cell in tools.read(path).cells:
         if cell.cell_type == "code":
             assert cell.outputs == []
             assert cell.execution_count is None
             assert cell.metadata == {}
 
 
-def check_first_photograph(cells: list[Any]) -> None:
-    assert "tf_efficientnet_lite0" in output(cells, "list_models", "text/plain")
-    assert ">39.5%</td>" in output(cells, "model.predict(chelsea)", "text/html")
-    assert output(cells, "draw_predictions([", "image/png")
-    assert "blocks.0: 16 maps of 112 × 112" in output(cells, "model.features(", "text/plain")
-    chelsea, *_ = output(cells, "model.embed(", "text/plain").splitlines()
-    name, itself, coffee, rocket, mirrored = chelsea.split()
-    assert (name, float(itself)) == ("chelsea", 1.0)
-    assert float(mirrored) > 0.8
-    assert max(float(coffee), float(rocket)) < 0.5
-    assert "4,652,008 parameters" in output(cells, "model.summary()", "text/plain")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_runs(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    data_of(path.read_text(encoding="utf-8"))
+    (checked,) = (check for check in CHECKS if check.stem == name_of(path))
+    check: Callable[[list[Any]], None] = module(checked).check
+    notebook = run(path, tmp_path, monkeypatch)
+    folder: Path | None = request.config.getoption("--notebooks")
+    if folder is not None:
+        tools.keep(notebook, folder, path.stem)
+    check([cell for cell in notebook.cells if cell.cell_type == "code"])
 
 
-# What a notebook must show, where that is said.
-CHECKS = {"first_photograph": check_first_photograph}
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = run(path, tmp_path, monkeypatch)
-    CHECKS.get(path.stem, list)(cells)
-
-
-def test_every_check_has_its_notebook() -> None:
-    assert CHECKS.keys() <= {path.stem for path in NOTEBOOKS}
+def test_every_notebook_has_a_check_and_every_check_its_notebook() -> None:
+    assert sorted(map(name_of, NOTEBOOKS)) == [check.stem for check in CHECKS]
+    assert all(re.match(r"\d\d_", path.stem) for path in NOTEBOOKS)
 
 
 def test_the_network_is_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,3 +103,13 @@ def test_the_network_is_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyP
     nbformat.write(new.new_notebook(cells=[new.new_code_cell(cell)]), tmp_path / "n.ipynb")  # type: ignore[no-untyped-call]
     with pytest.raises(nbclient.exceptions.CellExecutionError, match="reached for the network"):
         run(tmp_path / "n.ipynb", tmp_path, monkeypatch)
+
+
+def test_missing_data_are_a_failure_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNNZOO_DATA", str(tmp_path))
+    monkeypatch.setattr("cnnzoo.data.known.DEBIAN_FASHION_MNIST", tmp_path)
+    data_of("cz.data.cifar10()")
+    with pytest.raises(pytest.fail.Exception, match="make data"):
+        data_of("cz.data.fashion_mnist()")

@@ -33,7 +33,7 @@ class ComparedModel:
         data: Training data of these weights beyond ImageNet-1k; empty if there is none.
         input_size: Height and width of the image in pixels.
         params: Number of trainable parameters.
-        macs: Multiply-adds (MACs) of convolutions and linear layers for one image.
+        macs: Multiply-adds (MACs) of convolutions, linear layers and attention for one image.
         activations: Output values of convolutions and linear layers for one image.
         weight_bytes: Bytes of parameters and running statistics in float32.
         value_bytes: The most bytes of values that are needed at once, for one image in float32, if
