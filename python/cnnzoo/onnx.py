@@ -22,7 +22,7 @@ from cnnzoo.errors import ArgumentError, ShapeError
 from cnnzoo.model import Model
 from cnnzoo.preprocess import COLOURS, GREY
 from cnnzoo.weights import Published, published_weights
-from cnnzoo_command import __version__
+from cnnzoo_command.status import __version__
 
 __all__ = ["DEFAULT_OPSET", "Exported", "ImageSize", "export"]
 
@@ -259,7 +259,7 @@ def _extra(metadata: Any) -> dict[str, str]:
 
 
 def _facts(model: Model, *, preprocess: bool) -> dict[str, str]:
-    """What the file says of the model, as text or JSON."""
+    """The facts about the model that the file states, as text or JSON."""
     report, published = model.load_report, _published(model)
     facts: dict[str, Any] = {
         "version": __version__,

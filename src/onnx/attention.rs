@@ -1,7 +1,7 @@
 //! Attention.
 
-use super::draft::Site;
 use super::network::Attribute;
+use super::site::Site;
 use crate::graph::Shape;
 use crate::graph::op::{Attention, MultiQueryAttention};
 

@@ -78,7 +78,7 @@ impl Initialiser {
     }
 }
 
-/// How writing went; reading has errors of its own.
+/// The outcome of writing; reading has errors of its own.
 type Written = io::Result<()>;
 
 /// The values of a parameter.

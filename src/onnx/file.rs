@@ -19,7 +19,7 @@ const LARGEST: usize = i32::MAX as usize;
 /// Arrays beside the operators lie at multiples of a page, so that readers can map them; smaller ones stay inside.
 const PAGE: usize = 4096;
 
-/// What was written.
+/// The files that were written.
 #[derive(Clone, Debug)]
 pub struct Exported {
     /// The file of the operators, then that of the arrays, if there is one.

@@ -2,15 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::activation::activation;
 use super::attention::{attention, multi_query_attention};
 use super::content::Content;
-use super::draft::{Draft, Site, Value};
+use super::draft::{Draft, Value};
 use super::network::{Attribute, Network};
 use super::norm::{batch_norm, group_norm, layer_norm, lrn};
 use super::options::{Image, Options};
+use super::site::Site;
 use super::window::{adaptive_pool, blur, conv, pad, pool};
 use crate::error::Result;
-use crate::graph::op::{Embedding, Function, Linear};
+use crate::graph::op::{Embedding, Linear, Pair};
 use crate::graph::{Graph, NodeId, Op, Role, Shape};
 use crate::weights::Parameters;
 
@@ -140,7 +142,7 @@ fn is_free(site: &Site<'_, '_>, op: &Op) -> Result<bool> {
             _ => Ok(any),
         },
         Op::Flatten(_) if any => Err(site.needs_a_size("as many features as pixels")),
-        Op::AdaptivePool(pool) if any && pool.size != crate::graph::op::Pair::ONE => {
+        Op::AdaptivePool(pool) if any && pool.size != Pair::ONE => {
             Err(site.needs_a_size("windows that depend on the image"))
         }
         Op::PoolUpTo(_) if any => Err(site.needs_a_size("windows that depend on the image")),
@@ -262,44 +264,6 @@ fn concat(site: &mut Site<'_, '_>) -> String {
         }
     }
     site.last("Concat", inputs, vec![("axis", Attribute::Integer(1))])
-}
-
-fn activation(site: &mut Site<'_, '_>, function: Function) -> String {
-    let x = site.x();
-    match function {
-        Function::Relu => site.last("Relu", [x], Vec::new()),
-        Function::Relu6 => {
-            let (least, most) = (site.float("least", 0.0), site.float("most", 6.0));
-            site.last("Clip", [x, least, most], Vec::new())
-        }
-        Function::Silu => {
-            let gate = site.step("sigmoid", "Sigmoid", [x.clone()], Vec::new());
-            site.last("Mul", [x, gate], Vec::new())
-        }
-        Function::Sigmoid => site.last("Sigmoid", [x], Vec::new()),
-        Function::Tanh => site.last("Tanh", [x], Vec::new()),
-        Function::Gelu => gelu(site, x),
-        Function::HardSigmoid => {
-            let (slope, middle) = (Attribute::Float(1.0 / 6.0), Attribute::Float(0.5));
-            site.last("HardSigmoid", [x], vec![("alpha", slope), ("beta", middle)])
-        }
-        Function::HardSwish => site.last("HardSwish", [x], Vec::new()),
-    }
-}
-
-/// x · (1 + erf(x / √2)) / 2, which is one operator from version 20 on.
-fn gelu(site: &mut Site<'_, '_>, x: String) -> String {
-    const GELU: usize = 20;
-    if site.opset() >= GELU {
-        return site.last("Gelu", [x], Vec::new());
-    }
-    let root = site.float("root", std::f64::consts::SQRT_2);
-    let (one, half) = (site.float("one", 1.0), site.float("half", 0.5));
-    let scaled = site.step("scaled", "Div", [x.clone(), root], Vec::new());
-    let erf = site.step("erf", "Erf", [scaled], Vec::new());
-    let above = site.step("above", "Add", [erf, one], Vec::new());
-    let twice = site.step("twice", "Mul", [x, above], Vec::new());
-    site.last("Mul", [twice, half], Vec::new())
 }
 
 /// The weight of a vector is read as it lies; that of tokens is transposed, which whoever runs it does once.

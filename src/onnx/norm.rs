@@ -1,7 +1,7 @@
 //! Norms.
 
-use super::draft::Site;
 use super::network::Attribute;
+use super::site::Site;
 use crate::error::Result;
 use crate::graph::Role;
 use crate::graph::op::{BatchNorm, GroupNorm, LayerNorm, Lrn};
@@ -19,7 +19,7 @@ pub(super) fn batch_norm(site: &mut Site<'_, '_>, op: &BatchNorm) -> Result<Stri
     Ok(site.last("BatchNormalization", inputs, vec![epsilon(op.eps)]))
 }
 
-/// What a batch norm makes of x is x · factor + shift.
+/// The factors and shifts of a batch norm: it makes x · factor + shift of x.
 pub(super) fn affine(site: &Site<'_, '_>, op: &BatchNorm) -> Result<(Vec<f64>, Vec<f64>)> {
     let channels = site.shape.channels();
     let numbers = |role: Role, usual: f64| match site.draft.parameter(site.id, |of| of == role) {

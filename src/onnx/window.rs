@@ -1,9 +1,9 @@
-//! What slides over an image: convolutions, pooling, blurs, and padding.
+//! Windows that slide over an image: convolutions, pooling, blurs, and padding.
 
 use super::content::Content;
-use super::draft::Site;
 use super::network::Attribute;
 use super::norm::affine;
+use super::site::Site;
 use crate::error::{Error, Result};
 use crate::graph::op::{Blur, Border, Conv, Op, Pad, Padding, Pair, Pool, PoolKind};
 use crate::graph::shape::{same_padding, span};
@@ -48,7 +48,7 @@ fn size_of(shape: Shape) -> Pair {
     }
 }
 
-/// What makes the output `ceil(input / stride)` large: numbers, unless they depend on an image of any size.
+/// The border that makes the output `ceil(input / stride)` large: numbers, unless they depend on an image of any size.
 fn same(
     site: &Site<'_, '_>,
     kernel: Pair,

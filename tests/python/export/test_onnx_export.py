@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import json
 import pickle
+import re
 import resource
 import subprocess
 import sys
@@ -15,10 +17,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from onnx_files import checked, exported, operators, run, session_of
 
 import cnnzoo as cz
 from cnnzoo.cli import main
+from export.onnx_files import checked, exported, operators, run, session_of
 from tolerance import ONNX, ROUNDING, difference
 
 SIDE = 64
@@ -360,7 +362,7 @@ def test_an_error_on_the_way_leaves_the_old_files(
 
     monkeypatch.setattr("cnnzoo._progress.Count.advance", stop)
     other = copy.deepcopy(model)
-    other.reset_classifier(9)
+    other.reset_classifier(num_classes=9)
     for external in (True, False):
         calls = 0
         with pytest.raises(KeyboardInterrupt):
@@ -388,6 +390,20 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "`file`: expected a name that ends in .onnx" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["export", given, "-o", str(file), "--batch", "none"])
+
+
+def test_the_guide_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its examples, one after the other, in a folder with the photographs."""
+    root = Path(__file__).parents[3]
+    (tmp_path / "photos").symlink_to(root / "photos")
+    monkeypatch.chdir(tmp_path)
+    page = (root / "docs" / "how-to" / "onnx.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    test = doctest.DocTestParser().get_doctest("".join(examples), {}, "onnx.md", "onnx.md", 0)
+    complaints: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(test, out=complaints.append)
+    assert not complaints, "".join(complaints)
+    assert len(examples) == 4
 
 
 def test_a_link_stays(model: cz.Model, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx_files import exported, run
 
 import cnnzoo as cz
+from export.onnx_files import exported, run
 from tolerance import ROUNDING, difference
 
 OPSETS = range(17, 29)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx_files import Array, checked, inferred, run, stated
 
 import cnnzoo as cz
 from cnnzoo import _native
 from conftest import Differences
+from export.onnx_files import Array, checked, inferred, run, stated
 from reference import (
     LIBRARIES,
     Edition,
