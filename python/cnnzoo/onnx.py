@@ -21,7 +21,6 @@ from cnnzoo._progress import Count
 from cnnzoo.errors import ArgumentError, ShapeError
 from cnnzoo.model import Model
 from cnnzoo.preprocess import COLOURS, GREY
-from cnnzoo.weights import Published, published_weights
 from cnnzoo_command.status import __version__
 
 __all__ = ["DEFAULT_OPSET", "Exported", "ImageSize", "export"]
@@ -260,7 +259,7 @@ def _extra(metadata: Any) -> dict[str, str]:
 
 def _facts(model: Model, *, preprocess: bool) -> dict[str, str]:
     """The facts about the model that the file states, as text or JSON."""
-    report, published = model.load_report, _published(model)
+    published = model._published
     facts: dict[str, Any] = {
         "version": __version__,
         "model": model.name,
@@ -270,11 +269,11 @@ def _facts(model: Model, *, preprocess: bool) -> dict[str, str]:
         "labels": list(model.labels),
         "preprocess": asdict(model.preprocess),
         "preprocess_inside": preprocess,
-        "weights": "initial values" if report is None else Path(report.provenance).name,
+        "weights": "initial values" if model.load_report is None else "loaded",
     }
     if published is not None:
         facts |= {
-            "weights_tag": published.tag,
+            "weights": published.tag,
             "weights_address": published.address,
             "weights_license": published.license or "not stated by the publisher",
         }
@@ -282,16 +281,3 @@ def _facts(model: Model, *, preprocess: bool) -> dict[str, str]:
         KEYS + key: value if isinstance(value, str) else json.dumps(value)
         for key, value in facts.items()
     }
-
-
-def _published(model: Model) -> Published | None:
-    """The published weights that the model loaded last, by the name of the file or its folder."""
-    report = model.load_report
-    if report is None or model.source is None:
-        return None
-    path = Path(report.provenance)
-    for published in published_weights(model.name, source=model.source):
-        folder = "models--" + published.address.replace("/", "--")
-        if folder in path.parts or Path(published.address).name == path.name:
-            return published
-    return None

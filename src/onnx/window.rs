@@ -54,9 +54,13 @@ fn same(
     kernel: Pair,
     stride: Pair,
     dilation: Pair,
-) -> (&'static str, Attribute) {
+) -> Result<(&'static str, Attribute)> {
     if site.inputs[0].free && stride != Pair::ONE {
-        return ("auto_pad", Attribute::Text("SAME_UPPER"));
+        // onnxruntime takes no dilation then.
+        if dilation != Pair::ONE {
+            return Err(site.needs_a_size("a dilated window whose border depends on the image"));
+        }
+        return Ok(("auto_pad", Attribute::Text("SAME_UPPER")));
     }
     let size = size_of(site.inputs[0].shape);
     let of = |size, kernel, stride, dilation| same_padding(size, span(kernel, dilation), stride);
@@ -64,13 +68,13 @@ fn same(
     let columns = of(size.width, kernel.width, stride.width, dilation.width);
     let before = Pair { height: rows.0, width: columns.0 };
     let after = Pair { height: rows.1, width: columns.1 };
-    Sides { before, after }.attribute()
+    Ok(Sides { before, after }.attribute())
 }
 
 /// A convolution, and the batch norm after it if that is folded into it.
 pub(super) fn conv(site: &mut Site<'_, '_>, op: &Conv, norm: Option<NodeId>) -> Result<String> {
     let padding = match op.padding {
-        Padding::Same => same(site, op.kernel, op.stride, op.dilation),
+        Padding::Same => same(site, op.kernel, op.stride, op.dilation)?,
         Padding::Both(border) => Sides::both(border).attribute(),
     };
     let attributes = vec![
@@ -151,7 +155,7 @@ pub(super) fn pool(site: &mut Site<'_, '_>, op: &Pool) -> Result<String> {
     let mut attributes = vec![pair("kernel_shape", op.kernel), pair("strides", op.stride)];
     let mut counts = false;
     match op.padding {
-        Padding::Same => attributes.push(same(site, op.kernel, op.stride, Pair::ONE)),
+        Padding::Same => attributes.push(same(site, op.kernel, op.stride, Pair::ONE)?),
         Padding::Both(border) if !op.ceil => {
             attributes.push(Sides::both(border).attribute());
             counts = op.count_padding && border != 0.into();

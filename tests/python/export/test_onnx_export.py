@@ -160,9 +160,14 @@ def test_metadata(tmp_path: Path) -> None:
     }
     assert {key: found[key] for key in texts} == texts
     (published,) = (p for p in cz.published_weights(model.name) if p.distribution)
-    assert found["cnnzoo.weights_tag"] == published.tag
-    assert found["cnnzoo.weights"] == Path(published.path()).name
-    assert str(tmp_path) not in str(found)
+    assert found["cnnzoo.weights"] == published.tag
+    assert found["cnnzoo.weights_address"] == published.address
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert cz.onnx.export(twin, file).metadata["cnnzoo.weights"] == published.tag
+    model.load_state_dict(model.state_dict())
+    loaded = cz.onnx.export(model, file).metadata
+    assert loaded["cnnzoo.weights"] == "loaded"
+    assert "cnnzoo.weights_license" not in loaded
 
 
 def test_a_network_of_a_graph_has_no_source(model: cz.Model, tmp_path: Path) -> None:
@@ -170,7 +175,7 @@ def test_a_network_of_a_graph_has_no_source(model: cz.Model, tmp_path: Path) -> 
     found = cz.onnx.export(plain, tmp_path / "m.onnx").metadata
     assert found["cnnzoo.source"] == "a graph"
     assert found["cnnzoo.weights"] == "initial values"
-    assert "cnnzoo.weights_tag" not in found
+    assert "cnnzoo.weights_license" not in found
 
 
 def test_auxiliary_classifiers_are_left_out(tmp_path: Path) -> None:
@@ -388,8 +393,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "(batch, 3, height, width)" in capsys.readouterr().out
     assert main(["export", given, "-o", str(tmp_path)]) == 1
     assert "`file`: expected a name that ends in .onnx" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["export", given, "-o", str(file), "--batch", "none"])
+    assert main(["export", given, "-o", str(file), "--batch", "none"]) == 2
+    assert "expected a number from 1 up, got 'none'" in capsys.readouterr().err
 
 
 def test_the_guide_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ IMAGE = "graph one\ninput = input() channels=4 height=9 width=13\n"
 GRAPHS = {
     "conv": "y = conv(input) out=6 kernel=[3,5] stride=2 padding=[1,2] groups=2 bias=true",
     "conv_same": "y = conv(input) out=6 kernel=[3,4] stride=2 padding=same dilation=[2,1]",
+    "conv_same_steps": "y = conv(input) out=6 kernel=[3,4] stride=2 padding=same",
+    "conv_same_dilated": "y = conv(input) out=6 kernel=[3,4] padding=same dilation=[2,1]",
     "conv_dilated": "y = conv(input) out=4 kernel=3 padding=2 dilation=2 groups=4",
     "pad": "y = pad(input) top=1 left=2 channels=3",
     "batch_norm": "y = batch_norm(input) eps=0.01",
@@ -82,6 +84,7 @@ GRAPHS = {
 
 # Those that need an image of a size that is known.
 OF_ONE_SIZE = {
+    "conv_same",
     "adaptive_pool_divided", "adaptive_pool_to_its_size", "adaptive_pool_uneven", "linear",
     "layer_norm_of_a_vector", "linear_without_bias", "max_pool_outside", "pool_up_to", "positions",
 }  # fmt: skip
