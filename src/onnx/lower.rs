@@ -42,11 +42,8 @@ pub(super) fn lower(
         let node = graph.node(id);
         let inputs: Vec<Value> = node.inputs.iter().map(|input| values[input].clone()).collect();
         let norm = norms.get(&id).copied();
-        let shared = match &node.op {
-            Op::Embedding(_) => true,
-            Op::Concat(_) => false,
-            _ => inputs.iter().all(|input| input.shared),
-        };
+        // A concatenation makes one for each image.
+        let shared = !matches!(node.op, Op::Concat(_)) && inputs.iter().all(|input| input.shared);
         let output = draft.name_of(norm.unwrap_or(id), shared);
         let shape = shapes[id.index()];
         let mut site = Site { draft: &mut draft, id, inputs: &inputs, shape, output };
@@ -130,32 +127,48 @@ fn folded(graph: &Graph) -> HashMap<NodeId, NodeId> {
 fn is_free(site: &Site<'_, '_>, op: &Op) -> Result<bool> {
     let any = site.inputs.iter().any(|input| input.free);
     let all = site.inputs.iter().all(|input| input.free);
+    let is_image = matches!(site.shape, Shape::Image { .. });
+    let fixed = |got| if any { Err(site.needs_a_size(got)) } else { Ok(false) };
     match op {
-        Op::Add(_) | Op::Average(_) if any && !all => {
-            Err(site.needs_a_size("values of which one has its own"))
+        Op::Add(_) | Op::Average(_) if any && !all => fixed("values of which one has its own"),
+        Op::Concat(_) if any && !all && is_image => fixed("images of which one has its own"),
+        Op::Gate(_) if site.inputs.last().is_some_and(|gate| gate.free) => {
+            fixed("a gate of more than one pixel")
         }
-        Op::Concat(_) if any && !all && matches!(site.shape, Shape::Image { .. }) => {
-            Err(site.needs_a_size("images of which one has its own"))
-        }
-        Op::Gate(_) => match site.inputs {
-            [_, gate] if gate.free => Err(site.needs_a_size("a gate of more than one pixel")),
-            _ => Ok(any),
-        },
-        Op::Flatten(_) if any => Err(site.needs_a_size("as many features as pixels")),
-        Op::AdaptivePool(pool) if any && pool.size != Pair::ONE => {
-            Err(site.needs_a_size("windows that depend on the image"))
-        }
-        Op::PoolUpTo(_) if any => Err(site.needs_a_size("windows that depend on the image")),
-        Op::Embedding(Embedding { grid: Some(grid), .. }) => {
-            let got = format!("position embeddings of {}×{} patches", grid.height, grid.width);
-            if site.draft.options.image == Image::Any {
+        Op::Flatten(_) => fixed("as many features as pixels"),
+        Op::AdaptivePool(pool) if pool.size == Pair::ONE => Ok(false),
+        Op::AdaptivePool(_) | Op::PoolUpTo(_) => fixed("windows that depend on the image"),
+        Op::Embedding(Embedding { grid, .. }) => match grid {
+            Some(Pair { height, width }) if site.draft.options.image == Image::Any => {
+                let got = format!("position embeddings of {height}×{width} patches");
                 Err(site.needs_a_size(&got))
-            } else {
-                Ok(false)
             }
-        }
-        Op::AdaptivePool(_) | Op::SelectToken(_) => Ok(false),
-        _ => Ok(any),
+            Some(_) | None => Ok(false),
+        },
+        Op::SelectToken(_) => Ok(false),
+        Op::Input(_)
+        | Op::Conv(_)
+        | Op::Pad(_)
+        | Op::BatchNorm(_)
+        | Op::GroupNorm(_)
+        | Op::LayerNorm(_)
+        | Op::Activation(_)
+        | Op::Pool(_)
+        | Op::Blur(_)
+        | Op::Lrn(_)
+        | Op::Linear(_)
+        | Op::Add(_)
+        | Op::Average(_)
+        | Op::Multiply(_)
+        | Op::Affine(_)
+        | Op::Gate(_)
+        | Op::Concat(_)
+        | Op::Dropout(_)
+        | Op::DropPath(_)
+        | Op::Tokens(_)
+        | Op::Attention(_)
+        | Op::MultiQueryAttention(_)
+        | Op::LayerScale(_) => Ok(any),
     }
 }
 
