@@ -12,6 +12,7 @@ pub mod graph;
 pub mod infer;
 pub mod memory;
 pub mod model;
+pub mod onnx;
 #[cfg(feature = "torch")]
 pub mod torch;
 #[cfg(feature = "torch")]

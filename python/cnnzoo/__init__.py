@@ -132,6 +132,7 @@ __all__ = [
     "load",
     "metrics",
     "model_info",
+    "onnx",
     "published_scaling",
     "published_weights",
     "registry",
@@ -143,7 +144,7 @@ __all__ = [
 # Modules that are imported with their first use, and those of names that are.
 MODULES = frozenset({"callbacks", "data", "explain", "history", "losses", "metrics", "mixing"})
 MODULES |= {"multilabel", "optimizers", "profile", "scaling", "schedules", "summary", "trainer"}
-MODULES |= {"analysis", "transforms", "tuning"}
+MODULES |= {"analysis", "onnx", "transforms", "tuning"}
 HOMES = {
     "ComparedModel": "comparison",
     "Comparison": "comparison",
@@ -176,6 +177,7 @@ if TYPE_CHECKING:
         metrics,
         mixing,  # noqa: F401
         multilabel,  # noqa: F401
+        onnx,
         optimizers,  # noqa: F401
         profile,  # noqa: F401
         scaling,  # noqa: F401

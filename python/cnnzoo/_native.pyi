@@ -265,6 +265,12 @@ class Model:
     def save(
         self, path: str | os.PathLike[str], metadata: dict[str, str], precision: str
     ) -> None: ...
+    def export_onnx(
+        self,
+        path: str | os.PathLike[str],
+        choices: dict[str, Any],
+        progress: Callable[[int, int], None],
+    ) -> tuple[list[os.PathLike[str]], list[int | str], list[int | str]]: ...
 
 @final
 class Checkpoint:

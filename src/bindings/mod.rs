@@ -19,6 +19,7 @@ mod loader;
 #[cfg(feature = "torch")]
 mod mix;
 mod model;
+mod onnx;
 mod options;
 #[cfg(not(feature = "torch"))]
 mod photo;

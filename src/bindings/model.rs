@@ -13,6 +13,7 @@ use super::checkpoint::Checkpoint;
 use super::errors::detached;
 use super::graph::Graph;
 use super::load::{PinnedArrays, into_python, state_dict};
+use super::onnx::{Choices, Written, written};
 use super::options::parse_options;
 use super::tune::{LayerRow, Tuner, layer};
 use crate::engine::{Array, Precision, View};
@@ -20,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::families;
 use crate::infer::Accuracy;
 use crate::model::{self, QuantizedLayer, RunOptions, Shared};
+use crate::onnx;
 use crate::weights::load::Staying;
 use crate::weights::{Stored, keras};
 
@@ -270,7 +272,7 @@ impl Model {
         let py = x.py();
         let x = self.images(x)?;
         let view = View { shape: x.shape(), values: x.as_slice()? };
-        let progress = Progress { function: progress.clone().unbind(), raised: Mutex::default() };
+        let progress = Progress::new(progress);
         let found = detached(py, || {
             let found = self.0.quantize(view, most_error, |done, all| progress.tell(done, all))?;
             let model = self.0.read()?;
@@ -467,6 +469,24 @@ impl Model {
             Precision::Float32 | Precision::BFloat16 => model.save(&path, &metadata),
         })
     }
+
+    /// Writes an ONNX file; `choices` are those of `Choices`. Ctrl-C, or an exception of `progress`, ends it and leaves old
+    /// files as they were.
+    fn export_onnx(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        choices: Choices,
+        progress: &Bound<'_, PyAny>,
+    ) -> PyResult<Written> {
+        let progress = Progress::new(progress);
+        let options = choices.into_options();
+        let exported = self.look(py, |model| {
+            let before = &mut |done, all| progress.tell(done, all);
+            onnx::export(model.graph(), model.parameters()?, &options, &path, before)
+        });
+        progress.raised().map_or(exported, Err).map(written)
+    }
 }
 
 /// A function in Python that hears of progress.
@@ -477,6 +497,10 @@ struct Progress {
 }
 
 impl Progress {
+    fn new(function: &Bound<'_, PyAny>) -> Self {
+        Self { function: function.clone().unbind(), raised: Mutex::default() }
+    }
+
     fn tell(&self, done: usize, all: usize) -> Result<()> {
         Python::attach(|py| {
             let told = py.check_signals().and_then(|()| self.function.call1(py, (done, all)));

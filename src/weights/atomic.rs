@@ -10,34 +10,77 @@ use crate::file;
 
 /// Writes a temporary file beside `path`, syncs it and renames it over `path`. Where anything fails, the old file stays
 /// and nothing is left behind.
-///
-/// A symbolic link stays, and its target is replaced, which keeps its permissions. A folder, pipe, socket or device is
-/// an error that says which of them it is.
 pub(super) fn replace_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let path = &end_of_links(path)?;
-    let before = match fs::metadata(path) {
-        Ok(before) => Some(before),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    if let Some(before) = &before {
-        file::check(before.file_type())?;
+    let mut file = Replacement::begin(path)?;
+    write(&mut file)?;
+    file.finish()?.rename()
+}
+
+/// A temporary file that is to replace another one. It is removed on drop.
+///
+/// A symbolic link stays, and its target is replaced, which keeps its permissions. A folder, pipe, socket or device is
+/// an error that says which of them it is.
+#[derive(Debug)]
+pub struct Replacement {
+    path: PathBuf,
+    temporary: TemporaryFile,
+    writer: BufWriter<File>,
+}
+
+impl Replacement {
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        let path = end_of_links(path)?;
+        let before = match fs::metadata(&path) {
+            Ok(before) => Some(before),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(before) = &before {
+            file::check(before.file_type())?;
+        }
+        let (temporary, file) = temporary_beside(&path)?;
+        if let Some(before) = before {
+            file.set_permissions(before.permissions())?;
+        }
+        Ok(Self { path, temporary, writer: BufWriter::with_capacity(1 << 20, file) })
     }
-    let (temporary, file) = temporary_beside(path)?;
-    if let Some(before) = before {
-        file.set_permissions(before.permissions())?;
+
+    /// Syncs it: only the rename may fail then.
+    pub fn finish(self) -> io::Result<Replaced> {
+        let Self { path, temporary, writer } = self;
+        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        Ok(Replaced { path, temporary })
     }
-    let mut writer = BufWriter::with_capacity(1 << 20, file);
-    write(&mut writer)?;
-    let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.sync_all()?;
-    drop(file);
-    fs::rename(&temporary.0, path)?;
-    sync_folder(path);
-    Ok(())
+}
+
+impl Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// A temporary file that has all its bytes. It is removed on drop.
+#[derive(Debug)]
+pub struct Replaced {
+    path: PathBuf,
+    temporary: TemporaryFile,
+}
+
+impl Replaced {
+    /// Renames it over the other one.
+    pub fn rename(self) -> io::Result<()> {
+        fs::rename(&self.temporary.0, &self.path)?;
+        sync_folder(&self.path);
+        Ok(())
+    }
 }
 
 /// The target of the links at `path`, which need not exist.
@@ -77,6 +120,7 @@ fn temporary_beside(path: &Path) -> io::Result<(TemporaryFile, File)> {
 }
 
 /// A file that is removed on drop, unless it was renamed before.
+#[derive(Debug)]
 struct TemporaryFile(PathBuf);
 
 impl Drop for TemporaryFile {

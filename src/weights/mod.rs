@@ -27,6 +27,7 @@ mod source;
 pub mod translate;
 mod value;
 
+pub use atomic::{Replaced, Replacement};
 pub use checkpoint::Checkpoint;
 pub use contents::Ignored;
 pub use parameters::{Parameters, Stored};

@@ -419,3 +419,12 @@ def test_an_import_of_the_package_loads_little() -> None:
 
 def test_there_is_no_extension_that_links_libtorch() -> None:
     assert importlib.util.find_spec("cnnzoo._torch") is None
+
+
+def test_onnx_files_are_written(tmp_path: Path) -> None:
+    model = network()
+    written = cz.onnx.export(model, tmp_path / "m.onnx")
+    assert written.output_shape == ("batch", 10)
+    arrays = model.state_dict().values()
+    bytes_of_arrays = sum(array.nbytes for array in arrays if array.dtype == np.float32)
+    assert (tmp_path / "m.onnx").stat().st_size > bytes_of_arrays

@@ -22,6 +22,12 @@ FUSED = 1e-4
 # 1.3e-4. Beyond `FUSED` the native run may be this many times as far from float64 as the source.
 FUSED_TIMES = 3
 
+# onnxruntime, from the files that `cz.onnx.export` writes: float32 as in libtorch, but it folds
+# norms into weights and adds up in an order of its own, which `FUSED` allows our engine too: the
+# bound for whole networks. A single operator may differ by `ROUNDING` alone.
+ONNX = FUSED
+ONNX_TIMES = FUSED_TIMES
+
 # A gradient sums over the batch and the image what the forward pass rounded, through up to 150
 # layers whose batch statistics come from a few values.
 ROUNDING_OF_GRADIENTS = 2e-4

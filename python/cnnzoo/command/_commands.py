@@ -155,7 +155,7 @@ def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
         from cnnzoo.picture import check_save
 
         check_save(args.save, photos=len(found))
-    model = _model(args)
+    model = named_model(args)
     answers = predict_many(model, found, top=args.top, on_error="keep", precision=args.precision)
     drawn: list[tuple[str, Photo | Contents, Prediction]] = []
     failures = 0
@@ -179,7 +179,7 @@ def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
     return 0 if failures == 0 else 1
 
 
-def _model(args: argparse.Namespace) -> Model:
+def named_model(args: argparse.Namespace) -> Model:
     """The network of a name, or of a model file."""
     if args.model in accepted_names() or not _is_file_name(args.model):
         return create_model(args.model, weights=args.weights or "default", device=args.device)

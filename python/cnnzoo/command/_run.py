@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from cnnzoo._text import Out
-from cnnzoo.command import _bench, _commands, _compare, _diagram
+from cnnzoo.command import _bench, _commands, _compare, _diagram, _export
 from cnnzoo.errors import CnnzooError
 from cnnzoo_command.status import BROKEN_PIPE, INTERRUPTED, discard
 
@@ -21,6 +21,7 @@ COMMANDS: dict[str, Command] = {
     "info": _commands.info,
     "compare": _compare.compare_,
     "diagram": _diagram.diagram,
+    "export": _export.export,
     "predict": _commands.predict,
     "bench": _bench.bench,
 }

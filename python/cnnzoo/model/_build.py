@@ -129,9 +129,8 @@ def create_model(
     model = Model(engine, (own.preprocess if own else None) or usual_way)
     model._labels, model._task = labels, task or model.task
     model.accuracy = saved.accuracy if saved else model.accuracy
-    if image_size is not None:
-        model._preprocess = model.preprocess.resized(image_size)
-    model._preprocess = model.preprocess.with_channels(engine.graph().input_shape[0])
+    fitting = model.preprocess if image_size is None else model.preprocess.resized(image_size)
+    model._preprocess = fitting.with_channels(engine.graph().input_shape[0])
     if not meta:
         model._allocate(device, seed, file)
     if file is not None:
@@ -143,6 +142,7 @@ def create_model(
             model._load_arrays(keras.read(path), "keras", "pretrained", os.fspath(path))
         else:
             model._load_opened(WeightsFile.open(path), "auto", "pretrained")
+        model._published = published
     return model
 
 

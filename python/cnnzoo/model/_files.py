@@ -162,7 +162,7 @@ class Filling(Network):
         return self._note({**fields, "ignored": {**fields["ignored"], **beside}})
 
     def _note(self, fields: dict[str, Any]) -> LoadReport:
-        self._load_report = _report(fields)
+        self._load_report, self._published = _report(fields), None
         return self._load_report
 
     def _keras_variables(self) -> list[keras.Variable]:

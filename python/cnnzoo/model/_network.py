@@ -22,7 +22,7 @@ from cnnzoo.model._packing import has_libtorch
 from cnnzoo.prediction import Task, usual_labels
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.quantization import Quantization
-from cnnzoo.weights import LoadReport
+from cnnzoo.weights import LoadReport, Published
 
 # Compute precision of a network, in training too.
 Precision: TypeAlias = Literal["float32", "bfloat16"]
@@ -37,8 +37,9 @@ MOST_SHOWN = 200
 class Network:
     """A model of the Rust engine, with the attributes that Python keeps."""
 
-    # In models that older versions pickled there is none.
+    # In models that older versions pickled there are none.
     _quantization: Quantization | None = None
+    _published: Published | None = None
 
     def __init__(self, engine: _native.Model, preprocess: Preprocess) -> None:
         self._engine = engine

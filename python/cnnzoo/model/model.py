@@ -164,7 +164,7 @@ class Model(Differentiating, Filling):
         twin = Model(self._engine.copy(), self._preprocess)
         twin._load_report, twin._task = self._load_report, self._task
         twin._chose_preprocess, twin._tuning = self._chose_preprocess, self._tuning
-        twin._quantization = self._quantization
+        twin._quantization, twin._published = self._quantization, self._published
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Model:

@@ -1,0 +1,418 @@
+"""The options of `cz.onnx.export`, what it writes of a model, and how it fails."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import json
+import pickle
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import cnnzoo as cz
+from cnnzoo.cli import main
+from export.onnx_files import checked, exported, operators, run, session_of
+from tolerance import ONNX, ROUNDING, difference
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def model() -> cz.Model:
+    return cz.create_model("resnet18", num_classes=7, image_size=SIDE, seed=3)
+
+
+def images(batch: int, side: int = SIDE, channels: int = 3) -> np.ndarray:
+    generator = np.random.default_rng(4)
+    return generator.standard_normal((batch, channels, side, side)).astype(np.float32)
+
+
+def test_what_was_written_is_said(model: cz.Model, tmp_path: Path) -> None:
+    file = tmp_path / "m.onnx"
+    found = cz.onnx.export(model, file, batch=2, output_name="scores")
+    assert found.files == (file,)
+    assert found.opset == cz.onnx.DEFAULT_OPSET
+    assert (found.input_name, found.input_shape) == ("images", (2, 3, SIDE, SIDE))
+    assert (found.output_name, found.output_shape) == ("scores", (2, 7))
+    assert repr(found) == (
+        f"<Exported {file}: images (2, 3, 64, 64) → scores (2, 7), opset {found.opset}>"
+    )
+    session = session_of(file)
+    assert [(value.name, value.shape) for value in session.get_inputs()] == [
+        ("images", [2, 3, SIDE, SIDE])
+    ]
+    assert [(value.name, value.shape) for value in session.get_outputs()] == [("scores", [2, 7])]
+    assert hash(found) == hash(copy.copy(found))
+    for twin in (copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
+        assert twin == found
+    anything = cz.onnx.export(model, file, image="dynamic")
+    assert anything.input_shape == ("batch", 3, "height", "width")
+    assert anything.output_shape == ("batch", 7)
+
+
+def test_nodes_and_arrays_have_our_names(model: cz.Model, tmp_path: Path) -> None:
+    proto = checked(exported(model, tmp_path))
+    names = [node.name for node in proto.graph.node]
+    assert names == model.graph.nodes()[1:]
+    arrays = {array.name: numpy_helper.to_array(array) for array in proto.graph.initializer}
+    state = model.state_dict()
+    assert set(arrays) == {name for name in state if not name.endswith("num_batches_tracked")}
+    for name, array in arrays.items():
+        assert np.array_equal(array, state[name])
+    assert proto.producer_name == "cnnzoo"
+    assert proto.producer_version == cz.__version__
+
+
+def test_versions_are_those_of_onnx(model: cz.Model, tmp_path: Path) -> None:
+    formats = {row[2]: row[1] for row in onnx.helper.VERSION_TABLE}
+    for opset in range(17, 29):
+        proto = checked(exported(model, tmp_path, opset=opset))
+        assert [(of.domain, of.version) for of in proto.opset_import] == [("", opset)]
+        assert proto.ir_version == formats[opset]
+
+
+def test_pytorch_writes_the_same_version() -> None:
+    constants = pytest.importorskip("torch.onnx._constants")
+    assert constants.ONNX_DEFAULT_OPSET == cz.onnx.DEFAULT_OPSET
+
+
+def test_folded_norms(tmp_path: Path) -> None:
+    # Norms of which some come before their convolution.
+    model = cz.create_model("densenet121", num_classes=5, image_size=SIDE, seed=3)
+    state = model.state_dict()
+    generator = np.random.default_rng(1)
+    for name, array in state.items():
+        if name.endswith(("running_mean", "running_var")):
+            state[name] = generator.uniform(0.5, 1.5, array.shape).astype(np.float32)
+    model.load_state_dict(state)
+    plain = operators(checked(exported(model, tmp_path)))
+    file = exported(model, tmp_path, fold=True)
+    folded = operators(checked(file))
+    assert 0 < folded.count("BatchNormalization") < plain.count("BatchNormalization")
+    assert folded.count("Conv") == plain.count("Conv")
+    x = images(2)
+    assert difference(run(file, x), model(x, exact=True)) <= ONNX
+
+
+def test_a_bias_is_folded_too(tmp_path: Path) -> None:
+    model = cz.create_model("vgg11_bn", num_classes=5, image_size=SIDE, seed=3)
+    state = model.state_dict()
+    generator = np.random.default_rng(1)
+    for name, array in state.items():
+        if name.startswith("features") and array.ndim == 1:
+            state[name] = generator.uniform(0.5, 1.5, array.shape).astype(np.float32)
+    model.load_state_dict(state)
+    file = exported(model, tmp_path, fold=True)
+    assert "BatchNormalization" not in operators(checked(file))
+    x = images(2)
+    assert difference(run(file, x), model(x, exact=True)) <= ONNX
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bytes_are_normalised_in_the_graph(channels: int, tmp_path: Path) -> None:
+    model = cz.create_model("resnet18", in_channels=channels, image_size=SIDE, seed=3)
+    photograph = np.random.default_rng(5).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
+    if channels == 1:
+        photograph[..., 1:] = photograph[..., :1]
+    # Already of the size that it is resized and cropped to, so nothing but the norm is left.
+    model.preprocess = cz.Preprocess(
+        resize=SIDE,
+        crop=SIDE,
+        interpolation="bilinear",
+        mean=model.preprocess.mean,
+        std=model.preprocess.std,
+    )
+    file = exported(model, tmp_path, preprocess=True)
+    inside = run(file, photograph[..., :channels])
+    outside = model.preprocess(list(photograph))
+    plain = exported(model, tmp_path)
+    assert np.array_equal(inside, run(plain, outside))
+    found = cz.onnx.export(model, tmp_path / "any.onnx", preprocess=True, image="dynamic")
+    assert found.input_shape == ("batch", "height", "width", channels)
+    assert np.array_equal(run(found.files[0], photograph[..., :channels]), inside)
+
+
+def test_metadata(tmp_path: Path) -> None:
+    model = cz.create_model("tf_efficientnet_lite0", weights="default")
+    file = exported(model, tmp_path, preprocess=True, metadata={"author": "somebody"})
+    found = {entry.key: entry.value for entry in checked(file).metadata_props}
+    assert session_of(file).get_modelmeta().custom_metadata_map == found
+    assert json.loads(found["cnnzoo.labels"]) == list(model.labels)
+    preprocess = json.loads(found["cnnzoo.preprocess"])
+    assert cz.Preprocess(**preprocess) == model.preprocess
+    texts = {
+        "author": "somebody",
+        "cnnzoo.model": model.name,
+        "cnnzoo.preprocess_inside": "true",
+        "cnnzoo.source": "timm",
+        "cnnzoo.task": "multi_class",
+        "cnnzoo.version": cz.__version__,
+        "cnnzoo.weights_license": "Apache-2.0",
+    }
+    assert {key: found[key] for key in texts} == texts
+    (published,) = (p for p in cz.published_weights(model.name) if p.distribution)
+    assert found["cnnzoo.weights"] == published.tag
+    assert found["cnnzoo.weights_address"] == published.address
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert cz.onnx.export(twin, file).metadata["cnnzoo.weights"] == published.tag
+    model.load_state_dict(model.state_dict())
+    loaded = cz.onnx.export(model, file).metadata
+    assert loaded["cnnzoo.weights"] == "loaded"
+    assert "cnnzoo.weights_license" not in loaded
+
+
+def test_a_network_of_a_graph_has_no_source(model: cz.Model, tmp_path: Path) -> None:
+    plain = cz.Model.from_graph(model.graph)
+    found = cz.onnx.export(plain, tmp_path / "m.onnx").metadata
+    assert found["cnnzoo.source"] == "a graph"
+    assert found["cnnzoo.weights"] == "initial values"
+    assert "cnnzoo.weights_license" not in found
+
+
+def test_auxiliary_classifiers_are_left_out(tmp_path: Path) -> None:
+    model = cz.create_model("googlenet", aux=True, num_classes=5, image_size=96)
+    proto = checked(exported(model, tmp_path))
+    assert not [array.name for array in proto.graph.initializer if array.name.startswith("aux")]
+    assert len(proto.graph.output) == 1
+
+
+def test_features_of_a_network_without_classifier(tmp_path: Path) -> None:
+    model = cz.create_model("resnet18", num_classes=0, image_size=SIDE)
+    file = exported(model, tmp_path, output_name="features")
+    x = images(2)
+    assert difference(run(file, x), model(x, exact=True)) <= ROUNDING
+
+
+def test_arrays_that_stay_in_their_file_are_read(model: cz.Model, tmp_path: Path) -> None:
+    exported(model, tmp_path)
+    model.save(tmp_path / "m.safetensors")
+    lazy = cz.load(tmp_path / "m.safetensors", lazy=True)
+    cz.onnx.export(lazy, tmp_path / "lazy.onnx")
+    x = images(1)
+    assert np.array_equal(run(tmp_path / "lazy.onnx", x), run(tmp_path / "model.onnx", x))
+
+
+def test_a_model_on_libtorch_is_written_alike(model: cz.Model, tmp_path: Path) -> None:
+    moved = copy.deepcopy(model)
+    # Which needs libtorch, and changes nothing.
+    moved.unfreeze()
+    assert exported(moved, tmp_path).read_bytes() == exported(model, tmp_path).read_bytes()
+
+
+def test_a_quantized_model_is_written_in_float32(model: cz.Model, tmp_path: Path) -> None:
+    quantized = copy.deepcopy(model)
+    quantized.quantize(images(2))
+    assert exported(quantized, tmp_path).read_bytes() == exported(model, tmp_path).read_bytes()
+    for precision, reason in (("int8", "written in float32"), ("bfloat16", "onnxruntime has no")):
+        with pytest.raises(cz.ArgumentError, match=reason):
+            cz.onnx.export(model, tmp_path / "m.onnx", precision=precision)  # type: ignore[arg-type]
+
+
+def test_arrays_in_a_second_file(model: cz.Model, tmp_path: Path) -> None:
+    found = cz.onnx.export(model, tmp_path / "m.onnx", external=True)
+    assert found.files == (tmp_path / "m.onnx", tmp_path / "m.onnx.data")
+    checked(found.files[0])
+    assert found.files[0].stat().st_size < 1 << 20
+    assert {path.name for path in tmp_path.iterdir()} == {"m.onnx", "m.onnx.data"}
+    x = images(2)
+    inside = exported(model, tmp_path)
+    assert np.array_equal(run(found.files[0], x), run(inside, x))
+    arrays = {
+        array.name: numpy_helper.to_array(array)
+        for array in onnx.load(found.files[0]).graph.initializer
+    }
+    state = model.state_dict()
+    for name, array in arrays.items():
+        assert np.array_equal(array, state[name])
+    for array in onnx.load(found.files[0], load_external_data=False).graph.initializer:
+        for entry in array.external_data:
+            assert entry.key != "offset" or int(entry.value) % 4096 == 0
+
+
+@pytest.mark.slow
+def test_more_than_two_gigabytes_go_to_a_second_file(tmp_path: Path) -> None:
+    model = cz.create_model("vit_h_14", image_size=28)
+    with pytest.raises(cz.ArgumentError, match="external"):
+        cz.onnx.export(model, tmp_path / "m.onnx", external=False)
+    assert not list(tmp_path.iterdir())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = cz.onnx.export(model, tmp_path / "m.onnx")
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
+    assert len(found.files) == 2
+    size = found.files[1].stat().st_size
+    assert size > 2 << 30
+    # No second copy of them.
+    assert grown < size / 10
+    checked(found.files[0])
+    x = images(1, 28)
+    assert difference(run(found.files[0], x), model(x)) <= ONNX
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"opset": 16}, r"`opset`: expected a version of ONNX's operators of 17 to 28, got 16"),
+    ({"opset": 29}, "`opset`: expected a version"),
+    ({"opset": "20"}, "`opset`: expected a whole number"),
+    ({"batch": 0}, "`batch`: expected a whole number of 1"),
+    ({"batch": "any"}, "`batch`: expected one of dynamic"),
+    ({"batch": True}, "`batch`: expected a whole number"),
+    ({"image": "any"}, "`image`: expected one of dynamic"),
+    ({"image": (64,)}, "`image`: expected None"),
+    ({"image": (64, 64, 64)}, "`image`: expected None"),
+    ({"image": 0}, "`image`: expected a whole number of 1"),
+    ({"image": 64.0}, "`image`: expected a whole number"),
+    ({"preprocess": 1}, "`preprocess`: expected True or False"),
+    ({"fold": None}, "`fold`: expected True or False"),
+    ({"external": "yes"}, "`external`: expected True, False or None"),
+    ({"precision": "float16"}, "`precision` of an ONNX file: expected one of"),
+    ({"input_name": ""}, "`input_name`: expected a name"),
+    ({"input_name": "a/b"}, "`input_name`: expected a name without `/`"),
+    ({"output_name": "images"}, "`output_name`: expected a name of its own"),
+    ({"input_name": "fc.weight"}, "names that no parameter has, got `fc.weight`"),
+    ({"output_name": 3}, "`output_name`: expected text"),
+    ({"metadata": {"cnnzoo.task": "mine"}}, "`metadata`: expected keys that do not begin"),
+    ({"metadata": {"a": 1}}, "`metadata`: 'a': expected text"),
+    ({"metadata": ["a"]}, "`metadata`: expected a mapping"),
+    ({"progress": "no"}, "`progress`: expected True, False or None"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD, ids=lambda of: str(of)[:30])
+def test_bad_options(
+    options: dict[str, Any], message: str, model: cz.Model, tmp_path: Path
+) -> None:
+    with pytest.raises(cz.ArgumentError, match=message):
+        cz.onnx.export(model, tmp_path / "m.onnx", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_files(model: cz.Model, tmp_path: Path) -> None:
+    folder = tmp_path / "folder.onnx"
+    folder.mkdir()
+    with pytest.raises(cz.WeightsError, match=r"folder\.onnx: is a directory"):
+        cz.onnx.export(model, folder)
+    with pytest.raises(cz.WeightsError, match="No such file or directory"):
+        cz.onnx.export(model, tmp_path / "nowhere" / "m.onnx")
+    with pytest.raises(cz.ArgumentError, match=r"`file`: expected a name that ends in \.onnx"):
+        cz.onnx.export(model, tmp_path / "m.pb")
+    with pytest.raises(cz.ArgumentError, match="`file`: expected a path, got None"):
+        cz.onnx.export(model, None)  # type: ignore[arg-type]
+    with pytest.raises(cz.ArgumentError, match="`model`: expected a Model, got"):
+        cz.onnx.export("resnet18", tmp_path / "m.onnx")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_bad_models(tmp_path: Path) -> None:
+    file = tmp_path / "m.onnx"
+    with pytest.raises(cz.DeviceError, match="with parameters, got one that was built with meta"):
+        cz.onnx.export(cz.create_model("resnet18", meta=True), file)
+    vit = cz.create_model("vit_b_32", image_size=64)
+    with pytest.raises(cz.ArgumentError, match=r"position embeddings of 2×2 patches"):
+        cz.onnx.export(vit, file, image="dynamic")
+    with pytest.raises(cz.ShapeError, match="an image of 64×64, which its positions are for"):
+        cz.onnx.export(vit, file, image=96)
+    small = cz.create_model("alexnet")
+    with pytest.raises(cz.ShapeError, match="at least as large as the window"):
+        cz.onnx.export(small, file, image=16)
+    many = cz.create_model("resnet18", in_channels=5)
+    with pytest.raises(cz.ShapeError, match="1 or 3 channels"):
+        cz.onnx.export(many, file, preprocess=True)
+    assert not list(tmp_path.iterdir())
+
+
+FULL = """
+import resource, sys
+import cnnzoo as cz
+model = cz.create_model("resnet18", image_size=64)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+try:
+    cz.onnx.export(model, sys.argv[1], external=sys.argv[2] == "external")
+except cz.WeightsError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("where", ["inside", "external"])
+def test_no_room_leaves_the_old_file(where: str, model: cz.Model, tmp_path: Path) -> None:
+    file = tmp_path / "m.onnx"
+    file.write_bytes(b"old")
+    command = [sys.executable, "-c", FULL, str(file), where]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("WeightsFileError")
+    assert "File too large" in found.stdout
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_error_on_the_way_leaves_the_old_files(
+    model: cz.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cz.onnx.export(model, tmp_path / "m.onnx", external=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    calls = 0
+
+    def stop(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 9:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("cnnzoo._progress.Count.advance", stop)
+    other = copy.deepcopy(model)
+    other.reset_classifier(num_classes=9)
+    for external in (True, False):
+        calls = 0
+        with pytest.raises(KeyboardInterrupt):
+            cz.onnx.export(other, tmp_path / "m.onnx", external=external)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = cz.create_model("resnet18", num_classes=3, image_size=SIDE, seed=3)
+    model.save(tmp_path / "m.safetensors")
+    given, file = str(tmp_path / "m.safetensors"), tmp_path / "m.onnx"
+    assert main(["export", given, "-o", str(file)]) == 0
+    shapes = "images (batch, 3, 64, 64) → logits (batch, 3)"
+    assert capsys.readouterr().out.splitlines() == [str(file), shapes]
+    options = ["--batch", "2", "--image", "48x64", "--opset", "17", "--preprocess", "--fold"]
+    assert main(["export", given, "-o", str(file), *options, "--external"]) == 0
+    shapes = "images (2, 48, 64, 3) → logits (2, 3)"
+    assert capsys.readouterr().out.splitlines() == [str(file), f"{file}.data", shapes]
+    proto = checked(file)
+    assert proto.opset_import[0].version == 17
+    assert "BatchNormalization" not in operators(proto)
+    assert main(["export", given, "-o", str(file), "--image", "dynamic", "--batch", "dynamic"]) == 0
+    assert "(batch, 3, height, width)" in capsys.readouterr().out
+    assert main(["export", given, "-o", str(tmp_path)]) == 1
+    assert "`file`: expected a name that ends in .onnx" in capsys.readouterr().err
+    assert main(["export", given, "-o", str(file), "--batch", "none"]) == 2
+    assert "expected a number from 1 up, got 'none'" in capsys.readouterr().err
+
+
+def test_the_guide_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its examples, one after the other, in a folder with the photographs."""
+    root = Path(__file__).parents[3]
+    (tmp_path / "photos").symlink_to(root / "photos")
+    monkeypatch.chdir(tmp_path)
+    page = (root / "docs" / "how-to" / "onnx.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    test = doctest.DocTestParser().get_doctest("".join(examples), {}, "onnx.md", "onnx.md", 0)
+    complaints: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(test, out=complaints.append)
+    assert not complaints, "".join(complaints)
+    assert len(examples) == 4
+
+
+def test_a_link_stays(model: cz.Model, tmp_path: Path) -> None:
+    (tmp_path / "link.onnx").symlink_to("real.onnx")
+    cz.onnx.export(model, tmp_path / "link.onnx")
+    assert (tmp_path / "link.onnx").is_symlink()
+    checked(tmp_path / "real.onnx")
