@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
+from collections.abc import Mapping
 from typing import Any
 
+from cnnzoo_command.common import SOURCES, add_command, amount, count, counts, years
+from cnnzoo_command.judging import add_completion, add_download, add_embed, add_evaluate
+from cnnzoo_command.learning import add_quantize, add_train
 from cnnzoo_command.status import __version__
 
-# The sources of definitions of networks.
-SOURCES = "torchvision, timm, keras, paper"
+# The commands as `cnnzoo --help` shows them.
+GROUPS = {
+    "find a model": ("list", "info", "compare", "diagram", "download"),
+    "use it on photographs": ("predict", "embed", "evaluate"),
+    "make your own": ("train", "quantize"),
+    "on this machine": ("bench", "completion"),
+}
 
 STATUSES = """exit status:
   0    success
@@ -24,17 +32,36 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all arguments."""
     whole = argparse.ArgumentParser(
         prog="cnnzoo",
-        description="The classic image-classification networks: list them, show their facts, "
-        "classify photographs with them.",
+        usage="cnnzoo [-h] [--version] COMMAND ...",
         epilog="`cnnzoo COMMAND --help` describes a command.\n\n" + STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     whole.add_argument("--version", action="version", version=f"cnnzoo {__version__}")
     whole.set_defaults(command=None)
-    commands = whole.add_subparsers(title="commands", metavar="COMMAND")
+    commands = whole.add_subparsers(prog="cnnzoo", metavar="COMMAND", help=argparse.SUPPRESS)
+    _add_commands(commands)
+    whole.description = _overview(commands.choices)
+    return whole
 
-    command = _add(
+
+def _overview(commands: Mapping[str, argparse.ArgumentParser]) -> str:
+    """The commands in groups, with a line for each."""
+    lines = [
+        "The classic image-classification networks: find one, use it on photographs, train it on",
+        "your own.",
+    ]
+    for title, names in GROUPS.items():
+        lines += ["", f"{title}:"]
+        for name in names:
+            summary, _, _ = str(commands[name].description).partition("\n")
+            lines.append(f"  {name:<12}{summary[0].lower()}{summary[1:].rstrip('.')}")
+    return "\n".join(lines)
+
+
+def _add_commands(commands: Any) -> None:
+
+    command = add_command(
         commands,
         "list",
         "list models with their size and cost",
@@ -56,24 +83,25 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--family", metavar="F", help="only this family: ResNet, ResNeXt, ...")
     command.add_argument("--source", metavar="S", help=f"only models of this source: {SOURCES}")
     command.add_argument("--weights", action="store_true", help="only models with trained weights")
+    command.add_argument("--max-params", type=amount, metavar="N", help="at most N parameters: 30M")
     command.add_argument(
-        "--max-params", type=_amount, metavar="N", help="at most N parameters: 30M"
-    )
-    command.add_argument(
-        "--max-macs", type=_amount, metavar="N", help="at most N multiply-adds for an image: 5G"
+        "--max-macs", type=amount, metavar="N", help="at most N multiply-adds for an image: 5G"
     )
     command.add_argument("--json", action="store_true", help="all facts, as a JSON list")
 
-    command = _add(
+    command = add_command(
         commands,
         "info",
-        "show the facts about a model",
+        "show the facts about a model or a model file",
         """
         cnnzoo info resnet50
+        cnnzoo info run/best.safetensors
         cnnzoo info efficientnet_v2_s --layers
         """,
     )
-    command.add_argument("model", metavar="MODEL", help="a name that `cnnzoo list` prints")
+    command.add_argument(
+        "model", metavar="MODEL", help="a name that `cnnzoo list` prints, or a model file"
+    )
     command.add_argument("--source", metavar="S", help=f"the source of the definition: {SOURCES}")
     command.add_argument(
         "--layers", action="store_true", help="also every layer: shape, parameters, multiply-adds"
@@ -82,8 +110,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="as a JSON object")
 
     _add_compare(commands)
+    add_download(commands)
 
-    command = _add(
+    command = add_command(
         commands,
         "diagram",
         "draw a model",
@@ -119,7 +148,7 @@ def parser() -> argparse.ArgumentParser:
         "%(default)s)",
     )
 
-    command = _add(
+    command = add_command(
         commands,
         "predict",
         "classify photographs",
@@ -154,12 +183,14 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--top",
-        type=_count,
+        type=count,
         default=5,
         metavar="N",
         help="number of classes to show (default: %(default)s)",
     )
-    command.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda or cuda:N")
+    command.add_argument(
+        "--device", default="cpu", metavar="D", help="cpu, cuda or cuda:N (default: %(default)s)"
+    )
     command.add_argument(
         "--precision",
         choices=("float32", "bfloat16", "int8"),
@@ -188,7 +219,12 @@ def parser() -> argparse.ArgumentParser:
         help="the same as --format json",
     )
 
-    command = _add(
+    add_embed(commands)
+    add_evaluate(commands)
+    add_train(commands)
+    add_quantize(commands)
+
+    command = add_command(
         commands,
         "bench",
         "time inference on this machine, beside PyTorch",
@@ -207,14 +243,14 @@ def parser() -> argparse.ArgumentParser:
         "models", nargs="+", metavar="MODEL", help="a name that `cnnzoo list` prints"
     )
     command.add_argument(
-        "--batch", type=_counts, default=[1], metavar="N,...", help="images at once (default: 1)"
+        "--batch", type=counts, default=[1], metavar="N,...", help="images at once (default: 1)"
     )
     command.add_argument(
-        "--threads", type=_counts, metavar="N,...", help="threads of a run (default: every core)"
+        "--threads", type=counts, metavar="N,...", help="threads of a run (default: every core)"
     )
     command.add_argument(
         "--rounds",
-        type=_count,
+        type=count,
         default=7,
         metavar="N",
         help="turns of each engine (default: %(default)s)",
@@ -225,12 +261,14 @@ def parser() -> argparse.ArgumentParser:
         help="other engines: torch, torch_channels_last, torch_compile; by default the first two, "
         "if the library that has the network is installed",
     )
-    command.add_argument("--json", metavar="FILE", help="write all figures into this file")
-    return whole
+    command.add_argument(
+        "--json", metavar="FILE", help="write all figures into this file (default: none)"
+    )
+    add_completion(commands)
 
 
 def _add_compare(commands: Any) -> None:
-    command = _add(
+    command = add_command(
         commands,
         "compare",
         "compare models: size, cost, memory, published accuracy",
@@ -269,16 +307,14 @@ def _add_compare(commands: Any) -> None:
     )
     command.add_argument("--family", metavar="F", help="only this family: ResNet, ResNeXt, ...")
     command.add_argument(
-        "--year", type=_years, metavar="Y", help="only papers of this year, or of years: 2012-2020"
+        "--year", type=years, metavar="Y", help="only papers of this year, or of years: 2012-2020"
+    )
+    command.add_argument("--max-params", type=amount, metavar="N", help="at most N parameters: 30M")
+    command.add_argument(
+        "--max-macs", type=amount, metavar="N", help="at most N multiply-adds for an image: 5G"
     )
     command.add_argument(
-        "--max-params", type=_amount, metavar="N", help="at most N parameters: 30M"
-    )
-    command.add_argument(
-        "--max-macs", type=_amount, metavar="N", help="at most N multiply-adds for an image: 5G"
-    )
-    command.add_argument(
-        "--min-top1", type=_amount, metavar="P", help="a top-1 accuracy of at least P percent"
+        "--min-top1", type=amount, metavar="P", help="a top-1 accuracy of at least P percent"
     )
     command.add_argument(
         "--sort", metavar="COLUMN", help="sort by top1, params, macs, memory, milliseconds, ..."
@@ -288,13 +324,13 @@ def _add_compare(commands: Any) -> None:
     )
     command.add_argument(
         "--batch",
-        type=_count,
+        type=count,
         default=1,
         metavar="N",
         help="images at once, with --measure (default: %(default)s)",
     )
     command.add_argument(
-        "--threads", type=_count, metavar="N", help="threads of --measure (default: every core)"
+        "--threads", type=count, metavar="N", help="threads of --measure (default: every core)"
     )
     command.add_argument(
         "--save", metavar="PICTURE", help="draw the models into this .png, .svg or .pdf file"
@@ -308,60 +344,3 @@ def _add_compare(commands: Any) -> None:
         "latency and memory, a bar for each model",
     )
     command.add_argument("--json", action="store_true", help="as a JSON list")
-
-
-def _add(
-    commands: Any,
-    name: str,
-    summary: str,
-    examples: str,
-    text: str = "",
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.\n{textwrap.dedent(text).rstrip()}",
-        epilog="examples:\n" + textwrap.indent(textwrap.dedent(examples).strip(), "  "),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(command=name)
-    return parser
-
-
-def _amount(text: str) -> float:
-    try:
-        return from_human(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a number such as 30M, 5G or 2e6, got '{text}'"
-        ) from None
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 up, got '{text}'")
-    return int(text)
-
-
-def _counts(text: str) -> list[int]:
-    return [_count(part) for part in text.split(",")]
-
-
-def _years(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("-")
-    return _count(first), _count(last or first)
-
-
-def from_human(text: str) -> float:
-    """The number that `25.6M` means, also `5e9` or `30_000_000`.
-
-    Raises:
-        ValueError: It is no number, negative or infinite.
-    """
-    units = {"K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
-    unit = units.get(text[-1:].upper(), 1.0)
-    number = float(text[:-1] if unit > 1 else text) * unit
-    if not 0 <= number < float("inf"):
-        raise ValueError(text)
-    return number

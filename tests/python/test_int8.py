@@ -31,7 +31,9 @@ from reference import Array, Edition, images, smallest
 from tolerance import difference
 
 # Few images keep these tests short; the notice has a test of its own.
-pytestmark = pytest.mark.filterwarnings("ignore:quantization of .* expected at least:cnnzoo.errors.Notice")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:quantization of .* expected at least:cnnzoo.errors.Notice"
+)
 
 SMALL = "mobilenet_v2_035"
 PHOTOS = Path(skimage.data.__file__).parent

@@ -335,9 +335,7 @@ def evaluate_examples(
     )
 
 
-def _judged(
-    logits: NDArray[np.float32], true: NDArray[np.int64]
-) -> tuple[NDArray[Any], ...]:
+def _judged(logits: NDArray[np.float32], true: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
     """Predicted class, its probability, that of the true class, loss and rank of each image."""
     if len(logits) != len(true):
         raise ShapeError(f"expected logits of {len(true)} images, got {len(logits)}")

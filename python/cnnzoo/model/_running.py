@@ -360,9 +360,9 @@ class Running(Describing):
             raise ArgumentError(f"images for {self.name}: expected at least one, got none")
         if len(x) < FEW_IMAGES:
             warnings.warn(
-                f"quantization of {self.name}: expected at least {FEW_IMAGES} images, got {len(x)}; "
-                "the ranges of all values are measured on them, and what lies outside in later "
-                "images is cut off: give some dozens of those that the model is used for",
+                f"quantization of {self.name}: expected at least {FEW_IMAGES} images, got "
+                f"{len(x)}; the ranges of all values are measured on them, and what lies outside "
+                "in later images is cut off: give some dozens of those that the model is used for",
                 Notice,
                 stacklevel=2,
             )

@@ -338,8 +338,8 @@ def ranks_of(logits: NDArray[np.float32], shown: NDArray[np.int64]) -> NDArray[n
     """
     own = np.take_along_axis(logits, shown[:, None], 1)
     first = np.arange(logits.shape[1]) < shown[:, None]
-    before = (logits > own) | ((logits == own) & first)
-    return before.sum(1).astype(np.int64)
+    before: NDArray[np.bool_] = (logits > own) | ((logits == own) & first)
+    return before.sum(1, dtype=np.int64)
 
 
 class _Kept:
