@@ -142,7 +142,7 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
         "--lr",
         type=positive,
         metavar="LR",
-        help="learning rate for all parameters (default: 0.0005; 0.002 without trained weights)",
+        help="learning rate for all parameters (default: 0.001; 0.002 without trained weights)",
     )
     add(
         "--head-lr",

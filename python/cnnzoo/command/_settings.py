@@ -34,7 +34,7 @@ class Recipe:
     ema: float
 
 
-TRANSFER = Recipe(lr=5e-4, layer_decay=0.85, ema=0.0)
+TRANSFER = Recipe(lr=1e-3, layer_decay=0.85, ema=0.0)
 FROM_SCRATCH = Recipe(lr=2e-3, layer_decay=1.0, ema=0.999)
 
 
