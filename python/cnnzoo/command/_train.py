@@ -111,5 +111,5 @@ def _told(err: Out) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("always", Notice)
         warnings.simplefilter("always", DataWarning)
-        warnings.showwarning = show  # type: ignore[assignment]  # it passes the others on
+        warnings.showwarning = show
         yield

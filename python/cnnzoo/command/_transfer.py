@@ -268,6 +268,11 @@ def _refuse_old(folder: Path) -> None:
 def _data(settings: Settings, moved: str | None = None) -> Data:
     root = settings.folder if moved is None else moved
     whole = _photographs(root)
+    if whole.num_classes < LEAST_CLASSES:
+        raise ArgumentError(
+            f"{root}: expected a folder for each of at least {LEAST_CLASSES} classes, got "
+            f"{whole.classes[0]} alone"
+        )
     if settings.validation is not None:
         other = _photographs(settings.validation)
         if extra := sorted(set(other.classes) - set(whole.classes)):
@@ -289,7 +294,7 @@ def _data(settings: Settings, moved: str | None = None) -> Data:
 
 
 def _photographs(root: str) -> Dataset:
-    """The photographs of a folder, of at least two classes."""
+    """The photographs of a folder, whose folders are classes."""
     found = ImageFolder(root)
     lower = {name.lower() for name in found.classes}
     if all(lower & part for part in PARTS) and lower <= set().union(*PARTS):
@@ -298,11 +303,6 @@ def _photographs(root: str) -> Dataset:
             f"{root}: expected a folder for each class, got those of a split: {_listed(lower)}; "
             f"use `cnnzoo train {os.path.join(root, train)} --validation "
             f"{os.path.join(root, other)}`"
-        )
-    if found.num_classes < LEAST_CLASSES:
-        raise ArgumentError(
-            f"{root}: expected a folder for each of at least {LEAST_CLASSES} classes, got "
-            f"{found.classes[0]} alone"
         )
     return found
 

@@ -339,7 +339,8 @@ def ranks_of(logits: NDArray[np.float32], shown: NDArray[np.int64]) -> NDArray[n
     own = np.take_along_axis(logits, shown[:, None], 1)
     first = np.arange(logits.shape[1]) < shown[:, None]
     before: NDArray[np.bool_] = (logits > own) | ((logits == own) & first)
-    return before.sum(1, dtype=np.int64)
+    ranks: NDArray[np.int64] = before.sum(1, dtype=np.int64)
+    return ranks
 
 
 class _Kept:

@@ -20,6 +20,7 @@ from sklearn.metrics import (
 )
 
 import cnnzoo as cz
+from cnnzoo.command._transfer import classifier_of
 from command_line import CLASSES, Command, write_classes
 from tolerance import FUSED
 
@@ -47,14 +48,16 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = cz.data.ImageFolder(folder)
     x = np.concatenate([model.preprocess(dataset.photo(index)) for index in range(len(dataset))])
     features, labels = model.embed(x), [dataset.classes[label] for label in dataset.labels]
-    state = model.state_dict()
-    centred = features - features.mean(0)
+    weight, bias = classifier_of(model)
+    state, centred = model.state_dict(), features - features.mean(0)
+    rows = np.zeros((len(LABELS), features.shape[1]), np.float32)
     for row, label in enumerate(LABELS):
         known = [at for at, name in enumerate(labels) if name == label]
         if known:
             mean = centred[known].mean(0)
-            state["classifier.weight"][row] = 3 * mean / np.square(mean).sum() ** 0.5
-    state["classifier.bias"][:] = -state["classifier.weight"] @ features.mean(0)
+            rows[row] = 3 * mean / np.square(mean).sum() ** 0.5
+    state[weight] = rows.reshape(state[weight].shape)
+    state[bias] = -rows @ features.mean(0)
     model.load_state_dict(state)
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     model.save(path)

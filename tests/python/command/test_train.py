@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def arguments(trained: Path, output: Path, *, epochs: int = 3) -> list[object]:
+def arguments(trained: Path, output: Path, *, epochs: int = 6) -> list[object]:
     given = ["--model", SMALL, "--image-size", 32, "--weights", trained, "--epochs", epochs]
     return [*given, "--batch-size", 8, "--threads", 1, "-o", output]
 
@@ -101,7 +103,7 @@ def test_the_classifier_is_trained_first_and_alone(
     finished: tuple[Path, dict[str, Any]], trained: Path
 ) -> None:
     output, summary = finished
-    assert summary["settings"]["head_epochs"] == 1
+    assert summary["settings"]["head_epochs"] == 2
     before, after = cz.load(trained).state_dict(), cz.load(output / "head.safetensors").state_dict()
     changed = {
         name
@@ -110,9 +112,12 @@ def test_the_classifier_is_trained_first_and_alone(
     }
     assert changed == set(classifier_of(cz.load(trained)))
     tuned = cz.load(output / "best.safetensors").state_dict()
-    assert not np.array_equal(tuned["conv_stem.weight"], before["conv_stem.weight"])
+    convolutions = [name for name, array in before.items() if array.ndim == 4]
+    assert summary["best"]["epoch"] > 2 and len(convolutions) > 20
+    for name in convolutions:
+        assert tuned[name].shape != before[name].shape or (tuned[name] != before[name]).any()
     rates = [row["lr"] for row in summary["epochs"]]
-    assert rates[0] > rates[1] > rates[2]
+    assert rates[0] > rates[1] and rates[2] > rates[3] > rates[4] > rates[5]
 
 
 def test_every_network_has_a_classifier_that_is_its_last_layer() -> None:
@@ -189,7 +194,7 @@ def state(path: Path) -> dict[str, NDArray[Any]]:
     return cz.load(path).state_dict()
 
 
-@pytest.mark.parametrize("epochs", [1, 2])
+@pytest.mark.parametrize("epochs", [1, 3])
 def test_after_ctrl_c_a_run_ends_with_the_same_bits(
     epochs: int,
     finished: tuple[Path, dict[str, Any]],
@@ -198,7 +203,7 @@ def test_after_ctrl_c_a_run_ends_with_the_same_bits(
     tmp_path: Path,
     run: Command,
 ) -> None:
-    """Interrupted after the first epoch, of the classifier, and after the second, of all."""
+    """Interrupted after the first epoch, of the classifier, and after the third, of all."""
     output = tmp_path / "run"
     with start("train", pictures, *arguments(trained, output), "--json") as running:
         log = output / "log.jsonl"
@@ -315,6 +320,25 @@ def test_folders_with_something_in_them_are_refused(
     assert "the settings are damaged" in run.error("train", "--resume", broken)
     (broken / "settings.json").write_text('{"format": 2}')
     assert "a newer cnnzoo wrote it" in run.error("train", "--resume", broken)
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
+    run: Command, pictures: Path, trained: Path, tmp_path: Path
+) -> None:
+    """The limit on the size of files is that of the shell: 200 KiB, less than a run checkpoint."""
+    output = tmp_path / "run"
+    given = " ".join(f"'{one}'" for one in [pictures, *arguments(trained, output, epochs=1)])
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 200; exec '{sys.executable}' -m cnnzoo train {given}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"cnnzoo: {output / 'last.safetensors'}") and "File too large" in last
+    _, err = run("train", "--resume", output, "--threads", 1)
+    assert "the run begins anew" in err
 
 
 def test_a_broken_photograph_ends_the_run_or_is_left_out(
