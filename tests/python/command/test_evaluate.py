@@ -25,6 +25,7 @@ from command_line import CLASSES, Command, write_classes
 from tolerance import FUSED
 
 NAME = "mobilenet_v1_025"
+TRAINED = "tf_efficientnet_lite0"
 # More classes than the folder has, in another order than that of its sorted folders.
 LABELS = ("zebra", "coffee", "astronaut", "sloth", "chelsea", "heron", "newt")
 
@@ -41,8 +42,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that knows a little: its classifier has the mean features of each class."""
-    model = cz.create_model(NAME, num_classes=len(LABELS), image_size=64, seed=2)
+    """A model that knows a little: mean features of each class, and a liking for some classes."""
+    model = cz.create_model(
+        TRAINED, weights="default", num_classes=len(LABELS), image_size=64, seed=2
+    )
     model.labels = LABELS
     folder = write_classes(tmp_path_factory.mktemp("others"), 3, seed=7)
     dataset = cz.data.ImageFolder(folder)
@@ -55,9 +58,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         known = [at for at, name in enumerate(labels) if name == label]
         if known:
             mean = centred[known].mean(0)
-            rows[row] = 3 * mean / np.square(mean).sum() ** 0.5
+            rows[row] = 6 * mean / np.square(mean).sum()
     state[weight] = rows.reshape(state[weight].shape)
-    state[bias] = -rows @ features.mean(0)
+    liked = np.random.default_rng(1).normal(0, 2, len(LABELS)).astype(np.float32)
+    state[bias] = liked - rows @ features.mean(0)
     model.load_state_dict(state)
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     model.save(path)
