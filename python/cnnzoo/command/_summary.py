@@ -44,23 +44,17 @@ def draw_run(folder: Path, settings: Settings, history: History, found: Examples
         ax.axvline(best, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
         if 0 < head < settings.epochs:
             ax.axvspan(0.5, head + 0.5, color=GREY, alpha=0.08, linewidth=0)
-            ax.text(
-                0.5 + 0.01 * len(history),
-                0.97,
-                "classifier alone",
-                va="top",
-                fontsize=8,
-                color=GREY,
-                transform=ax.get_xaxis_transform(),
-            )
         ax.set_xlim(0.5, len(history) + 0.5)
     found.plot_confusion(ax=places["confusion"])
     draw_worst(found, places["worst"], WORST)
     row = history[best - 1]
     accuracy = "" if row.val_top1 is None else f", {percent(row.val_top1)} of validation right"
+    marks = "dotted: the epoch of the model that is kept"
+    if 0 < head < settings.epochs:
+        marks = f"grey: epochs that train the classifier alone; {marks}"
     figure.suptitle(
-        f"{settings.model}: the model of epoch {best} of {len(history)}{accuracy}",
-        fontsize=11,
+        f"{settings.model}: the model of epoch {best} of {len(history)}{accuracy}\n{marks}",
+        fontsize=10,
         color=INK,
     )
     try:

@@ -60,7 +60,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             mean = centred[known].mean(0)
             rows[row] = 6 * mean / np.square(mean).sum()
     state[weight] = rows.reshape(state[weight].shape)
-    liked = np.random.default_rng(1).normal(0, 2, len(LABELS)).astype(np.float32)
+    liked = np.random.default_rng(1).normal(0, 4, len(LABELS)).astype(np.float32)
     state[bias] = liked - rows @ features.mean(0)
     model.load_state_dict(state)
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
@@ -179,9 +179,8 @@ def test_a_photograph_that_cannot_be_read_is_told_and_the_others_count(
 def test_folders_that_are_none(run: Command, file: Path, tmp_path: Path) -> None:
     assert str(tmp_path) in run.error("evaluate", "--model", file, tmp_path)
     assert "nowhere" in run.error("evaluate", "--model", file, tmp_path / "nowhere")
-    assert "nothing.safetensors" in run.error(
-        "evaluate", "--model", "nothing.safetensors", tmp_path
-    )
+    given = ["evaluate", "--model", "nothing.safetensors", write_classes(tmp_path / "pictures", 1)]
+    assert "nothing.safetensors" in run.error(*given)
     run("evaluate", "--model", file, status=2)
 
 
