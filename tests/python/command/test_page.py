@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cnnzoo as cz
 from command_line import write_classes
 
 ROOT = Path(__file__).parents[3]
@@ -32,7 +33,12 @@ def test_every_line_of_the_page(tmp_path: Path) -> None:
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m cnnzoo "$@"\n')
     program.chmod(0o755)
-    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    variables = {
+        "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+        # Where this test has the package from, which may be relative to its own folder.
+        "PYTHONPATH": str(Path(cz.__file__).resolve().parents[1]),
+        "PYTHONIOENCODING": "utf-8",
+    }
     checker, form = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     commands = sessions()
     assert len(commands) >= 9
@@ -40,7 +46,7 @@ def test_every_line_of_the_page(tmp_path: Path) -> None:
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=tmp_path,
-            env={**os.environ, "PATH": path, "PYTHONIOENCODING": "utf-8"},
+            env={**os.environ, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
