@@ -758,7 +758,7 @@ import cnnzoo as cz
 signal.signal(signal.SIGINT, signal.default_int_handler)
 model = cz.create_model("resnet18")
 x = np.random.default_rng(0).standard_normal((1000, 3, 64, 64)).astype(np.float32)
-first = model.quantize(x[:1], most_error=1.0)
+first = model.quantize(x[:16], most_error=1.0)
 print("begins", flush=True)
 try:
     while True:

@@ -94,7 +94,7 @@ def _width(model: Model) -> int:
 
 
 def _identity(args: argparse.Namespace, model: Model, photographs: Photos, width: int) -> str:
-    """What the vectors depend on, as text, by which a continued run is recognised."""
+    """The things that vectors depend on, as text, by which a continued run is recognised."""
     file = Path(args.model)
     facts: dict[str, Any] = {
         "photographs": photographs.fingerprint,

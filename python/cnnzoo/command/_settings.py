@@ -51,7 +51,7 @@ class Settings:
         weights: A tag, a file, `default`, `none`; or `auto`, which `settled` replaces.
         image_size: Pixels of each side; None: the network's.
         epochs: Number of epochs.
-        head_epochs: Of these, those that train the classifier alone; None: by the recipe.
+        head_epochs: Epochs of these that train the classifier alone; None: by the recipe.
         lr: Learning rate for all parameters; None: by the recipe.
         head_lr: Learning rate for the classifier alone.
         layer_decay: Factor from each layer's rate to that of the one before; None: by the recipe.

@@ -363,7 +363,7 @@ def _augmentation(settings: Settings) -> Transform | Preprocess:
 
 
 def _about(settings: Settings, data: Data, folder: Path) -> str:
-    """What is trained, on what, and where its files go."""
+    """The lines before a run: its model, its photographs, and the place of its files."""
     weights = f"trained weights: {settings.weights}"
     if not settings.is_transfer:
         weights = (

@@ -36,7 +36,7 @@ class Journal:
 
     Args:
         output: The file that will be made of it.
-        identity: What the vectors depend on.
+        identity: The things that the vectors depend on, as text.
         width: Length of a vector.
 
     Raises:

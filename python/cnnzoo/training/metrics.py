@@ -334,7 +334,7 @@ class _Tally:
 def ranks_of(logits: NDArray[np.float32], shown: NDArray[np.int64]) -> NDArray[np.int64]:
     """The number of classes before that of each image (N,), by their logits (N, K).
 
-    Of equal logits the first counts as the largest, as in `argmax`.
+    The first of equal logits counts as the largest, as in `argmax`.
     """
     own = np.take_along_axis(logits, shown[:, None], 1)
     first = np.arange(logits.shape[1]) < shown[:, None]

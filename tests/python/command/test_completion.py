@@ -32,7 +32,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def completed(script: Path, *words: str, folder: Path | None = None) -> set[str]:
-    """What bash offers for the last of the words."""
+    """The words that bash offers for the last one."""
     given = " ".join(f"'{word}'" for word in ("cnnzoo", *words))
     code = (
         f"source {script}; COMP_WORDS=({given}); COMP_CWORD={len(words)}; _cnnzoo; "
