@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     whole = parser()
     try:
         args = whole.parse_args(argv)
+        if "check" in args:
+            args.check(args)
     except SystemExit as finished:  # after --help, --version or a wrong argument
         return _written(finished.code if isinstance(finished.code, int) else 1)
     if args.command is None:

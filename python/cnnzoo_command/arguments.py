@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
+from collections.abc import Mapping
 from typing import Any
 
+from cnnzoo_command.common import SOURCES, add_command, amount, count, counts, years
+from cnnzoo_command.exporting import add_export
+from cnnzoo_command.judging import add_completion, add_download, add_embed, add_evaluate
+from cnnzoo_command.learning import add_quantize, add_train
 from cnnzoo_command.status import __version__
 
-# The sources of definitions of networks.
-SOURCES = "torchvision, timm, keras, paper"
+# The commands as `cnnzoo --help` shows them.
+GROUPS = {
+    "find a model": ("list", "info", "compare", "diagram", "download"),
+    "use it on photographs": ("predict", "embed", "evaluate"),
+    "make your own": ("train", "quantize", "export"),
+    "on this machine": ("bench", "completion"),
+}
 
 STATUSES = """exit status:
   0    success
@@ -24,17 +33,36 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all arguments."""
     whole = argparse.ArgumentParser(
         prog="cnnzoo",
-        description="The classic image-classification networks: list them, show their facts, "
-        "classify photographs with them.",
+        usage="cnnzoo [-h] [--version] COMMAND ...",
         epilog="`cnnzoo COMMAND --help` describes a command.\n\n" + STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     whole.add_argument("--version", action="version", version=f"cnnzoo {__version__}")
     whole.set_defaults(command=None)
-    commands = whole.add_subparsers(title="commands", metavar="COMMAND")
+    commands = whole.add_subparsers(prog="cnnzoo", metavar="COMMAND", help=argparse.SUPPRESS)
+    _add_commands(commands)
+    whole.description = _overview(commands.choices)
+    return whole
 
-    command = _add(
+
+def _overview(commands: Mapping[str, argparse.ArgumentParser]) -> str:
+    """The commands in groups, with a line for each."""
+    lines = [
+        "The classic image-classification networks: find one, use it on photographs, train it on",
+        "your own.",
+    ]
+    for title, names in GROUPS.items():
+        lines += ["", f"{title}:"]
+        for name in names:
+            summary, _, _ = str(commands[name].description).partition("\n")
+            lines.append(f"  {name:<12}{summary[0].lower()}{summary[1:].rstrip('.')}")
+    return "\n".join(lines)
+
+
+def _add_commands(commands: Any) -> None:
+
+    command = add_command(
         commands,
         "list",
         "list models with their size and cost",
@@ -56,24 +84,25 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--family", metavar="F", help="only this family: ResNet, ResNeXt, ...")
     command.add_argument("--source", metavar="S", help=f"only models of this source: {SOURCES}")
     command.add_argument("--weights", action="store_true", help="only models with trained weights")
+    command.add_argument("--max-params", type=amount, metavar="N", help="at most N parameters: 30M")
     command.add_argument(
-        "--max-params", type=_amount, metavar="N", help="at most N parameters: 30M"
-    )
-    command.add_argument(
-        "--max-macs", type=_amount, metavar="N", help="at most N multiply-adds for an image: 5G"
+        "--max-macs", type=amount, metavar="N", help="at most N multiply-adds for an image: 5G"
     )
     command.add_argument("--json", action="store_true", help="all facts, as a JSON list")
 
-    command = _add(
+    command = add_command(
         commands,
         "info",
-        "show the facts about a model",
+        "show the facts about a model or a model file",
         """
         cnnzoo info resnet50
+        cnnzoo info run/best.safetensors
         cnnzoo info efficientnet_v2_s --layers
         """,
     )
-    command.add_argument("model", metavar="MODEL", help="a name that `cnnzoo list` prints")
+    command.add_argument(
+        "model", metavar="MODEL", help="a name that `cnnzoo list` prints, or a model file"
+    )
     command.add_argument("--source", metavar="S", help=f"the source of the definition: {SOURCES}")
     command.add_argument(
         "--layers", action="store_true", help="also every layer: shape, parameters, multiply-adds"
@@ -82,8 +111,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="as a JSON object")
 
     _add_compare(commands)
+    add_download(commands)
 
-    command = _add(
+    command = add_command(
         commands,
         "diagram",
         "draw a model",
@@ -119,7 +149,7 @@ def parser() -> argparse.ArgumentParser:
         "%(default)s)",
     )
 
-    command = _add(
+    command = add_command(
         commands,
         "predict",
         "classify photographs",
@@ -154,12 +184,14 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--top",
-        type=_count,
+        type=count,
         default=5,
         metavar="N",
         help="number of classes to show (default: %(default)s)",
     )
-    command.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda or cuda:N")
+    command.add_argument(
+        "--device", default="cpu", metavar="D", help="cpu, cuda or cuda:N (default: %(default)s)"
+    )
     command.add_argument(
         "--precision",
         choices=("float32", "bfloat16", "int8"),
@@ -188,7 +220,12 @@ def parser() -> argparse.ArgumentParser:
         help="the same as --format json",
     )
 
-    command = _add(
+    add_embed(commands)
+    add_evaluate(commands)
+    add_train(commands)
+    add_quantize(commands)
+
+    command = add_command(
         commands,
         "bench",
         "time inference on this machine, beside PyTorch",
@@ -207,14 +244,14 @@ def parser() -> argparse.ArgumentParser:
         "models", nargs="+", metavar="MODEL", help="a name that `cnnzoo list` prints"
     )
     command.add_argument(
-        "--batch", type=_counts, default=[1], metavar="N,...", help="images at once (default: 1)"
+        "--batch", type=counts, default=[1], metavar="N,...", help="images at once (default: 1)"
     )
     command.add_argument(
-        "--threads", type=_counts, metavar="N,...", help="threads of a run (default: every core)"
+        "--threads", type=counts, metavar="N,...", help="threads of a run (default: every core)"
     )
     command.add_argument(
         "--rounds",
-        type=_count,
+        type=count,
         default=7,
         metavar="N",
         help="turns of each engine (default: %(default)s)",
@@ -225,70 +262,15 @@ def parser() -> argparse.ArgumentParser:
         help="other engines: torch, torch_channels_last, torch_compile; by default the first two, "
         "if the library that has the network is installed",
     )
-    command.add_argument("--json", metavar="FILE", help="write all figures into this file")
-    _add_export(commands)
-    return whole
-
-
-def _add_export(commands: Any) -> None:
-    command = _add(
-        commands,
-        "export",
-        "write a model as an ONNX file",
-        """
-        cnnzoo export resnet50 -o resnet50.onnx
-        cnnzoo export run/best.safetensors -o flowers.onnx --batch 1 --preprocess
-        cnnzoo export mobilenet_v2 -o mobilenet.onnx --image dynamic
-        """,
-    )
     command.add_argument(
-        "model",
-        metavar="MODEL",
-        help="a name that `cnnzoo list` prints, or a model file, as `Model.save` and training runs "
-        "write",
+        "--json", metavar="FILE", help="write all figures into this file (default: none)"
     )
-    command.add_argument("-o", "--output", required=True, metavar="FILE", help="the .onnx file")
-    command.add_argument(
-        "--weights",
-        metavar="W",
-        help="weights for a network that is named: a tag of `cnnzoo info MODEL`, a .safetensors or "
-        ".pth file, or `default`: the best published ones, which are also used if not given",
-    )
-    command.add_argument(
-        "--batch",
-        type=_count_or_dynamic,
-        default="dynamic",
-        metavar="N",
-        help="images at once, or dynamic for any number (default: %(default)s)",
-    )
-    command.add_argument(
-        "--image",
-        type=_side_or_dynamic,
-        metavar="S",
-        help="the side of the images, or 240x320 for height and width, or dynamic for any, where "
-        "the network allows it (default: the network's own)",
-    )
-    command.add_argument(
-        "--opset", type=_count, metavar="N", help="the version of ONNX's operators (default: 20)"
-    )
-    command.add_argument(
-        "--preprocess",
-        action="store_true",
-        help="normalise bytes (N, H, W, C) in the graph; resizing and cropping stay outside",
-    )
-    command.add_argument(
-        "--fold", action="store_true", help="fold each batch norm into the convolution before it"
-    )
-    command.add_argument(
-        "--external",
-        action="store_true",
-        help="write the arrays to FILE.data, as happens anyway where one file would be too large",
-    )
-    command.set_defaults(device="cpu")
+    add_export(commands)
+    add_completion(commands)
 
 
 def _add_compare(commands: Any) -> None:
-    command = _add(
+    command = add_command(
         commands,
         "compare",
         "compare models: size, cost, memory, published accuracy",
@@ -327,16 +309,14 @@ def _add_compare(commands: Any) -> None:
     )
     command.add_argument("--family", metavar="F", help="only this family: ResNet, ResNeXt, ...")
     command.add_argument(
-        "--year", type=_years, metavar="Y", help="only papers of this year, or of years: 2012-2020"
+        "--year", type=years, metavar="Y", help="only papers of this year, or of years: 2012-2020"
+    )
+    command.add_argument("--max-params", type=amount, metavar="N", help="at most N parameters: 30M")
+    command.add_argument(
+        "--max-macs", type=amount, metavar="N", help="at most N multiply-adds for an image: 5G"
     )
     command.add_argument(
-        "--max-params", type=_amount, metavar="N", help="at most N parameters: 30M"
-    )
-    command.add_argument(
-        "--max-macs", type=_amount, metavar="N", help="at most N multiply-adds for an image: 5G"
-    )
-    command.add_argument(
-        "--min-top1", type=_amount, metavar="P", help="a top-1 accuracy of at least P percent"
+        "--min-top1", type=amount, metavar="P", help="a top-1 accuracy of at least P percent"
     )
     command.add_argument(
         "--sort", metavar="COLUMN", help="sort by top1, params, macs, memory, milliseconds, ..."
@@ -346,13 +326,13 @@ def _add_compare(commands: Any) -> None:
     )
     command.add_argument(
         "--batch",
-        type=_count,
+        type=count,
         default=1,
         metavar="N",
         help="images at once, with --measure (default: %(default)s)",
     )
     command.add_argument(
-        "--threads", type=_count, metavar="N", help="threads of --measure (default: every core)"
+        "--threads", type=count, metavar="N", help="threads of --measure (default: every core)"
     )
     command.add_argument(
         "--save", metavar="PICTURE", help="draw the models into this .png, .svg or .pdf file"
@@ -366,69 +346,3 @@ def _add_compare(commands: Any) -> None:
         "latency and memory, a bar for each model",
     )
     command.add_argument("--json", action="store_true", help="as a JSON list")
-
-
-def _add(
-    commands: Any,
-    name: str,
-    summary: str,
-    examples: str,
-    text: str = "",
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.\n{textwrap.dedent(text).rstrip()}",
-        epilog="examples:\n" + textwrap.indent(textwrap.dedent(examples).strip(), "  "),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(command=name)
-    return parser
-
-
-def _amount(text: str) -> float:
-    try:
-        return from_human(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a number such as 30M, 5G or 2e6, got '{text}'"
-        ) from None
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 up, got '{text}'")
-    return int(text)
-
-
-def _count_or_dynamic(text: str) -> int | str:
-    return text if text == "dynamic" else _count(text)
-
-
-def _side_or_dynamic(text: str) -> int | str | tuple[int, int]:
-    height, x, width = text.partition("x")
-    return (_count(height), _count(width)) if x else _count_or_dynamic(text)
-
-
-def _counts(text: str) -> list[int]:
-    return [_count(part) for part in text.split(",")]
-
-
-def _years(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("-")
-    return _count(first), _count(last or first)
-
-
-def from_human(text: str) -> float:
-    """The number that `25.6M` means, also `5e9` or `30_000_000`.
-
-    Raises:
-        ValueError: It is no number, negative or infinite.
-    """
-    units = {"K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
-    unit = units.get(text[-1:].upper(), 1.0)
-    number = float(text[:-1] if unit > 1 else text) * unit
-    if not 0 <= number < float("inf"):
-        raise ValueError(text)
-    return number

@@ -169,7 +169,7 @@ except cz.MissingPackageError as error:
 
 
 def test_a_quantized_model_runs_in_int8(tmp_path: Path) -> None:
-    model, x = network(), images(64, 2)
+    model, x = network(), images(64, 16)
     found = model.quantize(x, most_error=0.05)
     assert model.quantized and any(of.is_int8 for of in found.layers)
     expected = model(x, precision="int8")
@@ -184,7 +184,7 @@ def test_a_quantized_model_runs_in_int8(tmp_path: Path) -> None:
     with pytest.raises(cz.ArgumentError, match=r"model\.quantize\(images\)"):
         model(x, precision="int8")
     photo = cz.create_model("tf_efficientnet_lite0", weights="default")
-    photo.quantize([COFFEE, CHELSEA])
+    photo.quantize([COFFEE, CHELSEA] * 8)
     assert photo.predict(COFFEE, precision="int8")[0].label == "espresso"
     photo.save(path)
     with contextlib.redirect_stdout(io.StringIO()) as out:
@@ -344,6 +344,20 @@ def test_networks_are_analysed() -> None:
 # ---- what needs libtorch
 
 
+def test_metrics_are_those_of_loops_over_images() -> None:
+    model, x = network(), images(64, 12)
+    y = np.arange(12) % 10
+    found = cz.metrics.evaluate(model, [(x[:5], y[:5]), (x[5:], y[5:])])
+    logits = model(x).astype(np.float64)
+    order = (-logits).argsort(1, kind="stable")
+    assert found.top1 == np.mean(order[:, 0] == y)
+    assert found.top5 == np.mean([label in row[:5] for row, label in zip(order, y, strict=True)])
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    assert found.loss == pytest.approx(-np.log(shares[np.arange(12), y]).mean(), rel=1e-6)
+    with pytest.raises(cz.ArgumentError, match="expected classes of 0 to 9, got 10"):
+        cz.metrics.evaluate(model, [(x, y + 1)])
+
+
 class Batches:
     """Two batches of images and classes."""
 
@@ -356,7 +370,9 @@ NEEDY: dict[str, Callable[[cz.Model], object]] = {
     "another optimiser": lambda model: cz.AdamW(model, lr=0.1),
     "a loss": lambda _: cz.CrossEntropy(),
     "mixing": lambda _: cz.Mixing(mixup=0.2),
-    "evaluation": lambda model: cz.metrics.evaluate(model, Batches()),
+    "an evaluation with a loss": lambda model: cz.metrics.evaluate(
+        model, Batches(), loss=cz.FunctionLoss(lambda logits, y: (0.0, np.zeros_like(logits)))
+    ),
     "a run checkpoint": lambda _: cz.Trainer.resume(
         ROOT / "tests" / "python" / "kept" / "run.safetensors", []
     ),

@@ -28,7 +28,7 @@ from cnnzoo.command import _bench, _commands
 from cnnzoo.model.predict import BATCH
 from cnnzoo.racing import GEMM, Entry, Figures, Outcome, Task, engines
 from cnnzoo.racing.race import difference
-from cnnzoo_command.arguments import SOURCES
+from cnnzoo_command.common import SOURCES
 from tolerance import FUSED
 
 PHOTOGRAPHS: Any = skimage.data  # has no types

@@ -97,7 +97,7 @@ def things(tmp_path: Path) -> dict[type, Any]:
     loader = data.Loader(arrays(), batch_size=2, seed=4)
     profile = model.profile(X, repeats=1)
     tuning = cz.create_model("resnet20").optimize((1, 3, 16, 16), repeats=1)
-    quantization = small().quantize(X[:1])
+    quantization = small().quantize(np.concatenate([X] * 8))
     photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     transformer = cz.create_model("vit_tiny_patch16_224", image_size=32, num_classes=3)
     made: list[Any] = [

@@ -324,7 +324,7 @@ def test_a_node_in_the_middle_can_be_scored() -> None:
 
 def test_nothing_of_the_model_changes() -> None:
     model = cz.create_model("resnet18", num_classes=3, stem="small", seed=1).freeze("layer1")
-    model.quantize(images((32, 32), 2))
+    model.quantize(images((32, 32), 16))
     x = images((32, 32), 2, seed=3)
     before = model.state_dict(), model.trained, model(x), model(x, exact=True)
     in_int8, quantization = model(x, precision="int8"), model.quantization

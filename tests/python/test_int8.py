@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -29,6 +30,11 @@ from cnnzoo import metrics
 from forged import arrays_of, described, forge
 from reference import Array, Edition, images, smallest
 from tolerance import difference
+
+# Few images keep these tests short; the notice has a test of its own.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:quantization of .* expected at least:cnnzoo.errors.Notice"
+)
 
 SMALL = "mobilenet_v2_035"
 PHOTOS = Path(skimage.data.__file__).parent
@@ -425,6 +431,85 @@ def test_any_change_of_a_parameter_forgets_it(
     assert model.quantized
 
 
+def failing(logits: Array, y: Any) -> Any:
+    raise ZeroDivisionError
+
+
+REFUSED: dict[str, tuple[type[Exception], Callable[[cz.Model, cz.SGD, Array], object]]] = {
+    "a class that it lacks": (
+        cz.ArgumentError,
+        lambda model, rule, x: model.train_step(x, np.array([0, 1, 10]), rule),
+    ),
+    "another number of targets": (
+        cz.ShapeError,
+        lambda model, rule, x: model.train_step(x, np.arange(2), rule),
+    ),
+    "another number of channels": (
+        cz.ShapeError,
+        lambda model, rule, x: model.train_step(x[:, :2], np.arange(3), rule),
+    ),
+    "one value per channel": (
+        cz.ShapeError,
+        lambda model, rule, x: model.train_step(x[:1, :, :1, :1], np.arange(1), rule),
+    ),
+    "weights of other classes": (
+        cz.ArgumentError,
+        lambda model, rule, x: model.train_step(
+            x, np.arange(3), rule, loss=cz.CrossEntropy(class_weights=[1.0, 2.0])
+        ),
+    ),
+    "a clip that is none": (
+        cz.ArgumentError,
+        lambda model, rule, x: model.train_step(x, np.arange(3), rule, clip_norm=-1),
+    ),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_a_training_step_that_is_refused_leaves_the_model_as_it_was(
+    why: str, model: cz.Model, x: Array
+) -> None:
+    before, quantization, state = model(x, precision="int8"), model.quantization, model.state_dict()
+    rule = cz.SGD(model, lr=0.1)
+    error, take = REFUSED[why]
+    for _ in range(2):
+        with pytest.raises(error):
+            take(model, rule, x)
+        assert model.quantized and model.quantization == quantization
+    np.testing.assert_array_equal(model(x, precision="int8"), before)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, state[name])
+    # An update of no gradients changes nothing either.
+    assert rule.step() is None and model.quantized
+
+
+def test_a_step_that_fails_after_a_change_forgets_it(model: cz.Model, x: Array) -> None:
+    """The batch norms have followed the batch when the loss is computed."""
+    before = model.state_dict()["bn1.running_mean"]
+    with pytest.raises(ZeroDivisionError):
+        model.train_step(x, np.arange(3), cz.SGD(model, lr=0.1), loss=failing)
+    assert not np.array_equal(model.state_dict()["bn1.running_mean"], before)
+    assert not model.quantized
+    frozen = network()
+    frozen.quantize(x, most_error=1.0)
+    frozen.freeze("*bn*")
+    with pytest.raises(ZeroDivisionError):
+        frozen.train_step(x, np.arange(3), cz.SGD(frozen, lr=0.1), loss=failing)
+    assert frozen.quantized
+
+
+@pytest.mark.filterwarnings("default")
+def test_few_images_are_a_notice() -> None:
+    model, x = network(), images((32, 32), 16)
+    with pytest.warns(cz.Notice, match="at least 16 images, got 15; the ranges of all values are"):
+        model.quantize(x[:15], most_error=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.quantize(x, most_error=1.0)
+    with pytest.warns(cz.Notice, match="got 2"):
+        model.quantize(x, most_error=1.0, most_images=2)
+
+
 def test_a_trainer_forgets_it_and_its_checkpoints_have_none(
     model: cz.Model, x: Array, tmp_path: Path
 ) -> None:
@@ -673,7 +758,7 @@ import cnnzoo as cz
 signal.signal(signal.SIGINT, signal.default_int_handler)
 model = cz.create_model("resnet18")
 x = np.random.default_rng(0).standard_normal((1000, 3, 64, 64)).astype(np.float32)
-first = model.quantize(x[:1], most_error=1.0)
+first = model.quantize(x[:16], most_error=1.0)
 print("begins", flush=True)
 try:
     while True:

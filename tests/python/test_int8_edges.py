@@ -18,6 +18,11 @@ import cnnzoo as cz
 from forged import arrays_of, described, forge
 from reference import Array, images
 
+# Few images keep these tests short; the notice has a test of its own.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:quantization of .* expected at least:cnnzoo.errors.Notice"
+)
+
 SMALL = "resnet20"
 
 

@@ -75,7 +75,7 @@ def test_a_model_shows_its_settings(model: cz.Model) -> None:
 def test_a_model_shows_what_was_changed() -> None:
     model = cz.create_model("mobilenet_v1_025", num_classes=3, image_size=32)
     model.load_state_dict(model.state_dict())
-    model.quantize(X)
+    model.quantize(np.concatenate([X] * 16))
     model.accuracy = "high"
     model.task = "multi_label"
     model.freeze().unfreeze("*conv_preds*")

@@ -51,7 +51,7 @@ def test_the_table_of_families_is_the_registry() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))],
+    [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))],
     ids=lambda page: page.name,
 )
 def test_links_lead_somewhere(page: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnzoo._text import Out, human, one_line, shorten, table
-from cnnzoo_command.arguments import from_human
+from cnnzoo_command.common import from_human
 
 # Three digits: the last one is half a unit off at most.
 ROUNDING = 0.005

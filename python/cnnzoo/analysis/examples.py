@@ -23,6 +23,7 @@ from cnnzoo.data import BadSample, Dataset, Loader
 from cnnzoo.errors import ArgumentError, ShapeError
 from cnnzoo.model import InferencePrecision, Model
 from cnnzoo.training.confusion import MOST_CLASSES, Confusion, confusions, draw_confusion
+from cnnzoo.training.metrics import FIVE, Metrics, ranks_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +36,7 @@ COLUMNS = (
     "probabilities",
     "true_probabilities",
     "losses",
+    "true_ranks",
 )
 # The class of an image whose logits are not all numbers.
 UNDECIDED = -1
@@ -86,6 +88,9 @@ class Examples(Sequence[Example]):
         probabilities: The probability of the predicted class (softmax), float64 (N,).
         true_probabilities: The probability of the true class, float64 (N,).
         losses: The cross-entropy, float64 (N,).
+        true_ranks: Number of classes before the true one by their logits, int64 (N,): 0 where the
+            prediction is right; of equal logits the first class is before. The number of classes
+            where a logit is NaN.
         bad_samples: The samples that the loader skipped or replaced.
         pictures: The images' names and pictures.
     """
@@ -97,6 +102,7 @@ class Examples(Sequence[Example]):
     probabilities: NDArray[np.float64]
     true_probabilities: NDArray[np.float64]
     losses: NDArray[np.float64]
+    true_ranks: NDArray[np.int64]
     bad_samples: tuple[BadSample, ...]
     pictures: Pictures
 
@@ -134,6 +140,28 @@ class Examples(Sequence[Example]):
     def accuracy(self) -> float:
         """The share of right predictions; NaN without images."""
         return float(self.correct.mean()) if len(self) else float("nan")
+
+    def top(self, count: int) -> float:
+        """Top-k accuracy: the share of images whose class is among the `count` largest logits.
+
+        Raises:
+            ArgumentError: `count` is no whole number of at least 1.
+        """
+        found = self.true_ranks < whole("`count`", count, least=1)
+        return float(found.mean()) if len(self) else float("nan")
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics that `cnnzoo.metrics.evaluate` returns: of each class too."""
+        return Metrics(
+            loss=float(self.losses.mean()) if len(self) else float("nan"),
+            top1=self.accuracy,
+            top5=self.top(FIVE) if len(self.labels) > FIVE else None,
+            count=len(self),
+            confusion=self.confusion,
+            undecided=self._undecided(),
+            labels=self.labels,
+        )
 
     @property
     def errors(self) -> Examples:
@@ -307,10 +335,8 @@ def evaluate_examples(
     )
 
 
-def _judged(
-    logits: NDArray[np.float32], true: NDArray[np.int64]
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Predicted class, its probability, that of the true class, and the loss of each image."""
+def _judged(logits: NDArray[np.float32], true: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+    """Predicted class, its probability, that of the true class, loss and rank of each image."""
     if len(logits) != len(true):
         raise ShapeError(f"expected logits of {len(true)} images, got {len(logits)}")
     shifted = logits.astype(np.float64)
@@ -324,7 +350,8 @@ def _judged(
     predicted = np.where(unknown, UNDECIDED, largest)
     probability = np.where(unknown, np.nan, np.exp(logs[rows, largest]))
     own = np.exp(logs[rows, true])
-    return predicted, probability, own, -logs[rows, true]
+    ranks = np.where(unknown, logits.shape[1], ranks_of(logits, true))
+    return predicted, probability, own, -logs[rows, true], ranks
 
 
 def _caption(one: Example) -> tuple[Line, ...]:

@@ -25,15 +25,7 @@ from cnnzoo.errors import (
 from cnnzoo.model import Model, create_model, load
 from cnnzoo.model.predict import predict_many
 from cnnzoo.prediction import FailedPrediction, Prediction
-from cnnzoo.registry import (
-    NARROWEST,
-    WIDEST,
-    ModelInfo,
-    accepted_names,
-    list_models,
-    model_info,
-)
-from cnnzoo.summary import Summary, SummaryPart
+from cnnzoo.registry import ModelInfo, accepted_names, list_models, model_info
 
 # Endings of model files and weights files.
 FILE_SUFFIXES = {".safetensors", ".pth", ".pt", ".bin", ".h5"}
@@ -62,7 +54,7 @@ def list_models_(args: argparse.Namespace, out: Out, err: Out) -> int:
     )
     infos = [model_info(name, source=args.source) for name in names]
     if args.json:
-        _print_json(out, [asdict(info) for info in infos])
+        print_json(out, [asdict(info) for info in infos])
     elif infos:
         head = ("name", "family", "year", "params", "multiply-adds", "image", "top-1", "weights")
         out.print(table(head, [_row(info) for info in infos], right=(3, 4, 5, 6)))
@@ -97,52 +89,9 @@ def _best(tags: Sequence[str]) -> str:
     return tags[0] + (f" (+{len(tags) - 1})" if len(tags) > 1 else "") if tags else ""
 
 
-def _print_json(out: Out, value: Any) -> None:
+def print_json(out: Out, value: Any) -> None:
+    """Write a value as indented JSON."""
     out.print(_json.lines(value), cut=False)
-
-
-# cnnzoo info
-
-
-def info(args: argparse.Namespace, out: Out, _err: Out) -> int:
-    """Print the facts about a model, and its layers if asked."""
-    facts = model_info(args.model, source=args.source)
-    summary = _summary(facts)
-    if args.json:
-        as_json = asdict(facts)
-        if args.parts:
-            as_json["parts"] = [_part(part) for part in summary.parts]
-        if args.layers:
-            as_json["layers"] = [asdict(row) for row in summary]
-        _print_json(out, as_json)
-        return 0
-    width = max(NARROWEST, min(WIDEST, out.columns or WIDEST))
-    out.print(facts.text(width=width))
-    if args.parts:
-        out.print("\n" + summary.tree(depth=2))
-    if args.layers:
-        out.print(f"\n{summary!r}")
-    return 0
-
-
-def _part(part: SummaryPart) -> dict[str, Any]:
-    """A part as JSON has it, with its parts."""
-    return {
-        "kind": part.kind,
-        "name": part.name,
-        "shape": part.shape,
-        "params": part.params,
-        "macs": part.macs,
-        "activation_bytes": part.activation_bytes,
-        "receptive_field": part.receptive_field,
-        "parts": [_part(inner) for inner in part.parts],
-    }
-
-
-def _summary(facts: ModelInfo) -> Summary:
-    graph = _native.draw(facts.source_name, facts.source)
-    _, height, width = graph.input_shape
-    return Summary(graph, height, width)
 
 
 # cnnzoo predict
@@ -150,12 +99,12 @@ def _summary(facts: ModelInfo) -> Summary:
 
 def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
     """Print the predictions for photographs; one that cannot be read does not stop the others."""
-    found = list(_find(args.photos))
+    found = list(find_photos(args.photos))
     if args.save is not None:
         from cnnzoo.picture import check_save
 
         check_save(args.save, photos=len(found))
-    model = named_model(args)
+    model = model_of(args)
     answers = predict_many(model, found, top=args.top, on_error="keep", precision=args.precision)
     drawn: list[tuple[str, Photo | Contents, Prediction]] = []
     failures = 0
@@ -179,9 +128,9 @@ def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
     return 0 if failures == 0 else 1
 
 
-def named_model(args: argparse.Namespace) -> Model:
+def model_of(args: argparse.Namespace) -> Model:
     """The network of a name, or of a model file."""
-    if args.model in accepted_names() or not _is_file_name(args.model):
+    if args.model in accepted_names() or not is_file_name(args.model):
         return create_model(args.model, weights=args.weights or "default", device=args.device)
     if args.weights is not None:
         raise ArgumentError(
@@ -190,20 +139,30 @@ def named_model(args: argparse.Namespace) -> Model:
             f"--model NAME --weights {args.model}"
         )
     path = Path(args.model)
+    refuse_folder(path)
+    return load(path, device=args.device, lazy=True)
+
+
+def refuse_folder(path: Path) -> None:
+    """Refuse a folder in place of a model file, and name the file in it.
+
+    Raises:
+        WeightsError: It is a folder.
+    """
     if path.is_dir():
         best = path / "best.safetensors"
         hint = f"; use {best}" if best.exists() else ""
         raise WeightsError(
             f"{path}: expected a model file, as `Model.save` writes, got a folder{hint}"
         )
-    return load(path, device=args.device, lazy=True)
 
 
-def _is_file_name(text: str) -> bool:
+def is_file_name(text: str) -> bool:
+    """Whether a text that is no model's name is that of a file."""
     return os.sep in text or os.path.exists(text) or Path(text).suffix in FILE_SUFFIXES
 
 
-def _find(photos: Sequence[str]) -> Iterator[str | Contents | FailedPrediction]:
+def find_photos(photos: Sequence[str]) -> Iterator[str | Contents | FailedPrediction]:
     """The photographs, and those below folders; a failure for a folder without photographs."""
     for photo in photos:
         if photo == "-":

@@ -6,13 +6,13 @@ import argparse
 
 from cnnzoo import onnx
 from cnnzoo._text import Out
-from cnnzoo.command._commands import named_model
+from cnnzoo.command._commands import model_of
 
 
 def export(args: argparse.Namespace, out: Out, _err: Out) -> int:
     """Write a model as an ONNX file."""
     written = onnx.export(
-        named_model(args),
+        model_of(args),
         args.output,
         batch=args.batch,
         image=args.image,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from cnnzoo._text import Out
-from cnnzoo.command import _bench, _commands, _compare, _diagram, _export
+from cnnzoo.command import _bench, _commands, _compare, _diagram
 from cnnzoo.errors import CnnzooError
 from cnnzoo_command.status import BROKEN_PIPE, INTERRUPTED, discard
 
@@ -16,14 +16,71 @@ if TYPE_CHECKING:
 
 Command: TypeAlias = "Callable[[argparse.Namespace, Out, Out], int]"
 
+# The commands that train and judge are imported with their first use: the others start faster.
+
+
+def _info(args: argparse.Namespace, out: Out, err: Out) -> int:
+    from cnnzoo.command._info import info
+
+    return info(args, out, err)
+
+
+def _export(args: argparse.Namespace, out: Out, err: Out) -> int:
+    from cnnzoo.command._export import export
+
+    return export(args, out, err)
+
+
+def _evaluate(args: argparse.Namespace, out: Out, err: Out) -> int:
+    from cnnzoo.command._evaluate import evaluate
+
+    return evaluate(args, out, err)
+
+
+def _embed(args: argparse.Namespace, out: Out, err: Out) -> int:
+    from cnnzoo.command._embed import embed
+
+    return embed(args, out, err)
+
+
+def _download(args: argparse.Namespace, out: Out, err: Out) -> int:
+    from cnnzoo.command._download import download
+
+    return download(args, out, err)
+
+
+def _train(args: argparse.Namespace, out: Out, err: Out) -> int:
+    from cnnzoo.command._train import train
+
+    return train(args, out, err)
+
+
+def _quantize(args: argparse.Namespace, out: Out, err: Out) -> int:
+    from cnnzoo.command._quantize import quantize
+
+    return quantize(args, out, err)
+
+
+def _completion(args: argparse.Namespace, out: Out, err: Out) -> int:
+    from cnnzoo.command._completion import completion
+
+    return completion(args, out, err)
+
+
 COMMANDS: dict[str, Command] = {
     "list": _commands.list_models_,
-    "info": _commands.info,
+    "info": _info,
     "compare": _compare.compare_,
     "diagram": _diagram.diagram,
-    "export": _export.export,
+    "export": _export,
+    "download": _download,
     "predict": _commands.predict,
+    "embed": _embed,
+    "evaluate": _evaluate,
+    "train": _train,
+    "quantize": _quantize,
     "bench": _bench.bench,
+    "completion": _completion,
 }
 
 

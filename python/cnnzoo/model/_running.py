@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack
 from itertools import chain
@@ -17,7 +18,7 @@ from cnnzoo._configuration import WeightsFile
 from cnnzoo._package import need_libtorch
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo._progress import Count
-from cnnzoo.errors import ArgumentError, DeviceError, ShapeError
+from cnnzoo.errors import ArgumentError, DeviceError, Notice, ShapeError
 from cnnzoo.model._describing import Describing
 from cnnzoo.model._network import InferencePrecision
 from cnnzoo.model._packing import has_libtorch, on_libtorch
@@ -37,6 +38,8 @@ MOST_REPEATS = 10_000
 # The largest error of a layer in int8, and the number of images that it is measured with.
 MOST_ERROR = 0.05
 MOST_IMAGES = 100
+# With fewer images, those that come later have many values outside the measured ranges.
+FEW_IMAGES = 16
 
 # The devices of our own engine.
 OWN = {"cpu", "meta"}
@@ -331,6 +334,9 @@ class Running(Describing):
             The model's `quantization`: the error of each layer, and that of the network. `print`
             shows a table.
 
+        Warns:
+            Notice: There are fewer than 16 images.
+
         Raises:
             ArgumentError: An option is invalid, there are no images, they have one value alone, or
                 a value is not finite.
@@ -352,6 +358,14 @@ class Running(Describing):
         x = self._calibration(images, most_images)
         if len(x) == 0:
             raise ArgumentError(f"images for {self.name}: expected at least one, got none")
+        if len(x) < FEW_IMAGES:
+            warnings.warn(
+                f"quantization of {self.name}: expected at least {FEW_IMAGES} images, got "
+                f"{len(x)}; the ranges of all values are measured on them, and what lies outside "
+                "in later images is cut off: give some dozens of those that the model is used for",
+                Notice,
+                stacklevel=2,
+            )
         with self._change() as engine, ExitStack() as shown:
             bar: Count | None = None
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo._arrays import as_array
 from cnnzoo._text import percent, table
-from cnnzoo.errors import ArgumentError
-from cnnzoo.model import Model
+from cnnzoo.errors import ArgumentError, ShapeError
+from cnnzoo.model import InferencePrecision, Model
 from cnnzoo.prediction import THRESHOLD, checked_threshold
 from cnnzoo.training import classes
 from cnnzoo.training.confusion import MOST_CLASSES, Confusion, confusions, draw_confusion
@@ -20,6 +20,7 @@ from cnnzoo.training.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
     FunctionLoss,
+    Loss,
     LossLike,
     Metric,
     TorchLoss,
@@ -205,8 +206,9 @@ def evaluate(
         batches: Images (N, C, H, W) with integer classes (N,); or, with another loss than
             `CrossEntropy`, with a 0 or 1 for each label (N, K). Where the loader's data set names
             its classes, they are matched to the model's `labels` by name.
-        loss: Loss function; `CrossEntropy()` if not given. Auxiliary classifiers do not run. A
-            custom function is called once, with the logits and targets of all images.
+        loss: Loss function; cross-entropy if not given, which needs no libtorch. Auxiliary
+            classifiers do not run. A custom function is called once, with the logits and targets of
+            all images.
         precision: Compute precision: `"float32"`, `"bfloat16"`, or `"int8"` for a quantized model,
             as for `Model.__call__`.
         metrics: Functions of logits (N, K) and targets of all images, which return a number; of
@@ -220,25 +222,22 @@ def evaluate(
     Raises:
         ArgumentError: There is no batch, or its targets are neither, or not those of the loss.
     """
-    from cnnzoo import _training
-
-    loss, functions = as_loss(loss), dict(metrics or {})
-    threshold = checked_threshold(threshold)
-    fits(loss, model.num_classes)
-    known = loss if isinstance(loss, CrossEntropy | BinaryCrossEntropy) else None
+    functions, threshold = dict(metrics or {}), checked_threshold(threshold)
+    if loss is not None:
+        loss = as_loss(loss)
+        fits(loss, model.num_classes)
+    known = loss is None or isinstance(loss, CrossEntropy | BinaryCrossEntropy)
+    of_labels = not (loss is None or isinstance(loss, CrossEntropy))
     total, weight, tally = 0.0, 0.0, _Tally(model.num_classes)
     kept = _Kept()
     for x, y in classes.meet(model, batches):
-        targets = _targets(y, labels=not isinstance(loss, CrossEntropy), like=kept.ndim)
-        engine = None if known is None else known._engine
-        part, counts, logits = _training.assess(
-            model._for_training(), x, targets, loss=engine, precision=precision
-        )
+        targets = _targets(y, labels=of_labels, like=kept.ndim)
+        part, counts, logits = _assessed(model, x, targets, loss, precision)
         total, weight = total + part, weight + counts
         kept.ndim = targets.ndim
         if targets.ndim == 1:
             tally.add(logits, targets)
-        if targets.ndim > 1 or known is None or functions:
+        if targets.ndim > 1 or not known or functions:
             kept.add(logits, targets)
         after(len(targets))
     if kept.ndim is None:
@@ -260,6 +259,47 @@ def evaluate(
     )
 
 
+def _assessed(
+    model: Model, x: ArrayLike, targets: NDArray[Any], loss: Loss | None, precision: str
+) -> tuple[float, float, NDArray[np.float32]]:
+    """The sum of a batch's losses, the sum of their weights, and the logits."""
+    if loss is None:
+        return _cross_entropies(model, x, targets, precision)
+    from cnnzoo import _training
+
+    known = loss if isinstance(loss, CrossEntropy | BinaryCrossEntropy) else None
+    return _training.assess(
+        model._for_training(),
+        x,
+        targets,
+        loss=None if known is None else known._engine,
+        precision=precision,
+    )
+
+
+def _cross_entropies(
+    model: Model, x: ArrayLike, targets: NDArray[np.int64], precision: str
+) -> tuple[float, float, NDArray[np.float32]]:
+    """The same with cross-entropy, in NumPy, which an evaluation without libtorch needs too."""
+    at, count = f"the targets of {model.name}", model.num_classes
+    if count == 0:
+        raise ArgumentError(f"{at}: expected a network with a classifier, got one of num_classes=0")
+    wrong = targets[(targets < 0) | (targets >= count)]
+    if len(wrong):
+        raise ArgumentError(f"{at}: expected classes of 0 to {count - 1}, got {wrong[0]}")
+    logits = model(x, precision=cast("InferencePrecision", precision))
+    if len(logits) != len(targets):
+        raise ShapeError(f"{at}: expected ({len(logits)},), got {targets.shape}")
+    # In float64, so that the division into batches does not matter.
+    shifted = logits.astype(np.float64)
+    # Infinite logits make NaN, as in a softmax.
+    with np.errstate(invalid="ignore"):
+        shifted -= shifted.max(1, keepdims=True)
+        own = np.take_along_axis(shifted, targets[:, None], 1)[:, 0]
+        losses = np.log(np.exp(shifted).sum(1)) - own
+    return float(losses.sum()), float(len(targets)), logits
+
+
 class _Tally:
     """Confusion matrix and top-5 hits, summed over batches."""
 
@@ -273,11 +313,7 @@ class _Tally:
         np.add.at(self.undecided, shown[~decided], 1)
         logits, shown = logits[decided], shown[decided]
         np.add.at(self.confusion, (shown, logits.argmax(1)), 1)
-        own = np.take_along_axis(logits, shown[:, None], 1)
-        # Of equal logits the first counts as the largest, as in `argmax`.
-        first = np.arange(logits.shape[1]) < shown[:, None]
-        before = (logits > own) | ((logits == own) & first)
-        self.top5 += int((before.sum(1) < FIVE).sum())
+        self.top5 += int((ranks_of(logits, shown) < FIVE).sum())
 
     def metrics(
         self, *, loss: float, labels: tuple[str, ...], extra: Mapping[str, float]
@@ -293,6 +329,18 @@ class _Tally:
             labels=labels,
             extra=extra,
         )
+
+
+def ranks_of(logits: NDArray[np.float32], shown: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of classes before that of each image (N,), by their logits (N, K).
+
+    The first of equal logits counts as the largest, as in `argmax`.
+    """
+    own = np.take_along_axis(logits, shown[:, None], 1)
+    first = np.arange(logits.shape[1]) < shown[:, None]
+    before: NDArray[np.bool_] = (logits > own) | ((logits == own) & first)
+    ranks: NDArray[np.int64] = before.sum(1, dtype=np.int64)
+    return ranks
 
 
 class _Kept:

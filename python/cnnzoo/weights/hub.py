@@ -87,17 +87,30 @@ def fetch(published: Wanted, *, patience: Patience | None = None) -> Path:
     return _from_hub(published, patience)
 
 
+def cached(published: Wanted) -> Path | None:
+    """The file of published weights in the cache, whatever its content; none if not there."""
+    if "://" in published.address:
+        path, _ = _place(published)
+        return path if path.exists() else None
+    folder = _folder(published.address)
+    found = (_snapshot(folder, file) for file in HUB_FILES)
+    return next((path for path in found if path is not None), None)
+
+
 # ---- files with an address
+
+
+def _place(published: Wanted) -> tuple[Path, str]:
+    """The path of a file in its cache, and the environment variable that moves the cache."""
+    name = Path(urllib.parse.urlsplit(published.address).path).name
+    if published.source == "keras":
+        return _keras_cache() / name, "KERAS_HOME"
+    return _torch_cache() / name, "TORCH_HOME"
 
 
 def _from_server(published: Wanted, patience: Patience) -> Path:
     url = published.address
-    folder, setting = (
-        (_keras_cache(), "KERAS_HOME")
-        if published.source == "keras"
-        else (_torch_cache(), "TORCH_HOME")
-    )
-    path = folder / Path(urllib.parse.urlsplit(url).path).name
+    path, setting = _place(published)
     if path.exists():
         _check_cached(path, published.hash)
         return path
@@ -137,7 +150,7 @@ class _HubFile:
 
 def _from_hub(published: Wanted, patience: Patience) -> Path:
     repository = published.address
-    folder = _hub_cache() / f"models--{repository.replace('/', '--')}"
+    folder = _folder(repository)
     for file in HUB_FILES:
         if (path := _cached(folder, file)) is not None:
             return path
@@ -213,14 +226,28 @@ def _ask_hub(job: Job, patience: Patience) -> _HubFile:
     return _HubFile(commit=commit, etag=etag, size=int(size) if size.isdigit() and linked else None)
 
 
-def _cached(folder: Path, file: str) -> Path | None:
+def _folder(repository: str) -> Path:
+    return _hub_cache() / f"models--{repository.replace('/', '--')}"
+
+
+def _snapshot(folder: Path, file: str) -> Path | None:
     """The file at the last seen commit of `main`, as huggingface_hub takes it offline."""
     try:
         commit = (folder / "refs" / "main").read_text().strip()
     except (OSError, UnicodeDecodeError):
         return None
     path = folder / "snapshots" / commit / file
-    if not path.exists():
+    return path if path.exists() else None
+
+
+def _cached(folder: Path, file: str) -> Path | None:
+    """The same file, if its content is that which its name promises.
+
+    Raises:
+        WeightsError: It is damaged, or cannot be read.
+    """
+    path = _snapshot(folder, file)
+    if path is None:
         return None
     blob = os.path.basename(os.readlink(path)) if path.is_symlink() else ""
     _check_cached(path, f"sha256:{blob}" if re.fullmatch("[0-9a-f]{64}", blob) else "")

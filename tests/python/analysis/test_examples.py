@@ -42,6 +42,30 @@ def found(logits: Any, y: Any, *, size: int = 8) -> Examples:
     return evaluate_examples(network(logits.shape[1]), cut(images(logits), y, size))
 
 
+def test_metrics_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import precision_recall_fscore_support, top_k_accuracy_score
+
+    logits, y = chosen(seed=3)
+    logits[4] = np.nan
+    examples = found(logits, y)
+    known = np.delete(np.arange(50), 4)
+    share = len(known) / 50
+    for count in (1, 2, 5):
+        expected = top_k_accuracy_score(y[known], logits[known], k=count, labels=range(CLASSES))
+        assert examples.top(count) == pytest.approx(share * expected)
+    metrics = examples.metrics
+    assert (metrics.top1, metrics.top5) == (examples.top(1), examples.top(5))
+    predicted = np.where(np.arange(50) == 4, -1, np.nan_to_num(logits).argmax(1))
+    _, recall, _, counts = precision_recall_fscore_support(
+        y, predicted, labels=range(CLASSES), zero_division=0
+    )
+    for one, theirs, images_of_it in zip(metrics.per_class, recall, counts, strict=True):
+        assert one.recall == pytest.approx(theirs) and one.count == images_of_it
+    assert metrics.undecided.sum() == 1 and np.isnan(metrics.loss)
+    with pytest.raises(cz.ArgumentError, match="`count`"):
+        examples.top(0)
+
+
 def test_columns_are_those_of_pytorch() -> None:
     logits, y = chosen()
     examples = found(logits, y)

@@ -79,9 +79,9 @@ def test_a_data_set_has_what_is_a_photograph(root: Path) -> None:
 def test_the_command_finds_the_same(root: Path) -> None:
     photos, unreadable = _native.list_photos(root)
     assert (photos, unreadable) == ([f"{root}/{name}" for name in PHOTOS], [])
-    from cnnzoo.command._commands import _find
+    from cnnzoo.command._commands import find_photos
 
-    assert list(_find([str(root)])) == photos
+    assert list(find_photos([str(root)])) == photos
 
 
 def test_links_are_followed_by_both(root: Path, tmp_path: Path) -> None:

@@ -227,3 +227,26 @@ def test_of_equal_logits_the_first_are_the_five_largest() -> None:
     found = cz.metrics.evaluate(network(classes), [(images(rounded), shown)])
     five = np.argsort(-rounded, axis=1, kind="stable")[:, :5]
     assert found.top5 == np.mean((five == shown[:, None]).any(1))
+
+
+def test_without_a_loss_it_is_the_cross_entropy_of_pytorch(
+    model: cz.Model, batches: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    found = evaluate(model, batches)
+    logits = torch.from_numpy(np.concatenate([model(x) for x, _ in batches])).double()
+    shown = torch.from_numpy(np.concatenate([y for _, y in batches]))
+    assert found.loss == pytest.approx(functional.cross_entropy(logits, shown).item(), rel=ROUNDING)
+    given = evaluate(model, batches, loss=cz.CrossEntropy())
+    assert (found.top1, found.top5, found.count) == (given.top1, given.top5, given.count)
+    np.testing.assert_array_equal(found.confusion, given.confusion)
+    x, y = batches[0]
+    with pytest.raises(cz.ArgumentError, match="expected classes of 0 to 7, got 8"):
+        evaluate(model, [(x, np.full_like(y, 8))])
+    with pytest.raises(cz.ShapeError, match=r"expected \(24,\), got \(23,\)"):
+        evaluate(model, [(x, y[1:])])
+
+
+def test_a_network_without_a_classifier_has_no_accuracy() -> None:
+    features = cz.create_model("resnet20", num_classes=0)
+    with pytest.raises(cz.ArgumentError, match="got one of num_classes=0"):
+        evaluate(features, [(np.zeros((1, 3, 32, 32), np.float32), np.zeros(1, int))])

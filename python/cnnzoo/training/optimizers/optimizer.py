@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnzoo._arguments import instance, kind_of, number, optional, seed_of, shown, whole
@@ -115,19 +117,20 @@ class Optimizer:
             )
         _check_clips(clip_norm, clip_value)
         accumulate = whole("`accumulate`", accumulate, least=1)
-        found, weight, correct, count, grad_norm = _training.train_step(
-            model._for_training(),
-            self._engine,
-            x,
-            y,
-            loss=as_loss(loss)._objective(y),
-            lr=self.lr,
-            accumulate=accumulate,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            precision=precision,
-            seed=self._batches if seed is None else seed_of(seed),
-        )
+        with _quantized_if_refused(model):
+            found, weight, correct, count, grad_norm = _training.train_step(
+                model._for_training(),
+                self._engine,
+                x,
+                y,
+                loss=as_loss(loss)._objective(y),
+                lr=self.lr,
+                accumulate=accumulate,
+                clip_norm=clip_norm,
+                clip_value=clip_value,
+                precision=precision,
+                seed=self._batches if seed is None else seed_of(seed),
+            )
         self._batches += 1
         return StepResult(
             loss=found,
@@ -187,7 +190,10 @@ class Optimizer:
             and no parameter changes.
         """
         _check_clips(clip_norm, clip_value)
-        return self._engine.flush(self.model._for_training(), self.lr, clip_norm, clip_value)
+        if not self._waiting:
+            return None
+        with _quantized_if_refused(self.model):
+            return self._engine.flush(self.model._for_training(), self.lr, clip_norm, clip_value)
 
     def _configuration(self) -> dict[str, Any]:
         """The optimiser's arguments as values for JSON."""
@@ -201,6 +207,25 @@ class Optimizer:
     def __repr__(self) -> str:
         numbers = "".join(f", {name}={value}" for name, value in self._numbers.items())
         return f"<{type(self).__name__} of {self.model.name}, lr={self.lr}{numbers}>"
+
+
+@contextmanager
+def _quantized_if_refused(model: Model) -> Iterator[None]:
+    """Let a quantized model stay one where a step raises before any parameter has changed.
+
+    The engine forgets the quantization when a step begins. The first step ends it, so a copy of the
+    parameters for the comparison is made once.
+    """
+    quantization = model.quantization
+    before = {} if quantization is None else model.state_dict()
+    try:
+        yield
+    except BaseException:
+        if quantization is not None:
+            now = model.state_dict()
+            if all(np.array_equal(array, now[name]) for name, array in before.items()):
+                model.quantization = quantization
+        raise
 
 
 def _check_clips(clip_norm: float | None, clip_value: float | None) -> None:

@@ -1,0 +1,394 @@
+"""A training run from a folder of photographs: its data, model, phases, and resuming."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cnnzoo._package import need_libtorch
+from cnnzoo._plots import need_matplotlib
+from cnnzoo._text import counted
+from cnnzoo.command._settings import NONE, SETTINGS, Settings, read_settings
+from cnnzoo.data import Dataset, ImageFolder, Loader
+from cnnzoo.data.loader import OnError
+from cnnzoo.errors import ArgumentError, CheckpointError, CheckpointFileError, DataError
+from cnnzoo.model import Model, create_model
+from cnnzoo.preprocess import Preprocess, train_transform
+from cnnzoo.training import AdamW, Cosine, CrossEntropy, History, JsonLines, Trainer
+from cnnzoo.transforms import Transform, TrivialAugmentWide
+
+# The files of a run beside its settings.
+BEST, HEAD_BEST, LAST, LOG = "best.safetensors", "head.safetensors", "last.safetensors", "log.jsonl"
+
+# Folders of the parts of a data set, which are no classes.
+PARTS = ({"train", "training"}, {"val", "valid", "validation", "test", "testing"})
+
+LEAST_CLASSES = 2
+# The share of epochs over which the rate of a random network rises.
+WARMUP_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Data:
+    """The photographs of a run."""
+
+    train: Dataset
+    validation: Dataset
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run: its settings, its trainer, and what it was validated on."""
+
+    settings: Settings
+    trainer: Trainer
+    data: Data
+
+
+def train_folder(
+    settings: Settings,
+    output: str | os.PathLike[str],
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    on_error: OnError = "raise",
+    progress: bool = True,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Finished:
+    """Train a model on a folder of photographs, in a new folder for the run's files.
+
+    Args:
+        settings: Everything that determines the run.
+        output: The folder for its files.
+        device: `cpu`, `cuda` or `cuda:N`.
+        threads: Number of threads that prepare photographs; one for each core if not given.
+        on_error: Handling of photographs that cannot be read, as for `Loader`.
+        progress: Show a progress bar for each epoch, or a line where there is no terminal.
+        tell: Called with lines about what begins.
+
+    Raises:
+        ArgumentError: The folder has one class, or the output folder has files.
+        DataError: A folder or a photograph cannot be read, or a class has none.
+        CheckpointError: The output folder cannot be written.
+        KeyboardInterrupt: Ctrl-C; the run can be resumed.
+    """
+    folder = Path(output)
+    need_libtorch("training")
+    need_matplotlib("the summary of a run")
+    _refuse_old(folder)
+    settings = settings.settled()
+    data = _data(settings)
+    # Before the folder is made, so that a mistake leaves none.
+    model = _model(settings, data, device)
+    settings = replace(settings, preprocess=model.preprocess)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointFileError(f"{folder}: {error.strerror or error}") from error
+    settings.write(folder)
+    tell(_about(settings, data, folder))
+    trainer = _trainer(settings, model)
+    run = _Run(
+        settings=settings,
+        data=data,
+        folder=folder,
+        threads=threads,
+        on_error=on_error,
+        progress=progress,
+    )
+    return run.finish(trainer)
+
+
+def resume_folder(
+    output: str | os.PathLike[str],
+    *,
+    photographs: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    on_error: OnError = "raise",
+    progress: bool = True,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Finished:
+    """Continue the run in a folder, from its last run checkpoint or its beginning.
+
+    Args:
+        output: The folder of the run.
+        photographs: The new place of the photographs, if they were moved.
+        device: As for `train_folder`.
+        threads: As for `train_folder`.
+        on_error: As for `train_folder`.
+        progress: As for `train_folder`.
+        tell: As for `train_folder`.
+
+    Raises:
+        CheckpointError: There is no run, or it is damaged, or of other photographs.
+    """
+    folder = Path(output)
+    need_libtorch("training")
+    need_matplotlib("the summary of a run")
+    settings = read_settings(folder)
+    data = _data(settings, photographs)
+    run = _Run(
+        settings=settings,
+        data=data,
+        folder=folder,
+        threads=threads,
+        on_error=on_error,
+        progress=progress,
+    )
+    if not (folder / LAST).exists():
+        tell(f"{folder}: the run begins anew, since it was ended before its first run checkpoint")
+        return run.finish(_trainer(settings, _model(settings, data, device)))
+    tell(_about(settings, data, folder))
+    return run.finish(run.resumed(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """The phases of a run, each a fit of the same trainer."""
+
+    settings: Settings
+    data: Data
+    folder: Path
+    threads: int | None
+    on_error: OnError
+    progress: bool
+
+    def resumed(self, device: str) -> Trainer:
+        """The trainer at the end of the phase that was interrupted."""
+        return Trainer.resume(
+            self.folder,
+            *self._loaders(),
+            progress=self.progress,
+            callbacks=[JsonLines(self.folder / LOG)],
+            device=device,
+        )
+
+    def finish(self, trainer: Trainer) -> Finished:
+        """Train the phases that are left, and keep the model of the best epoch of all."""
+        settings, folder = self.settings, self.folder
+        head = settings.head_epochs or 0
+        if len(trainer.history) < head:
+            trainer.model.freeze().unfreeze(*classifier_of(trainer.model))
+            trainer.optimizer.lr = settings.head_lr
+            self._fit(trainer, head)
+        if head and len(trainer.history) == head < settings.epochs:
+            _copy(folder / BEST, folder / HEAD_BEST)
+        if len(trainer.history) < settings.epochs:
+            trainer.model.unfreeze()
+            trainer.optimizer.lr = settings.lr or 0.0
+            self._fit(trainer, settings.epochs - len(trainer.history))
+        if best_epoch(trainer.history, settings) <= head < settings.epochs:
+            _copy(folder / HEAD_BEST, folder / BEST)
+        return Finished(settings, trainer, self.data)
+
+    def _fit(self, trainer: Trainer, epochs: int) -> None:
+        trainer.fit(
+            *self._loaders(),
+            epochs=epochs,
+            monitor=self.settings.monitor,
+            progress=self.progress,
+            callbacks=[JsonLines(self.folder / LOG)],
+            checkpoint=self.folder,
+        )
+
+    def _loaders(self) -> tuple[Loader, Loader]:
+        settings, train = self.settings, self.data.train
+        left = len(train) % settings.batch_size
+        return Loader(
+            train,
+            batch_size=settings.batch_size,
+            transform=_augmentation(settings),
+            seed=settings.seed,
+            # The statistics of very few images are useless for batch norms.
+            drop_last=len(train) > settings.batch_size and left < settings.batch_size // 4,
+            threads=self.threads,
+            on_error=self.on_error,
+        ), Loader(
+            self.data.validation,
+            batch_size=settings.batch_size,
+            transform=settings.preprocess,
+            shuffle=False,
+            threads=self.threads,
+            on_error=self.on_error,
+        )
+
+
+def best_epoch(history: History, settings: Settings) -> int:
+    """The number of the epoch, from 1, whose model is kept: the first of equally good ones.
+
+    Fine-tuning counts as better than the classifier alone where both are equally good.
+    """
+    sign = -1 if settings.monitor == "val_loss" else 1
+    values = sign * np.array([getattr(row, settings.monitor) for row in history], np.float64)
+    values = np.where(np.isfinite(values), values, -np.inf)
+    best = np.flatnonzero(values == values.max()) + 1
+    tuned = best[best > (settings.head_epochs or 0)]
+    return int(tuned[0] if len(tuned) else best[0])
+
+
+def classifier_of(model: Model) -> list[str]:
+    """The names of the parameters of the classifier, and of auxiliary ones."""
+    graph = model.graph
+    nodes = graph.nodes()
+    inside = {
+        node
+        for kind, _, first, end in graph.parts()
+        if kind == "classifier"
+        for node in nodes[first:end]
+    }
+    arrays = zip(graph.parameters(), graph.owners(), strict=True)
+    return [name for (name, _, trained), node in arrays if trained and node in inside]
+
+
+def _refuse_old(folder: Path) -> None:
+    try:
+        found = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CheckpointFileError(f"{folder}: {error.strerror or error}") from error
+    if SETTINGS in found:
+        raise CheckpointError(
+            f"{folder}: expected a new folder, got that of another run; continue it by `cnnzoo "
+            f"train --resume {folder}`, or name another one: -o"
+        )
+    if found:
+        raise CheckpointError(
+            f"{folder}: expected a new or an empty folder for the run, got one with {found[0]}; "
+            "name another one: -o"
+        )
+
+
+def _data(settings: Settings, moved: str | None = None) -> Data:
+    root = settings.folder if moved is None else moved
+    whole = _photographs(root)
+    if whole.num_classes < LEAST_CLASSES:
+        raise ArgumentError(
+            f"{root}: expected a folder for each of at least {LEAST_CLASSES} classes, got "
+            f"{whole.classes[0]} alone"
+        )
+    if settings.validation is not None:
+        other = _photographs(settings.validation)
+        if extra := sorted(set(other.classes) - set(whole.classes)):
+            raise ArgumentError(
+                f"{settings.validation}: expected classes of {root}, got "
+                f"{_listed(extra)}, which it does not have"
+            )
+        return Data(whole, other)
+    train, validation = whole.split(settings.split, seed=settings.seed)
+    for part, name in ((train, "train on"), (validation, "validate on")):
+        missing = set(range(whole.num_classes)) - set(part.labels.tolist())
+        if missing:
+            few = _listed([whole.classes[index] for index in sorted(missing)])
+            raise DataError(
+                f"{root}: expected a photograph of every class to {name}, got none of {few} with "
+                f"--split {settings.split:g}; add photographs, or change --split"
+            )
+    return Data(train, validation)
+
+
+def _photographs(root: str) -> Dataset:
+    """The photographs of a folder, whose folders are classes."""
+    found = ImageFolder(root)
+    lower = {name.lower() for name in found.classes}
+    if all(lower & part for part in PARTS) and lower <= set().union(*PARTS):
+        train, other = (next(n for n in found.classes if n.lower() in part) for part in PARTS)
+        raise ArgumentError(
+            f"{root}: expected a folder for each class, got those of a split: {_listed(lower)}; "
+            f"use `cnnzoo train {os.path.join(root, train)} --validation "
+            f"{os.path.join(root, other)}`"
+        )
+    return found
+
+
+def _model(settings: Settings, data: Data, device: str) -> Model:
+    """The model of a new run, whose classifier is fresh."""
+    return create_model(
+        settings.model,
+        source=settings.source,
+        weights=None if settings.weights == NONE else settings.weights,
+        image_size=settings.image_size,
+        device=device,
+        seed=settings.seed,
+        num_classes=data.train.num_classes,
+    ).reset_classifier(num_classes=data.train.num_classes, seed=settings.seed)
+
+
+def _trainer(settings: Settings, model: Model) -> Trainer:
+    decay = settings.layer_decay
+    optimizer = AdamW(
+        model,
+        lr=settings.lr or 0.0,
+        weight_decay=settings.weight_decay,
+        norm_weight_decay=0.0,
+        bias_weight_decay=0.0,
+        layer_decay=None if decay == 1 else decay,
+    )
+    warmup = 0.0 if settings.is_transfer else WARMUP_SHARE * settings.epochs
+    return Trainer(
+        model,
+        optimizer=optimizer,
+        schedule=Cosine(warmup=warmup),
+        loss=CrossEntropy(label_smoothing=settings.label_smoothing),
+        mixup=settings.mixup,
+        cutmix=settings.cutmix,
+        ema=settings.ema or None,
+        precision=settings.precision,
+        seed=settings.seed,
+    )
+
+
+def _augmentation(settings: Settings) -> Transform | Preprocess:
+    """The transform of the photographs that are trained on."""
+    preprocess = settings.preprocess
+    if settings.augment == "none" or preprocess is None:
+        return preprocess  # type: ignore[return-value]  # None only before a run begins
+    strong = settings.augment == "strong"
+    return train_transform(
+        preprocess,
+        scale=(0.35, 1.0),
+        ratio=(3 / 4, 4 / 3),
+        flip=0.0 if settings.no_flip else 0.5,
+        vertical_flip=0.0,
+        color_jitter=0.0 if strong else 0.2,
+        augment=TrivialAugmentWide() if strong else None,
+        erasing=0.25 if strong else 0.0,
+    )
+
+
+def _about(settings: Settings, data: Data, folder: Path) -> str:
+    """The lines before a run: its model, its photographs, and the place of its files."""
+    weights = f"trained weights: {settings.weights}"
+    if not settings.is_transfer:
+        weights = (
+            "random parameters: no trained weights of it are installed or cached, or none were "
+            f"asked for; `cnnzoo download {settings.model}` fetches some"
+        )
+    train, validation = len(data.train), len(data.validation)
+    classes = data.train.num_classes
+    return (
+        f"{settings.model} with {weights}\n"
+        f"{counted(train, 'photograph')} of {classes} classes to train on, {validation} to "
+        f"validate on\nfiles in {folder}"
+    )
+
+
+def _listed(names: Sequence[str] | set[str]) -> str:
+    several = sorted(names)
+    more = f" and {len(several) - 5} more" if len(several) > 5 else ""  # noqa: PLR2004
+    return ", ".join(several[:5]) + more
+
+
+def _copy(source: Path, target: Path) -> None:
+    beside = target.with_name(f".{target.name}.tmp")
+    try:
+        shutil.copyfile(source, beside)
+        beside.replace(target)
+    except OSError as error:
+        raise CheckpointFileError(f"{target}: {error.strerror or error}") from error
