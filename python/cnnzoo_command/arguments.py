@@ -22,8 +22,8 @@ GROUPS = {
 
 STATUSES = """exit status:
   0    success
-  1    an error, with a line on stderr: a photograph that cannot be read, no such model; or `list`
-       found nothing
+  1    an error, with a line on stderr: a photograph that cannot be read, while the others were
+       used; no such model; or `list` found nothing
   2    invalid arguments
   130  interrupted by Ctrl-C
   141  the output was closed early, as by `head`"""

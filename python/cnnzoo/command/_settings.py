@@ -10,6 +10,7 @@ from typing import Any, Literal
 from cnnzoo import _json, _record
 from cnnzoo._configuration import check_format
 from cnnzoo._files import open_regular
+from cnnzoo._neighbours import with_tag
 from cnnzoo._record import Misfit
 from cnnzoo.errors import CheckpointError, CheckpointFileError, CheckpointNotFoundError
 from cnnzoo.preprocess import Preprocess
@@ -19,7 +20,7 @@ FORMAT = 1
 SETTINGS = "settings.json"
 
 # Weights of no name, and of whichever is there.
-NONE, AUTO = "none", "auto"
+NONE, AUTO, DEFAULT = "none", "auto", "default"
 
 # The share of epochs that train the classifier alone.
 HEAD_SHARE = 0.3
@@ -104,14 +105,17 @@ class Settings:
 
         Raises:
             UnknownModelError: There is no such model.
+            ArgumentError: The name has a tag of weights, and others are given.
         """
-        weights = self.weights
-        if weights == AUTO:
-            known = published_weights(self.model, source=self.source)
+        given = None if self.weights == AUTO else self.weights
+        # A name of timm may have the tag of its weights.
+        model, source, weights = with_tag(self.model, self.source, given)
+        if weights is None:
+            known = published_weights(model, source=source)
             weights = next((one.tag for one in known if one.is_here), NONE)
-        elif Path(weights).exists():
+        elif weights not in {NONE, DEFAULT} and Path(weights).exists():
             weights = os.path.abspath(weights)
-        chosen = replace(self, weights=weights)
+        chosen = replace(self, model=model, source=source, weights=weights)
         recipe = TRANSFER if chosen.is_transfer else FROM_SCRATCH
         head = max(1, round(HEAD_SHARE * self.epochs)) if chosen.is_transfer else 0
         return replace(

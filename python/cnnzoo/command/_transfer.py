@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +13,11 @@ import numpy as np
 from cnnzoo._package import need_libtorch
 from cnnzoo._plots import need_matplotlib
 from cnnzoo._text import counted
-from cnnzoo.command._settings import NONE, SETTINGS, Settings, read_settings
-from cnnzoo.data import Dataset, ImageFolder, Loader
+from cnnzoo.command._folders import Data, data_of, refuse_old
+from cnnzoo.command._settings import NONE, Settings, read_settings
+from cnnzoo.data import Loader
 from cnnzoo.data.loader import OnError
-from cnnzoo.errors import ArgumentError, CheckpointError, CheckpointFileError, DataError
+from cnnzoo.errors import CheckpointFileError
 from cnnzoo.model import Model, create_model
 from cnnzoo.preprocess import Preprocess, train_transform
 from cnnzoo.training import AdamW, Cosine, CrossEntropy, History, JsonLines, Trainer
@@ -25,20 +26,8 @@ from cnnzoo.transforms import Transform, TrivialAugmentWide
 # The files of a run beside its settings.
 BEST, HEAD_BEST, LAST, LOG = "best.safetensors", "head.safetensors", "last.safetensors", "log.jsonl"
 
-# Folders of the parts of a data set, which are no classes.
-PARTS = ({"train", "training"}, {"val", "valid", "validation", "test", "testing"})
-
-LEAST_CLASSES = 2
 # The share of epochs over which the rate of a random network rises.
 WARMUP_SHARE = 0.1
-
-
-@dataclass(frozen=True)
-class Data:
-    """The photographs of a run."""
-
-    train: Dataset
-    validation: Dataset
 
 
 @dataclass(frozen=True)
@@ -80,9 +69,9 @@ def train_folder(
     folder = Path(output)
     need_libtorch("training")
     need_matplotlib("the summary of a run")
-    _refuse_old(folder)
+    refuse_old(folder)
     settings = settings.settled()
-    data = _data(settings)
+    data = data_of(settings)
     # Before the folder is made, so that a mistake leaves none.
     model = _model(settings, data, device)
     settings = replace(settings, preprocess=model.preprocess)
@@ -132,7 +121,7 @@ def resume_folder(
     need_libtorch("training")
     need_matplotlib("the summary of a run")
     settings = read_settings(folder)
-    data = _data(settings, photographs)
+    data = data_of(settings, photographs)
     run = _Run(
         settings=settings,
         data=data,
@@ -246,67 +235,6 @@ def classifier_of(model: Model) -> list[str]:
     return [name for (name, _, trained), node in arrays if trained and node in inside]
 
 
-def _refuse_old(folder: Path) -> None:
-    try:
-        found = sorted(os.listdir(folder))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise CheckpointFileError(f"{folder}: {error.strerror or error}") from error
-    if SETTINGS in found:
-        raise CheckpointError(
-            f"{folder}: expected a new folder, got that of another run; continue it by `cnnzoo "
-            f"train --resume {folder}`, or name another one: -o"
-        )
-    if found:
-        raise CheckpointError(
-            f"{folder}: expected a new or an empty folder for the run, got one with {found[0]}; "
-            "name another one: -o"
-        )
-
-
-def _data(settings: Settings, moved: str | None = None) -> Data:
-    root = settings.folder if moved is None else moved
-    whole = _photographs(root)
-    if whole.num_classes < LEAST_CLASSES:
-        raise ArgumentError(
-            f"{root}: expected a folder for each of at least {LEAST_CLASSES} classes, got "
-            f"{whole.classes[0]} alone"
-        )
-    if settings.validation is not None:
-        other = _photographs(settings.validation)
-        if extra := sorted(set(other.classes) - set(whole.classes)):
-            raise ArgumentError(
-                f"{settings.validation}: expected classes of {root}, got "
-                f"{_listed(extra)}, which it does not have"
-            )
-        return Data(whole, other)
-    train, validation = whole.split(settings.split, seed=settings.seed)
-    for part, name in ((train, "train on"), (validation, "validate on")):
-        missing = set(range(whole.num_classes)) - set(part.labels.tolist())
-        if missing:
-            few = _listed([whole.classes[index] for index in sorted(missing)])
-            raise DataError(
-                f"{root}: expected a photograph of every class to {name}, got none of {few} with "
-                f"--split {settings.split:g}; add photographs, or change --split"
-            )
-    return Data(train, validation)
-
-
-def _photographs(root: str) -> Dataset:
-    """The photographs of a folder, whose folders are classes."""
-    found = ImageFolder(root)
-    lower = {name.lower() for name in found.classes}
-    if all(lower & part for part in PARTS) and lower <= set().union(*PARTS):
-        train, other = (next(n for n in found.classes if n.lower() in part) for part in PARTS)
-        raise ArgumentError(
-            f"{root}: expected a folder for each class, got those of a split: {_listed(lower)}; "
-            f"use `cnnzoo train {os.path.join(root, train)} --validation "
-            f"{os.path.join(root, other)}`"
-        )
-    return found
-
-
 def _model(settings: Settings, data: Data, device: str) -> Model:
     """The model of a new run, whose classifier is fresh."""
     return create_model(
@@ -377,12 +305,6 @@ def _about(settings: Settings, data: Data, folder: Path) -> str:
         f"{counted(train, 'photograph')} of {classes} classes to train on, {validation} to "
         f"validate on\nfiles in {folder}"
     )
-
-
-def _listed(names: Sequence[str] | set[str]) -> str:
-    several = sorted(names)
-    more = f" and {len(several) - 5} more" if len(several) > 5 else ""  # noqa: PLR2004
-    return ", ".join(several[:5]) + more
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -146,6 +146,8 @@ def test_installed_weights_are_found() -> None:
     assert settings.weights == cz.model_info("tf_efficientnet_lite0").weights[0]
     assert (settings.head_epochs, settings.ema) == (3, 0.0)
     assert Settings(folder="photos", model="resnet18", weights="none").settled().head_epochs == 0
+    tagged = Settings(folder="photos", model="resnet18.a1_in1k").settled()
+    assert (tagged.model, tagged.source, tagged.weights) == ("resnet18", "timm", "timm/a1_in1k")
 
 
 def test_a_folder_of_its_own_is_validated_on(
