@@ -27,7 +27,9 @@ def check(cells: list[Any]) -> None:
     # Windows are needed, but no one of them: the three seeds vary by some points.
     (alone,) = values("With 1×1 alone it is N points lower")
     assert alone > 2
-    changes = values("by N points without 1×1, N points without 3×3, N points without 5×5, N points")
+    changes = values(
+        "by N points without 1×1, N points without 3×3, N points without 5×5, N points"
+    )
     assert max(map(abs, changes)) < 7
     assert max(-change for change in changes) < alone + 2
     silenced = values("by N points for 1×1, N points for 3×3, N points for 5×5, N points for pool")
@@ -38,3 +40,5 @@ def check(cells: list[Any]) -> None:
     least, largest = values("in the stem is N to N times as large")
     assert least > 1.1
     assert largest > 1.5
+    (behind,) = values("behind module 4d it differs by N%")
+    assert behind < 1
