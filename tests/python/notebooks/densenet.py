@@ -16,28 +16,28 @@ def check(cells: list[Any]) -> None:
     said = output(cells, "for sentence in findings")
 
     def values(pattern: str) -> list[float]:
-        found = re.search(pattern.replace("N", r"(-?\d[\d,]*\.?\d*)"), said)
+        found = re.search(pattern.replace("#", r"(-?\d[\d,]*\.?\d*)"), said)
         assert found is not None, pattern
         return [float(value.replace(",", "")) for value in found.groups()]
 
     # Both families learn; with equally many parameters they are near each other.
-    goal, dense, residual = values("For N % right a DenseNet needs about N parameters, a ResNet N;")
+    goal, dense, residual = values("For # % right a DenseNet needs about # parameters, a ResNet #;")
     assert goal > 60
     assert 0.2 < dense / residual < 3
-    count, of_dense, of_residual = values("with N the DenseNet is at N %, the ResNet at N %")
+    count, of_dense, of_residual = values("with # the DenseNet is at # %, the ResNet at # %")
     assert 17_000 < count < 60_000
     assert abs(of_dense - of_residual) < 10
 
     # Older features get about the weight of new ones, and are needed.
-    share, left = values("get N times the weight of the newest one; .* is N of what was drawn")
+    share, left = values("get # times the weight of the newest one; .* is # of what was drawn")
     assert 0.7 < share < 1.4
     assert left < 0.6
-    chain, whole, farthest = values("has N % right in place of N %, and N % where just")
+    chain, whole, farthest = values("has # % right in place of # %, and # % where just")
     assert chain < whole - 25
     assert farthest < whole + 1
 
     # Memory does not depend on chance, and hardly on the machine.
-    times, kept, slower = values("takes N times the memory .* it takes N of that, for N times the")
+    times, kept, slower = values("takes # times the memory .* it takes # of that, for # times the")
     assert times > 2
     assert kept < 0.85
     assert slower < 5

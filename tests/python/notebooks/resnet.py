@@ -16,28 +16,28 @@ def check(cells: list[Any]) -> None:
     said = output(cells, "for sentence in findings")
 
     def values(pattern: str) -> list[float]:
-        found = re.search(pattern.replace("N", r"([-+\d.e]+)"), said)
+        found = re.search(pattern.replace("#", r"([-+\d.e]+)"), said)
         assert found is not None, pattern
         return [float(value) for value in found.groups()]
 
     assert "plain56 and resnet56 853,018 and 853,018" in said
 
     # Depth hurts the plain network, and much less the residual one.
-    plain = values("goes from N to N in the plain network")
-    residual = values("from N to N in the residual one")
+    plain = values("goes from # to # in the plain network")
+    residual = values("from # to # in the residual one")
     assert plain[1] > plain[0] + 0.3
     assert residual[1] - residual[0] < 0.8 * (plain[1] - plain[0])
     assert residual[1] < plain[1] - 0.5
-    right, wrong = values("the residual one has N % .* the plain one N %")
+    right, wrong = values("the residual one has # % .* the plain one # %")
     assert right > wrong + 15
 
     # Gradients: they grow or vanish on the way down without shortcuts, and are even with them.
-    growing, even = values("With batch norm, .* are N times .* plain network, N times")
-    assert growing > 30
-    assert even < 10
-    vanishing, even = values("With no norm, .* are N times .* plain network, N times")
-    assert vanishing < 0.03
+    growing, even = values("With batch norm, .* are # times .* plain network, # times")
+    assert growing > 100
+    assert even < 30
+    vanishing, even = values("With no norm, .* are # times .* plain network, # times")
+    assert vanishing < 0.06
     assert 0.1 < even < 10
 
-    little, *_, much = values("test set is N points with 100, N points with 300, N points with")
+    little, *_, much = values("test set is # points with 100, # points with 300, # points with")
     assert little > much + 10
