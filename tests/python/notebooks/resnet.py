@@ -7,7 +7,7 @@ from typing import Any
 
 from notebook_cells import has_picture, output
 
-FIGURES = ("losses = {", "flows = {}", "RATES = (", "gaps = {}", "transfer = {")
+FIGURES = ("losses = {", "flows = {}", "ends = {}", "gaps = {}", "transfer = {")
 
 
 def check(cells: list[Any]) -> None:
