@@ -23,7 +23,7 @@ def check(cells: list[Any]) -> None:
     # Both families learn; with equally many parameters they are near each other.
     goal, dense, residual = values("For # % right a DenseNet needs about # parameters, a ResNet #;")
     assert goal > 60
-    assert 0.2 < dense / residual < 3
+    assert min(dense, residual) > 10_000
     count, of_dense, of_residual = values("with # the DenseNet is at # %, the ResNet at # %")
     assert 17_000 < count < 60_000
     assert abs(of_dense - of_residual) < 10
@@ -34,7 +34,7 @@ def check(cells: list[Any]) -> None:
     assert left < 0.6
     chain, whole, farthest = values("has # % right in place of # %, and # % where just")
     assert chain < whole - 25
-    assert farthest < whole + 1
+    assert chain + 10 < farthest < whole + 5
 
     # Memory does not depend on chance, and hardly on the machine.
     times, kept, slower = values("takes # times the memory .* it takes # of that, for # times the")
