@@ -41,3 +41,7 @@ def check(cells: list[Any]) -> None:
 
     little, *_, much = values("test set is # points with 100, # points with 300, # points with")
     assert little > much + 10
+
+    # A pretrained network learns new classes in fewer steps.
+    early, fresh = values("network has # % right after 12 epochs, the fresh one # %")
+    assert early > fresh + 3
