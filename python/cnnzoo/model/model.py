@@ -71,7 +71,7 @@ class Model(Differentiating, Filling):
         Args:
             graph: The architecture.
             device: `cpu`, `cuda`, `cuda:N` or a `torch.device`.
-            seed: Seed of the initial parameters.
+            seed: Seed of the initial parameters, which are drawn as in torchvision's ResNet.
         """
         device, seed = device_name(device), seed_of(seed)
         engine = _native.Model.from_graph(graph, device if device in OWN else "meta", seed)
