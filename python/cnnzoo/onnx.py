@@ -181,8 +181,7 @@ def _write(
             bar.advance(done - before)
             before = done
 
-        found: Any = model._engine.export_onnx(path, choices, count)
-        return found if isinstance(found, tuple) else (found, [], [])
+        return model._engine.export_onnx(path, choices, count)
 
 
 def _is_dynamic(at: str, value: Any) -> bool:
