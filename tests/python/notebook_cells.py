@@ -5,24 +5,34 @@ from __future__ import annotations
 import re
 from typing import Any
 
+PICTURES = {"image/png", "image/svg+xml"}
+
 
 def output(cells: list[Any], source: str, kind: str = "text/plain") -> str:
-    """The output of the one cell with `source` in it; printed text belongs to every kind."""
-    (cell,) = (cell for cell in cells if source in cell.source)
-    assert not any(out.output_type == "error" for out in cell.outputs)
-    shown = [
-        out.text if out.output_type == "stream" else out.data[kind]
-        for out in cell.outputs
-        if out.output_type == "stream" or kind in out.data
-    ]
+    """The output of the one cell with `source` in it; what it printed belongs to every kind.
+
+    A picture has no text: what matplotlib says of a figure is left out.
+    """
+    shown = []
+    for out in outputs(cells, source):
+        if out.output_type == "stream":
+            shown.append(out.text)
+        elif kind in out.data and not (kind == "text/plain" and PICTURES & out.data.keys()):
+            shown.append(out.data[kind])
+    assert shown, f"the cell with `{source}` shows nothing of {kind}"
     return "\n".join(shown)
 
 
 def has_picture(cells: list[Any], source: str) -> bool:
-    """Whether the one cell with `source` in it drew a picture, as PNG or SVG."""
+    """Whether the one cell with `source` in it drew a picture."""
+    return any(PICTURES & out.get("data", {}).keys() for out in outputs(cells, source))
+
+
+def outputs(cells: list[Any], source: str) -> list[Any]:
+    """All that the one cell with `source` in it has put out."""
     (cell,) = (cell for cell in cells if source in cell.source)
-    kinds = {kind for out in cell.outputs for kind in out.get("data", {})}
-    return bool(kinds & {"image/png", "image/svg+xml"})
+    found: list[Any] = cell.outputs
+    return found
 
 
 def numbers(text: str) -> list[float]:
