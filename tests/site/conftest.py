@@ -6,6 +6,7 @@ import functools
 import http.server
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from browser import Browser
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "target" / "site"
+# The tools are no installed package.
+sys.path.append(str(ROOT))
 IN_CI = os.environ.get("CI") == "true"
 
 

@@ -45,7 +45,8 @@ def moved(text: str, old: Path, new: str, places: Mapping[Path, str], pages: Pat
         picture = place_of(inner[3]) if inner and inner[1] else None
         if inner is None or picture is None:
             return f"[{words}]({place})"
-        if (pages / Path(new).parent / picture).with_suffix(".light.svg").exists():
+        file = pages / os.path.normpath(Path(new).parent / picture)
+        if file.with_suffix(".light.svg").exists():
             return in_both_themes(inner[2], picture, link=None if mark else place)
         image = f"![{inner[2]}]({picture})"
         return image if mark else f"[{image}]({place})"
