@@ -10,14 +10,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from browser import Browser
+if TYPE_CHECKING:
+    from tests.site.browser import Browser
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "target" / "site"
-# The tools are no installed package.
+# Neither the tools nor these tests are an installed package.
 sys.path.append(str(ROOT))
 IN_CI = os.environ.get("CI") == "true"
 
@@ -68,5 +70,7 @@ def browser() -> Iterator[Browser]:
     if chromium is None or driver is None:
         absent("there is no chromium: `make browser` installs it as root")
         return
+    from tests.site.browser import Browser
+
     with Browser(chromium, driver) as opened:
         yield opened

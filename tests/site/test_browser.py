@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-
-from browser import Browser
+from tests.site.browser import Browser
 
 PAGES = {
     "home": "index.html",

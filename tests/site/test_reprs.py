@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.site.browser import Browser
 
 import cnnzoo as cz
-from browser import Browser
 
 PHOTO = Path(__file__).parents[2] / "photos" / "chelsea.png"
 # The colours, sizes and lines that JupyterLab gives to outputs.
