@@ -57,7 +57,7 @@ def test_outputs_come_from_the_executed_copy_of_the_same_cells(
     stored = tmp_path / "n.ipynb"
     stored.write_text(notebook("1 + 1", []))
     assert "without outputs" in notebooks.written(stored, tmp_path)
-    outputs = [
+    outputs: list[dict[str, Any]] = [
         {"output_type": "stream", "name": "stdout", "text": ["a\rb\n", "\x1b[31mred\x1b[0m"]},
         {"output_type": "display_data", "data": {"image/svg+xml": SVG, "text/plain": "no"}},
         {"output_type": "display_data", "data": {"text/html": "<b>x</b>\n\n<i>y</i>"}},
