@@ -9,8 +9,9 @@
 //! Sources: torchvision (default) has an adaptive average pool to 7×7 before the hidden layers, so that any image fits.
 //! timm writes the hidden layers as convolutions, and averages their outputs on larger images. Keras has no dropout,
 //! and its first hidden layer fixes the size of the image. That layer's weight is ordered (height, width, channels) in
-//! Keras and (channels, height, width) here, so it has to be reordered; Keras's published weights also expect BGR
-//! channels. Columns A-LRN and C are in the paper alone: `vgg11_lrn` and `vgg16_1x1`.
+//! Keras and (channels, height, width) here, so it has to be reordered. Keras's published weights are for blue, green and
+//! red, and are turned around when they are loaded. Columns A-LRN and C are in the paper alone: `vgg11_lrn` and
+//! `vgg16_1x1`.
 
 use super::{Definition, Family, Settings, Source, Variant};
 use crate::blocks::{Dense, HIDDEN, HiddenHead, KRIZHEVSKY, hidden_head, pooled, stage_name};

@@ -137,13 +137,21 @@ def create_model(
         model._load_opened(file, "auto", "pretrained")
         model._quantize_as(saved, file.path)
     elif weights is not None:
-        path = published.path() if published else weights
-        if is_keras(path):
-            model._load_arrays(keras.read(path), "keras", "pretrained", os.fspath(path))
-        else:
-            model._load_opened(WeightsFile.open(path), "auto", "pretrained")
-        model._published = published
+        _load_pretrained(model, weights, published)
     return model
+
+
+def _load_pretrained(
+    model: Model, weights: str | os.PathLike[str], published: Published | None
+) -> None:
+    """Load published weights, or a file that is no model file."""
+    path = published.path() if published else weights
+    if is_keras(path):
+        arrays = keras.read(path, blue_first=bool(published and published.blue_first))
+        model._load_arrays(arrays, "keras", "pretrained", os.fspath(path))
+    else:
+        model._load_opened(WeightsFile.open(path), "auto", "pretrained")
+    model._published = published
 
 
 def load(file: str | os.PathLike[str], *, device: Device = "cpu", lazy: bool = False) -> Model:

@@ -36,6 +36,10 @@ BESIDE = {
     re.compile("optimizer(_weights)?/.*"): "the state of an optimizer",
 }
 
+# Axes of a convolution's kernel: height, width, inputs, outputs.
+KERNEL_AXES = 4
+COLOURS = 3
+
 # Older versions' name of the kernel of a depthwise convolution.
 OTHER_NAMES = {"kernel": "depthwise_kernel"}
 
@@ -124,6 +128,19 @@ def to_ours(arrays: Mapping[str, Array], variables: list[Variable]) -> dict[str,
     return ours
 
 
+def red_first(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The same arrays, for red, green and blue: the first convolution's were for the reverse.
+
+    Its kernel (height, width, 3, outputs) is the only one of three channels.
+    """
+    return {
+        path: array[:, :, ::-1]
+        if array.ndim == KERNEL_AXES and array.shape[2] == COLOURS
+        else array
+        for path, array in arrays.items()
+    }
+
+
 def to_keras(state: Mapping[str, Array], variables: list[Variable]) -> dict[str, Array]:
     """Convert the state dict of our Keras edition to Keras's paths and layout."""
     return {v.path: v.to_keras(state[v.own]) for v in variables if v.own in state}
@@ -142,10 +159,11 @@ def _recounted(layers: Iterable[str]) -> Iterator[str]:
         yield f"{match[1]} {ranks[match[1]].index(int(match[2] or 0))}" if match else layer
 
 
-def read(file: str | os.PathLike[str]) -> dict[str, Array]:
+def read(file: str | os.PathLike[str], *, blue_first: bool = False) -> dict[str, Array]:
     """Read the arrays of a Keras file: `.weights.h5`, or `.h5` with or without the model.
 
-    A separate process reads it, with limits of time and memory.
+    A separate process reads it, with limits of time and memory. Where the network of the file takes
+    blue first, its first convolution is turned around to take red first.
 
     Raises:
         WeightsError: The file is missing, damaged, or no weights; or h5py is not installed.
@@ -164,7 +182,8 @@ def read(file: str | os.PathLike[str]) -> dict[str, Array]:
             f"{path}: reading Keras files needs the package h5py; "
             f"install it with: pip install '{NAME}[keras]'"
         )
-    return _framed(path, _in_a_child(path, facts.st_size))
+    arrays = _framed(path, _in_a_child(path, facts.st_size))
+    return red_first(arrays) if blue_first else arrays
 
 
 def _in_a_child(path: str, size: int) -> bytes:

@@ -39,6 +39,9 @@ class Published:
         recipe: The training recipe: an address or an arXiv number.
         distribution: The package with the file, as `pip install` takes it.
         options: Options that the network is built with for them, unless they are given.
+        blue_first: Whether the publisher's network takes blue, green and red in this order. The
+            first convolution is turned around when they are loaded, so that ours takes red, green
+            and blue, as `preprocess` gives them.
     """
 
     tag: str
@@ -57,6 +60,7 @@ class Published:
     recipe: str = ""
     distribution: str = ""
     options: dict[str, Any] = field(default_factory=dict, hash=False)
+    blue_first: bool = False
 
     @property
     def restricted(self) -> bool:
@@ -116,6 +120,9 @@ BUILT_WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("torchvision", "googlenet"): {"transform_input": True, "aux": False},
     ("torchvision", "inception_v3"): {"transform_input": True},
 }
+
+# Keras took the weights of these from Caffe.
+BLUE_FIRST = {("keras", name) for name in ("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152")}
 
 
 @functools.cache
@@ -189,6 +196,7 @@ def _published(row: Row) -> Published:
         top5=float(row["top5"]) if row["top5"] else None,
         squash=row["fit"] == "squash",
         options=dict(BUILT_WITH.get((row["source"], row["source_name"]), {})),
+        blue_first=(row["source"], row["source_name"]) in BLUE_FIRST,
         **{
             name: row[name]
             for name in (

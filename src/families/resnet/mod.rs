@@ -10,8 +10,8 @@
 //!
 //! Sources: torchvision (default where it has the network) and timm put the stride of a stage in the 3×3 ("v1.5"); the
 //! paper has it in the first 1×1, and so have Keras, whose convolutions have biases, and timm's older definition,
-//! `legacy_`. timm starts the scale of the last norm of every block at zero. Keras's published weights expect BGR
-//! channels. The paper's networks of 18 and 34 layers have shortcuts without parameters where channels double (its
+//! `legacy_`. timm starts the scale of the last norm of every block at zero. Keras's published weights are for
+//! blue, green and red, and are turned around when they are loaded. The paper's networks of 18 and 34 layers have shortcuts without parameters where channels double (its
 //! option A). Its networks for CIFAR (section 4.2) and those without shortcuts are in no library; they have
 //! torchvision's names. For v2, timm (default) is like its ResNet, with a 1×1 convolution as classifier; Keras has the
 //! stride in the last block of a stage.

@@ -210,7 +210,7 @@ impl Row {
         match (self.block, source) {
             _ if self.order == Order::Preactivated => self.deviations_of_v2(source),
             (_, Source::Paper) => "none",
-            (_, Source::Keras) => "convolutions have biases; its weights expect blue, green, red",
+            (_, Source::Keras) => "convolutions have biases",
             (Block::Basic, _) if self.legacy => {
                 "a ReLU before the gate; dropout of 0.2 before the classifier"
             }

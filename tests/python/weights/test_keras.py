@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from skimage import data
 
 import cnnzoo as cz
 from cnnzoo.weights import keras as _keras
 from reference import Edition, KerasReference, build_reference, originals
+from tolerance import FUSED, difference
 
 
 def keras_file(path: Path, reference: KerasReference, how: str) -> Path:
@@ -32,6 +35,31 @@ def keras_file(path: Path, reference: KerasReference, how: str) -> Path:
                 for name, variable in zip(names, layer.variables, strict=True):
                     group[name.decode()] = variable.value.detach().numpy()
     return path
+
+
+# From inside Keras, as it writes.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("name", "theirs"), [("resnet50", "ResNet50"), ("resnetv2_50", "ResNet50V2")]
+)
+def test_published_weights_get_the_order_of_colours_that_they_were_trained_with(
+    name: str, theirs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The logits of a photograph are Keras's after its own `preprocess_input`."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    network = getattr(keras.applications, theirs)(weights=None, classifier_activation=None)
+    network.save(path := tmp_path / "published.h5")
+    monkeypatch.setattr("cnnzoo.weights.Published.path", lambda _: path)
+    model = cz.create_model(name, source="keras", weights="keras/imagenet")
+    photo = data.coffee()
+    # The bytes of the photograph, resized and cropped.
+    plain = replace(model.preprocess, mean=(0.0,) * 3, std=(1.0,) * 3)
+    pixels = np.rint(plain(photo).transpose(0, 2, 3, 1) * 255)
+    module = keras.applications.resnet_v2 if theirs.endswith("V2") else keras.applications.resnet
+    expected = network(module.preprocess_input(pixels.copy())).detach().numpy()
+    assert difference(model(model.preprocess(photo)), expected) <= FUSED
 
 
 # From inside Keras, as it writes.
