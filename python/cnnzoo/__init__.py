@@ -136,6 +136,7 @@ __all__ = [
     "published_weights",
     "registry",
     "set_num_threads",
+    "sklearn",
     "transforms",
 ]
 
@@ -143,7 +144,7 @@ __all__ = [
 # Modules that are imported with their first use, and those of names that are.
 MODULES = frozenset({"callbacks", "data", "explain", "history", "losses", "metrics", "mixing"})
 MODULES |= {"multilabel", "optimizers", "profile", "scaling", "schedules", "summary", "trainer"}
-MODULES |= {"analysis", "transforms", "tuning"}
+MODULES |= {"analysis", "sklearn", "transforms", "tuning"}
 HOMES = {
     "ComparedModel": "comparison",
     "Comparison": "comparison",
@@ -180,6 +181,7 @@ if TYPE_CHECKING:
         profile,  # noqa: F401
         scaling,  # noqa: F401
         schedules,  # noqa: F401
+        sklearn,
         summary,  # noqa: F401
         trainer,  # noqa: F401
         transforms,
