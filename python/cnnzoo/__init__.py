@@ -40,7 +40,7 @@ from cnnzoo.errors import (
     UnknownModelError,
     WeightsError,
 )
-from cnnzoo.model import Model, StepResult, create_model, load
+from cnnzoo.model import Model, StepResult, create_model, from_pretrained, load
 from cnnzoo.prediction import FailedPrediction, Guess, Prediction
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.quantization import Quantization
@@ -127,6 +127,7 @@ __all__ = [
     "data",
     "errors",
     "explain",
+    "from_pretrained",
     "get_num_threads",
     "list_models",
     "load",
