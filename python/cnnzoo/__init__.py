@@ -135,6 +135,7 @@ __all__ = [
     "model_info",
     "published_scaling",
     "published_weights",
+    "ray",
     "registry",
     "set_num_threads",
     "sklearn",
@@ -145,7 +146,7 @@ __all__ = [
 # Modules that are imported with their first use, and those of names that are.
 MODULES = frozenset({"callbacks", "data", "explain", "history", "losses", "metrics", "mixing"})
 MODULES |= {"multilabel", "optimizers", "profile", "scaling", "schedules", "summary", "trainer"}
-MODULES |= {"analysis", "sklearn", "transforms", "tuning"}
+MODULES |= {"analysis", "ray", "sklearn", "transforms", "tuning"}
 HOMES = {
     "ComparedModel": "comparison",
     "Comparison": "comparison",
@@ -180,6 +181,7 @@ if TYPE_CHECKING:
         multilabel,  # noqa: F401
         optimizers,  # noqa: F401
         profile,  # noqa: F401
+        ray,
         scaling,  # noqa: F401
         schedules,  # noqa: F401
         sklearn,
