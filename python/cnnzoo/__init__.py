@@ -40,7 +40,7 @@ from cnnzoo.errors import (
     UnknownModelError,
     WeightsError,
 )
-from cnnzoo.model import Model, StepResult, create_model, load
+from cnnzoo.model import Model, StepResult, create_model, from_pretrained, load
 from cnnzoo.prediction import FailedPrediction, Guess, Prediction
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.quantization import Quantization
@@ -127,6 +127,7 @@ __all__ = [
     "data",
     "errors",
     "explain",
+    "from_pretrained",
     "get_num_threads",
     "list_models",
     "load",
@@ -135,8 +136,10 @@ __all__ = [
     "onnx",
     "published_scaling",
     "published_weights",
+    "ray",
     "registry",
     "set_num_threads",
+    "sklearn",
     "transforms",
 ]
 
@@ -144,7 +147,7 @@ __all__ = [
 # Modules that are imported with their first use, and those of names that are.
 MODULES = frozenset({"callbacks", "data", "explain", "history", "losses", "metrics", "mixing"})
 MODULES |= {"multilabel", "optimizers", "profile", "scaling", "schedules", "summary", "trainer"}
-MODULES |= {"analysis", "onnx", "transforms", "tuning"}
+MODULES |= {"analysis", "onnx", "ray", "sklearn", "transforms", "tuning"}
 HOMES = {
     "ComparedModel": "comparison",
     "Comparison": "comparison",
@@ -180,8 +183,10 @@ if TYPE_CHECKING:
         onnx,
         optimizers,  # noqa: F401
         profile,  # noqa: F401
+        ray,
         scaling,  # noqa: F401
         schedules,  # noqa: F401
+        sklearn,
         summary,  # noqa: F401
         trainer,  # noqa: F401
         transforms,

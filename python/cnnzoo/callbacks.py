@@ -10,6 +10,8 @@ from cnnzoo.training.callbacks import (
     TensorBoard,
 )
 from cnnzoo.training.live import LiveCurves
+from cnnzoo.training.mlflow import MLflow
+from cnnzoo.training.wandb import WandB
 
 __all__ = [
     "Callback",
@@ -17,5 +19,7 @@ __all__ = [
     "EarlyStopping",
     "JsonLines",
     "LiveCurves",
+    "MLflow",
     "TensorBoard",
+    "WandB",
 ]

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from cnnzoo.model._build import create_model, load
 from cnnzoo.model._network import InferencePrecision, Precision
+from cnnzoo.model._pretrained import from_pretrained
 from cnnzoo.model.model import Model, StepResult
 
-__all__ = ["InferencePrecision", "Model", "Precision", "StepResult", "create_model", "load"]
+__all__ = [
+    "InferencePrecision",
+    "Model",
+    "Precision",
+    "StepResult",
+    "create_model",
+    "from_pretrained",
+    "load",
+]

@@ -14,10 +14,10 @@ from cnnzoo._arrays import Device, device_name
 from cnnzoo._configuration import Configuration
 from cnnzoo.errors import ShapeError
 from cnnzoo.model._differentiating import Differentiating
-from cnnzoo.model._files import Filling
 from cnnzoo.model._network import Precision
 from cnnzoo.model._packing import pack_model, unpack_model
 from cnnzoo.model._running import OWN
+from cnnzoo.model._sharing import Sharing
 from cnnzoo.preprocess import COLOURS, GREY, Preprocess, train_transform
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class StepResult:
     grad_norm: float | None
 
 
-class Model(Differentiating, Filling):
+class Model(Differentiating, Sharing):
     """An image-classification network with its parameters.
 
     Built by `create_model`, `load`, or a function named after the model. A model is safe to use

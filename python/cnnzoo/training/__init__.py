@@ -37,6 +37,7 @@ from cnnzoo.training.mixing import (
     Mix,
     Mixing,
 )
+from cnnzoo.training.mlflow import MLflow
 from cnnzoo.training.optimizers import (
     LAMB,
     SGD,
@@ -66,6 +67,7 @@ from cnnzoo.training.state import (
 from cnnzoo.training.trainer import (
     Trainer,
 )
+from cnnzoo.training.wandb import WandB
 
 __all__ = [
     "LAMB",
@@ -92,6 +94,7 @@ __all__ = [
     "LiveCurves",
     "Loss",
     "LossLike",
+    "MLflow",
     "Metric",
     "Metrics",
     "Mix",
@@ -109,5 +112,6 @@ __all__ = [
     "TensorBoard",
     "TorchLoss",
     "Trainer",
+    "WandB",
     "evaluate",
 ]

@@ -17,6 +17,7 @@ from cnnzoo._files import open_regular
 from cnnzoo._package import NAME
 from cnnzoo.errors import ArgumentError, CopyError, LogError, MissingPackageError
 from cnnzoo.model import StepResult
+from cnnzoo.training import _figures
 from cnnzoo.training.history import EpochRow, better, monitored
 
 if TYPE_CHECKING:
@@ -234,25 +235,11 @@ class TensorBoard(Callback):
     def on_step(self, trainer: Trainer, result: StepResult) -> None:
         """Write loss, learning rate and gradient norm every `every` batches."""
         if trainer.step % self.every == 0:
-            self._add("step", trainer.step, loss=result.loss, lr=result.lr, norm=result.grad_norm)
+            self._add(_figures.of_step(result), trainer.step)
 
     def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
         """Write the values of the epoch's row."""
-        self._add("train", row.step, loss=row.train_loss, top1=row.train_top1)
-        self._add(
-            "val",
-            row.step,
-            loss=row.val_loss,
-            top1=row.val_top1,
-            top5=row.val_top5,
-            map=row.val_map,
-            f1=row.val_f1,
-            accuracy=row.val_accuracy,
-            **row.val_metrics,
-        )
-        self._add(
-            "own", row.step, loss=row.own_val_loss, top1=row.own_val_top1, map=row.own_val_map
-        )
+        self._add(_figures.of_epoch(row), row.step)
         with _of_log(self.folder):
             self._writer.flush()
 
@@ -263,11 +250,10 @@ class TensorBoard(Callback):
             with _of_log(self.folder):
                 writer.close()
 
-    def _add(self, group: str, step: int, **values: float | None) -> None:
-        for name, value in values.items():
-            if value is not None:
-                with _of_log(self.folder):
-                    self._writer.add_scalar(f"{group}/{name}", value, step)
+    def _add(self, values: dict[str, float], step: int) -> None:
+        with _of_log(self.folder):
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
 
 
 @contextmanager

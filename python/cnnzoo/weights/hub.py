@@ -76,7 +76,7 @@ def fetch(published: Wanted, *, patience: Patience | None = None) -> Path:
             message names the address and the path, and says what to do.
     """
     patience = patience or Patience()
-    if published.restricted and _is_set("CNNZOO_REFUSE_RESTRICTED"):
+    if published.restricted and is_set("CNNZOO_REFUSE_RESTRICTED"):
         raise WeightsError(
             f"the weights {published.tag!r} of {published.source_name} ({published.address}) are "
             f"under the restricted licence {_license(published)}, which CNNZOO_REFUSE_RESTRICTED "
@@ -154,7 +154,7 @@ def _from_hub(published: Wanted, patience: Patience) -> Path:
     for file in HUB_FILES:
         if (path := _cached(folder, file)) is not None:
             return path
-    base = f"{_endpoint()}/{repository}/resolve"
+    base = f"{endpoint()}/{repository}/resolve"
     offline = ("CNNZOO_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     _go_online(published, f"{base}/main/{HUB_FILES[0]}", folder, *offline)
     for file in HUB_FILES:
@@ -227,7 +227,7 @@ def _ask_hub(job: Job, patience: Patience) -> _HubFile:
 
 
 def _folder(repository: str) -> Path:
-    return _hub_cache() / f"models--{repository.replace('/', '--')}"
+    return hub_cache() / f"models--{repository.replace('/', '--')}"
 
 
 def _snapshot(folder: Path, file: str) -> Path | None:
@@ -274,7 +274,8 @@ def _link(folder: Path, commit: str, file: str, blob: Path) -> Path:
     return path
 
 
-def _hub_cache() -> Path:
+def hub_cache() -> Path:
+    """The folder of huggingface_hub's cache."""
     folder = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     if not folder:
         home = os.environ.get("HF_HOME") or os.path.join(_user_cache(), "huggingface")
@@ -282,7 +283,8 @@ def _hub_cache() -> Path:
     return Path(os.path.expandvars(folder)).expanduser()
 
 
-def _endpoint() -> str:
+def endpoint() -> str:
+    """The address of the hub."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
@@ -296,7 +298,7 @@ def _go_online(published: Wanted, url: str, path: Path, *forbidding: str) -> Non
         WeightsFileNotFoundError: The environment forbids network access.
     """
     for variable in forbidding:
-        if _is_set(variable):
+        if is_set(variable):
             raise WeightsFileNotFoundError(
                 f"the weights {published.tag!r} of {published.source_name} are not in the cache at "
                 f"{path}, and {variable} forbids downloading them from {url}; unset it once, or "
@@ -330,5 +332,6 @@ def _check_cached(path: Path, expected: str) -> None:
         )
 
 
-def _is_set(variable: str) -> bool:
+def is_set(variable: str) -> bool:
+    """Whether an environment variable says yes."""
     return os.environ.get(variable, "").strip().lower() in {"1", "on", "yes", "true"}

@@ -1,0 +1,58 @@
+"""The figures of a run by the names that trackers show them under, and its settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from cnnzoo.model import StepResult
+from cnnzoo.training.history import EpochRow
+
+# Settings that are nested: a schedule with its fields.
+CLASS = "class"
+
+
+def of_step(result: StepResult) -> dict[str, float]:
+    """Loss, learning rate and gradient norm of a batch."""
+    return _present({"step/loss": result.loss, "step/lr": result.lr, "step/norm": result.grad_norm})
+
+
+def of_epoch(row: EpochRow) -> dict[str, float]:
+    """The values of an epoch's row that there are."""
+    columns = {
+        "train": {"loss": row.train_loss, "top1": row.train_top1},
+        "val": {
+            "loss": row.val_loss,
+            "top1": row.val_top1,
+            "top5": row.val_top5,
+            "map": row.val_map,
+            "f1": row.val_f1,
+            "accuracy": row.val_accuracy,
+            **row.val_metrics,
+        },
+        "own": {"loss": row.own_val_loss, "top1": row.own_val_top1, "map": row.own_val_map},
+    }
+    return _present(
+        {
+            f"{group}/{name}": value
+            for group, values in columns.items()
+            for name, value in values.items()
+        }
+    )
+
+
+def _present(values: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Settings as texts by dotted names: `optimizer.lr`, and `loss` for the class of a loss."""
+    for name, value in settings.items():
+        at = f"{prefix}{name}"
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{at}.")
+        else:
+            shown = value if isinstance(value, str) else json.dumps(value)
+            # `schedule.class` and `schedule.fields.warmup` become `schedule` and `schedule.warmup`.
+            yield at.removesuffix(f".{CLASS}").replace(".fields.", "."), shown
