@@ -10,7 +10,7 @@ import pytest
 PAGES = Path(__file__).parents[3] / "docs" / "how-to"
 
 
-@pytest.mark.parametrize("page", ["pytorch.md"])
+@pytest.mark.parametrize("page", ["pytorch.md", "distributed.md"])
 def test_the_code_of_the_page_runs(page: str) -> None:
     blocks = re.findall(
         r"```python\n(.*?)```", (PAGES / page).read_text(encoding="utf-8"), re.DOTALL
