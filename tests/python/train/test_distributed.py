@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 def train(folder: Path, processes: int, **changes: Any) -> tuple[list[Any], list[int]]:
-    """What each process found, and how it ended."""
+    """The findings of each process, and its exit status."""
     settings = json.dumps({**USUAL, "count": EVEN, **changes, "processes": processes})
     folder.mkdir(exist_ok=True)
     around = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
