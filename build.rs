@@ -1,4 +1,4 @@
-//! How the extension of the feature `torch` finds libtorch: beside it, in the `torch` package of the same environment. And the one file in C++.
+//! How the extension of the feature `torch` finds libtorch: beside it, in the `torch` package of the same environment. And the files in C++.
 
 fn main() {
     #[cfg(feature = "torch")]
@@ -14,15 +14,15 @@ fn main() {
         ] {
             println!("cargo::rustc-cdylib-link-arg={argument}");
         }
-        compile("src/torch/batch_norm/record.cpp");
+        compile(&["src/torch/batch_norm/record.cpp", "src/torch/bridge.cpp"]);
     }
     println!("cargo::rerun-if-changed=build.rs");
 }
 
-/// Compiles a file against the headers of the libtorch that torch-sys found.
+/// Compiles files against the headers of the libtorch that torch-sys found.
 #[cfg(feature = "torch")]
-fn compile(file: &str) {
-    println!("cargo::rerun-if-changed={file}");
+fn compile(files: &[&str]) {
+    files.iter().for_each(|file| println!("cargo::rerun-if-changed={file}"));
     println!("cargo::rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     let libraries =
         std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys tells where libtorch is");
@@ -33,6 +33,6 @@ fn compile(file: &str) {
         .flag("-isystem")
         .flag(include)
         .flag_if_supported("-fvisibility=hidden")
-        .file(file)
+        .files(files)
         .compile("cnnzoo_record");
 }

@@ -73,6 +73,16 @@ pub trait Engine: Parameters + Any {
         self.parameters()[index].role.is_trained()
     }
 
+    /// Fails where others who share the parameters have made something else of them.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// A number that changes where others who share the parameters may have changed a value.
+    fn stamp(&self) -> u64 {
+        0
+    }
+
     /// A copy with the same values.
     fn duplicate(&self) -> Result<Box<dyn Engine>>;
 

@@ -147,7 +147,7 @@ __all__ = [
 # Modules that are imported with their first use, and those of names that are.
 MODULES = frozenset({"callbacks", "data", "explain", "history", "losses", "metrics", "mixing"})
 MODULES |= {"multilabel", "optimizers", "profile", "scaling", "schedules", "summary", "trainer"}
-MODULES |= {"analysis", "onnx", "ray", "sklearn", "transforms", "tuning"}
+MODULES |= {"analysis", "onnx", "ray", "sklearn", "torch", "transforms", "tuning"}
 HOMES = {
     "ComparedModel": "comparison",
     "Comparison": "comparison",
@@ -188,6 +188,7 @@ if TYPE_CHECKING:
         schedules,  # noqa: F401
         sklearn,
         summary,  # noqa: F401
+        torch,  # noqa: F401
         trainer,  # noqa: F401
         transforms,
         tuning,  # noqa: F401
@@ -250,4 +251,5 @@ else:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *list_models()})
+    # Not for `from cnnzoo import *`, which would hide PyTorch's own name.
+    return sorted({*__all__, "torch", *list_models()})

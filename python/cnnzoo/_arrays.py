@@ -1,10 +1,11 @@
 """Conversion of other libraries' arrays and devices; the one module that knows torch's types.
 
-Torch itself is not imported.
+Torch itself is not imported here: whoever has a tensor has imported it.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -60,11 +61,35 @@ def as_array(value: Any) -> NDArray[Any]:
     """The values as a NumPy array, as `numpy.asarray` converts them.
 
     A torch tensor may require gradients, be on another device, be conjugated, or be of bfloat16,
-    which is converted to float32 without loss.
+    which is converted to float32 without loss. Other arrays that only DLPack describes, as those of
+    other libraries, share their memory where it is on the CPU.
     """
     if is_tensor(value):
         value = value.detach().cpu().resolve_conj().resolve_neg()
         if str(value.dtype) == "torch.bfloat16":
             value = value.float()
         return np.asarray(value.numpy())
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return _of_dlpack(value)
     return np.asarray(value)
+
+
+def as_given(array: NDArray[np.float32], given: object) -> Any:
+    """The array for whoever gave a value: where that was a torch tensor, a tensor on its device.
+
+    On the CPU it has the memory of the array.
+    """
+    if not is_tensor(given):
+        return array
+    tensor = sys.modules["torch"].from_numpy(array)
+    return tensor.to(getattr(given, "device", "cpu"))
+
+
+def _of_dlpack(value: Any) -> NDArray[Any]:
+    try:
+        return np.from_dlpack(value)
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise TypeError(
+            f"an array of {type(value).__module__}: expected one on the CPU of a type that NumPy "
+            f"has, got one that NumPy cannot read: {error}"
+        ) from error

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, final
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import disjoint_base
 
@@ -39,8 +40,11 @@ __all__ = [
     "Run",
     "Tuner",
     "_after_fork",
+    "adopt",
     "algorithms",
     "assess",
+    "forward",
+    "generation",
     "get_num_threads",
     "gradients",
     "instructions",
@@ -49,6 +53,7 @@ __all__ = [
     "read_checkpoint",
     "save_run",
     "set_num_threads",
+    "share",
     "train_step",
     "write_safetensors",
 ]
@@ -82,6 +87,14 @@ class Optimizer:
     ) -> None: ...
     def waiting(self) -> tuple[int, int]: ...
     def drop_waiting(self) -> None: ...
+    def apply(
+        self,
+        model: Model,
+        gradients: list[tuple[str, ArrayLike]],
+        lr: float,
+        clip_norm: float | None,
+        clip_value: float | None,
+    ) -> float: ...
     def flush(
         self, model: Model, lr: float, clip_norm: float | None, clip_value: float | None
     ) -> float | None: ...
@@ -113,6 +126,20 @@ class Mixing:
         batch: int,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 
+def adopt(model: Model) -> None: ...
+def forward(
+    model: Model,
+    x: torch.Tensor,
+    generation: int,
+    nodes: list[str] | None,
+    auxiliary: bool,
+    training: list[int],
+    seed: int,
+    watched: list[tuple[str, list[str]]],
+    watch: Callable[[int, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor | None] | None,
+) -> list[torch.Tensor]: ...
+def generation(model: Model) -> int: ...
+def share(model: Model) -> list[tuple[str, bool, torch.Tensor]]: ...
 def gradients(
     model: Model,
     x: ArrayLike,
@@ -140,6 +167,7 @@ def train_step(
     clip_value: float | None,
     precision: str,
     seed: int,
+    among: tuple[Callable[[torch.Tensor], torch.Tensor], bool, bool] | None = None,
 ) -> tuple[float, float, int, int, float | None]: ...
 def assess(
     model: Model, x: ArrayLike, y: ArrayLike, loss: Loss | None, precision: str

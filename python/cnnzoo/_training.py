@@ -17,6 +17,7 @@ from cnnzoo._torch import (
     assess,
     not_finite,
     save_run,
+    share,
     train_step,
 )
 
@@ -28,5 +29,6 @@ __all__ = [
     "assess",
     "not_finite",
     "save_run",
+    "share",
     "train_step",
 ]

@@ -121,7 +121,10 @@ pub(super) fn detached<T: Send>(
     let running = Running::begin(py)?;
     let outcome = py.detach(|| catch_unwind(AssertUnwindSafe(|| with_pools(work))));
     drop(running);
-    settled(outcome)
+    // That of Python code which libtorch called, such as hooks on saved tensors.
+    let raised = PyErr::take(py);
+    let found = settled(outcome);
+    raised.map_or(found, Err)
 }
 
 pub(super) fn settled<T>(outcome: thread::Result<io::Result<Result<T>>>) -> PyResult<T> {

@@ -29,7 +29,8 @@ pub(super) struct Loader(data::Loader);
 impl Loader {
     #[new]
     #[pyo3(signature = (
-        dataset, transform, *, batch_size, shuffle, seed, drop_last, threads, prefetch, on_error
+        dataset, transform, *, batch_size, shuffle, seed, drop_last, threads, prefetch, on_error,
+        share=(0, 1)
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -42,6 +43,7 @@ impl Loader {
         threads: Option<usize>,
         prefetch: Option<usize>,
         on_error: &str,
+        share: (usize, usize),
     ) -> PyResult<Self> {
         let on_error = match on_error {
             "raise" => OnError::Raise,
@@ -67,6 +69,7 @@ impl Loader {
             threads,
             prefetch,
             on_error,
+            share,
             orientation,
         };
         let dataset = dataset.get().0.clone();

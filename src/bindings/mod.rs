@@ -19,6 +19,8 @@ mod loader;
 #[cfg(feature = "torch")]
 mod mix;
 mod model;
+#[cfg(feature = "torch")]
+mod module;
 mod onnx;
 mod options;
 #[cfg(not(feature = "torch"))]
@@ -58,6 +60,7 @@ fn _torch(module: &Bound<'_, PyModule>) -> PyResult<()> {
     models(module)?;
     explain::register(module)?;
     mix::register(module)?;
+    module::register(module)?;
     run::register(module)?;
     train::register(module)
 }

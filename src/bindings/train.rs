@@ -9,12 +9,14 @@ use pyo3::types::PyDict;
 use super::array::{floats, from_array};
 use super::errors::detached;
 use super::model::Model;
+use super::module::Sum;
 use super::targets::Targets;
 use crate::engine::{Array, Precision, View};
 use crate::error::{Error, Result};
 use crate::model::RunOptions;
 use crate::torch::{
-    self, Clip, GradientOptions, LossResult, Memory, Mode, Objective, Rule, Task, Update,
+    self, Among, Clip, GradientOptions, Handle, LossResult, Memory, Mode, Objective, Rule, Task,
+    Update,
 };
 use crate::train::groups::{Group, MatchedRates, RateRules};
 use crate::weights::Parameters;
@@ -146,6 +148,43 @@ impl Optimizer {
             torch::flush(store, &mut self.lock(), Update { rates: &rates, clip })
         })
     }
+
+    /// Updates with gradients by the names of their parameters. Returns their norm before clipping.
+    fn apply(
+        &self,
+        py: Python<'_>,
+        model: &Model,
+        gradients: Vec<(String, Bound<'_, PyAny>)>,
+        lr: f64,
+        clip_norm: Option<f64>,
+        clip_value: Option<f64>,
+    ) -> PyResult<f64> {
+        let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
+        let mut arrays = Vec::with_capacity(gradients.len());
+        for (name, array) in &gradients {
+            arrays.push((name, floats(array, &format!("the gradient of `{name}`"), |_| Ok(()))?));
+        }
+        let views = arrays.iter().map(|(name, array)| {
+            Ok((name.as_str(), View { shape: array.shape(), values: array.as_slice()? }))
+        });
+        let views = views.collect::<PyResult<Vec<_>>>()?;
+        detached(py, || {
+            let mut state = model.0.write()?;
+            let (graph, store) = state.parts()?;
+            let rates = self.rules.rates(lr, graph, store.parameters())?;
+            let mut placed = Vec::with_capacity(views.len());
+            for (name, view) in views {
+                let place = store.parameters().iter().position(|of| of.name == name);
+                let place = place.ok_or_else(|| Error::Argument {
+                    at: format!("gradients of {}", graph.name()),
+                    expected: "names of its parameters".into(),
+                    got: format!("`{name}`"),
+                })?;
+                placed.push((place, view));
+            }
+            torch::apply(store, &mut self.lock(), &placed, Update { rates: &rates, clip })
+        })
+    }
 }
 
 impl Optimizer {
@@ -265,7 +304,13 @@ type Outcome = (f64, f64, usize, usize, Option<f64>);
 
 /// Takes a training step on images `x` (N, C, H, W) with targets `y`: class labels (N,), or shares of each class (N,
 /// K).
+///
+/// `among` makes it a step among several processes: a function that sums a tensor over them, whether norms use the statistics
+/// of the batch of all, and whether the images of this process count.
 #[pyfunction]
+#[pyo3(signature = (
+    model, optimizer, x, y, loss, lr, accumulate, clip_norm, clip_value, precision, seed, among=None
+))]
 #[allow(clippy::too_many_arguments, reason = "Python passes them by keyword")]
 fn train_step(
     model: &Model,
@@ -279,6 +324,7 @@ fn train_step(
     clip_value: Option<f64>,
     precision: &str,
     seed: u64,
+    among: Option<(Bound<'_, PyAny>, bool, bool)>,
 ) -> PyResult<Outcome> {
     let images = model.images(x)?;
     let x = View { shape: images.shape(), values: images.as_slice()? };
@@ -293,7 +339,8 @@ fn train_step(
     let ask = function.as_ref().map(|function| {
         |logits| {
             // The function must not wait for a model that waits for the function.
-            let _asking = model.0.asking();
+            let expected = "a loss that is a function of logits and targets";
+            let _asking = model.0.asking("in a training step", expected);
             function.judge(logits)
         }
     });
@@ -302,7 +349,18 @@ fn train_step(
         (None, Some(ask)) => Objective::Function(ask),
         (None, None) => unreachable!("it is one or the other"),
     };
+    let (sum, norms, counts) = match among {
+        Some((function, norms, counts)) => (Some(Sum::new(function)), norms, counts),
+        None => (None, false, true),
+    };
+    let add = sum.as_ref().map(|sum| {
+        |handle: Handle| {
+            let _asking = model.0.asking("in a training step", "a sum that does not run it");
+            sum.of(&handle)
+        }
+    });
     let outcome = detached(y.py(), || {
+        let among = add.as_ref().map(|sum| Among { sum, norms, counts });
         let mut state = model.0.write()?;
         let checkpointing = state.options().checkpointing.unwrap_or(false);
         let (graph, store) = state.parts()?;
@@ -313,6 +371,7 @@ fn train_step(
             objective,
             auxiliary: known.and_then(|loss| loss.auxiliary),
             options: GradientOptions { mode: Mode::Training { seed }, checkpointing, precision },
+            among,
             accumulate,
             update: Update { rates: &rates, clip },
         };
@@ -320,6 +379,9 @@ fn train_step(
         let done = torch::train_step(graph, store, &mut inner, task)?;
         Ok((done.loss, done.weight, done.correct, x.shape[0], done.grad_norm))
     });
+    if let Some(error) = sum.and_then(|sum| sum.raised()) {
+        return Err(error);
+    }
     match function.and_then(|function| function.raised()) {
         Some(error) => Err(error),
         None => outcome,

@@ -108,7 +108,7 @@ impl Native {
     }
 
     /// Forgets all plans and weights, and what was measured for int8, since a parameter has changed.
-    pub fn forget(&mut self) {
+    pub fn forget(&self) {
         let mut choices = self.choices();
         choices.quantization = None;
         self.set_choices(choices);
@@ -119,7 +119,7 @@ impl Native {
     }
 
     /// Makes all plans anew, with these choices.
-    pub fn set_choices(&mut self, choices: Choices) {
-        *self.0.get_mut().unwrap_or_else(PoisonError::into_inner) = State::from(choices);
+    pub fn set_choices(&self, choices: Choices) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::from(choices);
     }
 }

@@ -17,6 +17,7 @@ impl Model {
         };
         let recipe = self.recipe().of_new_classifier();
         self.forget();
+        self.generation += 1;
         if let Some(engine) = &mut self.engine {
             engine.redraw(&graph, recipe, seed)?;
         }

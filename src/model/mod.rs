@@ -17,9 +17,12 @@ pub use profile::{Profile, TimedStep};
 pub use quantize::{Quantized, QuantizedLayer, Range};
 pub use shared::{Asking, Shared};
 pub use sources::NameThere;
+#[cfg(feature = "torch")]
+pub use torch::ForwardNames;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::engine::{Array, CPU, Engine, Precision, View};
 use crate::error::{Error, Result};
@@ -45,6 +48,10 @@ pub struct Model {
     native: Native,
     /// The number of times that the parameters may have changed.
     changes: u64,
+    /// The engine's stamp when the plans were made.
+    stamp: AtomicU64,
+    /// The number of times that the parameters became others.
+    generation: u64,
     labels: Option<Vec<String>>,
 }
 
@@ -83,9 +90,17 @@ impl Model {
         device: &str,
         seed: u64,
     ) -> Result<Self> {
-        let (graph, native) = (Arc::new(graph), Native::default());
-        let mut model =
-            Self { row, options, graph, engine: None, native, changes: 0, labels: None };
+        let mut model = Self {
+            row,
+            options,
+            graph: Arc::new(graph),
+            engine: None,
+            native: Native::default(),
+            changes: 0,
+            stamp: AtomicU64::default(),
+            generation: 0,
+            labels: None,
+        };
         model.allocate(device, Some(seed))?;
         Ok(model)
     }
@@ -94,6 +109,7 @@ impl Model {
     /// them all: most are zeros.
     pub fn allocate(&mut self, device: &str, seed: Option<u64>) -> Result<()> {
         self.forget();
+        self.generation += 1;
         if device == META {
             self.engine = None;
             return Ok(());
@@ -117,8 +133,10 @@ impl Model {
             options: self.options.clone(),
             graph: self.graph.clone(),
             engine: self.engine.as_ref().map(|engine| engine.duplicate()).transpose()?,
-            native: self.native.choices().into(),
+            native: self.native().choices().into(),
             changes: 0,
+            stamp: AtomicU64::default(),
+            generation: 0,
             labels: self.labels.clone(),
         })
     }
@@ -199,7 +217,7 @@ impl Model {
         if native {
             let pool = if options.alone { Arc::new(Pool::new(1)) } else { Pool::shared() };
             let of = (wanted, options.precision);
-            let mut found = self.native.run(&self.graph, engine, x, of, &pool)?;
+            let mut found = self.native().run(&self.graph, engine, x, of, &pool)?;
             if options.precision == Precision::Int8 {
                 pass_on(x, &mut found);
             }
@@ -224,7 +242,7 @@ impl Model {
         let (graph, engine) = (&self.graph, self.engine()?);
         self.offers(precision)?;
         let (pool, wanted) = (Pool::shared(), [graph.output()]);
-        let prepared = self.native.prepared(graph, engine, shape, (&wanted, precision), &pool)?;
+        let prepared = self.native().prepared(graph, engine, shape, (&wanted, precision), &pool)?;
         Ok(prepared.plan().text(graph))
     }
 
@@ -233,7 +251,7 @@ impl Model {
     /// Fails with `Error::Device` where the parameters are on no CPU.
     pub fn tuner(&self, shape: &[usize]) -> Result<Tuner> {
         let engine = self.engine_on_cpu("whose convolutions are measured")?;
-        let choices = self.native.choices();
+        let choices = self.native().choices();
         Tuner::new(&self.graph, engine, shape, &choices, Pool::shared())
     }
 
@@ -242,22 +260,22 @@ impl Model {
     ///
     /// Fails with `Error::Argument`, and changes nothing, where there is no such algorithm for the layer.
     pub fn choose(&mut self, algorithms: &[(Layer, String)]) -> Result<()> {
-        let mut choices = self.native.choices();
+        let mut choices = self.native().choices();
         choices.clear();
         algorithms.iter().try_for_each(|(layer, name)| choices.choose(*layer, name))?;
-        self.native.set_choices(choices);
+        self.native().set_choices(choices);
         Ok(())
     }
 
     /// The accuracy of native inference.
     pub fn accuracy(&self) -> Accuracy {
-        self.native.choices().accuracy
+        self.native().choices().accuracy
     }
 
     pub fn set_accuracy(&mut self, accuracy: Accuracy) {
-        let mut choices = self.native.choices();
+        let mut choices = self.native().choices();
         choices.accuracy = accuracy;
-        self.native.set_choices(choices);
+        self.native().set_choices(choices);
     }
 
     /// Whether a run is the native engine's: on the CPU, in a precision that it offers, unless it is to be exact.
@@ -306,7 +324,28 @@ impl Model {
     }
 
     fn engine(&self) -> Result<&dyn Engine> {
-        self.engine.as_deref().ok_or_else(|| read_only(&self.graph))
+        let engine = self.engine.as_deref().ok_or_else(|| read_only(&self.graph))?;
+        engine.check()?;
+        Ok(engine)
+    }
+
+    /// The plans of native inference, without those for which PyTorch has changed parameters since.
+    fn native(&self) -> &Native {
+        let stamp = self.engine.as_ref().map_or(0, |engine| engine.stamp());
+        if self.stamp.swap(stamp, Ordering::AcqRel) != stamp {
+            self.native.forget();
+        }
+        &self.native
+    }
+
+    /// A value that changes with every change of a parameter, as far as it is known.
+    fn changes(&self) -> (u64, u64) {
+        (self.changes, self.engine.as_ref().map_or(0, |engine| engine.stamp()))
+    }
+
+    /// A number that changes where the parameters become others, as those of a new classifier.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The engine, unless it is on another device.
@@ -330,9 +369,9 @@ impl Model {
 
     /// Does work that takes the engine, and changes no value of a parameter: the model stays quantized.
     pub fn keeping_values<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let choices = self.native.choices();
+        let choices = self.native().choices();
         let done = work(self);
-        self.native.set_choices(choices);
+        self.native().set_choices(choices);
         done
     }
 
@@ -344,7 +383,9 @@ impl Model {
     /// The engine, whose parameters may change.
     fn engine_mut(&mut self) -> Result<&mut dyn Engine> {
         self.forget();
-        self.engine.as_deref_mut().ok_or_else(|| read_only(&self.graph))
+        let engine = self.engine.as_deref_mut().ok_or_else(|| read_only(&self.graph))?;
+        engine.check()?;
+        Ok(engine)
     }
 }
 

@@ -41,7 +41,8 @@ impl Model {
         let engine = self.engine_on_cpu("whose steps a profile measures")?;
         self.offers(precision)?;
         let (pool, wanted) = (Pool::shared(), [graph.output()]);
-        let prepared = self.native.prepared(graph, engine, x.shape, (&wanted, precision), &pool)?;
+        let prepared =
+            self.native().prepared(graph, engine, x.shape, (&wanted, precision), &pool)?;
         let &[batch, _, height, width] = x.shape else { return Err(self.no_images()) };
         let cost = graph.cost(height, width)?;
         let macs: HashMap<NodeId, u64> =

@@ -48,7 +48,7 @@ impl Model {
         let graph = &*self.graph;
         let engine = self.engine_on_cpu("where it is quantized")?;
         let (native, pool) = (Native::default(), Pool::shared());
-        let mut choices = self.native.choices();
+        let mut choices = self.native().choices();
         (choices.precision, choices.quantization) = (Precision::Float32, None);
         let &[count, channels, height, width] = x.shape else { return Err(self.no_pictures(x)) };
         if count == 0 || channels != graph.input().channels {
@@ -109,13 +109,13 @@ impl Model {
 
     /// The ranges, and the layers that stay in float32, if the model was quantized with the parameters that it has now.
     pub fn quantization(&self) -> Option<Arc<Quantization>> {
-        self.native.choices().quantization
+        self.native().choices().quantization
     }
 
     pub fn set_quantization(&mut self, quantization: Option<Quantization>) {
-        let mut choices = self.native.choices();
+        let mut choices = self.native().choices();
         choices.quantization = quantization.map(Arc::new);
-        self.native.set_choices(choices);
+        self.native().set_choices(choices);
     }
 
     /// Quantizes the model with ranges and layers that were found before: each layer with whether it runs in int8.
@@ -168,7 +168,7 @@ impl Model {
         let (input, wanted, pool) = (graph.input(), [graph.output()], Pool::shared());
         let shape = [1, input.channels, input.height, input.width];
         let wanted = (wanted.as_slice(), Precision::Int8);
-        let prepared = self.native.prepared(graph, engine, &shape, wanted, &pool)?;
+        let prepared = self.native().prepared(graph, engine, &shape, wanted, &pool)?;
         let mut found = HashMap::new();
         for step in prepared.plan().described(graph) {
             for (at, &id) in step.nodes.iter().enumerate() {
@@ -241,11 +241,11 @@ impl Shared {
         before: impl FnMut(usize, usize) -> Result<()>,
     ) -> Result<Quantized> {
         let model = self.read()?;
-        let changes = model.changes;
+        let changes = model.changes();
         let (found, quantization) = model.measure(x, most, before)?;
         drop(model);
         let mut model = self.write()?;
-        if model.changes != changes {
+        if model.changes() != changes {
             return Err(Error::Argument {
                 at: format!("quantization of {}", self.name()),
                 expected: "parameters that stay as they are meanwhile".into(),

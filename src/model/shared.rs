@@ -12,8 +12,8 @@ pub struct Shared {
     name: String,
     row: Option<Row>,
     model: RwLock<Model>,
-    /// The thread that holds the model while it calls a function of the user.
-    asking: Mutex<Option<ThreadId>>,
+    /// The threads that hold the model while they call a function of the user, with the place and what is expected of it.
+    asking: Mutex<Vec<(ThreadId, [&'static str; 2])>>,
 }
 
 impl From<Model> for Shared {
@@ -34,19 +34,20 @@ impl Shared {
     }
 
     /// Marks that this thread calls a function of the user while it holds the model, until the result is dropped.
-    pub fn asking(&self) -> Asking<'_> {
-        *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current().id());
+    pub fn asking(&self, at: &'static str, expected: &'static str) -> Asking<'_> {
+        let this = (thread::current().id(), [at, expected]);
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner).push(this);
         Asking(self)
     }
 
     /// Fails with `Error::Argument` on a thread that would deadlock on itself.
     fn not_asking(&self) -> Result<()> {
-        let asking = *self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        if asking != Some(thread::current().id()) {
+        let asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let this = thread::current().id();
+        let Some((_, [at, expected])) = asking.iter().find(|(thread, _)| *thread == this) else {
             return Ok(());
-        }
-        let at = format!("{} in a training step", self.name);
-        let expected = "a loss that is a function of logits and targets".into();
+        };
+        let (at, expected) = (format!("{} {at}", self.name), (*expected).into());
         Err(Error::Argument { at, expected, got: "one that uses the model itself".into() })
     }
 
@@ -79,6 +80,10 @@ pub struct Asking<'a>(&'a Shared);
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        *self.0.asking.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let this = thread::current().id();
+        let mut asking = self.0.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = asking.iter().rposition(|(thread, _)| *thread == this) {
+            asking.remove(at);
+        }
     }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::{Model, Shared};
 use crate::engine::{Array, Precision, View};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, pattern};
+use crate::graph::{Graph, NodeId, Op, pattern};
 use crate::torch::{
-    ExplainOptions, Explanation, GradientOptions, Mode, Pullback, Score, Store, explain, pull_back,
+    ExplainOptions, Explanation, Forward, GradientOptions, Handle, Mode, Pullback, Score, Store,
+    Watched, explain, forward, pull_back,
 };
 use crate::weights::Parameters;
 
@@ -26,6 +27,66 @@ impl Model {
         let engine = self.engine.as_deref_mut().map(|engine| engine as &mut dyn Any);
         let store = engine.and_then(|engine| engine.downcast_mut()).ok_or_else(other_engine)?;
         Ok((&self.graph, store))
+    }
+
+    /// The tensors of all parameters for PyTorch, which may change them: by name, with whether each is trained unless frozen.
+    pub fn share(&mut self) -> Result<Vec<(String, bool, Handle)>> {
+        self.keeping_values(|model| {
+            let shared = model.parts()?.1.share().into_iter();
+            Ok(shared.map(|(of, tensor)| (of.name.clone(), of.role.is_trained(), tensor)).collect())
+        })
+    }
+
+    /// Takes over device and memory layout of the tensors, which PyTorch has moved.
+    pub fn adopt(&mut self) -> Result<()> {
+        let engine = self.engine.as_deref_mut().map(|engine| engine as &mut dyn Any);
+        let store: Option<&mut Store> = engine.and_then(|engine| engine.downcast_mut());
+        store.map_or(Ok(()), Store::adopt)
+    }
+}
+
+/// Nodes by their places in the graph, and by name.
+#[derive(Clone, Debug)]
+pub struct ForwardNames {
+    /// As `Model::generation` said when the names were taken.
+    pub generation: u64,
+    /// None for the output, and in training mode also the logits of the auxiliary classifiers.
+    pub wanted: Option<Vec<String>>,
+    pub auxiliary: bool,
+    /// The places of the nodes in training mode.
+    pub training: Vec<usize>,
+    pub seed: u64,
+    /// Values that are shown to the caller, each with its inputs.
+    pub watched: Vec<(String, Vec<String>)>,
+}
+
+impl ForwardNames {
+    fn of(self, model: &Model) -> Result<Forward> {
+        let graph = model.graph();
+        if self.generation != model.generation() {
+            return Err(Error::Argument {
+                at: format!("a torch.Module of {}", graph.name()),
+                expected: "the parameters that it was made of".into(),
+                got: "others, as of a new classifier: make another Module of the model".into(),
+            });
+        }
+        let wanted = match &self.wanted {
+            Some(names) => model.nodes(Some(names))?,
+            None if self.auxiliary => graph.heads(),
+            None => vec![graph.output()],
+        };
+        let mut training = vec![false; graph.nodes().len()];
+        for place in self.training {
+            if let Some(node) = training.get_mut(place) {
+                *node = true;
+            }
+        }
+        let watched = self.watched.into_iter().map(|(node, reads)| {
+            let node = model.graph().named(&node)?;
+            Ok(Watched { node, reads: model.nodes(Some(&reads))? })
+        });
+        let watched = watched.collect::<Result<_>>()?;
+        Ok(Forward { wanted, training, seed: self.seed, watched })
     }
 }
 
@@ -86,6 +147,28 @@ fn other_engine() -> Error {
 }
 
 impl Shared {
+    /// Runs the graph for PyTorch, as `torch::forward` does.
+    pub fn forward(
+        &self,
+        x: &Handle,
+        names: ForwardNames,
+        watch: impl FnMut(usize, Vec<Handle>, Handle) -> Result<Option<Handle>>,
+    ) -> Result<Vec<Handle>> {
+        let model = self.read()?;
+        let options = names.clone().of(&model)?;
+        let graph = model.graph();
+        let is_norm = |id: NodeId| matches!(graph.node(id).op, Op::BatchNorm(_));
+        if !graph.ids().any(|id| options.training[id.index()] && is_norm(id)) {
+            return forward(graph, model.store()?, x, options, watch);
+        }
+        // Norms update their running statistics.
+        drop(model);
+        let mut model = self.write()?;
+        let options = names.of(&model)?;
+        let (graph, store) = model.parts()?;
+        forward(graph, store, x, options, watch)
+    }
+
     /// Moves every parameter toward that of `other`, a model of the same graph (EMA): decay · own + (1 - decay) ·
     /// other. Running statistics are averaged alike, or copied; batch counts are copied.
     pub fn average_from(&self, other: &Self, decay: f64, average_statistics: bool) -> Result<()> {

@@ -18,6 +18,14 @@ impl Engine for Store {
         self.tensors()[index].requires_grad()
     }
 
+    fn check(&self) -> Result<()> {
+        self.check()
+    }
+
+    fn stamp(&self) -> u64 {
+        self.stamp()
+    }
+
     fn duplicate(&self) -> Result<Box<dyn Engine>> {
         Ok(Box::new(self.duplicate()?))
     }

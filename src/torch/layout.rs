@@ -27,6 +27,13 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// Whether images or weights are in this layout.
+    pub(super) fn has(self, tensor: &Tensor) -> Result<bool, TchError> {
+        Ok(strides(tensor).eq(strides(&self.of(tensor)?)))
+    }
+}
+
 /// The stride and size of each axis, without those of size 1, whose strides do not matter.
 fn strides(of: &Tensor) -> impl Iterator<Item = (i64, i64)> {
     zip(of.stride(), of.size()).filter(|&(_, size)| size != 1)

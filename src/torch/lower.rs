@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tch::Tensor;
 
 use super::Layout;
+use super::among::Among;
 use super::batch_norm::Fused;
 use super::floats::floats;
 use super::patches::tiles;
@@ -20,6 +21,8 @@ pub(super) struct Step<'a> {
     pub kernel: Kernel,
     /// Whether its inputs and arrays are cast to bfloat16.
     pub casts: bool,
+    /// The processes whose statistics a norm uses together.
+    pub among: Option<Among<'a>>,
     /// Inputs that nothing reads after it.
     pub freed: Vec<NodeId>,
 }
@@ -62,11 +65,6 @@ impl Walk<'_> {
         lowering.fuse(&mut steps);
         steps
     }
-
-    /// Whether the node is run for its training, and nothing keeps it as it is.
-    fn learns(&self, id: NodeId) -> bool {
-        self.trains() && !self.store.is_frozen(id)
-    }
 }
 
 struct Lowering<'a, 'b> {
@@ -84,7 +82,8 @@ impl<'a> Lowering<'a, '_> {
         let freed = last_reads.iter().copied().filter(|input| !self.kept.contains(input)).collect();
         let arrays = store.of_node(id.index());
         let kernel = self.kernel(id, node, arrays, casts);
-        Step { id, node, arrays, kernel, casts, freed }
+        let among = self.walk.among.filter(|among| among.norms);
+        Step { id, node, arrays, kernel, casts, among, freed }
     }
 
     fn kernel(&self, id: NodeId, node: &Node, arrays: &[Tensor], casts: bool) -> Kernel {
@@ -110,7 +109,9 @@ impl<'a> Lowering<'a, '_> {
                     _ => Kernel::Plain,
                 }
             }
-            (Op::Dropout(_) | Op::DropPath(_), Mode::Training { seed }) => Kernel::Masked { seed },
+            (Op::Dropout(_) | Op::DropPath(_), Mode::Training { seed }) if walk.trains_node(id) => {
+                Kernel::Masked { seed }
+            }
             _ => Kernel::Plain,
         }
     }

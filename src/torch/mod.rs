@@ -1,14 +1,17 @@
 //! The only module that uses tch: parameters as libtorch tensors, eager runs of a graph, and gradients, on CPU or CUDA.
 
 mod accumulated;
+mod among;
 mod average;
 mod batch_norm;
+mod bridge;
 mod device;
 mod dispatch;
 mod engine;
 mod explain;
 mod finite;
 mod floats;
+mod forward;
 mod gradients;
 mod layout;
 mod loss;
@@ -28,9 +31,12 @@ mod threads;
 mod train;
 mod walk;
 
+pub use among::Among;
+pub use bridge::{Handle, Modes};
 pub use device::{device, device_name};
 pub use explain::{ExplainOptions, Explanation, Score, explain};
 pub use finite::has_finite_outputs;
+pub use forward::{Forward, Watched, forward};
 pub use gradients::{GradientOptions, Pullback, pull_back};
 pub use layout::Layout;
 pub use loss::{Loss, LossResult, Objective, Targets};
@@ -39,7 +45,7 @@ pub use rule::{Rate, Rule};
 pub use run::infer;
 pub use store::Store;
 pub use threads::set_threads;
-pub use train::{Assessment, Clip, Outcome, Task, Update, assess, flush, train_step};
+pub use train::{Assessment, Clip, Outcome, Task, Update, apply, assess, flush, train_step};
 pub use walk::Mode;
 
 use std::fmt::Display;

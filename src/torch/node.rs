@@ -3,6 +3,7 @@
 use tch::{Kind, TchError, Tensor};
 
 use super::Layout;
+use super::among::Among;
 use super::batch_norm::{Arrays, Fused, batch_norm};
 use super::lower::{Kernel, Step};
 use super::patches::conv_of_patches;
@@ -156,6 +157,17 @@ impl Step<'_> {
             let _ = count.shallow_clone().f_add_scalar_(1)?;
         }
         let running = updates.then_some([mean, variance]);
+        if let Some(among) = self.among {
+            let y = norm_among(
+                among,
+                norm,
+                [scale, Some(shift)],
+                updates.then_some([mean, variance]),
+                x,
+            )?;
+            return then
+                .map_or(Ok(y.shallow_clone()), |function| activation_in_place(function, &y));
+        }
         if layout == Layout::ChannelsLast {
             let arrays = Arrays { scale, shift, running, momentum, eps };
             let fused = then.and_then(Fused::of).unwrap_or(Fused::Identity);
@@ -185,6 +197,38 @@ impl Step<'_> {
             .f_to_device(x.device())?
             .f_to_kind(x.f_kind()?)?;
         x.f_mul(&mask.f_div_scalar(1.0 - rate)?)
+    }
+}
+
+/// Batch norm of `x` (N, C, H, W) by the statistics of the batch of all processes.
+fn norm_among(
+    among: Among<'_>,
+    norm: &BatchNorm,
+    [scale, shift]: [Option<&Tensor>; 2],
+    running: Option<[&Tensor; 2]>,
+    x: &Tensor,
+) -> Result<Tensor, TchError> {
+    let [mean, variance, count] = among.statistics(x)?;
+    if let Some([running_mean, running_variance]) = running {
+        let _no_grad = tch::no_grad_guard();
+        let unbiased = variance.f_mul(&count)?.f_div(&count.f_sub_scalar(1)?.f_clamp_min(1.0)?)?;
+        for (running, batch) in [(running_mean, &mean), (running_variance, &unbiased)] {
+            let batch = batch.f_to_kind(running.f_kind()?)?;
+            let _ = running.shallow_clone().f_lerp_(&batch, norm.momentum)?;
+        }
+    }
+    // The shift first, so that what cancels is rounded once.
+    let inverse = variance.f_add_scalar(norm.eps)?.f_rsqrt()?;
+    let by_channel = |of: &Tensor| of.f_view([1, -1, 1, 1]);
+    let factor = match scale {
+        Some(scale) => inverse.f_mul(scale)?,
+        None => inverse,
+    };
+    let centred = x.f_sub(&by_channel(&mean.f_to_kind(x.f_kind()?)?)?)?;
+    let y = centred.f_mul(&by_channel(&factor.f_to_kind(x.f_kind()?)?)?)?;
+    match shift {
+        Some(shift) => y.f_add(&by_channel(shift)?),
+        None => Ok(y),
     }
 }
 

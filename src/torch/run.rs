@@ -49,6 +49,19 @@ impl Walk<'_> {
         kept: &HashSet<NodeId>,
         pass: Pass,
     ) -> Result<()> {
+        self.run_watched(schedule, values, kept, pass, |_, value, _| Ok(value))
+    }
+
+    /// The same, where `watch` is shown each value as soon as it is computed, and what is computed so far, and gives the
+    /// value that is used from then on.
+    pub(super) fn run_watched(
+        &self,
+        schedule: &Schedule,
+        values: &mut Values,
+        kept: &HashSet<NodeId>,
+        pass: Pass,
+        mut watch: impl FnMut(NodeId, Tensor, &Values) -> Result<Tensor>,
+    ) -> Result<()> {
         for step in self.lower(schedule, kept, pass) {
             let input = |input: &NodeId| {
                 values.get(input).ok_or_else(|| Error::Defect {
@@ -63,6 +76,7 @@ impl Walk<'_> {
                 step.node.name,
                 step.node.op.name()
             )))?;
+            let value = watch(step.id, value, values)?;
             values.insert(step.id, value);
             for input in &step.freed {
                 values.remove(input);

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
+use super::bridge::{Handle, is_like, stamp};
 use super::floats::{floats, floats_mut};
-use super::{Layout, failed};
-use crate::error::Result;
+use super::{Layout, device_name, failed};
+use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Parameter, Role};
 use crate::memory::zeros;
 use crate::weights::fresh::{Fresh, fill, has_room_for};
@@ -24,6 +25,8 @@ pub struct Store {
     starts: Vec<usize>,
     device: Device,
     layout: Layout,
+    /// Whether Python has the tensors too, and may change them.
+    is_shared: bool,
 }
 
 // SAFETY: a libtorch tensor is a pointer with an atomic count to memory that any thread may use. Reading it from
@@ -38,7 +41,7 @@ impl Store {
         let every: Vec<&Parameter> = parameters.iter().collect();
         let tensors = fresh(&every, recipe, seed, device)?;
         let (starts, layout) = (starts(graph, &parameters), Layout::ChannelsFirst);
-        Ok(Self { parameters, tensors, starts, device, layout })
+        Ok(Self { parameters, tensors, starts, device, layout, is_shared: false })
     }
 
     /// A copy with the same values, frozen alike.
@@ -57,7 +60,62 @@ impl Store {
             starts: self.starts.clone(),
             device: self.device,
             layout: self.layout,
+            is_shared: false,
         })
+    }
+
+    /// The tensors themselves, with the name and role of each, for PyTorch, which may change their values from then on.
+    pub fn share(&mut self) -> Vec<(&Parameter, Handle)> {
+        self.is_shared = true;
+        let tensors = self.tensors.iter().map(|tensor| Handle(tensor.shallow_clone()));
+        self.parameters.iter().zip(tensors).collect()
+    }
+
+    /// Fails with `Error::Argument` where PyTorch has given a tensor another shape, element type or device, or lets a
+    /// statistic require gradients.
+    pub(super) fn check(&self) -> Result<()> {
+        if !self.is_shared {
+            return Ok(());
+        }
+        let fits = |(parameter, tensor): &(&Parameter, &Tensor)| {
+            let Parameter { role, shape, .. } = parameter;
+            is_like(tensor, shape, *role == Role::BatchCount, self.device)
+                && (role.is_trained() || !tensor.requires_grad())
+        };
+        match self.parameters.iter().zip(&self.tensors).find(|pair| !fits(pair)) {
+            None => Ok(()),
+            Some((Parameter { name, role, shape, .. }, tensor)) => {
+                let kind = if *role == Role::BatchCount { "int64" } else { "float32" };
+                let device = device_name(self.device);
+                let shape = shape_text(shape);
+                Err(Error::Argument {
+                    at: format!("`{name}`, which PyTorch changed"),
+                    expected: format!(
+                        "{kind} {shape} on {device}, with gradients of parameters alone"
+                    ),
+                    got: format!("{tensor:?}"),
+                })
+            }
+        }
+    }
+
+    /// A number that changes where PyTorch may have changed a value.
+    pub(super) fn stamp(&self) -> u64 {
+        if self.is_shared { stamp(self.tensors.iter()) } else { 0 }
+    }
+
+    /// Takes over device and layout of the tensors, which PyTorch has moved.
+    pub fn adopt(&mut self) -> Result<()> {
+        let Some(first) = self.tensors.first() else { return Ok(()) };
+        self.device = first.device();
+        self.layout = Layout::ChannelsFirst;
+        for (parameter, tensor) in self.parameters.iter().zip(&self.tensors) {
+            let is_last = parameter.role == Role::ConvWeight && !tensor.is_contiguous();
+            if is_last && Layout::ChannelsLast.has(tensor).map_err(failed(&parameter.name))? {
+                self.layout = Layout::ChannelsLast;
+            }
+        }
+        self.check()
     }
 
     pub fn layout(&self) -> Layout {

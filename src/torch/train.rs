@@ -3,7 +3,9 @@
 use tch::{Kind, TchError};
 
 use super::accumulated::{Accumulated, Gradients};
+use super::among::Among;
 use super::gradients::{GradientOptions, gradients};
+use super::layout::laid_out_like;
 use super::loss::{BatchLoss, Loss, Objective, Targets, judge};
 use super::memory::keep_freed_memory;
 use super::norm::total_norm;
@@ -15,7 +17,8 @@ use super::walk::Walk;
 use super::{Layout, Store, failed};
 use crate::engine::{Array, View};
 use crate::error::{Error, Result, shape_text};
-use crate::graph::Graph;
+use crate::graph::{Graph, Parameter};
+use crate::weights::Parameters;
 
 /// The options of a training step.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +29,8 @@ pub struct Task<'a> {
     /// The loss weight of each auxiliary classifier, if not as the graph says.
     pub auxiliary: Option<f64>,
     pub options: GradientOptions,
+    /// The processes that train together, whose mean gradients make the updates.
+    pub among: Option<Among<'a>>,
     /// The number of batches that make an update (gradient accumulation).
     pub accumulate: u64,
     pub update: Update<'a>,
@@ -79,6 +84,7 @@ pub fn train_step(
     let x = on_device(task.x, store)?;
     let GradientOptions { mode, checkpointing, precision } = task.options;
     let walk = Walk::new(graph, store, &x, &heads, mode)?.in_precision(precision);
+    let walk = walk.among(task.among);
     fits(graph, walk.batch, task.targets)?;
     if let Objective::Loss(loss) = task.objective {
         loss.fits(graph.classes())?;
@@ -89,10 +95,21 @@ pub fn train_step(
     let targets = targets.map_err(failed(&at))?;
     let share = 1.0 / task.accumulate as f64;
     let (verdict, new) = gradients(walk, x, &heads, checkpointing, |heads| {
-        judge(task.objective, heads, &targets, &weights, share)
+        let (verdict, mut cotangents) = judge(task.objective, heads, &targets, &weights, share)?;
+        if let Some(among) = task.among {
+            let weight = among.weight(verdict.weight);
+            for cotangent in &mut cotangents {
+                *cotangent = cotangent.f_mul_scalar(weight).map_err(failed(&at))?;
+            }
+        }
+        Ok((verdict, cotangents))
     })?;
 
     let _no_grad = tch::no_grad_guard();
+    let new = match task.among {
+        Some(among) => among.mean(store, new, verdict.weight)?,
+        None => new,
+    };
     let waiting = optimizer.waiting.with(store, new, task.accumulate)?;
     let mut grad_norm = None;
     if waiting.is_due() {
@@ -118,6 +135,53 @@ pub fn flush(
     let _no_grad = tch::no_grad_guard();
     let all = optimizer.waiting.with_none();
     update(store, optimizer, all, then).map(Some)
+}
+
+/// Updates with gradients that the caller computed: those at these places among the store's arrays. Returns their norm before
+/// clipping. Other parameters stay, as they do in PyTorch where they have no gradient.
+///
+/// Fails with `Error::Argument` or `Error::Shape`, and changes nothing, where a gradient is that of no trained parameter or
+/// has another shape, or gradients are accumulated.
+pub fn apply(
+    store: &Store,
+    optimizer: &mut Optimizer,
+    gradients: &[(usize, View<'_>)],
+    Update { rates, clip }: Update<'_>,
+) -> Result<f64> {
+    let waiting = optimizer.waiting.batches;
+    if waiting > 0 {
+        return Err(Error::Argument {
+            at: "an update with given gradients".into(),
+            expected: "an optimizer that has accumulated none".into(),
+            got: format!("one with those of {waiting} batches"),
+        });
+    }
+    let _no_grad = tch::no_grad_guard();
+    let mut all = Gradients::new();
+    for &(index, gradient) in gradients {
+        let (Parameter { name, shape, .. }, parameter) =
+            (&store.parameters()[index], &store.tensors()[index]);
+        let at = || format!("the gradient of `{name}`");
+        if !parameter.requires_grad() {
+            let expected = "one of a parameter that is trained".into();
+            return Err(Error::Argument {
+                at: at(),
+                expected,
+                got: "one of a frozen or other array".into(),
+            });
+        }
+        if gradient.shape != shape {
+            let (expected, got) = (shape_text(shape), shape_text(gradient.shape));
+            return Err(Error::Shape { at: at(), expected, got });
+        }
+        let moved = on_device(gradient, store)?;
+        all.insert(index, laid_out_like(parameter, moved).map_err(failed(at()))?);
+    }
+    let at = || failed("the norm of the gradients");
+    let norm = total_norm(all.values()).map_err(at())?;
+    cut(&mut all, clip, norm).map_err(at())?;
+    optimizer.step(store, all, rates)?;
+    Ok(norm)
 }
 
 fn update(

@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use super::Store;
+use super::among::Among;
 use crate::engine::Precision;
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Op, Shape};
@@ -33,6 +34,10 @@ pub(super) struct Walk<'a> {
     pub shapes: Vec<Shape>,
     pub batch: usize,
     pub mode: Mode,
+    /// The processes that train together.
+    pub among: Option<Among<'a>>,
+    /// For each node whether it is in training mode, where not all are.
+    training: Option<Vec<bool>>,
 }
 
 impl<'a> Walk<'a> {
@@ -43,19 +48,77 @@ impl<'a> Walk<'a> {
         wanted: &[NodeId],
         mode: Mode,
     ) -> Result<Self> {
+        let walk = Self::unchecked(graph, store, x, wanted, mode)?;
+        walk.enough_for_statistics()?;
+        Ok(walk)
+    }
+
+    /// The same where each node has a mode of its own, whatever is frozen.
+    pub(super) fn by_node(
+        graph: &'a Graph,
+        store: &'a Store,
+        x: &Tensor,
+        wanted: &[NodeId],
+        (training, seed): (Vec<bool>, u64),
+    ) -> Result<Self> {
+        let mode =
+            if training.contains(&true) { Mode::Training { seed } } else { Mode::Evaluation };
+        let walk = Self::unchecked(graph, store, x, wanted, mode)?;
+        let walk = Self { training: Some(training), ..walk };
+        walk.enough_for_statistics()?;
+        Ok(walk)
+    }
+
+    fn unchecked(
+        graph: &'a Graph,
+        store: &'a Store,
+        x: &Tensor,
+        wanted: &[NodeId],
+        mode: Mode,
+    ) -> Result<Self> {
         let (batch, shapes) = input_shapes(graph, x, wanted)?;
-        if mode != Mode::Evaluation {
-            enough_for_statistics(graph, store, batch, &shapes)?;
-        }
-        Ok(Self { graph, store, shapes, batch, mode, precision: Precision::Float32 })
+        let precision = Precision::Float32;
+        Ok(Self { graph, store, shapes, batch, mode, precision, among: None, training: None })
     }
 
     pub(super) fn trains(&self) -> bool {
         self.mode != Mode::Evaluation
     }
 
+    /// Whether the node is in training mode.
+    pub(super) fn trains_node(&self, id: NodeId) -> bool {
+        self.trains() && self.training.as_ref().is_none_or(|training| training[id.index()])
+    }
+
+    /// Whether a norm uses the statistics of the batch: where nodes have no modes of their own, it does not if it is frozen.
+    pub(super) fn learns(&self, id: NodeId) -> bool {
+        self.trains_node(id) && (self.training.is_some() || !self.store.is_frozen(id))
+    }
+
     pub(super) fn in_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    pub(super) fn among(self, among: Option<Among<'a>>) -> Self {
+        Self { among, ..self }
+    }
+
+    /// Fails where batch norm would take the variance of a single value; PyTorch refuses that too.
+    fn enough_for_statistics(&self) -> Result<()> {
+        let Self { graph, batch, .. } = *self;
+        let single = graph.ids().find(|id| {
+            let shape = self.shapes[id.index()];
+            let per_channel = shape.elements() / shape.channels().max(1);
+            let single = batch * per_channel < 2 && matches!(graph.node(*id).op, Op::BatchNorm(_));
+            single && self.learns(*id)
+        });
+        single.map_or(Ok(()), |id| {
+            Err(Error::Shape {
+                at: format!("{} in training mode, node `{}`", graph.name(), graph.node(id).name),
+                expected: "more than one value per channel".into(),
+                got: format!("one, from a batch of {batch}"),
+            })
+        })
     }
 }
 
@@ -73,25 +136,4 @@ fn input_shapes(graph: &Graph, x: &Tensor, wanted: &[NodeId]) -> Result<(usize, 
             got: shape_text(&size),
         }),
     }
-}
-
-/// Fails where batch norm would take the variance of a single value; PyTorch refuses that too.
-fn enough_for_statistics(
-    graph: &Graph,
-    store: &Store,
-    batch: usize,
-    shapes: &[Shape],
-) -> Result<()> {
-    let single = graph.ids().find(|id| {
-        let per_channel = shapes[id.index()].elements() / shapes[id.index()].channels().max(1);
-        let single = batch * per_channel < 2 && matches!(graph.node(*id).op, Op::BatchNorm(_));
-        single && !store.is_frozen(*id)
-    });
-    single.map_or(Ok(()), |id| {
-        Err(Error::Shape {
-            at: format!("{} in training mode, node `{}`", graph.name(), graph.node(id).name),
-            expected: "more than one value per channel".into(),
-            got: format!("one, from a batch of {batch}"),
-        })
-    })
 }

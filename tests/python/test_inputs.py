@@ -129,7 +129,7 @@ def test_bytes_are_told_where_to_go(model: cz.Model) -> None:
 @pytest.mark.parametrize("x", [None, "photo.jpg", {"x": 1}])
 def test_things_that_are_no_array_are_refused(model: cz.Model, x: object) -> None:
     with pytest.raises(TypeError):
-        model(x)  # type: ignore[arg-type]
+        model(x)  # type: ignore[call-overload]
 
 
 def test_no_gradient_is_recorded_in_inference(model: cz.Model) -> None:

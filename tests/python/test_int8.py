@@ -700,7 +700,7 @@ def test_what_there_is_not_in_int8_is_refused(model: cz.Model, x: Array, tmp_pat
     with pytest.raises(
         cz.ArgumentError, match="expected one of float32, bfloat16, int8, got 'int4'"
     ):
-        model(x, precision="int4")  # type: ignore[arg-type]
+        model(x, precision="int4")  # type: ignore[call-overload]
     with pytest.raises(cz.ArgumentError, match="expected one of float32, int8, got 'int4'"):
         model.save(tmp_path / "m.safetensors", precision="int4")  # type: ignore[arg-type]
 

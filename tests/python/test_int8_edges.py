@@ -218,7 +218,7 @@ def test_batches_of_other_shapes_are_refused(x: Array) -> None:
 def test_other_precisions_and_shapes_are_refused(model: cz.Model, x: Array) -> None:
     for precision in (None, 8, "int4"):
         with pytest.raises(cz.ArgumentError, match="`precision`"):
-            model(x, precision=precision)  # type: ignore[arg-type]
+            model(x, precision=precision)  # type: ignore[call-overload]
         with pytest.raises(cz.ArgumentError, match="`precision`"):
             model.plan(precision=precision)  # type: ignore[arg-type]
     with pytest.raises(cz.ArgumentError, match="`x_shape`"):

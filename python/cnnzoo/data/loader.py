@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
@@ -237,6 +238,19 @@ class Loader(Generic[Batch]):
     def bad_samples(self) -> list[BadSample]:
         """The samples that were skipped or replaced in the current or last epoch."""
         return list(self._bad)
+
+    def _shared(self, place: int, count: int) -> Loader[Batch]:
+        """A loader of the rows that one of `count` processes has of each batch.
+
+        Batches are numbered alike for all; of a smaller last one a process may have none.
+
+        Raises:
+            ArgumentError: The batch size is no multiple of the number of processes.
+        """
+        twin: Loader[Batch] = copy.copy(self)
+        twin._options = {**self._options, "share": (place, count)}
+        twin._engine = _native.Loader(self.dataset._engine, self.transform, **twin._options)
+        return twin
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The indices of an epoch's samples, in order."""

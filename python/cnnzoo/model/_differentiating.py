@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo._arguments import one_of, seed_of, shown, text
+from cnnzoo._arrays import as_given
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model._network import Precision
 from cnnzoo.model._running import Running
 
 if TYPE_CHECKING:
+    import torch
+
     from cnnzoo.gradients import Gradients
 
 
 class Differentiating(Running):
     """A network that computes gradients."""
 
+    @overload
     def vjp(
         self,
-        x: ArrayLike,
-        cotangent: ArrayLike,
+        x: torch.Tensor,
+        cotangent: ArrayLike | torch.Tensor,
         *,
         training: bool = False,
         precision: Precision = "float32",
         seed: int = 0,
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]: ...
+    @overload
+    def vjp(
+        self,
+        x: ArrayLike,
+        cotangent: ArrayLike | torch.Tensor,
+        *,
+        training: bool = False,
+        precision: Precision = "float32",
+        seed: int = 0,
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]: ...
+    def vjp(
+        self,
+        x: Any,
+        cotangent: Any,
+        *,
+        training: bool = False,
+        precision: Precision = "float32",
+        seed: int = 0,
+    ) -> tuple[Any, dict[str, Any]]:
         """Vector-Jacobian product: run the network and backpropagate a gradient of its output.
 
         Args:
@@ -39,14 +62,17 @@ class Differentiating(Running):
             seed: Seed of dropout, from which each node draws on its own.
 
         Returns:
-            The output, and the gradient of sum(output · cotangent) by trained parameter's name.
+            The output, and the gradient of sum(output · cotangent) by trained parameter's name;
+            tensors if `x` is one.
 
         Raises:
             ShapeError: The cotangent's shape is not the output's, or, in training, a batch norm
                 sees a single value per channel.
         """
         engine = self._with_libtorch("a gradient")
-        return engine.pull_back(x, cotangent, training, precision, seed_of(seed))
+        output, found = engine.pull_back(x, cotangent, training, precision, seed_of(seed))
+        gradients = {name: as_given(gradient, x) for name, gradient in found.items()}
+        return as_given(output, x), gradients
 
     def gradients(
         self,

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
 from cnnzoo._arguments import instance, kind_of, number, one_of, whole
-from cnnzoo._arrays import as_array, is_tensor
+from cnnzoo._arrays import as_array, as_given, is_tensor
 from cnnzoo._configuration import WeightsFile
 from cnnzoo._package import need_libtorch
 from cnnzoo._photo import Photo, is_photo
@@ -28,6 +28,8 @@ from cnnzoo.quantization import Quantization, quantization_of
 
 # What few programs need is imported with its first use, so that importing cnnzoo takes less time.
 if TYPE_CHECKING:
+    import torch
+
     from cnnzoo import _torch
     from cnnzoo.data.dataset import Samples
     from cnnzoo.profile import Profile
@@ -54,14 +56,23 @@ class Running(Describing):
     # In models that older versions pickled there is none.
     _tuning: Tuning | None = None
 
+    @overload
+    def __call__(
+        self, x: torch.Tensor, *, exact: bool = False, precision: InferencePrecision = "float32"
+    ) -> torch.Tensor: ...
+    @overload
     def __call__(
         self, x: ArrayLike, *, exact: bool = False, precision: InferencePrecision = "float32"
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.float32]: ...
+    def __call__(
+        self, x: Any, *, exact: bool = False, precision: InferencePrecision = "float32"
+    ) -> Any:
         """Run the network in inference mode.
 
         Args:
             x: Images (N, C, H, W), preprocessed as by `preprocess`: float32, float64 or float16, in
-                any memory layout. NaN passes through.
+                any memory layout. NaN passes through. An array, of other libraries too (DLPack), or
+                a torch tensor; float32 in the order of its axes on the CPU is not copied.
             exact: Run operator by operator on libtorch, with the bits of PyTorch. Otherwise runs on
                 the CPU are those of cnnzoo's own engine: faster, equal up to rounding.
             precision: Compute precision. With `"bfloat16"`, inputs and weights of convolutions and
@@ -72,7 +83,9 @@ class Running(Describing):
                 `quantize` chose multiply integers of 8 bits; it needs a quantized model on the CPU.
 
         Returns:
-            Logits, float32 (N, num_classes); features (N, C) where `num_classes` is 0.
+            Logits, float32 (N, num_classes); features (N, C) where `num_classes` is 0. A tensor on
+            the device of `x` if that is one, otherwise a NumPy array; no gradients are recorded,
+            which `cnnzoo.torch.Module` does.
 
         Raises:
             ArgumentError: The precision is `"int8"`, and the model is not quantized or not on the
@@ -80,7 +93,8 @@ class Running(Describing):
             ShapeError: Wrong rank or number of channels, no images, or images too small.
             TypeError: Wrong element type.
         """
-        return self._runner(exact, precision).run(x, exact=exact, precision=precision)[0]
+        found = self._runner(exact, precision).run(x, exact=exact, precision=precision)[0]
+        return as_given(found, x)
 
     def _with_libtorch(self, what: str) -> _torch.Model:
         """The engine that has libtorch, to which parameters and settings move at the first need.
@@ -128,6 +142,16 @@ class Running(Describing):
             return self._with_libtorch(at)
         return self._engine
 
+    @overload
+    def features(
+        self,
+        x: torch.Tensor,
+        nodes: str | Sequence[str],
+        *,
+        exact: bool = False,
+        precision: InferencePrecision = "float32",
+    ) -> dict[str, torch.Tensor]: ...
+    @overload
     def features(
         self,
         x: ArrayLike,
@@ -135,11 +159,19 @@ class Running(Describing):
         *,
         exact: bool = False,
         precision: InferencePrecision = "float32",
-    ) -> dict[str, NDArray[np.float32]]:
+    ) -> dict[str, NDArray[np.float32]]: ...
+    def features(
+        self,
+        x: Any,
+        nodes: str | Sequence[str],
+        *,
+        exact: bool = False,
+        precision: InferencePrecision = "float32",
+    ) -> dict[str, Any]:
         """Compute the values of named nodes, without running the nodes after them.
 
         Args:
-            x: Images (N, C, H, W), as for `__call__`.
+            x: Images (N, C, H, W), as for `__call__`; values are tensors if it is one.
             nodes: Names of `nodes()`, or one of them; a path such as `layer2` means the last node
                 below it.
             exact: As for `__call__`.
@@ -150,11 +182,19 @@ class Running(Describing):
         """
         names = [nodes] if isinstance(nodes, str) else list(nodes)
         found = self._runner(exact, precision).run(x, names, exact, precision)
-        return dict(zip(names, found, strict=True))
+        return {name: as_given(value, x) for name, value in zip(names, found, strict=True)}
 
+    @overload
+    def pyramid(
+        self, x: torch.Tensor, *, exact: bool = False, precision: InferencePrecision = "float32"
+    ) -> dict[str, torch.Tensor]: ...
+    @overload
     def pyramid(
         self, x: ArrayLike, *, exact: bool = False, precision: InferencePrecision = "float32"
-    ) -> dict[str, NDArray[np.float32]]:
+    ) -> dict[str, NDArray[np.float32]]: ...
+    def pyramid(
+        self, x: Any, *, exact: bool = False, precision: InferencePrecision = "float32"
+    ) -> dict[str, Any]:
         """Compute a feature pyramid: the last value of each resolution, the finest first.
 
         Args:
@@ -167,9 +207,17 @@ class Running(Describing):
         """
         return self.features(x, self.graph.pyramid(), exact=exact, precision=precision)
 
+    @overload
+    def embed(
+        self, x: torch.Tensor, *, exact: bool = False, precision: InferencePrecision = "float32"
+    ) -> torch.Tensor: ...
+    @overload
     def embed(
         self, x: ArrayLike, *, exact: bool = False, precision: InferencePrecision = "float32"
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.float32]: ...
+    def embed(
+        self, x: Any, *, exact: bool = False, precision: InferencePrecision = "float32"
+    ) -> Any:
         """Compute the pooled features (N, C) before the classifier.
 
         Args:
@@ -178,7 +226,7 @@ class Running(Describing):
             precision: Compute precision, as for `__call__`.
         """
         engine = self._runner(exact, precision)
-        return engine.run(x, [self._engine.embedding], exact, precision)[0]
+        return as_given(engine.run(x, [self._engine.embedding], exact, precision)[0], x)
 
     def plan(
         self, x_shape: Sequence[int] | None = None, *, precision: InferencePrecision = "float32"

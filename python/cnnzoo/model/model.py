@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -233,6 +234,35 @@ class Model(Differentiating, Sharing):
             clip_value=clip_value,
             precision=precision,
             seed=seed,
+        )
+
+    def apply_gradients(
+        self,
+        gradients: Mapping[str, ArrayLike],
+        optimizer: Optimizer,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> float:
+        """Update the parameters with gradients that you computed, as those of `vjp`.
+
+        Args:
+            gradients: The gradient of a loss by each parameter's name, of its shape, float32,
+                float64 or float16; arrays or tensors. Parameters without one stay as they are.
+            optimizer: An optimiser of this model, which has accumulated no gradients.
+            clip_norm: Gradient clipping by norm: the largest Euclidean norm of all gradients.
+            clip_value: Gradient clipping by value: each component is limited to ± this.
+
+        Returns:
+            The norm of the gradients before clipping.
+
+        Raises:
+            ArgumentError: A name is that of no trained parameter, there are no gradients, or the
+                optimiser is another model's or has accumulated some.
+            ShapeError: A gradient has not the shape of its parameter.
+        """
+        return optimizer._apply_gradients(
+            self, gradients, clip_norm=clip_norm, clip_value=clip_value
         )
 
     def freeze(self, *patterns: str) -> Model:

@@ -15,9 +15,10 @@ from cnnzoo.training._checkpoint import BEST, checkpoint_errors
 from cnnzoo.training._fit import Fit
 from cnnzoo.training._progress import Bar, Interrupted, Interrupts
 from cnnzoo.training._run import Run
+from cnnzoo.training._shares import share_of
 from cnnzoo.training.history import OWN, EpochRow, better, monitored
 from cnnzoo.training.losses import Metric
-from cnnzoo.training.metrics import Metrics, evaluate
+from cnnzoo.training.metrics import Metrics, evaluated
 from cnnzoo.training.multilabel import MultiLabelMetrics, share
 
 
@@ -56,17 +57,21 @@ class Evaluating(Run):
         most: int | None = None,
         own: bool = False,
     ) -> Metrics | MultiLabelMetrics:
+        processes = self._processes
+        if processes is not None:
+            validation = share_of("validation", validation, processes)
         if isinstance(validation, Loader):
             # Every evaluation sees the loader's first epoch.
             validation.set_epoch(0)
         batches = classes.meet(self.model, validation, "validation")
-        return evaluate(
+        return evaluated(
             self.model if own else self.averaged or self.model,
             islice(batches, most),
             loss=self.loss,
             metrics=metrics,
             after=after,
             precision=self._options["precision"],
+            gather=None if processes is None else processes.every,
         )
 
     def _begin(self, fit: Fit, monitor: str | None) -> str:

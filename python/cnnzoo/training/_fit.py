@@ -12,7 +12,9 @@ from cnnzoo._arguments import path_of, whole
 from cnnzoo.errors import ArgumentError
 from cnnzoo.training import _batches
 from cnnzoo.training._batches import Batches
+from cnnzoo.training._processes import Processes
 from cnnzoo.training._progress import Bar, Interrupts
+from cnnzoo.training._shares import share_of
 from cnnzoo.training.callbacks import Callback, Callbacks
 from cnnzoo.training.losses import Metric
 
@@ -33,6 +35,8 @@ class Fit:
             _batches.check("validation", validation)
         self.train = train
         self.validation = validation
+        # What this process trains on: all, or its rows of each batch.
+        self.own_train: Batches = train
         self.bar = bar
         self.callbacks = Callbacks(callbacks)
         self.metrics = metrics
@@ -44,6 +48,17 @@ class Fit:
         self.targets: Callable[[Any], Any] = lambda y: y
         self.every: int | None = None
         self.interrupts: Interrupts | None = None
+
+    def join(self, processes: Processes | None) -> None:
+        """Make it the fit of several processes, of which only the first one writes and tells."""
+        if processes is None:
+            return
+        self.own_train = share_of("training", self.train, processes)
+        if processes.place > 0:
+            self.bar, self.folder, self.every = Bar(shown=False), None, None
+            self.callbacks = Callbacks(
+                [one for one in self.callbacks.several if not one.first_only]
+            )
 
     def check(self) -> None:
         if self.interrupts is not None:

@@ -71,10 +71,13 @@ class Interrupts:
     """Defers Ctrl-C (SIGINT) to the end of a batch; a second Ctrl-C interrupts at once.
 
     It leaves another handler in place, and does nothing outside the main thread.
+
+    Attributes:
+        pressed: Whether Ctrl-C was pressed.
     """
 
     def __init__(self) -> None:
-        self._pressed = False
+        self.pressed = False
         self._installed = False
 
     def __enter__(self) -> Interrupts:
@@ -95,10 +98,10 @@ class Interrupts:
 
     def check(self) -> None:
         """Raise Interrupted, if Ctrl-C was pressed."""
-        if self._pressed:
+        if self.pressed:
             raise Interrupted
 
     def _press(self, number: int, frame: FrameType | None) -> None:
-        if self._pressed:
+        if self.pressed:
             raise KeyboardInterrupt
-        self._pressed = True
+        self.pressed = True

@@ -11,6 +11,7 @@ from cnnzoo._arguments import instance, number, seed_of, shown, whole
 from cnnzoo.errors import ArgumentError, CopyError, DivergenceError
 from cnnzoo.model import Model, Precision
 from cnnzoo.training._fit import Fit
+from cnnzoo.training._processes import joined
 from cnnzoo.training.history import History
 from cnnzoo.training.losses import LossLike, as_loss, fits
 from cnnzoo.training.mixing import Mixing
@@ -44,6 +45,8 @@ class Run:
         accumulate: int = 1,
         precision: Precision = "float32",
         seed: int = 0,
+        distributed: bool = False,
+        sync_batch_norm: bool = False,
     ) -> None:
         instance("`model`", model, Model, "a model, as cnnzoo.create_model returns")
         instance(
@@ -97,6 +100,9 @@ class Run:
         }
         self._state = State(run=os.urandom(8).hex())
         self._fit: Fit | None = None
+        self._processes = joined(model.device, distributed, sync_batch_norm)
+        if self._processes is not None:
+            self._state.run = self._processes.first(self._state.run)
 
     @property
     def step(self) -> int:
@@ -113,8 +119,9 @@ class Run:
         self._state.stopped = True
 
     def _seed(self, step: int) -> int:
-        """The seed of the dropout of a step."""
-        seed: int = self._options["seed"] * STRIDE + step
+        """The seed of the dropout of a step, another one in each process."""
+        place = 0 if self._processes is None else self._processes.place
+        seed: int = self._options["seed"] * STRIDE + step + (place << 48)
         return seed % 2**64
 
     def _mixed(

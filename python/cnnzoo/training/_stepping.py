@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from cnnzoo.model import StepResult
 from cnnzoo.training._fit import Fit
+from cnnzoo.training._processes import Processes
 from cnnzoo.training._run import Run
 
 # The power in the warm-up of the EMA decay, as in timm.
@@ -18,7 +20,10 @@ WARMUP_POWER = -2 / 3
 class Stepping(Run):
     """A run with training steps."""
 
-    def _step(self, fit: Fit, x: NDArray[Any], y: NDArray[Any], batch: int) -> StepResult:
+    def _step(
+        self, fit: Fit, x: NDArray[Any], y: NDArray[Any], batch: int, *, counts: bool = True
+    ) -> StepResult:
+        """Take a step; `counts` says whether this process has images of the batch at all."""
         state, options, batches = self._state, self._options, len(fit.train)
         at = state.epoch - state.first + state.batch / batches
         self.optimizer.lr = self.schedule.lr(state.lr, at, state.epochs, steps=batches)
@@ -26,21 +31,38 @@ class Stepping(Run):
         # The number of remaining batches, with this one; a sequence may have more than its length.
         left = max(batches - batch, 0) + 1
         fit.seen = x
-        result = self.model.train_step(
+        processes = self._processes
+        result = self.optimizer._train_step(
+            self.model,
             x,
             y,
-            self.optimizer,
             loss=self.loss,
             accumulate=min(options["accumulate"], self.optimizer._waiting + left),
             clip_norm=options["clip_norm"],
             clip_value=options["clip_value"],
             precision=options["precision"],
             seed=self._seed(state.step),
+            among=None if processes is None else (processes.sum, processes.norms, counts),
         )
+        if processes is not None:
+            result = self._together(processes, fit, result, counts=counts)
         if not math.isfinite(result.loss):
             raise self._diverged(f"batch {state.step + 1}", "a finite loss", result.loss)
         self._follow(result.grad_norm, state.step + 1)
         return result
+
+    def _together(
+        self, processes: Processes, fit: Fit, own: StepResult, *, counts: bool
+    ) -> StepResult:
+        """The result of all processes, which also agree on whether Ctrl-C was pressed."""
+        weight = own.weight if counts else 0.0
+        numbers = (own.loss * weight, weight, own.correct, own.count) if counts else (0.0,) * 4
+        pressed = float(fit.interrupts is not None and fit.interrupts.pressed)
+        loss, weight, correct, count, stop = processes.numbers([*numbers, pressed])
+        if stop and fit.interrupts is not None:
+            fit.interrupts.pressed = True
+        mean = loss / weight if weight > 0 else 0.0
+        return replace(own, loss=mean, weight=weight, correct=int(correct), count=int(count))
 
     def _follow(self, grad_norm: float | None, batch: int) -> None:
         """Check the gradient norm of an update, and update the EMA; no norm means no update."""

@@ -33,7 +33,13 @@ class Callback:
     Run checkpoints do not include callbacks: give a resumed run the same ones, and derive their
     state from the history instead of storing it. A fit refuses a callback with other methods whose
     names begin with `on_`, since nothing would call them.
+
+    Attributes:
+        first_only: Whether only the first process of a distributed run calls it, as one that
+            writes to a file.
     """
+
+    first_only: bool = False
 
     def on_start(self, trainer: Trainer) -> None:
         """Called when training begins, or continues after `Trainer.resume`."""
@@ -161,6 +167,7 @@ class JsonLines(Callback):
         every: Write a line every so many batches too. None: only for epochs.
     """
 
+    first_only = True
     _open_while_training = "_out"
 
     def __init__(self, file: str | os.PathLike[str], *, every: int | None = None) -> None:
@@ -213,6 +220,7 @@ class TensorBoard(Callback):
         MissingPackageError: tensorboard is not installed.
     """
 
+    first_only = True
     _open_while_training = "_writer"
 
     def __init__(self, folder: str | os.PathLike[str], *, every: int = 50) -> None:

@@ -38,6 +38,7 @@ class LiveCurves(Callback):
             not installed.
     """
 
+    first_only = True
     _open_while_training = "_screen"
 
     def __init__(self, *, every: float = 1.0) -> None:

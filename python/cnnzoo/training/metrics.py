@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -222,6 +222,40 @@ def evaluate(
     Raises:
         ArgumentError: There is no batch, or its targets are neither, or not those of the loss.
     """
+    return evaluated(
+        model,
+        batches,
+        loss=loss,
+        precision=precision,
+        metrics=metrics,
+        threshold=threshold,
+        after=after,
+    )
+
+
+def evaluated(
+    model: Model,
+    batches: Iterable[tuple[ArrayLike, ArrayLike]],
+    *,
+    loss: LossLike | None,
+    precision: str,
+    metrics: Mapping[str, Metric] | None,
+    threshold: float = THRESHOLD,
+    after: Callable[[int], None],
+    gather: Callable[[_Part], list[_Part]] | None = None,
+) -> Metrics | MultiLabelMetrics:
+    """The result of `evaluate`, also of batches whose rows several processes share.
+
+    Args:
+        model: The model.
+        batches: Images and targets of this process.
+        loss: Loss function.
+        precision: Compute precision.
+        metrics: Functions of logits and targets.
+        threshold: The probability from which a label is predicted.
+        after: Called after each batch.
+        gather: Gives what each of the processes has found; None where there is one.
+    """
     functions, threshold = dict(metrics or {}), checked_threshold(threshold)
     if loss is not None:
         loss = as_loss(loss)
@@ -240,6 +274,8 @@ def evaluate(
         if targets.ndim > 1 or not known or functions:
             kept.add(logits, targets)
         after(len(targets))
+    if gather is not None:
+        total, weight, tally, kept = _merged(gather((total, weight, tally, kept)))
     if kept.ndim is None:
         raise ArgumentError("evaluation: expected at least one batch, got none")
     every, shown = kept.all()
@@ -315,6 +351,11 @@ class _Tally:
         np.add.at(self.confusion, (shown, logits.argmax(1)), 1)
         self.top5 += int((ranks_of(logits, shown) < FIVE).sum())
 
+    def merge(self, other: _Tally) -> None:
+        self.confusion += other.confusion
+        self.undecided += other.undecided
+        self.top5 += other.top5
+
     def metrics(
         self, *, loss: float, labels: tuple[str, ...], extra: Mapping[str, float]
     ) -> Metrics:
@@ -355,10 +396,34 @@ class _Kept:
         self._logits.append(logits)
         self._targets.append(targets)
 
+    @classmethod
+    def merged(cls, several: list[_Kept]) -> _Kept:
+        """The logits and targets of processes that had rows of the same batches, in their order."""
+        found = cls()
+        found.ndim = next((one.ndim for one in several if one.ndim is not None), None)
+        for batch in range(max(len(one._logits) for one in several)):
+            for one in several:
+                found._logits += one._logits[batch : batch + 1]
+                found._targets += one._targets[batch : batch + 1]
+        return found
+
     def all(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
         if not self._logits:
             return np.empty((0, 0), np.float32), np.empty(0, np.int64)
         return np.concatenate(self._logits), np.concatenate(self._targets)
+
+
+# The sums of losses and weights of a process, and its images.
+_Part: TypeAlias = tuple[float, float, _Tally, _Kept]
+
+
+def _merged(parts: list[_Part]) -> _Part:
+    """The sums over all processes."""
+    tally = parts[0][2]
+    for _, _, other, _ in parts[1:]:
+        tally.merge(other)
+    total, weight = (sum(numbers) for numbers in zip(*(part[:2] for part in parts), strict=True))
+    return total, weight, tally, _Kept.merged([part[3] for part in parts])
 
 
 def _targets(y: ArrayLike, *, labels: bool, like: int | None) -> NDArray[Any]:

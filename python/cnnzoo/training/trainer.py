@@ -7,19 +7,22 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnzoo._arguments import path_of, whole
 from cnnzoo._arrays import Device, device_name
 from cnnzoo.errors import ArgumentError, CheckpointError, Notice
-from cnnzoo.training import _batches, _checkpoint, _preparation, classes
+from cnnzoo.training import _batches, _checkpoint, _preparation, _shares, classes
 from cnnzoo.training._batches import Batches
 from cnnzoo.training._checkpoint import LAST, Saved
 from cnnzoo.training._claim import claimed
 from cnnzoo.training._evaluating import Evaluating
 from cnnzoo.training._fit import Fit
 from cnnzoo.training._keeping import Keeping
+from cnnzoo.training._processes import joined
 from cnnzoo.training._progress import Bar, Interrupted, Interrupts
 from cnnzoo.training._searching import Searching
 from cnnzoo.training._stepping import Stepping
@@ -61,6 +64,15 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
         precision: `"float32"`, or `"bfloat16"` for convolutions and matrix products in bfloat16, as
             in PyTorch's autocast.
         seed: Seed of dropout and mixing. Order and augmentation follow the loader's seed.
+        distributed: Train together with the other processes of `torch.distributed`, as torchrun
+            starts them: each runs its rows of every batch, and all make the same updates, with the
+            mean gradients over the whole batch. So a loader's `batch_size` is that of all processes
+            together, and results depend on their number by rounding alone, but for dropout, mixing
+            and batch statistics. Only the first process writes files, shows progress and calls
+            callbacks that do (`Callback.first_only`).
+        sync_batch_norm: Whether batch norm uses the statistics of the whole batch in a distributed
+            run, instead of those of each process's rows. Running statistics are otherwise those of
+            the first process.
 
     Attributes:
         model: The model that is trained.
@@ -127,6 +139,7 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
         epochs = whole("`epochs`", epochs, least=1)
         fit = Fit(train, validation, Bar(shown=progress), callbacks, metrics)
         fit.write_to(checkpoint, checkpoint_every)
+        fit.join(self._processes)
         with self._running(fit), ExitStack() as stack:
             # First, so that a fit that cannot start makes no folder.
             fit.targets = classes.settle(self.model, self.averaged, train, validation)
@@ -166,6 +179,8 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | None = None,
         device: Device = "cpu",
+        distributed: bool = False,
+        sync_batch_norm: bool = False,
     ) -> Trainer:
         """Rebuild a trainer from its run checkpoint, and train to the end of the interrupted fit.
 
@@ -181,6 +196,8 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
             checkpoint: As for `fit`; the folder of the run checkpoint if not given.
             checkpoint_every: As for `fit`.
             device: `cpu`, `cuda`, `cuda:N` or a `torch.device`.
+            distributed: As for `Trainer`. Any number of processes continues a run, of one too.
+            sync_batch_norm: As for `Trainer`.
 
         Returns:
             The trainer; its history has all epochs, with those before the interruption.
@@ -193,11 +210,13 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
         source = file if file.is_dir() else None
         fit = Fit(train, validation, Bar(shown=progress), callbacks, metrics)
         fit.write_to(source if checkpoint is None else checkpoint, checkpoint_every)
+        processes = joined(device_name(device), distributed, sync_batch_norm)
+        fit.join(processes)
         with claimed(fit.folder):
             saved = Saved(file / LAST if source else file)
             state, history = saved.state(State), History(saved.history(EpochRow))
             trainer = saved.trainer(cls, device_name(device), {"schedule": schedule, "loss": loss})
-            trainer._state, trainer.history = state, history
+            trainer._state, trainer.history, trainer._processes = state, history, processes
             trainer._expect(file, "training", state.training, _batches.identity(train))
             trainer._expect(file, "validation", state.validation, _batches.fingerprint(validation))
             if state.batch > len(train):
@@ -238,6 +257,7 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
         if fit.folder is not None:
             _checkpoint.prepare(fit.folder)
             self._write(fit)
+        self._align()
         try:
             with Interrupts() as interrupts:
                 fit.interrupts = interrupts
@@ -287,11 +307,11 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
     def _train(self, fit: Fit) -> None:
         state = self._state
         began = time.perf_counter()
-        for batch, (x, y) in _batches.of_epoch(fit.train, state.epoch, state.batch):
+        for batch, x, y, counts in self._own_batches(fit):
             if fit.labels is None:
                 binary = isinstance(self.loss, BinaryCrossEntropy)
                 self._set_task(fit, labels=binary and np.ndim(y) > 1)
-            result = self._step(fit, x, fit.targets(y), batch)
+            result = self._step(fit, x, y, batch, counts=counts)
             state.batch, state.step, state.taken = batch, state.step + 1, state.taken + 1
             state.loss += result.loss * result.weight
             state.weight += result.weight
@@ -307,7 +327,35 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
         # Gradients may remain where a loader skipped batches that were still expected.
         clips = {name: self._options[name] for name in ("clip_norm", "clip_value")}
         self._follow(self.optimizer.step(**clips), state.step)
+        self._align(statistics=True)
         self._check_finite(fit)
+
+    def _own_batches(self, fit: Fit) -> Iterator[tuple[int, NDArray[Any], NDArray[Any], bool]]:
+        """The number, images and targets of each batch, and whether this process has any of it."""
+        state = self._state
+        if self._processes is None:
+            for batch, (x, y) in _batches.of_epoch(fit.train, state.epoch, state.batch):
+                yield batch, x, fit.targets(y), True
+            return
+        for batch, own in _shares.of_epoch(fit.own_train, state.epoch, state.batch):
+            if own is not None:
+                yield batch, own[0], fit.targets(own[1]), True
+                continue
+            # Two black images, so that a norm has statistics.
+            x = np.zeros((2, *self.model.graph.input_shape), np.float32)
+            several = isinstance(self.loss, BinaryCrossEntropy)
+            y = (
+                np.zeros((2, self.model.num_classes), np.float32)
+                if several
+                else np.zeros(2, np.int64)
+            )
+            yield batch, x, y, False
+
+    def _align(self, *, statistics: bool = False) -> None:
+        """Give all processes the parameters of the first one, or its running statistics alone."""
+        if self._processes is not None:
+            for model in filter(None, (self.model, self.averaged)):
+                self._processes.align(model, statistics=statistics)
 
 
 def _told(row: EpochRow) -> str:

@@ -87,8 +87,8 @@ impl Loader {
 
 impl Epoch {
     fn start(loader: Loader, epoch: u64, first: usize) -> Result<Self> {
-        let order = loader.order(epoch);
-        let begun = first.saturating_mul(loader.options().batch_size).min(order.len());
+        let order = loader.shared_order(epoch);
+        let begun = first.saturating_mul(loader.rows()).min(order.len());
         let threads = loader.options().threads.min(order.len() - begun);
         let progress =
             Progress { begun, next: first, pending: VecDeque::new(), stopped: false, running: 0 };
@@ -197,7 +197,7 @@ impl Drop for Epoch {
 
 impl Shared {
     fn batches(&self) -> usize {
-        self.order.len().div_ceil(self.loader.options().batch_size)
+        self.order.len().div_ceil(self.loader.rows())
     }
 
     fn work(&self) {
@@ -211,7 +211,7 @@ impl Shared {
 
     /// The next sample, once its batch may be begun; none when there is no more.
     fn begin(&self) -> Option<(usize, Slot<'_>)> {
-        let size = self.loader.options().batch_size;
+        let size = self.loader.rows();
         let mut progress = lock(&self.progress);
         loop {
             if progress.stopped || progress.begun == self.order.len() {

@@ -36,6 +36,8 @@ pub struct Options {
     /// The most batches that are being made, or are ready and not yet taken.
     pub prefetch: usize,
     pub on_error: OnError,
+    /// The place of this process among those that share each batch, and their number.
+    pub share: (usize, usize),
     /// Turn photographs upright by their EXIF data.
     pub orientation: bool,
 }
@@ -63,6 +65,7 @@ impl Options {
             threads,
             prefetch: Self::ahead(batch_size, threads),
             on_error: OnError::Raise,
+            share: (0, 1),
             orientation: true,
         }
     }
@@ -88,7 +91,7 @@ impl Loader {
         prepare: Arc<dyn Prepare>,
         options: Options,
     ) -> Result<Self> {
-        let Options { batch_size, threads, prefetch, .. } = options;
+        let Options { batch_size, threads, prefetch, share: (place, processes), .. } = options;
         for (name, number) in
             [("batch_size", batch_size), ("threads", threads), ("prefetch", prefetch)]
         {
@@ -96,6 +99,15 @@ impl Loader {
                 let (at, expected) = (format!("loader: {name}"), "at least 1".into());
                 return Err(Error::Argument { at, expected, got: "0".into() });
             }
+        }
+        if place >= processes || !batch_size.is_multiple_of(processes) {
+            return Err(Error::Argument {
+                at: "loader: batch_size".into(),
+                expected: format!(
+                    "a multiple of {processes}, the number of processes that share it"
+                ),
+                got: batch_size.to_string(),
+            });
         }
         let loader = Self { dataset, prepare, options };
         if loader.batches() == 0 {
@@ -123,6 +135,24 @@ impl Loader {
     pub fn batches(&self) -> usize {
         let (samples, size) = (self.dataset.len(), self.options.batch_size);
         if self.options.drop_last { samples / size } else { samples.div_ceil(size) }
+    }
+
+    /// The number of samples of a batch that are this process's, but for the last batch.
+    fn rows(&self) -> usize {
+        self.options.batch_size / self.options.share.1
+    }
+
+    /// The samples of this process: a run of each batch, all of it where it shares with none. Of a smaller last batch it may
+    /// have none.
+    fn shared_order(&self, epoch: u64) -> Vec<usize> {
+        let (place, processes) = self.options.share;
+        let order = self.order(epoch);
+        let batches = order.chunks(self.options.batch_size);
+        let share = |batch: &[usize]| {
+            let end = |place: usize| (batch.len() * place).div_ceil(processes);
+            batch[end(place)..end(place + 1)].to_vec()
+        };
+        batches.flat_map(share).collect()
     }
 
     /// The samples of an epoch in order, without those that `drop_last` leaves out.

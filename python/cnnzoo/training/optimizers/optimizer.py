@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnzoo._arguments import instance, kind_of, number, optional, seed_of, shown, whole
+from cnnzoo._arguments import instance, kind_of, number, optional, seed_of, shown, text, whole
 from cnnzoo._copying import pack_memory, unpack_memory
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model import Model, Precision, StepResult
@@ -17,7 +17,13 @@ from cnnzoo.training.losses import LossLike, as_loss
 from cnnzoo.training.optimizers.groups import ParameterGroup
 
 if TYPE_CHECKING:
+    import torch
+
     from cnnzoo import _training
+
+
+# A sum over processes, and two choices; see `Optimizer._train_step`.
+Among: TypeAlias = "tuple[Callable[[torch.Tensor], torch.Tensor], bool, bool]"
 
 
 class Optimizer:
@@ -106,8 +112,23 @@ class Optimizer:
         clip_value: float | None,
         precision: Precision,
         seed: int | None,
+        among: Among | None = None,
     ) -> StepResult:
-        """Take the step of `Model.train_step`."""
+        """Take the step of `Model.train_step`, or one among several processes.
+
+        Args:
+            model: The model.
+            x: Images.
+            y: Targets.
+            loss: Loss function.
+            accumulate: Batches per update.
+            clip_norm: The largest norm of all gradients.
+            clip_value: The largest component.
+            precision: Compute precision.
+            seed: Seed of dropout.
+            among: A function that sums a tensor over all processes, whether norms use the
+                statistics of all, and whether the images count, or only take part.
+        """
         from cnnzoo import _training
 
         if model is not self.model:
@@ -130,6 +151,7 @@ class Optimizer:
                 clip_value=clip_value,
                 precision=precision,
                 seed=self._batches if seed is None else seed_of(seed),
+                among=among,
             )
         self._batches += 1
         return StepResult(
@@ -194,6 +216,34 @@ class Optimizer:
             return None
         with _quantized_if_refused(self.model):
             return self._engine.flush(self.model._for_training(), self.lr, clip_norm, clip_value)
+
+    def _apply_gradients(
+        self,
+        model: Model,
+        gradients: Mapping[str, ArrayLike],
+        *,
+        clip_norm: float | None,
+        clip_value: float | None,
+    ) -> float:
+        """Make the update of `Model.apply_gradients`."""
+        if model is not self.model:
+            raise ArgumentError(
+                f"`optimizer`: expected one of this {model.name}, got one of another model, "
+                f"{self.model.name}"
+            )
+        if not isinstance(gradients, Mapping):
+            raise ArgumentError(
+                f"`gradients`: expected a dict of gradients by parameter name, got "
+                f"{kind_of(gradients)}"
+            )
+        _check_clips(clip_norm, clip_value)
+        given = [
+            (text("`gradients`", name, "the name of a parameter"), of)
+            for name, of in gradients.items()
+        ]
+        if not given:
+            raise ArgumentError("`gradients`: expected at least one, got none")
+        return self._engine.apply(model._for_training(), given, self.lr, clip_norm, clip_value)
 
     def _configuration(self) -> dict[str, Any]:
         """The optimiser's arguments as values for JSON."""

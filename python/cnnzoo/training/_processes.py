@@ -1,0 +1,107 @@
+"""The processes that train together, by `torch.distributed`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cnnzoo._arguments import instance
+from cnnzoo.errors import ArgumentError
+from cnnzoo.model import Model
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+
+class Processes:
+    """The processes of the default group of `torch.distributed`, of which this is one.
+
+    The group is begun where torchrun has started the process and nobody has begun it yet: with NCCL
+    if its device is a GPU, else with gloo.
+
+    Attributes:
+        place: The number of this process, its rank.
+        count: The number of processes.
+        norms: Whether batch norm uses the statistics of the batch of all processes.
+    """
+
+    def __init__(self, device: str, *, norms: bool) -> None:
+        import torch.distributed as group
+
+        if not group.is_available():
+            raise ArgumentError("`distributed`: expected a PyTorch with torch.distributed")
+        on_gpu = device.startswith("cuda")
+        if not group.is_initialized():
+            if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+                raise ArgumentError(
+                    "`distributed`: expected a process that torchrun started, or one that called "
+                    "torch.distributed.init_process_group, got another one; start it by "
+                    "`torchrun --nproc-per-node=2 script.py`"
+                )
+            group.init_process_group("nccl" if on_gpu else "gloo")
+        self.place, self.count, self.norms = group.get_rank(), group.get_world_size(), norms
+        # NCCL exchanges numbers on the GPU alone.
+        self._device = device if on_gpu else "cpu"
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum of a tensor over all processes, through which autograd goes back."""
+        from cnnzoo.training._sum import sum_of
+
+        return sum_of(tensor)
+
+    def numbers(self, own: list[float]) -> list[float]:
+        """The sums of numbers over all processes, in float64."""
+        import torch
+        import torch.distributed as group
+
+        tensor = torch.tensor(own, dtype=torch.float64, device=self._device)
+        group.all_reduce(tensor)
+        return [float(number) for number in tensor.tolist()]
+
+    def every(self, own: T) -> list[T]:
+        """The values of all processes, in their order."""
+        import torch.distributed as group
+
+        found: list[Any] = [None] * self.count
+        group.all_gather_object(found, own)
+        return found
+
+    def first(self, own: T) -> T:
+        """The value of the first process."""
+        return self.every(own)[0]
+
+    def align(self, model: Model, *, statistics: bool = False) -> None:
+        """Give a model the parameters of the first process, or its running statistics alone."""
+        import torch
+        import torch.distributed as group
+
+        from cnnzoo import _training
+
+        with torch.no_grad():
+            for _, is_parameter, tensor in _training.share(model._for_training()):
+                if not (statistics and is_parameter):
+                    # A copy in the order of its axes, whatever the layout of each process.
+                    values = tensor.detach().contiguous()
+                    group.broadcast(values, 0)
+                    tensor.detach().copy_(values)
+
+    def part(self, rows: int) -> slice:
+        """The rows of a batch that are this process's; the first one has one wherever there is."""
+        ends = [-(-rows * place // self.count) for place in (self.place, self.place + 1)]
+        return slice(*ends)
+
+
+def joined(device: str, distributed: bool, sync_batch_norm: bool) -> Processes | None:
+    """The processes that train together; None where this one trains alone.
+
+    Raises:
+        ArgumentError: The options are no booleans or do not fit, or nothing has started several
+            processes.
+    """
+    instance("`distributed`", distributed, bool, "True or False")
+    instance("`sync_batch_norm`", sync_batch_norm, bool, "True or False")
+    if sync_batch_norm and not distributed:
+        raise ArgumentError("`sync_batch_norm`: expected it with `distributed=True` alone")
+    return Processes(device, norms=sync_batch_norm) if distributed else None
