@@ -33,6 +33,7 @@ def add_train(commands: Any) -> None:
         cnnzoo train flowers/ --model resnet50 --epochs 10
         cnnzoo train train/ --validation val/ --epochs 20 -o runs/first
         cnnzoo train --resume runs/first
+        torchrun --nproc-per-node=2 -m cnnzoo train flowers/ --device cuda
         cnnzoo predict --model runs/first/best.safetensors daisy.jpg
         """,
         """
@@ -45,6 +46,8 @@ def add_train(commands: Any) -> None:
         preprocessing; summary.png, curves, confusion matrix and worst errors; summary.json, the
         same as numbers; log.jsonl, a line for each epoch; and last.safetensors, from which --resume
         continues. Ctrl-C ends the run after the current batch and keeps all of it.
+
+        Processes that torchrun starts train together; --batch-size is that of all of them.
         """,
     )
     add = command.add_argument
@@ -113,6 +116,12 @@ def add_train(commands: Any) -> None:
         help="precision of convolutions and linear layers in training (default: %(default)s)",
     )
     add("--device", default="cpu", metavar="D", help="cpu, cuda or cuda:N (default: %(default)s)")
+    add(
+        "--sync-batch-norm",
+        action="store_true",
+        help="under torchrun: batch norm uses the statistics of the batch of all processes "
+        "(default: of its own)",
+    )
     add_threads(command)
     add(
         "--on-error",

@@ -14,6 +14,7 @@ from cnnzoo import _json
 from cnnzoo._text import Out, percent
 from cnnzoo._threads import set_num_threads
 from cnnzoo.analysis import evaluate_examples
+from cnnzoo.command._among import among
 from cnnzoo.command._settings import SETTINGS, Settings, write_text
 from cnnzoo.command._summary import SUMMARY, draw_run, summary_values
 from cnnzoo.command._transfer import BEST, Finished, best_epoch, resume_folder, train_folder
@@ -28,21 +29,26 @@ def train(args: argparse.Namespace, out: Out, err: Out) -> int:
     folder = Path(args.output if args.resume is None else args.resume)
     if args.threads is not None:
         set_num_threads(args.threads)
+    place = among(sync_batch_norm=args.sync_batch_norm)
     process: dict[str, Any] = {
+        "among": place,
         "device": args.device,
         "threads": args.threads,
         "on_error": args.on_error,
         "tell": lambda text: err.print(text, cut=False),
     }
     try:
-        with _told(err):
+        with _told(err, shown=place.is_first):
             if args.resume is None:
                 finished = train_folder(_settings(args), folder, **process)
             else:
                 finished = resume_folder(folder, photographs=args.folder, **process)
+            if not place.is_first:
+                return 0
             values = _summarised(folder, finished, on_error=args.on_error, threads=args.threads)
     except KeyboardInterrupt as error:
-        err.print(f"cnnzoo: {_interrupted(folder, str(error))}", cut=False)
+        if place.is_first:
+            err.print(f"cnnzoo: {_interrupted(folder, str(error))}", cut=False)
         return INTERRUPTED
     if args.json:
         out.print(_json.lines(values), cut=False)
@@ -96,15 +102,15 @@ def _interrupted(folder: Path, said: str) -> str:
 
 
 @contextmanager
-def _told(err: Out) -> Iterator[None]:
-    """Write warnings of data and of what may surprise as lines, each of them once."""
+def _told(err: Out, *, shown: bool) -> Iterator[None]:
+    """Write warnings of data and of what may surprise as lines, each of them once, or nothing."""
     said: set[str] = set()
     usual: Callable[..., None] = warnings.showwarning
 
     def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
         if not issubclass(category, Notice | DataWarning):
             usual(message, category, *where, **more)
-        elif str(message) not in said:
+        elif shown and str(message) not in said:
             said.add(str(message))
             err.print(f"cnnzoo: {message}", cut=False)
 

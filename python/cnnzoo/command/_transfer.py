@@ -13,6 +13,7 @@ import numpy as np
 from cnnzoo._package import need_libtorch
 from cnnzoo._plots import need_matplotlib
 from cnnzoo._text import counted
+from cnnzoo.command._among import ALONE, Among
 from cnnzoo.command._folders import Data, data_of, refuse_old
 from cnnzoo.command._settings import NONE, Settings, read_settings
 from cnnzoo.data import Loader
@@ -48,6 +49,7 @@ def train_folder(
     on_error: OnError = "raise",
     progress: bool = True,
     tell: Callable[[str], None] = lambda _: None,
+    among: Among = ALONE,
 ) -> Finished:
     """Train a model on a folder of photographs, in a new folder for the run's files.
 
@@ -59,6 +61,8 @@ def train_folder(
         on_error: Handling of photographs that cannot be read, as for `Loader`.
         progress: Show a progress bar for each epoch, or a line where there is no terminal.
         tell: Called with lines about what begins.
+        among: The processes that train together, each of which calls this; the first one writes
+            all files.
 
     Raises:
         ArgumentError: The folder has one class, or the output folder has files.
@@ -69,26 +73,26 @@ def train_folder(
     folder = Path(output)
     need_libtorch("training")
     need_matplotlib("the summary of a run")
-    refuse_old(folder)
+    if among.is_first:
+        refuse_old(folder)
     settings = settings.settled()
     data = data_of(settings)
     # Before the folder is made, so that a mistake leaves none.
-    model = _model(settings, data, device)
+    model = _model(settings, data, among.device(device))
     settings = replace(settings, preprocess=model.preprocess)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointFileError(f"{folder}: {error.strerror or error}") from error
-    settings.write(folder)
-    tell(_about(settings, data, folder))
-    trainer = _trainer(settings, model)
+    if among.is_first:
+        _begin(folder, settings)
+        tell(_about(settings, data, folder))
+    # Several processes wait for each other here.
+    trainer = _trainer(settings, model, among)
     run = _Run(
         settings=settings,
         data=data,
         folder=folder,
         threads=threads,
         on_error=on_error,
-        progress=progress,
+        progress=progress and among.is_first,
+        among=among,
     )
     return run.finish(trainer)
 
@@ -102,6 +106,7 @@ def resume_folder(
     on_error: OnError = "raise",
     progress: bool = True,
     tell: Callable[[str], None] = lambda _: None,
+    among: Among = ALONE,
 ) -> Finished:
     """Continue the run in a folder, from its last run checkpoint or its beginning.
 
@@ -113,6 +118,7 @@ def resume_folder(
         on_error: As for `train_folder`.
         progress: As for `train_folder`.
         tell: As for `train_folder`.
+        among: As for `train_folder`; any number of processes continues a run.
 
     Raises:
         CheckpointError: There is no run, or it is damaged, or of other photographs.
@@ -128,13 +134,26 @@ def resume_folder(
         folder=folder,
         threads=threads,
         on_error=on_error,
-        progress=progress,
+        progress=progress and among.is_first,
+        among=among,
     )
-    if not (folder / LAST).exists():
-        tell(f"{folder}: the run begins anew, since it was ended before its first run checkpoint")
-        return run.finish(_trainer(settings, _model(settings, data, device)))
-    tell(_about(settings, data, folder))
+    device = among.device(device)
+    is_new = not (folder / LAST).exists()
+    if among.is_first:
+        anew = "the run begins anew, since it was ended before its first run checkpoint"
+        tell(f"{folder}: {anew}" if is_new else _about(settings, data, folder))
+    if is_new:
+        return run.finish(_trainer(settings, _model(settings, data, device), among))
     return run.finish(run.resumed(device))
+
+
+def _begin(folder: Path, settings: Settings) -> None:
+    """Make the folder of a run, and write the settings into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointFileError(f"{folder}: {error.strerror or error}") from error
+    settings.write(folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +166,7 @@ class _Run:
     threads: int | None
     on_error: OnError
     progress: bool
+    among: Among
 
     def resumed(self, device: str) -> Trainer:
         """The trainer at the end of the phase that was interrupted."""
@@ -156,6 +176,8 @@ class _Run:
             progress=self.progress,
             callbacks=[JsonLines(self.folder / LOG)],
             device=device,
+            distributed=self.among.is_several,
+            sync_batch_norm=self.among.sync_batch_norm,
         )
 
     def finish(self, trainer: Trainer) -> Finished:
@@ -166,13 +188,14 @@ class _Run:
             trainer.model.freeze().unfreeze(*classifier_of(trainer.model))
             trainer.optimizer.lr = settings.head_lr
             self._fit(trainer, head)
-        if head and len(trainer.history) == head < settings.epochs:
+        writes = self.among.is_first
+        if writes and head and len(trainer.history) == head < settings.epochs:
             _copy(folder / BEST, folder / HEAD_BEST)
         if len(trainer.history) < settings.epochs:
             trainer.model.unfreeze()
             trainer.optimizer.lr = settings.lr or 0.0
             self._fit(trainer, settings.epochs - len(trainer.history))
-        if best_epoch(trainer.history, settings) <= head < settings.epochs:
+        if writes and best_epoch(trainer.history, settings) <= head < settings.epochs:
             _copy(folder / HEAD_BEST, folder / BEST)
         return Finished(settings, trainer, self.data)
 
@@ -248,7 +271,7 @@ def _model(settings: Settings, data: Data, device: str) -> Model:
     ).reset_classifier(num_classes=data.train.num_classes, seed=settings.seed)
 
 
-def _trainer(settings: Settings, model: Model) -> Trainer:
+def _trainer(settings: Settings, model: Model, among: Among) -> Trainer:
     decay = settings.layer_decay
     optimizer = AdamW(
         model,
@@ -269,6 +292,8 @@ def _trainer(settings: Settings, model: Model) -> Trainer:
         ema=settings.ema or None,
         precision=settings.precision,
         seed=settings.seed,
+        distributed=among.is_several,
+        sync_batch_norm=among.sync_batch_norm,
     )
 
 

@@ -190,7 +190,7 @@ def test_an_active_run_of_wandb_is_left_open(offline: Path) -> None:
     with wandb.init(mode="offline", dir=offline) as outer:
         report = WandB(pictures=False, best_model=False)
         trainer().fit(*loaders(), epochs=1, progress=False, callbacks=[report])
-        assert wandb.run is outer
+        assert outer is not None and wandb.run is outer
         assert outer.config["optimizer"]["class"] == "SGD"
 
 
