@@ -40,7 +40,7 @@ from cnnzoo.errors import (
     UnknownModelError,
     WeightsError,
 )
-from cnnzoo.model import Model, StepResult, create_model, from_pretrained, load
+from cnnzoo.model import Model, StepResult, create_model, load
 from cnnzoo.prediction import FailedPrediction, Guess, Prediction
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.quantization import Quantization
@@ -149,6 +149,7 @@ MODULES = frozenset({"callbacks", "data", "explain", "history", "losses", "metri
 MODULES |= {"multilabel", "optimizers", "profile", "scaling", "schedules", "summary", "trainer"}
 MODULES |= {"analysis", "onnx", "ray", "sklearn", "torch", "transforms", "tuning"}
 HOMES = {
+    "from_pretrained": "model.pretrained",
     "ComparedModel": "comparison",
     "Comparison": "comparison",
     "Diagram": "diagram",
@@ -197,6 +198,7 @@ if TYPE_CHECKING:
     from cnnzoo.comparison import ComparedModel, Comparison, compare
     from cnnzoo.diagram import Diagram
     from cnnzoo.gradients import Gradients, NodeGradient
+    from cnnzoo.model.pretrained import from_pretrained
     from cnnzoo.profile import Profile, ProfileStep
     from cnnzoo.quantization import QuantizedLayer
     from cnnzoo.scaling import Scaling, compound_scaling, published_scaling

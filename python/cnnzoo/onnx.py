@@ -7,7 +7,6 @@ needed.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from cnnzoo import _json
 from cnnzoo._arguments import instance, is_sequence, one_of, path_of, shown, text, whole
 from cnnzoo._copying import ReadOnly
 from cnnzoo._progress import Count
@@ -277,6 +277,6 @@ def _facts(model: Model, *, preprocess: bool) -> dict[str, str]:
             "weights_license": published.license or "not stated by the publisher",
         }
     return {
-        KEYS + key: value if isinstance(value, str) else json.dumps(value)
+        KEYS + key: value if isinstance(value, str) else _json.line(value)
         for key, value in facts.items()
     }

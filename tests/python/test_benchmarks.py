@@ -103,7 +103,7 @@ def test_accuracy_in_int8_is_measured(tmp_path: Path) -> None:
     # The second run finds the network trained.
     assert "mobilenet_v3_small: 1 epochs of 40 pictures" in first
     assert "epochs of" not in again
-    assert "in float32: not installed: expected onnxruntime" in first
+    assert "OpenVINO, int8 | missing: not installed: expected openvino" in first
     float32, _, peer = json.loads(figures.read_text())["rows"]
     assert (float32["network"], float32["images"]) == ("mobilenet_v3_small", 30)
     assert 0 <= float32["accuracy"] <= 1

@@ -347,7 +347,13 @@ SYSTEM = {
     b"ld-linux-x86-64.so.2",
 }
 # What the extension for libtorch needs besides: the package torch has all but the last.
-TORCH = {b"libtorch.so", b"libtorch_cpu.so", b"libc10.so", b"libstdc++.so.6"}
+TORCH = {
+    b"libtorch.so",
+    b"libtorch_cpu.so",
+    b"libtorch_python.so",
+    b"libc10.so",
+    b"libstdc++.so.6",
+}
 
 
 def needed(library: bytes) -> tuple[int, set[bytes]]:

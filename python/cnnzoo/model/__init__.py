@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from cnnzoo.model._build import create_model, load
 from cnnzoo.model._network import InferencePrecision, Precision
-from cnnzoo.model._pretrained import from_pretrained
 from cnnzoo.model.model import Model, StepResult
 
 __all__ = [
@@ -13,6 +12,5 @@ __all__ = [
     "Precision",
     "StepResult",
     "create_model",
-    "from_pretrained",
     "load",
 ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
+from cnnzoo import _json
 from cnnzoo.model import StepResult
 from cnnzoo.training.history import EpochRow
 
@@ -53,6 +53,6 @@ def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
         if isinstance(value, dict) and value:
             yield from flat(value, f"{at}.")
         else:
-            shown = value if isinstance(value, str) else json.dumps(value)
+            shown = value if isinstance(value, str) else _json.line(value)
             # `schedule.class` and `schedule.fields.warmup` become `schedule` and `schedule.warmup`.
             yield at.removesuffix(f".{CLASS}").replace(".fields.", "."), shown

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnzoo._arguments import instance, whole
-from cnnzoo._package import NAME
 from cnnzoo._plots import need_matplotlib
-from cnnzoo.errors import LogError, MissingPackageError
+from cnnzoo.errors import LogError
 from cnnzoo.model import Model, StepResult, load
 from cnnzoo.training import _figures, classes
 from cnnzoo.training._checkpoint import BEST
@@ -148,8 +147,3 @@ def _evaluated(trainer: Trainer, model: Model) -> Metrics | None:
     batches = classes.meet(model, fit.validation, "validation")
     found = evaluate(model, batches, loss=trainer.loss, precision=precision)
     return found if isinstance(found, Metrics) else None
-
-
-def missing(what: str, extra: str) -> MissingPackageError:
-    """The error of a tracker that is not installed."""
-    return MissingPackageError(f"reporting to {what} needs it: pip install '{NAME}[{extra}]'")

@@ -318,12 +318,18 @@ def _cross_entropies(
 ) -> tuple[float, float, NDArray[np.float32]]:
     """The same with cross-entropy, in NumPy, which an evaluation without libtorch needs too."""
     at, count = f"the targets of {model.name}", model.num_classes
+    if count == 1:
+        raise ArgumentError(
+            f"{model.name}: expected two classes or more for CrossEntropy, or BinaryCrossEntropy "
+            "with a 0 or 1 for each image (N, 1), got one class"
+        )
     if count == 0:
         raise ArgumentError(f"{at}: expected a network with a classifier, got one of num_classes=0")
     wrong = targets[(targets < 0) | (targets >= count)]
     if len(wrong):
         raise ArgumentError(f"{at}: expected classes of 0 to {count - 1}, got {wrong[0]}")
-    logits = model(x, precision=cast("InferencePrecision", precision))
+    # Of tensors, the logits would be one.
+    logits = model(as_array(x), precision=cast("InferencePrecision", precision))
     if len(logits) != len(targets):
         raise ShapeError(f"{at}: expected ({len(logits)},), got {targets.shape}")
     # In float64, so that the division into batches does not matter.

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnzoo._arguments import text
+from cnnzoo._package import NAME
+from cnnzoo.errors import MissingPackageError
 from cnnzoo.training import _figures
-from cnnzoo.training._tracking import Tracker, missing
+from cnnzoo.training._tracking import Tracker
 
 if TYPE_CHECKING:
     from cnnzoo.training.trainer import Trainer
@@ -144,5 +146,7 @@ def _module() -> Any:
     try:
         import mlflow
     except ImportError as error:
-        raise missing("MLflow", "mlflow") from error
+        raise MissingPackageError(
+            f"reporting to MLflow needs it: pip install '{NAME}[mlflow]'"
+        ) from error
     return mlflow

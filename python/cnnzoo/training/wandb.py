@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from cnnzoo._arguments import one_of, path_of, text
-from cnnzoo.training._tracking import Tracker, missing
+from cnnzoo._package import NAME
+from cnnzoo.errors import MissingPackageError
+from cnnzoo.training._tracking import Tracker
 
 if TYPE_CHECKING:
     from cnnzoo.training.trainer import Trainer
@@ -111,5 +113,7 @@ def _module() -> Any:
     try:
         import wandb
     except ImportError as error:
-        raise missing("Weights & Biases", "wandb") from error
+        raise MissingPackageError(
+            f"reporting to Weights & Biases needs it: pip install '{NAME}[wandb]'"
+        ) from error
     return wandb

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnnzoo import _native
+from cnnzoo import _json, _native
 from cnnzoo._arguments import number, shown, text
 from cnnzoo._configuration import Configuration
 from cnnzoo._text import human
@@ -100,7 +99,7 @@ def _metadata(configuration: Configuration, told: Told) -> str:
         "base_model": told.base,
         "datasets": [told.data] if told.data and _is_name(told.data) else None,
     }
-    lines = [f"{name}: {json.dumps(value)}" for name, value in facts.items() if value is not None]
+    lines = [f"{name}: {_json.line(value)}" for name, value in facts.items() if value is not None]
     return "\n".join(["---", *lines, "---"])
 
 

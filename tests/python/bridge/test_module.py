@@ -86,7 +86,7 @@ def test_changes_past_the_counts_are_told() -> None:
 
 def test_a_quantization_ends_with_a_change_and_not_before() -> None:
     model = resnet()
-    model.quantize(images((SIZE, SIZE), 4), progress=False)
+    model.quantize(images((SIZE, SIZE), 16), progress=False)
     module = cz.torch.Module(model).eval()
     x = batch()
     model(x.numpy(), precision="int8")

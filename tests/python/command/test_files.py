@@ -108,7 +108,9 @@ def test_mistakes_in_quantizing(run: Command, file: Path, pictures: Path, tmp_pa
 # ---- info
 
 
-def test_info_of_a_model_file(run: Command, file: Path) -> None:
+def test_info_of_a_model_file(run: Command, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Lines are cut to the width of the terminal.
+    monkeypatch.setenv("COLUMNS", "200")
     facts, model = run.json("info", file), cz.load(file)
     assert (facts["name"], facts["source"]) == (model.name, model.source)
     assert facts["labels"] == list(model.labels)

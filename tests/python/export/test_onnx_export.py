@@ -210,7 +210,7 @@ def test_a_model_on_libtorch_is_written_alike(model: cz.Model, tmp_path: Path) -
 
 def test_a_quantized_model_is_written_in_float32(model: cz.Model, tmp_path: Path) -> None:
     quantized = copy.deepcopy(model)
-    quantized.quantize(images(2))
+    quantized.quantize(images(16))
     assert exported(quantized, tmp_path).read_bytes() == exported(model, tmp_path).read_bytes()
     for precision, reason in (("int8", "written in float32"), ("bfloat16", "onnxruntime has no")):
         with pytest.raises(cz.ArgumentError, match=reason):

@@ -188,10 +188,11 @@ def test_wandb_has_settings_figures_pictures_and_the_best_model(offline: Path) -
 
 def test_an_active_run_of_wandb_is_left_open(offline: Path) -> None:
     with wandb.init(mode="offline", dir=offline) as outer:
+        settings: Any = outer.config
         report = WandB(pictures=False, best_model=False)
         trainer().fit(*loaders(), epochs=1, progress=False, callbacks=[report])
-        assert outer is not None and wandb.run is outer
-        assert outer.config["optimizer"]["class"] == "SGD"
+        assert wandb.run is outer
+        assert settings["optimizer"]["class"] == "SGD"
 
 
 def test_multi_label_runs_have_no_confusion(store: str, tmp_path: Path) -> None:
