@@ -280,7 +280,7 @@ fn plain_memory_says_that_it_runs_nothing_itself() {
 #[test]
 fn a_function_that_holds_the_model_is_refused_and_no_other() {
     let model = Shared::from(tiny());
-    let asking = model.asking();
+    let asking = model.asking("in a training step", "a loss that does not run it");
     assert!(matches!(model.read(), Err(Error::Argument { .. })));
     assert!(matches!(model.write(), Err(Error::Argument { .. })));
     std::thread::scope(|scope| scope.spawn(|| assert!(model.read().is_ok())).join().unwrap());
