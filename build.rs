@@ -22,7 +22,9 @@ fn main() {
 /// Compiles files against the headers of the libtorch that torch-sys found.
 #[cfg(feature = "torch")]
 fn compile(files: &[&str]) {
-    files.iter().for_each(|file| println!("cargo::rerun-if-changed={file}"));
+    for file in &files {
+        println!("cargo::rerun-if-changed={file}");
+    }
     println!("cargo::rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     let libraries =
         std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys tells where libtorch is");

@@ -397,7 +397,7 @@ class Loader:
         threads: int | None,
         prefetch: int | None,
         on_error: str,
-        share: tuple[int, int] = (0, 1),
+        share: tuple[int, int] = ...,
     ) -> Loader: ...
     @property
     def threads(self) -> int: ...
