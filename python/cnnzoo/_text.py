@@ -70,6 +70,13 @@ def _can_write(text: str, encoding: str) -> bool:
     return True
 
 
+def quoted(path: str | os.PathLike[str]) -> str:
+    """A path as a shell takes it, in a command to be copied."""
+    import shlex
+
+    return shlex.quote(os.fspath(path))
+
+
 def counted(count: int, thing: str, things: str = "") -> str:
     """A number of things: "1 thread", "2 threads"; `things` where the plural is another word."""
     return f"{count} {thing}" if count == 1 else f"{count} {things or thing + 's'}"
@@ -97,8 +104,11 @@ def shorten(text: str, width: int, plain: bool = False) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
-    """A table with an underlined head; the columns numbered in `right` are right-aligned."""
-    everything = [head, *rows]
+    """A table with an underlined head; the columns numbered in `right` are right-aligned.
+
+    A row is one line: line breaks and control characters, as in names of classes, are escaped.
+    """
+    everything = [[one_line(cell) for cell in cells] for cells in (head, *rows)]
     widths = [max(len(cells[column]) for cells in everything) for column in range(len(head))]
     lines = [
         "  ".join(

@@ -65,10 +65,11 @@ class Prediction(tuple[Guess, ...]):
         return prediction
 
     def __repr__(self) -> str:
-        width = max((len(guess.label) for guess in self), default=0)
+        labels = [one_line(guess.label) for guess in self]
+        width = max(map(len, labels), default=0)
         return "\n".join(
-            f"{guess.label:<{width}}  {guess.probability:6.1%}  {bar(guess.probability)}".rstrip()
-            for guess in self
+            f"{label:<{width}}  {guess.probability:6.1%}  {bar(guess.probability)}".rstrip()
+            for label, guess in zip(labels, self, strict=True)
         )
 
     def taken(self, threshold: float = THRESHOLD) -> tuple[Guess, ...]:

@@ -312,3 +312,42 @@ def test_without_scikit_learn_the_error_names_the_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'cnnzoo[sklearn]'" in done.stdout
+
+
+def test_bytes_after_a_fit_on_numbers_are_refused_as_numbers_after_bytes_are() -> None:
+    """The range of `fit`, 0 to 1 here, would make all bytes but 0 white."""
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 256, (4, 16, 16, 3), np.uint8)
+    embedder = cz.sklearn.Embedder("resnet20", **QUICK).fit(x / 255)
+    with pytest.raises(cz.ArgumentError, match="no bytes, as in `fit`, got uint8"):
+        embedder.transform(x)
+    # Photographs of a list are bytes of 0 to 255.
+    np.testing.assert_array_equal(embedder.transform(list(x)), embedder.transform(x / 255))
+    ranged = cz.sklearn.Embedder("resnet20", value_range=(0, 255), **QUICK).fit(x.astype(float))
+    np.testing.assert_array_equal(ranged.transform(x), embedder.transform(list(x)))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_one_photograph_is_not_read_as_many_narrow_grey_ones(channels: int) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (2, 16, 16, channels), np.uint8)
+    embedder = cz.sklearn.Embedder("resnet20", **QUICK).fit(x)
+    with pytest.raises(cz.ShapeError, match="looks like one photograph"):
+        embedder.transform(x[0])
+    assert len(embedder.transform(x[0][None])) == 1
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_path_that_is_missing_is_named(missing: Any) -> None:
+    paths = [str(PHOTOS / "coffee.png"), missing]
+    embedder = cz.sklearn.Embedder("resnet20", **QUICK)
+    for x in (paths, pd.Series(paths), pd.DataFrame({"path": paths})):
+        with pytest.raises(cz.ArgumentError, match=r"X\[1\]: expected a path"):
+            embedder.fit(x)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
+def test_a_class_that_is_missing_is_named(missing: Any) -> None:
+    x = np.zeros((4, 16, 16, 3), np.uint8)
+    y = np.array(["a", "b", missing, "b"], object)
+    with pytest.raises(ValueError, match=r"y\[2\]: expected a class"):
+        cz.sklearn.Classifier("resnet20", epochs=1, **QUICK).fit(x, y)

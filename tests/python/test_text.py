@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import shlex
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnzoo._text import Out, human, one_line, shorten, table
+from cnnzoo._text import Out, human, one_line, quoted, shorten, table
 from cnnzoo_command.common import from_human
 
 # Three digits: the last one is half a unit off at most.
@@ -115,3 +116,18 @@ def test_a_closed_stream_takes_everything() -> None:
     out = Out(None)
     out.print("gone")
     out.flush()
+
+
+def test_a_row_of_a_table_is_one_line_whatever_its_names() -> None:
+    found = table(("class", "n"), [("new\nline", "1"), ("\x1b[31mred", "22")], right=(1,))
+    assert found.splitlines() == [
+        "class         n",
+        "─" * 15,
+        r"new\nline     1",
+        r"\x1b[31mred  22",
+    ]
+
+
+@pytest.mark.parametrize("path", ["run", "my run", "it's", "$HOME", "a;b", "`id`"])
+def test_a_shell_reads_a_quoted_path_as_it_was(path: str) -> None:
+    assert shlex.split(f"cnnzoo train --resume {quoted(path)}")[-1] == path

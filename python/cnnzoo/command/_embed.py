@@ -17,7 +17,7 @@ from cnnzoo._progress import Count
 from cnnzoo._text import Out, counted
 from cnnzoo._threads import set_num_threads
 from cnnzoo.command._commands import complain, model_of, print_json
-from cnnzoo.command._vectors import Journal, Row, writer_of
+from cnnzoo.command._vectors import Journal, Row, table_of, writer_of
 from cnnzoo.data import BadSample, DataWarning, Loader, Photos
 from cnnzoo.errors import ArgumentError, DataError
 from cnnzoo.model import Model
@@ -30,8 +30,7 @@ def embed(args: argparse.Namespace, out: Out, err: Out) -> int:
         set_num_threads(args.threads)
     output = Path(args.output)
     write = writer_of(output)
-    if output.exists():
-        raise ArgumentError(f"{output}: expected a new file, got one that exists; remove it first")
+    _refuse_old(output)
     photographs = Photos(list(_paths(args.photos)))
     model = model_of(args)
     model.preprocess.check_channels()
@@ -68,6 +67,23 @@ def embed(args: argparse.Namespace, out: Out, err: Out) -> int:
         without = f", {counted(failures, 'photograph')} could not be read" if failures else ""
         out.print(f"{output}: {counted(rows, 'vector')} of {width} numbers{without}", cut=False)
     return 1 if failures else 0
+
+
+def _refuse_old(output: Path) -> None:
+    """Refuse a file that exists, and likewise the table that would be written beside an .npy file.
+
+    Raises:
+        ArgumentError: One of them exists.
+    """
+    if output.exists():
+        raise ArgumentError(f"{output}: expected a new file, got one that exists; remove it first")
+    table = table_of(output)
+    # An interrupted run may have written its own.
+    if output.suffix.lower() == ".npy" and table.exists() and not Journal.is_there(output):
+        raise ArgumentError(
+            f"{table}: expected no such file, since the paths of {output.name} are written there; "
+            "remove it, or name another output"
+        )
 
 
 def _paths(photos: list[str]) -> Iterator[str]:

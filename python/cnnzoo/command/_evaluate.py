@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnzoo._plots import PAPER, need_matplotlib
-from cnnzoo._text import Out, counted, percent, table
+from cnnzoo._text import Out, counted, one_line, percent, table
 from cnnzoo._threads import set_num_threads
 from cnnzoo.analysis import Examples, evaluate_examples
 from cnnzoo.command._commands import complain, model_of, print_json
@@ -119,7 +119,8 @@ def _print(out: Out, found: Examples) -> None:
     if confused := metrics.most_confused(MOST_CONFUSED):
         out.print("\nmost confused:")
         for one in confused:
-            out.print(f"  {one.images} {one.true} as {one.predicted} ({percent(one.share)})")
+            names = f"{one_line(one.true)} as {one_line(one.predicted)}"
+            out.print(f"  {one.images} {names} ({percent(one.share)})")
 
 
 def _draw(found: Examples, path: str) -> None:

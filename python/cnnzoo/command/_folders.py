@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cnnzoo._text import quoted
 from cnnzoo.command._settings import SETTINGS, Settings
 from cnnzoo.data import Dataset, ImageFolder
 from cnnzoo.errors import ArgumentError, CheckpointError, CheckpointFileError, DataError
@@ -42,7 +43,7 @@ def refuse_old(folder: Path) -> None:
     if SETTINGS in found:
         raise CheckpointError(
             f"{folder}: expected a new folder, got that of another run; continue it by `cnnzoo "
-            f"train --resume {folder}`, or name another one: -o"
+            f"train --resume {quoted(folder)}`, or name another one: -o"
         )
     if found:
         raise CheckpointError(
@@ -97,8 +98,8 @@ def _photographs(root: str) -> Dataset:
         train, other = (next(n for n in found.classes if n.lower() in part) for part in PARTS)
         raise ArgumentError(
             f"{root}: expected a folder for each class, got those of a split: {_listed(lower)}; "
-            f"use `cnnzoo train {os.path.join(root, train)} --validation "
-            f"{os.path.join(root, other)}`"
+            f"use `cnnzoo train {quoted(os.path.join(root, train))} --validation "
+            f"{quoted(os.path.join(root, other))}`"
         )
     return found
 

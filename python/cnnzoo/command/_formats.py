@@ -102,12 +102,13 @@ def _as_json(path: str, answer: Answer) -> str:
 def _bars(prediction: Prediction, out: Out) -> str:
     """Label, percentage and bar; on a narrow terminal the bars are shortened, then the labels."""
     columns = out.columns or 10**6
-    longest = max(len(guess.label) for guess in prediction)
+    names = [one_line(guess.label) for guess in prediction]
+    longest = max(map(len, names))
     beside = len("    100.0%  ")
     labels = max(1, min(longest, columns - beside))
     width = max(0, min(BAR, columns - beside - labels))
     return "\n".join(
-        f"  {shorten(guess.label, labels, out.plain):<{labels}}  {guess.probability:6.1%}  "
+        f"  {shorten(name, labels, out.plain):<{labels}}  {guess.probability:6.1%}  "
         f"{bar(guess.probability, width=width, plain=out.plain)}".rstrip()
-        for guess in prediction
+        for name, guess in zip(names, prediction, strict=True)
     )

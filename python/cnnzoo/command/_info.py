@@ -12,7 +12,7 @@ from typing import Any
 
 from cnnzoo import _native
 from cnnzoo._configuration import Configuration, WeightsFile, damaged
-from cnnzoo._text import Out, counted, human, shorten
+from cnnzoo._text import Out, counted, human, one_line, shorten
 from cnnzoo.command._commands import is_file_name, print_json, refuse_folder
 from cnnzoo.errors import ArgumentError
 from cnnzoo.prediction import usual_labels
@@ -121,7 +121,7 @@ def _print_facts(out: Out, facts: dict[str, Any]) -> None:
             "parameters": f"{human(facts['params'])} ({facts['params']:,})",
             "image": f"{channels} × {height} × {width}",
             "task": facts["task"].replace("_", "-"),
-            "classes": f"{facts['num_classes']}: {', '.join(facts['labels'])}",
+            "classes": f"{facts['num_classes']}: {', '.join(map(one_line, facts['labels']))}",
             "preprocess": f"short side to {preprocess['resize']} pixels, "
             f"{preprocess['interpolation']}, centre of {preprocess['crop']}",
             "mean": ", ".join(f"{value:.4g}" for value in preprocess["mean"]),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnzoo._configuration import check_ending
 from cnnzoo._progress import Count
-from cnnzoo._text import Out, counted
+from cnnzoo._text import Out, counted, quoted
 from cnnzoo._threads import set_num_threads
 from cnnzoo.command._commands import complain, model_of, print_json
 from cnnzoo.data import Photos
@@ -27,6 +27,11 @@ def quantize(args: argparse.Namespace, out: Out, err: Out) -> int:
     check_ending(args.output)
     if os.path.exists(args.output) and not os.path.isfile(args.output):
         raise ArgumentError(f"{args.output}: expected a file to write, got a folder")
+    if os.path.exists(args.model) and _is_same(args.model, args.output):
+        raise ArgumentError(
+            f"{args.output}: expected another file than the model's own, whose weights in float32 "
+            "it would replace"
+        )
     photographs = Photos(args.folder)
     args.weights, args.device = None, "cpu"
     model = model_of(args)
@@ -57,8 +62,13 @@ def quantize(args: argparse.Namespace, out: Out, err: Out) -> int:
     else:
         out.print(f"{found!r}\n")
         out.print(f"{args.output}: {size / 1e6:.1f} MB{_before(args.model, size)}", cut=False)
-        out.print(f"cnnzoo predict --model {args.output} --precision int8 PHOTO", cut=False)
+        out.print(f"cnnzoo predict --model {quoted(args.output)} --precision int8 PHOTO", cut=False)
     return 1 if failures else 0
+
+
+def _is_same(file: str, other: str) -> bool:
+    """Whether two names are those of one file."""
+    return os.path.exists(other) and os.path.samefile(file, other)
 
 
 def _before(model: str, size: int) -> str:

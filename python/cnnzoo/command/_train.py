@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnzoo import _json
-from cnnzoo._text import Out, percent
+from cnnzoo._text import Out, percent, quoted
 from cnnzoo._threads import set_num_threads
 from cnnzoo.analysis import evaluate_examples
 from cnnzoo.command._among import among
@@ -90,7 +90,7 @@ def _print(out: Out, folder: Path, finished: Finished) -> None:
     top1 = history[best - 1].val_top1
     of = "" if top1 is None else f": {percent(top1)} of validation right"
     out.print(f"the model of epoch {best}{of}", cut=False)
-    out.print(f"cnnzoo predict --model {folder / BEST} PHOTO", cut=False)
+    out.print(f"cnnzoo predict --model {quoted(folder / BEST)} PHOTO", cut=False)
 
 
 def _interrupted(folder: Path, said: str) -> str:
@@ -98,7 +98,7 @@ def _interrupted(folder: Path, said: str) -> str:
     where = said.partition(";")[0] or "interrupted"
     if not (folder / SETTINGS).exists():
         return f"{where}; nothing was written"
-    return f"{where}; `cnnzoo train --resume {folder}` continues from there"
+    return f"{where}; `cnnzoo train --resume {quoted(folder)}` continues from there"
 
 
 @contextmanager

@@ -79,6 +79,11 @@ class Journal:
         os.truncate(self._vectors, rows * 4 * self.width)
         return rows
 
+    @staticmethod
+    def is_there(output: Path) -> bool:
+        """Whether an interrupted run left rows for a file."""
+        return output.with_name(f"{output.name}.part.jsonl").exists()
+
     def __enter__(self) -> Journal:
         try:
             self._out = self._vectors.open("ab"), self._lines.open("a", encoding="utf-8")
@@ -171,8 +176,13 @@ def _write_npy(journal: Journal, *, keep: bool) -> tuple[int, int]:
     rows = total if keep else total - errors
     output = journal.output
     beside = output.with_name(f".{output.name}.tmp")
+    table = table_of(output)
+    beside_table = table.with_name(f".{table.name}.tmp")
     try:
-        with beside.open("wb") as file, _table(output).open("w", newline="") as text:
+        with (
+            beside.open("wb") as file,
+            beside_table.open("w", newline="", encoding="utf-8", errors="surrogateescape") as text,
+        ):
             head = {"descr": "<f4", "fortran_order": False, "shape": (rows, journal.width)}
             np.lib.format.write_array_header_1_0(file, head)
             lines = csv.writer(text)
@@ -183,13 +193,15 @@ def _write_npy(journal: Journal, *, keep: bool) -> tuple[int, int]:
                 for path, error in some:
                     lines.writerow((row, path, error or ""))
                     row += 1
+        beside_table.replace(table)
         beside.replace(output)
     except OSError as error:
         raise PhotoFileError(f"{output}: {error.strerror or error}") from error
     return rows, errors
 
 
-def _table(output: Path) -> Path:
+def table_of(output: Path) -> Path:
+    """The table of rows beside an .npy file."""
     return output.with_suffix(".csv")
 
 

@@ -10,12 +10,16 @@ from typing import Any
 from cnnzoo._arrays import Device
 from cnnzoo._configuration import Configuration, WeightsFile, damaged
 from cnnzoo._neighbours import tagged
+from cnnzoo._record import Misfit
 from cnnzoo.errors import Notice, WeightsFileNotFoundError
 from cnnzoo.model._build import create_model, load
 from cnnzoo.model.model import Model
 from cnnzoo.weights import repository, timm_config
 from cnnzoo.weights.hub import HUB_FILES
 from cnnzoo.weights.repository import Access, Place
+
+# More classes than this are looked for in the weights before a network with them is built.
+MANY_CLASSES = 2**15
 
 
 def from_pretrained(
@@ -99,6 +103,8 @@ def _of_model_file(
 def _of_timm(config: Path, weights: Path, device: Device, options: dict[str, Any]) -> Model:
     with damaged(str(config)):
         found = timm_config.read(config)
+        if "num_classes" not in options:
+            _check_classes(weights, found.options["num_classes"])
     model = create_model(
         found.name,
         source="timm",
@@ -106,6 +112,8 @@ def _of_timm(config: Path, weights: Path, device: Device, options: dict[str, Any
         device=device,
         **{**found.options, **options},
     )
+    with damaged(str(config)):
+        _check_taken(model, options)
     preprocess = timm_config.resized(found.preprocess, options.get("image_size"))
     model.preprocess = preprocess.with_channels(model.graph.input_shape[0])
     if found.labels is not None and len(found.labels) == model.num_classes:
@@ -118,3 +126,39 @@ def _of_timm(config: Path, weights: Path, device: Device, options: dict[str, Any
             stacklevel=3,
         )
     return model
+
+
+def _check_classes(weights: Path, classes: int) -> None:
+    """Refuse more classes than any array of the file has, for which memory might not suffice.
+
+    Raises:
+        Misfit: There are.
+    """
+    if classes <= MANY_CLASSES:
+        return
+    stored = WeightsFile.open(weights).stored
+    most = max((side for name in stored for side in stored[name].shape), default=0)
+    if classes > most:
+        raise Misfit(
+            "num_classes", f"at most the {most} of the largest side in {weights.name}", classes
+        )
+
+
+def _check_taken(model: Model, options: dict[str, Any]) -> None:
+    """Refuse a configuration with other classes or channels than the weights beside it.
+
+    Raises:
+        Misfit: The classifier would be a fresh one, or the first convolution an adapted one,
+            without the user's wish.
+    """
+    report = model.load_report
+    if report is None:
+        return
+    for option, changed in (("num_classes", report.mismatched), ("in_channels", report.adapted)):
+        if changed and option not in options:
+            one = changed[0]
+            raise Misfit(
+                option,
+                f"that of the weights, where {one.name} has shape {one.got}",
+                f"that of shape {one.expected}",
+            )

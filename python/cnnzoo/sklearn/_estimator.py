@@ -90,6 +90,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             elif array.dtype != np.uint8:
                 self.brightness_ = Brightness.of(array)
         if self.brightness_ is not None:
+            if array.dtype == np.uint8 and not fitting and self.value_range is None:
+                raise ArgumentError(
+                    "X: expected numbers that are no bytes, as in `fit`, got uint8; `value_range` "
+                    "says which numbers are black and white"
+                )
             return self.brightness_(array)
         if array.dtype != np.uint8:
             raise ArgumentError(

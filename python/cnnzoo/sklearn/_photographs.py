@@ -32,7 +32,11 @@ def is_table(x: Any) -> bool:
 
 
 def listed(x: Any) -> list[Any] | None:
-    """The photographs of a list, a series or a column; None where X is something else."""
+    """The photographs of a list, a series or a column; None where X is something else.
+
+    Raises:
+        ArgumentError: Some are photographs and others are not, as a path that is missing.
+    """
     array = np.asarray(x) if hasattr(x, "__array__") else x
     if isinstance(array, np.ndarray):
         is_column = array.ndim == 1 or (array.ndim == TABLE and array.shape[1] == 1)
@@ -42,7 +46,13 @@ def listed(x: Any) -> list[Any] | None:
     if not is_sequence(array) or len(array) == 0:
         return None
     photographs = list(array)
-    return photographs if all(map(_is_one, photographs)) else None
+    other = [at for at, value in enumerate(photographs) if not _is_one(value)]
+    if other and len(other) < len(photographs):
+        raise ArgumentError(
+            f"X[{other[0]}]: expected a path, Pillow image or array as the other photographs, got "
+            f"{shown(photographs[other[0]])}"
+        )
+    return None if other else photographs
 
 
 def _is_one(value: Any) -> bool:
@@ -117,6 +127,12 @@ def checked(array: NDArray[Any]) -> NDArray[Any]:
         raise ShapeError(
             f"X: expected photographs (N, H, W, C), the channels last, got an array of shape "
             f"{array.shape}"
+        )
+    if array.ndim == GREY and array.shape[2] in CHANNELS[1:]:
+        raise ShapeError(
+            f"X: expected photographs (N, H, W, C) or (N, H, W), got an array of shape "
+            f"{array.shape}, which looks like one photograph: X[None] is an array of it; "
+            "X[..., None] is an array of grey pictures of that width"
         )
     return array
 

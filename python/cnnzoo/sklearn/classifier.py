@@ -199,6 +199,10 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         y = column_or_1d(y, warn=True)
         if y.dtype.kind == "f":
             check_array(y, ensure_2d=False, dtype=None, input_name="y")
+        for at, of in enumerate(y.tolist() if y.dtype.kind == "O" else ()):
+            # NaN is a float that differs from itself; pandas's NA has no truth value.
+            if of is None or type(of).__name__ == "NAType" or of != of:  # noqa: PLR0124
+                raise ValueError(f"y[{at}]: expected a class, got {of!r}, which is NaN or missing")
         check_classification_targets(y)
         return np.asarray(y)
 

@@ -27,6 +27,8 @@ UNNEEDED = {"num_classes", "checkpointing", "zero_init_residual"}
 # The shape of images where none is stated, and the part of them that is not cropped away.
 USUAL_SIZE, USUAL_SHARE = (3, 224, 224), 0.875
 USUAL_MEAN, USUAL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# The most channels of images, so that a damaged file does not fill the memory.
+MOST_CHANNELS = 2**16
 # The key under which our own configuration is.
 OWN = "cnnzoo"
 
@@ -75,6 +77,8 @@ def read(path: Path) -> TimmConfig:
         raise Misfit("config.json: `num_classes`", "a whole number", classes)
     channels, height, width = _size(weights)
     channels = options.get("in_channels", channels)
+    if channels > MOST_CHANNELS:
+        raise Misfit("config.json: the channels", f"at most {MOST_CHANNELS}", channels)
     fixed = _native.image_sizes(name, "timm")["fixed_image_size"]
     if height != width:
         raise Misfit("config.json: `input_size`", "square images", [height, width])
@@ -110,7 +114,10 @@ def _options(arguments: dict[str, Any]) -> dict[str, Any]:
             expected = f"one of {', '.join(ARGUMENTS)}"
             raise Misfit("config.json: an argument of the network", expected, name)
         square = name == "img_size" and isinstance(value, list) and len(set(value)) == 1
-        options[ARGUMENTS[name]] = value[0] if square else value
+        option = value[0] if square else value
+        if name in {"in_chans", "img_size"} and (type(option) is not int or option < 1):
+            raise Misfit(f"config.json: `{name}`", "a whole number from 1 up", value)
+        options[ARGUMENTS[name]] = option
     return options
 
 
@@ -146,7 +153,7 @@ def _labels(config: dict[str, Any], classes: int) -> tuple[str, ...] | None:
     names = config.get("label_names", config.get("labels"))
     if names is None:
         return None
-    if isinstance(names, dict):
+    if isinstance(names, dict) and len(names) == classes:
         names = [names.get(str(index)) for index in range(classes)]
     if (
         not isinstance(names, list)

@@ -160,3 +160,16 @@ def test_mistakes(run: Command, file: Path, pictures: Path, tmp_path: Path) -> N
     message = run.error(*given, broken, "-o", tmp_path / "d.npy", "--on-error", "raise")
     assert str(broken) in message
     run(*given, pictures, status=2)
+
+
+def test_a_table_that_was_there_is_not_written_over(
+    run: Command, file: Path, pictures: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "vectors.csv"
+    mine.write_text("years of work")
+    given = ["embed", "--model", file, pictures, "-o", tmp_path / "vectors.npy"]
+    assert "vectors.csv: expected no such file" in run.error(*given)
+    assert mine.read_text() == "years of work"
+    assert sorted(tmp_path.iterdir()) == [mine]
+    run(*given[:-1], tmp_path / "vectors.parquet")
+    assert mine.read_text() == "years of work"

@@ -197,3 +197,20 @@ def test_int8_is_evaluated_in_int8(
         for at, label in enumerate(dataset.labels)
     ]
     assert found["top1"] == np.mean(right)
+
+
+def test_a_class_whose_name_has_a_line_break_is_one_row(run: Command, tmp_path: Path) -> None:
+    names = ("two\nlines", "\x1b[31mred")
+    pictures = write_classes(tmp_path / "pictures", 2, classes=CLASSES[:2])
+    for old, new in zip(CLASSES, names, strict=False):
+        (pictures / old).rename(pictures / new)
+    model = cz.create_model(NAME, num_classes=2, image_size=64, seed=0)
+    model.labels = names
+    file = tmp_path / "model.safetensors"
+    model.save(file)
+    photograph = next(pictures.rglob("*.png"))
+    for argv in (["evaluate", pictures], ["predict", photograph], ["info"]):
+        where = ["--model", file] if len(argv) > 1 else [file]
+        out, _ = run(argv[0], *where, *argv[1:])
+        assert r"two\nlines" in out and r"\x1b[31mred" in out
+    assert len(repr(model.predict(photograph)).splitlines()) == len(names)

@@ -190,3 +190,23 @@ def test_a_cached_file_is_here_and_a_damaged_one_is_refused(
     path.write_bytes(b"damaged")
     assert weights.is_here
     assert "delete it to download it again" in run.error("download", "resnet18")
+
+
+def test_the_model_itself_is_not_replaced_by_its_quantized_file(
+    run: Command, file: Path, pictures: Path, tmp_path: Path
+) -> None:
+    before = file.read_bytes()
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(file)
+    for output in (file, link):
+        found = run.error("quantize", "--model", file, pictures, "-o", output)
+        assert "expected another file than the model's own" in found
+    assert file.read_bytes() == before
+
+
+def test_the_next_command_quotes_a_path_with_spaces(
+    run: Command, file: Path, pictures: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "my model.safetensors"
+    out, _ = run("quantize", "--model", file, pictures, "-o", output)
+    assert f"cnnzoo predict --model '{output}' --precision int8 PHOTO" in out

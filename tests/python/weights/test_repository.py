@@ -326,6 +326,14 @@ def files_with_weights() -> dict[str, bytes]:
         (b'{"architecture": "resnet18", "pretrained_cfg": {"interpolation": 3}}', "preprocessing"),
         (b'{"architecture": "resnet18", "num_classes": 2, "label_names": ["a"]}', "2 names"),
         (b'{"architecture": "resnet18"}', "missing"),
+        (b'{"architecture": "resnet18", "model_args": {"in_chans": "x"}}', "`in_chans`"),
+        (b'{"architecture": "resnet18", "model_args": {"img_size": "x"}}', "`img_size`"),
+        (b'{"architecture": "resnet18", "model_args": {"in_chans": 1000000000}}', "the channels"),
+        (b'{"architecture": "resnet18", "num_classes": 1000000000}', "at most the 1 of"),
+        (
+            b'{"architecture": "resnet18", "num_classes": 1000000000000, "label_names": {}}',
+            "1000000000000 names",
+        ),
         (None, "expected config.json"),
     ],
 )
@@ -334,6 +342,30 @@ def test_damaged_repositories_are_refused(hub: FakeHub, config: bytes | None, sa
     hub.make("me/bad", files if config is None else {**files, "config.json": config})
     with pytest.raises(cz.WeightsError, match=said):
         cz.from_pretrained("me/bad")
+
+
+@pytest.mark.parametrize(
+    ("option", "changed"),
+    [
+        ("num_classes", {"num_classes": 4}),
+        ("in_channels", {"model_args": {"in_chans": 1}}),
+    ],
+)
+def test_a_config_of_other_sizes_than_the_weights_is_no_random_classifier(
+    option: str, changed: dict[str, Any], tmp_path: Path
+) -> None:
+    theirs: Any = timm.create_model("mobilenetv3_small_050", num_classes=3)
+    save_for_hf(theirs, str(tmp_path), safe_serialization=True)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    assert cz.from_pretrained(tmp_path).num_classes == 3
+    path.write_text(json.dumps({**config, **changed}))
+    with pytest.raises(cz.WeightsError, match=f"{option}.*that of the weights, where"):
+        cz.from_pretrained(tmp_path)
+    # What is asked for is no fault.
+    path.write_text(json.dumps(config))
+    fresh = cz.from_pretrained(tmp_path, num_classes=5, in_channels=1)
+    assert (fresh.num_classes, fresh.graph.input_shape[0]) == (5, 1)
 
 
 @pytest.mark.parametrize(
