@@ -63,8 +63,16 @@ def as_array(value: Any) -> NDArray[Any]:
     A torch tensor may require gradients, be on another device, be conjugated, or be of bfloat16,
     which is converted to float32 without loss. Other arrays that only DLPack describes, as those of
     other libraries, share their memory where it is on the CPU.
+
+    Raises:
+        TypeError: It is a tensor without plain numbers in memory.
     """
     if is_tensor(value):
+        if kind := _odd_kind(value):
+            raise TypeError(
+                f"a torch tensor: expected a dense one of plain numbers in memory, got one that is "
+                f"{kind}"
+            )
         value = value.detach().cpu().resolve_conj().resolve_neg()
         if str(value.dtype) == "torch.bfloat16":
             value = value.float()
@@ -83,6 +91,17 @@ def as_given(array: NDArray[np.float32], given: object) -> Any:
         return array
     tensor = sys.modules["torch"].from_numpy(array)
     return tensor.to(getattr(given, "device", "cpu"))
+
+
+def _odd_kind(tensor: Any) -> str | None:
+    """Why a tensor has no plain numbers in memory, in a word; None if it has."""
+    if tensor.is_nested:
+        return "nested"
+    if tensor.is_quantized:
+        return "quantized"
+    if str(tensor.layout) != "torch.strided":
+        return f"of the layout {tensor.layout}"
+    return "on the device `meta`" if tensor.is_meta else None
 
 
 def _of_dlpack(value: Any) -> NDArray[Any]:

@@ -151,8 +151,8 @@ def export(
         "normalize": _normalize(model) if preprocess else None,
         "fold": fold,
         "external": external,
-        "input_name": text("`input_name`", input_name),
-        "output_name": text("`output_name`", output_name),
+        "input_name": _name("`input_name`", input_name),
+        "output_name": _name("`output_name`", output_name),
         "metadata": facts,
     }
     files, input_shape, output_shape = _write(model, path, choices, shown=progress is not False)
@@ -213,6 +213,17 @@ def _image_size(image: Any, model: Model) -> tuple[int, int] | None:
         return height, width
     side = whole("`image`", image, least=1)
     return side, side
+
+
+def _name(at: str, name: Any) -> str:
+    """The name of an input or output, which readers in C end at a NUL.
+
+    Raises:
+        ArgumentError: It is empty, or contains one.
+    """
+    if not text(at, name) or "\0" in name:
+        raise ArgumentError(f"{at}: expected a name, not empty and without NUL, got {shown(name)}")
+    return str(name)
 
 
 def _refuse(precision: Any) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _json
-from cnnzoo._arguments import one_of
+from cnnzoo._arguments import kind_of, one_of
 from cnnzoo._arrays import as_array
 from cnnzoo._configuration import MODEL, Configuration, WeightsFile, check_ending, damaged
 from cnnzoo.errors import ArgumentError, WeightsError
@@ -64,8 +64,13 @@ class Filling(Network):
                 (`num_batches_tracked`) may be missing.
 
         Raises:
+            ArgumentError: It is no mapping.
             WeightsError: A name or shape does not match; the message lists which.
         """
+        if not isinstance(mapping, Mapping):
+            raise ArgumentError(
+                f"`mapping`: expected a state dict, names to arrays, got {kind_of(mapping)}"
+            )
         found, ignored, under = state_dict.find(mapping, key)
         arrays = {name: _array(name, value) for name, value in found.items()}
         origin = f"the mapping, under `{'`, `'.join(under)}`" if under else "the mapping"

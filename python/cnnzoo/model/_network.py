@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo import _native
-from cnnzoo._arguments import in_order, instance, one_of, shown
+from cnnzoo._arguments import in_order, instance, one_of, shown, text
 from cnnzoo._configuration import Accuracy, Configuration
 from cnnzoo._html import html_facts
+from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo._text import counted, human, shorten
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model._packing import has_libtorch
@@ -60,7 +61,8 @@ class Network:
                 yield engine
                 return
         # It stays, and its own lock is enough.
-        yield engine
+        with outside_inference_mode():
+            yield engine
 
     @property
     def name(self) -> str:
@@ -153,10 +155,7 @@ class Network:
     def _labels(self, names: tuple[str, ...] | None) -> None:
         if names is not None:
             for name in names:
-                if not isinstance(name, str):
-                    raise ArgumentError(
-                        f"labels of {self.name}: expected text, got {type(name).__name__}"
-                    )
+                text(f"labels of {self.name}", name)
         with self._change() as engine:
             engine.set_labels(None if names is None else list(names))
 

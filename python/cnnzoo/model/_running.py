@@ -15,6 +15,7 @@ from cnnzoo import _native
 from cnnzoo._arguments import instance, kind_of, number, one_of, whole
 from cnnzoo._arrays import as_array, as_given, is_tensor
 from cnnzoo._configuration import WeightsFile
+from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo._package import need_libtorch
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo._progress import Count
@@ -121,7 +122,8 @@ class Running(Describing):
         """
         if file is not None:
             self._engine.expect(file.stored, "pretrained")
-        self._on(device).allocate(device, seed)
+        with outside_inference_mode():
+            self._on(device).allocate(device, seed)
 
     def _on(self, device: str) -> _native.Model:
         """The engine that knows a device."""

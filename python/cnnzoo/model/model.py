@@ -13,6 +13,7 @@ from cnnzoo import _native
 from cnnzoo._arguments import seed_of, whole
 from cnnzoo._arrays import Device, device_name
 from cnnzoo._configuration import Configuration
+from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo.errors import ShapeError
 from cnnzoo.model._differentiating import Differentiating
 from cnnzoo.model._network import Precision
@@ -162,7 +163,8 @@ class Model(Differentiating, Sharing):
 
         Training one of the two does not change the other. Optimisers stay with the original.
         """
-        twin = Model(self._engine.copy(), self._preprocess)
+        with outside_inference_mode():
+            twin = Model(self._engine.copy(), self._preprocess)
         twin._load_report, twin._task = self._load_report, self._task
         twin._chose_preprocess, twin._tuning = self._chose_preprocess, self._tuning
         twin._quantization, twin._published = self._quantization, self._published

@@ -10,6 +10,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from cnnzoo._arguments import in_order, instance, text
+from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model import Model
 from cnnzoo.torch._extension import adopt, forward, generation, share
@@ -178,12 +179,13 @@ class Module(Mirror):
         self._check()
         tensors = [tensor for _, _, tensor in self._tree.slots]
         self._can_become(fn, tensors)
-        for tensor in tensors:
-            moved = fn(tensor.data)
-            if moved.data_ptr() != tensor.data_ptr() or moved.stride() != tensor.stride():
-                tensor.data = moved
-            if tensor.grad is not None:
-                tensor.grad.data = fn(tensor.grad.data)
+        with outside_inference_mode():
+            for tensor in tensors:
+                moved = fn(tensor.data)
+                if moved.data_ptr() != tensor.data_ptr() or moved.stride() != tensor.stride():
+                    tensor.data = moved
+                if tensor.grad is not None:
+                    tensor.grad.data = fn(tensor.grad.data)
         adopt(self.model._with_libtorch("cnnzoo.torch.Module"))
         for child in self.children() if recurse else ():
             if not isinstance(child, Part):

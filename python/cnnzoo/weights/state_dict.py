@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnzoo._arrays import is_tensor
 from cnnzoo.errors import WeightsError
 
 # Keys under which trainers save a state dict; EMA weights are taken only if there are no others.
@@ -84,6 +85,9 @@ def _holds(value: Any, depth: int) -> bool:
 
 
 def _is_array(value: Any) -> bool:
+    # A nested tensor fails when it is asked for a shape.
+    if is_tensor(value):
+        return True
     return hasattr(value, "dtype") and hasattr(value, "shape") and not isinstance(value, np.generic)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -141,3 +142,31 @@ def test_gradients_that_fit_nothing_are_refused() -> None:
     model.train_step(X, np.zeros(2, np.int64), optimizer, accumulate=2)
     with pytest.raises(cz.ArgumentError, match="has accumulated none"):
         model.apply_gradients({"fc.bias": bias}, optimizer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        ("layout torch.sparse_coo", lambda x: x.to_sparse()),
+        ("on the device `meta`", lambda x: x.to("meta")),
+        ("nested", lambda x: torch.nested.nested_tensor(list(x), layout=torch.strided)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_tensors_without_plain_numbers_are_refused(
+    kind: str, make: Callable[[torch.Tensor], torch.Tensor], model: cz.Model
+) -> None:
+    odd = make(torch.from_numpy(X))
+    for use in (
+        lambda: model(odd),
+        lambda: model.gradients(odd, 0),
+        lambda: model.load_state_dict({"conv1.weight": odd}, strict=False),
+    ):
+        with pytest.raises(TypeError, match=f"expected a dense one .* got one that is .*{kind}"):
+            use()
+
+
+@pytest.mark.parametrize("mapping", [None, [("conv1.weight", X)], "state.pth"])
+def test_a_state_dict_that_is_no_mapping_is_refused(mapping: Any, model: cz.Model) -> None:
+    with pytest.raises(cz.ArgumentError, match="`mapping`: expected a state dict"):
+        model.load_state_dict(mapping)

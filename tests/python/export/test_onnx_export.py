@@ -274,6 +274,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"external": "yes"}, "`external`: expected True, False or None"),
     ({"precision": "float16"}, "`precision` of an ONNX file: expected one of"),
     ({"input_name": ""}, "`input_name`: expected a name"),
+    ({"input_name": "a\0"}, "`input_name`: expected a name, not empty and without NUL"),
     ({"input_name": "a/b"}, "`input_name`: expected a name without `/`"),
     ({"output_name": "images"}, "`output_name`: expected a name of its own"),
     ({"input_name": "fc.weight"}, "names that no parameter has, got `fc.weight`"),

@@ -278,6 +278,14 @@ def test_a_new_classifier_starts_as_a_linear_layer(
             assert ours.std() == pytest.approx(theirs.numpy().std(), rel=0.03)
 
 
+@pytest.mark.parametrize("name", [3, None, "\udcff"])
+def test_labels_that_are_no_text_are_refused(name: Any) -> None:
+    model = cz.create_model("resnet20", num_classes=2)
+    with pytest.raises(cz.ArgumentError, match="labels of resnet20: expected text"):
+        model.labels = ["cat", name]
+    assert model.labels == ("class 0", "class 1")
+
+
 @pytest.mark.parametrize("written", [False, True])
 def test_the_classifier_is_replaced_and_nothing_else(tmp_path: Path, written: bool) -> None:
     model = cz.create_model("resnet18", drop_rate=0.1, seed=2)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from cnnzoo._arguments import instance, kind_of, number, optional, seed_of, shown, text, whole
 from cnnzoo._copying import pack_memory, unpack_memory
+from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model import Model, Precision, StepResult
 from cnnzoo.training.losses import LossLike, as_loss
@@ -138,7 +139,7 @@ class Optimizer:
             )
         _check_clips(clip_norm, clip_value)
         accumulate = whole("`accumulate`", accumulate, least=1)
-        with _quantized_if_refused(model):
+        with _quantized_if_refused(model), outside_inference_mode():
             found, weight, correct, count, grad_norm = _training.train_step(
                 model._for_training(),
                 self._engine,
@@ -174,7 +175,8 @@ class Optimizer:
         self._engine = self._build()
         memory, waiting = state["_engine"]
         if memory or waiting[0]:
-            self._engine.recall(self.model._for_training(), unpack_memory(memory), waiting)
+            with outside_inference_mode():
+                self._engine.recall(self.model._for_training(), unpack_memory(memory), waiting)
 
     @property
     def lr(self) -> float:
@@ -214,7 +216,7 @@ class Optimizer:
         _check_clips(clip_norm, clip_value)
         if not self._waiting:
             return None
-        with _quantized_if_refused(self.model):
+        with _quantized_if_refused(self.model), outside_inference_mode():
             return self._engine.flush(self.model._for_training(), self.lr, clip_norm, clip_value)
 
     def _apply_gradients(
@@ -243,7 +245,8 @@ class Optimizer:
         ]
         if not given:
             raise ArgumentError("`gradients`: expected at least one, got none")
-        return self._engine.apply(model._for_training(), given, self.lr, clip_norm, clip_value)
+        with outside_inference_mode():
+            return self._engine.apply(model._for_training(), given, self.lr, clip_norm, clip_value)
 
     def _configuration(self) -> dict[str, Any]:
         """The optimiser's arguments as values for JSON."""
