@@ -22,7 +22,7 @@ fn main() {
 /// Compiles files against the headers of the libtorch that torch-sys found.
 #[cfg(feature = "torch")]
 fn compile(files: &[&str]) {
-    for file in &files {
+    for file in files {
         println!("cargo::rerun-if-changed={file}");
     }
     println!("cargo::rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
