@@ -408,7 +408,8 @@ class Loader(Generic[Batch]):
             engine.stop()
         if self._latest is engine:
             self._move_to(epoch + 1, 0)
-        if whole and empty:
+        # The share of one of several processes may have no samples, of which none is bad.
+        if whole and empty and bad:
             raise DataError(
                 f"{self.dataset!r}: expected a sample that can be read, got none; the first: "
                 f"{bad[0].error}"

@@ -153,6 +153,9 @@ def test_a_loader_of_shares_reads_each_sample_once() -> None:
         np.testing.assert_array_equal(np.concatenate([labels for _, labels in rows]), y)
     with pytest.raises(cz.ArgumentError, match="a multiple of 3"):
         whole._shared(0, 3)
+    # One sample is the first process's.
+    one = cz.data.Loader(cz.data.Arrays(images[:1], [0]), batch_size=8)
+    assert [len(list(one._shared(place, 2))) for place in range(2)] == [1, 0]
     # The position is that of whole batches.
     shares[1].set_epoch(0, first_batch=2)
     np.testing.assert_array_equal(next(iter(shares[1]))[1], batches[1][2][1])

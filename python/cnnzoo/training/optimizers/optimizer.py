@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -154,6 +155,7 @@ class Optimizer:
                 seed=self._batches if seed is None else seed_of(seed),
                 among=among,
             )
+            _count_changes(model)
         self._batches += 1
         return StepResult(
             loss=found,
@@ -217,7 +219,9 @@ class Optimizer:
         if not self._waiting:
             return None
         with _quantized_if_refused(self.model), outside_inference_mode():
-            return self._engine.flush(self.model._for_training(), self.lr, clip_norm, clip_value)
+            norm = self._engine.flush(self.model._for_training(), self.lr, clip_norm, clip_value)
+            _count_changes(self.model)
+            return norm
 
     def _apply_gradients(
         self,
@@ -246,7 +250,9 @@ class Optimizer:
         if not given:
             raise ArgumentError("`gradients`: expected at least one, got none")
         with outside_inference_mode():
-            return self._engine.apply(model._for_training(), given, self.lr, clip_norm, clip_value)
+            norm = self._engine.apply(model._for_training(), given, self.lr, clip_norm, clip_value)
+            _count_changes(model)
+            return norm
 
     def _configuration(self) -> dict[str, Any]:
         """The optimiser's arguments as values for JSON."""
@@ -260,6 +266,20 @@ class Optimizer:
     def __repr__(self) -> str:
         numbers = "".join(f", {name}={value}" for name, value in self._numbers.items())
         return f"<{type(self).__name__} of {self.model.name}, lr={self.lr}{numbers}>"
+
+
+def _count_changes(model: Model) -> None:
+    """Count an update for PyTorch, past whose counts SGD and AdamW write.
+
+    So a backward pass of a `cnnzoo.torch.Module` over the values before is refused, as PyTorch
+    refuses it after its own optimisers. Without such a module nothing records.
+    """
+    if "cnnzoo.torch" not in sys.modules:
+        return
+    from cnnzoo import _training
+
+    tensors = [tensor for _, _, tensor in _training.share(model._for_training())]
+    sys.modules["torch"].autograd.graph.increment_version(tensors)
 
 
 @contextmanager
