@@ -36,7 +36,7 @@ class Page:
 
 
 MODELS = [
-    *("create_model", "load", "Model", "StepResult", "Preprocess"),
+    *("create_model", "load", "from_pretrained", "Model", "StepResult", "Preprocess"),
     *("Prediction", "Guess", "FailedPrediction"),
     *("Graph", "Summary", "SummaryPart", "SummaryRow"),
 ]
