@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,7 +186,7 @@ def rank(
     least `THRESHOLD` are included, even more than `top`.
     """
     several = task == "multi_label"
-    likelihoods = probabilities(logits) if several else _softmax(logits)
+    likelihoods = probabilities(logits) if several else softmax(logits)
     order = np.argsort(-likelihoods, axis=1, kind="stable")
     counts = np.full(len(logits), top)
     if several:
@@ -197,14 +197,27 @@ def rank(
     ]
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The softmax of logits (N, K); NaN where some are infinite or NaN."""
+    likelihoods: NDArray[np.float64] = np.exp(_shifted(logits))
+    likelihoods /= likelihoods.sum(axis=1, keepdims=True)
+    return likelihoods
+
+
+def log_softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The logarithm of the softmax of logits (N, K); NaN where some are infinite or NaN."""
+    shifted = _shifted(logits)
+    found: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return found
+
+
+def _shifted(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Logits less the largest of their image, of which no exponential overflows."""
     shifted = logits.astype(np.float64)
     # Infinite logits give NaN, which `Model.predict` refuses.
     with np.errstate(invalid="ignore"):
         shifted -= shifted.max(axis=1, keepdims=True)
-    likelihoods: NDArray[np.float64] = np.exp(shifted)
-    likelihoods /= likelihoods.sum(axis=1, keepdims=True)
-    return likelihoods
+    return shifted
 
 
 @functools.cache

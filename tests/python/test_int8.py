@@ -436,6 +436,10 @@ def failing(logits: Array, y: Any) -> Any:
 
 
 REFUSED: dict[str, tuple[type[Exception], Callable[[cz.Model, cz.SGD, Array], object]]] = {
+    "gradients": (
+        cz.CnnzooError,
+        lambda model, rule, x: model.apply_gradients({"bias9": np.zeros(3, np.float32)}, rule),
+    ),
     "a class that it lacks": (
         cz.ArgumentError,
         lambda model, rule, x: model.train_step(x, np.array([0, 1, 10]), rule),

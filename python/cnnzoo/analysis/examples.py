@@ -22,6 +22,7 @@ from cnnzoo.analysis.pictures import Pictures
 from cnnzoo.data import BadSample, Dataset, Loader
 from cnnzoo.errors import ArgumentError, ShapeError
 from cnnzoo.model import InferencePrecision, Model
+from cnnzoo.prediction import log_softmax
 from cnnzoo.training.confusion import MOST_CLASSES, Confusion, confusions, draw_confusion
 from cnnzoo.training.metrics import FIVE, Metrics, ranks_of
 
@@ -339,12 +340,8 @@ def _judged(logits: NDArray[np.float32], true: NDArray[np.int64]) -> tuple[NDArr
     """Predicted class, its probability, that of the true class, loss and rank of each image."""
     if len(logits) != len(true):
         raise ShapeError(f"expected logits of {len(true)} images, got {len(logits)}")
-    shifted = logits.astype(np.float64)
-    unknown = np.isnan(shifted).any(1)
-    # Infinite logits make NaN, as in a softmax.
-    with np.errstate(invalid="ignore"):
-        shifted -= shifted.max(1, keepdims=True)
-        logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    unknown = np.isnan(logits).any(1)
+    logs = log_softmax(logits)
     rows = np.arange(len(true))
     largest = np.where(unknown, 0, logits.argmax(1))
     predicted = np.where(unknown, UNDECIDED, largest)

@@ -15,6 +15,7 @@ from cnnzoo._plots import GREY, SERIES, calm, new_axes
 from cnnzoo._text import counted, table
 from cnnzoo.errors import ArgumentError, ShapeError
 from cnnzoo.model import Model
+from cnnzoo.prediction import log_softmax
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -213,9 +214,7 @@ def _cross_entropy(
     logits: NDArray[np.float64], shares: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The loss of each image, and the gradient of their mean by the logits."""
-    with np.errstate(invalid="ignore"):
-        shifted = logits - logits.max(1, keepdims=True)
-        logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    logs = log_softmax(logits)
     slopes = np.exp(logs) * shares.sum(1, keepdims=True) - shares
     return -(shares * logs).sum(1), slopes / len(logits)
 

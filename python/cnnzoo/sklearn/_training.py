@@ -15,6 +15,7 @@ from cnnzoo._arguments import number, whole
 from cnnzoo._threads import get_num_threads
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model import Model
+from cnnzoo.prediction import log_softmax
 from cnnzoo.sklearn._photographs import Photographs
 from cnnzoo.training import AdamW, Cosine, CrossEntropy, FunctionLoss, History, Trainer
 from cnnzoo.transforms import Transform
@@ -116,8 +117,7 @@ def weighted_cross_entropy(
         logits: Logits (N, K).
         targets: The weight of each image at its class, else 0 (N, K).
     """
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    log = log_softmax(logits)
     weights = targets.sum(axis=1, keepdims=True, dtype=np.float64)
     total = float(weights.sum())
     gradient = (weights * np.exp(log) - targets) / total

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from cnnzoo._arguments import whole
 from cnnzoo._arrays import Device
+from cnnzoo.prediction import softmax
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.sklearn._estimator import Estimator
 from cnnzoo.sklearn._head import Head, is_linear, need_linear
@@ -246,11 +247,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         photographs = self._photographs(X, fitting=False)
-        logits = np.concatenate(list(self._outputs(photographs, embedding=False)))
-        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-        shares: NDArray[np.float64] = np.exp(shifted)
-        shares /= shares.sum(axis=1, keepdims=True)
-        return shares
+        return softmax(np.concatenate(list(self._outputs(photographs, embedding=False))))
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """The most probable class of each photograph, (N,).

@@ -13,7 +13,7 @@ from cnnzoo._arrays import as_array
 from cnnzoo._text import percent, table
 from cnnzoo.errors import ArgumentError, ShapeError
 from cnnzoo.model import InferencePrecision, Model
-from cnnzoo.prediction import THRESHOLD, checked_threshold
+from cnnzoo.prediction import THRESHOLD, checked_threshold, log_softmax
 from cnnzoo.training import classes
 from cnnzoo.training.confusion import MOST_CLASSES, Confusion, confusions, draw_confusion
 from cnnzoo.training.losses import (
@@ -333,13 +333,8 @@ def _cross_entropies(
     if len(logits) != len(targets):
         raise ShapeError(f"{at}: expected ({len(logits)},), got {targets.shape}")
     # In float64, so that the division into batches does not matter.
-    shifted = logits.astype(np.float64)
-    # Infinite logits make NaN, as in a softmax.
-    with np.errstate(invalid="ignore"):
-        shifted -= shifted.max(1, keepdims=True)
-        own = np.take_along_axis(shifted, targets[:, None], 1)[:, 0]
-        losses = np.log(np.exp(shifted).sum(1)) - own
-    return float(losses.sum()), float(len(targets)), logits
+    own = np.take_along_axis(log_softmax(logits), targets[:, None], 1)
+    return -float(own.sum()), float(len(targets)), logits
 
 
 class _Tally:

@@ -17,11 +17,6 @@ from command_line import Command
 COMMANDS = {command.name: command for command in commands_of(parser())}
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(capsys)
-
-
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from cnnzoo_command.completion import bash

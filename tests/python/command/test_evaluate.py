@@ -30,11 +30,6 @@ TRAINED = "tf_efficientnet_lite0"
 LABELS = ("zebra", "coffee", "astronaut", "sloth", "chelsea", "heron", "newt")
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(capsys)
-
-
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_classes(tmp_path_factory.mktemp("pictures"), 8)

@@ -140,7 +140,7 @@ class Optimizer:
             )
         _check_clips(clip_norm, clip_value)
         accumulate = whole("`accumulate`", accumulate, least=1)
-        with _quantized_if_refused(model), outside_inference_mode():
+        with _updating(model):
             found, weight, correct, count, grad_norm = _training.train_step(
                 model._for_training(),
                 self._engine,
@@ -155,7 +155,6 @@ class Optimizer:
                 seed=self._batches if seed is None else seed_of(seed),
                 among=among,
             )
-            _count_changes(model)
         self._batches += 1
         return StepResult(
             loss=found,
@@ -218,10 +217,8 @@ class Optimizer:
         _check_clips(clip_norm, clip_value)
         if not self._waiting:
             return None
-        with _quantized_if_refused(self.model), outside_inference_mode():
-            norm = self._engine.flush(self.model._for_training(), self.lr, clip_norm, clip_value)
-            _count_changes(self.model)
-            return norm
+        with _updating(self.model):
+            return self._engine.flush(self.model._for_training(), self.lr, clip_norm, clip_value)
 
     def _apply_gradients(
         self,
@@ -249,10 +246,8 @@ class Optimizer:
         ]
         if not given:
             raise ArgumentError("`gradients`: expected at least one, got none")
-        with outside_inference_mode():
-            norm = self._engine.apply(model._for_training(), given, self.lr, clip_norm, clip_value)
-            _count_changes(model)
-            return norm
+        with _updating(model):
+            return self._engine.apply(model._for_training(), given, self.lr, clip_norm, clip_value)
 
     def _configuration(self) -> dict[str, Any]:
         """The optimiser's arguments as values for JSON."""
@@ -266,6 +261,14 @@ class Optimizer:
     def __repr__(self) -> str:
         numbers = "".join(f", {name}={value}" for name, value in self._numbers.items())
         return f"<{type(self).__name__} of {self.model.name}, lr={self.lr}{numbers}>"
+
+
+@contextmanager
+def _updating(model: Model) -> Iterator[None]:
+    """Prepare for an update, and count it for PyTorch unless it is refused."""
+    with _quantized_if_refused(model), outside_inference_mode():
+        yield
+        _count_changes(model)
 
 
 def _count_changes(model: Model) -> None:
