@@ -13,7 +13,7 @@ import pytest
 
 import cnnzoo as cz
 from cnnzoo import _native
-from conftest import Differences
+from differences import Differences
 from export.onnx_files import Array, checked, inferred, run, stated
 from reference import (
     LIBRARIES,

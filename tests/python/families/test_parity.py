@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import cnnzoo as cz
-from conftest import Differences
+from differences import Differences
 from reference import (
     FAMILIES_OUT_OF_ORDER,
     OUT_OF_ORDER,
