@@ -52,10 +52,10 @@ impl Prepared {
 
     /// Runs the plan on images of its shape.
     pub fn run(&self, x: View<'_>, pool: &Pool) -> Result<Vec<Array>> {
-        self.observed(x, pool, || {})
+        self.with_workspace(x, |workspace| self.plan.run(pool, workspace, x.values))
     }
 
-    /// Runs the plan once, then `repeats` times, and takes the time of each step in these runs.
+    /// Runs the plan once, then `repeats` times, and takes the time of each step in further runs.
     pub fn time(&self, x: View<'_>, pool: &Pool, repeats: usize) -> Result<Times> {
         self.run(x, pool)?;
         // Before and after, since others may use the machine for some of the time.
@@ -65,27 +65,34 @@ impl Prepared {
         let (mut steps, mut runs) = (vec![Vec::with_capacity(repeats); count], Vec::new());
         for _ in 0..repeats {
             let begun = Instant::now();
-            let times = self.step_times(x, pool)?;
+            self.run(x, pool)?;
             runs.push(begun.elapsed());
+            let times = self.step_times(x, pool)?;
             steps.iter_mut().zip(times).for_each(|(all, time)| all.push(time));
         }
         let peak = before.max(most());
         Ok(Times { steps: steps.into_iter().map(median).collect(), run: median(runs), peak })
     }
 
-    /// Runs the plan once, and returns the time of each step.
+    /// Runs the plan once, on all threads in every step, and returns the time of each step.
     pub(super) fn step_times(&self, x: View<'_>, pool: &Pool) -> Result<Vec<Duration>> {
-        let mut times = Vec::with_capacity(self.plan.len());
+        let mut times = vec![Duration::ZERO; self.plan.len()];
         let mut last = Instant::now();
-        self.observed(x, pool, || {
-            let now = Instant::now();
-            times.push(now - last);
-            last = now;
+        self.with_workspace(x, |workspace| {
+            self.plan.observed(pool, workspace, x.values, |step| {
+                let now = Instant::now();
+                times[step] += now - last;
+                last = now;
+            })
         })?;
         Ok(times)
     }
 
-    fn observed(&self, x: View<'_>, pool: &Pool, after: impl FnMut()) -> Result<Vec<Array>> {
+    fn with_workspace(
+        &self,
+        x: View<'_>,
+        run: impl FnOnce(&mut Workspace) -> Result<Vec<Array>>,
+    ) -> Result<Vec<Array>> {
         if x.shape != self.shape {
             return Err(Error::Shape {
                 at: "the images of a plan".into(),
@@ -99,7 +106,7 @@ impl Prepared {
             Some(workspace) => workspace,
             None => self.plan.workspace()?,
         };
-        let values = self.plan.run(pool, &mut workspace, x.values, after)?;
+        let values = run(&mut workspace)?;
         idle().push(workspace);
         Ok(values)
     }

@@ -15,10 +15,10 @@ use super::super::kernel::{
 use super::super::layout::{Layout, Window};
 use super::super::pool::Pool;
 use super::super::simd::{Element, Instructions};
+use super::arrange::arrange;
 use super::choose::Choices;
 use super::fuse::{Tail, Uses};
 use super::join::join;
-use super::place::{Claim, place};
 use super::step::{Home, Operation, Output, Plan, Step, Value};
 use crate::error::{Error, Result};
 use crate::graph::op::{Function, Padding, Pair, PoolKind};
@@ -118,8 +118,8 @@ struct Builder<'a> {
     batch: usize,
     steps: Vec<Step>,
     constants: Vec<Vec<f32>>,
-    /// The length of each slot.
-    slots: Vec<usize>,
+    /// The length of each slot, for a batch and for one image.
+    slots: Vec<[usize; 2]>,
     /// Values that are written into a part of a concatenation.
     planned: HashMap<NodeId, Value>,
     /// Concatenations that have a slot of their own, by the slot.
@@ -244,12 +244,13 @@ impl<'a> Builder<'a> {
 
     /// A value in a slot of its own.
     fn fresh(&mut self, layout: Layout, form: Form) -> Value {
-        let slot = self.slot(form.words(layout.extent(self.batch)));
+        let slot = self.slot(|batch| form.words(layout.extent(batch)));
         Value { home: Home::Slot { slot, offset: 0 }, layout, form }
     }
 
-    fn slot(&mut self, len: usize) -> usize {
-        self.slots.push(len);
+    /// A slot whose length depends on the batch.
+    fn slot(&mut self, len: impl Fn(usize) -> usize) -> usize {
+        self.slots.push([len(self.batch), len(1)]);
         self.slots.len() - 1
     }
 
@@ -284,7 +285,7 @@ impl<'a> Builder<'a> {
         operation: Operation,
         inputs: Vec<Value>,
         output: Value,
-        scratch: Option<(usize, usize)>,
+        scratch: Option<usize>,
     ) {
         self.steps.push(Step { nodes, operation, inputs, output, scratch });
     }
@@ -298,14 +299,14 @@ impl<'a> Builder<'a> {
         output: Value,
         operation: Operation,
     ) {
-        let scratch = match &operation {
-            Operation::Conv(conv) => conv.scratch(self.batch),
-            Operation::Winograd(conv) => conv.scratch(self.batch),
-            Operation::Strassen(conv) => conv.scratch(self.batch),
-            Operation::Gated(conv) => conv.scratch(self.batch),
+        let len = |batch| match &operation {
+            Operation::Conv(conv) => conv.scratch(batch),
+            Operation::Winograd(conv) => conv.scratch(batch),
+            Operation::Strassen(conv) => conv.scratch(batch),
+            Operation::Gated(conv) => conv.scratch(batch),
             _ => 0,
         };
-        let scratch = (scratch > 0).then(|| (self.slot(scratch), scratch));
+        let scratch = (len(self.batch).max(len(1)) > 0).then(|| self.slot(len));
         let nodes: Vec<NodeId> = [id].into_iter().chain(tail.nodes.iter().copied()).collect();
         let last = self.root(nodes[nodes.len() - 1]);
         self.computed.extend(&nodes);
@@ -488,13 +489,13 @@ impl<'a> Builder<'a> {
         let output =
             |&node: &NodeId| Ok(Output { value: self.floats(node)?, shape: self.shape(node) });
         let outputs = wanted.iter().map(output).collect::<Result<Vec<_>>>()?;
-        let Self { graph, batch, steps, constants, slots, wholes, .. } = self;
+        let Self { graph, batch, steps, constants, slots, wholes, pool, .. } = self;
         let steps = join(steps, &outputs);
-        let (slots, memory) = place(&claims(&slots, &steps, &outputs));
+        let arrangement = arrange(&slots, &steps, &outputs, &constants, (batch, pool.threads()));
         let largest = steps.iter().max_by_key(|step| step.output.words(batch));
         let largest = largest.and_then(|step| step.nodes.first()).copied();
         let largest = place_of(graph, largest.unwrap_or(graph.output()));
-        Ok(Plan { batch, steps, constants, slots, wholes, memory, largest, outputs })
+        Ok(Plan { batch, steps, arrangement, constants, wholes, largest, outputs })
     }
 
     fn tail(&self, id: NodeId, scales: bool, sums: bool) -> Tail {
@@ -840,25 +841,4 @@ impl<'a> Builder<'a> {
         self.emit(id, &Tail::default(), vec![q, k, v], output, Operation::Attention(attention));
         Ok(())
     }
-}
-
-/// The steps that need each slot. Outputs are needed to the end.
-fn claims(slots: &[usize], steps: &[Step], outputs: &[Output]) -> Vec<Claim> {
-    let mut claims: Vec<Claim> =
-        slots.iter().map(|&len| Claim { len, first: usize::MAX, last: 0 }).collect();
-    let mut claim = |slot: usize, step: usize| {
-        claims[slot].first = claims[slot].first.min(step);
-        claims[slot].last = claims[slot].last.max(step);
-    };
-    for (number, step) in steps.iter().enumerate() {
-        let values = step.inputs.iter().chain([&step.output]).filter_map(Value::slot);
-        values.chain(step.scratch.map(|(slot, _)| slot)).for_each(|slot| claim(slot, number));
-    }
-    for slot in outputs.iter().filter_map(|output| output.value.slot()) {
-        claim(slot, steps.len());
-    }
-    // Slots that nothing needs are of no length.
-    let unused = Claim { len: 0, first: 0, last: 0 };
-    let used = |claim: Claim| if claim.first == usize::MAX { unused } else { claim };
-    claims.into_iter().map(used).collect()
 }

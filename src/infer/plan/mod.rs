@@ -1,6 +1,7 @@
 //! Plans: a graph made ready to run on images of one shape. Batch norm, biases, activations and sums are fused into the
 //! steps before them, concatenations are written in place, weights are packed, and every value has its place in memory.
 
+mod arrange;
 mod build;
 mod choose;
 mod fuse;

@@ -1,6 +1,7 @@
 //! Steps, the values that they read and write, and plans of them.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use super::super::form::Form;
 use super::super::kernel::{
@@ -9,6 +10,7 @@ use super::super::kernel::{
 };
 use super::super::layout::Layout;
 use super::super::memory::Buffer;
+use super::arrange::Arrangement;
 use super::choose::{Algorithm, Layer};
 use crate::graph::{Graph, NodeId, Op, Shape};
 
@@ -17,13 +19,10 @@ use crate::graph::{Graph, NodeId, Op, Shape};
 pub struct Plan {
     pub(super) batch: usize,
     pub(super) steps: Vec<Step>,
+    pub(super) arrangement: Arrangement,
     pub(super) constants: Vec<Vec<f32>>,
-    /// The place of each slot in the memory of a run.
-    pub(super) slots: Vec<usize>,
     /// Concatenations whose parts are written in place, and how they lie, by their slot.
     pub(super) wholes: HashMap<usize, (NodeId, Layout)>,
-    /// Numbers that a run needs memory for.
-    pub(super) memory: usize,
     /// The node with the largest value, for messages.
     pub(super) largest: String,
     pub(super) outputs: Vec<Output>,
@@ -78,8 +77,8 @@ pub(super) struct Step {
     pub(super) operation: Operation,
     pub(super) inputs: Vec<Value>,
     pub(super) output: Value,
-    /// A slot for what it computes on the way, and its length.
-    pub(super) scratch: Option<(usize, usize)>,
+    /// A slot for what it computes on the way.
+    pub(super) scratch: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -134,4 +133,8 @@ impl Plan {
 
 /// Memory of a run, which the next one may use again.
 #[derive(Debug)]
-pub(in crate::infer) struct Workspace(pub(super) Buffer);
+pub(in crate::infer) struct Workspace {
+    pub(super) shared: Buffer,
+    /// For images by themselves: as many as were at it at once.
+    pub(super) own: Mutex<Vec<Buffer>>,
+}

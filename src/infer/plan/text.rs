@@ -208,14 +208,14 @@ impl Step {
     }
 
     /// Numbers of weights that it reads.
-    fn weights(&self, plan: &Plan) -> usize {
+    pub(super) fn weights(&self, constants: &[Vec<f32>]) -> usize {
         let conv = |conv: &Conv| conv.weights() + conv.output.channels;
         let depthwise = |conv: &Depthwise| {
             let Pair { height, width } = conv.window.kernel;
             conv.output.channels * (height * width + 1)
         };
         let constant = |home| match home {
-            Home::Constant(index) => plan.constants[index].len(),
+            Home::Constant(index) => constants[index].len(),
             Home::Images | Home::Slot { .. } => 0,
         };
         let own = match &self.operation {
@@ -273,7 +273,7 @@ impl Plan {
                 into: self.into(graph, step),
                 shape,
                 value_bytes: step.output.form.words(shape.iter().product()) * size_of::<f32>(),
-                weight_bytes: step.weights(self) * size_of::<f32>(),
+                weight_bytes: step.weights(&self.constants) * size_of::<f32>(),
             }
         };
         self.steps.iter().map(described).collect()
@@ -337,11 +337,15 @@ impl Plan {
         }
         let sum = |of: fn(&Described) -> usize| steps.iter().map(of).sum();
         let size = |bytes| if bytes == 0 { "0 B".into() } else { readable(bytes) };
+        let apart = match self.arrangement.apart {
+            0 => String::new(),
+            count => format!(", the first {count} image by image"),
+        };
         write!(
             to,
-            "{} steps; {} of memory for {} of values; {} of weights",
+            "{} steps{apart}; {} of memory for {} of values; {} of weights",
             steps.len(),
-            size(self.memory * size_of::<f32>()),
+            size(self.memory() * size_of::<f32>()),
             size(sum(|step| step.value_bytes)),
             size(sum(|step| step.weight_bytes)),
         )
