@@ -12,7 +12,7 @@ use super::super::pool::{Pool, part};
 use super::Residual;
 use super::conv::{Conv, MOST_ROWS};
 use super::depthwise::{Depthwise, Lines};
-use super::gemm::{Rows, Store, multiply};
+use super::gemm::{Next, Rows, Store, multiply};
 use crate::error::Result;
 
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl Block {
                     function: expand.function,
                     rescale: expand.rescale(),
                 };
-                let windows = (&[0][..], weights.depth);
+                let windows = (&[0][..], weights.depth, Next::NOTHING);
                 blocks(expand, panels.clone(), pixels, store, windows, |first, starts| {
                     expand.starts(x, &input, (image, first), 0, starts);
                 });
@@ -227,12 +227,31 @@ impl Strip<'_> {
             if let Some(project) = project {
                 let y = Lines { memory: after, first, period: TOGETHER };
                 depthwise.strip(rows.clone(), x, y);
-                self.project(project, rows, after.source(), converted);
+                let next = self.read_next(rows.end..strip.end);
+                self.project(project, rows, (after.source(), converted), next);
             } else {
                 let place = depthwise.forms.1.words(self.image * depthwise.output.image);
                 depthwise.strip(rows, x, Lines::all(self.y.skip(place)));
             }
         }
+    }
+
+    /// What the depthwise convolution of the next of these rows reads of the input, if no convolution comes before it.
+    fn read_next(&self, rows: Range<usize>) -> Next {
+        let Block { depthwise, expand, .. } = self.of;
+        if expand.is_some() || rows.is_empty() {
+            return Next::NOTHING;
+        }
+        let (window, input) = (&depthwise.window, depthwise.input);
+        let line = |row: usize| {
+            (row * window.stride.height + window.kernel.height)
+                .saturating_sub(window.top + window.stride.height)
+                .min(input.height)
+        };
+        let (begin, end) = (line(rows.start), line(rows.end.min(rows.start + TOGETHER)));
+        let words = |line| depthwise.forms.0.words(input.at(self.image, line, 0));
+        let (from, to) = (words(begin), words(end));
+        Next { start: self.x.at(from, 0).cast(), bytes: (to - from) * size_of::<f32>() }
     }
 
     /// Computes a line before the depthwise convolution.
@@ -252,7 +271,7 @@ impl Strip<'_> {
             0..conv.groups[0].panels(),
             width,
             store,
-            (self.segments, self.length),
+            (self.segments, self.length, Next::NOTHING),
             |first, starts| {
                 conv.starts(self.x, &self.input, (self.image, row * width + first), 0, starts);
             },
@@ -260,7 +279,13 @@ impl Strip<'_> {
     }
 
     /// Computes rows of the output. Their first pixels lie where the lines after the depthwise convolution begin.
-    fn project(&self, conv: &Conv, rows: Range<usize>, from: Source<'_>, converted: Target<'_>) {
+    fn project(
+        &self,
+        conv: &Conv,
+        rows: Range<usize>,
+        (from, converted): (Source<'_>, Target<'_>),
+        next: Next,
+    ) {
         let place = |layout: &Layout| layout.at(self.image, rows.start, 0);
         let store = Store {
             target: self.y,
@@ -284,7 +309,8 @@ impl Strip<'_> {
         } else {
             from
         };
-        blocks(conv, 0..conv.groups[0].panels(), count, store, (&[0], depth), |first, starts| {
+        let segments = (&[0][..], depth, next);
+        blocks(conv, 0..conv.groups[0].panels(), count, store, segments, |first, starts| {
             for (at, start) in starts.iter_mut().enumerate() {
                 *start = from.at((first + at) * depth, depth);
             }
@@ -292,14 +318,14 @@ impl Strip<'_> {
     }
 }
 
-/// Some panels of a convolution of `count` pixels, block by block. `find` writes the addresses of their windows, from one
-/// pixel on.
+/// Some panels of a convolution of `count` pixels, block by block, which fetch what is read next. `find` writes the addresses
+/// of their windows, from one pixel on.
 fn blocks(
     conv: &Conv,
     panels: Range<usize>,
     count: usize,
     store: Store<'_>,
-    (segments, length): (&[isize], usize),
+    (segments, length, next): (&[isize], usize, Next),
     find: impl Fn(usize, &mut [*const f32]),
 ) {
     let weights = &conv.groups[0];
@@ -313,6 +339,7 @@ fn blocks(
             residual: store.residual.map(further),
             ..store
         };
-        multiply(weights, panels.clone(), Rows { starts, segments, length }, store);
+        let next = next.part(first / MOST_ROWS, count.div_ceil(MOST_ROWS));
+        multiply(weights, panels.clone(), Rows { starts, segments, length, next }, store);
     }
 }

@@ -7,7 +7,7 @@ use std::ptr::null;
 use super::super::form::Form;
 use super::super::layout::LINE;
 use super::super::memory::{Buffer, Source, Target, zeros};
-use super::super::pool::Pool;
+use super::super::pool::{Pool, part};
 use super::super::simd::{Element, Instructions, Kernel, Simd, activate};
 use super::integers::Integers;
 use super::numbers::{read, write};
@@ -160,6 +160,25 @@ pub(in crate::infer) struct Rows<'a> {
     pub segments: &'a [isize],
     /// The length of a segment; all together have the depth of the weights.
     pub length: usize,
+    /// What is read next, to be fetched meanwhile; if nothing, the weights that follow are.
+    pub next: Next,
+}
+
+/// So many bytes from an address on, which are never read through it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::infer) struct Next {
+    pub start: *const u8,
+    pub bytes: usize,
+}
+
+impl Next {
+    pub const NOTHING: Self = Self { start: null(), bytes: 0 };
+
+    /// One of equal parts.
+    pub fn part(self, number: usize, parts: usize) -> Self {
+        let range = part(self.bytes, number, parts);
+        Self { start: self.start.wrapping_add(range.start), bytes: range.len() }
+    }
 }
 
 /// Where the results go, and what is added before they are stored. Places and strides are counted in numbers.
@@ -236,9 +255,10 @@ impl<const FACTORS: usize> Kernel for Multiply<'_, FACTORS> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { weights, numbers, panels, rows, store } = self;
-        for panel in &weights.panels[panels] {
+        let panels = &weights.panels[panels];
+        for (at, panel) in panels.iter().enumerate() {
             let block = Block {
-                rows,
+                rows: Rows { next: rows.next.part(at, panels.len()), ..rows },
                 store,
                 panel: *panel,
                 weights: numbers.at(panel.start, panel.width * weights.depth),
@@ -317,15 +337,20 @@ impl Block<'_> {
         let most = if self.panel.width == S::LANES { S::ROWS_OF_ONE } else { S::ROWS };
         let tiles = count.div_ceil(most);
         let (each, larger) = (count / tiles.max(1), count % tiles.max(1));
-        // The panel that follows is fetched while this one is multiplied.
+        // The panel that follows, or what else comes next, is fetched while this one is multiplied.
         let depth = self.rows.segments.len() * self.rows.length;
         let panel_len = depth * self.panel.width;
         let mut first = 0;
         for tile in 0..tiles {
             let rows = each + usize::from(tile < larger);
-            let next = self.weights.wrapping_add(panel_len + panel_len / tiles * tile);
-            let step = self.panel.width * size_of::<f32>() / tiles;
-            self.tile_of::<S, FACTORS>(simd, first, rows, Ahead { next: next.cast(), step });
+            let ahead = if self.rows.next.bytes > 0 {
+                let Next { start, bytes } = self.rows.next.part(tile, tiles);
+                Ahead { next: start, step: bytes.div_ceil(depth) }
+            } else {
+                let next = self.weights.wrapping_add(panel_len + panel_len / tiles * tile);
+                Ahead { next: next.cast(), step: self.panel.width * size_of::<f32>() / tiles }
+            };
+            self.tile_of::<S, FACTORS>(simd, first, rows, ahead);
             first += rows;
         }
         self.activate(simd);
