@@ -251,7 +251,10 @@ impl Strip<'_> {
         let (begin, end) = (line(rows.start), line(rows.end.min(rows.start + TOGETHER)));
         let words = |line| depthwise.forms.0.words(input.at(self.image, line, 0));
         let (from, to) = (words(begin), words(end));
-        Next { start: self.x.at(from, 0).cast(), bytes: (to - from) * size_of::<f32>() }
+        if to == from {
+            return Next::NOTHING;
+        }
+        Next { start: self.x.at(from, 1).cast(), bytes: (to - from) * size_of::<f32>() }
     }
 
     /// Computes a line before the depthwise convolution.

@@ -29,6 +29,8 @@ pub(in crate::infer) struct Conv {
     pub forms: (Form, Form),
     /// If it multiplies bytes.
     pub bytes: Option<Bytes>,
+    /// Whether the images have their border already, and no gaps.
+    pub is_bordered: bool,
 }
 
 /// A value to read, from its first number on.
@@ -128,11 +130,11 @@ impl Conv {
     }
 
     fn reads_a_copy(&self) -> bool {
-        self.window.has_border() || self.converts()
+        self.window.has_border() && !self.is_bordered || self.converts()
     }
 
     /// Whether the images are of another type than the weights.
-    pub(super) fn converts(&self) -> bool {
+    pub fn converts(&self) -> bool {
         !self.forms.0.suits(self.element())
     }
 
@@ -147,7 +149,7 @@ impl Conv {
     }
 
     /// The images with their border, in words.
-    fn padded(&self) -> Layout {
+    pub fn padded(&self) -> Layout {
         let Window { top, bottom, left, right, .. } = self.window;
         let Layout { height, width, channels, .. } = self.input;
         let words = channels.div_ceil(self.element().per_word());
@@ -299,7 +301,8 @@ impl Conv {
         scratch: Target<'a>,
     ) -> (Source<'a>, Layout) {
         if !self.reads_a_copy() {
-            return (x, self.forms.0.words_of(self.input));
+            let dense = self.forms.0.words_of(self.input);
+            return (x, if self.is_bordered { self.padded() } else { dense });
         }
         self.pad(pool, batch, x, scratch);
         (scratch.source(), self.padded())

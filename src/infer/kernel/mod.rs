@@ -28,7 +28,7 @@ pub(super) use gated::Gated;
 pub(super) use gemm::{Weights, is_clamp};
 pub(super) use map::{Combine, Map};
 pub(super) use norm::{GroupNorm, LayerNorm, Lrn};
-pub(super) use rearrange::{Pad, from_channels_first, to_channels_first};
+pub(super) use rearrange::{Pad, Rearrange, to_channels_first};
 pub(super) use strassen::{Halves, Strassen};
 pub(super) use window::{Blur, Reduce};
 pub(super) use winograd::{Tile, Transformed, Winograd};

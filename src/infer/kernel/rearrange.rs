@@ -7,42 +7,58 @@ use super::super::pool::Pool;
 /// Pixels of a task.
 const TOGETHER: usize = 1024;
 
-/// Writes images (N, C, H, W) channels last.
-pub(in crate::infer) fn from_channels_first(
-    pool: &Pool,
-    batch: usize,
-    x: Source<'_>,
-    y: Target<'_>,
-    output: &Layout,
-) {
-    let (pixels, channels) = (output.pixels(), output.channels);
-    let blocks = pixels.div_ceil(TOGETHER);
-    pool.run(batch * blocks, &|task| {
-        let (image, block) = (task / blocks, task % blocks);
+/// From images (N, C, H, W) to channels last, in the middle of a border of zeros where a convolution wants one.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::infer) struct Rearrange {
+    /// The size of an image; its numbers lie channel by channel.
+    pub input: Layout,
+    pub output: Layout,
+    pub top: usize,
+    pub left: usize,
+}
+
+impl Rearrange {
+    pub fn run(&self, pool: &Pool, batch: usize, x: Source<'_>, y: Target<'_>) {
+        let rows = batch * self.output.height;
+        let each = TOGETHER.div_ceil(self.output.width.max(1));
+        pool.run(rows.div_ceil(each), &|task| {
+            for row in task * each..((task + 1) * each).min(rows) {
+                self.row(row / self.output.height, row % self.output.height, x, y);
+            }
+        });
+    }
+
+    fn row(&self, image: usize, row: usize, x: Source<'_>, y: Target<'_>) {
+        let Self { input, output, top, left } = self;
+        let Layout { width, channels, .. } = *input;
+        let count = Layout { height: 1, ..*output }.extent(1);
+        // SAFETY: the row is no other task's.
+        let line = unsafe { y.slice(output.at(image, row, 0), count) };
+        let Some(row) = row.checked_sub(*top).filter(|row| *row < input.height) else {
+            return line.fill(0.0);
+        };
+        let (before, line) = line.split_at_mut(left * output.pixel);
+        before.fill(0.0);
+        let end = Layout { height: 1, width, ..*output }.extent(1);
+        line[end..].fill(0.0);
+        let plane = |channel: usize| {
+            let begin = image * input.image + (channel * input.height + row) * width;
+            // SAFETY: the numbers lie outside of the target.
+            unsafe { x.slice(begin, width) }
+        };
         if channels == 3 && output.pixel == 3 {
-            let begin = block * TOGETHER;
-            let count = TOGETHER.min(pixels - begin);
-            let plane = |channel: usize| {
-                // SAFETY: the numbers lie outside of the target.
-                unsafe { x.slice((image * 3 + channel) * pixels + begin, count) }
-            };
-            // SAFETY: the numbers are no other task's.
-            let to = unsafe { y.slice(image * output.image + begin * 3, 3 * count) };
             let planes = plane(0).iter().zip(plane(1)).zip(plane(2));
-            for (to, ((red, green), blue)) in to.chunks_exact_mut(3).zip(planes) {
+            for (to, ((red, green), blue)) in line.chunks_exact_mut(3).zip(planes) {
                 (to[0], to[1], to[2]) = (*red, *green, *blue);
             }
             return;
         }
         for channel in 0..channels {
-            for at in block * TOGETHER..((block + 1) * TOGETHER).min(pixels) {
-                let from = x.at((image * channels + channel) * pixels + at, 1);
-                let to = y.at(image * output.image + at * output.pixel + channel, 1);
-                // SAFETY: both were checked to be within; no two tasks have a pixel in common.
-                unsafe { *to = *from };
+            for (at, number) in plane(channel).iter().enumerate() {
+                line[at * output.pixel + channel] = *number;
             }
         }
-    });
+    }
 }
 
 /// Writes a value as an array (N, C, H, W), or (N, T, D) for tokens, which are the same in both layouts.

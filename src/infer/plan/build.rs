@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::super::form::Form;
 use super::super::kernel::{
-    Attention, Blur, Combine, GroupNorm, Halves, LayerNorm, Lrn, Map, Pad, Part, Reduce, Taps,
-    Tile, Transformed, Weights,
+    Attention, Blur, Combine, Conv, GroupNorm, Halves, LayerNorm, Lrn, Map, Pad, Part, Rearrange,
+    Reduce, Taps, Tile, Transformed, Weights,
 };
 use super::super::layout::{Layout, Window};
 use super::super::pool::Pool;
@@ -481,8 +481,28 @@ impl<'a> Builder<'a> {
         let layout = Layout::of(self.shape(image));
         let images = Value { home: Home::Images, layout, form: Form::Float32 };
         let output = self.fresh(layout, Form::Float32);
-        self.step(vec![image], Operation::Rearrange, vec![images], output, None);
+        let rearrange = Rearrange { input: layout, output: layout, top: 0, left: 0 };
+        let operation = Operation::Rearrange(rearrange);
+        self.step(vec![image], operation, vec![images], output, None);
         self.values.insert(image, output);
+    }
+
+    /// Gives the images the border that a convolution wants, where that is all that reads them and nothing was computed
+    /// yet. Returns whether it did.
+    fn border_images(&mut self, id: NodeId, conv: &Conv) -> bool {
+        let image = self.graph.image();
+        let is_first = self.steps.len() == 1 && self.uses.sole(image) == Some(id);
+        if !is_first || !conv.window.has_border() || conv.converts() {
+            return false;
+        }
+        let output = self.fresh(conv.padded(), Form::Float32);
+        let Window { top, left, .. } = conv.window;
+        let rearrange = Rearrange { input: conv.input, output: output.layout, top, left };
+        for step in &mut self.steps {
+            (step.operation, step.output) = (Operation::Rearrange(rearrange), output);
+        }
+        self.values.insert(image, output);
+        true
     }
 
     fn finish(mut self, wanted: &[NodeId]) -> Result<Plan> {

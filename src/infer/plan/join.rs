@@ -169,6 +169,7 @@ mod tests {
             function: None,
             forms: Form::FLOATS,
             bytes: None,
+            is_bordered: false,
         };
         step(Operation::Conv(conv), inputs, output)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::super::kernel::{Residual, from_channels_first, to_channels_first};
+use super::super::kernel::{Residual, to_channels_first};
 use super::super::memory::{Buffer, Source, Target, zeros};
 use super::super::pool::Pool;
 use super::arrange::{Arrangement, Slot};
@@ -80,9 +80,7 @@ impl<'a> Memory<'a> {
         let second = step.inputs.get(1).map(|value| self.residual(value));
         let y = self.target(&step.output);
         match &step.operation {
-            Operation::Rearrange => {
-                from_channels_first(pool, batch, input(0), y, &step.output.layout);
-            }
+            Operation::Rearrange(rearrange) => rearrange.run(pool, batch, input(0), y),
             Operation::Conv(conv) => {
                 conv.run(pool, batch, input(0), y, second, self.scratch(step))?;
             }

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use super::super::form::Form;
 use super::super::kernel::{
-    Attention, Block, Blur, Conv, Depthwise, Gated, GroupNorm, LayerNorm, Lrn, Map, Pad, Reduce,
-    Strassen, Winograd,
+    Attention, Block, Blur, Conv, Depthwise, Gated, GroupNorm, LayerNorm, Lrn, Map, Pad, Rearrange,
+    Reduce, Strassen, Winograd,
 };
 use super::super::layout::Layout;
 use super::super::memory::Buffer;
@@ -83,8 +83,7 @@ pub(super) struct Step {
 
 #[derive(Debug)]
 pub(super) enum Operation {
-    /// Channels of images last.
-    Rearrange,
+    Rearrange(Rearrange),
     Conv(Conv),
     Winograd(Winograd),
     Strassen(Strassen),

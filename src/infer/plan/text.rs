@@ -134,7 +134,10 @@ impl Step {
         let op = self.nodes.first().map(|&id| &graph.node(id).op);
         let nothing = String::new;
         match &self.operation {
-            Operation::Rearrange => ("rearrange", nothing()),
+            Operation::Rearrange(of) if of.output.pixels() == of.input.pixels() => {
+                ("rearrange", nothing())
+            }
+            Operation::Rearrange(_) => ("rearrange", "with border".into()),
             Operation::Conv(of) if matches!(op, Some(Op::Linear(_))) => {
                 ("linear", named(of.element()))
             }
@@ -232,7 +235,7 @@ impl Step {
             Operation::LayerNorm(norm) => norm.scale.len() + norm.shift.len(),
             Operation::GroupNorm(norm) => norm.scale.len() + norm.shift.len(),
             Operation::Blur(blur) => blur.weights.len(),
-            Operation::Rearrange
+            Operation::Rearrange(_)
             | Operation::Map(_)
             | Operation::Reduce(_)
             | Operation::Lrn(_)

@@ -59,7 +59,7 @@ fn conv(
         Bytes::new(&groups, &bias, scale, added, (function, to)).unwrap()
     });
     let (groups, forms) = (Arc::new(groups), (from, to));
-    Conv { input, output, window, groups, function, forms, bytes }
+    Conv { input, output, window, groups, function, forms, bytes, is_bordered: false }
 }
 
 fn run(conv: &Conv, x: &Value, residual: Option<Residual<'_>>) -> Value {

@@ -66,7 +66,8 @@ fn compare(dice: &mut Dice, window: Window, most: usize, size: (usize, usize, us
         let bytes = Bytes::new(&groups, &bias, scale, residual, (function, to)).unwrap();
         let (groups, bytes) = (Arc::new(groups), Some(bytes));
         let (input, output, forms) = (x.layout, layout, (from, to));
-        let conv = Conv { input, output, window, groups, function, forms, bytes };
+        let conv =
+            Conv { input, output, window, groups, function, forms, bytes, is_bordered: false };
         let mut y = Value::untouched_of(to, layout, batch);
         let mut scratch = vec![f32::NAN; conv.scratch(batch)];
         let residual = added.as_ref().map(Value::residual);

@@ -40,6 +40,7 @@ fn gates_scale_the_channels_of_each_image() {
                 function,
                 forms: Form::FLOATS,
                 bytes: None,
+                is_bordered: false,
             };
             let gated = Gated { conv, gate: gate.layout };
             let mut y = Value::untouched(output, batch);

@@ -1,5 +1,6 @@
+use super::super::super::layout::Layout;
 use super::super::super::simd::Instructions;
-use super::super::{GroupNorm, LayerNorm, Lrn, Pad, from_channels_first, to_channels_first};
+use super::super::{GroupNorm, LayerNorm, Lrn, Pad, Rearrange, to_channels_first};
 use super::{Dice, POOL, Value};
 
 /// Sets some numbers that are large, or far from zero, as some channels of trained networks are.
@@ -141,7 +142,9 @@ fn layouts_there_and_back() {
         let x = dice.floats(batch * channels * size.0 * size.1);
         let layout = dice.layout(size.0, size.1, channels);
         let mut y = Value::untouched(layout, batch);
-        from_channels_first(&POOL, batch, (&x[..]).into(), y.target(), &layout);
+        let input = Layout::dense(size.0, size.1, channels);
+        let rearrange = Rearrange { input, output: layout, top: 0, left: 0 };
+        rearrange.run(&POOL, batch, (&x[..]).into(), y.target());
         y.check("from channels first", 0.0, |[image, row, column, channel]| {
             let place = ((image * channels + channel) * size.0 + row) * size.1 + column;
             (f64::from(x[place]), 1.0)
@@ -153,6 +156,32 @@ fn layouts_there_and_back() {
         for (number, at) in back.iter().zip(y.all()) {
             assert_eq!(f64::from(*number), y.get(at));
         }
+    }
+}
+
+#[test]
+fn images_come_into_the_middle_of_a_border() {
+    let mut dice = Dice(24);
+    for round in 0..60 {
+        let channels = if round % 2 == 0 { 3 } else { dice.channels() };
+        let (height, width) = (dice.within(1, 40), dice.within(1, 40));
+        let [top, bottom, left, right] = [0; 4].map(|_| dice.within(0, 5));
+        let batch = dice.within(1, 3);
+        let x = dice.floats(batch * channels * height * width);
+        let input = Layout::dense(height, width, channels);
+        let output = Layout::dense(top + height + bottom, left + width + right, channels);
+        let mut y = Value::untouched(output, batch);
+        let rearrange = Rearrange { input, output, top, left };
+        rearrange.run(&POOL, batch, (&x[..]).into(), y.target());
+        y.check("with a border", 0.0, |[image, row, column, channel]| {
+            let inside =
+                (top..top + height).contains(&row) && (left..left + width).contains(&column);
+            let number = inside.then(|| {
+                let plane = image * channels + channel;
+                f64::from(x[(plane * height + row - top) * width + column - left])
+            });
+            (number.unwrap_or(0.0), 1.0)
+        });
     }
 }
 

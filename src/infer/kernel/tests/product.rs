@@ -94,7 +94,16 @@ fn compare(
         let packed = Conv::pack(&POOL, kind, (out, within, groups), &window, (&weight, &bias));
         let groups = Arc::new(packed.unwrap());
         let (input, output, forms) = (x.layout, layout, (from, to));
-        let conv = Conv { input, output, window, groups, function, forms, bytes: None };
+        let conv = Conv {
+            input,
+            output,
+            window,
+            groups,
+            function,
+            forms,
+            bytes: None,
+            is_bordered: false,
+        };
         let mut y = Value::untouched_of(to, layout, batch);
         let mut scratch = vec![f32::NAN; conv.scratch(batch)];
         let residual = added.as_ref().map(Value::residual);
@@ -204,6 +213,7 @@ fn nan_and_infinity_pass_through_convolutions() {
                 function,
                 forms: Form::FLOATS,
                 bytes: None,
+                is_bordered: false,
             };
             let mut y = Value::untouched(output, 1);
             let mut scratch = vec![0.0; conv.scratch(1)];

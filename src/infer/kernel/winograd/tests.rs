@@ -410,6 +410,7 @@ fn direct(case: &Case) -> Conv {
         function,
         forms: Form::FLOATS,
         bytes: None,
+        is_bordered: false,
     }
 }
 

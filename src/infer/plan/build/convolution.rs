@@ -111,7 +111,13 @@ impl<'a> Builder<'a> {
                     Element::Byte => Some(self.bytes(&planned, &groups, residual)?),
                     Element::Float32 | Element::BFloat16 => None,
                 };
-                let conv = Conv { input, output, window, groups, function, forms, bytes };
+                let is_bordered = false;
+                let mut conv =
+                    Conv { input, output, window, groups, function, forms, bytes, is_bordered };
+                if self.border_images(id, &conv) {
+                    conv.is_bordered = true;
+                    inputs = vec![self.input(id)?];
+                }
                 if let Some(step) = self.gate_before(id, &conv) {
                     (inputs, gates) = (step.inputs, step.nodes);
                     let (input, gate) = (inputs[0].layout, inputs[1].layout);
