@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from cnnzoo.errors import ArgumentError
+
 # An attribute of the parameters of models: their shape.
 MARK = "_of_cnnzoo"
 
@@ -74,6 +76,12 @@ class Lending:
         )
 
     def _lend(self, own: torch.Tensor, whole: nn.Parameter) -> None:
+        if (whole.dtype, whole.device) != (own.dtype, own.device):
+            raise ArgumentError(
+                f"a Module whose parameters fully_shard divides: expected {own.dtype} on "
+                f"{own.device}, got {whole.dtype} on {whole.device}; torch.autocast computes in "
+                "half precision, and `module.to(device)` comes before fully_shard"
+            )
         own.data = whole.data
         own.requires_grad_(whole.requires_grad)
         if not whole.requires_grad:

@@ -326,12 +326,14 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
             if fit.labels is None:
                 binary = isinstance(self.loss, BinaryCrossEntropy)
                 self._set_task(fit, labels=binary and np.ndim(y) > 1)
+            fit.stepping = True
             result = self._step(fit, x, y, batch, counts=counts)
             state.batch, state.step, state.taken = batch, state.step + 1, state.taken + 1
             state.loss += result.loss * result.weight
             state.weight += result.weight
             state.correct += result.correct
             state.count += result.count
+            fit.stepping = False
             now = time.perf_counter()
             state.seconds, began = state.seconds + now - began, now
             fit.callbacks.on_step(self, result)

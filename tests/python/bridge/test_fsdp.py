@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed
 from torch import nn
 
 import cnnzoo as cz
-from several_processes import launch
-from small_network import tiny
+from several_processes import free_port, launch
+from small_network import BATCHES, tiny
 from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
 
 PROGRAM = Path(__file__).with_name("fsdp_run.py")
@@ -70,6 +72,42 @@ def test_gather_copies_a_module_that_is_whole() -> None:
     with torch.no_grad():
         next(module.parameters()).zero_()
     assert any(value.any() for value in twin.state_dict().values())
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """A group of one process."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    torch.distributed.init_process_group("gloo", init_method=address, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("alone")
+def test_other_ways_of_fsdp_are_refused() -> None:
+    from torch.distributed.fsdp import (
+        FullyShardedDataParallel,
+        MixedPrecisionPolicy,
+        fully_shard,
+    )
+
+    module = cz.torch.Module(tiny())
+    before = {name: value.copy() for name, value in module.model.state_dict().items()}
+    with pytest.raises(cz.ArgumentError, match="a forward pre-hook of the part `conv1`"):
+        fully_shard(module.conv1)
+    for options in ({}, {"use_orig_params": True}):
+        with pytest.raises(cz.ArgumentError, match="fully_shard"):
+            FullyShardedDataParallel(module, device_id=torch.device("cpu"), **options)
+    # The module is as it was.
+    x = torch.from_numpy(BATCHES[0][0])
+    for name, value in module.model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    assert module(x).shape[0] == len(x)
+    fully_shard(module, mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16))
+    with pytest.raises(
+        cz.ArgumentError, match=r"expected torch\.float32 on cpu, got torch\.bfloat16"
+    ):
+        module(x)
 
 
 def test_other_parameters_are_refused_as_before() -> None:
