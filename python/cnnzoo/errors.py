@@ -111,5 +111,9 @@ class DivergenceError(CnnzooError, ArithmeticError):
     """A loss, a parameter or a network's output that became infinite or NaN."""
 
 
+class ProcessError(CnnzooError, RuntimeError):
+    """Another process of a distributed run that failed, ended, or does not answer."""
+
+
 class Notice(UserWarning):
     """A warning of what would surprise if done silently: other names, another preprocessing."""

@@ -46,6 +46,7 @@ impl Store {
 
     /// A copy with the same values, frozen alike.
     pub fn duplicate(&self) -> Result<Self> {
+        self.check()?;
         let duplicate = |(parameter, tensor): (&Parameter, &Tensor)| {
             tensor
                 .f_detach()

@@ -14,11 +14,9 @@ from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model import Model
 from cnnzoo.torch._extension import adopt, forward, generation, share
+from cnnzoo.torch._sharding import MARK, Lending, is_shard
 from cnnzoo.torch._tree import Tree
 from cnnzoo.torch.parts import Mirror, Part
-
-# An attribute of the parameters of models.
-MARK = "_of_cnnzoo"
 
 # What PyTorch keeps of hooks, which copies and pickles take along.
 HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
@@ -60,11 +58,12 @@ class Module(Mirror):
         engine = model._with_libtorch("cnnzoo.torch.Module")
         tensors = share(engine)
         for _, _, tensor in tensors:
-            setattr(tensor, MARK, True)
+            setattr(tensor, MARK, tuple(tensor.shape))
         self._generation = generation(engine)
         self._tree = Tree(self, model.graph, tensors)
         self._auxiliary = bool(model.graph.auxiliary)
         self._around: dict[Part, tuple[str, list[str]]] = {}
+        self._lending = Lending()
 
     @property
     def model(self) -> Model:
@@ -116,7 +115,7 @@ class Module(Mirror):
         return dict(zip(names, self._run(x, names), strict=True))
 
     def _run(self, x: torch.Tensor, nodes: list[str] | None) -> list[torch.Tensor]:
-        self._check()
+        self._check(lends=True)
         tree = self._tree
         training = [place for place, part in tree.modal if part.training]
         draws = not tree.dropping.isdisjoint(training)
@@ -127,17 +126,18 @@ class Module(Mirror):
         def watch(place: int, inputs: tuple[torch.Tensor, ...], value: torch.Tensor) -> Any:
             return hooked[place]._shown(inputs, value)
 
-        return forward(
-            self.model._with_libtorch("cnnzoo.torch.Module"),
-            x,
-            generation=self._generation,
-            nodes=nodes,
-            auxiliary=self._auxiliary and self.training,
-            training=training,
-            seed=seed,
-            watched=[self._watched(part) for part in hooked],
-            watch=watch if hooked else None,
-        )
+        with self._lending.lent(tree.slots):
+            return forward(
+                self.model._with_libtorch("cnnzoo.torch.Module"),
+                x,
+                generation=self._generation,
+                nodes=nodes,
+                auxiliary=self._auxiliary and self.training,
+                training=training,
+                seed=seed,
+                watched=[self._watched(part) for part in hooked],
+                watch=watch if hooked else None,
+            )
 
     def _watched(self, part: Part) -> tuple[str, list[str]]:
         if part not in self._around:
@@ -150,18 +150,29 @@ class Module(Mirror):
             self._around[part] = (output, self._tree.reads(part))
         return self._around[part]
 
-    def _check(self) -> None:
+    def _check(self, *, lends: bool = False) -> None:
         """Refuse a parameter that is not the model's own any more.
+
+        Args:
+            lends: Whether it may be one that FSDP has gathered.
 
         Raises:
             ArgumentError: There is one, as after `torch.func.functional_call` or a parametrization.
         """
         for owner, name, tensor in self._tree.slots:
-            if owner.get(name) is not tensor:
+            found = owner.get(name)
+            if found is tensor or (lends and self._lending.is_whole(found, tensor)):
+                continue
+            if is_shard(found):
                 raise ArgumentError(
-                    f"`{name}` of {self._title}: expected the model's own tensor, got another one "
-                    "in its place, which a run would not see; `copy_` changes its values"
+                    f"`{name}` of {self._title}: expected whole parameters, got a part that "
+                    "fully_shard has left here: call the module itself, which gathers them, "
+                    "`unshard()` it first, or `gather()` a model"
                 )
+            raise ArgumentError(
+                f"`{name}` of {self._title}: expected the model's own tensor, got another one "
+                "in its place, which a run would not see; `copy_` changes its values"
+            )
 
     def changed(self) -> None:
         """Say that parameters were changed by `parameter.data` or NumPy, past PyTorch's counts.
@@ -169,6 +180,28 @@ class Module(Mirror):
         The model's next run on cnnzoo's own engine then takes their new values.
         """
         torch.autograd.graph.increment_version([tensor for _, _, tensor in self._tree.slots])
+
+    def gather(self) -> Model:
+        """A model of its own with the values of now, gathered where FSDP has divided them.
+
+        All processes call it together, and each gets a whole model.
+
+        Returns:
+            The model, for `save`, predictions and whatever else needs all parameters.
+        """
+        model = Model._described(self.model._configuration())
+        model._allocate(self.model.device, None)
+        # A whole that FSDP still keeps may be older than the parts.
+        reshard: Callable[[], None] = getattr(self, "reshard", lambda: None)
+        reshard()
+        names = [name for name, _, _ in model.graph.parameters()]
+        found = {}
+        for name, (owner, last, _) in zip(names, self._tree.slots, strict=True):
+            value = owner[last].detach()
+            found[name] = value.full_tensor() if is_shard(value) else value
+        model.load_state_dict(found)
+        frozen = [name for name, tensor in self.named_parameters() if not tensor.requires_grad]
+        return model.freeze(*frozen) if frozen else model
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Module:
         """Move or convert every tensor, in place: `to`, `cuda`, `share_memory` and their like.
@@ -227,7 +260,7 @@ class Module(Mirror):
             part.path: {name: vars(part)[name] for name in ("training", *HOOKS)}
             for part in self._tree.parts
         }
-        own = {"_model", "_generation", "_tree", "_auxiliary", "_around", "_mirrored"}
+        own = {"_model", "_generation", "_tree", "_auxiliary", "_around", "_lending", "_mirrored"}
         others = {name: value for name, value in vars(self).items() if name not in own}
         for name in ("_modules", "_parameters", "_buffers"):
             others[name] = {

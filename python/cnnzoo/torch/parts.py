@@ -10,6 +10,7 @@ from torch import nn
 
 from cnnzoo._arguments import shown
 from cnnzoo.errors import ArgumentError
+from cnnzoo.torch._sharding import replaces
 
 
 class Mirror(nn.Module):
@@ -36,7 +37,7 @@ class Mirror(nn.Module):
         if name not in self.__dict__.get("_mirrored", ()):
             return
         known: Any = {**self._modules, **self._parameters, **self._buffers}.get(name)
-        if value is None or value is not known:
+        if (value is None or value is not known) and not replaces(known, value):
             raise ArgumentError(
                 f"`{name}` of {self._title}: expected what the graph has there, which runs as a "
                 "whole, got something else; `model.reset_classifier(num_classes=...)` replaces a "

@@ -10,9 +10,11 @@ from typing import Any
 from cnnzoo.data import Loader
 from cnnzoo.errors import ArgumentError
 from cnnzoo.training import _batches, classes
+from cnnzoo.training._agreement import agree_on_data
 from cnnzoo.training._batches import Batches
 from cnnzoo.training._checkpoint import BEST, checkpoint_errors
 from cnnzoo.training._fit import Fit
+from cnnzoo.training._processes import together
 from cnnzoo.training._progress import Bar, Interrupted, Interrupts
 from cnnzoo.training._run import Run
 from cnnzoo.training._shares import share_of
@@ -41,12 +43,13 @@ class Evaluating(Run):
         """
         _batches.check("evaluation", validation)
         bar = Bar(shown=progress)
-        if progress:
-            bar.begin("evaluation", batches=len(validation), done=0)
-        try:
+        with together(self._processes) as stack:
+            if self._processes is not None:
+                agree_on_data(self._processes, "evaluation", validation)
+            stack.callback(bar.end, None)
+            if progress:
+                bar.begin("evaluation", batches=len(validation), done=0)
             return self._evaluate(validation, metrics, lambda _: bar.advance(""))
-        finally:
-            bar.end(None)
 
     def _evaluate(
         self,

@@ -41,6 +41,8 @@ class Fit:
         self.callbacks = Callbacks(callbacks)
         self.metrics = metrics
         self.folder: Path | None = None
+        # Whether a step is under way, of which a run checkpoint would have a part.
+        self.stepping = False
         # The images of the last batch, until their outputs are checked to be finite.
         self.seen: NDArray[Any] | None = None
         # Whether the task is multi-label; None until that is known.

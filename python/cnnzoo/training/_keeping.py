@@ -66,6 +66,10 @@ class Keeping(Run):
     def _interrupted(self, fit: Fit) -> str:
         state = self._state
         where = f"after batch {state.batch} of epoch {state.epoch + 1}"
+        if fit.folder is not None and fit.stepping:
+            return (
+                f"interrupted {where}, in the middle of a step; the previous run checkpoint is kept"
+            )
         if fit.folder is None:
             return f"interrupted {where}; without `checkpoint=`, nothing was written"
         try:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnnzoo._arguments import instance
-from cnnzoo.errors import ArgumentError
+from cnnzoo.errors import ArgumentError, ProcessError
 from cnnzoo.model import Model
+from cnnzoo.training._group import Group, ended
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +28,7 @@ class Processes:
         place: The number of this process, its rank.
         count: The number of processes.
         norms: Whether batch norm uses the statistics of the batch of all processes.
+        failure: The message of the last exchange that failed in the fit; None if none has.
     """
 
     def __init__(self, device: str, *, norms: bool) -> None:
@@ -44,12 +48,38 @@ class Processes:
         self.place, self.count, self.norms = group.get_rank(), group.get_world_size(), norms
         # NCCL exchanges numbers on the GPU alone.
         self._device = device if on_gpu else "cpu"
+        self.failure: str | None = None
+        # That of the fit that runs.
+        self._group: Group | None = None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Exchange in a group of its own, which a process that fails leaves.
+
+        So the others, which would wait for it, fail at once.
+
+        Raises:
+            ProcessError: Another process has failed, ended, or does not answer.
+        """
+        if self._group is not None:
+            yield
+            return
+        self.failure = None
+        self._group = self._ask(lambda: Group(self.place, self._device))
+        try:
+            yield
+        except BaseException as error:
+            self._group.fail(error)
+            raise
+        finally:
+            self._group.leave()
+            self._group = None
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """The sum of a tensor over all processes, through which autograd goes back."""
         from cnnzoo.training._sum import sum_of
 
-        return sum_of(tensor)
+        return sum_of(tensor, self._exchange)
 
     def numbers(self, own: list[float]) -> list[float]:
         """The sums of numbers over all processes, in float64."""
@@ -57,15 +87,19 @@ class Processes:
         import torch.distributed as group
 
         tensor = torch.tensor(own, dtype=torch.float64, device=self._device)
-        group.all_reduce(tensor)
+        self._exchange(group.all_reduce, tensor)
         return [float(number) for number in tensor.tolist()]
 
     def every(self, own: T) -> list[T]:
         """The values of all processes, in their order."""
+        import torch
         import torch.distributed as group
 
         found: list[Any] = [None] * self.count
-        group.all_gather_object(found, own)
+        # Objects travel by the current GPU.
+        on_gpu = self._device != "cpu"
+        with torch.cuda.device(self._device) if on_gpu else nullcontext():
+            self._exchange(group.all_gather_object, found, own)
         return found
 
     def first(self, own: T) -> T:
@@ -84,13 +118,45 @@ class Processes:
                 if not (statistics and is_parameter):
                     # A copy in the order of its axes, whatever the layout of each process.
                     values = tensor.detach().contiguous()
-                    group.broadcast(values, 0)
+                    self._exchange(group.broadcast, values, 0)
                     tensor.detach().copy_(values)
 
     def part(self, rows: int) -> slice:
         """The rows of a batch that are this process's; the first one has one wherever there is."""
         ends = [-(-rows * place // self.count) for place in (self.place, self.place + 1)]
         return slice(*ends)
+
+    def _exchange(self, function: Callable[..., Any], *given: Any) -> None:
+        """Call a function of `torch.distributed` in the group of the fit.
+
+        Raises:
+            ProcessError: Another process has failed, ended, or does not answer.
+        """
+        own = self._group
+        self._ask(lambda: function(*given, group=None if own is None else own.inner))
+
+    def _ask(self, exchange: Callable[[], T]) -> T:
+        """Exchange something, with errors that say what became of the others."""
+        import torch
+
+        try:
+            return exchange()
+        except (torch.OutOfMemoryError, ProcessError):
+            raise
+        except RuntimeError as error:
+            reason = None if self._group is None else self._group.reason()
+            at = f"process {self.place} of {self.count}"
+            self.failure = f"{at}: {ended(str(error), reason)}"
+        # Outside of the handler: the traceback there would keep the group alive, and so the
+        # connections to processes that wait for this one.
+        raise ProcessError(self.failure)
+
+
+@contextmanager
+def together(processes: Processes | None) -> Iterator[ExitStack]:
+    """A stack of contexts that end before the processes part; of one process, a stack alone."""
+    with nullcontext() if processes is None else processes.together(), ExitStack() as stack:
+        yield stack
 
 
 def joined(device: str, distributed: bool, sync_batch_norm: bool) -> Processes | None:

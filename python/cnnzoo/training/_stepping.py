@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
+from cnnzoo.errors import ProcessError
 from cnnzoo.model import StepResult
+from cnnzoo.training._agreement import agree
 from cnnzoo.training._fit import Fit
 from cnnzoo.training._processes import Processes
 from cnnzoo.training._run import Run
+from cnnzoo.training._shares import Rows
 
 # The power in the warm-up of the EMA decay, as in timm.
 WARMUP_POWER = -2 / 3
@@ -32,18 +37,19 @@ class Stepping(Run):
         left = max(batches - batch, 0) + 1
         fit.seen = x
         processes = self._processes
-        result = self.optimizer._train_step(
-            self.model,
-            x,
-            y,
-            loss=self.loss,
-            accumulate=min(options["accumulate"], self.optimizer._waiting + left),
-            clip_norm=options["clip_norm"],
-            clip_value=options["clip_value"],
-            precision=options["precision"],
-            seed=self._seed(state.step),
-            among=None if processes is None else (processes.sum, processes.norms, counts),
-        )
+        with _failing(processes):
+            result = self.optimizer._train_step(
+                self.model,
+                x,
+                y,
+                loss=self.loss,
+                accumulate=min(options["accumulate"], self.optimizer._waiting + left),
+                clip_norm=options["clip_norm"],
+                clip_value=options["clip_value"],
+                precision=options["precision"],
+                seed=self._seed(state.step),
+                among=None if processes is None else (processes.sum, processes.norms, counts),
+            )
         if processes is not None:
             result = self._together(processes, fit, result, counts=counts)
         if not math.isfinite(result.loss):
@@ -58,7 +64,13 @@ class Stepping(Run):
         weight = own.weight if counts else 0.0
         numbers = (own.loss * weight, weight, own.correct, own.count) if counts else (0.0,) * 4
         pressed = float(fit.interrupts is not None and fit.interrupts.pressed)
-        loss, weight, correct, count, stop = processes.numbers([*numbers, pressed])
+        size = fit.own_train.size if isinstance(fit.own_train, Rows) else 0
+        loss, weight, correct, count, stop, sizes, squares = processes.numbers(
+            [*numbers, pressed, size, size**2]
+        )
+        # By Cauchy and Schwarz, the sizes are equal where this is zero, and nowhere else.
+        if processes.count * squares != sizes**2:
+            agree(processes, {f"images in batch {self._state.batch + 1}": size})
         if stop and fit.interrupts is not None:
             fit.interrupts.pressed = True
         mean = loss / weight if weight > 0 else 0.0
@@ -83,3 +95,16 @@ class Stepping(Run):
         if self._options["ema_warmup"]:
             decay = min(decay, 1 - (1 + self._state.updates) ** WARMUP_POWER)
         return decay
+
+
+@contextmanager
+def _failing(processes: Processes | None) -> Iterator[None]:
+    """Let a failed exchange be a `ProcessError` also where autograd, in C++, made another of it."""
+    try:
+        yield
+    except ProcessError:
+        raise
+    except Exception as error:
+        if processes is None or processes.failure is None:
+            raise
+        raise ProcessError(processes.failure) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,19 +13,20 @@ class _Sum(torch.autograd.Function):
     """The sum of all processes' tensors. Each one's share in it is 1, so gradients add up too."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, tensor: torch.Tensor, exchange: Callable[..., None]) -> torch.Tensor:
+        ctx.exchange = exchange
         total = tensor.clone()
-        group.all_reduce(total)
+        exchange(group.all_reduce, total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         total = gradient.contiguous().clone()
-        group.all_reduce(total)
-        return total
+        ctx.exchange(group.all_reduce, total)
+        return total, None
 
 
-def sum_of(tensor: torch.Tensor) -> torch.Tensor:
-    """The sum of a tensor over all processes."""
-    found: torch.Tensor = _Sum.apply(tensor)  # type: ignore[no-untyped-call]
+def sum_of(tensor: torch.Tensor, exchange: Callable[..., None]) -> torch.Tensor:
+    """The sum of a tensor over all processes; `exchange` calls a function in their group."""
+    found: torch.Tensor = _Sum.apply(tensor, exchange)  # type: ignore[no-untyped-call]
     return found

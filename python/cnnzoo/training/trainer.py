@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 
 from cnnzoo._arguments import path_of, whole
 from cnnzoo._arrays import Device, device_name
-from cnnzoo.errors import ArgumentError, CheckpointError, Notice
+from cnnzoo.errors import ArgumentError, CheckpointError, Notice, ProcessError
 from cnnzoo.training import _batches, _checkpoint, _preparation, _shares, classes
+from cnnzoo.training._agreement import agree_on_fit
 from cnnzoo.training._batches import Batches
 from cnnzoo.training._checkpoint import LAST, Saved
 from cnnzoo.training._claim import claimed
 from cnnzoo.training._evaluating import Evaluating
 from cnnzoo.training._fit import Fit
 from cnnzoo.training._keeping import Keeping
-from cnnzoo.training._processes import joined
+from cnnzoo.training._processes import joined, together
 from cnnzoo.training._progress import Bar, Interrupted, Interrupts
 from cnnzoo.training._searching import Searching
 from cnnzoo.training._stepping import Stepping
@@ -134,13 +135,17 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
                 The last run checkpoint is kept, and `resume` continues from it.
             CheckpointError: The folder holds the run checkpoint of another run, or cannot be
                 written, as where the disk is full. The last run checkpoint is kept.
+            ProcessError: Another process of a distributed run has failed, ended, or not answered in
+                time. `ArgumentError`, in every process, if their data or options differ.
             KeyboardInterrupt: Ctrl-C, after the current batch, and with a run checkpoint.
         """
-        epochs = whole("`epochs`", epochs, least=1)
-        fit = Fit(train, validation, Bar(shown=progress), callbacks, metrics)
-        fit.write_to(checkpoint, checkpoint_every)
-        fit.join(self._processes)
-        with self._running(fit), ExitStack() as stack:
+        with together(self._processes) as stack:
+            epochs = whole("`epochs`", epochs, least=1)
+            fit = Fit(train, validation, Bar(shown=progress), callbacks, metrics)
+            fit.write_to(checkpoint, checkpoint_every)
+            fit.join(self._processes)
+            stack.enter_context(self._running(fit))
+            agree_on_fit(self, fit, epochs=epochs, monitor=monitor)
             # First, so that a fit that cannot start makes no folder.
             fit.targets = classes.settle(self.model, self.averaged, train, validation)
             monitor = self._begin(fit, monitor)
@@ -205,18 +210,21 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
         Raises:
             CheckpointError: The run checkpoint is missing, damaged, not a run checkpoint, or of
                 other data.
+            ProcessError: As for `fit`.
         """
         file = path_of("`path`", path)
-        source = file if file.is_dir() else None
-        fit = Fit(train, validation, Bar(shown=progress), callbacks, metrics)
-        fit.write_to(source if checkpoint is None else checkpoint, checkpoint_every)
         processes = joined(device_name(device), distributed, sync_batch_norm)
-        fit.join(processes)
-        with claimed(fit.folder):
+        with together(processes) as stack:
+            source = file if file.is_dir() else None
+            fit = Fit(train, validation, Bar(shown=progress), callbacks, metrics)
+            fit.write_to(source if checkpoint is None else checkpoint, checkpoint_every)
+            fit.join(processes)
+            stack.enter_context(claimed(fit.folder))
             saved = Saved(file / LAST if source else file)
             state, history = saved.state(State), History(saved.history(EpochRow))
             trainer = saved.trainer(cls, device_name(device), {"schedule": schedule, "loss": loss})
             trainer._state, trainer.history, trainer._processes = state, history, processes
+            agree_on_fit(trainer, fit, batch=state.batch)
             trainer._expect(file, "training", state.training, _batches.identity(train))
             trainer._expect(file, "validation", state.validation, _batches.fingerprint(validation))
             if state.batch > len(train):
@@ -229,9 +237,9 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
             fit.targets = classes.targets_of(trainer.model, train, "training")
             if validation is not None:
                 classes.targets_of(trainer.model, validation, "validation")
-            with trainer._running(fit):
-                trainer._begin(fit, state.monitor)
-                trainer._run(fit)
+            stack.enter_context(trainer._running(fit))
+            trainer._begin(fit, state.monitor)
+            trainer._run(fit)
         return trainer
 
     # The loop
@@ -258,13 +266,16 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
             _checkpoint.prepare(fit.folder)
             self._write(fit)
         self._align()
+        interrupts = fit.interrupts = Interrupts()
         try:
-            with Interrupts() as interrupts:
-                fit.interrupts = interrupts
+            with interrupts:
                 fit.callbacks.on_start(self)
                 while state.epoch < state.first + state.epochs and not state.stopped:
                     self._epoch(fit)
-        except Interrupted:
+        except (Interrupted, ProcessError) as error:
+            # Ctrl-C that ended another process, in the middle of an evaluation, was meant for all.
+            if isinstance(error, ProcessError) and not interrupts.pressed:
+                raise
             raise KeyboardInterrupt(self._interrupted(fit)) from None
         finally:
             fit.bar.end(None)
@@ -301,6 +312,10 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
         state.loss, state.weight, state.correct, state.count = 0.0, 0.0, 0, 0
         state.seconds = 0.0
         fit.callbacks.on_epoch(self, row)
+        if self._processes is not None:
+            # The callbacks of one process may stop all.
+            (stops,) = self._processes.numbers([float(state.stopped)])
+            state.stopped = stops > 0
         self._write(fit)
         fit.bar.end(_told(row))
 
@@ -311,12 +326,14 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
             if fit.labels is None:
                 binary = isinstance(self.loss, BinaryCrossEntropy)
                 self._set_task(fit, labels=binary and np.ndim(y) > 1)
+            fit.stepping = True
             result = self._step(fit, x, y, batch, counts=counts)
             state.batch, state.step, state.taken = batch, state.step + 1, state.taken + 1
             state.loss += result.loss * result.weight
             state.weight += result.weight
             state.correct += result.correct
             state.count += result.count
+            fit.stepping = False
             now = time.perf_counter()
             state.seconds, began = state.seconds + now - began, now
             fit.callbacks.on_step(self, result)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import signal
-import socket
 import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 import cnnzoo as cz
+from several_processes import ENDS, free_port, launch, two_machines
 from small_network import BATCHES, tiny
 from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
 
@@ -25,39 +25,20 @@ USUAL: dict[str, Any] = {"norm": False, "sync": False, "kill": 0, "resume": Fals
 EVEN, ODD = 38, 33
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def train(folder: Path, processes: int, **changes: Any) -> tuple[list[Any], list[int]]:
+def train(
+    folder: Path, processes: int, *, namespaces: Sequence[tuple[str, str]] = (), **changes: Any
+) -> tuple[list[Any], list[int]]:
     """The findings of each process, and its exit status."""
     settings = json.dumps({**USUAL, "count": EVEN, **changes, "processes": processes})
     folder.mkdir(exist_ok=True)
-    around = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    if processes > 1:
-        around |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        around |= {"WORLD_SIZE": str(processes), "GLOO_SOCKET_IFNAME": "lo"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(PROGRAM), str(folder), settings],
-            env={**around, "RANK": str(place), "LOCAL_RANK": str(place)}
-            if processes > 1
-            else around,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for place in range(processes)
-    ]
-    ends = []
-    for process in started:
-        _, errors = process.communicate()
-        ends.append(process.returncode)
-        if process.returncode and not settings.count('"kill": 0') == 0:
+    ends = launch(PROGRAM, [str(folder), settings], processes, namespaces=namespaces)
+    for status, errors in ends:
+        if status and settings.count('"kill": 0'):
             raise AssertionError(errors)
     places = [folder / f"{place}.json" for place in range(processes)]
-    return [json.loads(file.read_text()) for file in places if file.exists()], ends
+    return [json.loads(file.read_text()) for file in places if file.exists()], [
+        status for status, _ in ends
+    ]
 
 
 def state(folder: Path) -> dict[str, Any]:
@@ -97,6 +78,49 @@ def test_several_processes_equal_one(
     assert {"last.safetensors", "best.safetensors"} <= files
     lines = (tmp_path / "several" / "log.jsonl").read_text().splitlines()
     assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    "norm", [pytest.param(False, marks=pytest.mark.slow, id="no-norms"), pytest.param(True)]
+)
+def test_four_batches_of_four_equal_one_of_sixteen(tmp_path: Path, norm: bool) -> None:
+    # Two batches of 16 in each of three epochs.
+    train(tmp_path / "alone", 1, norm=norm, count=32)
+    found, _ = train(tmp_path / "several", 4, norm=norm, sync=norm, count=32)
+    assert len({one["digest"] for one in found}) == 1
+    assert apart(tmp_path / "several", tmp_path / "alone") < ROUNDING
+
+
+@pytest.mark.slow
+def test_a_run_of_four_goes_on_with_two_and_with_one(tmp_path: Path) -> None:
+    options = {"norm": True, "count": ODD}
+    train(tmp_path / "whole", 1, **options)
+    _, ends = train(tmp_path / "four", 4, **options, sync=True, kill=4)
+    assert ends == [-signal.SIGKILL] * 4
+    for processes in (2, 1):
+        folder = tmp_path / f"{processes}"
+        shutil.copytree(tmp_path / "four", folder)
+        found, _ = train(folder, processes, **options, sync=True, resume=True)
+        assert len({one["digest"] for one in found}) == 1
+        assert apart(folder, tmp_path / "whole") < ROUNDING_OF_GRADIENTS
+
+
+def test_two_machines_equal_one(tmp_path: Path) -> None:
+    options = {"norm": True, "count": EVEN}
+    with two_machines() as places:
+        (first, _), (second, _) = places
+        # Neither reaches the other but over the cable.
+        answer = ["ip", "-n", first, "route", "get", ENDS[1]]
+        route = subprocess.run(answer, capture_output=True, text=True, check=True).stdout
+        assert f"dev {places[0][1]}" in route
+        assert first != second
+        found, _ = train(tmp_path / "several", 2, **options, sync=True, namespaces=places)
+    listed = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    assert first not in listed, "nothing is left of them"
+    assert second not in listed, "nothing is left of them"
+    assert len({one["digest"] for one in found}) == 1
+    train(tmp_path / "alone", 1, **options)
+    assert apart(tmp_path / "several", tmp_path / "alone") < ROUNDING_OF_GRADIENTS
 
 
 def test_norms_of_each_process_by_itself_end_alike(tmp_path: Path) -> None:
