@@ -289,13 +289,13 @@ dist/lite/.wheel: $(WHEEL_SOURCES) $(wildcard lite/*) $(VENV)/.maturin | tools
 		--interpreter "$(CURDIR)/$(BIN)/python" --out "$(CURDIR)/dist/lite" $(MATURIN_FLAGS)
 	@touch $@
 
-# Without the line that says where `make lite` finds Cargo.toml: here it is beside it.
+# Without the lines that say where `make lite` finds Cargo.toml: here it is beside the description.
 dist/sources/.sdist: $(WHEEL_SOURCES) $(wildcard lite/*) $(VENV)/.maturin | tools
 	rm -rf dist/sources target/lite/sources
 	mkdir -p dist/sources target/lite/sources
 	$(CARGO_ENV) maturin sdist --out dist/sources
 	cp -RL lite/. python src Cargo.toml Cargo.lock build.rs target/lite/sources
-	sed -i '/^manifest-path = /d' target/lite/sources/pyproject.toml
+	sed -i '/^# `make lite` builds/,/^manifest-path/d' target/lite/sources/pyproject.toml
 	cd target/lite/sources && $(CARGO_ENV) maturin sdist --out "$(CURDIR)/dist/sources"
 	@touch $@
 
