@@ -182,7 +182,7 @@ sources: dist/sources/.sdist ## pack the sources of both packages into dist/sour
 
 # zig links against the functions of an old glibc, which the machine need not have. libtorch's half cannot be linked so:
 # it needs the C++ library of its compiler.
-wheels: dist/.wheel dist/sources/.sdist $(VENV)/.test $(VENV)/.upload | tools ## build and check what is uploaded, in dist/upload/: wheels of both packages, cnnzoo-lite's for old systems, and sources
+wheels: install dist/sources/.sdist $(VENV)/.test $(VENV)/.upload | tools ## build and check what is uploaded, in dist/upload/: wheels of both packages, cnnzoo-lite's for old systems, and sources
 	rm -rf dist/upload dist/lite
 	$(MAKE) dist/lite/.wheel MATURIN_FLAGS="--zig --compatibility manylinux_2_17"
 	mkdir -p dist/upload
