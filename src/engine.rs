@@ -78,6 +78,9 @@ pub trait Engine: Parameters + Any {
         Ok(())
     }
 
+    /// A number that changes with every change of a value here.
+    fn changes(&self) -> u64;
+
     /// A number that changes where others who share the parameters may have changed a value.
     fn stamp(&self) -> u64 {
         0
@@ -114,6 +117,10 @@ impl Engine for PlainMemory {
 
     fn to_device(&mut self, device: &str) -> Result<()> {
         only_cpu(device)
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes()
     }
 
     fn duplicate(&self) -> Result<Box<dyn Engine>> {

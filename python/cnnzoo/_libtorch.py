@@ -10,8 +10,6 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
@@ -51,23 +49,6 @@ def load(what: str) -> None:
 def loaded() -> ModuleType | None:
     """The extension that is linked to libtorch; none before it is needed."""
     return sys.modules.get("cnnzoo._torch")
-
-
-@contextmanager
-def outside_inference_mode() -> Iterator[None]:
-    """Work outside of `torch.inference_mode`, also where the caller is in it.
-
-    Tensors that are made in it count no changes and can never be trained, and nothing is recorded
-    for a backward pass: so parameters, what an optimiser remembers, and gradients are made outside.
-    """
-    # Absent where only libtorch is loaded; its import may still run in another thread.
-    torch = sys.modules.get("torch")
-    is_enabled = getattr(torch, "is_inference_mode_enabled", None)
-    if torch is None or is_enabled is None or not is_enabled():
-        yield
-        return
-    with torch.inference_mode(False):
-        yield
 
 
 def set_num_threads(threads: int) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "Model",
     "Optimizer",
     "Run",
+    "Segments",
     "Tuner",
     "_after_fork",
     "adopt",
@@ -125,6 +126,28 @@ class Mixing:
         epoch: int,
         batch: int,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+
+@final
+class Segments:
+    def __new__(
+        cls,
+        model: Model,
+        x: torch.Tensor,
+        generation: int,
+        nodes: list[str] | None,
+        auxiliary: bool,
+        training: list[int],
+        seed: int,
+    ) -> Segments: ...
+    @property
+    def image(self) -> str: ...
+    @property
+    def wanted(self) -> list[str]: ...
+    @property
+    def borders(self) -> list[tuple[list[str], list[str]]]: ...
+    def run(
+        self, model: Model, place: int, inputs: list[torch.Tensor], again: bool
+    ) -> list[torch.Tensor]: ...
 
 def adopt(model: Model) -> None: ...
 def forward(

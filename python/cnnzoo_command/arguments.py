@@ -6,7 +6,15 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from cnnzoo_command.common import SOURCES, add_command, amount, count, counts, years
+from cnnzoo_command.common import (
+    SOURCES,
+    add_command,
+    amount,
+    count,
+    counts,
+    json_file,
+    years,
+)
 from cnnzoo_command.exporting import add_export
 from cnnzoo_command.judging import add_completion, add_download, add_embed, add_evaluate
 from cnnzoo_command.learning import add_quantize, add_train
@@ -232,7 +240,7 @@ def _add_commands(commands: Any) -> None:
         """
         cnnzoo bench resnet50
         cnnzoo bench mobilenet_v2 resnet18 --batch 1,8 --threads 1,2
-        cnnzoo bench vit_b_16 --against torch,torch_compile --json vit.json
+        cnnzoo bench vit_b_16 --against torch,torch_compile --json > vit.json
         """,
         """
         The engines run on the same random weights and images, each in a process of its own, and
@@ -263,7 +271,12 @@ def _add_commands(commands: Any) -> None:
         "if the library that has the network is installed",
     )
     command.add_argument(
-        "--json", metavar="FILE", help="write all figures into this file (default: none)"
+        "--json",
+        nargs="?",
+        const=True,
+        type=json_file,
+        metavar="FILE.json",
+        help="print all figures as a JSON list; or write them into this file, beside the tables",
     )
     add_export(commands)
     add_completion(commands)

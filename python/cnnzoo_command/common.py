@@ -67,6 +67,16 @@ def from_zero(text: str) -> int:
     return int(text)
 
 
+def json_file(text: str) -> str:
+    """A file of JSON, for an option before which names without this suffix may stand."""
+    if not text.endswith(".json"):
+        raise argparse.ArgumentTypeError(
+            f"expected a file name that ends with .json, or nothing, got '{text}'; for the "
+            "terminal or a pipe, write the option last"
+        )
+    return text
+
+
 def positive(text: str) -> float:
     """A number above 0."""
     return _within(text, "a number above 0", lambda number: number > 0)

@@ -20,7 +20,17 @@ from cnnzoo_command.common import (
 
 MODEL = "tf_efficientnet_lite0"
 # The options that say where and how a run goes on, which `--resume` takes too.
-OF_A_PROCESS = {"resume", "folder", "device", "threads", "on_error", "json", "command", "check"}
+OF_A_PROCESS = {
+    "resume",
+    "folder",
+    "validation",
+    "device",
+    "threads",
+    "on_error",
+    "json",
+    "command",
+    "check",
+}
 
 
 def add_train(commands: Any) -> None:
@@ -60,7 +70,8 @@ def add_train(commands: Any) -> None:
     add(
         "--validation",
         metavar="FOLDER",
-        help="such a folder to validate on (default: a part of the photographs, see --split)",
+        help="such a folder to validate on (default: a part of the photographs, see --split; with "
+        "--resume: the run's own)",
     )
     add(
         "--split",

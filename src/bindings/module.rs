@@ -10,7 +10,7 @@ use pyo3::types::{PyTuple, PyType};
 use super::errors::detached;
 use super::model::Model;
 use crate::error::{Error, Result};
-use crate::model::ForwardNames;
+use crate::model::{ForwardNames, NamedSegments};
 use crate::torch::{Handle, Modes};
 
 /// The tensor of a `torch.Tensor`.
@@ -95,25 +95,91 @@ fn forward<'py>(
     let names = ForwardNames { generation, wanted: nodes, auxiliary, training, seed, watched };
     let watch =
         watch.map(|function| Watch { function: function.unbind(), raised: Mutex::default() });
-    let modes = Modes::here();
     let watching = watch.as_ref();
-    let found = detached(py, move || {
-        let work = || {
-            model.0.forward(&handle, names, |place, inputs, value| {
-                let Some(watch) = watching else { return Ok(None) };
-                let _asking = model.0.asking("in a forward pass", "a hook that does not run it");
-                watch.show(place, &inputs, &value)
-            })
-        };
-        match &modes {
-            Some(modes) => modes.within(work),
-            None => work(),
-        }
+    let found = in_modes(py, move || {
+        model.0.forward(&handle, names, |place, inputs, value| {
+            let Some(watch) = watching else { return Ok(None) };
+            let _asking = model.0.asking("in a forward pass", "a hook that does not run it");
+            watch.show(place, &inputs, &value)
+        })
     });
     if let Some(error) = watch.and_then(|watch| watch.raised()) {
         return Err(error);
     }
     found?.iter().map(|handle| wrapped(handle, &class)).collect()
+}
+
+/// The segments of a run of a model for PyTorch, of which each may run again in the backward pass.
+#[pyclass(frozen, module = "cnnzoo._torch")]
+struct Segments {
+    segments: NamedSegments,
+    names: ForwardNames,
+}
+
+#[pymethods]
+impl Segments {
+    /// Those of a run on `x`; the arguments are those of `forward`.
+    #[new]
+    fn new(
+        model: &Model,
+        x: &Bound<'_, PyAny>,
+        generation: u64,
+        nodes: Option<Vec<String>>,
+        auxiliary: bool,
+        training: Vec<usize>,
+        seed: u64,
+    ) -> PyResult<Self> {
+        let handle = unwrapped(x, &format!("the input of {}", model.0.name()))?;
+        let watched = Vec::new();
+        let names = ForwardNames { generation, wanted: nodes, auxiliary, training, seed, watched };
+        let given = &names;
+        let segments = detached(x.py(), move || model.0.segments(&handle, given))?;
+        Ok(Self { segments, names })
+    }
+
+    /// The node of the images.
+    #[getter]
+    fn image(&self) -> &str {
+        &self.segments.image
+    }
+
+    /// The nodes whose values a run returns.
+    #[getter]
+    fn wanted(&self) -> Vec<String> {
+        self.segments.wanted.clone()
+    }
+
+    /// For each segment the nodes whose values it reads, and those whose values it gives.
+    #[getter]
+    fn borders(&self) -> Vec<(Vec<String>, Vec<String>)> {
+        self.segments.borders.clone()
+    }
+
+    /// Runs a segment on the values that it reads, for the second time if `again`, and returns those that it gives.
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        model: &Model,
+        place: usize,
+        inputs: Vec<Bound<'py, PyAny>>,
+        again: bool,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let class = tensor_class(py)?;
+        let inputs = inputs.iter().map(|x| unwrapped(x, "a value between two segments"));
+        let inputs = inputs.collect::<PyResult<Vec<_>>>()?;
+        let Self { segments: NamedSegments { inner, .. }, names } = self;
+        let found = in_modes(py, move || model.0.run_segment(inner, place, inputs, names, again))?;
+        found.iter().map(|handle| wrapped(handle, &class)).collect()
+    }
+}
+
+/// Does work without the GIL, in the modes of this thread: of gradients, autocast, inference and hooks.
+fn in_modes<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    let modes = Modes::here();
+    detached(py, move || match &modes {
+        Some(modes) => modes.within(work),
+        None => work(),
+    })
 }
 
 /// A function in Python that sums a tensor over processes.
@@ -190,6 +256,7 @@ impl Watch {
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Segments>()?;
     module.add_function(wrap_pyfunction!(adopt, module)?)?;
     module.add_function(wrap_pyfunction!(forward, module)?)?;
     module.add_function(wrap_pyfunction!(generation, module)?)?;

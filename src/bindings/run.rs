@@ -75,13 +75,13 @@ impl Run {
     ) -> PyResult<()> {
         detached(py, || {
             let mut state = model.0.write()?;
-            let (_, store) = state.parts()?;
-            self.checkpoint.fill(MODEL, store)?;
+            state.changing_store(|_, store| self.checkpoint.fill(MODEL, store))?;
             if let Some(average) = average {
-                self.checkpoint.fill(AVERAGE, average.0.write()?.parts()?.1)?;
+                let mut averaged = average.0.write()?;
+                averaged.changing_store(|_, store| self.checkpoint.fill(AVERAGE, store))?;
             }
             let mut inner = optimizer.lock();
-            self.checkpoint.recall(&mut inner, store, waiting)
+            self.checkpoint.recall(&mut inner, state.store()?, waiting)
         })
     }
 }

@@ -143,9 +143,10 @@ impl Optimizer {
         let clip = clip_norm.map(Clip::Norm).or(clip_value.map(Clip::Value));
         detached(py, || {
             let mut state = model.0.write()?;
-            let (graph, store) = state.parts()?;
-            let rates = self.rules.rates(lr, graph, store.parameters())?;
-            torch::flush(store, &mut self.lock(), Update { rates: &rates, clip })
+            state.changing_store(|graph, store| {
+                let rates = self.rules.rates(lr, graph, store.parameters())?;
+                torch::flush(store, &mut self.lock(), Update { rates: &rates, clip })
+            })
         })
     }
 
@@ -170,19 +171,20 @@ impl Optimizer {
         let views = views.collect::<PyResult<Vec<_>>>()?;
         detached(py, || {
             let mut state = model.0.write()?;
-            let (graph, store) = state.parts()?;
-            let rates = self.rules.rates(lr, graph, store.parameters())?;
-            let mut placed = Vec::with_capacity(views.len());
-            for (name, view) in views {
-                let place = store.parameters().iter().position(|of| of.name == name);
-                let place = place.ok_or_else(|| Error::Argument {
-                    at: format!("gradients of {}", graph.name()),
-                    expected: "names of its parameters".into(),
-                    got: format!("`{name}`"),
-                })?;
-                placed.push((place, view));
-            }
-            torch::apply(store, &mut self.lock(), &placed, Update { rates: &rates, clip })
+            state.changing_store(|graph, store| {
+                let rates = self.rules.rates(lr, graph, store.parameters())?;
+                let mut placed = Vec::with_capacity(views.len());
+                for (name, view) in views {
+                    let place = store.parameters().iter().position(|of| of.name == name);
+                    let place = place.ok_or_else(|| Error::Argument {
+                        at: format!("gradients of {}", graph.name()),
+                        expected: "names of its parameters".into(),
+                        got: format!("`{name}`"),
+                    })?;
+                    placed.push((place, view));
+                }
+                torch::apply(store, &mut self.lock(), &placed, Update { rates: &rates, clip })
+            })
         })
     }
 }
@@ -363,21 +365,23 @@ fn train_step(
         let among = add.as_ref().map(|sum| Among { sum, norms, counts });
         let mut state = model.0.write()?;
         let checkpointing = state.options().checkpointing.unwrap_or(false);
-        let (graph, store) = state.parts()?;
-        let rates = optimizer.rules.rates(lr, graph, store.parameters())?;
-        let task = Task {
-            x,
-            targets,
-            objective,
-            auxiliary: known.and_then(|loss| loss.auxiliary),
-            options: GradientOptions { mode: Mode::Training { seed }, checkpointing, precision },
-            among,
-            accumulate,
-            update: Update { rates: &rates, clip },
-        };
-        let mut inner = optimizer.lock();
-        let done = torch::train_step(graph, store, &mut inner, task)?;
-        Ok((done.loss, done.weight, done.correct, x.shape[0], done.grad_norm))
+        let options = GradientOptions { mode: Mode::Training { seed }, checkpointing, precision };
+        state.changing_store(|graph, store| {
+            let rates = optimizer.rules.rates(lr, graph, store.parameters())?;
+            let task = Task {
+                x,
+                targets,
+                objective,
+                auxiliary: known.and_then(|loss| loss.auxiliary),
+                options,
+                among,
+                accumulate,
+                update: Update { rates: &rates, clip },
+            };
+            let mut inner = optimizer.lock();
+            let done = torch::train_step(graph, store, &mut inner, task)?;
+            Ok((done.loss, done.weight, done.correct, x.shape[0], done.grad_norm))
+        })
     });
     if let Some(error) = sum.and_then(|sum| sum.raised()) {
         return Err(error);
@@ -412,8 +416,7 @@ fn not_finite(
         }
         let Some(x) = x else { return Ok(None) };
         let mut state = model.0.write()?;
-        state.keeping_values(|model| {
-            let (graph, store) = model.parts()?;
+        state.changing_store(|graph, store| {
             Ok((!torch::has_finite_outputs(graph, store, x, options)?).then(String::new))
         })
     })

@@ -16,7 +16,7 @@ impl Model {
             None => self.graph.with_classes(num_classes)?,
         };
         let recipe = self.recipe().of_new_classifier();
-        self.forget();
+        self.native.forget();
         self.generation += 1;
         if let Some(engine) = &mut self.engine {
             engine.redraw(&graph, recipe, seed)?;

@@ -54,13 +54,9 @@ impl Model {
         let (names, policy) = (self.names(naming, prefix, entries)?, self.policy(policy)?);
         let parameters = self.graph.parameters();
         let below = Below::new(entries, &names.prefix, &order(&parameters));
-        let (name, choices) = (self.name().to_owned(), self.native().choices());
-        let filled = fill(self.engine_mut()?, &name, &below, names.naming, &policy, origin);
-        if matches!(filled, Err(Error::StateDict { .. })) {
-            // Nothing has changed.
-            self.native().set_choices(choices);
-        }
-        let outcome = filled?;
+        let outcome = self.changing(|graph, engine| {
+            fill(engine, graph.name(), &below, names.naming, &policy, origin)
+        })?;
         Ok(Loaded { outcome, ignored: below.ignored().to_vec(), prefix: names.prefix })
     }
 

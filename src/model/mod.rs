@@ -2,6 +2,7 @@
 //! the class names. Nothing here names Python; libtorch is named in `engine.rs`, which chooses an engine, and in
 //! `torch.rs`, for training.
 
+mod changing;
 mod classifier;
 mod engine;
 mod files;
@@ -18,7 +19,7 @@ pub use quantize::{Quantized, QuantizedLayer, Range};
 pub use shared::{Asking, Shared};
 pub use sources::NameThere;
 #[cfg(feature = "torch")]
-pub use torch::ForwardNames;
+pub use torch::{ForwardNames, NamedSegments};
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,8 +47,6 @@ pub struct Model {
     engine: Option<Box<dyn Engine>>,
     /// Plans of native inference, which hold packed copies of the parameters.
     native: Native,
-    /// The number of times that the parameters may have changed.
-    changes: u64,
     /// The engine's stamp when the plans were made.
     stamp: AtomicU64,
     /// The number of times that the parameters became others.
@@ -96,7 +95,6 @@ impl Model {
             graph: Arc::new(graph),
             engine: None,
             native: Native::default(),
-            changes: 0,
             stamp: AtomicU64::default(),
             generation: 0,
             labels: None,
@@ -108,7 +106,7 @@ impl Model {
     /// Allocates the parameters, and initialises them with random numbers from `seed`. Without one they are for whoever fills
     /// them all: most are zeros.
     pub fn allocate(&mut self, device: &str, seed: Option<u64>) -> Result<()> {
-        self.forget();
+        self.native.forget();
         self.generation += 1;
         if device == META {
             self.engine = None;
@@ -134,7 +132,6 @@ impl Model {
             graph: self.graph.clone(),
             engine: self.engine.as_ref().map(|engine| engine.duplicate()).transpose()?,
             native: self.native().choices().into(),
-            changes: 0,
             stamp: AtomicU64::default(),
             generation: 0,
             labels: self.labels.clone(),
@@ -180,7 +177,7 @@ impl Model {
 
     /// Moves the parameters to another device.
     pub fn to_device(&mut self, device: &str) -> Result<()> {
-        self.keeping_values(|model| model.engine_mut()?.to_device(device))
+        self.changing(|_, engine| engine.to_device(device))
     }
 
     /// The parameters. Fails with `Error::Device` on the device `meta`, as all that needs them does.
@@ -198,10 +195,10 @@ impl Model {
 
     /// Overwrites the array at `index` of the state dict.
     pub fn overwrite(&mut self, index: usize, values: &Stored) -> Result<()> {
-        match values {
-            Stored::Floats(values) => self.engine_mut()?.write_floats(index, values),
-            Stored::Count(count) => self.engine_mut()?.write_count(index, *count),
-        }
+        self.changing(|_, engine| match values {
+            Stored::Floats(values) => engine.write_floats(index, values),
+            Stored::Count(count) => engine.write_count(index, *count),
+        })
     }
 
     /// Runs the graph on `x` (N, C, H, W) and returns the values of `wanted`.
@@ -339,8 +336,10 @@ impl Model {
     }
 
     /// A value that changes with every change of a parameter, as far as it is known.
-    fn changes(&self) -> (u64, u64) {
-        (self.changes, self.engine.as_ref().map_or(0, |engine| engine.stamp()))
+    fn changes(&self) -> [u64; 3] {
+        let [changes, stamp] =
+            self.engine.as_ref().map_or([0, 0], |engine| [engine.changes(), engine.stamp()]);
+        [self.generation, changes, stamp]
     }
 
     /// A number that changes where the parameters become others, as those of a new classifier.
@@ -361,31 +360,9 @@ impl Model {
         })
     }
 
-    /// Drops what was made of the parameters, which may change.
-    fn forget(&mut self) {
-        self.changes += 1;
-        self.native.forget();
-    }
-
-    /// Does work that takes the engine, and changes no value of a parameter: the model stays quantized.
-    pub fn keeping_values<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let choices = self.native().choices();
-        let done = work(self);
-        self.native().set_choices(choices);
-        done
-    }
-
     /// Lays the parameters out for inference.
     fn prepare(&mut self) -> Result<()> {
-        self.keeping_values(|model| model.engine_mut()?.prepare())
-    }
-
-    /// The engine, whose parameters may change.
-    fn engine_mut(&mut self) -> Result<&mut dyn Engine> {
-        self.forget();
-        let engine = self.engine.as_deref_mut().ok_or_else(|| read_only(&self.graph))?;
-        engine.check()?;
-        Ok(engine)
+        self.changing(|_, engine| engine.prepare())
     }
 }
 

@@ -9,8 +9,8 @@ use crate::engine::{Array, Precision, View};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, Op, pattern};
 use crate::torch::{
-    ExplainOptions, Explanation, Forward, GradientOptions, Handle, Mode, Pullback, Score, Store,
-    Watched, explain, forward, pull_back,
+    ExplainOptions, Explanation, Forward, GradientOptions, Handle, Mode, Pullback, Score, Segments,
+    Store, Watched, explain, forward, pull_back,
 };
 use crate::weights::Parameters;
 
@@ -21,18 +21,21 @@ impl Model {
         engine.downcast_ref().ok_or_else(other_engine)
     }
 
-    /// The graph, and the parameters as libtorch's tensors, to be changed.
-    pub fn parts(&mut self) -> Result<(&Arc<Graph>, &mut Store)> {
-        self.engine_mut()?;
-        let engine = self.engine.as_deref_mut().map(|engine| engine as &mut dyn Any);
-        let store = engine.and_then(|engine| engine.downcast_mut()).ok_or_else(other_engine)?;
-        Ok((&self.graph, store))
+    /// Does work that may change libtorch's tensors, as `changing`.
+    pub fn changing_store<T>(
+        &mut self,
+        work: impl FnOnce(&Arc<Graph>, &mut Store) -> Result<T>,
+    ) -> Result<T> {
+        self.changing(|graph, engine| {
+            let engine: &mut dyn Any = engine;
+            work(graph, engine.downcast_mut().ok_or_else(other_engine)?)
+        })
     }
 
     /// The tensors of all parameters for PyTorch, which may change them: by name, with whether each is trained unless frozen.
     pub fn share(&mut self) -> Result<Vec<(String, bool, Handle)>> {
-        self.keeping_values(|model| {
-            let shared = model.parts()?.1.share().into_iter();
+        self.changing_store(|_, store| {
+            let shared = store.share().into_iter();
             Ok(shared.map(|(of, tensor)| (of.name.clone(), of.role.is_trained(), tensor)).collect())
         })
     }
@@ -62,6 +65,18 @@ pub struct ForwardNames {
 
 impl ForwardNames {
     fn of(self, model: &Model) -> Result<Forward> {
+        let wanted = self.wanted(model)?;
+        let training = self.modes(model);
+        let watched = self.watched.into_iter().map(|(node, reads)| {
+            let node = model.graph().named(&node)?;
+            Ok(Watched { node, reads: model.nodes(Some(&reads))? })
+        });
+        let watched = watched.collect::<Result<_>>()?;
+        Ok(Forward { wanted, training, seed: self.seed, watched })
+    }
+
+    /// The nodes whose values are returned. Fails with `Error::Argument` where the parameters are others by now.
+    fn wanted(&self, model: &Model) -> Result<Vec<NodeId>> {
         let graph = model.graph();
         if self.generation != model.generation() {
             return Err(Error::Argument {
@@ -70,23 +85,22 @@ impl ForwardNames {
                 got: "others, as of a new classifier: make another Module of the model".into(),
             });
         }
-        let wanted = match &self.wanted {
-            Some(names) => model.nodes(Some(names))?,
-            None if self.auxiliary => graph.heads(),
-            None => vec![graph.output()],
-        };
-        let mut training = vec![false; graph.nodes().len()];
-        for place in self.training {
+        match &self.wanted {
+            Some(names) => model.nodes(Some(names)),
+            None if self.auxiliary => Ok(graph.heads()),
+            None => Ok(vec![graph.output()]),
+        }
+    }
+
+    /// For each node whether it is in training mode.
+    fn modes(&self, model: &Model) -> Vec<bool> {
+        let mut training = vec![false; model.graph().nodes().len()];
+        for &place in &self.training {
             if let Some(node) = training.get_mut(place) {
                 *node = true;
             }
         }
-        let watched = self.watched.into_iter().map(|(node, reads)| {
-            let node = model.graph().named(&node)?;
-            Ok(Watched { node, reads: model.nodes(Some(&reads))? })
-        });
-        let watched = watched.collect::<Result<_>>()?;
-        Ok(Forward { wanted, training, seed: self.seed, watched })
+        training
     }
 }
 
@@ -103,15 +117,12 @@ impl Model {
         let checkpointing = self.options.checkpointing.unwrap_or(false);
         let mode = seed.map_or(Mode::Evaluation, |seed| Mode::Training { seed });
         let options = GradientOptions { mode, checkpointing, precision };
-        let run = |model: &mut Self| {
-            let (graph, store) = model.parts()?;
+        self.changing_store(|graph, store| {
             let Pullback { output, gradients } = pull_back(graph, store, x, cotangent, options)?;
             let name = |index: usize| store.parameters()[index].name.clone();
             let gradients = gradients.into_iter().map(|(index, array)| (name(index), array));
             Ok((output, gradients.collect()))
-        };
-        // In training, norms track the statistics of the batch.
-        if seed.is_some() { run(self) } else { self.keeping_values(run) }
+        })
     }
 
     /// The gradients of a score of the node `output`, or of the logits, by the images and by the values of the nodes `at`.
@@ -131,8 +142,7 @@ impl Model {
 
     /// Freezes the parameters that these patterns match, or trains them again.
     pub fn set_trained(&mut self, patterns: &[String], trained: bool) -> Result<()> {
-        self.keeping_values(|model| {
-            let (graph, store) = model.parts()?;
+        self.changing_store(|graph, store| {
             let chosen = patterns
                 .iter()
                 .map(|pattern| pattern::trained(store.parameters(), pattern, graph.name()));
@@ -140,6 +150,23 @@ impl Model {
             store.set_trained(&chosen, trained)
         })
     }
+}
+
+/// Segments with the names of nodes.
+#[derive(Debug)]
+pub struct NamedSegments {
+    pub inner: Segments,
+    /// The name of the images.
+    pub image: String,
+    pub wanted: Vec<String>,
+    /// For each segment the nodes whose values it reads, and those whose values it gives.
+    pub borders: Vec<(Vec<String>, Vec<String>)>,
+}
+
+/// Whether a norm updates its running statistics in a run with these modes.
+fn learns(graph: &Graph, training: &[bool]) -> bool {
+    let is_norm = |id: NodeId| matches!(graph.node(id).op, Op::BatchNorm(_));
+    graph.ids().any(|id| training[id.index()] && is_norm(id))
 }
 
 fn other_engine() -> Error {
@@ -156,17 +183,47 @@ impl Shared {
     ) -> Result<Vec<Handle>> {
         let model = self.read()?;
         let options = names.clone().of(&model)?;
-        let graph = model.graph();
-        let is_norm = |id: NodeId| matches!(graph.node(id).op, Op::BatchNorm(_));
-        if !graph.ids().any(|id| options.training[id.index()] && is_norm(id)) {
-            return forward(graph, model.store()?, x, options, watch);
+        if !learns(model.graph(), &options.training) {
+            return forward(model.graph(), model.store()?, x, options, watch);
         }
         // Norms update their running statistics.
         drop(model);
         let mut model = self.write()?;
         let options = names.of(&model)?;
-        let (graph, store) = model.parts()?;
-        forward(graph, store, x, options, watch)
+        model.changing_store(|graph, store| forward(graph, store, x, options, watch))
+    }
+
+    /// The segments of such a run, with the names of the nodes that each reads and gives.
+    pub fn segments(&self, x: &Handle, names: &ForwardNames) -> Result<NamedSegments> {
+        let model = self.read()?;
+        let inner = Segments::new(model.graph(), model.store()?, x, names.wanted(&model)?)?;
+        let name = |ids: &[NodeId]| -> Vec<String> {
+            ids.iter().map(|id| model.graph().node(*id).name.clone()).collect()
+        };
+        let borders = inner.borders().map(|(reads, gives)| (name(reads), name(gives))).collect();
+        let (image, wanted) = (name(&[model.graph().image()]).concat(), name(inner.wanted()));
+        Ok(NamedSegments { inner, image, wanted, borders })
+    }
+
+    /// Runs a segment, for the second time if `again`, as `Segments::run` does.
+    pub fn run_segment(
+        &self,
+        segments: &Segments,
+        place: usize,
+        inputs: Vec<Handle>,
+        names: &ForwardNames,
+        again: bool,
+    ) -> Result<Vec<Handle>> {
+        let model = self.read()?;
+        names.wanted(&model)?;
+        let modes = (names.modes(&model), names.seed, again);
+        if again || !learns(model.graph(), &modes.0) {
+            return segments.run(model.graph(), model.store()?, place, inputs, modes);
+        }
+        drop(model);
+        let mut model = self.write()?;
+        names.wanted(&model)?;
+        model.changing_store(|graph, store| segments.run(graph, store, place, inputs, modes))
     }
 
     /// Moves every parameter toward that of `other`, a model of the same graph (EMA): decay · own + (1 - decay) ·
@@ -183,6 +240,7 @@ impl Shared {
             // The average of a model with itself changes nothing.
             Ordering::Equal => return Ok(()),
         }
-        own.parts()?.1.average(others.store()?, decay, average_statistics)
+        let others = others.store()?;
+        own.changing_store(|_, store| store.average(others, decay, average_statistics))
     }
 }

@@ -6,6 +6,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <c10/core/DispatchKeySet.h>
+#include <c10/core/InferenceMode.h>
 
 #include <dlfcn.h>
 
@@ -65,13 +66,38 @@ extern "C" Tensor* cnnzoo_unwrap(void* implementation) {
 }
 
 // Whether a tensor is plain, of this shape, of int64 or float32, and on this device: -1 for the CPU, otherwise the number of a GPU.
+// What was made in inference mode counts no changes, so it is never like a parameter.
 extern "C" int32_t cnnzoo_is_like(
     const Tensor* tensor, const int64_t* sizes, int64_t axes, int32_t is_count, int32_t device) {
   const auto kind = is_count != 0 ? at::kLong : at::kFloat;
   const auto shape = at::IntArrayRef(sizes, static_cast<size_t>(axes));
   const auto where = tensor->device();
   const bool there = device < 0 ? where.is_cpu() : where.is_cuda() && where.index() == device;
-  return there && is_plain(*tensor) && tensor->scalar_type() == kind && tensor->sizes() == shape;
+  return there && is_plain(*tensor) && !tensor->is_inference() && tensor->scalar_type() == kind &&
+      tensor->sizes() == shape;
+}
+
+// Whether a tensor was made in inference mode.
+extern "C" int32_t cnnzoo_is_inference(const Tensor* tensor) {
+  return tensor->is_inference();
+}
+
+// The number of changes of a tensor that autograd knows of.
+extern "C" uint64_t cnnzoo_version(const Tensor* tensor) {
+  try {
+    return static_cast<uint64_t>(tensor->_version());
+  } catch (...) {
+    return 0;
+  }
+}
+
+// Counts a change of a tensor for autograd.
+extern "C" void cnnzoo_count_change(const Tensor* tensor) {
+  try {
+    tensor->unsafeGetTensorImpl()->bump_version();
+  } catch (...) {
+    // One of inference mode has no count, and no backward pass that would read it.
+  }
 }
 
 // A number that changes with every change of a tensor that PyTorch counts, when its values move to other memory, and with four of its
@@ -122,6 +148,15 @@ extern "C" at::ThreadLocalStateGuard* cnnzoo_enter(const at::ThreadLocalState* m
 }
 
 extern "C" void cnnzoo_leave(at::ThreadLocalStateGuard* guard) {
+  delete guard;
+}
+
+// Leaves inference mode on this thread, until what is returned is given to `cnnzoo_enter_inference_mode`; null outside of it.
+extern "C" c10::InferenceMode* cnnzoo_leave_inference_mode() {
+  return c10::InferenceMode::is_enabled() ? new c10::InferenceMode(false) : nullptr;
+}
+
+extern "C" void cnnzoo_enter_inference_mode(c10::InferenceMode* guard) {
   delete guard;
 }
 

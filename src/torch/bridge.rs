@@ -19,11 +19,16 @@ unsafe extern "C" {
         is_count: i32,
         device: i32,
     ) -> i32;
+    fn cnnzoo_is_inference(tensor: *const C_tensor) -> i32;
+    fn cnnzoo_version(tensor: *const C_tensor) -> u64;
+    fn cnnzoo_count_change(tensor: *const C_tensor);
     fn cnnzoo_stamp(tensor: *const C_tensor) -> u64;
     fn cnnzoo_autocasts(tensor: *const C_tensor) -> i32;
     fn cnnzoo_modes() -> *mut c_void;
     fn cnnzoo_enter(modes: *const c_void) -> *mut c_void;
     fn cnnzoo_leave(guard: *mut c_void);
+    fn cnnzoo_leave_inference_mode() -> *mut c_void;
+    fn cnnzoo_enter_inference_mode(guard: *mut c_void);
     fn cnnzoo_drop_modes(modes: *mut c_void);
 }
 
@@ -64,7 +69,8 @@ impl Handle {
     }
 }
 
-/// Whether a tensor is numbers in memory, of this shape, on this device, and int64 if it is a count, float32 if not.
+/// Whether a tensor is numbers in memory, of this shape, on this device, and int64 if it is a count, float32 if not, and was not
+/// made in inference mode.
 pub(super) fn is_like(tensor: &Tensor, shape: &[usize], is_count: bool, device: Device) -> bool {
     let mut sizes = [0_i64; 8];
     let Some(sizes) = sizes.get_mut(..shape.len()) else { return false };
@@ -82,6 +88,40 @@ pub(super) fn stamp<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> u64 {
         (sum ^ unsafe { cnnzoo_stamp(tensor.as_ptr()) }).wrapping_mul(0x0000_0100_0000_01B3)
     };
     tensors.fold(0xCBF2_9CE4_8422_2325, mix)
+}
+
+/// Whether a tensor was made in `torch.inference_mode`.
+pub(super) fn is_inference(tensor: &Tensor) -> bool {
+    // SAFETY: the tensor lives until the call is over.
+    unsafe { cnnzoo_is_inference(tensor.as_ptr()) != 0 }
+}
+
+/// The number of changes of a tensor that autograd knows of: those of libtorch's operators, and those that are told.
+pub(super) fn version(tensor: &Tensor) -> u64 {
+    // SAFETY: the tensor lives until the call is over.
+    unsafe { cnnzoo_version(tensor.as_ptr()) }
+}
+
+/// Counts a change of a tensor that was, or will be, written to through a pointer, past autograd: a backward pass that needs
+/// the value before is refused then.
+pub(super) fn count_change(tensor: &Tensor) {
+    // SAFETY: the tensor lives until the call is over.
+    unsafe { cnnzoo_count_change(tensor.as_ptr()) }
+}
+
+/// Does work outside of `torch.inference_mode`, also where the caller is in it: tensors that are made in it count no changes
+/// and can never be trained, and nothing is recorded for a backward pass.
+pub fn outside_inference_mode<T>(work: impl FnOnce() -> T) -> T {
+    struct Guard(*mut c_void);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            // SAFETY: it is null, or that of `cnnzoo_leave_inference_mode` on this thread, and is given back once.
+            unsafe { cnnzoo_enter_inference_mode(self.0) }
+        }
+    }
+    // SAFETY: what is returned is null, or belongs to the caller.
+    let _guard = Guard(unsafe { cnnzoo_leave_inference_mode() });
+    work()
 }
 
 /// Whether `torch.autocast` is on, on this thread, for the device of a tensor.

@@ -22,6 +22,10 @@ impl Engine for Store {
         self.check()
     }
 
+    fn changes(&self) -> u64 {
+        self.changes()
+    }
+
     fn stamp(&self) -> u64 {
         self.stamp()
     }

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 
 use tch::{Kind, Tensor};
 
-use super::bridge::{Handle, autocasts};
+use super::bridge::{Handle, autocasts, version};
 use super::run::Values;
-use super::walk::{Pass, Walk};
+use super::walk::{Pass, Walk, input_shapes};
 use super::{Store, device_name};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, NodeId, Schedule};
+use crate::weights::Parameters;
 
 /// Options of a run for PyTorch.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub fn forward(
     let Forward { wanted, training, seed, watched } = options;
     let x = &x.0;
     is_fitting(graph, store, x)?;
-    let walk = Walk::by_node(graph, store, x, &wanted, (training, seed))?;
+    let walk = Walk::by_node(graph, store, &x.size(), &wanted, (training, seed))?;
     let shown = watched.iter().flat_map(|of| of.reads.iter().copied().chain([of.node]));
     let kept: HashSet<NodeId> = wanted.iter().copied().chain(shown).collect();
     let mut values = Values::from([(graph.image(), x.shallow_clone())]);
@@ -64,6 +65,82 @@ pub fn forward(
         Ok(value)
     })?;
     Ok(wanted.iter().map(|id| Handle(values[id].shallow_clone())).collect())
+}
+
+/// The segments of a run for PyTorch whose activations are computed again in the backward pass, for images of one size.
+#[derive(Debug)]
+pub struct Segments {
+    size: Vec<i64>,
+    wanted: Vec<NodeId>,
+    schedules: Vec<Schedule>,
+    /// For each segment the nodes whose values are wanted, or read by later ones.
+    gives: Vec<Vec<NodeId>>,
+    /// The number of changes of the parameters before the run.
+    changes: u64,
+}
+
+impl Segments {
+    /// Those of a run on `x` (N, C, H, W) that returns the values of `wanted`.
+    pub fn new(graph: &Graph, store: &Store, x: &Handle, wanted: Vec<NodeId>) -> Result<Self> {
+        is_fitting(graph, store, &x.0)?;
+        let size = x.0.size();
+        let (_, shapes) = input_shapes(graph, &size, &wanted)?;
+        let schedules = graph.segments(&shapes, &wanted);
+        let mut later: HashSet<NodeId> = wanted.iter().copied().collect();
+        let mut gives = Vec::with_capacity(schedules.len());
+        for schedule in schedules.iter().rev() {
+            gives.push(schedule.nodes().filter(|id| later.contains(id)).collect());
+            later.extend(&schedule.reads);
+        }
+        gives.reverse();
+        Ok(Self { size, wanted, schedules, gives, changes: changes(store) })
+    }
+
+    /// The nodes whose values a run returns.
+    pub fn wanted(&self) -> &[NodeId] {
+        &self.wanted
+    }
+
+    /// For each segment the nodes whose values it reads, and those whose values it gives.
+    pub fn borders(&self) -> impl Iterator<Item = (&[NodeId], &[NodeId])> {
+        self.schedules.iter().zip(&self.gives).map(|(of, gives)| (&of.reads[..], &gives[..]))
+    }
+
+    /// Runs a segment on the values that it reads, and returns those that it gives. `training` and `seed` are those of
+    /// `Forward`. In its second run norms do not update their running statistics again.
+    ///
+    /// Fails with `Error::Argument` where a parameter has changed before the second run.
+    pub fn run(
+        &self,
+        graph: &Graph,
+        store: &Store,
+        place: usize,
+        inputs: Vec<Handle>,
+        (training, seed, again): (Vec<bool>, u64, bool),
+    ) -> Result<Vec<Handle>> {
+        let pass = if again { Pass::Second } else { Pass::First };
+        if again && changes(store) != self.changes {
+            return Err(Error::Argument {
+                at: format!("the backward pass of {}, built with checkpointing=True", graph.name()),
+                expected: "the parameters of the forward pass, of which a part runs again".into(),
+                got: "others: they were changed meanwhile".into(),
+            });
+        }
+        let walk = Walk::by_node(graph, store, &self.size, &self.wanted, (training, seed))?;
+        let (schedule, gives) = (&self.schedules[place], &self.gives[place]);
+        let inputs = inputs.into_iter().map(|Handle(value)| value);
+        let mut values: Values = schedule.reads.iter().copied().zip(inputs).collect();
+        let kept = gives.iter().copied().collect();
+        walk.run(schedule, &mut values, &kept, pass)?;
+        Ok(gives.iter().map(|id| Handle(values[id].shallow_clone())).collect())
+    }
+}
+
+/// The number of changes of the parameters, without those of running statistics.
+fn changes(store: &Store) -> u64 {
+    let trained = store.parameters().iter().zip(store.tensors());
+    let trained = trained.filter(|(of, _)| of.role.is_trained());
+    trained.map(|(_, tensor)| version(tensor)).fold(0, u64::wrapping_add)
 }
 
 fn is_fitting(graph: &Graph, store: &Store, x: &Tensor) -> Result<()> {

@@ -98,8 +98,10 @@ pub(super) fn gradients<T>(
         cotangents: HashMap::new(),
         gradients: BTreeMap::new(),
     };
-    let value = tch::with_grad(|| run.segments(&segments, beside.as_ref(), heads, objective))?;
-    Ok((value, run.gradients))
+    let value = tch::with_grad(|| run.segments(&segments, beside.as_ref(), heads, objective));
+    // Also where it failed, and after the backward pass, which reads them as they were.
+    run.walk.count_learned();
+    Ok((value?, run.gradients))
 }
 
 /// The nodes whose values depend on a trained parameter.

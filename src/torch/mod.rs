@@ -32,11 +32,11 @@ mod train;
 mod walk;
 
 pub use among::Among;
-pub use bridge::{Handle, Modes};
+pub use bridge::{Handle, Modes, outside_inference_mode};
 pub use device::{device, device_name};
 pub use explain::{ExplainOptions, Explanation, Score, explain};
 pub use finite::has_finite_outputs;
-pub use forward::{Forward, Watched, forward};
+pub use forward::{Forward, Segments, Watched, forward};
 pub use gradients::{GradientOptions, Pullback, pull_back};
 pub use layout::Layout;
 pub use loss::{Loss, LossResult, Objective, Targets};

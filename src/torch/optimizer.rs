@@ -107,6 +107,8 @@ impl Optimizer {
         }
         self.drop_waiting();
         for (rate, mut group) in groups.into_values() {
+            // libtorch's fused kernels do not count what they write, and where one fails some of it is written.
+            store.count_changes(group.indices.iter().copied());
             self.rule.step(&mut group, rate).map_err(failed("a step of the optimizer"))?;
             for index in group.indices {
                 if let Some(state) = self.states.get_mut(&store.parameters()[index].name) {

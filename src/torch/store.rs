@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
-use super::bridge::{Handle, is_like, stamp};
+use super::bridge::{Handle, count_change, is_inference, is_like, stamp, version};
 use super::floats::{floats, floats_mut};
 use super::{Layout, device_name, failed};
 use crate::error::{Error, Result, shape_text};
@@ -72,8 +72,8 @@ impl Store {
         self.parameters.iter().zip(tensors).collect()
     }
 
-    /// Fails with `Error::Argument` where PyTorch has given a tensor another shape, element type or device, or lets a
-    /// statistic require gradients.
+    /// Fails with `Error::Argument` where PyTorch has given a tensor another shape, element type or device, or values that were
+    /// made in inference mode, or lets a statistic require gradients.
     pub(super) fn check(&self) -> Result<()> {
         if !self.is_shared {
             return Ok(());
@@ -86,11 +86,16 @@ impl Store {
         match self.parameters.iter().zip(&self.tensors).find(|pair| !fits(pair)) {
             None => Ok(()),
             Some((Parameter { name, role, shape, .. }, tensor)) => {
+                let at = format!("`{name}`, which PyTorch changed");
+                if is_inference(tensor) {
+                    let expected = "one that was made outside of torch.inference_mode".into();
+                    return Err(Error::Argument { at, expected, got: "one made in it".into() });
+                }
                 let kind = if *role == Role::BatchCount { "int64" } else { "float32" };
                 let device = device_name(self.device);
                 let shape = shape_text(shape);
                 Err(Error::Argument {
-                    at: format!("`{name}`, which PyTorch changed"),
+                    at,
                     expected: format!(
                         "{kind} {shape} on {device}, with gradients of parameters alone"
                     ),
@@ -103,6 +108,16 @@ impl Store {
     /// A number that changes where PyTorch may have changed a value.
     pub(super) fn stamp(&self) -> u64 {
         if self.is_shared { stamp(self.tensors.iter()) } else { 0 }
+    }
+
+    /// The number of changes of all tensors.
+    pub(super) fn changes(&self) -> u64 {
+        self.tensors.iter().map(version).fold(0, u64::wrapping_add)
+    }
+
+    /// Counts changes of the arrays at these indices for autograd, for what writes to them past it.
+    pub(super) fn count_changes(&self, indices: impl IntoIterator<Item = usize>) {
+        indices.into_iter().for_each(|index| count_change(&self.tensors[index]));
     }
 
     /// Takes over device and layout of the tensors, which PyTorch has moved.

@@ -7,6 +7,7 @@ use super::among::Among;
 use crate::engine::Precision;
 use crate::error::{Error, Result, shape_text};
 use crate::graph::{Graph, NodeId, Op, Shape};
+use crate::weights::Parameters;
 
 /// Training or evaluation, for the operations that differ between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,22 +49,22 @@ impl<'a> Walk<'a> {
         wanted: &[NodeId],
         mode: Mode,
     ) -> Result<Self> {
-        let walk = Self::unchecked(graph, store, x, wanted, mode)?;
+        let walk = Self::unchecked(graph, store, &x.size(), wanted, mode)?;
         walk.enough_for_statistics()?;
         Ok(walk)
     }
 
-    /// The same where each node has a mode of its own, whatever is frozen.
+    /// The same for images of this size, where each node has a mode of its own, whatever is frozen.
     pub(super) fn by_node(
         graph: &'a Graph,
         store: &'a Store,
-        x: &Tensor,
+        size: &[i64],
         wanted: &[NodeId],
         (training, seed): (Vec<bool>, u64),
     ) -> Result<Self> {
         let mode =
             if training.contains(&true) { Mode::Training { seed } } else { Mode::Evaluation };
-        let walk = Self::unchecked(graph, store, x, wanted, mode)?;
+        let walk = Self::unchecked(graph, store, size, wanted, mode)?;
         let walk = Self { training: Some(training), ..walk };
         walk.enough_for_statistics()?;
         Ok(walk)
@@ -72,11 +73,11 @@ impl<'a> Walk<'a> {
     fn unchecked(
         graph: &'a Graph,
         store: &'a Store,
-        x: &Tensor,
+        size: &[i64],
         wanted: &[NodeId],
         mode: Mode,
     ) -> Result<Self> {
-        let (batch, shapes) = input_shapes(graph, x, wanted)?;
+        let (batch, shapes) = input_shapes(graph, size, wanted)?;
         let precision = Precision::Float32;
         Ok(Self { graph, store, shapes, batch, mode, precision, among: None, training: None })
     }
@@ -93,6 +94,15 @@ impl<'a> Walk<'a> {
     /// Whether a norm uses the statistics of the batch: where nodes have no modes of their own, it does not if it is frozen.
     pub(super) fn learns(&self, id: NodeId) -> bool {
         self.trains_node(id) && (self.training.is_some() || !self.store.is_frozen(id))
+    }
+
+    /// Counts the changes of running statistics for autograd, which libtorch's batch norm and ours write to past it.
+    pub(super) fn count_learned(&self) {
+        let is_norm = |id: &NodeId| matches!(self.graph.node(*id).op, Op::BatchNorm(_));
+        for id in self.graph.ids().filter(is_norm).filter(|id| self.learns(*id)) {
+            let is_statistic = |&index: &usize| !self.store.parameters()[index].role.is_trained();
+            self.store.count_changes(self.store.range(id.index()).filter(is_statistic));
+        }
     }
 
     pub(super) fn in_precision(self, precision: Precision) -> Self {
@@ -122,18 +132,21 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Checks `x` against the graph; what fits has a shape at every node.
-fn input_shapes(graph: &Graph, x: &Tensor, wanted: &[NodeId]) -> Result<(usize, Vec<Shape>)> {
-    let size = x.size();
+/// Checks the size of images against the graph; what fits has a shape at every node.
+pub(super) fn input_shapes(
+    graph: &Graph,
+    size: &[i64],
+    wanted: &[NodeId],
+) -> Result<(usize, Vec<Shape>)> {
     let channels = graph.input().channels as i64;
-    match size[..] {
+    match *size {
         [batch, c, height, width] if c == channels && batch > 0 => {
             Ok((batch as usize, graph.shapes(height as usize, width as usize, wanted)?))
         }
         _ => Err(Error::Shape {
             at: format!("the input of {}", graph.name()),
             expected: format!("(N, {channels}, H, W) with N at least 1"),
-            got: shape_text(&size),
+            got: shape_text(size),
         }),
     }
 }

@@ -15,6 +15,8 @@ use crate::memory::{Buffer, copied};
 pub struct PlainMemory {
     parameters: Vec<Parameter>,
     arrays: Vec<Array>,
+    /// The number of times that an array was written to, or lent to be.
+    changes: u64,
 }
 
 /// One array.
@@ -30,7 +32,7 @@ impl PlainMemory {
     pub fn new(graph: &Graph, recipe: Recipe, seed: u64) -> Result<Self> {
         let parameters = graph.parameters();
         let arrays = fresh(&parameters.iter().collect::<Vec<_>>(), recipe, seed)?;
-        Ok(Self { parameters, arrays })
+        Ok(Self { parameters, arrays, changes: 0 })
     }
 
     /// A copy with the same values.
@@ -43,7 +45,12 @@ impl PlainMemory {
                 .map_err(|shortage| shortage.at(of.name.as_str())),
         });
         let arrays = arrays.collect::<Result<_>>()?;
-        Ok(Self { parameters: self.parameters.clone(), arrays })
+        Ok(Self { parameters: self.parameters.clone(), arrays, changes: 0 })
+    }
+
+    /// A number that changes with every change of an array.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     fn refused(&self, index: usize, got: String) -> Error {
@@ -80,6 +87,7 @@ impl Parameters for PlainMemory {
     }
 
     fn floats_mut(&mut self, index: usize) -> Result<Option<&mut [f32]>> {
+        self.changes += 1;
         if let Array::Filed(values) = &self.arrays[index] {
             let parameter = &self.parameters[index];
             let own = Buffer::zeros(parameter.elements());
@@ -94,6 +102,7 @@ impl Parameters for PlainMemory {
     }
 
     fn leave_in_file(&mut self, index: usize, values: Filed) -> bool {
+        self.changes += 1;
         self.arrays[index] = Array::Filed(values);
         true
     }
@@ -107,6 +116,7 @@ impl Parameters for PlainMemory {
     }
 
     fn write_count(&mut self, index: usize, count: i64) -> Result<()> {
+        self.changes += 1;
         match &mut self.arrays[index] {
             Array::Count(own) => *own = count,
             Array::Floats(_) | Array::Filed(_) => return Err(self.refused(index, "a count".into())),
@@ -119,6 +129,7 @@ impl Parameters for PlainMemory {
         let kept = kept(&self.parameters, graph, &parameters);
         let new = parameters.iter().zip(&kept).filter(|(_, old)| old.is_none());
         let mut new = fresh(&new.map(|(p, _)| p).collect::<Vec<_>>(), recipe, seed)?.into_iter();
+        self.changes += 1;
         let mut take = |index: usize| std::mem::replace(&mut self.arrays[index], Array::Count(0));
         let arrays = kept.into_iter().filter_map(|old| old.map(&mut take).or_else(|| new.next()));
         self.arrays = arrays.collect();

@@ -825,6 +825,23 @@ def test_bench_races_the_same_network_in_every_engine(
         assert case["macs"] == cz.model_info(case["network"]).macs
 
 
+def test_bench_prints_json_as_other_commands_do(
+    run: Command, forged_race: Outcome, tmp_path: Path
+) -> None:
+    forged_race.figures["cnnzoo"] = Figures("1", 0.1, 0.2, 1e-6, 1 << 20, [0.5])
+    argv = ("bench", "squeezenet1_1", "resnet18", "--against", "", "--batch", "1,2")
+    cases = json.loads(run(*argv, "--json")[0])
+    assert [(case["network"], case["batch"]) for case in cases] == [
+        (name, batch) for name in ("squeezenet1_1", "resnet18") for batch in (1, 2)
+    ]
+    # The spelling of before writes the same into a file, beside the tables.
+    out, _ = run(*argv, "--json", tmp_path / "figures.json")
+    assert out.startswith("squeezenet1_1 · 1 image")
+    assert json.loads((tmp_path / "figures.json").read_text()) == cases
+    _, err = run("bench", "--json", "resnet18", "squeezenet1_1", status=2)
+    assert "write the option last" in err
+
+
 @pytest.fixture
 def forged_race(monkeypatch: pytest.MonkeyPatch) -> Outcome:
     """The outcome that `bench` gets instead of racing."""

@@ -502,6 +502,33 @@ def test_a_step_that_fails_after_a_change_forgets_it(model: cz.Model, x: Array) 
     assert frozen.quantized
 
 
+def test_a_refused_step_of_shared_parameters_leaves_the_model_as_it_was(
+    model: cz.Model, x: Array
+) -> None:
+    """The step moves the weights to another memory layout before it is refused."""
+    module: Any = cz.torch.Module(model)
+    before, rule = model(x, precision="int8"), cz.SGD(model, lr=0.1)
+    places = [weight.data_ptr() for weight in module.parameters()]
+    with pytest.raises(cz.ArgumentError, match="classes of 0 to 9"):
+        model.train_step(x, np.array([0, 1, 10]), rule)
+    assert places != [weight.data_ptr() for weight in module.parameters()]
+    np.testing.assert_array_equal(model(x, precision="int8"), before)
+    module.eval()(torch.from_numpy(x)).sum().backward()
+    np.testing.assert_array_equal(model(x, precision="int8"), before)
+    module.train()(torch.from_numpy(x))
+    assert not model.quantized
+
+
+def test_a_step_that_only_accumulates_changes_no_parameter_without_batch_norms(x: Array) -> None:
+    model = cz.create_model(SMALL, num_classes=10, norm="group", stem="small")
+    model.quantize(x, most_error=1.0)
+    before, rule = model(x, precision="int8"), cz.SGD(model, lr=0.1)
+    model.train_step(x, np.arange(3), rule, accumulate=2)
+    np.testing.assert_array_equal(model(x, precision="int8"), before)
+    model.train_step(x, np.arange(3), rule, accumulate=2)
+    assert not model.quantized
+
+
 @pytest.mark.filterwarnings("default")
 def test_few_images_are_a_notice() -> None:
     model, x = network(), images((32, 32), 16)

@@ -112,6 +112,18 @@ def test_options_of_the_neighbours_say_what_does_the_same(option: str) -> None:
     assert str(caught.value).endswith(f"got `{option}`; take {_neighbours.OPTIONS[option]}")
 
 
+@pytest.mark.parametrize("option", ["labels", "class_names", "id2label"])
+def test_options_with_names_of_classes_say_where_they_belong(option: str) -> None:
+    given: dict[str, Any] = {option: ["cat", "dog"]}
+    with pytest.raises(
+        cz.ArgumentError, match=r"take num_classes=\.\.\., then set `model\.labels`$"
+    ):
+        cz.create_model("resnet18", meta=True, **given)
+    model = cz.create_model("resnet18", meta=True, num_classes=2)
+    model.labels = given[option]
+    assert model.labels == ("cat", "dog")
+
+
 @pytest.mark.parametrize(
     ("option", "nearest"),
     [("num_clases", "num_classes"), ("drop_rat", "drop_rate"), ("weight", "weights")],

@@ -189,6 +189,22 @@ def test_weights_of_photographs_and_of_classes_train_another_network() -> None:
     assert not np.array_equal(balanced.predict_proba(x), plain)
 
 
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_weights_beyond_the_numbers_of_a_loss_are_refused(epochs: int) -> None:
+    x, y = digits(60)
+    made = cz.sklearn.Classifier("resnet20", shape=(8, 8), epochs=epochs, augment=False, **QUICK)
+    for weights, shares in (
+        (np.full(60, 1e300), None),
+        (np.where(np.arange(60) == 3, 1e300, 1.0), None),
+        (np.full(60, 1e20), dict.fromkeys(np.unique(y), 1e20)),
+        (None, dict.fromkeys(np.unique(y), 1e300)),
+    ):
+        with pytest.raises(ValueError, match=r"of at most 1e\+30, .* got 1e\+(300|40)"):
+            clone(made).set_params(class_weight=shares).fit(x, y, sample_weight=weights)
+    large = clone(made).fit(x, y, sample_weight=np.full(60, 1e30)).predict_proba(x)
+    assert np.isfinite(large).all()
+
+
 def test_the_same_photographs_in_every_form(crops: tuple[list[str], list[str]]) -> None:
     paths, names = crops
     pictures = [Image.open(path) for path in paths]

@@ -19,6 +19,7 @@ from cnnzoo import _json
 from cnnzoo._package import LITE
 from cnnzoo._text import Out, counted, table
 from cnnzoo._threads import get_num_threads
+from cnnzoo.command._commands import print_json
 from cnnzoo.errors import ArgumentError, MissingPackageError
 from cnnzoo.model import Model, create_model
 from cnnzoo.racing import (
@@ -67,11 +68,14 @@ def bench(args: argparse.Namespace, out: Out, err: Out) -> int:
         settings = list(itertools.product(args.batch, args.threads or [get_num_threads()]))
         for case in _cases(info, settings, against[info.name], args.rounds, err):
             cases.append(case)
-            out.print("\n" * (len(cases) > 1) + shown(case))
-            out.flush()
-            if args.json is not None:
+            if args.json is not True:
+                out.print("\n" * (len(cases) > 1) + shown(case))
+                out.flush()
+            if isinstance(args.json, str):
                 text = _json.lines([asdict(case) for case in cases])
                 Path(args.json).write_text(text + "\n", encoding="utf-8")
+    if args.json is True:
+        print_json(out, [asdict(case) for case in cases])
     return 0 if all(_ours_is_right(case) for case in cases) else 1
 
 

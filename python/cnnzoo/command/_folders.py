@@ -52,15 +52,19 @@ def refuse_old(folder: Path) -> None:
         )
 
 
-def data_of(settings: Settings, moved: str | None = None) -> Data:
+def data_of(
+    settings: Settings, moved: str | None = None, moved_validation: str | None = None
+) -> Data:
     """The photographs of a run: to train on, and to validate on.
 
     Args:
         settings: The settings of the run.
         moved: The new place of its folder, if it was moved.
+        moved_validation: The new place of its folder to validate on, if that was moved.
 
     Raises:
-        ArgumentError: There is one class, or the validation has others.
+        ArgumentError: There is one class, or the validation has others, or there is a new place for
+            a validation that the run does not have.
         DataError: A folder cannot be read, or a class has no photograph to train or validate on.
     """
     root = settings.folder if moved is None else moved
@@ -70,12 +74,17 @@ def data_of(settings: Settings, moved: str | None = None) -> Data:
             f"{root}: expected a folder for each of at least {LEAST_CLASSES} classes, got "
             f"{whole.classes[0]} alone"
         )
+    if moved_validation is not None and settings.validation is None:
+        raise ArgumentError(
+            f"--validation: expected none, since the run validates on a part of {settings.folder}, "
+            f"got {moved_validation}; another validation is another run"
+        )
     if settings.validation is not None:
-        other = _photographs(settings.validation)
+        place = moved_validation or settings.validation
+        other = _photographs(place)
         if extra := sorted(set(other.classes) - set(whole.classes)):
             raise ArgumentError(
-                f"{settings.validation}: expected classes of {root}, got "
-                f"{_listed(extra)}, which it does not have"
+                f"{place}: expected classes of {root}, got {_listed(extra)}, which it does not have"
             )
         return Data(whole, other)
     train, validation = whole.split(settings.split, seed=settings.seed)

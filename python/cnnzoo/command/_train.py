@@ -42,7 +42,9 @@ def train(args: argparse.Namespace, out: Out, err: Out) -> int:
             if args.resume is None:
                 finished = train_folder(_settings(args), folder, **process)
             else:
-                finished = resume_folder(folder, photographs=args.folder, **process)
+                finished = resume_folder(
+                    folder, photographs=args.folder, validation=args.validation, **process
+                )
             if not place.is_first:
                 return 0
             values = _summarised(folder, finished, on_error=args.on_error, threads=args.threads)

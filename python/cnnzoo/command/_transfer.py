@@ -101,6 +101,7 @@ def resume_folder(
     output: str | os.PathLike[str],
     *,
     photographs: str | None = None,
+    validation: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
     on_error: OnError = "raise",
@@ -113,6 +114,7 @@ def resume_folder(
     Args:
         output: The folder of the run.
         photographs: The new place of the photographs, if they were moved.
+        validation: The new place of the folder that the run validates on, if it was moved.
         device: As for `train_folder`.
         threads: As for `train_folder`.
         on_error: As for `train_folder`.
@@ -121,13 +123,14 @@ def resume_folder(
         among: As for `train_folder`; any number of processes continues a run.
 
     Raises:
+        ArgumentError: There is a folder to validate on, and the run has none.
         CheckpointError: There is no run, or it is damaged, or of other photographs.
     """
     folder = Path(output)
     need_libtorch("training")
     need_matplotlib("the summary of a run")
     settings = read_settings(folder)
-    data = data_of(settings, photographs)
+    data = data_of(settings, photographs, validation)
     run = _Run(
         settings=settings,
         data=data,

@@ -91,7 +91,6 @@ def create_model(
     name, source, weights = with_tag(name, source, weights)
     device = device_name(device)
     sizes = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
-    options = {option: _option(name, option, value) for option, value in options.items()}
     num_classes, in_channels, image_size = (
         _option(name, option, value) for option, value in sizes.items()
     )
@@ -106,6 +105,9 @@ def create_model(
         if image_size is None and published.preprocess and published.preprocess.crop != usual:
             image_size = published.preprocess.crop
         options = {**published.options, **options}
+    # Before their values, since those of an option that is none may be anything.
+    check_options(name, options, _native.model_info(name, source)["options"])
+    options = {option: _option(name, option, value) for option, value in options.items()}
     known = published.classes if published else usual_classes
     if saved is None and num_classes == usual_classes == known:
         num_classes = None
@@ -116,7 +118,6 @@ def create_model(
         "checkpointing": checkpointing or None,
         **options,
     }
-    check_options(name, options, _native.model_info(name, source)["options"])
     text, labels, task = _json(name, given), None, None
     if file is not None and saved is not None:
         adopted = adopt(file.path, saved, name, source, json.loads(text))

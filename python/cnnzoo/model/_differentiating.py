@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo._arguments import one_of, seed_of, shown, text
 from cnnzoo._arrays import as_given
-from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model._network import Precision
 from cnnzoo.model._running import Running
@@ -71,8 +70,7 @@ class Differentiating(Running):
                 sees a single value per channel.
         """
         engine = self._with_libtorch("a gradient")
-        with outside_inference_mode():
-            output, found = engine.pull_back(x, cotangent, training, precision, seed_of(seed))
+        output, found = engine.pull_back(x, cotangent, training, precision, seed_of(seed))
         gradients = {name: as_given(gradient, x) for name, gradient in found.items()}
         return as_given(output, x), gradients
 
@@ -128,10 +126,9 @@ class Differentiating(Running):
         engine = self._with_libtorch("a gradient")
         from cnnzoo import _torch
 
-        with outside_inference_mode():
-            found: Any = _torch.gradients(
-                engine, x, classes, cotangent, names, output, guided, precision_name
-            )
+        found: Any = _torch.gradients(
+            engine, x, classes, cotangent, names, output, guided, precision_name
+        )
         values, by_input, pairs = found
         nodes = {name: NodeGradient(*pair) for name, pair in zip(names, pairs, strict=True)}
         return Gradients(output=values, input=by_input, nodes=nodes)

@@ -9,14 +9,10 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Literal, TypeAlias, cast, get_args
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from cnnzoo import _native
 from cnnzoo._arguments import in_order, instance, one_of, shown, text
 from cnnzoo._configuration import Accuracy, Configuration
 from cnnzoo._html import html_facts
-from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo._text import counted, human, shorten
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model._packing import has_libtorch
@@ -61,8 +57,7 @@ class Network:
                 yield engine
                 return
         # It stays, and its own lock is enough.
-        with outside_inference_mode():
-            yield engine
+        yield engine
 
     @property
     def name(self) -> str:
@@ -158,24 +153,6 @@ class Network:
                 text(f"labels of {self.name}", name)
         with self._change() as engine:
             engine.set_labels(None if names is None else list(names))
-
-    def _runner(self, exact: bool, precision: InferencePrecision = "float32") -> _native.Model:
-        """The engine for a run."""
-        raise NotImplementedError
-
-    def _classify(
-        self, x: ArrayLike, *, alone: bool, precision: InferencePrecision
-    ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-        """Logits (N, K), and the class labels of the classifier that computed them.
-
-        Args:
-            x: Images (N, C, H, W).
-            alone: Run on this thread alone, as several callers do beside each other.
-            precision: Compute precision.
-        """
-        engine = self._runner(False, precision)
-        logits, labels = engine.classify(x, alone=alone, precision=precision)
-        return logits, tuple(labels or usual_labels(logits.shape[1]))
 
     @property
     def task(self) -> Task:

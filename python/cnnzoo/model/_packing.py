@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 from cnnzoo import _native
 from cnnzoo._configuration import Configuration, damaged
 from cnnzoo._copying import pack, unpack
-from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo._package import need_libtorch
 from cnnzoo.errors import DeviceError, MissingPackageError
 
@@ -28,8 +27,7 @@ def on_libtorch(engine: _native.Model, configuration: Configuration) -> _torch.M
     moved = cast("_torch.Model", configuration.engine(_torch))
     moved.set_labels(engine.labels)
     if engine.device != "meta":
-        with outside_inference_mode():
-            moved.allocate(engine.device, None)
+        moved.allocate(engine.device, None)
         # One by one, so that it takes the memory of one array more than that of both.
         for index in range(len(engine.graph().parameters())):
             moved.set_values(index, engine.values(index))
@@ -99,8 +97,7 @@ def _allocated(engine: _native.Model, configuration: Configuration, device: str)
         try:
             need_libtorch(f"the device `{device}`")
             moved = on_libtorch(engine, configuration)
-            with outside_inference_mode():
-                moved.allocate(device, None)
+            moved.allocate(device, None)
         except (DeviceError, MissingPackageError) as error:
             warnings.warn(f"{configuration.name} is on the CPU now: {error}", stacklevel=5)
         else:

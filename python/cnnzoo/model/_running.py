@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,15 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from cnnzoo import _native
 from cnnzoo._arguments import instance, kind_of, number, one_of, whole
 from cnnzoo._arrays import as_array, as_given, is_tensor
-from cnnzoo._configuration import WeightsFile
-from cnnzoo._libtorch import outside_inference_mode
-from cnnzoo._package import need_libtorch
 from cnnzoo._photo import Photo, is_photo
 from cnnzoo._progress import Count
 from cnnzoo.errors import ArgumentError, DeviceError, Notice, ShapeError
-from cnnzoo.model._describing import Describing
+from cnnzoo.model._choosing import Choosing, choices_of
 from cnnzoo.model._network import InferencePrecision
-from cnnzoo.model._packing import has_libtorch, on_libtorch
 from cnnzoo.model.predict import BATCH, ON_ERROR, OnError, predict_many, prepare_photos
 from cnnzoo.prediction import FailedPrediction, Prediction
 from cnnzoo.quantization import Quantization, quantization_of
@@ -31,7 +27,6 @@ from cnnzoo.quantization import Quantization, quantization_of
 if TYPE_CHECKING:
     import torch
 
-    from cnnzoo import _torch
     from cnnzoo.data.dataset import Samples
     from cnnzoo.profile import Profile
     from cnnzoo.tuning import Tuning
@@ -44,18 +39,12 @@ MOST_IMAGES = 100
 # With fewer images, those that come later have many values outside the measured ranges.
 FEW_IMAGES = 16
 
-# The devices of our own engine.
-OWN = {"cpu", "meta"}
-
 # A list of paths is a list of photographs too.
 AnyPhoto = TypeVar("AnyPhoto", bound=Photo)
 
 
-class Running(Describing):
+class Running(Choosing):
     """A network that runs on images and photographs."""
-
-    # In models that older versions pickled there is none.
-    _tuning: Tuning | None = None
 
     @overload
     def __call__(
@@ -96,53 +85,6 @@ class Running(Describing):
         """
         found = self._runner(exact, precision).run(x, exact=exact, precision=precision)[0]
         return as_given(found, x)
-
-    def _with_libtorch(self, what: str) -> _torch.Model:
-        """The engine that has libtorch, to which parameters and settings move at the first need.
-
-        Raises:
-            MissingPackageError: There is no libtorch.
-        """
-        need_libtorch(what)
-        with self._changing:
-            if not has_libtorch(self._engine):
-                engine = on_libtorch(self._engine, self._configuration())
-                engine.choose(_choices(self._tuning))
-                self._engine = engine
-            return cast("_torch.Model", self._engine)
-
-    def _for_training(self) -> _torch.Model:
-        """The engine that has libtorch, for training and evaluation."""
-        return self._with_libtorch("training or evaluation")
-
-    def _allocate(self, device: str, seed: int | None, file: WeightsFile | None = None) -> None:
-        """Allocate the parameters on a device, if the file's arrays fit.
-
-        Without a seed they are not initialised, for whoever fills them all.
-        """
-        if file is not None:
-            self._engine.expect(file.stored, "pretrained")
-        with outside_inference_mode():
-            self._on(device).allocate(device, seed)
-
-    def _on(self, device: str) -> _native.Model:
-        """The engine that knows a device."""
-        return self._engine if device in OWN else self._with_libtorch(f"the device `{device}`")
-
-    def _runner(self, exact: bool, precision: InferencePrecision = "float32") -> _native.Model:
-        """The engine for a run: libtorch's where it is exact, or the precision is not ours."""
-        one_of("`precision`", precision, get_args(InferencePrecision))
-        if exact and precision == "int8":
-            raise ArgumentError(
-                f'`precision="int8"` of {self.name}: expected no exact run, which is of libtorch, '
-                "got exact=True"
-            )
-        if exact:
-            return self._with_libtorch("`exact=True`")
-        if not _native.offers(precision):
-            at = f'`precision="{precision}"` on a processor without AVX512-BF16'
-            return self._with_libtorch(at)
-        return self._engine
 
     @overload
     def features(
@@ -348,7 +290,7 @@ class Running(Describing):
                 f"{value.instructions}; measure here with `optimize`"
             )
         with self._change() as engine:
-            engine.choose(_choices(value))
+            engine.choose(choices_of(value))
             self._tuning = value
 
     def quantize(
@@ -603,8 +545,3 @@ def _of_batches(batches: Iterable[Any], most: int, name: str) -> NDArray[Any]:
     if not found:
         raise ArgumentError(f"images for {name}: expected at least one, got none")
     return np.concatenate(found)
-
-
-def _choices(tuning: Tuning | None) -> list[tuple[Any, str]]:
-    """The layers of a tuning with their algorithms, as an engine takes them."""
-    return [] if tuning is None else [(layer._row, layer.chosen) for layer in tuning.layers]

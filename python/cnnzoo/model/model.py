@@ -13,12 +13,11 @@ from cnnzoo import _native
 from cnnzoo._arguments import seed_of, whole
 from cnnzoo._arrays import Device, device_name
 from cnnzoo._configuration import Configuration
-from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo.errors import ShapeError
+from cnnzoo.model._choosing import OWN
 from cnnzoo.model._differentiating import Differentiating
 from cnnzoo.model._network import Precision
 from cnnzoo.model._packing import pack_model, unpack_model
-from cnnzoo.model._running import OWN
 from cnnzoo.model._sharing import Sharing
 from cnnzoo.preprocess import COLOURS, GREY, Preprocess, train_transform
 
@@ -163,8 +162,7 @@ class Model(Differentiating, Sharing):
 
         Training one of the two does not change the other. Optimisers stay with the original.
         """
-        with outside_inference_mode():
-            twin = Model(self._engine.copy(), self._preprocess)
+        twin = Model(self._engine.copy(), self._preprocess)
         twin._load_report, twin._task = self._load_report, self._task
         twin._chose_preprocess, twin._tuning = self._chose_preprocess, self._tuning
         twin._quantization, twin._published = self._quantization, self._published

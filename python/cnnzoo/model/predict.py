@@ -20,7 +20,8 @@ from cnnzoo._photo import held, path_of
 from cnnzoo._progress import Count
 from cnnzoo._threads import get_num_threads
 from cnnzoo.errors import ArgumentError, CnnzooError, DivergenceError
-from cnnzoo.model._network import InferencePrecision, Network
+from cnnzoo.model._choosing import Choosing
+from cnnzoo.model._network import InferencePrecision
 from cnnzoo.prediction import FailedPrediction, Prediction, rank
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ _Classify: TypeAlias = "Callable[..., list[_Answer]]"
 
 
 def predict_many(
-    model: Network,
+    model: Choosing,
     photos: Iterable[Any],
     *,
     top: int = 5,
@@ -100,7 +101,7 @@ def predict_many(
     return _handled(run(model, batches, classify, threads), on_error, count)
 
 
-def prepare_photos(model: Network, photos: Iterable[Any], *, most: int) -> NDArray[np.float32]:
+def prepare_photos(model: Choosing, photos: Iterable[Any], *, most: int) -> NDArray[np.float32]:
     """Prepare the first photographs as for a prediction.
 
     Args:
@@ -143,7 +144,7 @@ def _handled(answers: _Answers, on_error: OnError, count: Count) -> Iterator[Any
 
 
 def _in_turn(
-    model: Network, batches: Iterator[list[_Item]], classify: _Classify, threads: int
+    model: Choosing, batches: Iterator[list[_Item]], classify: _Classify, threads: int
 ) -> _Answers:
     """The answers, batch by batch, by all threads together."""
     from concurrent.futures import ThreadPoolExecutor
@@ -160,7 +161,7 @@ def _in_turn(
 
 
 def _beside(
-    model: Network, batches: Iterator[list[_Item]], classify: _Classify, threads: int
+    model: Choosing, batches: Iterator[list[_Item]], classify: _Classify, threads: int
 ) -> _Answers:
     """The answers, in order, of threads that each decode and classify a batch alone."""
     from concurrent.futures import ThreadPoolExecutor
@@ -195,7 +196,7 @@ def _beside(
 
 
 def _classify(
-    model: Network,
+    model: Choosing,
     batch: list[_Item],
     prepared: list[NDArray[np.float32] | Exception],
     *,
@@ -214,7 +215,7 @@ def _classify(
     ]
 
 
-def _checked(guesses: Prediction, model: Network, item: _Item) -> Prediction | DivergenceError:
+def _checked(guesses: Prediction, model: Choosing, item: _Item) -> Prediction | DivergenceError:
     """The prediction, or an error where its probabilities are not finite."""
     if all(math.isfinite(guess.probability) for guess in guesses):
         return Prediction(guesses, path=item.path)
@@ -225,7 +226,7 @@ def _checked(guesses: Prediction, model: Network, item: _Item) -> Prediction | D
     )
 
 
-def _prepare(model: Network, item: _Item) -> NDArray[np.float32] | Exception:
+def _prepare(model: Choosing, item: _Item) -> NDArray[np.float32] | Exception:
     try:
         photo = item.photo
         if isinstance(photo, _Sample):

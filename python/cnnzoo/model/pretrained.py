@@ -18,6 +18,11 @@ from cnnzoo.weights import repository, timm_config
 from cnnzoo.weights.hub import HUB_FILES
 from cnnzoo.weights.repository import Access, Place
 
+# What timm does with photographs for weights whose crop mode `Preprocess` does not have.
+CROPS = {
+    "squash": "resizes photographs to a square for these weights, whatever their aspect ratio",
+    "border": "shows photographs as a whole for these weights, with a border around them",
+}
 # More classes than this are looked for in the weights before a network with them is built.
 MANY_CLASSES = 2**15
 
@@ -118,10 +123,10 @@ def _of_timm(config: Path, weights: Path, device: Device, options: dict[str, Any
     model.preprocess = preprocess.with_channels(model.graph.input_shape[0])
     if found.labels is not None and len(found.labels) == model.num_classes:
         model.labels = found.labels
-    if found.squash:
+    if found.crop_mode != "center":
         warnings.warn(
-            f"{config}: timm resizes photographs to a square for these weights, whatever their "
-            "aspect ratio; `preprocess` keeps it and crops the centre",
+            f"{config}: timm {CROPS[found.crop_mode]}; `preprocess` keeps the aspect ratio and "
+            "crops the centre",
             Notice,
             stacklevel=3,
         )

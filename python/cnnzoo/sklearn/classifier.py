@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from cnnzoo.transforms import Transform
 
 FEWEST_CLASSES = 2
+# The largest weight of a photograph; sums over many of them are float32.
+MOST_WEIGHT = 1e30
 
 
 class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
@@ -211,7 +213,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         """The weights of the photographs in the loss, if there are any.
 
         Raises:
-            ValueError: They are not a number of at least 0 for each.
+            ValueError: They are not a number for each, of at least 0 and at most `MOST_WEIGHT`.
         """
         if given is None and self.class_weight is None:
             return None
@@ -232,6 +234,11 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
                 )
         if self.class_weight is not None:
             weights = weights * compute_sample_weight(self.class_weight, y)
+        if not weights.max() <= MOST_WEIGHT:
+            raise ValueError(
+                "`sample_weight`: expected weights, times those of their classes, of at most "
+                f"{MOST_WEIGHT:g}, since sums of losses are float32, got {weights.max():g}"
+            )
         return weights
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803

@@ -6,6 +6,6 @@ from cnnzoo._package import need_libtorch
 
 need_libtorch("cnnzoo.torch")
 
-from cnnzoo._torch import adopt, forward, generation, share
+from cnnzoo._torch import Segments, adopt, forward, generation, share
 
-__all__ = ["adopt", "forward", "generation", "share"]
+__all__ = ["Segments", "adopt", "forward", "generation", "share"]

@@ -51,7 +51,7 @@ class Lending:
     @contextmanager
     def lent(self, slots: Iterable[Slot]) -> Iterator[None]:
         """Lend what is in the place of the model's own tensors, where it is something else."""
-        given = [(own, owner[name]) for owner, name, own in slots if owner[name] is not own]
+        given = _given(slots)
         if not given:
             yield
             return
@@ -64,6 +64,10 @@ class Lending:
         finally:
             for own, _ in given:
                 _empty(own)
+
+    def lends(self, slots: Iterable[Slot]) -> bool:
+        """Whether something else is in the place of a tensor of the model's own."""
+        return bool(_given(slots))
 
     def is_whole(self, found: object, own: torch.Tensor) -> bool:
         """Whether a parameter is one that FSDP has gathered in the place of the model's own."""
@@ -102,6 +106,11 @@ class Lending:
         own.grad = None
         _empty(own)
         whole.grad = gradient if whole.grad is None or gradient is None else whole.grad + gradient
+
+
+def _given(slots: Iterable[Slot]) -> list[tuple[torch.Tensor, Any]]:
+    """The model's own tensors that something else is in the place of, and that."""
+    return [(own, owner[name]) for owner, name, own in slots if owner[name] is not own]
 
 
 def _is_own(tensor: object) -> bool:

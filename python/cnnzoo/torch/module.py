@@ -10,9 +10,9 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from cnnzoo._arguments import in_order, instance, text
-from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model import Model
+from cnnzoo.torch._checkpointing import run_in_segments
 from cnnzoo.torch._extension import adopt, forward, generation, share
 from cnnzoo.torch._sharding import MARK, Lending, is_shard
 from cnnzoo.torch._tree import Tree
@@ -43,6 +43,10 @@ class Module(Mirror):
     the backward pass are errors. To `torch.compile` a module is opaque. Copies and pickles have a
     model of their own. PyTorch does not count changes that are made by `parameter.data` or through
     NumPy: call `changed` after them.
+
+    A model that was built with `checkpointing=True` keeps few activations for the backward pass and
+    computes the others again in it (activation checkpointing), with `torch.utils.checkpoint`. Such
+    runs refuse forward hooks, and their backward pass a change of a parameter before it.
     """
 
     # The public path, which pickles use too.
@@ -62,6 +66,7 @@ class Module(Mirror):
         self._generation = generation(engine)
         self._tree = Tree(self, model.graph, tensors)
         self._auxiliary = bool(model.graph.auxiliary)
+        self._checkpointing = bool(model.options.get("checkpointing"))
         self._around: dict[Part, tuple[str, list[str]]] = {}
         self._lending = Lending()
 
@@ -122,22 +127,34 @@ class Module(Mirror):
         # Drawn only where it is used, so that other draws of a program do not move.
         seed = int(torch.randint(2**63 - 1, ())) if draws else 0
         hooked = [part for part in tree.parts if part._forward_hooks]
+        run: dict[str, Any] = {
+            "generation": self._generation,
+            "nodes": nodes,
+            "auxiliary": self._auxiliary and self.training,
+            "training": training,
+            "seed": seed,
+        }
+        engine = self.model._with_libtorch("cnnzoo.torch.Module")
+        if self._checkpointing and torch.is_grad_enabled():
+            if hooked:
+                raise ArgumentError(
+                    f"a forward hook of the part `{hooked[0].path}`: expected none in a run of "
+                    f"{self._title} that records gradients with checkpointing=True, which runs "
+                    "parts twice; `forward_nodes` computes values in the middle of the network"
+                )
+            if self._lending.lends(tree.slots):
+                raise ArgumentError(
+                    f"a run of {self._title} with checkpointing=True: expected parameters of its "
+                    "own, got those that fully_shard gathers, which are gone when parts run again"
+                )
+            return run_in_segments(engine, x, **run)
 
         def watch(place: int, inputs: tuple[torch.Tensor, ...], value: torch.Tensor) -> Any:
             return hooked[place]._shown(inputs, value)
 
+        watched = [self._watched(part) for part in hooked]
         with self._lending.lent(tree.slots):
-            return forward(
-                self.model._with_libtorch("cnnzoo.torch.Module"),
-                x,
-                generation=self._generation,
-                nodes=nodes,
-                auxiliary=self._auxiliary and self.training,
-                training=training,
-                seed=seed,
-                watched=[self._watched(part) for part in hooked],
-                watch=watch if hooked else None,
-            )
+            return forward(engine, x, **run, watched=watched, watch=watch if hooked else None)
 
     def _watched(self, part: Part) -> tuple[str, list[str]]:
         if part not in self._around:
@@ -212,7 +229,8 @@ class Module(Mirror):
         self._check()
         tensors = [tensor for _, _, tensor in self._tree.slots]
         self._can_become(fn, tensors)
-        with outside_inference_mode():
+        # What is made in inference mode counts no changes, and could not be trained later.
+        with torch.inference_mode(False):
             for tensor in tensors:
                 moved = fn(tensor.data)
                 if moved.data_ptr() != tensor.data_ptr() or moved.stride() != tensor.stride():
@@ -260,7 +278,16 @@ class Module(Mirror):
             part.path: {name: vars(part)[name] for name in ("training", *HOOKS)}
             for part in self._tree.parts
         }
-        own = {"_model", "_generation", "_tree", "_auxiliary", "_around", "_lending", "_mirrored"}
+        own = {
+            "_model",
+            "_generation",
+            "_tree",
+            "_auxiliary",
+            "_checkpointing",
+            "_around",
+            "_lending",
+            "_mirrored",
+        }
         others = {name: value for name, value in vars(self).items() if name not in own}
         for name in ("_modules", "_parameters", "_buffers"):
             others[name] = {

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from cnnzoo import _json, _record
 from cnnzoo._configuration import Configuration, check_format
-from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo._record import Misfit
 from cnnzoo.errors import (
     CheckpointError,
@@ -204,8 +203,7 @@ class Saved:
         told = self._text.optimizer
         # Older run checkpoints lack `accumulate` here.
         waiting = (told.waiting, told.accumulate or trainer._options["accumulate"])
-        with outside_inference_mode():
-            self._run.restore(trainer.model._for_training(), average, optimizer._engine, waiting)
+        self._run.restore(trainer.model._for_training(), average, optimizer._engine, waiting)
         return trainer
 
     def _chosen(self, name: str, text: Any, given: Any) -> Any:

@@ -179,7 +179,8 @@ class TorchLoss:
         import torch
 
         at = f"`loss`, {_name(self.function)}"
-        with torch.enable_grad():
+        # Also where an evaluation calls it, in a mode of the caller.
+        with torch.inference_mode(False), torch.enable_grad():
             leaf = torch.from_numpy(logits).requires_grad_()
             loss = self.function(leaf, torch.from_numpy(targets))
             if not isinstance(loss, torch.Tensor) or loss.numel() != 1:

@@ -6,7 +6,7 @@ import difflib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from cnnzoo import _json, _native
 from cnnzoo._arguments import shown
@@ -14,6 +14,9 @@ from cnnzoo._configuration import Configuration
 from cnnzoo._record import Misfit, decoded
 from cnnzoo.errors import ArgumentError, UnknownModelError
 from cnnzoo.preprocess import Preprocess
+
+# The ways in which timm makes a photograph square: by its centre, distorted, or in a border.
+CropMode: TypeAlias = Literal["center", "squash", "border"]
 
 # Arguments of timm's networks, and the options of ours.
 ARGUMENTS = {
@@ -42,15 +45,14 @@ class TimmConfig:
         options: Options of `create_model`.
         preprocess: The preprocessing of photographs.
         labels: The class labels, if they are stated.
-        squash: Whether timm resizes photographs without keeping their aspect ratio, which
-            `Preprocess` does not do.
+        crop_mode: The way in which timm makes a photograph square; `Preprocess` crops the centre.
     """
 
     name: str
     options: dict[str, Any]
     preprocess: Preprocess
     labels: tuple[str, ...] | None
-    squash: bool
+    crop_mode: CropMode
 
 
 def read(path: Path) -> TimmConfig:
@@ -90,7 +92,7 @@ def read(path: Path) -> TimmConfig:
         options=options,
         preprocess=_preprocess(weights, options.get("image_size", height)).with_channels(channels),
         labels=_labels(config, classes),
-        squash=weights.get("crop_mode") == "squash",
+        crop_mode=_crop_mode(weights),
     )
 
 
@@ -130,9 +132,17 @@ def _size(weights: dict[str, Any]) -> tuple[int, int, int]:
     return channels, height, width
 
 
+def _crop_mode(weights: dict[str, Any]) -> CropMode:
+    mode = weights.get("crop_mode")
+    if mode is not None and mode not in get_args(CropMode):
+        raise Misfit("config.json: `crop_mode`", " or ".join(get_args(CropMode)), mode)
+    return mode or "center"
+
+
 def _preprocess(weights: dict[str, Any], crop: int) -> Preprocess:
     """The preprocessing, which timm resizes by the share that is not cropped, rounding down."""
-    share = weights.get("crop_pct") or USUAL_SHARE
+    share = weights.get("crop_pct")
+    share = USUAL_SHARE if share is None else share
     if not isinstance(share, int | float) or not math.isfinite(share) or share <= 0:
         raise Misfit("config.json: `crop_pct`", "a share above 0", share)
     interpolation = weights.get("interpolation") or "bilinear"

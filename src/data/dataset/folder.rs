@@ -14,8 +14,8 @@ use crate::{Error, Result};
 
 /// Lists the files of `root` by class.
 ///
-/// Fails with `Error::PhotoFile` where a folder cannot be read, and `Error::Photo` where there is no class, or a class
-/// has no picture and `allow_empty` is not set.
+/// Fails with `Error::PhotoFile` where a folder cannot be read, and `Error::Photo` where there is no class, the name of one
+/// is not UTF-8, or a class has no picture and `allow_empty` is not set.
 pub fn image_folder(root: &Path, allow_empty: bool) -> Result<Files> {
     let (mut paths, mut labels) = (Vec::new(), Vec::new());
     let (mut names, mut empty) = (Vec::new(), Vec::new());
@@ -23,7 +23,11 @@ pub fn image_folder(root: &Path, allow_empty: bool) -> Result<Files> {
         if let Some(error) = listing.unreadable.into_iter().next() {
             return Err(error);
         }
-        let class = class.to_string_lossy().into_owned();
+        let class = class.into_string().map_err(|name| Error::Photo {
+            path: root.join(&name),
+            expected: "a folder whose name, which is that of a class, is UTF-8".into(),
+            got: format!("{name:?}"),
+        })?;
         if listing.photos.is_empty() {
             empty.push(class.clone());
         }

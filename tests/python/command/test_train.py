@@ -243,6 +243,31 @@ def test_a_finished_run_resumes_to_itself_where_its_photographs_were_moved(
     assert "expected the training data of the run" in message
 
 
+def test_a_run_resumes_where_its_validation_was_moved_and_with_no_other(
+    run: Command,
+    finished: tuple[Path, dict[str, Any]],
+    pictures: Path,
+    trained: Path,
+    tmp_path: Path,
+) -> None:
+    for name in ("val", "moved", "other"):
+        shutil.copytree(pictures, tmp_path / name)
+    next((tmp_path / "other").rglob("*.png")).unlink()
+    output = tmp_path / "run"
+    validation = ["--validation", tmp_path / "val"]
+    begun = run.json("train", pictures, *arguments(trained, output), *validation, "--json")
+    shutil.rmtree(tmp_path / "val")
+    moved = ["--validation", tmp_path / "moved"]
+    assert run.json("train", "--resume", output, *moved)["epochs"] == begun["epochs"]
+    other = ["--validation", tmp_path / "other"]
+    assert "expected the validation data of the run" in run.error(
+        "train", "--resume", output, *other
+    )
+    message = run.error("train", "--resume", finished[0], *moved)
+    assert "--validation: expected none, since the run validates on a part of" in message
+    assert f"got {tmp_path / 'moved'}" in message
+
+
 def test_a_run_without_a_checkpoint_begins_anew(
     run: Command, finished: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:

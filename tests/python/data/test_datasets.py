@@ -83,6 +83,16 @@ def test_an_empty_class_is_refused_unless_allowed(tmp_path: Path) -> None:
     assert listing(tmp_path, allow_empty=True) == (theirs.classes, theirs.samples)
 
 
+def test_a_class_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    """Replaced characters would make two classes of one name."""
+    for name in (b"caf\xe9", b"caf\xe8"):
+        pictures.save(tmp_path / os.fsdecode(name) / "1.png", 0)
+        with pytest.raises(cz.DataError, match=r"expected a folder whose name, .* is UTF-8, got"):
+            cz.data.ImageFolder(tmp_path)
+    with pytest.raises(cz.DataError, match=r'got "caf\\xE8"'):
+        cz.data.ImageFolder(tmp_path)
+
+
 def test_what_is_no_folder_of_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(cz.DataError, match="expected a folder for each class, got none"):
         cz.data.ImageFolder(tmp_path)

@@ -322,6 +322,12 @@ def files_with_weights() -> dict[str, bytes]:
         (b'{"architecture": "resnet18", "num_classes": -1}', "`num_classes`"),
         (b'{"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 0, 1]}}', "input_siz"),
         (b'{"architecture": "resnet18", "pretrained_cfg": {"crop_pct": "x"}}', "`crop_pct`"),
+        (b'{"architecture": "resnet18", "pretrained_cfg": {"crop_pct": 0}}', "a share above 0"),
+        (
+            b'{"architecture": "resnet18", "pretrained_cfg": {"crop_mode": "centre"}}',
+            "`crop_mode`: expected center or squash or border, got .*centre",
+        ),
+        (b'{"architecture": "resnet18", "pretrained_cfg": {"crop_mode": [1]}}', "`crop_mode`"),
         (b'{"architecture": "resnet18", "pretrained_cfg": {"mean": [5, 1, 2]}}', "preprocessing"),
         (b'{"architecture": "resnet18", "pretrained_cfg": {"interpolation": 3}}', "preprocessing"),
         (b'{"architecture": "resnet18", "num_classes": 2, "label_names": ["a"]}', "2 names"),
@@ -424,10 +430,13 @@ def test_without_huggingface_hub_folders_load_and_the_error_names_the_extra(tmp_
     assert third.startswith("WeightsFileNotFoundError") and "CNNZOO_OFFLINE" in third
 
 
-def test_pictures_of_other_shapes_are_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mode", "said"), [("squash", "whatever their aspect ratio"), ("border", "with a border")]
+)
+def test_pictures_of_other_shapes_are_noticed(mode: str, said: str, tmp_path: Path) -> None:
     theirs: Any = timm.create_model("resnet18", num_classes=4)
-    theirs.pretrained_cfg = {**theirs.pretrained_cfg, "crop_mode": "squash"}
+    theirs.pretrained_cfg = {**theirs.pretrained_cfg, "crop_mode": mode}
     save_for_hf(theirs, str(tmp_path), safe_serialization=True)
-    with pytest.warns(cz.Notice, match="whatever their aspect ratio"):
+    with pytest.warns(cz.Notice, match=said):
         model = cz.from_pretrained(tmp_path)
     assert model.predict(Image.new("RGB", (30, 20)))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnzoo._arguments import instance, kind_of, number, optional, seed_of, shown, text, whole
 from cnnzoo._copying import pack_memory, unpack_memory
-from cnnzoo._libtorch import outside_inference_mode
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model import Model, Precision, StepResult
 from cnnzoo.training.losses import LossLike, as_loss
@@ -140,21 +136,20 @@ class Optimizer:
             )
         _check_clips(clip_norm, clip_value)
         accumulate = whole("`accumulate`", accumulate, least=1)
-        with _updating(model):
-            found, weight, correct, count, grad_norm = _training.train_step(
-                model._for_training(),
-                self._engine,
-                x,
-                y,
-                loss=as_loss(loss)._objective(y),
-                lr=self.lr,
-                accumulate=accumulate,
-                clip_norm=clip_norm,
-                clip_value=clip_value,
-                precision=precision,
-                seed=self._batches if seed is None else seed_of(seed),
-                among=among,
-            )
+        found, weight, correct, count, grad_norm = _training.train_step(
+            model._for_training(),
+            self._engine,
+            x,
+            y,
+            loss=as_loss(loss)._objective(y),
+            lr=self.lr,
+            accumulate=accumulate,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            precision=precision,
+            seed=self._batches if seed is None else seed_of(seed),
+            among=among,
+        )
         self._batches += 1
         return StepResult(
             loss=found,
@@ -176,8 +171,7 @@ class Optimizer:
         self._engine = self._build()
         memory, waiting = state["_engine"]
         if memory or waiting[0]:
-            with outside_inference_mode():
-                self._engine.recall(self.model._for_training(), unpack_memory(memory), waiting)
+            self._engine.recall(self.model._for_training(), unpack_memory(memory), waiting)
 
     @property
     def lr(self) -> float:
@@ -217,8 +211,7 @@ class Optimizer:
         _check_clips(clip_norm, clip_value)
         if not self._waiting:
             return None
-        with _updating(self.model):
-            return self._engine.flush(self.model._for_training(), self.lr, clip_norm, clip_value)
+        return self._engine.flush(self.model._for_training(), self.lr, clip_norm, clip_value)
 
     def _apply_gradients(
         self,
@@ -246,8 +239,7 @@ class Optimizer:
         ]
         if not given:
             raise ArgumentError("`gradients`: expected at least one, got none")
-        with _updating(model):
-            return self._engine.apply(model._for_training(), given, self.lr, clip_norm, clip_value)
+        return self._engine.apply(model._for_training(), given, self.lr, clip_norm, clip_value)
 
     def _configuration(self) -> dict[str, Any]:
         """The optimiser's arguments as values for JSON."""
@@ -261,47 +253,6 @@ class Optimizer:
     def __repr__(self) -> str:
         numbers = "".join(f", {name}={value}" for name, value in self._numbers.items())
         return f"<{type(self).__name__} of {self.model.name}, lr={self.lr}{numbers}>"
-
-
-@contextmanager
-def _updating(model: Model) -> Iterator[None]:
-    """Prepare for an update, and count it for PyTorch unless it is refused."""
-    with _quantized_if_refused(model), outside_inference_mode():
-        yield
-        _count_changes(model)
-
-
-def _count_changes(model: Model) -> None:
-    """Count an update for PyTorch, past whose counts SGD and AdamW write.
-
-    So a backward pass of a `cnnzoo.torch.Module` over the values before is refused, as PyTorch
-    refuses it after its own optimisers. Without such a module nothing records.
-    """
-    if "cnnzoo.torch" not in sys.modules:
-        return
-    from cnnzoo import _training
-
-    tensors = [tensor for _, _, tensor in _training.share(model._for_training())]
-    sys.modules["torch"].autograd.graph.increment_version(tensors)
-
-
-@contextmanager
-def _quantized_if_refused(model: Model) -> Iterator[None]:
-    """Let a quantized model stay one where a step raises before any parameter has changed.
-
-    The engine forgets the quantization when a step begins. The first step ends it, so a copy of the
-    parameters for the comparison is made once.
-    """
-    quantization = model.quantization
-    before = {} if quantization is None else model.state_dict()
-    try:
-        yield
-    except BaseException:
-        if quantization is not None:
-            now = model.state_dict()
-            if all(np.array_equal(array, now[name]) for name, array in before.items()):
-                model.quantization = quantization
-        raise
 
 
 def _check_clips(clip_norm: float | None, clip_value: float | None) -> None:
