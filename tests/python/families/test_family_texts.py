@@ -14,7 +14,8 @@ import pytest
 import cnnzoo as cz
 from tolerance import TOLD
 
-TEXTS = Path(__file__).parents[3] / "docs" / "families"
+ROOT = Path(__file__).parents[3]
+TEXTS = ROOT / "docs" / "families"
 
 # Figures that no graph has, by page, and where they were read.
 CITED: dict[str, dict[str, str]] = {
@@ -167,6 +168,11 @@ def text_of(page: str) -> str:
     return " ".join((TEXTS / f"{page}.md").read_text(encoding="utf-8").split())
 
 
+def notebook(name: str) -> str:
+    cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    return " ".join(" ".join(cell["source"]) for cell in cells).replace("\n", "")
+
+
 def figures(text: str) -> Iterator[re.Match[str]]:
     """Numbers that are no years, windows (3×3) or parts of names (ResNet-50, B7)."""
     for found in re.finditer(r"(?<![\w×.\-–/`])\d+(?:[.,]\d+)*(?![\d×-])", text):
@@ -245,7 +251,24 @@ def test_pages_compare_networks_as_the_registry_does() -> None:
     assert max(infos, key=lambda info: len(info.weights)).name == "resnet50"
     assert cz.model_info("inception_v3").min_image_size == 75
     years = [info.year for info in infos]
-    assert max(years) - min(years) == 12, "notebook 13: twelve years"
+    assert max(years) - min(years) == 12
+    assert "Twelve years" in notebook("13_the_zoo_at_a_glance")
+
+
+def test_notebooks_tell_what_is_computed() -> None:
+    assert f"{params('vgg16') / 1e6:.0f} million parameters" in notebook("04_vgg")
+    graph = cz.create_model("mobilenet_v1", meta=True).graph
+    costs = {row[0]: row[5] for row in graph.rows(224, 224)}
+    separable = sum(
+        costs[name]
+        for name, op, _, fields in graph.operations()
+        if op == "conv" and json.loads(fields)["kernel"] == 1
+    )
+    total = sum(costs.values())
+    # A full convolution does nine times the work of a 1×1, in place of that and the depthwise one.
+    depthwise = total - separable - sum(costs[name] for name in ("conv_stem", "classifier"))
+    times = (total - depthwise + 8 * separable) / total
+    assert f"a point of accuracy for {times:.1f} times" in notebook("08_mobilenet_and_xception")
 
 
 def test_the_cost_of_a_vit_grows_faster_than_its_patches() -> None:
