@@ -17,11 +17,7 @@ WEIGHTS, VALUES = "#1d4e89", "#e9a03b"
 
 
 def latency(rows: Rows) -> Chart:
-    """Measured times, the shortest first.
-
-    Raises:
-        ArgumentError: None was measured.
-    """
+    """Measured times, the shortest first."""
     timed = sorted(
         (row for row in rows if row.milliseconds is not None), key=lambda row: row.milliseconds or 0
     )
@@ -32,11 +28,7 @@ def latency(rows: Rows) -> Chart:
 
 
 def memory(rows: Rows) -> Chart:
-    """The memory of weights and values, the least first.
-
-    Raises:
-        ArgumentError: There is no row.
-    """
+    """The memory of weights and values, the least first."""
     if not rows:
         raise nothing("a plot of memory", "a model", rows)
     ordered = sorted(rows, key=lambda row: row.memory)

@@ -41,11 +41,7 @@ TITLES = {
 
 
 def bubbles(rows: Rows, x: str) -> Chart:
-    """The chart of the rows that have an accuracy and this cost.
-
-    Raises:
-        ArgumentError: There is none.
-    """
+    """The chart of the rows that have an accuracy and this cost."""
     drawn = [row for row in rows if row.top1 is not None and getattr(row, x) is not None]
     if not drawn:
         hint = "; `measure` measures times" * (x == "milliseconds" and not measurement(rows))

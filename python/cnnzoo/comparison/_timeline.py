@@ -38,11 +38,7 @@ class Slot(NamedTuple):
 
 
 def timeline(rows: Rows) -> Chart:
-    """The rows that have a year and an accuracy; each family has a place in its year.
-
-    Raises:
-        ArgumentError: There is none.
-    """
+    """The rows that have a year and an accuracy; each family has a place in its year."""
     drawn = [row for row in rows if row.top1 is not None and row.year is not None]
     if not drawn:
         raise nothing("a timeline", "a model with a year and an accuracy", rows)

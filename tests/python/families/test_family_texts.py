@@ -209,6 +209,38 @@ def test_strengths_and_weaknesses_tell_what_is_computed(
     assert computed() == pytest.approx(told, rel=TOLD)
 
 
+@pytest.mark.parametrize(
+    ("page", "phrase", "name"),
+    [
+        ("alexnet", "In {} the best entries", "alexnet"),
+        ("vgg", "asked in {} what depth", "vgg16"),
+        ("googlenet", "challenge of {} with a top-5", "googlenet"),
+        ("inception", "In {} the authors", "inception_v4"),
+        ("resnet", "challenge of {} with a top-5", "resnet50"),
+        ("later-resnets", "*Identity Mappings* ({})", "resnetv2_50"),
+        ("later-resnets", "challenge, of {};", "seresnet50"),
+        ("later-resnets", "*Bag of Tricks* ({})", "resnet50d"),
+        ("resnext", "ResNeXt ({})", "resnext50_32x4d"),
+        ("wide-resnet", "In {} the race", "wide_resnet50_2"),
+        ("densenet", "DenseNet ({})", "densenet121"),
+        ("squeezenet", "In {} the aim", "squeezenet1_0"),
+        ("xception", "*extreme Inception* ({})", "xception"),
+        ("xception", "DeepLab v3+ ({})", "xception41"),
+        ("mobilenet", "**V1** ({})", "mobilenet_v1"),
+        ("mobilenet", "**V2** ({})", "mobilenet_v2"),
+        ("mobilenet", "**V3** ({})", "mobilenet_v3_large"),
+        ("mobilenet", "**V4** ({})", "mobilenet_v4_conv_small"),
+        ("efficientnet", "Tan and Le ({})", "efficientnet_b0"),
+        ("efficientnet", "In {} the Lite", "efficientnet_lite0"),
+        ("efficientnet-v2", "Tan and Le ({})", "efficientnet_v2_s"),
+        ("vit", "his colleagues ({})", "vit_b_16"),
+        ("deit", "his colleagues ({})", "deit_small_16"),
+    ],
+)
+def test_years_of_a_page_are_those_of_the_registry(page: str, phrase: str, name: str) -> None:
+    assert phrase.format(cz.model_info(name).year) in text_of(page)
+
+
 def test_pages_count_layers_as_the_graphs_do() -> None:
     groups = Counter(str(one["groups"]) for one in layers("alexnet_2012", "conv"))
     assert groups == {"1": 2, "2": 3}
