@@ -24,7 +24,7 @@ static ALEXNET: Family = Family {
     paper: "Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012; the single tower: arXiv:1404.5997",
     idea: "Five convolutions and three fully connected layers with ReLU and dropout, learned end to end on a million photographs.",
     strengths: "Short and shallow: each layer can be looked at and understood; few multiply-adds.",
-    weaknesses: "Nine tenths of its parameters sit in the fully connected layers; far less accurate than what followed.",
+    weaknesses: "96 % of its parameters sit in the fully connected layers; far less accurate than what followed.",
 };
 
 /// Krizhevsky, Sutskever and Hinton (2012), section 5.
@@ -59,8 +59,8 @@ const ROWS: &[Row] = &[
     Row {
         name: "alexnet",
         definition: Definition {
-            deviations: "the single tower of 2014 (arXiv:1404.5997): other channels, no groups, no local response \
-                         normalisation, dropout before the hidden layers",
+            deviations: "the single tower of 2014 (arXiv:1404.5997): other channels, no groups; unlike both, no local \
+                         response normalisation, and dropout before the hidden layers",
             ..Definition::new(Source::Torchvision, Preprocess::imagenet(256, 224, Filter::Bilinear))
         },
         channels: [64, 192, 384, 256, 256],

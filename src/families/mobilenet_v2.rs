@@ -28,7 +28,7 @@ static FAMILY: Family = Family {
             2018, arXiv:1801.04381",
     idea: "A block widens, filters each channel by itself and narrows again; skips join the narrow ends, which have \
            no activation.",
-    strengths: "Few multiply-adds and little memory; quantises well; the block that later mobile networks share.",
+    strengths: "Few multiply-adds and little memory; no operation that int8 kernels lack; the block that later mobile networks share.",
     weaknesses: "Depthwise convolutions run far below peak speed, and it is less accurate than what was searched for.",
 };
 

@@ -20,8 +20,8 @@ static SQUEEZENET: Family = Family {
     year: 2016,
     paper: "Iandola et al.: SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size, arXiv:1602.07360",
     idea: "Fire modules: a 1×1 convolution squeezes the channels, then 1×1 and 3×3 convolutions side by side expand them; no fully connected layer.",
-    strengths: "A twentieth of the parameters of ResNet-18, 5 MB on disk, and no norms.",
-    weaknesses: "Less accurate than any later network of its cost; without norms it trains slowly.",
+    strengths: "A ninth of the parameters of ResNet-18, 5 MB on disk, and no norms.",
+    weaknesses: "Less accurate than any later network of its cost; without norms it needs a small learning rate.",
 };
 
 #[derive(Clone, Copy)]

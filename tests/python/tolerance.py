@@ -57,6 +57,9 @@ STATISTICAL = 0.05
 # decode and resize photographs with other programs, and round to a tenth.
 EVALUATIONS = 0.4
 
+# What a text tells in words or in one or two digits: "a fiftieth", "nearly three times".
+TOLD = 0.05
+
 # Values that are compared at a time.
 BLOCK = 1 << 16
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cnnzoo._plots import GREY, INK, PAPER, calm
-from cnnzoo._text import counted
-from cnnzoo.comparison._style import Chart, Rows, colours, headline, legend, names
+from cnnzoo.comparison._style import Chart, colours, headline, legend, names, nothing
 from cnnzoo.comparison._tables import mebibytes, three_digits
-from cnnzoo.errors import ArgumentError
+from cnnzoo.comparison.row import Rows, measurement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,30 +17,20 @@ WEIGHTS, VALUES = "#1d4e89", "#e9a03b"
 
 
 def latency(rows: Rows) -> Chart:
-    """Measured times, the shortest first.
-
-    Raises:
-        ArgumentError: None was measured.
-    """
+    """Measured times, the shortest first."""
     timed = sorted(
         (row for row in rows if row.milliseconds is not None), key=lambda row: row.milliseconds or 0
     )
     if not timed:
-        raise ArgumentError(
-            f"a plot of latency: expected a measured model, got none of "
-            f"{counted(len(rows), 'model')}; `measure` measures them"
-        )
+        hint = "; `measure` measures them"
+        raise nothing("a plot of latency", "a measured model", rows, hint)
     return Chart(_size(timed), lambda ax: _draw_latency(ax, timed))
 
 
 def memory(rows: Rows) -> Chart:
-    """The memory of weights and values, the least first.
-
-    Raises:
-        ArgumentError: There is no row.
-    """
+    """The memory of weights and values, the least first."""
     if not rows:
-        raise ArgumentError("a plot of memory: expected a model, got none")
+        raise nothing("a plot of memory", "a model", rows)
     ordered = sorted(rows, key=lambda row: row.memory)
     return Chart(_size(ordered), lambda ax: _draw_memory(ax, ordered))
 
@@ -51,36 +40,41 @@ def _size(rows: Rows) -> tuple[float, float]:
 
 
 def _draw_latency(ax: Axes, rows: Rows) -> None:
-    from matplotlib.patches import Patch
-
     shown = colours(rows)
     times = [row.milliseconds or 0.0 for row in rows]
-    fills = [shown[row.family] for row in rows]
-    ax.barh(range(len(rows)), times, 0.72, color=fills, edgecolor=PAPER, linewidth=0.4)
     notes = [
         f"{three_digits(time)} ms · {three_digits(row.images_per_second or 0)} images/s"
         for row, time in zip(rows, times, strict=True)
     ]
+    _bars(ax, times, [0.0] * len(rows), [shown[row.family] for row in rows])
     _frame(ax, rows, times, notes, "milliseconds")
-    settings = sorted({(row.batch or 1, row.threads or 1) for row in rows})
-    note = " or ".join(f"{counted(b, 'image')} on {counted(t, 'thread')}" for b, t in settings)
-    headline(ax, "Time of inference", f"{note} of this machine, medians")
+    settings = " or ".join(measurement(rows))
+    headline(ax, "Time of inference", f"{settings} of this machine, medians")
     if len(shown) > 1:
-        legend(ax, [Patch(color=colour, label=name) for name, colour in shown.items()])
+        _legend(ax, shown)
 
 
 def _draw_memory(ax: Axes, rows: Rows) -> None:
-    from matplotlib.patches import Patch
-
     weights = [row.weight_bytes / 2**20 for row in rows]
     values = [row.value_bytes / 2**20 for row in rows]
-    places = range(len(rows))
-    ax.barh(places, weights, 0.72, color=WEIGHTS, edgecolor=PAPER, linewidth=0.4)
-    ax.barh(places, values, 0.72, weights, color=VALUES, edgecolor=PAPER, linewidth=0.4)
+    _bars(ax, weights, [0.0] * len(rows), WEIGHTS)
+    _bars(ax, values, weights, VALUES)
     notes = [mebibytes(row.memory) for row in rows]
     _frame(ax, rows, [row.memory / 2**20 for row in rows], notes, "MiB")
     headline(ax, "Memory of inference", "an estimate: float32, one image, operations one by one")
-    legend(ax, [Patch(color=WEIGHTS, label="weights"), Patch(color=VALUES, label="values")])
+    _legend(ax, {"weights": WEIGHTS, "values": VALUES})
+
+
+def _bars(
+    ax: Axes, lengths: Sequence[float], left: Sequence[float], fill: str | Sequence[str]
+) -> None:
+    ax.barh(range(len(lengths)), lengths, 0.72, left, color=fill, edgecolor=PAPER, linewidth=0.4)
+
+
+def _legend(ax: Axes, shown: Mapping[str, str]) -> None:
+    from matplotlib.patches import Patch
+
+    legend(ax, [Patch(color=colour, label=name) for name, colour in shown.items()])
 
 
 def _frame(

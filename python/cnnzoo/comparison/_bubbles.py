@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnzoo._plots import GREY, INK, PALE, PAPER, calm
-from cnnzoo._text import counted
 from cnnzoo.comparison._labels import Box, Labelled, places
-from cnnzoo.comparison._style import SMALL_TEXT, Chart, Rows, colours, headline, legend, names, root
-from cnnzoo.comparison.row import ComparedModel
-from cnnzoo.errors import ArgumentError
+from cnnzoo.comparison._style import (
+    SMALL_TEXT,
+    Chart,
+    colours,
+    headline,
+    legend,
+    names,
+    nothing,
+    root,
+)
+from cnnzoo.comparison.row import ComparedModel, Rows, measurement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,32 +41,60 @@ TITLES = {
 
 
 def bubbles(rows: Rows, x: str) -> Chart:
-    """The chart of the rows that have an accuracy and this cost.
-
-    Raises:
-        ArgumentError: There is none.
-    """
+    """The chart of the rows that have an accuracy and this cost."""
     drawn = [row for row in rows if row.top1 is not None and getattr(row, x) is not None]
     if not drawn:
-        timed = any(row.milliseconds is not None for row in rows)
-        hint = "; `measure` measures times" * (x == "milliseconds" and not timed)
-        raise ArgumentError(
-            f"a plot of accuracy over {TITLES[x][0]}: expected a model with both, got none "
-            f"of {counted(len(rows), 'model')}{hint}"
-        )
+        hint = "; `measure` measures times" * (x == "milliseconds" and not measurement(rows))
+        raise nothing(f"a plot of accuracy over {TITLES[x][0]}", "a model with both", rows, hint)
     height = max(HEIGHT, BESIDE + LINE * len({row.family for row in drawn}))
     return Chart((WIDTH, height), lambda ax: _draw(ax, drawn, x))
 
 
-def _draw(ax: Axes, rows: Rows, x: str) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+class Bubble(NamedTuple):
+    """A model at its cost and accuracy; the area is in square points."""
 
+    row: ComparedModel
+    x: float
+    y: float
+    area: float
+
+    @property
+    def radius(self) -> float:
+        """The radius in points."""
+        return math.sqrt(self.area / math.pi)
+
+
+def _draw(ax: Axes, rows: Rows, x: str) -> None:
     shown = colours(rows)
     across = [float(getattr(row, x)) for row in rows]
     up = [row.top1 or 0.0 for row in rows]
+    _set_axes(ax, across, up)
+    title, label = TITLES[x]
+    settings = measurement(rows) if x == "milliseconds" else []
+    ax.set_xlabel(f"{label} for {settings[0]}" if len(settings) == 1 else label)
+    ax.set_ylabel("top-1 accuracy on ImageNet, %")
+    headline(ax, f"Accuracy and {title}", "area: parameters · accuracies as published")
+    legend(ax, _entries(rows, shown))
+    root(ax).draw_without_rendering()  # which lays it out
+    scale = _scale(ax, rows)
+    drawn = [
+        Bubble(row, cost, top1, row.params * scale)
+        for row, cost, top1 in zip(rows, across, up, strict=True)
+    ]
+    for family, colour in shown.items():
+        _draw_family(ax, [one for one in drawn if one.row.family == family], colour)
+    _draw_sizes(ax, rows, scale)
+    root(ax).draw_without_rendering()
+    _label(ax, drawn)
+
+
+def _set_axes(ax: Axes, across: Sequence[float], up: Sequence[float]) -> None:
+    """Limits and ticks of the axes, the horizontal one logarithmic."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     ax.set_xscale("log")
     calm(ax, grid="both")
-    spread = math.log10(max(across) / min(across)) if len(rows) > 1 else 0
+    spread = math.log10(max(across) / min(across)) if len(across) > 1 else 0
     margin = 10 ** max(0.08, 0.06 * spread)
     ax.set_xlim(min(across) / margin, max(across) * margin**1.5)
     high = max(up) - min(up)
@@ -70,19 +104,6 @@ def _draw(ax: Axes, rows: Rows, x: str) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.xaxis.set_major_formatter(FuncFormatter(_short))
     ax.tick_params(axis="x", which="minor", length=0)
-    title, label = TITLES[x]
-    ax.set_xlabel(_measured(rows, label) if x == "milliseconds" else label)
-    ax.set_ylabel("top-1 accuracy on ImageNet, %")
-    headline(ax, f"Accuracy and {title}", "area: parameters · accuracies as published")
-    figure = root(ax)
-    legend(ax, _entries(rows, shown))
-    figure.draw_without_rendering()  # which lays it out
-    scale = _scale(ax, rows)
-    for family, colour in shown.items():
-        _draw_family(ax, family, colour, rows, across, up, scale)
-    _draw_sizes(ax, rows, scale)
-    figure.draw_without_rendering()
-    _label(ax, rows, across, up, scale)
 
 
 def _scale(ax: Axes, rows: Rows) -> float:
@@ -95,43 +116,25 @@ def _scale(ax: Axes, rows: Rows) -> float:
     )
 
 
-def _draw_family(  # noqa: PLR0917
-    ax: Axes,
-    family: str,
-    colour: str,
-    rows: Rows,
-    across: Sequence[float],
-    up: Sequence[float],
-    scale: float,
-) -> None:
+def _draw_family(ax: Axes, own: list[Bubble], colour: str) -> None:
     """The bubbles of a family, and a line through those that are better than all smaller ones."""
-    own = sorted(
-        (at for at, row in enumerate(rows) if row.family == family),
-        key=lambda at: (across[at], -up[at]),
-    )
-    best = list(itertools.accumulate((up[at] for at in own), max))
-    line = [at for place, at in enumerate(own) if place == 0 or up[at] > best[place - 1]]
+    own = sorted(own, key=lambda one: (one.x, -one.y))
+    line = [one for at, one in enumerate(own) if all(one.y > other.y for other in own[:at])]
     if len(line) > 1:
-        ax.plot(
-            [across[at] for at in line],
-            [up[at] for at in line],
-            color=colour,
-            alpha=0.45,
-            linewidth=1.2,
-            zorder=1.5,
-        )
-    for at in own:
-        more = bool(rows[at].data)
+        across, up = [one.x for one in line], [one.y for one in line]
+        ax.plot(across, up, color=colour, alpha=0.45, linewidth=1.2, zorder=1.5)
+    for one in own:
+        more = bool(one.row.data)
         ax.scatter(
-            across[at],
-            up[at],
+            one.x,
+            one.y,
             # Matplotlib's size is that of the square around a circle.
-            s=rows[at].params * scale * 4 / math.pi,
+            s=one.area * 4 / math.pi,
             facecolor=(colour, 0.18) if more else (colour, 0.8),
             edgecolor=colour if more else PAPER,
             linewidth=1.2 if more else 0.8,
             # Small ones lie on large ones.
-            zorder=2 + 1 / (1 + rows[at].params / 1e6),
+            zorder=2 + 1 / (1 + one.row.params / 1e6),
         )
 
 
@@ -139,18 +142,10 @@ def _entries(rows: Rows, shown: dict[str, str]) -> list[Any]:
     """The entries of the legend: families, and the mark of more data."""
     from matplotlib.lines import Line2D
 
-    def circle(label: str, fill: str, edge: str) -> Any:
-        return Line2D(
-            [],
-            [],
-            linestyle="",
-            marker="o",
-            markersize=9,
-            label=label,
-            markerfacecolor=fill,
-            markeredgecolor=edge,
-            markeredgewidth=0.9,
-        )
+    def circle(label: str, fill: str, edge: str) -> Line2D:
+        line = Line2D([], [], linestyle="", marker="o", markersize=9, label=label)
+        line.set(markerfacecolor=fill, markeredgecolor=edge, markeredgewidth=0.9)
+        return line
 
     entries = [circle(family or "other", colour, PAPER) for family, colour in shown.items()]
     if any(row.data for row in rows):
@@ -176,13 +171,13 @@ def _draw_sizes(ax: Axes, rows: Rows, scale: float) -> None:
         area.add_artist(text)
     area.add_artist(Text(0, max(2 * largest, 30) + 7, "parameters", fontsize=8, color=INK))
     key = AnchoredOffsetbox(
-        loc="lower left",
+        "lower left",
         child=area,
         pad=0,
+        borderpad=0,
         frameon=False,
         bbox_to_anchor=(1.02, 0.0),
         bbox_transform=ax.transAxes,
-        borderpad=0,
     )
     ax.add_artist(key)
 
@@ -202,37 +197,35 @@ def _short(value: float, _: object = None) -> str:
     return f"{value:g}"
 
 
-def _label(
-    ax: Axes, rows: Rows, across: Sequence[float], up: Sequence[float], scale: float
-) -> None:
+def _label(ax: Axes, drawn: Sequence[Bubble]) -> None:
+    """Names beside the bubbles; of many, all those of the best."""
     from matplotlib.textpath import TextPath
 
     dots = 72 / root(ax).dpi
-    middles = ax.transData.transform(list(zip(across, up, strict=True))) * dots
-    texts = names(rows)
-    crowded = len(rows) > MANY
+    middles = ax.transData.transform([(one.x, one.y) for one in drawn]) * dots
+    texts = names([one.row for one in drawn])
     points = [
         Labelled(
             x=float(x),
             y=float(y),
-            radius=math.sqrt(row.params * scale / math.pi),
+            radius=one.radius,
             width=float(TextPath((0, 0), text, size=SMALL_TEXT).get_extents().width) + 2,
             height=1.25 * SMALL_TEXT,
-            important=not crowded or _leads(row, rows, across[at], across),
+            important=len(drawn) <= MANY or _leads(one, drawn),
         )
-        for at, (row, text, (x, y)) in enumerate(zip(rows, texts, middles, strict=True))
+        for one, text, (x, y) in zip(drawn, texts, middles, strict=True)
     ]
     left, bottom, right, top = (float(side) * dots for side in ax.bbox.extents)
-    for at, box in enumerate(places(points, Box(left, bottom, right, top))):
+    found = places(points, Box(left, bottom, right, top))
+    for one, text, point, box in zip(drawn, texts, points, found, strict=True):
         if box is not None:
-            _write(ax, texts[at], points[at], box, (across[at], up[at]))
+            _write(ax, text, point, box, (one.x, one.y))
 
 
-def _leads(row: ComparedModel, rows: Rows, cost: float, costs: Sequence[float]) -> bool:
+def _leads(one: Bubble, drawn: Sequence[Bubble]) -> bool:
     """Whether no cheaper model is as accurate."""
     return not any(
-        (other.top1 or 0) >= (row.top1 or 0) and one <= cost and other is not row
-        for other, one in zip(rows, costs, strict=True)
+        other.y >= one.y and other.x <= one.x and other.row is not one.row for other in drawn
     )
 
 
@@ -253,26 +246,7 @@ def _write(ax: Axes, text: str, point: Labelled, box: Box, place: tuple[float, f
         min(max(point.x, box.left), box.right) - point.x,
         min(max(point.y, box.bottom), box.top) - point.y,
     )
-    line = ax.annotate(
-        "",
-        place,
-        nearest,
-        textcoords="offset points",
-        arrowprops={
-            "arrowstyle": "-",
-            "color": PALE,
-            "linewidth": 0.6,
-            "shrinkA": 0,
-            "shrinkB": point.radius,
-        },
-        zorder=4,
-    )
+    style = {"arrowstyle": "-", "color": PALE, "linewidth": 0.6}
+    style |= {"shrinkA": 0, "shrinkB": point.radius}
+    line = ax.annotate("", place, nearest, textcoords="offset points", arrowprops=style, zorder=4)
     line.set_in_layout(False)
-
-
-def _measured(rows: Rows, label: str) -> str:
-    settings = {(row.batch, row.threads) for row in rows}
-    if len(settings) != 1:
-        return label
-    [(batch, threads)] = settings
-    return f"{label} for {counted(batch or 1, 'image')} on {counted(threads or 1, 'thread')}"

@@ -1,4 +1,4 @@
-"""Style of the charts of a comparison: colours of families, names, titles and legends."""
+"""Style that the charts of a comparison share: colours of families, names, titles and legends."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnzoo._plots import GREY, INK, SERIES
-from cnnzoo.comparison.row import ComparedModel
+from cnnzoo._text import counted
+from cnnzoo.comparison.row import ComparedModel, Rows
+from cnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Rows = Sequence[ComparedModel]
 
 # As many as there are families; neighbours differ in hue and in lightness.
 COLOURS = (
@@ -58,11 +58,11 @@ def names(rows: Rows) -> list[str]:
     return found
 
 
-def headline(ax: Axes, title: str, note: str, *, above: float = 0) -> None:
-    """A title with a note below it, above the axes by so many points."""
+def headline(ax: Axes, title: str, note: str) -> None:
+    """A title with a note below it, above the axes."""
     for text, height, size, colour, weight in (
-        (title, above + 20, 11, INK, "bold"),
-        (note, above + 7, 8, GREY, "normal"),
+        (title, 20, 11, INK, "bold"),
+        (note, 7, 8, GREY, "normal"),
     ):
         ax.annotate(
             text,
@@ -95,7 +95,11 @@ def legend(ax: Axes, entries: Sequence[Any]) -> None:
 
 def root(ax: Axes) -> Any:
     """The whole figure of the axes, which may be in a part of it."""
-    figure: Any = ax.figure
-    while getattr(figure, "figure", figure) is not figure:
-        figure = figure.figure
-    return figure
+    part: Any = ax.figure
+    return part.figure
+
+
+def nothing(what: str, expected: str, rows: Rows, hint: str = "") -> ArgumentError:
+    """The error that a chart has no row to draw."""
+    of = f" of {counted(len(rows), 'model')}" if rows else ""
+    return ArgumentError(f"{what}: expected {expected}, got none{of}{hint}")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cnnzoo._html import Markup, html_table
-from cnnzoo._text import counted, human, table
-from cnnzoo.comparison.row import ComparedModel
-
-Rows = Sequence[ComparedModel]
+from cnnzoo._text import human, table
+from cnnzoo.comparison.row import ComparedModel, Rows, measurement
 
 
 class Column(NamedTuple):
@@ -61,36 +59,36 @@ def three_digits(value: float) -> str:
 def as_text(rows: Rows) -> str:
     """A table with notes below it."""
     columns = _columns(rows)
-    right = [at for at, column in enumerate(columns) if column.right]
-    cells = [tuple(column.cell(row) for column in columns) for row in rows]
-    notes = _notes(rows)
-    whole = table([column.title for column in columns], cells, right=right)
-    return whole + ("\n\n" + "\n".join(notes) if notes else "")
+    cells = [[column.cell(row) for column in columns] for row in rows]
+    whole = table([column.title for column in columns], cells, right=_right(columns))
+    return "\n\n".join(filter(None, [whole, "\n".join(_notes(rows))]))
 
 
 def as_html(rows: Rows) -> str:
     """The same, with a bar below each cost."""
     columns = _columns(rows)
-    most = {
-        column.title: max((column.value(row) or 0 for row in rows), default=0)
-        for column in columns
-        if column.value
-    }
-
-    def cell(column: Column, row: ComparedModel) -> str:
-        text = column.cell(row)
-        if column.value is None or not text:
-            return text
-        share = (column.value(row) or 0) / (most[column.title] or 1)
-        return Markup(
-            f"{text}<div style='height:3px;background:#4878a8;margin:1px 0 0 auto;"
-            f"width:{100 * share:.1f}%'></div>"
-        )
-
-    right = [at for at, column in enumerate(columns) if column.right]
-    cells = [tuple(cell(column, row) for column in columns) for row in rows]
-    page = html_table([column.title for column in columns], cells, right=right)
+    cells = zip(*(_with_bars(column, rows) for column in columns), strict=True)
+    titles = [column.title for column in columns]
+    page = html_table(titles, list(cells), right=_right(columns))
     return page + "".join(f"<div>{note}</div>" for note in _notes(rows))
+
+
+def _with_bars(column: Column, rows: Rows) -> list[str]:
+    """The cells of a column, those of a cost with a bar relative to the most."""
+    texts = [column.cell(row) for row in rows]
+    if column.value is None:
+        return texts
+    values = [column.value(row) or 0 for row in rows]
+    most = max(values, default=0) or 1
+    return [
+        Markup(
+            f"{text}<div style='height:3px;background:#4878a8;margin:1px 0 0 auto;"
+            f"width:{100 * value / most:.1f}%'></div>"
+        )
+        if text
+        else text
+        for text, value in zip(texts, values, strict=True)
+    ]
 
 
 def as_markdown(rows: Rows) -> str:
@@ -112,17 +110,16 @@ def _columns(rows: Rows) -> list[Column]:
     return [column for column in COLUMNS if any(map(column.cell, rows))]
 
 
+def _right(columns: list[Column]) -> list[int]:
+    return [at for at, column in enumerate(columns) if column.right]
+
+
 def _notes(rows: Rows) -> list[str]:
     notes = []
     if any(row.top1 is not None for row in rows):
         notes.append("top-1: on ImageNet's validation set, as the publisher of the weights states")
     if any(row.top1 is not None and row.data for row in rows):
         notes.append("+ trained on more data than ImageNet-1k")
-    settings = {(row.batch, row.threads) for row in rows if row.batch and row.threads}
-    if settings:
-        shown = " or ".join(
-            f"{counted(batch, 'image')} on {counted(threads, 'thread')}"
-            for batch, threads in sorted(settings)
-        )
-        notes.append(f"ms: {shown} of this machine")
+    if settings := measurement(rows):
+        notes.append(f"ms: {' or '.join(settings)} of this machine")
     return notes

@@ -6,10 +6,8 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from cnnzoo._plots import INK, LINES, PALE, PAPER, calm
-from cnnzoo._text import counted
-from cnnzoo.comparison._style import SMALL_TEXT, Chart, Rows, colours, headline, root
-from cnnzoo.comparison.row import ComparedModel
-from cnnzoo.errors import ArgumentError
+from cnnzoo.comparison._style import SMALL_TEXT, Chart, colours, headline, nothing, root
+from cnnzoo.comparison.row import ComparedModel, Rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,17 +38,10 @@ class Slot(NamedTuple):
 
 
 def timeline(rows: Rows) -> Chart:
-    """The rows that have a year and an accuracy; each family has a place in its year.
-
-    Raises:
-        ArgumentError: There is none.
-    """
+    """The rows that have a year and an accuracy; each family has a place in its year."""
     drawn = [row for row in rows if row.top1 is not None and row.year is not None]
     if not drawn:
-        raise ArgumentError(
-            f"a timeline: expected a model with a year and an accuracy, got none of "
-            f"{counted(len(rows), 'model')}"
-        )
+        raise nothing("a timeline", "a model with a year and an accuracy", rows)
     slots = _slots(drawn)
     width = min(14.0, max(6.0, 1.6 + 0.48 * (slots[-1].x + 1)))
     return Chart((width, 5.6), lambda ax: _draw(ax, drawn, slots))

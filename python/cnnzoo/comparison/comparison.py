@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 from cnnzoo._arguments import instance, is_sequence, number, one_of, shown, text, whole
 from cnnzoo._plots import new_axes, save_figure
 from cnnzoo._threads import get_num_threads
+from cnnzoo.comparison._bars import latency, memory
+from cnnzoo.comparison._bubbles import bubbles
+from cnnzoo.comparison._style import Chart
 from cnnzoo.comparison._tables import as_html, as_markdown, as_text
+from cnnzoo.comparison._timeline import timeline
 from cnnzoo.comparison.row import ComparedModel
 from cnnzoo.errors import ArgumentError, MissingPackageError
 
@@ -36,6 +40,8 @@ MISSING = (
 # Of all, more is better, so that sorting begins with the most.
 MORE_IS_BETTER = {"top1", "top5", "images_per_second"}
 
+# The other charts.
+CHARTS = {"timeline": timeline, "latency": latency, "memory": memory}
 WHAT = "a comparison"
 MOST_ROUNDS = 10_000
 
@@ -135,23 +141,20 @@ class Comparison(Sequence[ComparedModel]):
             "memory": max_memory,
             "milliseconds": max_milliseconds,
         }
-        tests: list[Callable[[ComparedModel], bool]] = [
-            _at_most(column, number(f"`max_{column}`", limit))
-            for column, limit in most.items()
-            if limit is not None and limit != math.inf
-        ]
+        kept: Iterable[ComparedModel] = self.rows
+        for column, limit in most.items():
+            if limit is not None and limit != math.inf:
+                kept = _within(kept, column, -math.inf, number(f"`max_{column}`", limit))
         if min_top1 is not None:
-            least = number("`min_top1`", min_top1)
-            tests.append(lambda row: row.top1 is not None and row.top1 >= least)
+            kept = _within(kept, "top1", number("`min_top1`", min_top1), math.inf)
         if family is not None:
             families = self._families(family)
-            tests.append(lambda row: row.family.lower() in families)
+            kept = [row for row in kept if row.family.lower() in families]
         if year is not None:
-            first, last = _years(year)
-            tests.append(lambda row: row.year is not None and first <= row.year <= last)
+            kept = _within(kept, "year", *_years(year))
         if not instance("`extra_data`", extra_data, bool, "True or False"):
-            tests.append(lambda row: not row.data)
-        return Comparison([row for row in self.rows if all(test(row) for test in tests)])
+            kept = [row for row in kept if not row.data]
+        return Comparison(kept)
 
     def _families(self, given: Any) -> set[str]:
         """The names of families in lower case, of which each has a row."""
@@ -206,15 +209,8 @@ class Comparison(Sequence[ComparedModel]):
         with Count(len(self.rows), "networks", shown=progress, leave=False) as count:
             for row in self.rows:
                 seconds, size = measured(row, batch=batch, threads=threads, rounds=rounds)
-                rows.append(
-                    replace(
-                        row,
-                        milliseconds=1e3 * seconds,
-                        batch=batch,
-                        threads=threads,
-                        process_bytes=size,
-                    )
-                )
+                timed = replace(row, milliseconds=1e3 * seconds, batch=batch, threads=threads)
+                rows.append(replace(timed, process_bytes=size))
                 count.advance()
         return Comparison(rows)
 
@@ -253,11 +249,10 @@ class Comparison(Sequence[ComparedModel]):
         chart = self._chart(kind, x)
         save_figure(path, WHAT, chart.size, chart.draw)
 
-    def _chart(self, kind: Any, x: Any) -> Any:
-        from cnnzoo.comparison._charts import chart_of
-
-        kind = one_of("`kind`", kind, get_args(Kind))
-        return chart_of(self.rows, kind, one_of("`x`", x, get_args(Cost)))
+    def _chart(self, kind: Any, x: Any) -> Chart:
+        one_of("`kind`", kind, get_args(Kind))
+        one_of("`x`", x, get_args(Cost))
+        return bubbles(self.rows, x) if kind == "bubbles" else CHARTS[kind](self.rows)
 
     def to_dict(self) -> dict[str, list[Any]]:
         """The columns by their names, as `pandas.DataFrame` takes them; None where none is."""
@@ -291,12 +286,12 @@ class Comparison(Sequence[ComparedModel]):
         return as_markdown(self.rows)
 
 
-def _at_most(column: str, limit: float) -> Callable[[ComparedModel], bool]:
-    def test(row: ComparedModel) -> bool:
-        value = getattr(row, column)
-        return value is not None and bool(value <= limit)
-
-    return test
+def _within(
+    rows: Iterable[ComparedModel], column: str, least: float, most: float
+) -> list[ComparedModel]:
+    """The rows that have a value from `least` to `most`."""
+    values = ((row, getattr(row, column)) for row in rows)
+    return [row for row, value in values if value is not None and least <= value <= most]
 
 
 def _years(given: Any) -> tuple[int, int]:

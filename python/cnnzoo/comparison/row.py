@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from cnnzoo._native import Graph
+from cnnzoo._text import counted
 
 # Bytes of a float32.
 FLOAT = 4
@@ -47,13 +48,13 @@ class ComparedModel:
     """
 
     name: str
-    source: str
-    family: str
-    year: int | None
-    weights: str
-    top1: float | None
-    top5: float | None
-    data: str
+    source: str = ""
+    family: str = ""
+    year: int | None = None
+    weights: str = ""
+    top1: float | None = None
+    top5: float | None = None
+    data: str = ""
     input_size: int
     params: int
     macs: int
@@ -81,6 +82,18 @@ class ComparedModel:
         if self.milliseconds is None or self.batch is None:
             return None
         return 1e3 * self.batch / self.milliseconds
+
+
+Rows: TypeAlias = Sequence[ComparedModel]
+
+
+def measurement(rows: Rows) -> list[str]:
+    """The settings of the measured rows, in words: `1 image on 2 threads`."""
+    settings = {(row.batch, row.threads) for row in rows if row.batch and row.threads}
+    return [
+        f"{counted(batch, 'image')} on {counted(threads, 'thread')}"
+        for batch, threads in sorted(settings)
+    ]
 
 
 def costs(graph: Graph) -> dict[str, Any]:

@@ -136,17 +136,15 @@ def _row(info: ModelInfo, weights: Published | None) -> ComparedModel:
         options["image_size"] = weights.preprocess.crop
     if weights and weights.classes != info.num_classes:
         options["num_classes"] = weights.classes
-    return ComparedModel(
-        name=info.name,
-        source=info.source,
-        family=info.family,
-        year=info.year,
-        weights=weights.tag if weights else "",
-        top1=weights.top1 if weights else None,
-        top5=weights.top5 if weights else None,
-        data=weights.data if weights else "",
-        **_costs(info.source_name, info.source, json.dumps(options)),
-    )
+    facts = _facts(info)
+    if weights:
+        facts |= {"weights": weights.tag, "data": weights.data}
+        facts |= {"top1": weights.top1, "top5": weights.top5}
+    return ComparedModel(**facts, **_costs(info.source_name, info.source, json.dumps(options)))
+
+
+def _facts(info: ModelInfo) -> dict[str, Any]:
+    return {"name": info.name, "source": info.source, "family": info.family, "year": info.year}
 
 
 @functools.lru_cache(maxsize=1024)
@@ -156,15 +154,7 @@ def _costs(source_name: str, source: str, options: str) -> dict[str, Any]:
 
 def _of_model(model: Model) -> ComparedModel:
     """The row of a model as it was built; its accuracy is not known."""
-    info = None if model.source is None else model_info(model.name, source=model.source)
-    return ComparedModel(
-        name=model.name,
-        source=info.source if info else "",
-        family=info.family if info else "",
-        year=info.year if info else None,
-        weights="",
-        top1=None,
-        top5=None,
-        data="",
-        **costs(model.graph),
-    )
+    facts: dict[str, Any] = {"name": model.name}
+    if model.source is not None:
+        facts = _facts(model_info(model.name, source=model.source))
+    return ComparedModel(**facts, **costs(model.graph))

@@ -17,12 +17,10 @@ HANG = 30.0
 def around_main(
     sketches: Sequence[Sketch | None], join: Sketch | None, *, is_gate: bool
 ) -> list[float]:
-    """Columns of branches of which one is the main one, below the item before.
+    """Columns of branches of which the longest is the main one, below the item before.
 
-    Args:
-        sketches: The branches; none for a wire alone.
-        join: The box that wires enter from the side, if they do.
-        is_gate: Whether a wire alone is the main branch, and not the longest one.
+    No sketch is a wire alone, which is the main branch of a gate. `join` is the box that wires
+    enter from the side, if they do.
     """
     places = range(len(sketches))
     main = max(places, key=lambda at: _height(sketches[at]))
@@ -53,17 +51,9 @@ def centred(sketches: Sequence[Sketch | None]) -> list[float]:
 
 def reach(sketches: Sequence[Sketch | None], columns: Sequence[float]) -> tuple[float, float]:
     """Extents of branches to the left and to the right."""
-    left = (
-        -x + (0.0 if sketch is None else sketch.left) for sketch, x in _pairs(sketches, columns)
-    )
-    right = (x + _right(sketch) for sketch, x in _pairs(sketches, columns))
-    return max(left), max(right)
-
-
-def _pairs(
-    sketches: Sequence[Sketch | None], columns: Sequence[float]
-) -> list[tuple[Sketch | None, float]]:
-    return list(zip(sketches, columns, strict=True))
+    pairs = list(zip(sketches, columns, strict=True))
+    left = max(-x if sketch is None else sketch.left - x for sketch, x in pairs)
+    return left, max(x + _right(sketch) for sketch, x in pairs)
 
 
 def _height(sketch: Sketch | None) -> float:

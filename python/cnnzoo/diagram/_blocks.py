@@ -8,7 +8,6 @@ from cnnzoo.diagram._network import Network, Node, channels
 from cnnzoo.diagram._operations import brief, words
 from cnnzoo.diagram._words import is_depthwise
 
-ATTENTION = {"attention", "multi_query_attention"}
 # Operations of which the line about a block does not speak.
 UNSAID = {"batch_norm", "group_norm", "activation", "dropout", "drop_path", "layer_scale", "pad"}
 UNSAID |= {"flatten", "tokens", "select_token", "multiply", "concat", "layer_norm", COLLECT, "add"}

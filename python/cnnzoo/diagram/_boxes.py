@@ -14,7 +14,7 @@ from cnnzoo.diagram._lines import MOST_LINE, PAD_X, SMALL, TITLE, Line, wrapped
 from cnnzoo.diagram._network import Network, Part
 from cnnzoo.diagram._operations import brief, words
 from cnnzoo.diagram._repeats import structure
-from cnnzoo.diagram._sketch import Box, End, Look, Sketch, Text
+from cnnzoo.diagram._sketch import Box, End, Look, Sketch, Text, badge
 from cnnzoo.diagram._words import (
     SYMBOLS,
     kind_of,
@@ -43,13 +43,7 @@ class Boxes:
     """
 
     def __init__(self, network: Network, letters: Mapping[object, str]) -> None:
-        """Begin a picture.
-
-        Args:
-            network: The network.
-            letters: For each structure of a block with a picture of its inside, the letter that
-                names the picture.
-        """
+        """Begin a picture; `letters` name the insides of blocks that are drawn, by structure."""
         self._network, self._letters = network, letters
         self._count = 0
         self._blocks = [part for part in network.parts if part.kind == "block"]
@@ -72,12 +66,9 @@ class Boxes:
         return self._letters.get(structure(self._network, leaf, sizes=False), "")
 
     def leaf(self, leaf: Leaf, within: str, span: tuple[float, float] | None = None) -> Sketch:
-        """A sketch of a box.
+        """A sketch of a box, whose name does not repeat the path `within` of what holds it.
 
-        Args:
-            leaf: The item.
-            within: The path of what holds it, which its name does not repeat.
-            span: The columns of wires that come in from above, which it has to reach.
+        It reaches as far as `span`, the columns of wires that come in from above.
         """
         if leaf.look == "symbol":
             return self._circle(leaf)
@@ -159,15 +150,7 @@ class Boxes:
             top += line.height
         box = self._box(leaf, "rect", (-left, width, top + PAD_BOTTOM), texts)
         if letter := self._letter(leaf):
-            mark = Text(
-                x=width - PAD_X - BADGE / 2,
-                y=16.5,
-                text=letter,
-                size=11.0,
-                anchor="middle",
-                bold=True,
-                tone="badge",
-            )
+            mark = badge(letter, width - PAD_X - BADGE / 2, 16.5)
             box = replace(box, texts=(*box.texts, mark))
         return self._sketch(box, leaf)
 

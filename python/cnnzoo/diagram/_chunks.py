@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cnnzoo.diagram._column import Row
 from cnnzoo.diagram._insets import BETWEEN, heights, packed
@@ -15,8 +15,7 @@ ASPECT = {"block": 0.8, "node": 1.4}
 MOST_COLUMNS = 24
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shape:
+class Shape(NamedTuple):
     """The rows of each column, and the height of the columns of insides."""
 
     chunks: Sequence[Sequence[Row]]
@@ -24,14 +23,7 @@ class Shape:
 
 
 def shape_of(rows: Sequence[Row], insets: Sequence[Sketch], level: Level, gutter: float) -> Shape:
-    """The shape in which a page shows a network the largest.
-
-    Args:
-        rows: The rows of the network in one column.
-        insets: Pictures of the insides of blocks.
-        level: `block` or `node`.
-        gutter: The space between columns.
-    """
+    """The shape in which a page shows a network the largest, whose rows are those of one column."""
     best: tuple[float, Shape] | None = None
     for count in range(1, MOST_COLUMNS + 1):
         chunks = _chunks(rows, count)

@@ -45,20 +45,9 @@ class Column:
     """A column while it grows downwards."""
 
     def __init__(
-        self,
-        sketcher: Sketcher,
-        network: Network,
-        within: str,
-        widths: Mapping[str, float],
+        self, sketcher: Sketcher, network: Network, within: str, widths: Mapping[str, float]
     ) -> None:
-        """Begin a column.
-
-        Args:
-            sketcher: Sketches of items.
-            network: The network.
-            within: The path of what holds the steps.
-            widths: The widths of boxes that stand below each other, by their looks.
-        """
+        """Begin a column; `widths` are those of boxes below each other, by their looks."""
         self._sketcher, self._network = sketcher, network
         self._within, self._widths = within, widths
         self._sketch = Sketch()
@@ -72,12 +61,9 @@ class Column:
     def drawn(
         self, steps: Sequence[Step], before: Part | None, *, has_panels: bool
     ) -> tuple[Sketch, list[Row]]:
-        """The column, and the row of each step.
+        """The column, and the row of each step, with a panel behind each stage.
 
-        Args:
-            steps: The steps.
-            before: The stage of the column before, which may go on.
-            has_panels: Draw a panel behind each stage.
+        The first stage may be `before`, that of the column before, which goes on.
         """
         stage: Part | None = None
         start = 0

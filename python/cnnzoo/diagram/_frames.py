@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from cnnzoo.diagram._letters import fitted, text_width
-from cnnzoo.diagram._sketch import Frame, Sketch, Text
+from cnnzoo.diagram._sketch import FrameLook, Sketch, Text
 
 SIDE, TOP, BOTTOM = 12.0, 24.0, 12.0
 SIZE = 11.0
@@ -14,7 +12,7 @@ MOST = 240.0
 CLEAR = 8.0
 
 
-def framed(inner: Sketch, name: str, title: str, look: Literal["frame", "repeat"]) -> Sketch:
+def framed(inner: Sketch, name: str, title: str, look: FrameLook) -> Sketch:
     """A sketch in a frame with a title, past which the wires go; `name` is its tooltip."""
     title = fitted(title, MOST, SIZE, bold=True)
     left, right = inner.left + SIDE, inner.right + SIDE
@@ -22,17 +20,8 @@ def framed(inner: Sketch, name: str, title: str, look: Literal["frame", "repeat"
     entry = inner.entries[0].points[0][0] if inner.entries else 0.0
     x, left, right = _title_place(left, right, size, entry)
     outer = Sketch(left=left, right=right, height=TOP + inner.height + BOTTOM)
-    outer.frames.append(
-        Frame(
-            left=-left,
-            top=0.0,
-            width=left + right,
-            height=outer.height,
-            look=look,
-            title=name,
-            texts=(Text(x=x + left, y=16.0, text=title, size=SIZE, bold=True, tone="title"),),
-        )
-    )
+    heading = Text(x=x + left, y=16.0, text=title, size=SIZE, bold=True, tone="title")
+    outer.surround(look, (left, right, 0.0, outer.height), [heading], title=name)
     outer.put(inner, 0.0, TOP)
     outer.entries = tuple(end.moved(0.0, TOP) for end in inner.entries)
     outer.exits = tuple(end.moved(0.0, TOP).down_to(outer.height) for end in inner.exits)
@@ -56,15 +45,6 @@ def panel(sketch: Sketch, name: str, rows: tuple[float, float], reach: tuple[flo
     size = text_width(title, SIZE, bold=True)
     left = max(reach[0] + SIDE, size + SIDE + CLEAR)
     right = reach[1] + SIDE
-    sketch.frames.append(
-        Frame(
-            left=-left,
-            top=top,
-            width=left + right,
-            height=bottom - top,
-            look="panel",
-            title=name,
-            texts=(Text(x=SIDE, y=16.0, text=title, size=SIZE, bold=True, tone="title"),),
-        )
-    )
+    heading = Text(x=SIDE, y=16.0, text=title, size=SIZE, bold=True, tone="title")
+    sketch.surround("panel", (left, right, top, bottom), [heading], title=name)
     sketch.left, sketch.right = max(sketch.left, left), max(sketch.right, right)

@@ -12,7 +12,7 @@ from cnnzoo.diagram._letters import fitted, text_width
 from cnnzoo.diagram._lines import SMALL, TITLE
 from cnnzoo.diagram._network import Network
 from cnnzoo.diagram._repeats import structure
-from cnnzoo.diagram._sketch import Frame, Sketch, Text, opened
+from cnnzoo.diagram._sketch import Sketch, Text, badge, opened
 from cnnzoo.diagram._steps import Repeat, Series, StepItem, Tangle
 
 TOP, SIDE, BOTTOM = 40.0, 16.0, 12.0
@@ -58,18 +58,8 @@ def inset(network: Network, layout: Layout, leaf: Leaf, letter: str) -> Sketch:
     spare = max(0.0, least - inner.width - 2 * SIDE) / 2
     left, right = inner.left + SIDE + spare, inner.right + SIDE + spare
     outer = Sketch(left=left, right=right, height=TOP + inner.height + BOTTOM)
-    outer.frames.append(
-        Frame(
-            left=-left,
-            top=0.0,
-            width=left + right,
-            height=outer.height,
-            look="inset",
-            title=name,
-            letter=letter,
-            texts=texts,
-        )
-    )
+    extent = left, right, 0.0, outer.height
+    outer.surround("inset", extent, texts, title=name, letter=letter)
     outer.put(inner, 0.0, TOP)
     return outer
 
@@ -77,19 +67,10 @@ def inset(network: Network, layout: Layout, leaf: Leaf, letter: str) -> Sketch:
 def _texts(sort: str, name: str, letter: str) -> tuple[Text, ...]:
     """The letter, the sort of block, and the one that is drawn."""
     x = SIDE + BADGE + 8.0
-    mark = Text(
-        x=SIDE + BADGE / 2,
-        y=25.0,
-        text=letter,
-        size=11.0,
-        anchor="middle",
-        bold=True,
-        tone="badge",
-    )
     title = fitted(sort, MOST, TITLE, bold=True)
     below = fitted(f"the inside of {name}", MOST, SMALL)
     return (
-        mark,
+        badge(letter, SIDE + BADGE / 2, 25.0),
         Text(x=x, y=20.0, text=title, size=TITLE, bold=True),
         Text(x=x, y=34.0, text=below, size=SMALL, tone="muted"),
     )

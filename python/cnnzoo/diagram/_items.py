@@ -85,7 +85,6 @@ class _Reader:
 
     def __init__(self, network: Network, level: Level) -> None:
         self._network, self._level = network, level
-        self._users = network.users
 
     def items(self, first: int, end: int, within: Part | None) -> tuple[Item, ...]:
         """The items of the nodes from `first` to before `end`, which the part `within` holds."""
@@ -123,7 +122,7 @@ class _Reader:
         if part.kind == "stage" or part.kind in UNFRAMED:
             return None
         if self._level == "block" and (part.kind == "block" or is_auxiliary(self._network, part)):
-            own = layers(self._network, range(part.first, part.end), self._users)
+            own = layers(self._network, range(part.first, part.end))
             if part.kind == "block" and self._is_line(own):
                 return None
             return Leaf(look="block", layers=own, parts=(part,), stage=stage)
@@ -149,9 +148,11 @@ class _Reader:
             node
             for node in nodes
             if node == self._network.output
-            or any(not part.holds(reader) for reader in self._users[node])
+            or any(not part.holds(reader) for reader in self._network.users[node])
         }
-        goes_on = any(part.holds(reader) for node in put_out for reader in self._users[node])
+        goes_on = any(
+            part.holds(reader) for node in put_out for reader in self._network.users[node]
+        )
         return len(read) <= 1 and len(put_out) <= 1 and not goes_on
 
     def _layers(self, free: dict[int, Part | None]) -> Iterator[tuple[Layer, Part | None]]:
@@ -164,7 +165,7 @@ class _Reader:
         for node, stage in free.items():
             by_stage.setdefault(stage, []).append(node)
         for stage, nodes in by_stage.items():
-            for layer in layers(self._network, sorted(nodes), self._users):
+            for layer in layers(self._network, sorted(nodes)):
                 yield layer, stage
 
     def _leaf(self, layer: Layer, stage: Part | None) -> Leaf:

@@ -36,41 +36,26 @@ def only(node: int) -> Layer:
     return Layer(main=(node,))
 
 
-def layers(
-    network: Network, nodes: Iterable[int], users: Sequence[Sequence[int]]
-) -> tuple[Layer, ...]:
-    """The layers of these nodes, in the order of their first ones.
-
-    Args:
-        network: The network.
-        nodes: Positions in order; no layer has others.
-        users: For each node, those that read it.
-    """
-    found = [layer for line in _lines(network, nodes, users) for layer in _cut(network, line)]
+def layers(network: Network, nodes: Iterable[int]) -> tuple[Layer, ...]:
+    """The layers of these nodes, whose positions are in order; no layer has others."""
+    found = [layer for line in _lines(network, nodes) for layer in _cut(network, line)]
     return tuple(sorted(found, key=lambda layer: next(layer.nodes())))
 
 
-def _lines(
-    network: Network, nodes: Iterable[int], users: Sequence[Sequence[int]]
-) -> list[list[int]]:
+def _lines(network: Network, nodes: Iterable[int]) -> list[list[int]]:
     """The nodes as lines, in which each is read by the next one alone."""
     lines: dict[int, list[int]] = {}
     for node in nodes:
         inputs = network.nodes[node].inputs
-        before = inputs[0] if len(inputs) == 1 else None
-        line = lines.get(before) if before is not None else None
+        before = inputs[0] if len(inputs) == 1 else -1
         follows = (
-            before is not None
-            and line is not None
-            and users[before] == [node]
+            before in lines
+            and network.users[before] == [node]
             and before != network.output
             and len(network.nodes[before].inputs) == 1
         )
-        if line is not None and follows:
-            del lines[line[-1]]
-            line.append(node)
-        else:
-            line = [node]
+        line = lines.pop(before) if follows else []
+        line.append(node)
         lines[node] = line
     return list(lines.values())
 

@@ -116,14 +116,14 @@ class Layout:
         before: Step | None = None,
         has_panels: bool = False,
     ) -> tuple[Sketch, list[Row]]:
-        """Steps from top to bottom, and the row of each.
+        """Steps from top to bottom, and the row of each, with a panel behind each stage.
 
         Args:
             steps: The steps.
             within: The path of what holds them.
             widths: The widths of boxes, by their looks; those of these steps if not given.
             before: The last step of the column before, whose stage may go on.
-            has_panels: Draw a panel behind each stage.
+            has_panels: Whether there are panels.
         """
         if widths is None:
             widths = self.widths(steps, within)

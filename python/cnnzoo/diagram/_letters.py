@@ -86,13 +86,7 @@ NARROWEST = 0.28
 
 @lru_cache(maxsize=8192)
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """The width of a line of text in pixels, rather too large than too small.
-
-    Args:
-        text: The text.
-        size: The size of the font in pixels.
-        bold: The weight of the font.
-    """
+    """The width of a line of text, rather too large than too small; sizes are in pixels."""
     table = BOLD if bold else REGULAR
     return size * sum(table.get(letter) or _width(letter) for letter in text)
 

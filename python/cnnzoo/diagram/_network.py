@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -122,8 +123,5 @@ def _params(graph: Graph) -> dict[str, int]:
     counts: dict[str, int] = {}
     for (_, shape, is_trained), owner in zip(graph.parameters(), graph.owners(), strict=True):
         if is_trained:
-            size = 1
-            for side in shape:
-                size *= side
-            counts[owner] = counts.get(owner, 0) + size
+            counts[owner] = counts.get(owner, 0) + math.prod(shape)
     return counts

@@ -26,15 +26,7 @@ GUTTER, TURN = 48.0, 16.0
 
 @dataclass(kw_only=True)
 class Page:
-    """Sketches at their places, and the size of all.
-
-    Attributes:
-        title: The heading.
-        about: The line below.
-        network: The network.
-        insides: Pictures of the insides of blocks.
-        around: Heading and legend.
-    """
+    """Sketches at their places: the network, insides of blocks, and heading and legend around."""
 
     title: str
     about: str
@@ -46,15 +38,7 @@ class Page:
 
 
 def page(network: Network, group: Group, level: Level, title: str, about: str) -> Page:
-    """The page of a group.
-
-    Args:
-        network: The network.
-        group: The items that are drawn.
-        level: `block` or `node`.
-        title: The heading.
-        about: The line below.
-    """
+    """The page of a group, with a heading and a line about it."""
     found = Layout(network, Boxes(network, {}), level).found(group)
     examples = examples_of(network, found) if level == "block" else {}
     letters = {key: letter_of(rank) for rank, key in enumerate(examples)}

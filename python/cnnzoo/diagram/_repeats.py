@@ -20,13 +20,7 @@ IGNORED = {"rate"}
 
 
 def structure(network: Network, leaf: Leaf, *, sizes: bool) -> tuple[object, ...]:
-    """The inside of a box: equal for boxes that are alike.
-
-    Args:
-        network: The network.
-        leaf: The box.
-        sizes: Whether kernels, widths and functions have to be equal, too.
-    """
+    """The inside of a box: equal for boxes that are alike, in kernels and widths too if `sizes`."""
     unseen = READ_ALONE if sizes else READ_ALONE | TRAINING
     everything = sorted(node for layer in leaf.layers for node in layer.nodes())
     nodes = [place for place in everything if not _is_wire(network, place, unseen)]

@@ -12,6 +12,7 @@ STUB = 14.0
 Point: TypeAlias = tuple[float, float]
 Anchor: TypeAlias = Literal["start", "middle", "end"]
 Look: TypeAlias = Literal["rect", "pill", "circle", "none"]
+FrameLook: TypeAlias = Literal["panel", "frame", "repeat", "inset"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,11 @@ class Text:
     anchor: Anchor = "start"
     bold: bool = False
     tone: str = "ink"
+
+
+def badge(letter: str, x: float, y: float) -> Text:
+    """The letter that names the picture of a block's inside; `x` is its middle."""
+    return Text(x=x, y=y, text=letter, size=11.0, anchor="middle", bold=True, tone="badge")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +59,6 @@ class Box:
     title: str = ""
     letter: str = ""
 
-    @property
-    def right(self) -> float:
-        return self.left + self.width
-
-    @property
-    def bottom(self) -> float:
-        return self.top + self.height
-
 
 @dataclass(frozen=True, kw_only=True)
 class Wire:
@@ -80,7 +78,7 @@ class Frame:
     top: float
     width: float
     height: float
-    look: Literal["panel", "frame", "repeat", "inset"]
+    look: FrameLook
     texts: tuple[Text, ...] = ()
     title: str = ""
     letter: str = ""
@@ -143,6 +141,29 @@ class Sketch:
     def reach(self, x: float) -> None:
         """Extend the sketch to a column."""
         self.left, self.right = max(self.left, -x), max(self.right, x)
+
+    def surround(
+        self,
+        look: FrameLook,
+        extent: tuple[float, float, float, float],
+        texts: Sequence[Text],
+        *,
+        title: str,
+        letter: str = "",
+    ) -> None:
+        """Draw a frame, whose extent is that to the left and to the right, its top and bottom."""
+        left, right, top, bottom = extent
+        frame = Frame(
+            left=-left,
+            top=top,
+            width=left + right,
+            height=bottom - top,
+            look=look,
+            texts=tuple(texts),
+            title=title,
+            letter=letter,
+        )
+        self.frames.append(frame)
 
     def connect(self, source: End, target: End, bend: float | None = None) -> None:
         """Draw a wire, which changes its column at the height `bend` if it has to."""

@@ -9,38 +9,19 @@ from itertools import takewhile
 from cnnzoo.diagram._collect import COLLECT
 from cnnzoo.diagram._network import Network, Node
 
-# The kind of an operation, which decides on its colour.
-KINDS = {
-    "input": "input",
-    "conv": "conv",
-    "pad": "shape",
-    "batch_norm": "norm",
-    "group_norm": "norm",
-    "layer_norm": "norm",
-    "lrn": "norm",
-    "activation": "activation",
-    "pool": "pool",
-    "blur": "pool",
-    "adaptive_pool": "pool",
-    "pool_up_to": "pool",
-    "linear": "linear",
-    "flatten": "shape",
-    "tokens": "shape",
-    "select_token": "shape",
-    "add": "join",
-    "average": "join",
-    "gate": "join",
-    "concat": "join",
-    COLLECT: "join",
-    "multiply": "scale",
-    "affine": "scale",
-    "layer_scale": "scale",
-    "dropout": "dropout",
-    "drop_path": "dropout",
-    "embedding": "embedding",
-    "attention": "attention",
-    "multi_query_attention": "attention",
+# The operations of each kind, which decides on the colour.
+OPERATIONS = {
+    "norm": ("batch_norm", "group_norm", "layer_norm", "lrn"),
+    "pool": ("pool", "blur", "adaptive_pool", "pool_up_to"),
+    "shape": ("pad", "flatten", "tokens", "select_token"),
+    "join": ("add", "average", "gate", "concat", COLLECT),
+    "scale": ("multiply", "affine", "layer_scale"),
+    "dropout": ("dropout", "drop_path"),
+    "attention": ("attention", "multi_query_attention"),
 }
+KINDS = {op: kind for kind, ops in OPERATIONS.items() for op in ops}
+# These are kinds of their own.
+KINDS |= {op: op for op in ("input", "conv", "linear", "activation", "embedding")}
 
 # What the legend says of each kind.
 KIND_WORDS = {

@@ -18,6 +18,9 @@ from cnnzoo.model._choosing import OWN
 from cnnzoo.model._differentiating import Differentiating
 from cnnzoo.model._network import Precision
 from cnnzoo.model._packing import pack_model, unpack_model
+from cnnzoo.model._planning import Planning
+from cnnzoo.model._predicting import Predicting
+from cnnzoo.model._quantizing import Quantizing
 from cnnzoo.model._sharing import Sharing
 from cnnzoo.preprocess import COLOURS, GREY, Preprocess, train_transform
 
@@ -52,7 +55,7 @@ class StepResult:
     grad_norm: float | None
 
 
-class Model(Differentiating, Sharing):
+class Model(Predicting, Planning, Quantizing, Differentiating, Sharing):
     """An image-classification network with its parameters.
 
     Built by `create_model`, `load`, or a function named after the model. A model is safe to use

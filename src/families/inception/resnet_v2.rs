@@ -27,7 +27,7 @@ static INCEPTION_RESNET_V2: Family = Family {
     paper: PAPER,
     idea: "The branches of a module only correct what flows past them, scaled down so that training stays stable.",
     strengths: "Trains much faster than the same network without skips, to about the same accuracy.",
-    weaknesses: "Two hundred convolutions, most of them small; large and slow beside later networks.",
+    weaknesses: "More than two hundred convolutions, most of them 1×1; large and slow beside later networks.",
 };
 
 /// A sequence of residual modules of one kind.

@@ -7,7 +7,7 @@ pub(super) static RESNET: Family = Family {
     year: 2015,
     paper: "He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385",
     idea: "A block learns what to add to its input, so that a hundred layers train as easily as ten.",
-    strengths: "Trains without tricks at any depth; the backbone that most detectors and comparisons start from.",
+    strengths: "Trains without tricks at a hundred layers and more; the backbone that most detectors and comparisons start from.",
     weaknesses: "Many parameters and multiply-adds for its accuracy beside later networks.",
 };
 
@@ -35,7 +35,7 @@ pub(super) static WIDE: Family = Family {
     paper: "Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016, arXiv:1605.07146",
     idea: "Wider blocks instead of more of them: the same accuracy with a fraction of the depth.",
     strengths: "Few, large operations that hardware runs near its peak.",
-    weaknesses: "The most parameters of the family.",
+    weaknesses: "Nearly three times the parameters and multiply-adds of the ResNet of its depth.",
 };
 
 pub(super) static RESNET_D: Family = Family {
