@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import pytest
 
 import cnnzoo as cz
@@ -59,7 +58,7 @@ def test_axes_of_the_wrong_type_are_refused_by_every_plot(things: dict[type, Any
         one = Figure().subplots()
         if name in SEVERAL:
             with pytest.raises(cz.errors.ArgumentError, match=r"expected \d matplotlib axes, got"):
-                plot(ax=np.append(Figure().subplots(3, 3), one))
+                plot(ax=[*Figure().subplots(3, 3).ravel(), one])
         else:
             with pytest.raises(TypeError, match="an object of ndarray"):
                 plot(ax=Figure().subplots(1, 2))

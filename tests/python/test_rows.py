@@ -48,7 +48,7 @@ KINDS: dict[type, tuple[str, str | None]] = {
 def test_rows_are_found_by_place_and_name(things: dict[type, Any], kind: type) -> None:
     thing, (attribute, name) = things[kind], KINDS[kind]
     rows = getattr(thing, attribute)
-    assert isinstance(thing, Sequence)
+    assert issubclass(kind, Sequence)
     assert len(thing) == len(rows) > 0
     assert list(thing) == list(rows)
     assert thing[0] is rows[0] and thing[-1] is rows[-1]
@@ -105,7 +105,7 @@ def test_properties_are_columns_too(things: dict[type, Any]) -> None:
 
 
 def test_custom_metrics_of_some_epochs_are_columns() -> None:
-    row = {"epoch": 1, "step": 2, "lr": 0.1, "train_loss": 2.0, "seconds": 1.0}
+    row: dict[str, Any] = {"epoch": 1, "step": 2, "lr": 0.1, "train_loss": 2.0, "seconds": 1.0}
     history = cz.History(
         [
             cz.training.EpochRow(**row, images_per_second=9.0),
@@ -139,5 +139,6 @@ def test_results_without_rows_survive_a_copy_of_their_model() -> None:
     """An empty result is false, which must not be taken for none."""
     model = cz.create_model("resnet20")
     model.optimize((1, 3, 16, 16), repeats=1)
+    assert model.tuning is not None
     model.tuning = dataclasses.replace(model.tuning, layers=())
     assert copy.deepcopy(model).tuning == model.tuning
