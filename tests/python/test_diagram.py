@@ -234,6 +234,13 @@ def test_equal_blocks_in_a_row_are_one_box() -> None:
     assert counts == [12, 2 * 10, 12, 3 * 10, 12, 5 * 10, 12, 2 * 10]
 
 
+def test_local_response_normalisation_has_its_name() -> None:
+    model = cz.create_model("alexnet_2012", meta=True)
+    check(model.graph, shown := picture(model.diagram().svg))
+    assert "local response norm" in shown.words()
+    assert any("LRN" in words for words in shown.words()) and "lrn" not in shown.words()
+
+
 def test_auxiliary_classifiers_are_drawn_beside_the_network() -> None:
     shown = picture(cz.create_model("googlenet", meta=True).diagram().svg)
     aux = [box for box in shown.boxes if box.kind == "auxiliary"]
