@@ -39,8 +39,8 @@ class Row:
         step: The step.
         top: The top edge.
         bottom: The bottom edge.
-        left: How far it reaches to the left of the column's wire.
-        right: How far to the right.
+        left: The reach to the left of the column's wire.
+        right: The reach to the right.
         is_minor: It is a norm or an activation, which belongs to the layer above it.
     """
 
