@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from cnnzoo._arguments import kind_of
 from cnnzoo._package import NAME
 from cnnzoo.errors import ArgumentError, MissingPackageError
 
@@ -41,6 +44,39 @@ def new_axes(what: str, size: Size, *, rows: int = 1, columns: int = 1) -> Any:
 
     _, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained")
     return axes
+
+
+def axes_for(ax: Any, what: str, size: Size, *, rows: int = 1, columns: int = 1) -> Any:
+    """The axes to draw on: those that were given, or `new_axes`.
+
+    Args:
+        ax: Axes, or as many of them as there are rows and columns; new ones if None.
+        what: As for `new_axes`.
+        size: As for `new_axes`.
+        rows: Rows of axes.
+        columns: Columns of axes.
+
+    Raises:
+        ArgumentError: There are more axes, or fewer.
+        MissingPackageError: matplotlib is not installed.
+        TypeError: `ax` is something else.
+    """
+    if ax is None:
+        return new_axes(what, size, rows=rows, columns=columns)
+    need_matplotlib(what)
+    from matplotlib.axes import Axes
+
+    count = rows * columns
+    if count == 1:
+        if not isinstance(ax, Axes):
+            raise TypeError(f"`ax`: expected matplotlib axes, got {kind_of(ax)}")
+        return ax
+    given = np.ravel(np.asarray(ax, object))
+    if not all(isinstance(one, Axes) for one in given):
+        raise TypeError(f"`ax`: expected {count} matplotlib axes, got {kind_of(ax)}")
+    if len(given) != count:
+        raise ArgumentError(f"`ax`: expected {count} matplotlib axes, got {len(given)}")
+    return given
 
 
 def save_figure(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo._plots import GREY, INK, new_axes
+from cnnzoo._plots import GREY, INK, axes_for
 from cnnzoo._text import one_line
 
 if TYPE_CHECKING:
@@ -107,29 +107,29 @@ def draw_tiles(tiles: Sequence[Tile], *, what: str, ax: Axes | None) -> Axes:
 
     Raises:
         MissingPackageError: matplotlib is not installed.
+        TypeError: `ax` is something else.
     """
     lines = max(len(tile.caption) for tile in tiles)
     # The height of the tallest, in sides of a tile.
     tall = max(tile.pixels.shape[0] / max(tile.pixels.shape[:2]) for tile in tiles)
-    if ax is None:
-        rows = math.isqrt(len(tiles))
-        columns = math.ceil(len(tiles) / rows)
-        side, font = max(SIDE, LEAST_WIDTH / columns), FONT
-        below = lines * font * LEADING
-        size = columns * side * (1 + GAP) / INCH, rows * (side * (tall + GAP) + below) / INCH
-        ax = new_axes(what, size)
-    else:
-        columns, side, font = _sizes(ax, len(tiles), lines, tall)
+    rows = math.isqrt(len(tiles))
+    columns = math.ceil(len(tiles) / rows)
+    side, font = max(SIDE, LEAST_WIDTH / columns), FONT
+    below = lines * font * LEADING
+    size = columns * side * (1 + GAP) / INCH, rows * (side * (tall + GAP) + below) / INCH
+    drawn: Axes = axes_for(ax, what, size)
+    if ax is not None:
+        columns, side, font = _sizes(drawn, len(tiles), lines, tall)
         rows = math.ceil(len(tiles) / columns)
     pitch = tall + GAP + lines * font * LEADING / side
     for place, tile in enumerate(tiles):
         left, top = place % columns * (1 + GAP), place // columns * pitch
-        _draw(ax, tile, left, top, tall=tall, font=font, side=side)
-    ax.set_xlim(0, columns * (1 + GAP) - GAP)
-    ax.set_ylim(rows * pitch - GAP, 0)
-    ax.set_aspect("equal")
-    ax.set_axis_off()
-    return ax
+        _draw(drawn, tile, left, top, tall=tall, font=font, side=side)
+    drawn.set_xlim(0, columns * (1 + GAP) - GAP)
+    drawn.set_ylim(rows * pitch - GAP, 0)
+    drawn.set_aspect("equal")
+    drawn.set_axis_off()
+    return drawn
 
 
 def _draw(

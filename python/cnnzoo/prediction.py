@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnnzoo._arguments import shown
 from cnnzoo._html import html_bar, html_table
-from cnnzoo._plots import GREY, INK, LINES, PALE, SERIES, new_axes, save_figure
+from cnnzoo._plots import GREY, INK, LINES, PALE, SERIES, axes_for, save_figure
 from cnnzoo._text import one_line
 from cnnzoo.errors import ArgumentError
 
@@ -95,8 +95,9 @@ class Prediction(tuple[Guess, ...]):
 
         Raises:
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
-        drawn: Axes = new_axes(WHAT, self._size()) if ax is None else ax
+        drawn: Axes = axes_for(ax, WHAT, self._size())
         for place, guess in enumerate(self):
             width = _finite(guess.probability)
             drawn.barh(place, 1, 0.36, color=LINES)

@@ -9,7 +9,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from cnnzoo._html import html_bar, html_table
-from cnnzoo._plots import GREY, INK, PALE, PAPER, calm, new_axes, save_figure
+from cnnzoo._plots import GREY, INK, PALE, PAPER, axes_for, calm, save_figure
+from cnnzoo._rows import Rows
 from cnnzoo._text import counted, shorten, table
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class ProfileStep:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Profile:
+class Profile(Rows[ProfileStep]):
     """The times of a model's steps on the CPU; printing it shows a table.
 
     Attributes:
@@ -99,6 +100,8 @@ class Profile:
     steps: tuple[ProfileStep, ...]
     run_milliseconds: float
     peak_gflops: float
+
+    _rows_are = "steps"
 
     @property
     def milliseconds(self) -> float:
@@ -159,8 +162,9 @@ class Profile:
 
         Raises:
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
-        drawn: Axes = new_axes(WHAT, self._size()) if ax is None else ax
+        drawn: Axes = axes_for(ax, WHAT, self._size())
         self._draw(drawn)
         return drawn
 

@@ -9,6 +9,7 @@ from typing import Any
 from cnnzoo._arguments import instance, is_sequence, number, shown, text, whole
 from cnnzoo._copying import ReadOnly
 from cnnzoo._html import html_table
+from cnnzoo._rows import Rows
 from cnnzoo._text import counted, shorten, table
 from cnnzoo.errors import ArgumentError
 
@@ -47,7 +48,7 @@ HEAD = ("layer", "error", "runs in")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Quantization:
+class Quantization(Rows[QuantizedLayer]):
     """The quantization of a network: its ranges, and the layers that run in int8.
 
     Printing it shows a table.
@@ -70,6 +71,9 @@ class Quantization:
     layers: tuple[QuantizedLayer, ...]
     error: float
     ranges: dict[str, tuple[float, float]]
+
+    _rows_are = "layers"
+    _found_by = "name"
 
     def __post_init__(self) -> None:
         text("quantization: name", self.name)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import overload
+from collections.abc import Collection
 
 from cnnzoo._arguments import whole
 from cnnzoo._html import Branch, html_tree
 from cnnzoo._native import Graph
+from cnnzoo._rows import Rows
 from cnnzoo._summary_rows import (
     Place,
     SummaryPart,
@@ -26,7 +26,7 @@ HEAD = ("op", "shape", "params", "macs", "activations", "receptive field", "")
 RIGHT = (3, 4, 5, 6)
 
 
-class Summary(Sequence[SummaryRow]):
+class Summary(Rows[SummaryRow]):
     """The rows of a model for one image size, the tree of its parts, and totals.
 
     In a notebook it is a tree whose parts unfold; `print` writes a table of all nodes, and `tree` a
@@ -35,6 +35,7 @@ class Summary(Sequence[SummaryRow]):
 
     # In a summary that an older version pickled there are none.
     _parts: tuple[Place, ...] = ()
+    _found_by = "name"
 
     def __init__(
         self, graph: Graph, height: int, width: int, *, trained: Collection[str] | None = None
@@ -104,20 +105,6 @@ class Summary(Sequence[SummaryRow]):
             if isinstance(child, SummaryPart) and (most is None or level < most):
                 ahead += [(one, level + 1, child) for one in reversed(child.children)]
         return f"{table(('name', *HEAD), lines, right=RIGHT)}\n\n{self._total()}"
-
-    @overload
-    def __getitem__(self, index: int) -> SummaryRow: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[SummaryRow, ...]: ...
-    def __getitem__(self, index: int | slice) -> SummaryRow | tuple[SummaryRow, ...]:
-        """A row, or a slice of rows."""
-        return self.rows[index]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[SummaryRow]:
-        return iter(self.rows)
 
     def __repr__(self) -> str:
         rows = table(("name", *HEAD), [(row.name, *_cells(row)) for row in self.rows], right=RIGHT)

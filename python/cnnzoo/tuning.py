@@ -15,6 +15,7 @@ from cnnzoo._arguments import path_of
 from cnnzoo._configuration import check_format
 from cnnzoo._files import open_regular
 from cnnzoo._record import Misfit
+from cnnzoo._rows import Rows
 from cnnzoo._text import counted, shorten, table
 from cnnzoo.errors import TuningError, TuningFileError, TuningFileNotFoundError
 
@@ -109,7 +110,7 @@ class TunedLayer:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Tuning:
+class Tuning(Rows[TunedLayer]):
     """The measured choice of algorithms for a network's convolutions; printing it shows a table.
 
     Attributes:
@@ -123,6 +124,8 @@ class Tuning:
     processor: str
     instructions: str
     layers: tuple[TunedLayer, ...]
+
+    _rows_are = "layers"
 
     @property
     def fits_here(self) -> bool:

@@ -234,6 +234,13 @@ def test_equal_blocks_in_a_row_are_one_box() -> None:
     assert counts == [12, 2 * 10, 12, 3 * 10, 12, 5 * 10, 12, 2 * 10]
 
 
+def test_local_response_normalisation_has_its_name() -> None:
+    model = cz.create_model("alexnet_2012", meta=True)
+    check(model.graph, shown := picture(model.diagram().svg))
+    assert "local response norm" in shown.words()
+    assert any("LRN" in words for words in shown.words()) and "lrn" not in shown.words()
+
+
 def test_auxiliary_classifiers_are_drawn_beside_the_network() -> None:
     shown = picture(cz.create_model("googlenet", meta=True).diagram().svg)
     aux = [box for box in shown.boxes if box.kind == "auxiliary"]
@@ -244,6 +251,32 @@ def test_auxiliary_classifiers_are_drawn_beside_the_network() -> None:
     small = picture(model.diagram(x_shape=(75, 75)).svg)
     [only] = [box for box in small.boxes if box.kind == "auxiliary"]
     assert only.words[-1] == "auxiliary, in training only"
+
+
+def turns_of(name: str) -> list[tuple[str, str]]:
+    """The operations before and after each wire to the next column, at node level."""
+    model = cz.create_model(name, meta=True)
+    shown = picture(model.diagram(level="node").svg)
+    ops = {row.name: row.op for row in model.summary()}
+    boxes = {box.id: box for box in shown.boxes if box.nodes}
+    pairs = [
+        (boxes[wire.source], boxes[wire.target])
+        for wire in shown.wires
+        if wire.source in boxes and wire.target in boxes
+    ]
+    # A wire to the next column ends higher than it begins.
+    return [
+        (ops[one.nodes[-1]], ops[other.nodes[0]])
+        for one, other in pairs
+        if other.place[1] < one.place[1] and other.place[0] > one.place[2]
+    ]
+
+
+def test_a_column_does_not_begin_with_a_norm_or_an_activation() -> None:
+    names = ("efficientnet_b0", "efficientnet_b3", "vgg16_bn", "mobilenet_v1", "squeezenet1_0")
+    turns = [turn for name in names for turn in turns_of(name)]
+    assert len(turns) >= len(names)
+    assert not {after for _, after in turns} & {"batch_norm", "activation"}
 
 
 def test_shapes_are_those_of_the_images() -> None:

@@ -18,7 +18,8 @@ from cnnzoo.analysis.activations import (
 )
 from cnnzoo.analysis.calibration import Calibration, CalibrationBin, calibration_of
 from cnnzoo.analysis.curves import Robustness, RobustnessCurve, RobustnessPoint
-from cnnzoo.analysis.examples import Example, Examples, evaluate_examples
+from cnnzoo.analysis.evaluating import evaluate_examples
+from cnnzoo.analysis.examples import Example, Examples
 from cnnzoo.analysis.gradient_flow import GradientFlow, LayerGradient, gradient_flow
 from cnnzoo.analysis.pictures import Pictures
 from cnnzoo.analysis.robustness import robustness

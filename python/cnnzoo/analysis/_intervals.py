@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 # The quantile of the normal distribution of which 95 % lie within ± this.
 NORMAL_95 = 1.959963984540054
@@ -21,3 +22,9 @@ def wilson(part: int, whole: int) -> tuple[float, float]:
     half = math.sqrt(share * (1 - share) * z2 + z2**2 / 4) / (1 + z2)
     # Rounding must not part the share from its interval.
     return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+
+
+def with_bounds(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a row by column, with a column for each bound of its `interval`."""
+    low, high = values.pop("interval")
+    return {**values, "interval_low": low, "interval_high": high}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo._arguments import in_order, whole
 from cnnzoo._html import html_table
-from cnnzoo._plots import GREY, INK, SERIES, calm, new_axes
+from cnnzoo._plots import GREY, INK, SERIES, axes_for, calm
 from cnnzoo._progress import Count
+from cnnzoo._rows import Rows
 from cnnzoo._text import counted, percent, table
 from cnnzoo.analysis._images import prepared
 from cnnzoo.errors import ArgumentError
@@ -66,7 +67,7 @@ class NodeStatistics:
         return len(self.dead) / self.units
 
 
-class ActivationStatistics(Sequence[NodeStatistics]):
+class ActivationStatistics(Rows[NodeStatistics]):
     """The statistics of several nodes, in the order in which they run.
 
     Attributes:
@@ -75,29 +76,13 @@ class ActivationStatistics(Sequence[NodeStatistics]):
         rows: The statistics of each node.
     """
 
+    _found_by = "node"
+    _further_columns = ("dead_share",)
+
     def __init__(self, name: str, images: int, rows: Sequence[NodeStatistics]) -> None:
         self.name = name
         self.images = images
         self.rows = tuple(rows)
-
-    @overload
-    def __getitem__(self, index: int | str) -> NodeStatistics: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[NodeStatistics, ...]: ...
-    def __getitem__(self, index: int | str | slice) -> NodeStatistics | tuple[NodeStatistics, ...]:
-        """The statistics of a node, by its place or its name; or of some."""
-        if isinstance(index, str):
-            for row in self.rows:
-                if row.node == index:
-                    return row
-            raise KeyError(f"expected one of the {len(self)} nodes, got {index!r}")
-        return self.rows[index]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[NodeStatistics]:
-        return iter(self.rows)
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw mean and standard deviation of each node, and below them zeros and dead units.
@@ -110,9 +95,9 @@ class ActivationStatistics(Sequence[NodeStatistics]):
 
         Raises:
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
-        if ax is None:
-            ax = new_axes("activations", (7.0, 4.6), rows=2)
+        ax = axes_for(ax, "activations", (7.0, 4.6), rows=2)
         from matplotlib.ticker import PercentFormatter
 
         values, shares = ax

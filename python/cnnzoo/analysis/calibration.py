@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo._arguments import whole
 from cnnzoo._html import html_bar, html_table
-from cnnzoo._plots import GREY, INK, PALE, SERIES, calm, new_axes
+from cnnzoo._plots import GREY, INK, PALE, SERIES, axes_for, calm
+from cnnzoo._rows import Rows
 from cnnzoo._text import counted, percent, table
-from cnnzoo.analysis._intervals import wilson
+from cnnzoo.analysis._intervals import wilson, with_bounds
 from cnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Calibration:
+class Calibration(Rows[CalibrationBin]):
     """The accuracy of predictions by their probability (reliability diagram).
 
     Attributes:
@@ -56,6 +57,11 @@ class Calibration:
 
     bins: tuple[CalibrationBin, ...]
     undecided: int = 0
+
+    _rows_are = "bins"
+
+    def _values(self, row: CalibrationBin) -> dict[str, Any]:
+        return with_bounds(super()._values(row))
 
     @property
     def images(self) -> int:
@@ -104,9 +110,9 @@ class Calibration:
 
         Raises:
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
-        if ax is None:
-            ax = new_axes("a calibration", (4.0, 4.0))
+        ax = axes_for(ax, "a calibration", (4.0, 4.0))
         full = [one for one in self.bins if one.images]
         for one in full:
             share = one.images / self.images

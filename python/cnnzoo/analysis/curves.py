@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnzoo._html import html_table
-from cnnzoo._plots import GREY, INK, SERIES, calm, new_axes
+from cnnzoo._plots import GREY, INK, SERIES, axes_for, calm
+from cnnzoo._rows import Rows
 from cnnzoo._text import counted, percent, table
-from cnnzoo.errors import ArgumentError
+from cnnzoo.analysis._intervals import with_bounds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +37,7 @@ class RobustnessPoint:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class RobustnessCurve:
+class RobustnessCurve(Rows[RobustnessPoint]):
     """The accuracy by the strength of one distortion.
 
     Attributes:
@@ -48,6 +49,11 @@ class RobustnessCurve:
     name: str
     unit: str
     points: tuple[RobustnessPoint, ...]
+
+    _rows_are = "points"
+
+    def _values(self, row: RobustnessPoint) -> dict[str, Any]:
+        return with_bounds(super()._values(row))
 
     def plot(self, *, ax: Axes | None = None, label: str | None = None) -> Axes:
         """Draw accuracy by strength, with the 95 % confidence interval as a band.
@@ -61,9 +67,9 @@ class RobustnessCurve:
 
         Raises:
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
-        if ax is None:
-            ax = new_axes("robustness", (3.6, 2.8))
+        ax = axes_for(ax, "robustness", (3.6, 2.8))
         from matplotlib.ticker import PercentFormatter
 
         colour = SERIES[len(ax.lines) % len(SERIES)]
@@ -89,8 +95,10 @@ class RobustnessCurve:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Robustness:
-    """The accuracy of a network on distorted images.
+class Robustness(Rows[RobustnessCurve]):
+    """The accuracy of a network on distorted images, a curve for each distortion.
+
+    `found["rotation"]` is a curve; `to_dict` and `to_pandas` have a row for each point of each.
 
     Attributes:
         name: The name of the network.
@@ -104,13 +112,18 @@ class Robustness:
     accuracy: float
     curves: tuple[RobustnessCurve, ...]
 
-    def __getitem__(self, name: str) -> RobustnessCurve:
-        """The curve of a distortion: `found["rotation"]`."""
+    _rows_are = "curves"
+    _found_by = "name"
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """The columns by their names, as `pandas.DataFrame` takes them; a value for each point."""
+        columns: dict[str, list[Any]] = {"distortion": [], "unit": []}
         for curve in self.curves:
-            if curve.name == name:
-                return curve
-        has = ", ".join(curve.name for curve in self.curves)
-        raise KeyError(f"expected one of {has}, got {name!r}")
+            columns["distortion"] += [curve.name] * len(curve)
+            columns["unit"] += [curve.unit] * len(curve)
+            for name, values in curve.to_dict().items():
+                columns.setdefault(name, []).extend(values)
+        return columns
 
     def plot(self, *, label: str | None = None, ax: Any = None) -> Any:
         """Draw the curves beside each other.
@@ -129,13 +142,10 @@ class Robustness:
         Raises:
             ArgumentError: The axes are more or fewer.
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
         count = len(self.curves)
-        if ax is None:
-            ax = new_axes("robustness", (2.5 * count + 0.3, 2.6), columns=count)
-        axes = list(np.ravel(np.asarray(ax, object)))
-        if len(axes) != count:
-            raise ArgumentError(f"`ax`: expected {count} axes, one for each curve, got {len(axes)}")
+        axes = list(np.ravel(axes_for(ax, "robustness", (2.5 * count + 0.3, 2.6), columns=count)))
         for curve, on in zip(self.curves, axes, strict=True):
             curve.plot(ax=on, label=(label or self.name) if on is axes[0] else None)
             if on is not axes[0]:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cnnzoo._arguments import whole
 from cnnzoo._html import html_table
 from cnnzoo._plots import INK
-from cnnzoo._progress import Count
+from cnnzoo._rows import Columns
 from cnnzoo._text import counted, percent
 from cnnzoo._tiles import MOST_TILES, Line, Tile, draw_tiles
-from cnnzoo.analysis._images import BATCH, LabelledBatches
 from cnnzoo.analysis.calibration import WRONG, Calibration, calibration_of
 from cnnzoo.analysis.pictures import Pictures
-from cnnzoo.data import BadSample, Dataset, Loader
-from cnnzoo.errors import ArgumentError, ShapeError
-from cnnzoo.model import InferencePrecision, Model
-from cnnzoo.prediction import log_softmax
+from cnnzoo.data import BadSample
+from cnnzoo.errors import ArgumentError
 from cnnzoo.training.confusion import MOST_CLASSES, Confusion, confusions, draw_confusion
-from cnnzoo.training.metrics import FIVE, Metrics, ranks_of
+from cnnzoo.training.metrics import FIVE, Metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +75,7 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Examples(Sequence[Example]):
+class Examples(Columns, Sequence[Example]):
     """The predictions for the images of an evaluation; a slice of them is `Examples` again.
 
     Attributes:
@@ -150,6 +147,26 @@ class Examples(Sequence[Example]):
         """
         found = self.true_ranks < whole("`count`", count, least=1)
         return float(found.mean()) if len(self) else float("nan")
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """The columns by their names, as `pandas.DataFrame` takes them; a value for each image.
+
+        `predicted_class` is -1 and `predicted` None where a logit is NaN.
+        """
+        predicted = [None if at == UNDECIDED else self.labels[at] for at in self.predicted_classes]
+        return {
+            "index": self.indices.tolist(),
+            "name": [self.pictures.name(index) for index in self.indices.tolist()],
+            "true": [self.labels[at] for at in self.true_classes],
+            "true_class": self.true_classes.tolist(),
+            "predicted": predicted,
+            "predicted_class": self.predicted_classes.tolist(),
+            "correct": self.correct.tolist(),
+            "probability": self.probabilities.tolist(),
+            "true_probability": self.true_probabilities.tolist(),
+            "true_rank": self.true_ranks.tolist(),
+            "loss": self.losses.tolist(),
+        }
 
     @property
     def metrics(self) -> Metrics:
@@ -242,6 +259,7 @@ class Examples(Sequence[Example]):
                 they were batches of an iterator, which are gone.
             DataError: A photograph can no longer be read.
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
         count = whole("`count`", count, least=1, most=MOST_TILES)
         if not len(self):
@@ -281,74 +299,6 @@ class Examples(Sequence[Example]):
         head = ("image", "true", "predicted", "probability", "of the true class", "loss")
         of = f"; the first {MOST_ROWS}" if len(self) > MOST_ROWS else ""
         return html_table(head, rows, right=(3, 4, 5), caption=repr(self)[1:-1] + of)
-
-
-def evaluate_examples(
-    model: Model,
-    data: Loader | Dataset | Iterable[tuple[ArrayLike, ArrayLike]],
-    *,
-    batch_size: int = BATCH,
-    precision: InferencePrecision = "float32",
-    progress: bool | None = None,
-) -> Examples:
-    """Predict the class of each labelled image, and keep every prediction beside the truth.
-
-        found = evaluate_examples(model, validation)
-        found.most_confident_errors().gallery()
-        found.calibration().plot()
-
-    Args:
-        model: The model, which runs in inference mode.
-        data: A loader, whose first epoch is taken, and which stays where it is; a data set, whose
-            photographs are prepared by `model.preprocess`; or batches of images (N, C, H, W) and
-            classes (N,). Where the data set names its classes, they are matched to the model's
-            `labels` by name. Photographs that cannot be read are treated as the loader's `on_error`
-            says.
-        batch_size: The size of a data set's batches.
-        precision: Compute precision, as for `Model.__call__`.
-        progress: Show a progress bar on a terminal or in a notebook, where it takes longer.
-
-    Returns:
-        The predictions, in the order of the data.
-
-    Raises:
-        ArgumentError: The data are none of these, have no image, have other targets than classes,
-            or classes that the model does not have; or the model has no classifier.
-        DataError: A photograph cannot be read, and `on_error` is `raise`.
-    """
-    if model.num_classes == 0:
-        raise ArgumentError(f"{model.name} has no classifier (num_classes=0) to predict with")
-    batch_size = whole("`batch_size`", batch_size, least=1)
-    batches = LabelledBatches(model, data, at="evaluation", batch_size=batch_size)
-    parts: list[tuple[NDArray[Any], ...]] = []
-    with Count(batches.images, "images", shown=progress is not False) as count:
-        for batch in batches:
-            logits = model(batch.x, precision=precision)
-            parts.append((batch.index, batch.y, *_judged(logits, batch.y)))
-            count.advance(len(batch.y))
-    columns = map(np.concatenate, zip(*parts, strict=True))
-    source = data if isinstance(data, Sequence) else batches.dataset
-    return Examples(
-        labels=model.labels,
-        **dict(zip(COLUMNS, columns, strict=True)),
-        bad_samples=tuple(batches.bad),
-        pictures=Pictures(source, model.preprocess.mean, model.preprocess.std),
-    )
-
-
-def _judged(logits: NDArray[np.float32], true: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-    """Predicted class, its probability, that of the true class, loss and rank of each image."""
-    if len(logits) != len(true):
-        raise ShapeError(f"expected logits of {len(true)} images, got {len(logits)}")
-    unknown = np.isnan(logits).any(1)
-    logs = log_softmax(logits)
-    rows = np.arange(len(true))
-    largest = np.where(unknown, 0, logits.argmax(1))
-    predicted = np.where(unknown, UNDECIDED, largest)
-    probability = np.where(unknown, np.nan, np.exp(logs[rows, largest]))
-    own = np.exp(logs[rows, true])
-    ranks = np.where(unknown, logits.shape[1], ranks_of(logits, true))
-    return predicted, probability, own, -logs[rows, true], ranks
 
 
 def _caption(one: Example) -> tuple[Line, ...]:

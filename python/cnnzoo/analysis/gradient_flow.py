@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from cnnzoo._arguments import instance, seed_of
 from cnnzoo._arrays import as_array
 from cnnzoo._html import html_table
-from cnnzoo._plots import GREY, SERIES, calm, new_axes
+from cnnzoo._plots import GREY, SERIES, axes_for, calm
+from cnnzoo._rows import Rows
 from cnnzoo._text import counted, table
 from cnnzoo.errors import ArgumentError, ShapeError
 from cnnzoo.model import Model
@@ -52,8 +53,10 @@ class LayerGradient:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class GradientFlow:
-    """The gradients of a network's weights for one batch.
+class GradientFlow(Rows[LayerGradient]):
+    """The gradients of a network's weights for one batch, a row for each layer.
+
+    `flow["conv1"]` and `flow[0]` are layers; `to_dict` and `to_pandas` have their numbers.
 
     Attributes:
         name: The name of the network.
@@ -64,6 +67,10 @@ class GradientFlow:
     name: str
     loss: float
     layers: tuple[LayerGradient, ...]
+
+    _rows_are = "layers"
+    _found_by = "layer"
+    _further_columns = ("layer", "relative")
 
     def plot(
         self, *, relative: bool = False, label: str | None = None, ax: Axes | None = None
@@ -84,9 +91,9 @@ class GradientFlow:
 
         Raises:
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
-        if ax is None:
-            ax = new_axes("gradient flow", (6.4, 3.2))
+        ax = axes_for(ax, "gradient flow", (6.4, 3.2))
         values = [layer.relative if relative else layer.norm for layer in self.layers]
         # A logarithmic axis has no place for 0, and none for what is not finite.
         y = [value if 0 < value < float("inf") else float("nan") for value in values]

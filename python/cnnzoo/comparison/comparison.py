@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 from cnnzoo._arguments import instance, is_sequence, number, one_of, shown, text, whole
-from cnnzoo._plots import new_axes, save_figure
+from cnnzoo._plots import axes_for, save_figure
+from cnnzoo._rows import Columns
 from cnnzoo._threads import get_num_threads
 from cnnzoo.comparison._bars import latency, memory
 from cnnzoo.comparison._bubbles import bubbles
@@ -17,7 +18,7 @@ from cnnzoo.comparison._style import Chart
 from cnnzoo.comparison._tables import as_html, as_markdown, as_text
 from cnnzoo.comparison._timeline import timeline
 from cnnzoo.comparison.row import ComparedModel
-from cnnzoo.errors import ArgumentError, MissingPackageError
+from cnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ WHAT = "a comparison"
 MOST_ROUNDS = 10_000
 
 
-class Comparison(Sequence[ComparedModel]):
+class Comparison(Columns, Sequence[ComparedModel]):
     """Models side by side, in the order in which they were asked for; printing it shows a table.
 
     It does not change: `sort`, `filter` and `measure` return other comparisons. Slices are
@@ -230,9 +231,10 @@ class Comparison(Sequence[ComparedModel]):
         Raises:
             ArgumentError: No row has the values that are drawn.
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
         chart = self._chart(kind, x)
-        drawn: Axes = new_axes(WHAT, chart.size) if ax is None else ax
+        drawn: Axes = axes_for(ax, WHAT, chart.size)
         chart.draw(drawn)
         return drawn
 
@@ -264,11 +266,7 @@ class Comparison(Sequence[ComparedModel]):
         Raises:
             MissingPackageError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingPackageError("a DataFrame needs pandas: pip install pandas") from error
-        frame = pandas.DataFrame(self.to_dict())
+        frame = super().to_pandas()
         # A missing number is NaN, where pandas would keep None in a column of objects.
         return frame.astype(dict.fromkeys(MISSING, float))
 

@@ -323,6 +323,7 @@ class Loader(Generic[Batch]):
             ArgumentError: `count` is no whole number from 1 to 400.
             DataError: A photograph cannot be read, and `on_error` is `raise`; or none can.
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
         count = whole("`count`", count, least=1, most=MOST_TILES)
         x, y = self._peek(count, mixing)

@@ -64,6 +64,7 @@ def show_batch(
         ArgumentError: An option is invalid, or a class has no name.
         ShapeError: The images are not (N, C, H, W), there are none, or the targets not as many.
         MissingPackageError: matplotlib is not installed.
+        TypeError: `ax` is something else.
     """
     count = whole("`count`", count, least=1, most=MOST_TILES)
     images = as_array(x)

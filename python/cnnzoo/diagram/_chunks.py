@@ -13,6 +13,8 @@ from cnnzoo.diagram._sketch import Sketch
 # The width of a page that is good to read, relative to its height, and the most columns.
 ASPECT = {"block": 0.8, "node": 1.4}
 MOST_COLUMNS = 24
+# Rows that are not parted: a layer, its norm and its activation.
+MOST_TOGETHER = 3
 
 
 class Shape(NamedTuple):
@@ -49,11 +51,12 @@ def _height(chunk: Sequence[Row]) -> float:
 
 def _chunks(rows: Sequence[Row], count: int) -> list[list[Row]]:
     """Rows in at most `count` columns, of which the tallest is as low as it can be."""
-    low, high = max(row.bottom - row.top for row in rows), _height(rows)
+    runs = _runs(rows)
+    low, high = max(map(_height, runs)), _height(rows)
     best = [list(rows)]
     while high - low > 1.0:
         height = (low + high) / 2
-        chunks = _filled(rows, height)
+        chunks = _filled(runs, height)
         if len(chunks) <= count:
             best, high = chunks, height
         else:
@@ -61,11 +64,22 @@ def _chunks(rows: Sequence[Row], count: int) -> list[list[Row]]:
     return best
 
 
-def _filled(rows: Sequence[Row], height: float) -> list[list[Row]]:
+def _runs(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that stay in one column: a layer with its norm and activation, or one row."""
+    runs: list[list[Row]] = []
+    for row in rows:
+        if runs and row.is_minor and len(runs[-1]) < MOST_TOGETHER:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    return runs
+
+
+def _filled(runs: Sequence[Sequence[Row]], height: float) -> list[list[Row]]:
     """Rows in columns of at most this height."""
     chunks: list[list[Row]] = [[]]
-    for row in rows:
-        if chunks[-1] and row.bottom - chunks[-1][0].top > height:
+    for run in runs:
+        if chunks[-1] and run[-1].bottom - chunks[-1][0].top > height:
             chunks.append([])
-        chunks[-1].append(row)
+        chunks[-1] += run
     return chunks

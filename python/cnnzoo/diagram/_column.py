@@ -9,6 +9,7 @@ from typing import Protocol
 from cnnzoo.diagram._beside import BAR, FORK, HANG, around_main, centred, hang, reach
 from cnnzoo.diagram._frames import BOTTOM, TOP, panel
 from cnnzoo.diagram._items import Leaf
+from cnnzoo.diagram._layers import ACTIVATIONS, NORMS
 from cnnzoo.diagram._lines import PAD_X
 from cnnzoo.diagram._network import Network, Part
 from cnnzoo.diagram._sketch import End, Sketch
@@ -32,13 +33,23 @@ class Sketcher(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A step at its height in a column, and how far it reaches."""
+    """A step at its height in a column, and how far it reaches.
+
+    Attributes:
+        step: The step.
+        top: The top edge.
+        bottom: The bottom edge.
+        left: The reach to the left of the column's wire.
+        right: The reach to the right.
+        is_minor: It is a norm or an activation, which belongs to the layer above it.
+    """
 
     step: Step
     top: float
     bottom: float
     left: float
     right: float
+    is_minor: bool = False
 
 
 class Column:
@@ -99,7 +110,22 @@ class Column:
                 sketch = self._sketcher.with_one_entry(self._sketcher.lane(one, self._within))
                 self._hangs.append((self._open[0], sketch))
                 right = max(right, right + HANG + sketch.width)
-        self._rows.append(Row(step=step, top=top, bottom=self._height, left=left, right=right))
+        self._rows.append(
+            Row(
+                step=step,
+                top=top,
+                bottom=self._height,
+                left=left,
+                right=right,
+                is_minor=is_plain and self._is_minor(step.item),
+            )
+        )
+
+    def _is_minor(self, item: StepItem | None) -> bool:
+        """Whether an item is a node that is a norm or an activation."""
+        if not isinstance(item, Leaf) or item.look != "node":
+            return False
+        return self._network.nodes[item.output].op in NORMS | ACTIVATIONS
 
     def _plain(self, step: Step) -> tuple[float, float, float]:
         """An item below the one before."""

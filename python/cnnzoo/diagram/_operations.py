@@ -102,9 +102,11 @@ WORDS: Mapping[str, Callable[[Fields], str]] = {
     "embedding": _embedding,
     "select_token": lambda fields: f"take token {fields['index']}",
     "pad": lambda _: "zero padding",
+    "lrn": lambda _: "local response norm",
 }
 BRIEF: Mapping[str, Callable[[Fields], str]] = {
     "batch_norm": lambda _: "BN",
+    "lrn": lambda _: "LRN",
     "linear": lambda fields: f"linear {fields['out']}",
     "attention": lambda fields: f"attention, {_heads(fields)}",
     "multi_query_attention": lambda fields: f"attention, {_heads(fields)}",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cnnzoo._arguments import whole
 from cnnzoo._html import html_picture
 from cnnzoo._photo import Photo
-from cnnzoo._plots import new_axes, save_figure
+from cnnzoo._plots import axes_for, save_figure
 from cnnzoo._text import counted
 from cnnzoo.errors import ArgumentError, DivergenceError
 from cnnzoo.explain._pixels import Bytes, Floats, enlarged, mosaic, overlaid, scaled
@@ -102,10 +102,11 @@ class AttentionMaps:
         Raises:
             ArgumentError: There is no such layer.
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
         at = _index("`layer`", layer, len(self.layers))
         pixels = self._heads(at)
-        drawn: Axes = new_axes(WHAT, size_of(pixels, WIDTH)) if ax is None else ax
+        drawn: Axes = axes_for(ax, WHAT, size_of(pixels, WIDTH))
         title = f"Attention of {counted(self.values.shape[1], 'head')}"
         show(drawn, pixels, title, f"{self.layers[at]} · {self.model}")
         return drawn

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cnnzoo._arguments import instance, text, whole
 from cnnzoo._html import html_picture
 from cnnzoo._photo import Photo
-from cnnzoo._plots import new_axes, save_figure
+from cnnzoo._plots import axes_for, save_figure
 from cnnzoo._text import counted
 from cnnzoo.errors import ArgumentError
 from cnnzoo.explain._pixels import Bytes, Floats, coloured, enlarged, magnified, mosaic, scaled
@@ -90,9 +90,10 @@ class FeatureMaps:
         Raises:
             ArgumentError: `count` is no whole number of at least 1.
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
         pixels = self._picture(count)
-        drawn: Axes = new_axes(MAPS, size_of(pixels, WIDTH)) if ax is None else ax
+        drawn: Axes = axes_for(ax, MAPS, size_of(pixels, WIDTH))
         channels, shown = len(self.values), min(count, len(self.values))
         of = "" if shown == channels else f"the {shown} strongest of "
         show(drawn, pixels, f"{self.node}", f"{of}{counted(channels, 'channel')} · {self.model}")
@@ -149,9 +150,10 @@ class Filters:
 
         Raises:
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
         pixels = self._picture()
-        drawn: Axes = new_axes(FILTERS, size_of(pixels, WIDTH)) if ax is None else ax
+        drawn: Axes = axes_for(ax, FILTERS, size_of(pixels, WIDTH))
         out, _, height, width = self.values.shape
         about = f"{counted(out, 'filter')} of {height}×{width} · {self.model}"
         show(drawn, pixels, self.node, about)

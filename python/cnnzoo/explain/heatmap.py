@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnzoo._arguments import number
 from cnnzoo._html import Markup, html_picture, html_table
-from cnnzoo._plots import GREY, INK, new_axes, save_figure
+from cnnzoo._plots import GREY, INK, axes_for, save_figure
 from cnnzoo.explain._pixels import (
     ALPHA,
     LEAST_SHOWN,
@@ -91,9 +91,10 @@ class Heatmap:
 
         Raises:
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
         pixels = self.overlay(alpha=alpha)
-        drawn: Axes = new_axes(WHAT, size_of(pixels, WIDTH)) if ax is None else ax
+        drawn: Axes = axes_for(ax, WHAT, size_of(pixels, WIDTH))
         show(drawn, pixels, self._title(), self._about())
         return drawn
 

@@ -11,7 +11,7 @@ import numpy as np
 from cnnzoo._arguments import in_order, whole
 from cnnzoo._html import html_picture
 from cnnzoo._photo import Photo
-from cnnzoo._plots import new_axes, save_figure
+from cnnzoo._plots import axes_for, save_figure
 from cnnzoo.errors import ArgumentError
 from cnnzoo.explain._pixels import Bytes, for_page, pale
 from cnnzoo.explain._subject import focus_of, subject_of
@@ -92,8 +92,9 @@ class ReceptiveField:
 
         Raises:
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
-        drawn: Axes = new_axes(WHAT, size_of(self.photo, WIDTH)) if ax is None else ax
+        drawn: Axes = axes_for(ax, WHAT, size_of(self.photo, WIDTH))
         row, column = self.cell
         about = f"at ({row}, {column}) of {self.grid[0]}×{self.grid[1]} · {self.model}"
         show(drawn, self.overlay(), f"{self.node} sees {self._extent()}", about)

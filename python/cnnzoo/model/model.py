@@ -185,7 +185,8 @@ class Model(Predicting, Planning, Quantizing, Differentiating, Sharing):
         engine = unpack_model(state["_engine"])
         vars(self).update({**state, "_engine": engine, "_changing": Lock()})
         # On another processor, other algorithms are the fastest.
-        self.tuning = self._tuning if self._tuning and self._tuning.fits_here else None
+        tuning = self._tuning
+        self.tuning = tuning if tuning is not None and tuning.fits_here else None
 
     # Training
 

@@ -13,7 +13,7 @@ import numpy as np
 from cnnzoo._arguments import instance, number, whole
 from cnnzoo.data import Loader
 from cnnzoo.errors import ArgumentError, Notice
-from cnnzoo.training import _batches, classes
+from cnnzoo.training import _batches, _generators, classes
 from cnnzoo.training._batches import Batch, Batches
 from cnnzoo.training._progress import Bar
 from cnnzoo.training._run import Run
@@ -28,6 +28,7 @@ COMPARED = 5
 class Searching(Run):
     """A run with a learning-rate search."""
 
+    @_generators.kept()
     def find_lr(
         self,
         train: Batches,
@@ -44,8 +45,9 @@ class Searching(Run):
         copy of the model with a copy of the optimiser, on the batches, with the mixing and with the
         random draws with which `fit` would begin. So the model, its batch-norm statistics, the
         optimiser, the EMA, the loader and the counters stay bit for bit as they are, whatever
-        happens meanwhile, and a later `fit` is the same as without. It needs the memory of the
-        second model.
+        happens meanwhile, and so do the generators of Python's `random`, of `numpy.random` and of
+        PyTorch, from which a loss of one's own may draw: a later `fit` is the same as without. It
+        needs the memory of the second model.
 
         Args:
             train: A loader, or a sequence of batches, as for `fit`; it is repeated where it has

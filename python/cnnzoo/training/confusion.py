@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo._arguments import whole
-from cnnzoo._plots import GREY, INK, PALE, PAPER, new_axes
+from cnnzoo._plots import GREY, INK, PALE, PAPER, axes_for
 from cnnzoo._text import counted, one_line, shorten
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def draw_confusion(
     Raises:
         ArgumentError: `most_classes` is no whole number from 2 to 200.
         MissingPackageError: matplotlib is not installed.
+        TypeError: `ax` is something else.
     """
     most = whole("`most_classes`", most_classes, least=2, most=MOST_DRAWN)
     chosen = _chosen(matrix, most)
@@ -101,16 +102,15 @@ def draw_confusion(
     if len(chosen) < len(matrix) or undecided.any():
         rows = np.column_stack([rows, elsewhere])
         columns.append("others" if len(chosen) < len(matrix) else "none")
-    if ax is None:
-        side = CELL if len(chosen) <= MOST_NUMBERS else SMALL_CELL
-        width, height = (MARGIN + side * length for length in reversed(rows.shape))
-        ax = new_axes("a confusion matrix", (width, height))
-    _draw_cells(ax, rows)
-    _write_names(ax, names, columns)
+    side = CELL if len(chosen) <= MOST_NUMBERS else SMALL_CELL
+    width, height = (MARGIN + side * length for length in reversed(rows.shape))
+    drawn: Axes = axes_for(ax, "a confusion matrix", (width, height))
+    _draw_cells(drawn, rows)
+    _write_names(drawn, names, columns)
     of = f"the {len(chosen)} most confused of " if len(chosen) < len(matrix) else ""
     images = counted(int(matrix.sum() + undecided.sum()), "image")
-    ax.set_title(f"{of}{len(matrix)} classes, {images}", fontsize=9, color=INK)
-    return ax
+    drawn.set_title(f"{of}{len(matrix)} classes, {images}", fontsize=9, color=INK)
+    return drawn
 
 
 def _draw_cells(ax: Axes, rows: NDArray[np.int64]) -> None:

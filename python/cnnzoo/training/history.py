@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 from cnnzoo._arguments import shown
 from cnnzoo._html import html_scroll, html_table
-from cnnzoo._plots import GREY, INK, SERIES, calm, new_axes
+from cnnzoo._plots import GREY, INK, SERIES, axes_for, calm
+from cnnzoo._rows import Rows
 from cnnzoo._text import table
 from cnnzoo.errors import ArgumentError
 
@@ -65,25 +66,15 @@ class EpochRow:
     images_per_second: float
 
 
-class History(Sequence[EpochRow]):
+class History(Rows[EpochRow]):
     """The rows of a run."""
 
     def __init__(self, rows: Sequence[EpochRow] = ()) -> None:
         self.rows = tuple(rows)
 
-    @overload
-    def __getitem__(self, index: int) -> EpochRow: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[EpochRow, ...]: ...
-    def __getitem__(self, index: int | slice) -> EpochRow | tuple[EpochRow, ...]:
-        """A row, or some."""
-        return self.rows[index]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[EpochRow]:
-        return iter(self.rows)
+    def _values(self, row: EpochRow) -> dict[str, Any]:
+        values = super()._values(row)
+        return values | {f"val_{name}": value for name, value in values.pop("val_metrics").items()}
 
     def __repr__(self) -> str:
         head, cells = self._cells()
@@ -114,9 +105,9 @@ class History(Sequence[EpochRow]):
 
         Raises:
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
-        if ax is None:
-            ax = new_axes("a history", (9, 3.2), columns=2)
+        ax = axes_for(ax, "a history", (9, 3.2), columns=2)
         from matplotlib.ticker import PercentFormatter
 
         loss, top1 = ax

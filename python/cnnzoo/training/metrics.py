@@ -151,6 +151,7 @@ class Metrics:
         Raises:
             ArgumentError: `most_classes` is no whole number from 2 to 200.
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
         return draw_confusion(
             self.confusion, self.undecided, self.labels, most_classes=most_classes, ax=ax

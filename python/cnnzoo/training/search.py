@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from cnnzoo._arguments import one_of
 from cnnzoo._html import html_table
-from cnnzoo._plots import GREY, INK, PALE, SERIES, calm, new_axes
+from cnnzoo._plots import GREY, INK, PALE, SERIES, axes_for, calm
+from cnnzoo._rows import Rows
 from cnnzoo._text import counted
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class LearningRateRow:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class LearningRateSearch:
+class LearningRateSearch(Rows[LearningRateRow]):
     """The losses of a training that began with a low learning rate and ended with a high one.
 
     Attributes:
@@ -119,9 +120,9 @@ class LearningRateSearch:
 
         Raises:
             MissingPackageError: matplotlib is not installed.
+            TypeError: `ax` is something else.
         """
-        if ax is None:
-            ax = new_axes("a learning-rate search", (6.0, 3.4))
+        ax = axes_for(ax, "a learning-rate search", (6.0, 3.4))
         rates, losses, smoothed = self._columns()
         ax.plot(rates, losses, color=PALE, linewidth=0.9, label="loss of a batch")
         ax.plot(rates, smoothed, color=SERIES[0], linewidth=1.8, label="smoothed")

@@ -185,7 +185,7 @@ def test_curves_are_drawn_and_two_networks_share_axes(case: tuple[cz.Model, Any,
     band = one.collections[0].get_paths()[0].vertices
     lows = [point.interval[0] for point in first["rotation"].points]
     assert np.asarray(band)[:, 1].min() == pytest.approx(min(lows))
-    with pytest.raises(cz.ArgumentError, match="3 axes, one for each curve, got 2"):
+    with pytest.raises(cz.ArgumentError, match="expected 3 matplotlib axes, got 2"):
         first.plot(ax=Figure().subplots(1, 2))
     with pytest.raises(KeyError, match="shift, rotation, noise"):
         first["blur"]

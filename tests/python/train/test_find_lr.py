@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 import os
+import random
 import signal
 import warnings
 from collections.abc import Callable
@@ -358,3 +359,53 @@ def test_what_cannot_be_searched_is_refused() -> None:
 
     with pytest.raises(cz.ArgumentError, match="expected no fit that runs"):
         one.fit(BATCHES, epochs=1, progress=False, callbacks=[Nested()])
+
+
+def test_generators_that_a_loss_draws_from_stay_where_they_are() -> None:
+    def drawn() -> tuple[float, float, float]:
+        # The shared ones, from which users draw.
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    def noisy(logits: Any, targets: Any) -> Any:
+        drops.append(drawn())
+        scale = 1 + sum(drops[-1]) / 100
+        return scale * (logits**2).mean(), scale * 2 * logits / logits.size
+
+    drops: list[tuple[float, float, float]] = []
+    losses: list[list[float]] = []
+    for searching in (False, True):
+        for seed in (random.seed, np.random.seed, torch.manual_seed):
+            seed(5)
+        model = tiny()
+        trainer = cz.Trainer(model, optimizer=cz.SGD(model, lr=0.1), loss=noisy)
+        if searching:
+            drops.clear()
+            trainer.find_lr(BATCHES, steps=6, progress=False)
+            assert len(drops) >= 6
+        trainer.fit(BATCHES, epochs=2, progress=False)
+        losses.append([row.train_loss for row in trainer.history])
+        after = drawn()
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)
+    steps = 2 * len(BATCHES)
+    for _ in range(steps):
+        expected = drawn()
+    assert losses[0] == losses[1]
+    assert drops[-1] == expected
+    assert after == drawn()
+
+
+def test_generators_go_back_when_a_search_fails() -> None:
+    def broken(logits: Any, targets: Any) -> Any:
+        random.random(), np.random.rand(), torch.rand(())
+        raise ZeroDivisionError
+
+    def states() -> tuple[Any, ...]:
+        numpy = np.random.get_state()
+        return random.getstate(), str(numpy), torch.get_rng_state().numpy().tobytes()
+
+    model = tiny()
+    trainer = cz.Trainer(model, optimizer=cz.SGD(model, lr=0.1), loss=broken)
+    before = states()
+    with pytest.raises(ZeroDivisionError):
+        trainer.find_lr(BATCHES, progress=False)
+    assert states() == before
