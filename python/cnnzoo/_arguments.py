@@ -186,11 +186,17 @@ def path_of(at: str, value: Any) -> Path:
     """A path.
 
     Raises:
-        ArgumentError: It is something else; the message begins with `at`.
+        ArgumentError: It is something else, bytes, or a text that no file can be called; the
+            message begins with `at`.
     """
-    if not isinstance(value, str | os.PathLike):
+    name = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(name, str):
         raise ArgumentError(f"{at}: expected a path, got {kind_of(value)}")
-    return Path(value)
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise ArgumentError(f"{at}: expected a path, got {shown(name)}") from None
+    return Path(name)
 
 
 def kind_of(value: Any) -> str:

@@ -129,8 +129,13 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
+    /// A link would be replaced at its end, where onnx and onnxruntime read no arrays.
     fn beside(&mut self, path: &Path, places: &[Place]) -> Result<crate::weights::Replaced> {
         let failed = |source| Error::WeightsFile { path: path.to_owned(), source };
+        if path.symlink_metadata().is_ok_and(|of| of.file_type().is_symlink()) {
+            let message = "expected a regular file for the arrays, got a symbolic link, which readers of ONNX refuse";
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, message)));
+        }
         let mut file = Replacement::begin(path).map_err(failed)?;
         let mut end = 0;
         for (number, &place) in places.iter().enumerate() {

@@ -8,8 +8,6 @@ import json
 import pickle
 import re
 import resource
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -257,123 +255,56 @@ def test_more_than_two_gigabytes_go_to_a_second_file(tmp_path: Path) -> None:
     assert difference(run(found.files[0], x), model(x)) <= ONNX
 
 
-BAD: list[tuple[dict[str, Any], str]] = [
-    ({"opset": 16}, r"`opset`: expected a version of ONNX's operators of 17 to 28, got 16"),
-    ({"opset": 29}, "`opset`: expected a version"),
-    ({"opset": "20"}, "`opset`: expected a whole number"),
-    ({"batch": 0}, "`batch`: expected a whole number of 1"),
-    ({"batch": "any"}, "`batch`: expected one of dynamic"),
-    ({"batch": True}, "`batch`: expected a whole number"),
-    ({"image": "any"}, "`image`: expected one of dynamic"),
-    ({"image": (64,)}, "`image`: expected None"),
-    ({"image": (64, 64, 64)}, "`image`: expected None"),
-    ({"image": 0}, "`image`: expected a whole number of 1"),
-    ({"image": 64.0}, "`image`: expected a whole number"),
-    ({"preprocess": 1}, "`preprocess`: expected True or False"),
-    ({"fold": None}, "`fold`: expected True or False"),
-    ({"external": "yes"}, "`external`: expected True, False or None"),
-    ({"precision": "float16"}, "`precision` of an ONNX file: expected one of"),
-    ({"input_name": ""}, "`input_name`: expected a name"),
-    ({"input_name": "a\0"}, "`input_name`: expected a name, not empty and without NUL"),
-    ({"input_name": "a/b"}, "`input_name`: expected a name without `/`"),
-    ({"output_name": "images"}, "`output_name`: expected a name of its own"),
-    ({"input_name": "fc.weight"}, "names that no parameter has, got `fc.weight`"),
-    ({"output_name": 3}, "`output_name`: expected text"),
-    ({"metadata": {"cnnzoo.task": "mine"}}, "`metadata`: expected keys that do not begin"),
-    ({"metadata": {"a": 1}}, "`metadata`: 'a': expected text"),
-    ({"metadata": ["a"]}, "`metadata`: expected a mapping"),
-    ({"progress": "no"}, "`progress`: expected True, False or None"),
+# Values called as the input, the output, and an array of another node.
+NAMES = {
+    "the input": "images = conv(input) out=3\ny = activation(images)\noutput y",
+    "the output": "logits = conv(input) out=3\ny = activation(logits)\noutput y",
+    "each other": "logits = conv(input) out=3\nimages = activation(logits)\noutput images",
+    "an array": "a = conv(input) out=3\na.weight = activation(a)\noutput a.weight",
+    "nothing": "output input",
+    "one value twice": "a = conv(input) out=3\nb = add(a, a)\ny = concat(b, a, b)\noutput y",
+    "another output": "y = conv(input) out=3\nz = conv(y) out=5\noutput y",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_a_users_graph(name: str, tmp_path: Path) -> None:
+    graph = f"graph one\ninput = input() channels=4 height=9 width=13\n{NAMES[name]}"
+    model = cz.Model.from_graph(cz.Graph.parse(graph), seed=1)
+    x = np.random.default_rng(4).standard_normal((2, 4, 9, 13)).astype(np.float32)
+    for options in ({}, {"image": "dynamic", "external": True}, {"batch": 2, "fold": True}):
+        file = exported(model, tmp_path, **options)
+        assert difference(run(file, x), model(x, exact=True)) <= ROUNDING
+
+
+CHANGED: list[tuple[str, dict[str, Any]]] = [
+    ("resnet18", {"stem": "small", "norm": "group", "activation": "hard_swish"}),
+    ("resnet18", {"activation": "gelu", "num_classes": 1}),
+    ("densenet121", {"norm": "group"}),
+    ("efficientnet_b0", {"norm": "group"}),
+    ("mobilenet_v3_small", {"activation": "relu6", "in_channels": 1}),
+    ("resnet18", {"norm": "none"}),
+    ("deit_tiny_patch16_224", {"num_classes": 0}),
 ]
 
 
-@pytest.mark.parametrize(("options", "message"), BAD, ids=lambda of: str(of)[:30])
-def test_bad_options(
-    options: dict[str, Any], message: str, model: cz.Model, tmp_path: Path
-) -> None:
-    with pytest.raises(cz.ArgumentError, match=message):
-        cz.onnx.export(model, tmp_path / "m.onnx", **options)
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(("name", "options"), CHANGED, ids=lambda of: str(of)[:40])
+def test_networks_with_changed_layers(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    model = cz.create_model(name, image_size=SIDE, seed=3, **options)
+    x = images(2, SIDE, model.graph.input_shape[0])
+    for opset in (17, 28):
+        file = exported(model, tmp_path, opset=opset)
+        assert difference(run(file, x), model(x, exact=True)) <= ONNX
 
 
-def test_bad_files(model: cz.Model, tmp_path: Path) -> None:
-    folder = tmp_path / "folder.onnx"
-    folder.mkdir()
-    with pytest.raises(cz.WeightsError, match=r"folder\.onnx: is a directory"):
-        cz.onnx.export(model, folder)
-    with pytest.raises(cz.WeightsError, match="No such file or directory"):
-        cz.onnx.export(model, tmp_path / "nowhere" / "m.onnx")
-    with pytest.raises(cz.ArgumentError, match=r"`file`: expected a name that ends in \.onnx"):
-        cz.onnx.export(model, tmp_path / "m.pb")
-    with pytest.raises(cz.ArgumentError, match="`file`: expected a path, got None"):
-        cz.onnx.export(model, None)  # type: ignore[arg-type]
-    with pytest.raises(cz.ArgumentError, match="`model`: expected a Model, got"):
-        cz.onnx.export("resnet18", tmp_path / "m.onnx")  # type: ignore[arg-type]
-    assert list(tmp_path.iterdir()) == [folder]
-
-
-def test_bad_models(tmp_path: Path) -> None:
-    file = tmp_path / "m.onnx"
-    with pytest.raises(cz.DeviceError, match="with parameters, got one that was built with meta"):
-        cz.onnx.export(cz.create_model("resnet18", meta=True), file)
-    vit = cz.create_model("vit_b_32", image_size=64)
-    with pytest.raises(cz.ArgumentError, match=r"position embeddings of 2×2 patches"):
-        cz.onnx.export(vit, file, image="dynamic")
-    with pytest.raises(cz.ShapeError, match="an image of 64×64, which its positions are for"):
-        cz.onnx.export(vit, file, image=96)
-    small = cz.create_model("alexnet")
-    with pytest.raises(cz.ShapeError, match="at least as large as the window"):
-        cz.onnx.export(small, file, image=16)
-    many = cz.create_model("resnet18", in_channels=5)
-    with pytest.raises(cz.ShapeError, match="1 or 3 channels"):
-        cz.onnx.export(many, file, preprocess=True)
-    assert not list(tmp_path.iterdir())
-
-
-FULL = """
-import resource, sys
-import cnnzoo as cz
-model = cz.create_model("resnet18", image_size=64)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-try:
-    cz.onnx.export(model, sys.argv[1], external=sys.argv[2] == "external")
-except cz.WeightsError as error:
-    print(type(error).__name__, error)
-"""
-
-
-@pytest.mark.parametrize("where", ["inside", "external"])
-def test_no_room_leaves_the_old_file(where: str, model: cz.Model, tmp_path: Path) -> None:
-    file = tmp_path / "m.onnx"
-    file.write_bytes(b"old")
-    command = [sys.executable, "-c", FULL, str(file), where]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert found.stdout.startswith("WeightsFileError")
-    assert "File too large" in found.stdout
-    assert file.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_an_error_on_the_way_leaves_the_old_files(
-    model: cz.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cz.onnx.export(model, tmp_path / "m.onnx", external=True)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    calls = 0
-
-    def stop(*_: object) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > 9:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("cnnzoo._progress.Count.advance", stop)
-    other = copy.deepcopy(model)
-    other.reset_classifier(num_classes=9)
-    for external in (True, False):
-        calls = 0
-        with pytest.raises(KeyboardInterrupt):
-            cz.onnx.export(other, tmp_path / "m.onnx", external=external)
-        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+def test_labels_of_any_characters(tmp_path: Path) -> None:
+    model = cz.create_model("resnet18", num_classes=3, image_size=SIDE)
+    model.labels = ["a\0b\n", '日本 "\\\t', ""]
+    extra = {"ключ": "\0значение", "": ""}
+    file = exported(model, tmp_path, metadata=extra)
+    found = session_of(file).get_modelmeta().custom_metadata_map
+    assert json.loads(found["cnnzoo.labels"]) == list(model.labels)
+    assert {key: found[key] for key in extra} == extra
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -410,10 +341,3 @@ def test_the_guide_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyP
     doctest.DocTestRunner(verbose=False).run(test, out=complaints.append)
     assert not complaints, "".join(complaints)
     assert len(examples) == 4
-
-
-def test_a_link_stays(model: cz.Model, tmp_path: Path) -> None:
-    (tmp_path / "link.onnx").symlink_to("real.onnx")
-    cz.onnx.export(model, tmp_path / "link.onnx")
-    assert (tmp_path / "link.onnx").is_symlink()
-    checked(tmp_path / "real.onnx")
