@@ -76,8 +76,10 @@ def test_outputs_come_from_the_executed_copy_of_the_same_cells(
 
 
 def test_prints_are_one_block_whose_sentences_wrap() -> None:
-    parts = [{"output_type": "stream", "name": "stdout", "text": [f"{n}\n"]} for n in "ab"]
-    picture = {"output_type": "display_data", "data": {}}
+    parts: list[dict[str, Any]] = [
+        {"output_type": "stream", "name": "stdout", "text": [f"{line}\n"]} for line in "ab"
+    ]
+    picture: dict[str, Any] = {"output_type": "display_data", "data": {}}
     found = notebooks.joined_prints([*parts, picture, parts[0]])
     assert [one.get("text") for one in found] == ["a\nb\n", None, ["a\n"]]
     assert parts[0]["text"] == ["a\n"]
