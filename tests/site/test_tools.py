@@ -75,6 +75,19 @@ def test_outputs_come_from_the_executed_copy_of_the_same_cells(
     assert "red" not in notebooks.written(stored, tmp_path)
 
 
+def test_prints_are_one_block_whose_sentences_wrap() -> None:
+    parts: list[dict[str, Any]] = [
+        {"output_type": "stream", "name": "stdout", "text": [f"{line}\n"]} for line in "ab"
+    ]
+    picture: dict[str, Any] = {"output_type": "display_data", "data": {}}
+    found = notebooks.joined_prints([*parts, picture, parts[0]])
+    assert [one.get("text") for one in found] == ["a\nb\n", None, ["a\n"]]
+    assert parts[0]["text"] == ["a\n"]
+    assert notebooks.fenced("a  1\nb  2") == "```text\na  1\nb  2\n```"
+    sentence = "The accuracy is this. " * 10
+    assert notebooks.fenced(sentence).startswith("```{ .text .sentences }\n")
+
+
 def test_names_in_running_text_lead_to_the_reference() -> None:
     text = "`cz.Trainer(model)` `Model.predict` `nothing` [`cz.load`](x.md)\n```\n`cz.load`\n```\n"
     assert reference.linked(text) == (

@@ -12,6 +12,8 @@ from tools.pages.links import DARK, ROOT, in_both_themes, write_picture
 
 STORED = ROOT / "notebooks"
 EXECUTED = ROOT / "target" / "notebooks"
+# In characters, a line that is too long for a table.
+LONG_LINE = 90
 # Colours of terminals, which tracebacks and progress bars have.
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -41,7 +43,7 @@ def written(path: Path, folder: Path) -> str:
             parts.append(f"```python\n{source(cell)}\n```")
             shown = [
                 output(one, f"{path.stem}-{number}-{index}", folder)
-                for index, one in enumerate(cell["outputs"])
+                for index, one in enumerate(joined_prints(cell["outputs"]))
             ]
             if any(shown):
                 body = "\n\n".join(filter(None, shown))
@@ -67,6 +69,18 @@ def joined(text: str | list[str]) -> str:
 def source(cell: dict[str, Any]) -> str:
     """The text of a cell."""
     return joined(cell["source"]).strip()
+
+
+def joined_prints(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Outputs, of which what was printed bit by bit is one."""
+    found: list[dict[str, Any]] = []
+    for one in outputs:
+        is_print = one["output_type"] == "stream" and one["name"] == "stdout"
+        if is_print and found and found[-1].get("name") == "stdout":
+            found[-1] = {**one, "text": joined(found[-1]["text"]) + joined(one["text"])}
+        else:
+            found.append(one)
+    return found
 
 
 def output(one: dict[str, Any], name: str, folder: Path) -> str:
@@ -103,4 +117,6 @@ def fenced(text: str) -> str:
     """A block of text; of a line that was written over itself, the end."""
     lines = [line.rpartition("\r")[2] for line in ANSI.sub("", text).rstrip("\n").split("\n")]
     body = "\n".join(lines)
-    return f"```text\n{body}\n```" if body.strip() else ""
+    # Sentences are wrapped, where a table would fall apart.
+    kind = "{ .text .sentences }" if max(map(len, lines)) > LONG_LINE else "text"
+    return f"```{kind}\n{body}\n```" if body.strip() else ""
