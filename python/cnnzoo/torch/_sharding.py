@@ -33,8 +33,9 @@ def is_shard(value: object) -> bool:
 
 def replaces(known: object, value: object) -> bool:
     """Whether a parameter takes the place of another one by FSDP; the model's own is emptied."""
-    both = isinstance(known, torch.Tensor) and isinstance(value, nn.Parameter)
-    if not both or value.shape != _shape(known) or not (is_shard(value) or not _is_own(known)):
+    if not isinstance(known, torch.Tensor) or not isinstance(value, nn.Parameter):
+        return False
+    if value.shape != _shape(known) or (_is_own(known) and not is_shard(value)):
         return False
     if _is_own(known):
         _empty(known)

@@ -110,7 +110,7 @@ def run(folder: Path, kind: str) -> None:
         with torch.no_grad():
             assert torch.equal(module.forward_nodes(x, "head")["head"], values)
         model = whole
-    np.savez(folder / f"{PLACE}.npz", **model.state_dict())
+    np.savez(folder / f"{PLACE}.npz", **model.state_dict())  # type: ignore[arg-type]
     (folder / f"{PLACE}.json").write_text(json.dumps(found))
     if several:
         torch.distributed.destroy_process_group()

@@ -95,7 +95,8 @@ def test_other_ways_of_fsdp_are_refused() -> None:
     before = {name: value.copy() for name, value in module.model.state_dict().items()}
     with pytest.raises(cz.ArgumentError, match="a forward pre-hook of the part `conv1`"):
         fully_shard(module.conv1)
-    for options in ({}, {"use_orig_params": True}):
+    kinds: list[dict[str, Any]] = [{}, {"use_orig_params": True}]
+    for options in kinds:
         with pytest.raises(cz.ArgumentError, match="fully_shard"):
             FullyShardedDataParallel(module, device_id=torch.device("cpu"), **options)
     # The module is as it was.

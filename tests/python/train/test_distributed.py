@@ -93,7 +93,7 @@ def test_four_batches_of_four_equal_one_of_sixteen(tmp_path: Path, norm: bool) -
 
 @pytest.mark.slow
 def test_a_run_of_four_goes_on_with_two_and_with_one(tmp_path: Path) -> None:
-    options = {"norm": True, "count": ODD}
+    options: dict[str, Any] = {"norm": True, "count": ODD}
     train(tmp_path / "whole", 1, **options)
     _, ends = train(tmp_path / "four", 4, **options, sync=True, kill=4)
     assert ends == [-signal.SIGKILL] * 4
@@ -106,7 +106,7 @@ def test_a_run_of_four_goes_on_with_two_and_with_one(tmp_path: Path) -> None:
 
 
 def test_two_machines_equal_one(tmp_path: Path) -> None:
-    options = {"norm": True, "count": EVEN}
+    options: dict[str, Any] = {"norm": True, "count": EVEN}
     with two_machines() as places:
         (first, _), (second, _) = places
         # Neither reaches the other but over the cable.
