@@ -97,7 +97,11 @@ def test_other_ways_of_fsdp_are_refused() -> None:
         fully_shard(module.conv1)
     kinds: list[dict[str, Any]] = [{}, {"use_orig_params": True}]
     for options in kinds:
-        with pytest.raises(cz.ArgumentError, match="fully_shard"):
+        # PyTorch warns of a group of one.
+        with (
+            pytest.warns(UserWarning, match="NO_SHARD"),
+            pytest.raises(cz.ArgumentError, match="by `fully_shard`"),
+        ):
             FullyShardedDataParallel(module, device_id=torch.device("cpu"), **options)
     # The module is as it was.
     x = torch.from_numpy(BATCHES[0][0])
