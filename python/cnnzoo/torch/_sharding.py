@@ -120,7 +120,7 @@ def _empty(own: torch.Tensor) -> None:
 
 
 def _kept(tensor: torch.Tensor) -> torch.Tensor:
-    """What autograd keeps of a tensor until the backward pass."""
+    """The tensor that autograd keeps until the backward pass."""
     return tensor.detach() if _is_own(tensor) else tensor
 
 
