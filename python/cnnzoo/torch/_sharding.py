@@ -33,9 +33,9 @@ def is_shard(value: object) -> bool:
 
 def replaces(known: object, value: object) -> bool:
     """Whether a parameter takes the place of another one by FSDP; the model's own is emptied."""
-    if not (isinstance(known, torch.Tensor) and isinstance(value, nn.Parameter)):
+    if not isinstance(known, torch.Tensor) or not isinstance(value, nn.Parameter):
         return False
-    if value.shape != _shape(known) or not (is_shard(value) or not _is_own(known)):
+    if value.shape != _shape(known) or (_is_own(known) and not is_shard(value)):
         return False
     if _is_own(known):
         _empty(known)
@@ -129,7 +129,7 @@ def _empty(own: torch.Tensor) -> None:
 
 
 def _kept(tensor: torch.Tensor) -> torch.Tensor:
-    """What autograd keeps of a tensor until the backward pass."""
+    """The tensor that autograd keeps until the backward pass."""
     return tensor.detach() if _is_own(tensor) else tensor
 
 

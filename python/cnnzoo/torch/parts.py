@@ -42,7 +42,8 @@ class Mirror(nn.Module):
                 f"`{name}` of {self._title}: expected what the graph has there, which runs as a "
                 "whole, got something else; `model.reset_classifier(num_classes=...)` replaces a "
                 "classifier, `copy_` under torch.no_grad() the values of a parameter, and "
-                "`forward_nodes` gives the input of a layer of your own"
+                "`forward_nodes` gives the input of a layer of your own; FSDP divides a whole "
+                "module by `fully_shard`"
             )
 
     @property

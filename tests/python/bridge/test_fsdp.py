@@ -95,9 +95,13 @@ def test_other_ways_of_fsdp_are_refused() -> None:
     before = {name: value.copy() for name, value in module.model.state_dict().items()}
     with pytest.raises(cz.ArgumentError, match="a forward pre-hook of the part `conv1`"):
         fully_shard(module.conv1)
-    several: list[dict[str, Any]] = [{}, {"use_orig_params": True}]
-    for options in several:
-        with pytest.raises(cz.ArgumentError, match="fully_shard"):
+    kinds: list[dict[str, Any]] = [{}, {"use_orig_params": True}]
+    for options in kinds:
+        # PyTorch warns of a group of one.
+        with (
+            pytest.warns(UserWarning, match="NO_SHARD"),
+            pytest.raises(cz.ArgumentError, match="by `fully_shard`"),
+        ):
             FullyShardedDataParallel(module, device_id=torch.device("cpu"), **options)
     # The module is as it was.
     x = torch.from_numpy(BATCHES[0][0])

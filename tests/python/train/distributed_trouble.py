@@ -67,8 +67,9 @@ class Lazy:
 
 def trainer(width: int = 4, **options: Any) -> cz.Trainer:
     model = cz.Model.from_graph(cz.Graph.parse(GRAPH.format(width=width)), seed=0)
-    if frozen := options.pop("freeze", ()):
-        model.freeze(*frozen)
+    frozen = options.pop("freeze", None)
+    if frozen is not None:
+        model.freeze(frozen)
     optimizer = cz.SGD(model, lr=options.pop("lr", 0.01))
     return cz.Trainer(
         model, optimizer=optimizer, distributed=True, **{"sync_batch_norm": True, **options}
@@ -153,7 +154,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "options": lambda: fit(trainer(clip_norm=1.0 if LAST else None, lr=0.1 + PLACE), loader()),
     "statistics": lambda: fit(trainer(sync_batch_norm=LAST), loader()),
     "parameters": lambda: fit(trainer(8 if LAST else 4), loader()),
-    "frozen": lambda: fit(trainer(freeze=["conv1.*"] if LAST else []), loader()),
+    "frozen": lambda: fit(trainer(freeze="conv1.*" if LAST else None), loader()),
     "classes": lambda: fit(trainer(), loader(classes=["a", "b", "d" if LAST else "c"])),
     "validation": lambda: fit(trainer(), loader(), None if LAST else loader()),
     "sizes": lambda: fit(trainer(), batches([4, 2 if LAST else 4])),
