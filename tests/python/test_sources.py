@@ -55,7 +55,7 @@ def contents(package: str) -> dict[str, bytes]:
 
 
 def needed(package: str) -> dict[str, Path]:
-    """What Cargo.toml and pyproject.toml name, and where it lies here."""
+    """The files that Cargo.toml and pyproject.toml name, and where each lies here."""
     below = [
         path
         for folder in ("src", "python")

@@ -236,7 +236,7 @@ impl Strip<'_> {
         }
     }
 
-    /// What the depthwise convolution of the next of these rows reads of the input, if no convolution comes before it.
+    /// The input of the depthwise convolution for the next of these rows, if no convolution comes before it.
     fn read_next(&self, rows: Range<usize>) -> Next {
         let Block { depthwise, expand, .. } = self.of;
         if expand.is_some() || rows.is_empty() {

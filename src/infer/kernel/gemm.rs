@@ -160,7 +160,7 @@ pub(in crate::infer) struct Rows<'a> {
     pub segments: &'a [isize],
     /// The length of a segment; all together have the depth of the weights.
     pub length: usize,
-    /// What is read next, to be fetched meanwhile; if nothing, the weights that follow are.
+    /// Memory that is read next, to be fetched meanwhile; if none, the weights that follow are.
     pub next: Next,
 }
 

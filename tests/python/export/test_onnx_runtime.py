@@ -220,7 +220,7 @@ def settled(edition: Edition) -> cz.Model:
 def with_patches(size: tuple[int, int]) -> Array:
     """Images of patches in one colour under noise, of more and more contrast.
 
-    Of noise alone, networks that are made for 32 pixels average over too many.
+    Networks that are made for 32 pixels average over too many pixels of noise alone.
     """
     side = 48
     height, width = size
