@@ -184,7 +184,7 @@ def test_a_plan_is_a_line_for_each_step() -> None:
     model = network()
     head, first, *_, last = model.plan((2, 3, 64, 64)).splitlines()
     assert head.split() == ["kernel", "output", "bytes", "weights", "fused", "nodes"]
-    assert first.split() == "rearrange with border 2×66×66×3 102.1 KiB input".split()
+    assert first.split() == ["rearrange", "with", "border", "2×66×66×3", "102.1", "KiB", "input"]
     assert last.endswith("of weights")
     text = model.plan()
     assert "1×224×224×3" in text
