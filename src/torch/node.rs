@@ -177,13 +177,12 @@ impl Step<'_> {
         }
         // In a second run copies are updated: PyTorch's checkpointing wants it recorded as the first was.
         let copies;
-        let [mean, variance] = match running {
-            Some(running) => running,
-            None => {
-                let copy = |of: &Tensor| of.f_to_device_(of.device(), of.f_kind()?, false, true);
-                copies = [copy(mean)?, copy(variance)?];
-                copies.each_ref()
-            }
+        let [mean, variance] = if let Some(running) = running {
+            running
+        } else {
+            let copy = |of: &Tensor| of.f_to_device_(of.device(), of.f_kind()?, false, true);
+            copies = [copy(mean)?, copy(variance)?];
+            copies.each_ref()
         };
         let (mean, variance) = (Some(mean), Some(variance));
         let y = x.f_batch_norm(scale, Some(shift), mean, variance, true, momentum, eps, true)?;

@@ -26,7 +26,7 @@ pub fn image_folder(root: &Path, allow_empty: bool) -> Result<Files> {
         let class = class.into_string().map_err(|name| Error::Photo {
             path: root.join(&name),
             expected: "a folder whose name, which is that of a class, is UTF-8".into(),
-            got: format!("{name:?}"),
+            got: format!("\"{}\"", name.as_encoded_bytes().escape_ascii()),
         })?;
         if listing.photos.is_empty() {
             empty.push(class.clone());
