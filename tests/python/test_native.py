@@ -187,7 +187,7 @@ def test_a_plan_is_a_line_for_each_step() -> None:
     assert first.split() == ["rearrange", "with", "border", "2×66×66×3", "102.1", "KiB", "input"]
     assert last.endswith("of weights")
     text = model.plan()
-    assert "1×224×224×3" in text
+    assert "1×226×226×3" in text
     # Every convolution computes its norm and activation too.
     assert not [line for line in text.splitlines() if line.startswith("map")]
 
