@@ -5,30 +5,10 @@
 //! few pixels, run for all images at once, and read their weights once.
 
 use super::place::{Claim, place};
-use super::step::{Output, Step, Value};
+use super::step::{Arrangement, Output, Slot, Step, Value};
 
 /// A slot's length in words, for a batch and for one image.
 pub(super) type Lens = [usize; 2];
-
-#[derive(Debug)]
-pub(super) struct Arrangement {
-    /// So many steps at the beginning run for each image by itself.
-    pub apart: usize,
-    pub slots: Vec<Slot>,
-    /// Words of the memory that all images share.
-    pub shared: usize,
-    /// Words of the memory of an image by itself.
-    pub own: usize,
-}
-
-/// A place in memory.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
-    /// In the memory of an image by itself, else in the shared one.
-    pub is_own: bool,
-    pub place: usize,
-    pub len: usize,
-}
 
 /// Arranges steps for so many images and threads. Where there are more threads than images, all steps run for all
 /// images at once.

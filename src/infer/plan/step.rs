@@ -10,7 +10,6 @@ use super::super::kernel::{
 };
 use super::super::layout::Layout;
 use super::super::memory::Buffer;
-use super::arrange::Arrangement;
 use super::choose::{Algorithm, Layer};
 use crate::graph::{Graph, NodeId, Op, Shape};
 
@@ -26,6 +25,27 @@ pub struct Plan {
     /// The node with the largest value, for messages.
     pub(super) largest: String,
     pub(super) outputs: Vec<Output>,
+}
+
+/// The steps that run for each image by itself, and the places of all slots.
+#[derive(Debug)]
+pub(super) struct Arrangement {
+    /// So many steps at the beginning run for each image by itself.
+    pub apart: usize,
+    pub slots: Vec<Slot>,
+    /// Words of the memory that all images share.
+    pub shared: usize,
+    /// Words of the memory of an image by itself.
+    pub own: usize,
+}
+
+/// A place in memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    /// In the memory of an image by itself, else in the shared one.
+    pub is_own: bool,
+    pub place: usize,
+    pub len: usize,
 }
 
 /// A value that was asked for.
