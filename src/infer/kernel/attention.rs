@@ -8,7 +8,7 @@ use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
 use super::super::simd::Element;
 use super::super::simd::{Instructions, Kernel, Simd, exp};
-use super::gemm::{Next, Rows, Store, Weights, multiply};
+use super::gemm::{Rows, Store, Weights, multiply};
 use crate::error::Result;
 
 /// Heads of attention; each reads its own part of the channels.
@@ -100,8 +100,7 @@ impl Attention {
                 function: None,
                 rescale: None,
             };
-            let rows =
-                Rows { starts: &starts, segments: &[0], length: self.depth, next: Next::NOTHING };
+            let rows = Rows::new(&starts, &[0], self.depth);
             multiply(&transposed, 0..transposed.panels(), rows, store);
             for row in shares.chunks_exact_mut(keys).take(count) {
                 self.instructions.run(Softmax(row));
@@ -118,7 +117,7 @@ impl Attention {
                 function: None,
                 rescale: None,
             };
-            let rows = Rows { starts: &starts, segments: &[0], length: keys, next: Next::NOTHING };
+            let rows = Rows::new(&starts, &[0], keys);
             multiply(&mixed, 0..mixed.panels(), rows, store);
         }
         Ok(())

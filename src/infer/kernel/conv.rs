@@ -10,7 +10,7 @@ use super::super::memory::{Source, Target, with_own};
 use super::super::pool::Pool;
 use super::super::simd::{Element, Instructions, pair};
 use super::bytes::Bytes;
-use super::gemm::{Next, Rescale, Rows, Store, Weights, multiply_packed};
+use super::gemm::{Rescale, Rows, Store, Weights, multiply_packed};
 use super::integers::Integers;
 use super::pairs::to_pairs;
 use crate::error::Result;
@@ -242,19 +242,14 @@ impl Conv {
             let own = Source::from(weights.numbers());
             let numbers = others.map_or(own, |of| of.skip(matrix * weights.numbers().len()));
             if !converts {
-                let rows = Rows {
-                    starts: &starts[..rows],
-                    segments: &segments,
-                    length,
-                    next: Next::NOTHING,
-                };
+                let rows = Rows::new(&starts[..rows], &segments, length);
                 multiply_packed((weights, numbers), panels, rows, store);
                 return Ok(());
             }
             with_own(rows * weights.depth, |own| {
                 self.convert(&mut starts[..rows], own);
                 let (segments, length) = (&[0][..], weights.depth);
-                let rows = Rows { starts: &starts[..rows], segments, length, next: Next::NOTHING };
+                let rows = Rows::new(&starts[..rows], segments, length);
                 multiply_packed((weights, numbers), panels, rows, store);
             })
         })

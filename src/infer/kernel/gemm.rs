@@ -164,6 +164,13 @@ pub(in crate::infer) struct Rows<'a> {
     pub next: Next,
 }
 
+impl<'a> Rows<'a> {
+    /// Rows after which nothing else is read.
+    pub fn new(starts: &'a [*const f32], segments: &'a [isize], length: usize) -> Self {
+        Self { starts, segments, length, next: Next::NOTHING }
+    }
+}
+
 /// So many bytes from an address on, which are never read through it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::infer) struct Next {

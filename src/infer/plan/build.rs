@@ -498,9 +498,8 @@ impl<'a> Builder<'a> {
         let output = self.fresh(conv.padded(), Form::Float32);
         let Window { top, left, .. } = conv.window;
         let rearrange = Rearrange { input: conv.input, output: output.layout, top, left };
-        for step in &mut self.steps {
-            (step.operation, step.output) = (Operation::Rearrange(rearrange), output);
-        }
+        let step = &mut self.steps[0];
+        (step.operation, step.output) = (Operation::Rearrange(rearrange), output);
         self.values.insert(image, output);
         true
     }
