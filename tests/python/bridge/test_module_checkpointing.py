@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
-import subprocess
 import sys
 import threading
 from typing import Any
@@ -15,6 +13,7 @@ import torch
 from torch import nn
 
 import cnnzoo as cz
+from step_memory import memory_of_step
 from tolerance import ROUNDING_OF_GRADIENTS, difference
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -200,38 +199,23 @@ def test_threads_run_beside_each_other() -> None:
         torch.testing.assert_close(gradient, found[0])
 
 
-# Prints by how many bytes a forward and backward pass raises the peak of the process's memory.
-MEASURE = """
+# A forward and backward pass of DenseNet-121.
+STEP = """
 import sys
 import torch
 import cnnzoo as cz
-
-def kilobytes(field):
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith(field + ":"))
 
 module = cz.torch.Module(cz.densenet121(checkpointing=sys.argv[1] == "True"))
 
 def step(batch, size):
     module(torch.rand(batch, 3, size, size)).sum().backward()
-
-step(2, 64)  # What libtorch sets up once is no activation.
-with open("/proc/self/clear_refs", "w") as clear:
-    clear.write("5")  # The peak starts anew from what is used now.
-before = kilobytes("VmHWM")
-step(4, 224)
-print(1024 * (kilobytes("VmHWM") - before))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 def test_densenet_trains_in_less_than_half_the_memory() -> None:
     def peak(*, checkpointing: bool) -> int:
-        # Freed memory goes back at once, instead of staying with the allocator.
-        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 17)}
-        command = [sys.executable, "-c", MEASURE, str(checkpointing)]
-        run = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        return int(run.stdout)
+        return memory_of_step(STEP, str(checkpointing), first=2, batch=4)
 
     everything, less = peak(checkpointing=False), peak(checkpointing=True)
     # A quarter of a gigabyte at least: else it measures something else than values of the network.

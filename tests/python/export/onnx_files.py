@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
@@ -12,6 +13,14 @@ from numpy.typing import NDArray
 import cnnzoo as cz
 
 Array = NDArray[Any]
+
+# The side of most tests' images.
+SIDE = 64
+
+
+def images(batch: int, side: int = SIDE, channels: int = 3) -> Array:
+    generator = np.random.default_rng(4)
+    return generator.standard_normal((batch, channels, side, side)).astype(np.float32)
 
 
 def run(file: Path, x: Array) -> Array:

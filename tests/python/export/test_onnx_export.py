@@ -18,20 +18,8 @@ from onnx import numpy_helper
 
 import cnnzoo as cz
 from cnnzoo.cli import main
-from export.onnx_files import checked, exported, operators, run, session_of
+from export.onnx_files import SIDE, checked, exported, images, operators, run, session_of
 from tolerance import ONNX, ROUNDING, difference
-
-SIDE = 64
-
-
-@pytest.fixture(scope="module")
-def model() -> cz.Model:
-    return cz.create_model("resnet18", num_classes=7, image_size=SIDE, seed=3)
-
-
-def images(batch: int, side: int = SIDE, channels: int = 3) -> np.ndarray:
-    generator = np.random.default_rng(4)
-    return generator.standard_normal((batch, channels, side, side)).astype(np.float32)
 
 
 def test_what_was_written_is_said(model: cz.Model, tmp_path: Path) -> None:

@@ -8,24 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import cnnzoo as cz
-from export.onnx_files import checked, run
+from export.onnx_files import checked, images, run
 from tolerance import ONNX, difference
-
-SIDE = 64
-
-
-@pytest.fixture(scope="module")
-def model() -> cz.Model:
-    return cz.create_model("resnet18", num_classes=7, image_size=SIDE, seed=3)
-
-
-def images(batch: int, side: int = SIDE, channels: int = 3) -> np.ndarray:
-    generator = np.random.default_rng(4)
-    return generator.standard_normal((batch, channels, side, side)).astype(np.float32)
 
 
 class Bytes:

@@ -7,8 +7,6 @@ depth too.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 import cnnzoo as cz
 from reference import images
+from step_memory import memory_of_step
 from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
 
 # What every patch and every window divides or fits, where the network is not made for less.
@@ -146,28 +145,17 @@ def test_what_does_not_fit_is_refused_as_without() -> None:
         np.testing.assert_array_equal(value, before[name])
 
 
-# Prints by how many bytes a step of DenseNet-121 raises the peak of the process's memory.
-MEASURE = """
+# A step of DenseNet-121.
+STEP = """
 import sys
 import numpy as np
 import cnnzoo as cz
-
-def kilobytes(field):
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith(field + ":"))
 
 model = cz.densenet121(checkpointing=sys.argv[1] == "True")
 
 def step(batch, size):
     x = np.random.default_rng(0).standard_normal((batch, 3, size, size)).astype(np.float32)
     model.vjp(x, np.ones((batch, 1000), np.float32), training=True)
-
-step(1, 64)  # What libtorch sets up once is no activation.
-with open("/proc/self/clear_refs", "w") as clear:
-    clear.write("5")  # The peak starts anew from what is used now.
-before = kilobytes("VmHWM")
-step(8, 224)
-print(1024 * (kilobytes("VmHWM") - before))
 """
 
 
@@ -176,11 +164,7 @@ def test_densenet_trains_in_less_than_half_the_memory() -> None:
     """The peak of one step at batch 8 and 224 pixels, less what the process used before it."""
 
     def peak(*, checkpointing: bool) -> int:
-        # Freed memory goes back at once, instead of staying with the allocator.
-        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 17)}
-        command = [sys.executable, "-c", MEASURE, str(checkpointing)]
-        run = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        return int(run.stdout)
+        return memory_of_step(STEP, str(checkpointing), first=1, batch=8)
 
     everything, less = peak(checkpointing=False), peak(checkpointing=True)
     # Half a gigabyte at least: else it measures something else than the values of the network.
