@@ -8,6 +8,9 @@ use crate::graph::shape::{same_padding, span};
 /// Numbers of a cache line.
 pub(super) const LINE: usize = 16;
 
+/// Rows of the smallest image that is divided into strips.
+const FEWEST_ROWS: usize = 14;
+
 /// Numbers from a row of a matrix to the next: whole lines, and not so many that the rows fall on the same few lines of a
 /// first-level cache.
 pub(super) fn spaced(numbers: usize) -> usize {
@@ -55,6 +58,12 @@ impl Layout {
 
     pub fn pixels(&self) -> usize {
         self.height * self.width
+    }
+
+    /// Whether threads divide the channels of such images, and not their rows. A core finds in its cache what it wrote, and
+    /// waits long to write again what another one has read; so steps divide alike.
+    pub fn has_few_rows(&self) -> bool {
+        self.height < FEWEST_ROWS
     }
 
     /// Whether the pixels of all images are the same number of numbers apart.

@@ -27,6 +27,9 @@ pub(in crate::infer) struct Block {
 /// Panels of the first convolution that are computed together, where whole images are.
 const PANELS: usize = 2;
 
+/// Weights beyond this many are read from memory again for every strip.
+const MOST_WEIGHTS: usize = 96 * 1024;
+
 /// Output rows of the depthwise convolution that are computed together.
 const TOGETHER: usize = 2;
 
@@ -49,30 +52,28 @@ impl Block {
         depthwise: &Depthwise,
         project: Option<&Conv>,
     ) -> bool {
-        /// Rows of the smallest image that is divided into strips.
-        const LEAST_ROWS: usize = 14;
-        /// Weights beyond this many are read from memory again for every strip.
-        const MOST_WEIGHTS: usize = 96 * 1024;
         let window = &depthwise.window;
         let fits = |conv: &Conv| conv.groups.len() == 1 && conv.weights() <= MOST_WEIGHTS;
         let slides = window.dilation.height == 1 && window.kernel.height >= window.stride.height;
         match (expand, project) {
             // All tasks read the whole input, so it must be the smaller part.
-            (Some(expand), None) if Self::is_small(depthwise) => {
-                expand.is_pointwise() && expand.output.channels >= 2 * expand.input.channels
+            (Some(expand), None) if Self::is_small(expand, depthwise) => {
+                expand.output.channels >= 2 * expand.input.channels
             }
             _ => {
                 project.is_none_or(|conv| fits(conv) && conv.is_pointwise())
                     && expand.is_none_or(fits)
-                    && depthwise.input.height >= LEAST_ROWS
+                    && !depthwise.input.has_few_rows()
                     && slides
             }
         }
     }
 
-    /// Whether some channels of a whole image stay in the cache of a thread.
-    fn is_small(depthwise: &Depthwise) -> bool {
-        depthwise.input.pixels() <= 16 * 16
+    /// Whether threads divide the channels: some of a whole image then stay in the cache of each.
+    fn is_small(expand: &Conv, depthwise: &Depthwise) -> bool {
+        expand.is_pointwise()
+            && depthwise.input.pixels() <= 16 * 16
+            && (depthwise.input.has_few_rows() || expand.weights() > MOST_WEIGHTS)
     }
 
     /// `scratch` is that of the first convolution.
@@ -86,8 +87,7 @@ impl Block {
         scratch: Target<'_>,
     ) -> Result<()> {
         if let (Some(expand), None) = (&self.expand, &self.project)
-            && expand.is_pointwise()
-            && Self::is_small(&self.depthwise)
+            && Self::is_small(expand, &self.depthwise)
         {
             let (x, input) = expand.bordered(pool, batch, x, scratch);
             return self.by_channels(expand, pool, batch, (x, input), y);

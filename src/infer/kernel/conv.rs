@@ -10,7 +10,8 @@ use super::super::memory::{Source, Target, with_own};
 use super::super::pool::Pool;
 use super::super::simd::{Element, Instructions, pair};
 use super::bytes::Bytes;
-use super::gemm::{Rescale, Rows, Store, Weights, multiply_packed};
+use super::gated::Gate;
+use super::gemm::{Rescale, Rows, Store, Weights, multiply, multiply_packed};
 use super::integers::Integers;
 use super::pairs::to_pairs;
 use crate::error::Result;
@@ -47,9 +48,12 @@ pub(super) const MOST_ROWS: usize = 192;
 /// The most weights that each thread reads, rather than some columns of them.
 const MOST_TWICE: usize = 1600 * 1024;
 
-/// The division of the work: rows of a task, and panels of a task.
+/// The division of the work.
 #[derive(Clone, Copy, Debug)]
 struct Division {
+    /// Rows of a thread; all of them where threads divide the columns.
+    share: usize,
+    /// Rows and panels of a task.
     rows: usize,
     panels: usize,
 }
@@ -165,7 +169,7 @@ impl Conv {
         residual: Option<Residual<'_>>,
         scratch: Target<'_>,
     ) -> Result<()> {
-        let image = if self.converts_rows(batch) {
+        let image = if self.converts_rows(batch, pool.threads()) {
             (x, self.input)
         } else {
             self.bordered(pool, batch, x, scratch)
@@ -175,16 +179,16 @@ impl Conv {
 
     /// Whether each task converts the rows that it multiplies to the type of the weights: no other task then has them, nor
     /// has a row numbers of another.
-    fn converts_rows(&self, batch: usize) -> bool {
+    fn converts_rows(&self, batch: usize, threads: usize) -> bool {
         self.converts()
             && self.window.kernel == Pair::ONE
             && !self.window.has_border()
             && self.groups.len() == 1
-            && self.division(batch * self.output.pixels()).panels >= self.groups[0].panels()
+            && self.division(batch * self.output.pixels(), threads).panels
+                >= self.groups[0].panels()
     }
 
-    /// The product of images that have their border with the weights, or with others of each image, which are packed as
-    /// those of the only group.
+    /// The product of images that have their border with the weights. A gate scales the images first.
     pub(super) fn product(
         &self,
         pool: &Pool,
@@ -192,36 +196,44 @@ impl Conv {
         (x, input): (Source<'_>, Layout),
         y: Target<'_>,
         residual: Option<Residual<'_>>,
-        others: Option<Source<'_>>,
+        gate: Option<Gate<'_>>,
     ) -> Result<()> {
-        // The rows of all images are one matrix where they lie evenly, and have the same weights.
+        // The rows of all images are one matrix where they lie evenly, and have the same gate.
         let even = self.output.is_even()
             && residual.is_none_or(|of| of.layout.is_even())
-            && (others.is_none() || batch == 1);
+            && (gate.is_none() || batch == 1);
         let (matrices, count) =
             if even { (1, batch * self.output.pixels()) } else { (batch, self.output.pixels()) };
         let (segments, length) = self.segments(&input);
-        let division = self.division(matrices * count);
-        let blocks = count.div_ceil(division.rows);
+        let mut division = self.division(matrices * count, pool.threads());
+        let share = division.share.min(count.max(1));
+        if gate.is_some() {
+            // Each task scales all weights.
+            let most = MOST_ROWS - MOST_ROWS % self.groups[0].instructions().rows();
+            division = Division { rows: share.min(most), panels: self.groups[0].panels(), share };
+        }
+        let (shares, blocks) = (count.div_ceil(share), share.div_ceil(division.rows));
         let panels = self.groups[0].panels().div_ceil(division.panels);
         let within = input.channels / self.groups.len();
-        let tasks = self.groups.len() * panels * matrices * blocks;
-        // A thread that has the same rows in every step finds them in its cache, and reads all weights. Where these are
-        // many, it has some of the columns instead.
-        let by_rows = self.weights() <= MOST_TWICE;
-        let converts = self.converts_rows(batch);
-        pool.try_run(tasks, &|task| {
-            let (rows_of, columns_of) = (matrices * blocks, self.groups.len() * panels);
+        let (rows_of, columns_of) = (matrices * shares * blocks, self.groups.len() * panels);
+        let converts = self.converts_rows(batch, pool.threads());
+        let by_rows = self.by_rows();
+        pool.try_run(rows_of * columns_of, &|task| {
             let (rows, columns) = if by_rows {
                 (task / columns_of, task % columns_of)
             } else {
                 (task % rows_of, task / rows_of)
             };
-            let (matrix, block) = (rows / blocks, rows % blocks);
+            let (matrix, place) = (rows / (shares * blocks), rows % (shares * blocks));
             let (group, panel) = (columns / panels, columns % panels);
             let weights = &self.groups[group];
-            let begin = block * division.rows;
-            let rows = division.rows.min(count - begin);
+            let (begin, end) = (place / blocks * share, (place / blocks + 1) * share);
+            let begin = begin + place % blocks * division.rows;
+            let end = (begin + division.rows).min(end).min(count);
+            if end <= begin {
+                return Ok(());
+            }
+            let rows = end - begin;
             let mut starts = [null(); MOST_ROWS];
             self.starts(x, &input, (matrix, begin), group * within, &mut starts[..rows]);
             let first = panel * division.panels;
@@ -239,20 +251,29 @@ impl Conv {
                 rescale: self.bytes.as_ref().map(|bytes| bytes.rescale(group)),
             };
             let panels = first..(first + division.panels).min(weights.panels());
-            let own = Source::from(weights.numbers());
-            let numbers = others.map_or(own, |of| of.skip(matrix * weights.numbers().len()));
-            if !converts {
-                let rows = Rows::new(&starts[..rows], &segments, length);
-                multiply_packed((weights, numbers), panels, rows, store);
-                return Ok(());
+            let starts = &mut starts[..rows];
+            if let Some(gate) = gate {
+                return with_own(weights.numbers().len(), |own| {
+                    gate.scale(matrix, weights, own);
+                    let rows = Rows::new(starts, &segments, length);
+                    multiply_packed((weights, own.source()), panels, rows, store);
+                });
             }
-            with_own(rows * weights.depth, |own| {
-                self.convert(&mut starts[..rows], own);
-                let (segments, length) = (&[0][..], weights.depth);
-                let rows = Rows::new(&starts[..rows], segments, length);
-                multiply_packed((weights, numbers), panels, rows, store);
-            })
+            if converts {
+                return with_own(rows * weights.depth, |own| {
+                    self.convert(starts, own);
+                    multiply(weights, panels, Rows::new(starts, &[0], weights.depth), store);
+                });
+            }
+            multiply(weights, panels, Rows::new(starts, &segments, length), store);
+            Ok(())
         })
+    }
+
+    /// Whether a thread has the same rows in every step, which it then finds in its cache, and reads all weights. Where these
+    /// are many, it has some of the columns instead.
+    fn by_rows(&self) -> bool {
+        self.weights() <= MOST_TWICE
     }
 
     /// Converts rows, each the numbers of one pixel, to the type of the weights, and puts their new addresses in place of
@@ -351,22 +372,28 @@ impl Conv {
         (pixels.collect(), within)
     }
 
-    fn division(&self, rows: usize) -> Division {
+    fn division(&self, all: usize, threads: usize) -> Division {
+        /// The fewest rows that are divided.
+        const FEWEST: usize = 56;
         /// As many numbers as fill half of a small second-level cache.
         const CACHE: usize = 48 * 1024;
         let (depth, panels) = (self.groups[0].depth, self.groups[0].panels());
         let tile = self.groups[0].instructions().rows();
         let most = (CACHE / depth.max(1)).clamp(48, MOST_ROWS);
-        let blocks = if rows <= 56 { 1 } else { rows.div_ceil(most - most % (2 * tile)) };
+        let (most, longest) = (most - most % (2 * tile), MOST_ROWS - MOST_ROWS % tile);
+        let shares = if self.by_rows() { threads.min(all / FEWEST).max(1) } else { 1 };
+        let share = all.div_ceil(shares).next_multiple_of(tile);
+        let is_short = share <= FEWEST || share <= (most + most / 4).min(longest);
+        let blocks = if is_short { 1 } else { share.div_ceil(most) };
         // Nearly equal ones, of whole tiles: all but the last are as fast as can be.
-        let block = rows.div_ceil(blocks).next_multiple_of(tile).clamp(tile, MOST_ROWS);
-        let blocks = rows.div_ceil(block);
+        let rows = share.div_ceil(blocks).next_multiple_of(tile).min(longest);
+        let blocks = all.div_ceil(rows);
         let heavy = depth * self.groups[0].columns > 128 * 1024;
-        if blocks >= 8 && !(heavy && rows < 400) {
-            return Division { rows: block, panels };
+        if blocks >= 8 && !(heavy && all < 400) {
+            return Division { share, rows, panels };
         }
         let parts = if blocks < 8 { 16_usize.div_ceil(blocks.max(1)) } else { 4 };
-        Division { rows: block, panels: panels.div_ceil(parts).max(1) }
+        Division { share, rows, panels: panels.div_ceil(parts).max(1) }
     }
 
     /// Copies the images into the middle of a border of zeros, as words of the type of the weights.

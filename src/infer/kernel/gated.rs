@@ -1,5 +1,5 @@
-//! A 1×1 convolution of an image whose channels are scaled by a gate: the gate scales the rows of the weights instead,
-//! where these have fewer numbers than an image, so the scaled image is never written.
+//! A 1×1 convolution of an image whose channels are scaled by a gate: each task scales the rows of the weights instead, which
+//! have fewer numbers than its part of the image, so the scaled image is never written.
 
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
@@ -20,16 +20,9 @@ pub(in crate::infer) struct Gated {
 impl Gated {
     /// Whether scaling the weights of a convolution takes less time than scaling its images.
     pub fn is_worthwhile(conv: &Conv) -> bool {
-        conv.is_pointwise() && conv.weights() < conv.input.pixels() * conv.input.channels
-    }
-
-    /// Numbers that `run` needs for the scaled weights of each image.
-    pub fn scratch(&self, batch: usize) -> usize {
-        batch * self.weights().numbers().len()
-    }
-
-    fn weights(&self) -> &Weights {
-        &self.conv.groups[0]
+        conv.is_pointwise()
+            && !conv.input.has_few_rows()
+            && conv.weights() < conv.input.pixels() * conv.input.channels
     }
 
     pub fn run(
@@ -39,20 +32,28 @@ impl Gated {
         (x, gate): (Source<'_>, Source<'_>),
         y: Target<'_>,
         residual: Option<Residual<'_>>,
-        scratch: Target<'_>,
     ) -> Result<()> {
-        let weights = self.weights();
-        let panels = weights.panels();
-        pool.run(batch * panels, &|task| {
-            let (image, panel) = (task / panels, task % panels);
-            let gate = gate.at(image * self.gate.image, weights.depth);
-            let to = scratch.skip(image * weights.numbers().len());
+        let gate = Gate { numbers: gate, step: self.gate.image };
+        self.conv.product(pool, batch, (x, self.conv.input), y, residual, Some(gate))
+    }
+}
+
+/// The factors of the channels, and the numbers from those of an image to those of the next.
+#[derive(Clone, Copy)]
+pub(super) struct Gate<'a> {
+    numbers: Source<'a>,
+    step: usize,
+}
+
+impl Gate<'_> {
+    /// Writes the weights for an image, packed as they are.
+    pub fn scale(&self, image: usize, weights: &Weights, to: Target<'_>) {
+        let gate = self.numbers.at(image * self.step, weights.depth);
+        for panel in 0..weights.panels() {
             weights.by_width(panel..panel + 1, |instructions, _| {
                 instructions.run(Scale { weights, panel, gate, to });
             });
-        });
-        let x = (x, self.conv.input);
-        self.conv.product(pool, batch, x, y, residual, Some(scratch.source()))
+        }
     }
 }
 
@@ -79,7 +80,7 @@ impl Kernel for Scale<'_> {
             let factor = s.splat(unsafe { *gate.add(row) });
             for lane in (0..width).step_by(S::LANES) {
                 let place = row * width + lane;
-                // SAFETY: both were checked; a row has whole vectors. The panel is no other task's.
+                // SAFETY: both were checked; a row has whole vectors. The memory is the task's own.
                 unsafe {
                     let product = s.mul(s.load(from.at(place, S::LANES)), factor);
                     s.store(to.at(place, S::LANES), product);

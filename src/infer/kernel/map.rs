@@ -1,5 +1,7 @@
 //! Functions of single numbers: sums and products of two values, a scale and shift of each channel, and an activation.
 
+use std::ops::Range;
+
 use super::super::form::Form;
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
@@ -39,22 +41,31 @@ impl Map {
         other: Option<Residual<'_>>,
         y: Target<'_>,
     ) {
-        let pixels = self.output.pixels();
-        // Pixels of a task.
-        let each = (16 * 1024 / self.output.channels.max(1)).max(1);
-        let blocks = pixels.div_ceil(each);
-        pool.run(batch * blocks, &|task| {
-            let (image, block) = (task / blocks, task % blocks);
+        let (pixels, channels) = (self.output.pixels(), self.output.channels);
+        // Pixels and channels of a task.
+        let (each, wide) = if self.output.has_few_rows() && channels >= 2 * WIDE {
+            (pixels.max(1), WIDE)
+        } else {
+            ((16 * 1024 / channels.max(1)).max(1), channels)
+        };
+        let (blocks, parts) = (pixels.div_ceil(each), channels.div_ceil(wide.max(1)));
+        pool.run(batch * blocks * parts, &|task| {
+            let (image, block, part) = (task / parts / blocks, task / parts % blocks, task % parts);
             let range = block * each..((block + 1) * each).min(pixels);
-            self.instructions.run(Pixels { of: self, image, range, x, other, y });
+            let channels = part * wide..((part + 1) * wide).min(channels);
+            self.instructions.run(Pixels { of: self, image, range, channels, x, other, y });
         });
     }
 }
 
+/// Channels of a task where threads divide these: whole cache lines.
+const WIDE: usize = 64;
+
 struct Pixels<'a> {
     of: &'a Map,
     image: usize,
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
+    channels: Range<usize>,
     x: Source<'a>,
     other: Option<Residual<'a>>,
     y: Target<'a>,
@@ -101,18 +112,19 @@ impl Pixels<'_> {
         };
         let affine = (Source::from(scale), Source::from(shift));
         let channels = output.channels;
+        let Range { start, end } = self.channels;
         for number in self.range.clone() {
             let place = |layout: &Layout| self.image * layout.image + number * layout.pixel;
             let x = self.x.of(forms.0, place(input), channels);
             let other = |of: Residual<'_>| of.source.of(of.form, place(&of.layout), channels);
             let y = self.y.of(forms.1, place(output), channels);
             let pixel = Pixel { x, other: self.other.map_or(x, other), y };
-            let mut channel = 0;
-            while channel + S::LANES <= channels {
+            let mut channel = start;
+            while channel + S::LANES <= end {
                 self.vector::<S, COMBINE, AFFINE, true>(s, pixel, affine, channel);
                 channel += S::LANES;
             }
-            if channel < channels {
+            if channel < end {
                 self.vector::<S, COMBINE, AFFINE, false>(s, pixel, affine, channel);
             }
         }
@@ -127,11 +139,11 @@ impl Pixels<'_> {
         (scale, shift): (Source<'_>, Source<'_>),
         channel: usize,
     ) {
-        let count = if ALL { S::LANES } else { self.of.output.channels - channel };
+        let count = if ALL { S::LANES } else { self.channels.end - channel };
         let (from, to) = self.of.forms;
         let other_form = self.other.map_or(Form::Float32, |of| of.form);
         // SAFETY: `count` channels from this one on are within the pixels, which were checked, and within scales and
-        // shifts, which are checked here. No other task writes this pixel.
+        // shifts, which are checked here. No other task writes these channels of the pixel.
         unsafe {
             let mut value = read(s, from, pixel.x, channel, count);
             if COMBINE != ALONE {

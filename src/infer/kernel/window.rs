@@ -57,6 +57,21 @@ impl Reduce {
         (0..outputs).map(cell).collect()
     }
 
+    /// The mean of an image in two steps, which add in the same order: the sums of its lines, and the mean of these.
+    pub fn by_lines(self, lines: Layout) -> (Self, Self) {
+        let alone = |at| Extent { begin: at, end: at + 1, counted: 1 };
+        let sums = Self {
+            output: lines,
+            rows: (0..lines.height).map(alone).collect(),
+            columns: self.columns.iter().map(|all| Extent { counted: 1, ..*all }).collect(),
+            forms: (self.forms.0, Form::Float32),
+            ..self
+        };
+        let columns = vec![Extent { counted: self.input.width, ..alone(0) }];
+        let forms = (Form::Float32, self.forms.1);
+        (sums, Self { input: lines, columns, forms, ..self })
+    }
+
     pub fn run(&self, pool: &Pool, batch: usize, x: Source<'_>, y: Target<'_>) {
         let Layout { height, channels, .. } = self.output;
         let rows = batch * height;
@@ -88,36 +103,39 @@ impl Kernel for Strip<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        match self.of.kind {
-            PoolKind::Max => self.pixels::<S, true>(s),
-            PoolKind::Average => self.pixels::<S, false>(s),
+        // A loop for the usual form: to ask for each vector would take longer than to read it.
+        match (self.of.kind, self.of.forms.0) {
+            (PoolKind::Max, Form::Float32) => self.pixels::<S, true, true>(s),
+            (PoolKind::Max, _) => self.pixels::<S, true, false>(s),
+            (PoolKind::Average, Form::Float32) => self.pixels::<S, false, true>(s),
+            (PoolKind::Average, _) => self.pixels::<S, false, false>(s),
         }
     }
 }
 
 impl Strip<'_> {
     #[inline(always)]
-    fn pixels<S: Simd, const MAX: bool>(&self, s: S) {
+    fn pixels<S: Simd, const MAX: bool, const FLOATS: bool>(&self, s: S) {
         for column in 0..self.of.columns.len() {
             let mut channel = self.channels.start;
             while channel + 4 * S::LANES <= self.channels.end {
-                self.vectors::<S, MAX, 4, true>(s, column, channel, S::LANES);
+                self.vectors::<S, MAX, FLOATS, 4, true>(s, column, channel, S::LANES);
                 channel += 4 * S::LANES;
             }
             while channel + S::LANES <= self.channels.end {
-                self.vectors::<S, MAX, 1, true>(s, column, channel, S::LANES);
+                self.vectors::<S, MAX, FLOATS, 1, true>(s, column, channel, S::LANES);
                 channel += S::LANES;
             }
             if channel < self.channels.end {
                 let count = self.channels.end - channel;
-                self.vectors::<S, MAX, 1, false>(s, column, channel, count);
+                self.vectors::<S, MAX, FLOATS, 1, false>(s, column, channel, count);
             }
         }
     }
 
     /// `V` vectors of an output, or the first `count` lanes of one.
     #[inline(always)]
-    fn vectors<S: Simd, const MAX: bool, const V: usize, const ALL: bool>(
+    fn vectors<S: Simd, const MAX: bool, const FLOATS: bool, const V: usize, const ALL: bool>(
         &self,
         s: S,
         at: usize,
@@ -126,6 +144,7 @@ impl Strip<'_> {
     ) {
         let Reduce { input, output, rows, columns, forms, .. } = self.of;
         let (row, column) = (rows[self.row], columns[at]);
+        let form = if FLOATS { Form::Float32 } else { forms.0 };
         let all = if ALL { V * S::LANES } else { count };
         let mut values = [s.splat(if MAX { f32::NEG_INFINITY } else { 0.0 }); V];
         let width = column.end - column.begin;
@@ -134,7 +153,7 @@ impl Strip<'_> {
                 break;
             }
             let place = input.at(self.image, line, column.begin) + channel;
-            let first = self.x.of(forms.0, place, (width - 1) * input.pixel + all);
+            let first = self.x.of(form, place, (width - 1) * input.pixel + all);
             // Sums of lines first: so the errors of large windows do not add up.
             let mut sums = if MAX { values } else { [s.splat(0.0); V] };
             for pixel in 0..width {
@@ -142,7 +161,7 @@ impl Strip<'_> {
                     // SAFETY: the line of pixels was checked to be within; each has so many more channels.
                     let numbers = unsafe {
                         let at = pixel * input.pixel + vector * S::LANES;
-                        read(s, forms.0, first, at, if ALL { S::LANES } else { count })
+                        read(s, form, first, at, if ALL { S::LANES } else { count })
                     };
                     *sum = if MAX { s.max_or_nan(*sum, numbers) } else { s.add(*sum, numbers) };
                 }

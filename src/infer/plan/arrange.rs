@@ -4,8 +4,9 @@
 //! the core, where a batch would not fit, and no thread waits for another. The steps after them, which have many weights for
 //! few pixels, run for all images at once, and read their weights once.
 
+use super::super::layout::LINE;
 use super::place::{Claim, place};
-use super::step::{Arrangement, Output, Slot, Step, Value};
+use super::step::{Arrangement, Home, Operation, Output, Slot, Step, Value};
 
 /// A slot's length in words, for a batch and for one image.
 pub(super) type Lens = [usize; 2];
@@ -20,7 +21,9 @@ pub(super) fn arrange(
     (batch, threads): (usize, usize),
 ) -> Arrangement {
     let apart = if batch < threads.max(2) { 0 } else { apart(steps, constants) };
-    let uses = uses(slots.len(), steps, outputs);
+    let mut uses = uses(slots.len(), steps, outputs);
+    let within = within(slots, steps, &mut uses);
+    let few_rows = few_rows(slots.len(), steps);
     let slot = |(&[all, one], used): (&Lens, &Option<(usize, usize)>)| {
         // Only steps for an image by itself need it.
         let is_own = used.is_some_and(|(_, last)| last < apart);
@@ -34,18 +37,80 @@ pub(super) fn arrange(
         Slot { is_own, place: 0, len }
     };
     let mut slots: Vec<Slot> = slots.iter().zip(&uses).map(slot).collect();
-    let [shared, own] = [false, true].map(|is_own| {
-        let claim = |(slot, used): (&Slot, &Option<(usize, usize)>)| {
-            let (first, last) = used.unwrap_or_default();
-            Claim { len: if slot.is_own == is_own { slot.len } else { 0 }, first, last }
-        };
-        let claims: Vec<Claim> = slots.iter().zip(&uses).map(claim).collect();
-        let (places, memory) = place(&claims);
-        let mine = slots.iter_mut().zip(places).filter(|(slot, _)| slot.is_own == is_own);
-        mine.for_each(|(slot, place)| slot.place = place);
-        memory
-    });
+    let own = place_zone(&mut slots, &uses, 0, |slot, _| slot.is_own);
+    let shared = if threads == 1 {
+        place_zone(&mut slots, &uses, 0, |slot, _| !slot.is_own)
+    } else {
+        let by_rows = place_zone(&mut slots, &uses, 0, |slot, at| !slot.is_own && !few_rows[at]);
+        place_zone(&mut slots, &uses, by_rows, |slot, at| !slot.is_own && few_rows[at])
+    };
+    for at in 0..slots.len() {
+        slots[at] = slots[within[at]];
+    }
     Arrangement { apart, slots, shared, own }
+}
+
+/// Gives some slots places after `begin`, and returns where the last one ends.
+fn place_zone(
+    slots: &mut [Slot],
+    uses: &[Option<(usize, usize)>],
+    begin: usize,
+    of: impl Fn(&Slot, usize) -> bool,
+) -> usize {
+    let zone: Vec<usize> = (0..slots.len()).filter(|&at| of(&slots[at], at)).collect();
+    let claim = |&at: &usize| {
+        let (first, last) = uses[at].unwrap_or_default();
+        Claim { len: slots[at].len, first, last }
+    };
+    let claims: Vec<Claim> = zone.iter().map(claim).collect();
+    let (places, memory) = place(&claims);
+    if memory == 0 {
+        return begin;
+    }
+    let begin = begin.next_multiple_of(LINE);
+    zone.iter().zip(places).for_each(|(&at, place)| slots[at].place = begin + place);
+    begin + memory
+}
+
+/// Whether all values of each slot have few rows: threads divide their channels, and each reads all of them. Beside others
+/// such lines would slow the threads that write there next.
+fn few_rows(slots: usize, steps: &[Step]) -> Vec<bool> {
+    let mut few = vec![true; slots];
+    for value in steps.iter().flat_map(|step| step.inputs.iter().chain([&step.output])) {
+        if let Some(slot) = value.slot() {
+            few[slot] &= value.layout.has_few_rows();
+        }
+    }
+    few
+}
+
+/// The slot in whose place each one lies: its own, or that of a value which a step reads last, and whose numbers it
+/// replaces one by one. Its uses are those of both then.
+fn within(slots: &[Lens], steps: &[Step], uses: &mut [Option<(usize, usize)>]) -> Vec<usize> {
+    let mut within: Vec<usize> = (0..slots.len()).collect();
+    for (number, step) in steps.iter().enumerate() {
+        let (Operation::Map(_), Some(input)) = (&step.operation, step.inputs.first()) else {
+            continue;
+        };
+        let (Home::Slot { slot: from, offset }, Home::Slot { slot: to, offset: other }) =
+            (input.home, step.output.home)
+        else {
+            continue;
+        };
+        let root = within[from];
+        let is_alike = (input.layout, input.form) == (step.output.layout, step.output.form)
+            && offset == other
+            && from != to
+            && slots[root] == slots[to];
+        if let (Some((first, last)), Some((begin, end))) = (uses[root], uses[to])
+            && is_alike
+            && (last, begin) == (number, number)
+        {
+            (uses[root], uses[to]) = (Some((first, end)), None);
+            within[to] = root;
+        }
+    }
+    within
 }
 
 /// The number of steps after which the fewest words are read from beyond the caches of a core: for an image by itself the
@@ -90,13 +155,23 @@ fn uses(slots: usize, steps: &[Step], outputs: &[Output]) -> Vec<Option<(usize, 
 #[cfg(test)]
 mod tests {
     use super::super::super::form::Form;
+    use super::super::super::kernel::Map;
     use super::super::super::layout::Layout;
-    use super::super::step::{Home, Operation};
+    use super::super::super::simd::Instructions;
     use super::*;
 
     fn value(slot: usize, side: usize) -> Value {
         let home = Home::Slot { slot, offset: 0 };
         Value { home, layout: Layout::dense(side, side, 8), form: Form::Float32 }
+    }
+
+    /// A step that changes a value number by number.
+    fn map(from: Value, to: Value) -> Step {
+        let (combine, affine, function, instructions) = (None, None, None, Instructions::PORTABLE);
+        let (input, output, forms) = (from.layout, to.layout, Form::FLOATS);
+        let map = Map { input, output, combine, affine, function, instructions, forms };
+        let (operation, inputs) = (Operation::Map(map), vec![from]);
+        Step { nodes: Vec::new(), operation, inputs, output: to, scratch: None }
     }
 
     /// A chain of values of these sides, and a constant of so many words beside each; slot `n` has value `n`.
@@ -157,6 +232,42 @@ mod tests {
                 "{images}, {threads}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_changed_number_by_number_stays_where_it_is() {
+        let (mut steps, constants, lens) = chain(&[8, 8, 8, 8], &[1, 1, 1]);
+        steps[1] = map(value(1, 8), value(2, 8));
+        let places = |steps: &[Step]| {
+            let Arrangement { slots, .. } = arrange(&lens, steps, &[], &constants, (1, 1));
+            [slots[1].place, slots[2].place]
+        };
+        let [before, after] = places(&steps);
+        assert_eq!(before, after);
+        // Something else reads it later.
+        steps[2].inputs.push(value(1, 8));
+        let [before, after] = places(&steps);
+        assert_ne!(before, after);
+        // Other steps read pixels after they have written others.
+        steps[2].inputs.pop();
+        steps[1].operation = Operation::Flatten;
+        let [before, after] = places(&steps);
+        assert_ne!(before, after);
+    }
+
+    #[test]
+    fn values_with_few_rows_lie_apart_where_there_are_threads() {
+        let (sides, weights) = ([32, 32, 7, 7, 1], [1, 1, 1, 1]);
+        let ends = |threads| {
+            let Arrangement { slots, shared, .. } = arranged(&sides, &weights, (1, threads));
+            let end = |at: usize| slots[at].place + slots[at].len;
+            assert!((0..5).all(|at| end(at) <= shared));
+            (end(0).max(end(1)), slots[2].place.min(slots[3].place))
+        };
+        let (large, small) = ends(2);
+        assert!(large <= small);
+        let (large, small) = ends(1);
+        assert!(small < large);
     }
 
     #[test]

@@ -303,7 +303,6 @@ impl<'a> Builder<'a> {
             Operation::Conv(conv) => conv.scratch(batch),
             Operation::Winograd(conv) => conv.scratch(batch),
             Operation::Strassen(conv) => conv.scratch(batch),
-            Operation::Gated(conv) => conv.scratch(batch),
             _ => 0,
         };
         let scratch = (len(self.batch).max(len(1)) > 0).then(|| self.slot(len));
@@ -754,16 +753,25 @@ impl<'a> Builder<'a> {
             return self.alias(id, |value| value);
         }
         let output = self.output(id);
+        let Layout { height, width, channels, .. } = input.layout;
         let reduce = Reduce {
             input: input.layout,
             output: output.layout,
             kind: PoolKind::Average,
             instructions: self.instructions,
-            rows: Reduce::adaptive(target.height, input.layout.height),
-            columns: Reduce::adaptive(target.width, input.layout.width),
+            rows: Reduce::adaptive(target.height, height),
+            columns: Reduce::adaptive(target.width, width),
             forms: (input.form, output.form),
         };
-        self.reduce(id, input, output, reduce);
+        if target.pixels() > 1 || input.layout.has_few_rows() {
+            self.reduce(id, input, output, reduce);
+            return Ok(());
+        }
+        // Each thread sums the lines that it wrote.
+        let lines = self.fresh(Layout::dense(height, 1, channels), Form::Float32);
+        let (first, then) = reduce.by_lines(lines.layout);
+        self.step(vec![id], Operation::Reduce(first), vec![input], lines, None);
+        self.reduce(id, lines, output, then);
         Ok(())
     }
 

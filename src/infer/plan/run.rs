@@ -92,7 +92,7 @@ impl<'a> Memory<'a> {
             Operation::Gated(conv) => {
                 let other = step.inputs.get(2).map(|value| self.residual(value));
                 let inputs = (input(0), input(1));
-                conv.run(pool, batch, inputs, y, other, self.scratch(step))?;
+                conv.run(pool, batch, inputs, y, other)?;
             }
             Operation::Depthwise(conv) => conv.run(pool, batch, input(0), y),
             Operation::Block(block) => {

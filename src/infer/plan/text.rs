@@ -165,13 +165,17 @@ impl Step {
                     PoolKind::Max => "max",
                     PoolKind::Average => "average",
                 };
+                let (input, output) = (&reduce.input, &reduce.output);
                 let detail = match op {
+                    _ if output.width == 1 && output.height == input.height && input.width > 1 => {
+                        return ("pool", "sums of lines".into());
+                    }
                     Some(Op::Pool(pool)) => {
                         let kernel = product(&[pool.kernel.height, pool.kernel.width]);
                         let stride = pair(pool.stride);
                         if stride == "1" { kernel } else { format!("{kernel} /{stride}") }
                     }
-                    _ => format!("to {}", product(&[reduce.output.height, reduce.output.width])),
+                    _ => format!("to {}", product(&[output.height, output.width])),
                 };
                 ("pool", format!("{kind} {detail}"))
             }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::super::super::form::Form;
 use super::super::super::layout::Window;
 use super::super::super::memory::Target;
+use super::super::super::pool::Pool;
 use super::super::super::simd::{Element, Instructions};
 use super::super::Conv;
 use super::{Dice, POOL, Value, activated};
@@ -223,6 +224,47 @@ fn nan_and_infinity_pass_through_convolutions() {
                 let near = (1..=3).contains(&at[1]) && (1..=3).contains(&at[2]);
                 assert_eq!(y.get(at).is_nan(), near, "{function:?} {at:?} {kind:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn rows_are_the_same_however_many_threads_divide_them() {
+    let mut dice = Dice(47);
+    let pools: Vec<Pool> = [1, 2, 3, 5].into_iter().map(Pool::new).collect();
+    for (height, width) in [(1, 57), (14, 14), (113, 1), (28, 28), (40, 41)] {
+        let (batch, within, out) = (dice.within(1, 3), dice.channels(), dice.channels());
+        let window = Window::new((Pair::ONE, Pair::ONE, Pair::ONE), 0.into(), (height, width));
+        let x = dice.value(batch, (height, width, within));
+        let (weight, bias) = (dice.floats(out * within), dice.floats(out));
+        let kind = (Instructions::best(), Element::Float32);
+        let packed = Conv::pack(&POOL, kind, (out, within, 1), &window, (&weight, &bias));
+        let (function, output) = (None, dice.layout(height, width, out));
+        let (input, forms, groups) = (x.layout, Form::FLOATS, Arc::new(packed.unwrap()));
+        let (bytes, is_bordered) = (None, false);
+        let conv = Conv { input, output, window, groups, function, forms, bytes, is_bordered };
+        let product = |pool: &Pool| {
+            let mut y = Value::untouched(output, batch);
+            let none = Target::from(&mut [][..]);
+            conv.run(pool, batch, x.source(), y.target(), None, none).unwrap();
+            y
+        };
+        let alone = product(&pools[0]);
+        alone.check(&format!("{height}×{width}"), 1e-6, |[image, row, column, channel]| {
+            let number = |from: usize| x.get([image, row, column, from]);
+            let terms =
+                (0..within).map(|from| number(from) * f64::from(weight[channel * within + from]));
+            let (sum, size) =
+                terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
+            (sum + f64::from(bias[channel]), size + f64::from(bias[channel]).abs())
+        });
+        for pool in &pools[1..] {
+            let shared = product(pool);
+            assert!(
+                alone.all().all(|at| alone.get(at).to_bits() == shared.get(at).to_bits()),
+                "{height}×{width} on {} threads",
+                pool.threads()
+            );
         }
     }
 }

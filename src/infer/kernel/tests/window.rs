@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::super::super::form::Form;
-use super::super::super::layout::Window;
+use super::super::super::layout::{Layout, Window};
 use super::super::super::simd::Instructions;
 use super::super::{Blur, Depthwise, Reduce, Taps};
 use super::product::{sizes, window};
@@ -194,6 +194,20 @@ fn adaptive_pools_of_any_shape() {
                 }
                 (reduced(kind, &inside, inside.len() as f64), 1.0)
             });
+            if (kind, outputs) == (PoolKind::Average, (1, 1)) {
+                let lines = Layout::dense(size.0, 1, size.2);
+                let (mut sums, mut mean) =
+                    (Value::untouched(lines, batch), Value::untouched(output, batch));
+                let (first, then) = reduce.by_lines(lines);
+                first.run(&POOL, batch, x.source(), sums.target());
+                then.run(&POOL, batch, sums.source(), mean.target());
+                for (image, channel) in
+                    (0..batch).flat_map(|at| (0..size.2).map(move |of| (at, of)))
+                {
+                    let bits = |of: &Value| of.get([image, 0, 0, channel]).to_bits();
+                    assert_eq!(bits(&mean), bits(&y), "{first:?}");
+                }
+            }
         }
     }
 }
