@@ -382,7 +382,7 @@ impl Conv {
         let most = (CACHE / depth.max(1)).clamp(48, MOST_ROWS);
         let (most, longest) = (most - most % (2 * tile), MOST_ROWS - MOST_ROWS % tile);
         let shares = if self.by_rows() { threads.min(all / FEWEST).max(1) } else { 1 };
-        let share = all.div_ceil(shares).next_multiple_of(tile);
+        let share = all.div_ceil(shares);
         let is_short = share <= FEWEST || share <= (most + most / 4).min(longest);
         let blocks = if is_short { 1 } else { share.div_ceil(most) };
         // Nearly equal ones, of whole tiles: all but the last are as fast as can be.

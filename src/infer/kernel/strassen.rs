@@ -1,6 +1,6 @@
 //! Products of matrices by Strassen's algorithm: both matrices and the result are four parts each, and seven products of
-//! sums of parts give what eight products of parts would. The rows are the pixels of an image, its first half and its
-//! second, so a pixel has the same result in every batch. The sums of weights are made as they are packed. What the seven
+//! sums of parts give what eight products of parts would. The rows are the pixels of an image, the even ones and the odd ones,
+//! so a pixel has the same result in every batch, and a thread has pixels that lie side by side. The sums of weights are made as they are packed. What the seven
 //! products add to the parts of the result goes there from registers, while these parts are in the cache.
 //!
 //! | product | of rows | of weights | added to | taken from |
@@ -90,6 +90,9 @@ const TOGETHER: usize = 4;
 /// The most rows of a task.
 const MOST_ROWS: usize = 112;
 
+/// The fewest rows for which a thread reads all weights.
+const FEWEST_ROWS: usize = 42;
+
 /// Sums of the parts of weights, packed for the seven products.
 #[derive(Debug)]
 pub(in crate::infer) struct Halves {
@@ -170,7 +173,7 @@ impl Strassen {
         SUMS * batch * self.half() * self.row()
     }
 
-    /// Pixels of the first half of an image.
+    /// The even pixels of an image.
     fn half(&self) -> usize {
         self.input.pixels().div_ceil(2)
     }
@@ -193,15 +196,23 @@ impl Strassen {
         const ADDED: usize = 8;
         let run = Run { of: self, x, y, residual, sums: scratch, rows: batch * self.half() };
         let instructions = self.weights.instructions;
-        let blocks = run.rows.div_ceil(MOST_ROWS);
-        pool.run(run.rows.div_ceil(ADDED), &|task| {
-            let rows = task * ADDED..((task + 1) * ADDED).min(run.rows);
-            instructions.run(Add { run, rows });
+        // Threads divide the rows, of which each then has the sums in its cache, unless these are few for all weights.
+        let shares = if run.rows >= pool.threads() * FEWEST_ROWS { pool.threads() } else { 1 };
+        let share = run.rows.div_ceil(shares);
+        let block = |number: usize, size: usize| {
+            let blocks = share.div_ceil(size);
+            let rows = part(run.rows, number / blocks, shares);
+            let within = part(rows.len(), number % blocks, blocks);
+            rows.start + within.start..rows.start + within.end
+        };
+        pool.run(shares * share.div_ceil(ADDED), &|task| {
+            instructions.run(Add { run, rows: block(task, ADDED) });
         });
-        let panels = self.weights.products[0].panels();
+        let (panels, blocks) =
+            (self.weights.products[0].panels(), shares * share.div_ceil(MOST_ROWS));
         let parts = if blocks >= 8 { 1 } else { 16_usize.div_ceil(blocks.max(1)).min(panels) };
         pool.run(blocks * parts, &|task| {
-            let rows = part(run.rows, task / parts, blocks);
+            let rows = block(task / parts, MOST_ROWS);
             let panels = part(panels, task % parts, parts);
             let first = &self.weights.products[0];
             first.by_width(panels, |instructions, panels| {
@@ -220,7 +231,7 @@ struct Run<'a> {
     residual: Option<Residual<'a>>,
     /// For each product whose rows are sums, the sums.
     sums: Target<'a>,
-    /// Rows of the first halves of all images.
+    /// The even pixels of all images, each with the odd one after it.
     rows: usize,
 }
 
@@ -239,11 +250,11 @@ impl Run<'_> {
         }
     }
 
-    /// The image and pixel of a row of the first half, or of its counterpart in the second.
+    /// The image and pixel of a row: the even one, or the odd one after it.
     #[inline(always)]
-    fn pixel(&self, row: usize, half: usize) -> Option<(usize, usize)> {
-        let first = self.of.half();
-        let (image, pixel) = (row / first, row % first + half * first);
+    fn pixel(&self, row: usize, odd: usize) -> Option<(usize, usize)> {
+        let half = self.of.half();
+        let (image, pixel) = (row / half, 2 * (row % half) + odd);
         (pixel < self.of.input.pixels()).then_some((image, pixel))
     }
 

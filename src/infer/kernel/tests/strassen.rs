@@ -20,9 +20,7 @@ fn run(pool: &Pool, of: &Strassen, x: &Value, added: Option<&Value>) -> Value {
 fn pair(x: &Value, [image, row, column]: [usize; 3]) -> [Vec<f64>; 2] {
     let Layout { width, channels, .. } = x.layout;
     let (pixels, pixel) = (x.layout.pixels(), row * width + column);
-    let half = pixels.div_ceil(2);
-    let other = if pixel < half { pixel + half } else { pixel - half };
-    [pixel, other].map(|pixel| {
+    [pixel, pixel ^ 1].map(|pixel| {
         let inside = pixel < pixels;
         let number = |channel| x.get([image, pixel / width, pixel % width, channel]);
         (0..channels).map(|channel| if inside { number(channel) } else { 0.0 }).collect()
