@@ -3,7 +3,8 @@
     python tools/notebooks.py target/notebooks                 # all
     python tools/notebooks.py target/notebooks 03_alexnet      # one
 
-The sources stay as they are, without outputs. Each runs in a kernel of one thread.
+The sources stay as they are, without outputs. Each runs in a kernel of one thread. With
+`CNNZOO_LONG=1` in the environment, notebooks that have a long variant run that.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import nbformat
 
 SOURCES = Path(__file__).parents[1] / "notebooks"
 # Seconds that a cell may take, on a machine that does other things too.
-TIMEOUT = 600
+TIMEOUT = 7200 if os.environ.get("CNNZOO_LONG") == "1" else 600
 
 
 def read(path: Path) -> Any:

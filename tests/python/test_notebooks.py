@@ -1,7 +1,7 @@
 """Every notebook runs from top to bottom, offline, shows what it claims, and has no outputs.
 
 A notebook's check is `notebooks/NAME.py` beside this file, where NAME is the notebook's without its
-number. `--notebooks FOLDER` keeps what ran.
+number. `--notebooks FOLDER` keeps what ran. `CNNZOO_LONG=1` runs the long variants that some have.
 """
 
 from __future__ import annotations
@@ -75,6 +75,19 @@ def test_stored_without_outputs(path: Path) -> None:
             assert cell.outputs == []
             assert cell.execution_count is None
             assert cell.metadata == {}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_a_long_variant_has_run_and_a_cell_says_what_it_gave(path: Path) -> None:
+    """A date and minutes stand in the text of a notebook whose code reads the switch."""
+    kinds = {"code": "", "markdown": ""}
+    for cell in tools.read(path).cells:
+        if "CNNZOO_LONG" in cell.source:
+            kinds[cell.cell_type] += cell.source
+    assert bool(kinds["code"]) == bool(kinds["markdown"])
+    if kinds["markdown"]:
+        assert re.search(r"\d{4}-\d\d-\d\d", kinds["markdown"])
+        assert "minutes" in kinds["markdown"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
