@@ -17,12 +17,12 @@ from small_network import tiny
 X = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-def both() -> tuple[Any, nn.Module]:
+def both() -> tuple[Any, Any]:
     """A network with norms and a dropout, and the same one of torchvision."""
     from torchvision.models import mobilenet_v2
 
     ours: Any = cz.torch.Module(cz.mobilenet_v2(num_classes=5, width=0.25, seed=0))
-    theirs = mobilenet_v2(num_classes=5, width_mult=0.25)
+    theirs: Any = mobilenet_v2(num_classes=5, width_mult=0.25)
     theirs.load_state_dict(ours.state_dict())
     return ours, theirs
 
