@@ -129,7 +129,7 @@ class Module(Mirror):
         training = [place for place, part in tree.modal if part.training]
         draws = not tree.dropping.isdisjoint(training)
         # Drawn only where it is used, so that other draws of a program do not move.
-        seed = int(torch.randint(2**63 - 1, ())) if draws else 0
+        seed = int(torch.randint(2**63 - 1, (), device="cpu")) if draws else 0
         hooked = [part for part in tree.parts if part._forward_hooks]
         run: dict[str, Any] = {
             "generation": self._generation,

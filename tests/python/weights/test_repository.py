@@ -352,7 +352,7 @@ def test_damaged_repositories_are_refused(hub: FakeHub, config: bytes | None, sa
 
 
 def test_a_config_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    save_for_hf(timm.create_model("resnet18", num_classes=3), tmp_path)
+    save_for_hf(timm.create_model("resnet18", num_classes=3), str(tmp_path))
     config = tmp_path / "config.json"
     config.write_bytes(config.read_bytes() + b"\xff")
     with pytest.raises(
