@@ -1,9 +1,11 @@
-"""Opens files that a user names: regular files only, since others may wait for another process."""
+"""Reads files that a user names, regular ones only, and writes files as a whole."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from typing import BinaryIO
@@ -33,6 +35,38 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     except BaseException:
         os.close(file)
         raise
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file that appears whole or not at all; where that fails, an old one is as it was.
+
+    A link stays, and the file behind it is replaced. A pipe or a device is written to.
+
+    Raises:
+        OSError: It cannot be written; `filename` is the path.
+    """
+    place = os.path.realpath(path)
+    try:
+        if os.path.exists(place) and not os.path.isfile(place):
+            _write(place, content, os.O_WRONLY)
+            return
+        folder, name = os.path.split(place)
+        beside = os.path.join(folder, f".{name[:100]}.{os.getpid()}.tmp")
+        try:
+            _write(beside, content, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            if os.path.exists(place):
+                shutil.copymode(place, beside)
+            os.replace(beside, place)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def _write(place: str, content: bytes, flags: int) -> None:
+    with os.fdopen(os.open(place, flags | os.O_CLOEXEC, 0o666), "wb") as file:
+        file.write(content)
 
 
 def _check(mode: int, path: str | os.PathLike[str]) -> None:

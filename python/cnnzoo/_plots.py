@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnzoo._arguments import kind_of
+from cnnzoo._files import write_whole
 from cnnzoo._package import NAME
 from cnnzoo.errors import ArgumentError, MissingPackageError
 
@@ -94,10 +96,13 @@ def save_figure(
     # One of its own, which pyplot does not know and so does not show.
     figure = Figure(figsize=size, layout="constrained", dpi=144)
     known = figure.canvas.get_supported_filetypes()
-    if Path(path).suffix.lower()[1:] not in known:
+    ending = Path(path).suffix.lower()[1:]
+    if ending not in known:
         raise ArgumentError(f"{path}: expected a name that ends in .{', .'.join(known)}")
     draw(figure.subplots())
-    figure.savefig(path, facecolor=PAPER)
+    written = io.BytesIO()
+    figure.savefig(written, format=ending, facecolor=PAPER)
+    write_whole(path, written.getvalue())
 
 
 def calm(ax: Axes, *, grid: str | None = None) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnzoo._files import write_whole
 from cnnzoo._package import NAME
 from cnnzoo._photo import Contents, Photo, decoded
 from cnnzoo._text import one_line
@@ -132,7 +133,7 @@ def save(picture: Image, file: str | os.PathLike[str]) -> None:
     try:
         # In memory first, so that a picture that its format cannot hold leaves no broken file.
         picture.save(encoded, FORMATS[path.suffix.lower()], quality=92, optimize=True)
-        path.write_bytes(encoded.getvalue())
+        write_whole(path, encoded.getvalue())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PhotoFileError(f"{path}: cannot be written: {reason}") from error

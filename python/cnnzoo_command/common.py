@@ -92,6 +92,11 @@ def share(text: str) -> float:
     return _within(text, "a number from 0 to 1", lambda number: 0 <= number <= 1)
 
 
+def below_one(text: str) -> float:
+    """A number of at least 0 and below 1."""
+    return _within(text, "a number of at least 0 and below 1", lambda number: 0 <= number < 1)
+
+
 def strictly_between(text: str) -> float:
     """A number above 0 and below 1."""
     return _within(text, "a number between 0 and 1", lambda number: 0 < number < 1)

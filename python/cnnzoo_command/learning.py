@@ -10,6 +10,7 @@ from cnnzoo_command.common import (
     SOURCES,
     add_command,
     add_threads,
+    below_one,
     count,
     from_zero,
     from_zero_number,
@@ -194,7 +195,7 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
     )
     add(
         "--ema",
-        type=share,
+        type=below_one,
         metavar="D",
         help="decay of an exponential moving average of the parameters, which is what is validated "
         "and kept; 0 is none (default: 0; 0.999 without trained weights)",

@@ -22,6 +22,7 @@ from pyarrow import parquet
 
 import cnnzoo as cz
 import pictures
+from small_network import tiny
 
 PREPROCESS = cz.Preprocess(
     resize=32, crop=32, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3
@@ -195,6 +196,14 @@ def test_wrong_arguments_are_refused(
     given = {"photographs": [], "model": model, "output": tmp_path / "output", **change}
     with pytest.raises(ValueError, match=said):
         cz.ray.predict(given.pop("photographs"), given.pop("model"), **given)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_path_that_is_no_text_is_refused_before_any_work(listed: bool, tmp_path: Path) -> None:
+    place = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
+    Path(place).write_bytes(b"a photograph")
+    with pytest.raises(cz.DataError, match=r"expected paths in UTF-8.*xff\.png"):
+        cz.ray.predict([place] if listed else tmp_path, tiny(), output=tmp_path / "predictions")
 
 
 def test_another_folder_of_parquet_is_not_taken_for_an_output(

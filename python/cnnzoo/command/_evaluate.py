@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import re
 import warnings
 from pathlib import Path
 from typing import Any
 
+from cnnzoo._files import write_whole
 from cnnzoo._plots import PAPER, need_matplotlib
 from cnnzoo._text import Out, counted, one_line, percent, table
 from cnnzoo._threads import set_num_threads
@@ -131,7 +133,9 @@ def _draw(found: Examples, path: str) -> None:
     found.plot_confusion(ax=places["confusion"])
     found.calibration().plot(ax=places["calibration"])
     draw_worst(found, places["worst"], WORST)
-    figure.savefig(path, facecolor=PAPER)
+    written = io.BytesIO()
+    figure.savefig(written, format=Path(path).suffix.lower()[1:], facecolor=PAPER)
+    write_whole(path, written.getvalue())
 
 
 def _check_ending(path: str) -> None:

@@ -77,14 +77,14 @@ def train_folder(
         refuse_old(folder)
     settings = settings.settled()
     data = data_of(settings)
-    # Before the folder is made, so that a mistake leaves none.
+    # Both before the folder is made, so that a mistake leaves none.
     model = _model(settings, data, among.device(device))
+    # Several processes wait for each other here.
+    trainer = _trainer(settings, model, among)
     settings = replace(settings, preprocess=model.preprocess)
     if among.is_first:
         _begin(folder, settings)
         tell(_about(settings, data, folder))
-    # Several processes wait for each other here.
-    trainer = _trainer(settings, model, among)
     run = _Run(
         settings=settings,
         data=data,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import cast, get_args
 
 from cnnzoo._arguments import image_size, instance, one_of, path_of, shown, text
+from cnnzoo._files import write_whole
 from cnnzoo._native import Graph
 from cnnzoo._text import human
 from cnnzoo.diagram._collect import collected
@@ -65,7 +66,7 @@ class Diagram:
         if ending not in ENDINGS:
             raise ArgumentError(f"{file}: expected a name that ends in {', '.join(ENDINGS)}")
         written = self.svg if ending == ".svg" else self.to_dot()
-        file.write_text(written + "\n", encoding="utf-8")
+        write_whole(file, f"{written}\n".encode())
 
     def _repr_svg_(self) -> str:
         return self.svg

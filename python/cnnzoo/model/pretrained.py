@@ -11,7 +11,7 @@ from cnnzoo._arrays import Device
 from cnnzoo._configuration import Configuration, WeightsFile, damaged
 from cnnzoo._neighbours import tagged
 from cnnzoo._record import Misfit
-from cnnzoo.errors import Notice, WeightsFileNotFoundError
+from cnnzoo.errors import ArgumentError, Notice, WeightsFileNotFoundError
 from cnnzoo.model._build import create_model, load
 from cnnzoo.model.model import Model
 from cnnzoo.weights import repository, timm_config
@@ -102,7 +102,24 @@ def _of_model_file(
 ) -> Model:
     if not options:
         return load(weights, device=device)
+    if saved.graph is not None:
+        return _of_own_graph(weights, saved, device, options)
     return create_model(saved.name, source=saved.source, weights=weights, device=device, **options)
+
+
+def _of_own_graph(
+    weights: Path, saved: Configuration, device: Device, options: dict[str, Any]
+) -> Model:
+    """A model whose network is a graph of the user's, which has no options but a new classifier."""
+    if others := sorted(options.keys() - {"num_classes"}):
+        raise ArgumentError(
+            f"options of {saved.name}: expected `num_classes` alone, since its network is a graph "
+            f"in the file, which is no function of options, got `{others[0]}`"
+        )
+    model = load(weights, device=device)
+    if options["num_classes"] != model.num_classes:
+        model.reset_classifier(num_classes=options["num_classes"])
+    return model
 
 
 def _of_timm(config: Path, weights: Path, device: Device, options: dict[str, Any]) -> Model:

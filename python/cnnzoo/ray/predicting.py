@@ -178,9 +178,25 @@ def _dataset_of(
     for path in in_order("`photographs`", photographs, "paths"):
         if not isinstance(path, str | os.PathLike):
             raise ArgumentError(f"`photographs`: expected paths, got {kind_of(path)}")
-        paths.append(os.fspath(path))
+        paths.append(_utf8(os.fspath(path)))
     left = [{path_column: path} for path in paths if path not in done]
     return ray.data.from_items(left) if left else None
+
+
+def _utf8(path: str) -> str:
+    """A path, which is text in Parquet files.
+
+    Raises:
+        DataError: It has bytes that are no UTF-8.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"`photographs`: expected paths in UTF-8, since Parquet files keep them as text, got "
+            f"{os.fsencode(path)!r}; rename the file, or give its bytes in a dataset of Ray"
+        ) from error
+    return path
 
 
 def _listed(folder: str) -> list[str]:

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from cnnzoo._native import Graph
+from cnnzoo.torch._typed import Drop, Norm
 from cnnzoo.torch.parts import Mirror, Part
 
 # Operations that differ between training and evaluation.
-NORM, DROPS = "batch_norm", {"dropout", "drop_path"}
+NORM, DROPOUT = "batch_norm", "dropout"
+DROPS = {DROPOUT, "drop_path"}
 
 
 class Tree:
@@ -30,6 +32,8 @@ class Tree:
     ) -> None:
         self._root = root
         self._nodes = {name: (op, inputs) for name, op, inputs, _ in graph.operations()}
+        self._fields = {name: of for name, _, _, of in graph.operations()}
+        self._lengths = {name: tensor.numel() for name, _, tensor in tensors}
         self._places = {name: place for place, name in enumerate(graph.nodes())}
         self._graph = graph
         self._about = _fields(graph)
@@ -59,11 +63,20 @@ class Tree:
         if path not in known:
             above, _, last = path.rpartition(".")
             parent: nn.Module = self._part(above, known) if above else self._root
-            op = self._nodes[path][0] if path in self._nodes else ""
-            known[path] = part = Part(path, op, self._about.get(path, ""))
+            known[path] = part = self._new(path)
             # Not `add_module`, which refuses names such as `type` that a graph may have.
             parent._modules[last] = part
         return known[path]
+
+    def _new(self, path: str) -> Part:
+        op = self._nodes[path][0] if path in self._nodes else ""
+        about = self._about.get(path, "")
+        if op == NORM:
+            channels = self._lengths[f"{path}.running_mean"]
+            return Norm(path, op, about, json.loads(self._fields[path]), channels)
+        if op == DROPOUT:
+            return Drop(path, op, about, json.loads(self._fields[path]))
+        return Part(path, op, about)
 
     def _register(
         self, name: str, is_parameter: bool, tensor: torch.Tensor, known: dict[str, Part]

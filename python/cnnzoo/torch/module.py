@@ -38,6 +38,10 @@ class Module(Mirror):
     mode, a network with auxiliary classifiers returns a tuple: the logits, then theirs in the order
     of the graph.
 
+    Batch norms are `nn.BatchNorm2d` and dropouts `nn.Dropout` to `isinstance`, with the numbers of
+    the graph, which stay; other parts are no layers of `torch.nn`, and `part.op` is their
+    operation. So `update_bn` and `convert_sync_batchnorm`, which would change norms, are errors.
+
     Parts have forward hooks: `module.layer1[0].conv1.register_forward_hook(...)` sees inputs and
     value, and may return another value. Replacing parts, calling them, and hooks before them or in
     the backward pass are errors. To `torch.compile` a module is opaque. Copies and pickles have a
@@ -125,7 +129,7 @@ class Module(Mirror):
         training = [place for place, part in tree.modal if part.training]
         draws = not tree.dropping.isdisjoint(training)
         # Drawn only where it is used, so that other draws of a program do not move.
-        seed = int(torch.randint(2**63 - 1, ())) if draws else 0
+        seed = int(torch.randint(2**63 - 1, (), device="cpu")) if draws else 0
         hooked = [part for part in tree.parts if part._forward_hooks]
         run: dict[str, Any] = {
             "generation": self._generation,

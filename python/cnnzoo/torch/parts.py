@@ -17,7 +17,8 @@ class Mirror(nn.Module):
     """A module whose own submodules, parameters and buffers are those of a graph, and stay so."""
 
     def __init__(self) -> None:
-        super().__init__()
+        # Whatever other class of PyTorch a part is of, it makes no arrays of its own.
+        nn.Module.__init__(self)
         # Names that a user cannot give to anything else.
         self._mirrored: frozenset[str] = frozenset()
 

@@ -9,6 +9,8 @@ from cnnzoo import _json
 from cnnzoo.model import StepResult
 from cnnzoo.training.history import EpochRow
 
+# The group of a user's metric whose name is taken.
+OWN = "own metric"
 # Settings that are nested: a schedule with its fields.
 CLASS = "class"
 
@@ -19,8 +21,11 @@ def of_step(result: StepResult) -> dict[str, float]:
 
 
 def of_epoch(row: EpochRow) -> dict[str, float]:
-    """The values of an epoch's row that there are."""
-    columns = {
+    """The values of an epoch's row that there are.
+
+    A metric of the user's that has the name of one of ours, such as `loss`, is `own metric/loss`.
+    """
+    columns: dict[str, dict[str, float | None]] = {
         "train": {"loss": row.train_loss, "top1": row.train_top1},
         "val": {
             "loss": row.val_loss,
@@ -29,17 +34,20 @@ def of_epoch(row: EpochRow) -> dict[str, float]:
             "map": row.val_map,
             "f1": row.val_f1,
             "accuracy": row.val_accuracy,
-            **row.val_metrics,
         },
         "own": {"loss": row.own_val_loss, "top1": row.own_val_top1, "map": row.own_val_map},
     }
-    return _present(
+    found = _present(
         {
             f"{group}/{name}": value
             for group, values in columns.items()
             for name, value in values.items()
         }
     )
+    return found | {
+        f"{OWN if f'val/{name}' in found else 'val'}/{name}": value
+        for name, value in row.val_metrics.items()
+    }
 
 
 def _present(values: dict[str, float | None]) -> dict[str, float]:

@@ -56,11 +56,11 @@ class Fit:
         if processes is None:
             return
         self.own_train = share_of("training", self.train, processes)
+        several = self.callbacks.several
         if processes.place > 0:
             self.bar, self.folder, self.every = Bar(shown=False), None, None
-            self.callbacks = Callbacks(
-                [one for one in self.callbacks.several if not one.first_only]
-            )
+            several = tuple(one for one in several if not one.first_only)
+        self.callbacks = Callbacks(several, processes=processes.count)
 
     def check(self) -> None:
         if self.interrupts is not None:

@@ -82,9 +82,10 @@ def ended(error: str, reason: str | None) -> str:
         return f"{expected}, but {reason}"
     # What gloo adds is no help: a guess that a worker crashed.
     text = one_line(error).partition(". This is typically")[0]
-    if "timed out" in text.lower():
+    if any(word in text.lower() for word in ("timed out", "timeout")):
         return (
-            f"{expected}, got no answer from another one ({text}): it is stuck, or slower than the "
-            "time limit, which torch.distributed.init_process_group(timeout=...) sets"
+            f"{expected}, got no answer from another one ({text}): it is stuck, has not made the "
+            "call that this one is in, or is slower than the time limit, which "
+            "torch.distributed.init_process_group(timeout=...) sets"
         )
     return f"{expected}, got one that has ended; its own error says why ({text})"

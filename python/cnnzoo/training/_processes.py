@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnnzoo._arguments import instance
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+
+# The callback that runs in one of several processes alone; empty where none does.
+_ALONE: ContextVar[str] = ContextVar("alone", default="")
 
 
 class Processes:
@@ -136,9 +140,21 @@ class Processes:
         self._ask(lambda: function(*given, group=None if own is None else own.inner))
 
     def _ask(self, exchange: Callable[[], T]) -> T:
-        """Exchange something, with errors that say what became of the others."""
+        """Exchange something, with errors that say what became of the others.
+
+        Raises:
+            ArgumentError: A callback asks for it that the others do not call; they would wait.
+            ProcessError: Another process has failed, ended, or does not answer.
+        """
         import torch
 
+        if name := _ALONE.get():
+            raise ArgumentError(
+                f"{name}: expected nothing that all processes do together, since the first one "
+                "calls it alone (`first_only`), got an exchange with the others, as a fit or an "
+                "evaluation of a trainer with `distributed=True` needs; "
+                "`cnnzoo.metrics.evaluate(trainer.model, ...)` evaluates in one process"
+            )
         try:
             return exchange()
         except (torch.OutOfMemoryError, ProcessError):
@@ -150,6 +166,16 @@ class Processes:
         # Outside of the handler: the traceback there would keep the group alive, and so the
         # connections to processes that wait for this one.
         raise ProcessError(self.failure)
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Refuse exchanges while a callback runs that the other processes do not call."""
+    before = _ALONE.set(name)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
 
 
 @contextmanager

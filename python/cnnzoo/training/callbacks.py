@@ -6,8 +6,8 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from cnnzoo._package import NAME
 from cnnzoo.errors import ArgumentError, CopyError, LogError, MissingPackageError
 from cnnzoo.model import StepResult
 from cnnzoo.training import _figures
+from cnnzoo.training._processes import alone
 from cnnzoo.training.history import EpochRow, better, monitored
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Callback:
 
     Attributes:
         first_only: Whether only the first process of a distributed run calls it, as one that
-            writes to a file.
+            writes to a file. What all processes do together, such as `trainer.evaluate`, is an
+            error in it, since the others would not take part.
     """
 
     first_only: bool = False
@@ -80,12 +82,14 @@ class Callbacks(Callback):
 
     Args:
         several: The callbacks, called in this order.
+        processes: The number of processes that call the others than `first_only` ones.
 
     Raises:
         ArgumentError: One is not a callback, or has a method `on_...` that nothing would call.
     """
 
-    def __init__(self, several: Sequence[Callback]) -> None:
+    def __init__(self, several: Sequence[Callback], *, processes: int = 1) -> None:
+        self._processes = processes
         expected = "`callbacks`: expected a list of cnnzoo.callbacks.Callback"
         if not isinstance(several, list | tuple):
             raise ArgumentError(f"{expected}, got {kind_of(several)}")
@@ -104,23 +108,27 @@ class Callbacks(Callback):
     def on_start(self, trainer: Trainer) -> None:
         """Call each callback's `on_start`."""
         for one in self.several:
-            one.on_start(trainer)
+            self._call(one, one.on_start, trainer)
 
     def on_step(self, trainer: Trainer, result: StepResult) -> None:
         """Call each callback's `on_step`."""
         for one in self.several:
-            one.on_step(trainer, result)
+            self._call(one, one.on_step, trainer, result)
 
     def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
         """Call each callback's `on_epoch`."""
         for one in self.several:
-            one.on_epoch(trainer, row)
+            self._call(one, one.on_epoch, trainer, row)
 
     def on_end(self, trainer: Trainer) -> None:
         """Call each callback's `on_end`, even if an earlier one raises; its error is raised."""
         with ExitStack() as stack:
             for one in reversed(self.several):
-                stack.callback(one.on_end, trainer)
+                stack.callback(self._call, one, one.on_end, trainer)
+
+    def _call(self, one: Callback, hook: Callable[..., None], *given: Any) -> None:
+        with alone(type(one).__name__) if one.first_only and self._processes > 1 else nullcontext():
+            hook(*given)
 
 
 class EarlyStopping(Callback):

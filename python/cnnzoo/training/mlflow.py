@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import posixpath
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnzoo._arguments import text
+from cnnzoo._arguments import shown, text
 from cnnzoo._package import NAME
-from cnnzoo.errors import MissingPackageError
+from cnnzoo.errors import ArgumentError, MissingPackageError
 from cnnzoo.training import _figures
 from cnnzoo.training._tracking import Tracker
 
@@ -21,6 +23,8 @@ TAG = "cnnzoo.run"
 # MLflow takes so many parameters at a time, and so many characters of each.
 MOST_PARAMETERS, MOST_CHARACTERS = 100, 6000
 EXPERIMENT = "cnnzoo"
+# Names of figures, which are also paths.
+NAMES = re.compile(r"[/\w.\- :]{1,200}")
 
 
 class MLflow(Tracker):
@@ -75,7 +79,17 @@ class MLflow(Tracker):
         return (_module().exceptions.MlflowException,)
 
     def begin(self, trainer: Trainer) -> None:
-        """Open or continue a run, and report the settings."""
+        """Open or continue a run, and report the settings.
+
+        Raises:
+            ArgumentError: A metric of the fit has a name that MLflow would refuse after an epoch.
+        """
+        for name in trainer._fit.metrics or () if trainer._fit else ():
+            if not NAMES.fullmatch(name) or posixpath.normpath(f"val/{name}") != f"val/{name}":
+                raise ArgumentError(
+                    "`metrics`: expected names that MLflow takes, of letters, digits, spaces and "
+                    f"_ - . : / as in a path, got {shown(name)}"
+                )
         active, client = _module().active_run(), self._client()
         self._owned = active is None
         if active is None:

@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias, get_args
 from cnnzoo import _json, _native
 from cnnzoo._arguments import shown
 from cnnzoo._configuration import Configuration
+from cnnzoo._files import open_regular
 from cnnzoo._record import Misfit, decoded
-from cnnzoo.errors import ArgumentError, UnknownModelError
+from cnnzoo.errors import ArgumentError, UnknownModelError, WeightsFileError
 from cnnzoo.preprocess import Preprocess
 
 # The ways in which timm makes a photograph square: by its centre, distorted, or in a border.
@@ -55,14 +56,27 @@ class TimmConfig:
     crop_mode: CropMode
 
 
+def _text(path: Path) -> str:
+    try:
+        with open_regular(path) as file:
+            return file.read().decode()
+    except OSError as error:
+        raise WeightsFileError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise Misfit(
+            "config.json", "text in UTF-8", f"byte {error.start}, which is none"
+        ) from error
+
+
 def read(path: Path) -> TimmConfig:
     """Read a config.json.
 
     Raises:
         Misfit: It is none of timm's, or is damaged.
         UnknownModelError: There is no such network here; it names the closest.
+        WeightsFileError: It cannot be read.
     """
-    config = decoded(path.read_text(encoding="utf-8"), "config.json")
+    config = decoded(_text(path), "config.json")
     if not isinstance(config, dict):
         raise Misfit("config.json", "an object", config)
     name = config.get("architecture")

@@ -196,6 +196,31 @@ def test_dropout_follows_torchs_seed() -> None:
     assert difference(many.numpy(), expected.numpy()) < 0.5
 
 
+@pytest.mark.parametrize("default", ["device", "dtype"])
+def test_the_defaults_of_torch_change_nothing(default: str) -> None:
+    def run() -> list[Any]:
+        model = cz.create_model("mobilenet_v2", num_classes=3, width=0.25, seed=1)
+        module = cz.torch.Module(model)
+        torch.manual_seed(3)
+        step = model.train_step(x.numpy(), [0, 1], cz.AdamW(model, lr=0.01))
+        twin = copy.deepcopy(module)
+        return [step.loss, module(x), twin.eval()(x), *module.state_dict().values()]
+
+    x = torch.rand(2, 3, 64, 64)
+    expected = run()
+    try:
+        if default == "device":
+            torch.set_default_device("meta")
+        else:
+            torch.set_default_dtype(torch.float64)
+        found = run()
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_auxiliary_classifiers_run_in_training() -> None:
     model = cz.create_model("googlenet", num_classes=10, aux=True, seed=1)
     module, x = cz.torch.Module(model), batch(2, 64)

@@ -323,6 +323,7 @@ def test_mistakes_in_the_options(
         [pictures, "--epochs", 0],
         [pictures, "--split", 1],
         [pictures, "--lr", "fast"],
+        [pictures, "--ema", 1],
         [pictures, "--epochs", 2, "--head-epochs", 3],
         [pictures, "--validation", pictures, "--split", 0.5],
         ["--resume", output, "--epochs", 5],

@@ -91,6 +91,12 @@ class At(cz.callbacks.Callback):
             self.act(trainer)
 
 
+class AtFirst(At):
+    """The same in the first process alone."""
+
+    first_only = True
+
+
 def fail(_: Any) -> None:
     raise FileNotFoundError("no disk\nthere")
 
@@ -143,6 +149,16 @@ def limited() -> None:
     assert limits == [LIMIT], limits
 
 
+def alone(act: Callable[[cz.Trainer], Any]) -> Callable[[], Any]:
+    """A fit whose first process does something that all do together, and the others do not."""
+    return lambda: fit(trainer(), loader(), callbacks=[AtFirst(6, act)])
+
+
+def evaluate_alone(one: cz.Trainer) -> None:
+    found: Any = cz.metrics.evaluate(one.model, loader())
+    assert found.count == len(loader().dataset)
+
+
 KEPT: list[Exception] = []
 LIMIT = timedelta(seconds=1234)
 
@@ -163,6 +179,13 @@ CASES: dict[str, Callable[[], Any]] = {
     "fewer": lambda: fit(trainer(), Lazy([4] * (1 if LAST else 2), 2)),
     "bad option": lambda: fit(trainer(), loader(), epochs=0 if LAST else 3),
     "evaluation": lambda: trainer().evaluate(loader(8 if LAST else 12)),
+    "alone evaluate": alone(lambda one: one.evaluate(loader())),
+    "alone fit": alone(lambda one: one.fit(loader(), epochs=1)),
+    "alone construct": alone(lambda _: trainer()),
+    "alone local": alone(evaluate_alone),
+    "together": lambda: fit(
+        trainer(), loader(), callbacks=[At(6, lambda one: one.evaluate(loader()))]
+    ),
     "raised": long_lived,
     "forward": lambda: fit(trainer(), loader(), **last(broken(1))),
     "backward": lambda: fit(trainer(), loader(), **last(broken(2))),

@@ -42,6 +42,13 @@ FAILED = {
     "raised": ("FileNotFoundError", "no disk"),
 }
 
+# Calls of all processes, in a callback that only the first one calls.
+ALONE = {
+    "alone evaluate": "AtFirst: expected nothing that all processes do together",
+    "alone fit": "expected no fit that runs",
+    "alone construct": "AtFirst: expected nothing that all processes do together",
+}
+
 # Exchanges that fail in the middle of a step.
 BROKEN = ["forward", "backward"]
 
@@ -56,7 +63,8 @@ def find(folder: Path, cases: list[str], processes: int) -> Found:
 
 
 def test_no_process_waits_for_one_that_differs_or_fails(tmp_path: Path) -> None:
-    cases = [*DIFFERENT, *FAILED, *BROKEN, "limited", "stopped", "well", "killed"]
+    well = ["limited", "stopped", "alone local", "together", "well"]
+    cases = [*DIFFERENT, *FAILED, *ALONE, *BROKEN, *well, "killed"]
     (first, last), ends = find(tmp_path, cases, 2)
     for case, text in DIFFERENT.items():
         assert first[case] == last[case], "all say the same"
@@ -69,11 +77,16 @@ def test_no_process_waits_for_one_that_differs_or_fails(tmp_path: Path) -> None:
         assert first[case][0] == "ProcessError", case
         assert f"process 1 has ended with {kind}: " in first[case][1], case
         assert text in first[case][1], case
+    for case, text in ALONE.items():
+        assert first[case][0] == "ArgumentError", case
+        assert text in first[case][1], case
+        assert last[case][0] == "ProcessError", case
+        assert text in last[case][1], case
     for case in BROKEN:
         assert first[case][0] == last[case][0] == "ProcessError", case
         assert "got one that has ended" in first[case][1], case
         assert "the cable is broken" in last[case][1], case
-    for case in ("limited", "stopped", "well"):
+    for case in well:
         assert first[case] == last[case] == ["", ""], case
     assert ends == [0, -signal.SIGKILL]
     assert first["killed"][0] == "ProcessError"

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from wandb.proto import wandb_internal_pb2
 
 import cnnzoo as cz
 from cnnzoo.callbacks import Callback, MLflow, WandB
+from cnnzoo.training._figures import of_epoch
 from train.small_run import loaders, trainer
 
 STEPS = 7
@@ -193,6 +195,37 @@ def test_an_active_run_of_wandb_is_left_open(offline: Path) -> None:
         trainer().fit(*loaders(), epochs=1, progress=False, callbacks=[report])
         assert wandb.run is outer
         assert settings["optimizer"]["class"] == "SGD"
+
+
+def test_names_that_mlflow_refuses_are_refused_before_training(store: str) -> None:
+    known, (train, validation) = client(store), loaders()
+    run = known.create_run("0").info.run_id
+    names = ("top-1 (%)", "a//b", "../a", "é", "a b:c-d.e_f/g", "")
+    for name in names:
+        with suppress(mlflow.exceptions.MlflowException):
+            known.log_metric(run, f"val/{name}", 1.0)
+    taken = known.get_run(run).data.metrics
+    assert taken.keys() == {"val/é", "val/a b:c-d.e_f/g"}
+    for name in names:
+        one = trainer()
+        options: dict[str, Any] = {"progress": False, "metrics": {name: lambda *_: 0.5}}
+        callback = MLflow(tracking_uri=store, pictures=False, best_model=False)
+        if f"val/{name}" in taken:
+            one.fit(train, validation, epochs=1, callbacks=[callback], **options)
+            continue
+        with pytest.raises(cz.ArgumentError, match="`metrics`: expected names that MLflow takes"):
+            one.fit(train, validation, epochs=1, callbacks=[callback], **options)
+        assert one.step == 0
+
+
+def test_a_metric_with_the_name_of_ours_hides_none() -> None:
+    one, (train, validation) = trainer(), loaders()
+    metrics = {"loss": lambda *_: -7.0, "mine": lambda *_: -8.0}
+    row = one.fit(train, validation, epochs=1, progress=False, metrics=metrics)[-1]
+    found = of_epoch(row)
+    assert found["val/loss"] == row.val_loss
+    assert found["own metric/loss"] == -7.0
+    assert found["val/mine"] == -8.0
 
 
 def test_multi_label_runs_have_no_confusion(store: str, tmp_path: Path) -> None:

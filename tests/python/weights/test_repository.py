@@ -24,6 +24,7 @@ from timm.models._hub import save_for_hf
 import cnnzoo as cz
 import pictures
 from fake_hub import FakeHub
+from small_network import tiny
 from tolerance import FUSED, difference
 
 # Of huggingface_hub's own, in uploads.
@@ -348,6 +349,32 @@ def test_damaged_repositories_are_refused(hub: FakeHub, config: bytes | None, sa
     hub.make("me/bad", files if config is None else {**files, "config.json": config})
     with pytest.raises(cz.WeightsError, match=said):
         cz.from_pretrained("me/bad")
+
+
+def test_a_config_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    save_for_hf(timm.create_model("resnet18", num_classes=3), str(tmp_path))
+    config = tmp_path / "config.json"
+    config.write_bytes(config.read_bytes() + b"\xff")
+    with pytest.raises(
+        cz.WeightsError, match=r"config\.json.*expected text in UTF-8, got byte \d+"
+    ):
+        cz.from_pretrained(tmp_path)
+    config.unlink()
+    os.mkfifo(config)
+    with pytest.raises(cz.WeightsError, match=r"config\.json: expected a regular file, got a pipe"):
+        cz.from_pretrained(tmp_path)
+
+
+def test_a_graph_of_ones_own_takes_a_new_classifier_and_no_other_option(tmp_path: Path) -> None:
+    model = tiny()
+    model.save_pretrained(tmp_path)
+    x = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
+    other = cz.from_pretrained(tmp_path, num_classes=5)
+    assert other(x).shape == (2, 5)
+    np.testing.assert_array_equal(other.embed(x), model.embed(x))
+    np.testing.assert_array_equal(cz.from_pretrained(tmp_path, num_classes=3)(x), model(x))
+    with pytest.raises(cz.ArgumentError, match=r"tiny: expected `num_classes` alone.*`image_size`"):
+        cz.from_pretrained(tmp_path, num_classes=5, image_size=32)
 
 
 @pytest.mark.parametrize(
