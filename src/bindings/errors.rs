@@ -111,14 +111,14 @@ fn file(source: &io::Error, missing: &'static str, other: &'static str) -> &'sta
     if source.kind() == io::ErrorKind::NotFound { missing } else { other }
 }
 
-/// Runs `work` without the GIL, and outside of `torch.inference_mode`. A panic in it is a bug of this package, and becomes an
-/// exception instead of ending the process.
+/// Runs `work` without the GIL, and outside of `torch.inference_mode` and `torch.autocast`. A panic in it is a bug of this
+/// package, and becomes an exception instead of ending the process.
 pub(super) fn detached<T: Send>(
     py: Python<'_>,
     work: impl FnOnce() -> Result<T> + Send,
 ) -> PyResult<T> {
     #[cfg(feature = "torch")]
-    let work = || crate::torch::outside_inference_mode(work);
+    let work = || crate::torch::outside_modes(work);
     // Dropped after the GIL is taken again.
     let running = Running::begin(py)?;
     let outcome = py.detach(|| catch_unwind(AssertUnwindSafe(|| with_pools(work))));

@@ -7,10 +7,12 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/DispatchKeySet.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <dlfcn.h>
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 namespace {
@@ -36,10 +38,23 @@ Wrap find_wrap() {
 bool is_plain(const Tensor& tensor) {
   const auto keys = tensor.key_set();
   return tensor.defined() && tensor.layout() == at::kStrided && tensor.has_storage() && !tensor.is_meta() &&
-      !tensor.is_quantized() && !tensor.is_complex() && !keys.has(DispatchKey::Python) &&
+      !tensor.is_quantized() && !tensor.is_complex() && !tensor.is_nested() && !keys.has(DispatchKey::Python) &&
       !keys.has(DispatchKey::FuncTorchBatched) && !keys.has(DispatchKey::FuncTorchGradWrapper) &&
       !keys.has(DispatchKey::Functionalize);
 }
+
+// Operators neither cast nor make tensors of inference mode while it lives. They would cast weights once and keep that until autocast
+// ends, whatever an optimizer writes to the weights meanwhile.
+struct Plain {
+  c10::impl::ExcludeDispatchKeyGuard casts{c10::autocast_dispatch_keyset};
+  std::optional<c10::InferenceMode> mode;
+
+  Plain() {
+    if (c10::InferenceMode::is_enabled()) {
+      mode.emplace(false);
+    }
+  }
+};
 
 }  // namespace
 
@@ -151,12 +166,16 @@ extern "C" void cnnzoo_leave(at::ThreadLocalStateGuard* guard) {
   delete guard;
 }
 
-// Leaves inference mode on this thread, until what is returned is given to `cnnzoo_enter_inference_mode`; null outside of it.
-extern "C" c10::InferenceMode* cnnzoo_leave_inference_mode() {
-  return c10::InferenceMode::is_enabled() ? new c10::InferenceMode(false) : nullptr;
+// Leaves inference mode and autocast on this thread, until what is returned is given to `cnnzoo_leave_plain`; null where that failed.
+extern "C" Plain* cnnzoo_enter_plain() {
+  try {
+    return new Plain();
+  } catch (...) {
+    return nullptr;
+  }
 }
 
-extern "C" void cnnzoo_enter_inference_mode(c10::InferenceMode* guard) {
+extern "C" void cnnzoo_leave_plain(Plain* guard) {
   delete guard;
 }
 

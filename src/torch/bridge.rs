@@ -27,8 +27,8 @@ unsafe extern "C" {
     fn cnnzoo_modes() -> *mut c_void;
     fn cnnzoo_enter(modes: *const c_void) -> *mut c_void;
     fn cnnzoo_leave(guard: *mut c_void);
-    fn cnnzoo_leave_inference_mode() -> *mut c_void;
-    fn cnnzoo_enter_inference_mode(guard: *mut c_void);
+    fn cnnzoo_enter_plain() -> *mut c_void;
+    fn cnnzoo_leave_plain(guard: *mut c_void);
     fn cnnzoo_drop_modes(modes: *mut c_void);
 }
 
@@ -109,18 +109,19 @@ pub(super) fn count_change(tensor: &Tensor) {
     unsafe { cnnzoo_count_change(tensor.as_ptr()) }
 }
 
-/// Does work outside of `torch.inference_mode`, also where the caller is in it: tensors that are made in it count no changes
-/// and can never be trained, and nothing is recorded for a backward pass.
-pub fn outside_inference_mode<T>(work: impl FnOnce() -> T) -> T {
+/// Does work outside of `torch.inference_mode` and `torch.autocast`, also where the caller is in them. Tensors that are made in
+/// the former count no changes and can never be trained, and nothing is recorded for a backward pass. The latter keeps casts of
+/// weights until it ends, and so would train with those of its first step.
+pub fn outside_modes<T>(work: impl FnOnce() -> T) -> T {
     struct Guard(*mut c_void);
     impl Drop for Guard {
         fn drop(&mut self) {
-            // SAFETY: it is null, or that of `cnnzoo_leave_inference_mode` on this thread, and is given back once.
-            unsafe { cnnzoo_enter_inference_mode(self.0) }
+            // SAFETY: it is null, or that of `cnnzoo_enter_plain` on this thread, and is given back once.
+            unsafe { cnnzoo_leave_plain(self.0) }
         }
     }
     // SAFETY: what is returned is null, or belongs to the caller.
-    let _guard = Guard(unsafe { cnnzoo_leave_inference_mode() });
+    let _guard = Guard(unsafe { cnnzoo_enter_plain() });
     work()
 }
 

@@ -32,7 +32,7 @@ mod train;
 mod walk;
 
 pub use among::Among;
-pub use bridge::{Handle, Modes, outside_inference_mode};
+pub use bridge::{Handle, Modes, outside_modes};
 pub use device::{device, device_name};
 pub use explain::{ExplainOptions, Explanation, Score, explain};
 pub use finite::has_finite_outputs;

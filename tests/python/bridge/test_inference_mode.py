@@ -24,7 +24,12 @@ ONES = np.full((2, 3), 0.1, np.float32)
 TORCHS = nn.CrossEntropyLoss(label_smoothing=0.1)
 PHOTO = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
 
-MODES = {"inference_mode": torch.inference_mode, "no_grad": torch.no_grad}
+MODES: dict[str, Callable[[], Any]] = {
+    "inference_mode": torch.inference_mode,
+    "no_grad": torch.no_grad,
+    # Which would keep the casts of weights from the first step on.
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+}
 
 
 def small(**options: Any) -> cz.Model:
@@ -137,7 +142,8 @@ def test_the_mode_of_the_caller_changes_no_bit(way: str, mode: str) -> None:
     results = [ENTRIES[way](expected)]
     with MODES[mode]():
         results.append(ENTRIES[way](found))
-        assert not torch.is_grad_enabled()
+        assert torch.is_grad_enabled() == (mode == "autocast")
+        assert torch.is_autocast_enabled("cpu") == (mode == "autocast")
         assert torch.is_inference_mode_enabled() == (mode == "inference_mode")
     for one, other in zip(*map(arrays, results), strict=True):
         np.testing.assert_array_equal(one, other)

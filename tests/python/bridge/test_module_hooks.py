@@ -158,6 +158,7 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
     (lambda m: m(torch.zeros(0, 3, 64, 64)), "N at least 1"),
     (lambda m: m(torch.zeros(1, 3, 64, 64).to_sparse()), "a dense tensor"),
     (lambda m: m(torch.zeros(1, 3, 64, 64, device="meta")), "a dense tensor"),
+    (lambda m: m(torch.nested.nested_tensor([torch.zeros(3, 64, 64)])), "a dense tensor"),
     (lambda m: m(torch.zeros(1, 3, 64, 64).double()), "float32"),
     (lambda m: m(images((64, 64), 1)), r"a torch\.Tensor"),
     (lambda m: m.train()(torch.zeros(1, 3, 32, 32)), "more than one value per channel"),
