@@ -12,6 +12,7 @@ from cnnzoo._plots import GREY, INK, SERIES, axes_for, calm
 from cnnzoo._rows import Rows
 from cnnzoo._text import counted, percent, table
 from cnnzoo.analysis._intervals import with_bounds
+from cnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,11 +141,13 @@ class Robustness(Rows[RobustnessCurve]):
             The axes, one for each curve.
 
         Raises:
-            ArgumentError: The axes are more or fewer.
+            ArgumentError: The axes are more or fewer, or there are no curves.
             MissingPackageError: matplotlib is not installed.
             TypeError: `ax` is something else.
         """
         count = len(self.curves)
+        if not count:
+            raise ArgumentError("a plot of robustness: expected at least one distortion, got none")
         axes = list(np.ravel(axes_for(ax, "robustness", (2.5 * count + 0.3, 2.6), columns=count)))
         for curve, on in zip(self.curves, axes, strict=True):
             curve.plot(ax=on, label=(label or self.name) if on is axes[0] else None)
@@ -174,9 +177,10 @@ class Robustness(Rows[RobustnessCurve]):
             f"{curve.name} {percent(min(point.accuracy for point in curve.points))}"
             for curve in self.curves
         )
+        at_worst = f"; at worst {worst}" if worst else ""
         return (
             f"<Robustness of {self.name} on {counted(self.images, 'image')}: "
-            f"{percent(self.accuracy)}; at worst {worst}>"
+            f"{percent(self.accuracy)}{at_worst}>"
         )
 
     def _repr_html_(self) -> str:
