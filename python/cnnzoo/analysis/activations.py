@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnzoo._arguments import in_order, instance, whole
 from cnnzoo._html import html_table
-from cnnzoo._plots import GREY, INK, SERIES, axes_for, calm
+from cnnzoo._plots import GREY, SERIES, axes_for, calm, ink, literal
 from cnnzoo._progress import Count
 from cnnzoo._rows import Rows
 from cnnzoo._text import counted, percent, table
@@ -115,7 +115,8 @@ class ActivationStatistics(Rows[NodeStatistics]):
             on.set_xlim(0.3, len(self) + 0.7)
             calm(on, grid="y")
             on.legend(frameon=False, fontsize=8, labelcolor=GREY)
-        values.set_title(f"{self.name}, {counted(self.images, 'image')}", fontsize=9, color=INK)
+        title = f"{literal(self.name)}, {counted(self.images, 'image')}"
+        values.set_title(title, fontsize=9, color=ink(values))
         if len(self) <= MOST_NAMES:
             shares.set_xticks(x, [row.node for row in self], rotation=90, fontsize=7)
             values.set_xticks(x, [])

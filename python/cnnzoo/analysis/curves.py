@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnzoo._html import html_table
-from cnnzoo._plots import GREY, INK, SERIES, axes_for, calm
+from cnnzoo._plots import GREY, SERIES, axes_for, calm, ink, literal
 from cnnzoo._rows import Rows
 from cnnzoo._text import counted, percent, table
 from cnnzoo.analysis._intervals import with_bounds
@@ -76,10 +76,11 @@ class RobustnessCurve(Rows[RobustnessPoint]):
         colour = SERIES[len(ax.lines) % len(SERIES)]
         x = [point.strength for point in self.points]
         low, high = zip(*(point.interval for point in self.points), strict=True)
+        name = None if label is None else literal(label)
         ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         y = [point.accuracy for point in self.points]
-        ax.plot(x, y, "o-", color=colour, markersize=3.5, linewidth=1.4, label=label)
-        ax.set_title(self.name, fontsize=9, color=INK)
+        ax.plot(x, y, "o-", color=colour, markersize=3.5, linewidth=1.4, label=name)
+        ax.set_title(self.name, fontsize=9, color=ink(ax))
         ax.set_xlabel(self.unit)
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         if self.name == "occlusion":

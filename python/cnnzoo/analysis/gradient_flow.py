@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnnzoo._arguments import instance, seed_of
 from cnnzoo._arrays import as_array
 from cnnzoo._html import html_table
-from cnnzoo._plots import GREY, SERIES, axes_for, calm
+from cnnzoo._plots import GREY, SERIES, axes_for, calm, literal
 from cnnzoo._rows import Rows
 from cnnzoo._text import counted, table
 from cnnzoo.errors import ArgumentError, ShapeError
@@ -104,7 +104,7 @@ class GradientFlow(Rows[LayerGradient]):
             color=SERIES[len(ax.lines) % len(SERIES)],
             markersize=3,
             linewidth=1.2,
-            label=label or self.name,
+            label=literal(label or self.name),
         )
         ax.set_yscale("log")
         ax.set_xlabel("layer with weights")
