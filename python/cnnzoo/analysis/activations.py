@@ -115,7 +115,7 @@ class ActivationStatistics(Rows[NodeStatistics]):
             on.set_xlim(0.3, len(self) + 0.7)
             calm(on, grid="y")
             on.legend(frameon=False, fontsize=8, labelcolor=GREY)
-        title = f"{literal(self.name)}, {counted(self.images, 'image')}"
+        title = f"{literal(self.name)}, {counted(self.images, 'image')}{self._lost()}"
         values.set_title(title, fontsize=9, color=ink(values))
         if len(self) <= MOST_NAMES:
             shares.set_xticks(x, [row.node for row in self], rotation=90, fontsize=7)
@@ -135,6 +135,11 @@ class ActivationStatistics(Rows[NodeStatistics]):
         """Number of values that are infinite or NaN, of all nodes."""
         return sum(row.not_finite for row in self)
 
+    def _lost(self) -> str:
+        """The end of a line that tells of values that are infinite or NaN; empty without any."""
+        lost = self._not_finite()
+        return f", {counted(lost, 'value')} infinite or NaN" if lost else ""
+
     def _cells(self) -> list[tuple[str, ...]]:
         return [
             (
@@ -153,11 +158,9 @@ class ActivationStatistics(Rows[NodeStatistics]):
 
     def __repr__(self) -> str:
         dead, units = sum(len(row.dead) for row in self), sum(row.units for row in self)
-        lost = self._not_finite()
-        told = f", {counted(lost, 'value')} infinite or NaN" if lost else ""
         return (
             f"<ActivationStatistics of {self.name}: {counted(len(self), 'node')} on "
-            f"{counted(self.images, 'image')}, {dead} of {units} units dead{told}>"
+            f"{counted(self.images, 'image')}, {dead} of {units} units dead{self._lost()}>"
         )
 
     def _repr_html_(self) -> str:

@@ -52,7 +52,8 @@ class Heatmap:
         node: The node that was looked at; None if the method looks at none.
         target: The class; None if the method asks about none.
         label: The class's label.
-        prediction: The most probable classes of the photograph.
+        prediction: The most probable classes of the photograph, and last the class, where it is
+            not among them; None if the method asks about none.
         error: The share by which integrated gradients miss the difference of the scores that they
             divide among the pixels; None of other methods.
     """

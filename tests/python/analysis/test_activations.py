@@ -115,7 +115,8 @@ def test_values_that_are_not_finite_are_counted() -> None:
     known = x[np.isfinite(x)]
     assert (row.least, row.most) == (known.min(), known.max())
     nothing = activation_statistics(tiny(), np.full((1, 3, 16, 16), np.nan, np.float32), "input")
-    nothing.plot(ax=Figure().subplots(2, 1))
+    above, _ = nothing.plot(ax=Figure().subplots(2, 1))
+    assert above.get_title() == "tiny, 1 image, 768 values infinite or NaN"
     # Of NaN it is not known whether it is above 0.
     assert nothing[0].dead == ()
     assert repr(nothing).endswith("0 of 3 units dead, 768 values infinite or NaN>")
