@@ -74,7 +74,8 @@ def test_maps_of_a_trained_network_are_those_of_the_formula(
     check(heatmap, formula(*value_and_gradient(module, layer, x, asked)))
     assert heatmap.method == method
     assert (heatmap.target, heatmap.label) == (asked, model.labels[asked])
-    assert heatmap.prediction == model.predict(CAT)
+    assert heatmap.prediction is not None
+    assert heatmap.prediction[:5] == model.predict(CAT)
     assert heatmap.values.shape == (224, 224)
 
 
