@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cnnzoo.errors import ArgumentError
+from cnnzoo.errors import ArgumentError, ShapeError
 
 T = TypeVar("T")
 
@@ -106,17 +106,29 @@ def is_sequence(value: Any) -> bool:
     )
 
 
-def image_size(x_shape: Any, default: Sequence[int]) -> tuple[int, int]:
-    """Height and width of images of a shape, (N, C, H, W) or (H, W); of `default` if it is None.
+def image_size(x_shape: Any, own: Sequence[int]) -> tuple[int, int]:
+    """Height and width of images of a shape, (N, C, H, W) or (H, W); of `own` if it is None.
+
+    Args:
+        x_shape: The shape; (C, H, W) too.
+        own: Channels, height and width of the network's images.
 
     Raises:
         ArgumentError: It is no such shape.
+        ShapeError: The channels are not those of the network, as in (H, W, C).
     """
-    sizes = default if x_shape is None else x_shape
+    sizes = own if x_shape is None else x_shape
     if not is_sequence(sizes) or not 2 <= len(sizes) <= 4:  # noqa: PLR2004  # (C, H, W) too
         raise ArgumentError(f"`x_shape`: expected (N, C, H, W) or (H, W), got {shown(x_shape)}")
-    height, width = sizes[-2:]
-    return whole("`x_shape`: height", height), whole("`x_shape`: width", width)
+    *before, height, width = sizes
+    found = whole("`x_shape`: height", height), whole("`x_shape`: width", width)
+    if before and whole("`x_shape`: channels", before[-1]) != own[0]:
+        raise ShapeError(
+            f"`x_shape`: expected (N, {own[0]}, H, W) or (H, W), got {shown(tuple(x_shape))}"
+        )
+    if before[:-1]:
+        whole("`x_shape`: images", before[0], least=1)
+    return found
 
 
 def optional(at: str, value: Any) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,24 @@ import numpy as np
 from cnnzoo._arguments import kind_of
 from cnnzoo._files import write_whole
 from cnnzoo._package import NAME
+from cnnzoo._text import one_line
 from cnnzoo.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK = "#1f2933"
 GREY = "#7b8794"
 PALE = "#b4bec8"
 LINES = "#eef1f4"
 PAPER = "#ffffff"
+# Text and lines on a dark ground, as of the style `dark_background`.
+LIGHT_INK = "#e4e7eb"
+DARK_LINES = "#2f3944"
+# The luma from which on a ground is light.
+LIGHT = 0.5
+LUMA = (0.299, 0.587, 0.114)
 # Colours of series, of which neighbours differ in hue and in lightness.
 SERIES = ("#1d4e89", "#e9a03b", "#2a9d8f", "#d1603d", "#8e5ea2", "#7cb9e8", "#6b705c", "#c3a1cf")
 
@@ -99,10 +107,54 @@ def save_figure(
     ending = Path(path).suffix.lower()[1:]
     if ending not in known:
         raise ArgumentError(f"{path}: expected a name that ends in .{', .'.join(known)}")
-    draw(figure.subplots())
+    ax = figure.subplots()
+    on_paper(figure, [ax])
+    draw(ax)
     written = io.BytesIO()
     figure.savefig(written, format=ending, facecolor=PAPER)
     write_whole(path, written.getvalue())
+
+
+def on_paper(figure: Figure, axes: Iterable[Axes]) -> None:
+    """Make the ground of a figure for a file white, whatever matplotlib's style is."""
+    figure.set_facecolor(PAPER)
+    for ax in axes:
+        ax.set_facecolor(PAPER)
+
+
+def ink(ax: Axes, *, inside: bool = False) -> str:
+    """The colour of text that is legible beside axes, or on them: dark or light, as their ground.
+
+    Args:
+        ax: The axes.
+        inside: Whether the text stands on the axes, not around them.
+    """
+    return LIGHT_INK if _is_dark(ax, inside=inside) else INK
+
+
+def lines(ax: Axes) -> str:
+    """The colour of lines and areas that are hardly seen on axes."""
+    return DARK_LINES if _is_dark(ax, inside=True) else LINES
+
+
+def literal(text: str) -> str:
+    """A text as matplotlib draws it on one line, in which `$` begins no formula."""
+    return one_line(text).replace("$", r"\$")
+
+
+def _is_dark(ax: Axes, *, inside: bool) -> bool:
+    from matplotlib.colors import to_rgba
+
+    figure: Any = ax.figure
+    grounds = [ax.get_facecolor()] if inside and ax.axison else []
+    red, green, blue, share = 1.0, 1.0, 1.0, 0.0
+    for ground in (*grounds, figure.get_facecolor()):
+        red, green, blue, share = to_rgba(ground)
+        if share > LIGHT:
+            break
+    # Behind a transparent figure there is a page, of which nothing is known.
+    luma = float(np.dot(LUMA, (red, green, blue)))
+    return share > LIGHT and luma < LIGHT
 
 
 def calm(ax: Axes, *, grid: str | None = None) -> None:
@@ -114,12 +166,12 @@ def calm(ax: Axes, *, grid: str | None = None) -> None:
     """
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(PALE)
-    ax.tick_params(labelsize=8, labelcolor=GREY, color=PALE)
+    ax.tick_params(which="both", labelsize=8, labelcolor=GREY, color=PALE)
     ax.xaxis.label.set(size=8, color=GREY)
     ax.yaxis.label.set(size=8, color=GREY)
     ax.set_axisbelow(True)
     if grid is not None:
-        ax.grid(axis=grid, color=LINES, linewidth=0.8)  # type: ignore[arg-type]
+        ax.grid(axis=grid, color=lines(ax), linewidth=0.8)  # type: ignore[arg-type]
 
 
 def need_matplotlib(what: str) -> None:

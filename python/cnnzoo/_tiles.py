@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo._plots import GREY, INK, axes_for
+from cnnzoo._plots import GREY, INK, axes_for, ink
 from cnnzoo._text import one_line
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _draw(
             ha="center",
             va="top",
             fontsize=font,
-            color=line.colour,
+            color=ink(ax) if line.colour == INK else line.colour,
             parse_math=False,
         )
 

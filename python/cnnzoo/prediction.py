@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnnzoo._arguments import shown
 from cnnzoo._html import html_bar, html_table
-from cnnzoo._plots import GREY, INK, LINES, PALE, SERIES, axes_for, save_figure
+from cnnzoo._plots import GREY, PALE, SERIES, axes_for, ink, lines, literal, save_figure
 from cnnzoo._text import one_line
 from cnnzoo.errors import ArgumentError
 
@@ -98,16 +98,17 @@ class Prediction(tuple[Guess, ...]):
             TypeError: `ax` is something else.
         """
         drawn: Axes = axes_for(ax, WHAT, self._size())
+        drawn.set_axis_off()
         for place, guess in enumerate(self):
             width = _finite(guess.probability)
-            drawn.barh(place, 1, 0.36, color=LINES)
+            drawn.barh(place, 1, 0.36, color=lines(drawn))
             drawn.barh(place, width, 0.36, color=SERIES[0] if place == 0 else PALE)
-            drawn.text(0, place - 0.3, one_line(guess.label), va="bottom", fontsize=9, color=INK)
+            label = literal(guess.label)
+            drawn.text(0, place - 0.3, label, va="bottom", fontsize=9, color=ink(drawn))
             text = f"{guess.probability:.1%}"
             drawn.text(1, place - 0.3, text, va="bottom", ha="right", fontsize=9, color=GREY)
         drawn.set_xlim(0, 1)
         drawn.set_ylim(max(len(self), 1) - 0.6, -0.9)
-        drawn.set_axis_off()
         return drawn
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -170,7 +171,7 @@ def checked_threshold(threshold: float) -> float:
     return float(threshold)
 
 
-def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def probabilities(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The sigmoid of each logit; NaN for NaN."""
     # NumPy would warn of NaN.
     with np.errstate(invalid="ignore"):

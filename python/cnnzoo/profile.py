@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from cnnzoo._html import html_bar, html_table
-from cnnzoo._plots import GREY, INK, PALE, PAPER, axes_for, calm, save_figure
+from cnnzoo._plots import GREY, PALE, PAPER, axes_for, calm, ink, literal, save_figure
 from cnnzoo._rows import Rows
 from cnnzoo._text import counted, shorten, table
 
@@ -221,12 +221,12 @@ class Profile(Rows[ProfileStep]):
                     share = bar.flops / (1e6 * left) / self.peak_gflops
                     note += f" · {share:.0%} of peak"
             ax.text(left + most / 90, place, note, va="center", fontsize=7.5, color=GREY)
-        ax.set_yticks(range(len(bars)), [bar.label for bar in bars], fontsize=8, color=INK)
+        ax.set_yticks(range(len(bars)), [bar.label for bar in bars], fontsize=8, color=ink(ax))
         ax.set_ylim(len(bars) - 0.4, -0.6)
         ax.set_xlim(0, 1.3 * most)
         ax.set_xlabel("milliseconds")
         calm(ax, grid="x")
-        ax.tick_params(axis="y", length=0, labelcolor=INK)
+        ax.tick_params(axis="y", length=0, labelcolor=ink(ax))
         ax.spines["left"].set_visible(False)
         self._write_head(ax)
 
@@ -246,7 +246,7 @@ class Profile(Rows[ProfileStep]):
             ncols=max(1, len(entries)),
             fontsize=8,
             frameon=False,
-            labelcolor=INK,
+            labelcolor=ink(ax),
             handlelength=1,
             handleheight=1,
             handletextpad=0.5,
@@ -255,7 +255,7 @@ class Profile(Rows[ProfileStep]):
             borderpad=0,
         )
         for text, height, size, colour, weight in (
-            (self._title(), 40, 11, INK, "bold"),
+            (literal(self._title()), 40, 11, ink(ax), "bold"),
             (self._total(), 25, 8, GREY, "normal"),
         ):
             ax.annotate(

@@ -147,3 +147,17 @@ def test_a_notebook_shows_a_tree_that_folds() -> None:
 def test_a_shape_that_is_none_is_refused(x_shape: Any, message: str) -> None:
     with pytest.raises(cz.ArgumentError, match=message):
         cz.create_model("resnet20", meta=True).summary(x_shape)
+
+
+@pytest.mark.parametrize("x_shape", [(1, 1, 32, 32), (64, 48, 3), (1, 64, 48, 3), (4, 32, 32)])
+def test_a_shape_of_other_channels_is_refused(x_shape: tuple[int, ...]) -> None:
+    # (H, W, C) would be images that are three pixels wide.
+    model = cz.create_model("resnet20", meta=True)
+    for shown in (model.summary, lambda shape: model.diagram(x_shape=shape)):
+        with pytest.raises(cz.ShapeError, match=r"`x_shape`: expected \(N, 3, H, W\)"):
+            shown(x_shape)
+
+
+def test_a_shape_without_images_is_refused() -> None:
+    with pytest.raises(cz.ArgumentError, match="`x_shape`: images: expected a whole number of 1"):
+        cz.create_model("resnet20", meta=True).summary((0, 3, 32, 32))

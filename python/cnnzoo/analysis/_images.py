@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo._arguments import kind_of
+from cnnzoo._arguments import instance, kind_of
 from cnnzoo._arrays import as_array, is_tensor
 from cnnzoo._photo import is_photo
 from cnnzoo.data import BadSample, Dataset, Loader
@@ -37,6 +37,27 @@ class Batch:
     x: NDArray[Any]
     y: NDArray[np.int64]
     index: NDArray[np.int64]
+
+
+def check_classifier(model: Any, at: str) -> None:
+    """Check that a model predicts one class for each image.
+
+    Args:
+        model: The model.
+        at: The analysis, for messages.
+
+    Raises:
+        ArgumentError: It is no model, has no classifier, or its task is `"multi_label"`.
+    """
+    instance("`model`", model, Model, "a cnnzoo.Model")
+    if model.num_classes == 0:
+        raise ArgumentError(f"{model.name} has no classifier (num_classes=0) to predict with")
+    if model.task == "multi_label":
+        raise ArgumentError(
+            f"{at} of {model.name}: expected a model that predicts one class for each image, got "
+            "one whose `task` is multi_label; `cnnzoo.metrics.evaluate` with BinaryCrossEntropy "
+            "takes labels (N, K)"
+        )
 
 
 class LabelledBatches:

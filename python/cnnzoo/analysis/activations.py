@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo._arguments import in_order, whole
+from cnnzoo._arguments import in_order, instance, whole
 from cnnzoo._html import html_table
-from cnnzoo._plots import GREY, INK, SERIES, axes_for, calm
+from cnnzoo._plots import GREY, SERIES, axes_for, calm, ink, literal
 from cnnzoo._progress import Count
 from cnnzoo._rows import Rows
 from cnnzoo._text import counted, percent, table
@@ -45,7 +45,7 @@ class NodeStatistics:
         most: The highest value.
         zeros: Share of values that are exactly 0.
         units: Number of units: channels of an image, numbers of a vector, and numbers of a token.
-        dead: The units that are at no place of no image above 0.
+        dead: The units that are 0 or below at every place of every image.
         not_finite: Number of values that are infinite or NaN.
     """
 
@@ -115,7 +115,8 @@ class ActivationStatistics(Rows[NodeStatistics]):
             on.set_xlim(0.3, len(self) + 0.7)
             calm(on, grid="y")
             on.legend(frameon=False, fontsize=8, labelcolor=GREY)
-        values.set_title(f"{self.name}, {counted(self.images, 'image')}", fontsize=9, color=INK)
+        title = f"{literal(self.name)}, {counted(self.images, 'image')}{self._lost()}"
+        values.set_title(title, fontsize=9, color=ink(values))
         if len(self) <= MOST_NAMES:
             shares.set_xticks(x, [row.node for row in self], rotation=90, fontsize=7)
             values.set_xticks(x, [])
@@ -125,7 +126,19 @@ class ActivationStatistics(Rows[NodeStatistics]):
 
     def table(self) -> str:
         """A table of the nodes, as text."""
-        return table(HEAD, self._cells(), right=range(2, 8))
+        return table(self._head(), self._cells(), right=range(2, len(self._head())))
+
+    def _head(self) -> tuple[str, ...]:
+        return HEAD if self._not_finite() == 0 else (*HEAD, "not finite")
+
+    def _not_finite(self) -> int:
+        """Number of values that are infinite or NaN, of all nodes."""
+        return sum(row.not_finite for row in self)
+
+    def _lost(self) -> str:
+        """The end of a line that tells of values that are infinite or NaN; empty without any."""
+        lost = self._not_finite()
+        return f", {counted(lost, 'value')} infinite or NaN" if lost else ""
 
     def _cells(self) -> list[tuple[str, ...]]:
         return [
@@ -138,6 +151,7 @@ class ActivationStatistics(Rows[NodeStatistics]):
                 f"{row.most:.3g}",
                 percent(row.zeros),
                 f"{len(row.dead)} of {row.units}" if row.dead else "",
+                *([str(row.not_finite or "")] if self._not_finite() else []),
             )
             for row in self
         ]
@@ -146,11 +160,12 @@ class ActivationStatistics(Rows[NodeStatistics]):
         dead, units = sum(len(row.dead) for row in self), sum(row.units for row in self)
         return (
             f"<ActivationStatistics of {self.name}: {counted(len(self), 'node')} on "
-            f"{counted(self.images, 'image')}, {dead} of {units} units dead>"
+            f"{counted(self.images, 'image')}, {dead} of {units} units dead{self._lost()}>"
         )
 
     def _repr_html_(self) -> str:
-        return html_table(HEAD, self._cells(), right=range(2, 8), caption=repr(self)[1:-1])
+        head, caption = self._head(), repr(self)[1:-1]
+        return html_table(head, self._cells(), right=range(2, len(head)), caption=caption)
 
 
 HEAD = ("node", "value", "mean", "std", "lowest", "highest", "zeros", "dead units")
@@ -185,6 +200,7 @@ def activation_statistics(
         DataError: A photograph cannot be read.
         ShapeError: The images are not (N, C, H, W), or too small.
     """
+    instance("`model`", model, Model, "a cnnzoo.Model")
     batch_size = whole("`batch_size`", batch_size, least=1)
     rows = {row.name: row for row in model.summary()}
     chosen = _chosen(rows, nodes)
@@ -243,7 +259,8 @@ class _Sums:
         # Channels of an image are its first axis, the numbers of a token or vector the last.
         unit = 1 if values.ndim == IMAGE + 1 else values.ndim - 1
         others = tuple(axis for axis in range(values.ndim) if axis != unit)
-        alive = np.asarray((values > 0).any(others))
+        # A NaN is neither.
+        alive = np.asarray(~(values <= 0).all(others))
         self._alive = alive if self._alive is None else self._alive | alive
 
     def result(self) -> NodeStatistics:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo._arguments import whole
 from cnnzoo._html import html_bar, html_table
-from cnnzoo._plots import GREY, INK, PALE, SERIES, axes_for, calm
+from cnnzoo._plots import GREY, PALE, SERIES, axes_for, calm, ink
 from cnnzoo._rows import Rows
 from cnnzoo._text import counted, percent, table
 from cnnzoo.analysis._intervals import wilson, with_bounds
@@ -135,7 +135,8 @@ class Calibration(Rows[CalibrationBin]):
         ax.plot(x, y, "o-", color=SERIES[0], linewidth=1, markersize=4, clip_on=False, zorder=3)
         if full:
             told = f"ECE {self.error:.1%}, {counted(self.images, 'image')}"
-            ax.text(0.02, 0.97, told, va="top", fontsize=9, color=INK, transform=ax.transAxes)
+            colour = ink(ax, inside=True)
+            ax.text(0.02, 0.97, told, va="top", fontsize=9, color=colour, transform=ax.transAxes)
         calm(ax, grid="both")
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
         ax.set_aspect("equal")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnzoo._html import html_table
-from cnnzoo._plots import GREY, INK, SERIES, axes_for, calm
+from cnnzoo._plots import GREY, SERIES, axes_for, calm, ink, literal
 from cnnzoo._rows import Rows
 from cnnzoo._text import counted, percent, table
 from cnnzoo.analysis._intervals import with_bounds
+from cnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,10 +76,11 @@ class RobustnessCurve(Rows[RobustnessPoint]):
         colour = SERIES[len(ax.lines) % len(SERIES)]
         x = [point.strength for point in self.points]
         low, high = zip(*(point.interval for point in self.points), strict=True)
+        name = None if label is None else literal(label)
         ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         y = [point.accuracy for point in self.points]
-        ax.plot(x, y, "o-", color=colour, markersize=3.5, linewidth=1.4, label=label)
-        ax.set_title(self.name, fontsize=9, color=INK)
+        ax.plot(x, y, "o-", color=colour, markersize=3.5, linewidth=1.4, label=name)
+        ax.set_title(self.name, fontsize=9, color=ink(ax))
         ax.set_xlabel(self.unit)
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         if self.name == "occlusion":
@@ -140,11 +142,13 @@ class Robustness(Rows[RobustnessCurve]):
             The axes, one for each curve.
 
         Raises:
-            ArgumentError: The axes are more or fewer.
+            ArgumentError: The axes are more or fewer, or there are no curves.
             MissingPackageError: matplotlib is not installed.
             TypeError: `ax` is something else.
         """
         count = len(self.curves)
+        if not count:
+            raise ArgumentError("a plot of robustness: expected at least one distortion, got none")
         axes = list(np.ravel(axes_for(ax, "robustness", (2.5 * count + 0.3, 2.6), columns=count)))
         for curve, on in zip(self.curves, axes, strict=True):
             curve.plot(ax=on, label=(label or self.name) if on is axes[0] else None)
@@ -174,9 +178,10 @@ class Robustness(Rows[RobustnessCurve]):
             f"{curve.name} {percent(min(point.accuracy for point in curve.points))}"
             for curve in self.curves
         )
+        at_worst = f"; at worst {worst}" if worst else ""
         return (
             f"<Robustness of {self.name} on {counted(self.images, 'image')}: "
-            f"{percent(self.accuracy)}; at worst {worst}>"
+            f"{percent(self.accuracy)}{at_worst}>"
         )
 
     def _repr_html_(self) -> str:

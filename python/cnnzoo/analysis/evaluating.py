@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo._arguments import whole
 from cnnzoo._progress import Count
-from cnnzoo.analysis._images import BATCH, LabelledBatches
+from cnnzoo.analysis._images import BATCH, LabelledBatches, check_classifier
 from cnnzoo.analysis.examples import COLUMNS, UNDECIDED, Examples
 from cnnzoo.analysis.pictures import Pictures
 from cnnzoo.data import Dataset, Loader
-from cnnzoo.errors import ArgumentError, ShapeError
+from cnnzoo.errors import ShapeError
 from cnnzoo.model import InferencePrecision, Model
 from cnnzoo.prediction import log_softmax
 from cnnzoo.training.metrics import ranks_of
@@ -50,11 +50,11 @@ def evaluate_examples(
 
     Raises:
         ArgumentError: The data are none of these, have no image, have other targets than classes,
-            or classes that the model does not have; or the model has no classifier.
+            or classes that the model does not have; or the model has no classifier, or predicts
+            any number of labels (`task`).
         DataError: A photograph cannot be read, and `on_error` is `raise`.
     """
-    if model.num_classes == 0:
-        raise ArgumentError(f"{model.name} has no classifier (num_classes=0) to predict with")
+    check_classifier(model, "evaluation")
     batch_size = whole("`batch_size`", batch_size, least=1)
     batches = LabelledBatches(model, data, at="evaluation", batch_size=batch_size)
     parts: list[tuple[NDArray[Any], ...]] = []

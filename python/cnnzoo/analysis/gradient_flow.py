@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from cnnzoo._arguments import instance, seed_of
 from cnnzoo._arrays import as_array
 from cnnzoo._html import html_table
-from cnnzoo._plots import GREY, SERIES, axes_for, calm
+from cnnzoo._plots import GREY, SERIES, axes_for, calm, literal
 from cnnzoo._rows import Rows
 from cnnzoo._text import counted, table
 from cnnzoo.errors import ArgumentError, ShapeError
 from cnnzoo.model import Model
-from cnnzoo.prediction import log_softmax
+from cnnzoo.prediction import log_softmax, probabilities
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +60,7 @@ class GradientFlow(Rows[LayerGradient]):
 
     Attributes:
         name: The name of the network.
-        loss: The batch's mean cross-entropy.
+        loss: The batch's mean cross-entropy; binary where the model's task is `"multi_label"`.
         layers: The layers with weights that are trained, in the order of the graph.
     """
 
@@ -104,7 +104,7 @@ class GradientFlow(Rows[LayerGradient]):
             color=SERIES[len(ax.lines) % len(SERIES)],
             markersize=3,
             linewidth=1.2,
-            label=label or self.name,
+            label=literal(label or self.name),
         )
         ax.set_yscale("log")
         ax.set_xlabel("layer with weights")
@@ -151,6 +151,7 @@ def gradient_flow(
 ) -> GradientFlow:
     """Compute the gradient of the mean cross-entropy of a batch by the weights of every layer.
 
+    A model whose `task` is `"multi_label"` has the binary cross-entropy, its mean over all labels.
     Weights are those of convolutions, linear layers and attention; norms, biases and embeddings
     are left out, and auxiliary classifiers do not run.
 
@@ -158,7 +159,8 @@ def gradient_flow(
         model: The model, which stays as it is: with `training` a copy of it runs. Frozen weights
             have no gradient.
         x: Images (N, C, H, W), as for `Model.__call__`.
-        y: Targets: classes (N,), or soft targets, a share for each class (N, K).
+        y: Targets: classes (N,), or soft targets, a share for each class (N, K); of a multi-label
+            model a 0 or 1 for each label (N, K), or a number between.
         training: Training mode, in which batch norm uses the statistics of the batch, and dropout
             is active.
         seed: Seed of dropout.
@@ -167,19 +169,23 @@ def gradient_flow(
         The gradient's norm for each layer; `plot` draws them.
 
     Raises:
-        ArgumentError: A class is not one of the model's, or the model has no classifier.
+        ArgumentError: A class is not one of the model's, a label is not from 0 to 1, or the model
+            has no classifier.
         MissingPackageError: There is no libtorch.
         ShapeError: The targets are not one for each image, or in training mode a batch norm sees a
             single value per channel.
     """
+    instance("`model`", model, Model, "a cnnzoo.Model")
     instance("`training`", training, bool, "True or False")
     seed = seed_of(seed)
-    shares = _shares(as_array(y), model)
+    several = model.task == "multi_label"
+    x, shares = as_array(x), (_labels if several else _shares)(as_array(y), model)
     # Training mode tracks the batch's statistics.
     one = model.copy() if training else model
     nothing = np.zeros(shares.shape, np.float32)
     logits, _ = one.vjp(x, nothing, training=training, seed=seed)
-    losses, slopes = _cross_entropy(logits.astype(np.float64), shares)
+    slopes_of = _binary_cross_entropy if several else _cross_entropy
+    losses, slopes = slopes_of(logits.astype(np.float64), shares)
     _, gradients = one.vjp(x, slopes.astype(np.float32), training=training, seed=seed)
     weights = model.state_dict()
     return GradientFlow(
@@ -200,9 +206,7 @@ def gradient_flow(
 
 def _shares(y: NDArray[np.generic], model: Model) -> NDArray[np.float64]:
     """Targets as shares (N, K)."""
-    at, classes = f"targets of {model.name}", model.num_classes
-    if classes == 0:
-        raise ArgumentError(f"{model.name} has no classifier (num_classes=0)")
+    at, classes = f"targets of {model.name}", _classes(model)
     if y.ndim == CLASSES and y.dtype.kind in "iu":
         if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
             raise ArgumentError(
@@ -217,6 +221,26 @@ def _shares(y: NDArray[np.generic], model: Model) -> NDArray[np.float64]:
     )
 
 
+def _labels(y: NDArray[np.generic], model: Model) -> NDArray[np.float64]:
+    """Targets as a number of 0 to 1 for each label (N, K)."""
+    at, labels = f"targets of {model.name}", _classes(model)
+    if y.ndim != SHARES or y.shape[1] != labels or y.dtype.kind not in "biuf":
+        raise ShapeError(
+            f"{at}, whose `task` is multi_label: expected a 0 or 1 for each label (N, {labels}), "
+            f"got {y.dtype} {y.shape}"
+        )
+    found = y.astype(np.float64)
+    if not ((found >= 0) & (found <= 1)).all():
+        raise ArgumentError(f"{at}: expected labels of 0 to 1, got others")
+    return found
+
+
+def _classes(model: Model) -> int:
+    if model.num_classes == 0:
+        raise ArgumentError(f"{model.name} has no classifier (num_classes=0)")
+    return model.num_classes
+
+
 def _cross_entropy(
     logits: NDArray[np.float64], shares: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -224,6 +248,14 @@ def _cross_entropy(
     logs = log_softmax(logits)
     slopes = np.exp(logs) * shares.sum(1, keepdims=True) - shares
     return -(shares * logs).sum(1), slopes / len(logits)
+
+
+def _binary_cross_entropy(
+    logits: NDArray[np.float64], labels: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same with binary cross-entropy, the mean over the labels of an image."""
+    losses = np.logaddexp(0.0, logits) - labels * logits
+    return losses.mean(1), (probabilities(logits) - labels) / logits.size
 
 
 def _norm(values: NDArray[np.generic]) -> float:

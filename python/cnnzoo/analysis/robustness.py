@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cnnzoo._arguments import number, numbers, seed_of, whole
 from cnnzoo._progress import Count
 from cnnzoo.analysis import distortions
-from cnnzoo.analysis._images import BATCH, IMAGES_RANK, labelled
+from cnnzoo.analysis._images import BATCH, IMAGES_RANK, check_classifier, labelled
 from cnnzoo.analysis._intervals import wilson
 from cnnzoo.analysis.curves import Robustness, RobustnessCurve, RobustnessPoint
 from cnnzoo.errors import ArgumentError, ShapeError
@@ -115,15 +115,15 @@ def robustness(
         A curve for each distortion; `plot` draws them.
 
     Raises:
-        ArgumentError: An option is invalid, there are no images, or a label is no class of the
-            model.
+        ArgumentError: An option is invalid, there are no images, a label is no class of the model,
+            or the model has no classifier, or predicts any number of labels (`task`).
         DataError: A photograph cannot be read.
         ShapeError: There are not as many labels as images, or the images are not (N, C, H, W).
+        TypeError: Images of batches are not floating-point numbers.
     """
     batch_size, seed = whole("`batch_size`", batch_size, least=1), seed_of(seed)
     fill = None if fill is None else number("`fill`", fill, least=0, most=1)
-    if model.num_classes == 0:
-        raise ArgumentError(f"{model.name} has no classifier (num_classes=0) to predict with")
+    check_classifier(model, "robustness")
     given = {
         "shifts": shifts,
         "angles": angles,
@@ -136,7 +136,7 @@ def robustness(
     tally = _Tally(model, strengths, fill=fill, precision=precision, seed=seed)
     with Count(total, "images", shown=progress is not False) as count:
         for x, y in batches:
-            tally.add(np.asarray(x, np.float32), y)
+            tally.add(x, y)
             count.advance(len(y))
     return tally.result()
 
@@ -162,11 +162,16 @@ class _Tally:
         self._images = self._plain = 0
         self._correct: dict[str, dict[float, int]] = {}
 
-    def add(self, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
-        if x.ndim != IMAGES_RANK:
-            raise ShapeError(
-                f"robustness of {self._model.name}: expected images (N, C, H, W), got {x.shape}"
+    def add(self, images: NDArray[Any], y: NDArray[np.int64]) -> None:
+        at = f"robustness of {self._model.name}"
+        if images.ndim != IMAGES_RANK:
+            raise ShapeError(f"{at}: expected images (N, C, H, W), got {images.shape}")
+        if images.dtype.kind != "f":
+            raise TypeError(
+                f"{at}: expected images of float32, float64 or float16, got {images.dtype}; "
+                "photographs of bytes go through `preprocess`"
             )
+        x = images.astype(np.float32, copy=False)
         if not self._correct:
             self._correct = {
                 option: dict.fromkeys(_usual(option, x) if found is None else found, 0)

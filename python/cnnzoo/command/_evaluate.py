@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnzoo._files import write_whole
-from cnnzoo._plots import PAPER, need_matplotlib
+from cnnzoo._plots import PAPER, need_matplotlib, on_paper
 from cnnzoo._text import Out, counted, one_line, percent, table
 from cnnzoo._threads import set_num_threads
 from cnnzoo.analysis import Examples, evaluate_examples
@@ -130,6 +130,7 @@ def _draw(found: Examples, path: str) -> None:
 
     figure = Figure(figsize=SIZE, layout="constrained", dpi=110)
     places = figure.subplot_mosaic([["confusion", "calibration"], ["worst", "worst"]])
+    on_paper(figure, places.values())
     found.plot_confusion(ax=places["confusion"])
     found.calibration().plot(ax=places["calibration"])
     draw_worst(found, places["worst"], WORST)

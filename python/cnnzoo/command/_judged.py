@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from cnnzoo._plots import INK
+from cnnzoo._plots import ink
 from cnnzoo.analysis import Calibration, Examples
 from cnnzoo.training import Metrics
 
@@ -48,4 +48,4 @@ def draw_worst(found: Examples, ax: Axes, count: int) -> None:
     shown = wrong or found.top_losses(count)
     shown.gallery(count, ax=ax)
     title = "the most confident errors" if wrong else "no errors; the images of the highest loss"
-    ax.set_title(title, fontsize=9, color=INK)
+    ax.set_title(title, fontsize=9, color=ink(ax))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cnnzoo._plots import GREY, INK, PAPER
+from cnnzoo._plots import GREY, INK, PAPER, literal, on_paper
 from cnnzoo._text import percent
 from cnnzoo.analysis import Examples
 from cnnzoo.command._judged import calibration_values, draw_worst, metrics_values
@@ -36,6 +36,7 @@ def draw_run(folder: Path, settings: Settings, history: History, found: Examples
         width_ratios=(1.1, 1),
         height_ratios=(1, 1, 2.6),
     )
+    on_paper(figure, places.values())
     curves = [places["loss"], places["top1"]]
     history.plot(ax=curves)
     best = best_epoch(history, settings)
@@ -52,8 +53,9 @@ def draw_run(folder: Path, settings: Settings, history: History, found: Examples
     marks = "dotted: the epoch of the model that is kept"
     if 0 < head < settings.epochs:
         marks = f"grey: epochs that train the classifier alone; {marks}"
+    name = literal(settings.model)
     figure.suptitle(
-        f"{settings.model}: the model of epoch {best} of {len(history)}{accuracy}\n{marks}",
+        f"{name}: the model of epoch {best} of {len(history)}{accuracy}\n{marks}",
         fontsize=10,
         color=INK,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cnnzoo._plots import GREY, INK, PAPER, calm
+from cnnzoo._plots import GREY, PAPER, calm, ink
 from cnnzoo.comparison._style import Chart, colours, headline, legend, names, nothing
 from cnnzoo.comparison._tables import mebibytes, three_digits
 from cnnzoo.comparison.row import Rows, measurement
@@ -89,5 +89,5 @@ def _frame(
     ax.set_xlabel(label)
     calm(ax, grid="x")
     ax.set_yticks(range(len(rows)), names(rows), fontsize=8)
-    ax.tick_params(axis="y", length=0, labelcolor=INK)
+    ax.tick_params(axis="y", length=0, labelcolor=ink(ax))
     ax.spines["left"].set_visible(False)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cnnzoo._plots import GREY, INK, PALE, PAPER, calm
+from cnnzoo._plots import GREY, PALE, PAPER, calm, ink
 from cnnzoo.comparison._labels import Box, Labelled, places
 from cnnzoo.comparison._style import (
     SMALL_TEXT,
@@ -167,9 +167,9 @@ def _draw_sizes(ax: Axes, rows: Rows, scale: float) -> None:
         circle = Circle((largest, radius), radius, fill=False, edgecolor=GREY, linewidth=0.8)
         area.add_artist(circle)
         height = max(2 * radius, 10 * (at + 1) - 5)
-        text = Text(2 * largest + 6, height - 3, _short(size), fontsize=SMALL_TEXT, color=INK)
+        text = Text(2 * largest + 6, height - 3, _short(size), fontsize=SMALL_TEXT, color=ink(ax))
         area.add_artist(text)
-    area.add_artist(Text(0, max(2 * largest, 30) + 7, "parameters", fontsize=8, color=INK))
+    area.add_artist(Text(0, max(2 * largest, 30) + 7, "parameters", fontsize=8, color=ink(ax)))
     key = AnchoredOffsetbox(
         "lower left",
         child=area,
@@ -236,7 +236,7 @@ def _write(ax: Axes, text: str, point: Labelled, box: Box, place: tuple[float, f
         (box.left - point.x + 1, box.bottom - point.y + 1),
         textcoords="offset points",
         fontsize=SMALL_TEXT,
-        color=INK,
+        color=ink(ax, inside=True),
         zorder=5,
     )
     note.set_in_layout(False)

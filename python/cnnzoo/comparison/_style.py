@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cnnzoo._plots import GREY, INK, SERIES
+from cnnzoo._plots import GREY, SERIES, ink, literal
 from cnnzoo._text import counted
 from cnnzoo.comparison.row import ComparedModel, Rows
 from cnnzoo.errors import ArgumentError
@@ -40,7 +40,7 @@ def colours(rows: Rows) -> dict[str, str]:
 
 
 def names(rows: Rows) -> list[str]:
-    """A short name for each row: where names repeat, with what tells them apart."""
+    """A short name to draw for each row: where names repeat, with what tells them apart."""
     found = [row.name for row in rows]
     additions: tuple[Callable[[ComparedModel], str], ...] = (
         lambda row: row.source,
@@ -55,13 +55,13 @@ def names(rows: Rows) -> list[str]:
             f"{name} {addition(row)}".rstrip() if len(told[name]) > 1 else name
             for name, row in zip(found, rows, strict=True)
         ]
-    return found
+    return [literal(name) for name in found]
 
 
 def headline(ax: Axes, title: str, note: str) -> None:
     """A title with a note below it, above the axes."""
     for text, height, size, colour, weight in (
-        (title, 20, 11, INK, "bold"),
+        (title, 20, 11, ink(ax), "bold"),
         (note, 7, 8, GREY, "normal"),
     ):
         ax.annotate(
@@ -84,7 +84,7 @@ def legend(ax: Axes, entries: Sequence[Any]) -> None:
         bbox_to_anchor=(1.01, 1.0),
         fontsize=8,
         frameon=False,
-        labelcolor=INK,
+        labelcolor=ink(ax),
         handlelength=1.6,
         handletextpad=0.7,
         labelspacing=0.55,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from cnnzoo._plots import INK, LINES, PALE, PAPER, calm
+from cnnzoo._plots import PALE, PAPER, calm, ink, lines
 from cnnzoo.comparison._style import SMALL_TEXT, Chart, colours, headline, nothing, root
 from cnnzoo.comparison.row import ComparedModel, Rows
 
@@ -113,10 +113,10 @@ def _draw_years(ax: Axes, slots: list[Slot]) -> None:
         half = side if own[0].rows else (EMPTY + BETWEEN) / 2
         edges[year] = (own[0].x - half, own[-1].x + half)
         if at % 2:
-            ax.axvspan(*edges[year], color=LINES, alpha=0.6, zorder=0, linewidth=0)
+            ax.axvspan(*edges[year], color=lines(ax), alpha=0.6, zorder=0, linewidth=0)
     middles = [(left + right) / 2 for left, right in edges.values()]
     labels = ax.set_xticks(middles, [str(year) for year in by_year], fontsize=8)
-    ax.tick_params(axis="x", length=0, labelcolor=INK)
+    ax.tick_params(axis="x", length=0, labelcolor=ink(ax))
     for tick, own in zip(labels, by_year.values(), strict=True):
         if not own[0].rows:
             tick.label1.set_color(PALE)
@@ -176,7 +176,7 @@ def _write(ax: Axes, slot: Slot, turn: float) -> None:
         rotation=math.degrees(turn),
         rotation_mode="anchor",
         fontsize=SMALL_TEXT,
-        color=INK,
+        color=ink(ax, inside=True),
         zorder=4,
     )
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 IMAGES_RANK = 4
+# The channels of photographs, which arrays of bytes have last.
+PHOTO_CHANNELS = (1, 3)
 # A caption's lines: the largest shares of a soft target, or the labels of an image.
 MOST_LINES = 2
 
@@ -61,8 +63,10 @@ def show_batch(
         The axes.
 
     Raises:
-        ArgumentError: An option is invalid, or a class has no name.
-        ShapeError: The images are not (N, C, H, W), there are none, or the targets not as many.
+        ArgumentError: An option is invalid, one of `mean` and `std` is missing, or a class has no
+            name.
+        ShapeError: The images are not (N, C, H, W) but, for example, (N, H, W, C), there are none,
+            or the targets not as many.
         MissingPackageError: matplotlib is not installed.
         TypeError: `ax` is something else.
     """
@@ -73,14 +77,20 @@ def show_batch(
             "a batch: expected images (N, C, H, W), at least one, got "
             f"{images.dtype} {images.shape}"
         )
+    _, channels, _, width = images.shape
+    if width in PHOTO_CHANNELS and channels not in PHOTO_CHANNELS and images.shape[2] > width:
+        raise ShapeError(
+            f"a batch: expected images (N, C, H, W), got {images.shape}, which looks like "
+            "(N, H, W, C); x.transpose(0, 3, 1, 2) has the channels first"
+        )
     names = None
     if classes is not None:
         names = [str(n) for n in in_order("`classes`", classes, "the names of the classes")]
     captions = [()] * len(images) if y is None else captions_of(as_array(y), names, len(images))
-    mean, std = (
-        None if given is None else numbers(f"`{name}`", given)
-        for name, given in (("mean", mean), ("std", std))
-    )
+    if (mean is None) != (std is None):
+        raise ArgumentError("`mean` and `std`: expected both or neither, got one")
+    mean = None if mean is None else numbers("`mean`", mean)
+    std = None if std is None else numbers("`std`", std, above=0)
     if mean is not None and std is not None and {len(mean), len(std)} - {1, images.shape[1]}:
         raise ArgumentError(
             f"`mean` and `std`: expected one number for each of the {images.shape[1]} channels, "

@@ -100,7 +100,7 @@ def draw(
 
     Raises:
         ArgumentError: An option is invalid, or the graph has no such part.
-        ShapeError: The images are too small for the network.
+        ShapeError: The images are too small for the network, or of other channels.
     """
     instance("`graph`", graph, Graph, "a Graph")
     level = cast("Level", one_of("`level`", level, get_args(Level)))

@@ -14,6 +14,8 @@ Bytes = NDArray[np.uint8]
 
 # From cold to hot: dark violet, purple, red, orange, pale yellow; lighter at each step.
 PALETTE = ("#100b2d", "#4a1173", "#8c2369", "#cf3f50", "#f3742b", "#fcb32d", "#fbf5a7")
+# The colour where values are infinite or NaN: magenta, which the palette does not have.
+ALARM = (255, 0, 255)
 # The share of colour that photographs keep below a heatmap, so that its own colours stand out.
 COLOUR = 0.25
 # The share of the heatmap's colours where they cover most, and the value from which on they do.
@@ -29,21 +31,26 @@ GAP = 0.06
 
 
 def scaled(values: NDArray[np.floating]) -> Floats:
-    """The values from 0, the least, to 1, the largest; all 0 where they are equal."""
-    values = values.astype(np.float64)
-    least, most = values.min(), values.max()
-    if not most > least:
-        return np.zeros(values.shape, np.float32)
-    found: Floats = ((values - least) / (most - least)).astype(np.float32)
-    return found
+    """The values from 0, the least, to 1, the largest; all 0 where they are equal.
+
+    NaN where a value is infinite or NaN.
+    """
+    finite = np.isfinite(values)
+    found = np.where(finite, values, np.nan).astype(np.float64)
+    known = found[finite]
+    if known.size:
+        least, most = known.min(), known.max()
+        found = (found - least) / ((most - least) or 1.0)
+    return found.astype(np.float32)
 
 
 def enlarged(values: NDArray[np.floating], height: int, width: int) -> Floats:
     """Values (h, w) at another size, bilinearly, with pixels whose centres lie between the cells'.
 
-    As `torch.nn.functional.interpolate` does with `align_corners=False`, and OpenCV's `resize`.
+    As `torch.nn.functional.interpolate` does with `align_corners=False`, and OpenCV's `resize`. All
+    pixels to which a value that is infinite or NaN would add are NaN.
     """
-    found = values.astype(np.float64)
+    found = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
     for axis, size in enumerate((height, width)):
         length = found.shape[axis]
         at = ((np.arange(size) + 0.5) * length / size - 0.5).clip(0, length - 1)
@@ -55,17 +62,18 @@ def enlarged(values: NDArray[np.floating], height: int, width: int) -> Floats:
 
 
 def coloured(values: NDArray[np.floating]) -> Bytes:
-    """Values of 0 to 1 as colours (..., 3), from dark violet to pale yellow."""
+    """Values of 0 to 1 as colours (..., 3), from dark violet to pale yellow; NaN is magenta."""
     colours = np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in PALETTE])
     at = np.clip(np.nan_to_num(values.astype(np.float64)), 0, 1) * (len(PALETTE) - 1)
     marks = np.arange(len(PALETTE))
     found = np.stack([np.interp(at, marks, channel) for channel in colours.T], -1)
     pixels: Bytes = np.rint(found).astype(np.uint8)
+    pixels[np.isnan(values)] = ALARM
     return pixels
 
 
 def overlaid(photo: Bytes, values: Floats, alpha: float = ALPHA) -> Bytes:
-    """A pale photograph (H, W, 3), with colours over it where values are large.
+    """A pale photograph (H, W, 3), with colours over it where values are large or NaN.
 
     Args:
         photo: The pixels.
@@ -73,7 +81,8 @@ def overlaid(photo: Bytes, values: Floats, alpha: float = ALPHA) -> Bytes:
         alpha: The share of the colours where they cover most.
     """
     heat = enlarged(values, *photo.shape[:2]).astype(np.float64)
-    share = alpha * np.minimum(1, heat / COVERED)[..., np.newaxis]
+    # Of a number and NaN, `fmin` is the number.
+    share = alpha * np.fmin(1, heat / COVERED)[..., np.newaxis]
     found: Bytes = np.rint((1 - share) * pale(photo) + share * coloured(heat)).astype(np.uint8)
     return found
 

@@ -54,7 +54,7 @@ class Asked:
     Attributes:
         target: The class.
         label: Its label.
-        prediction: The most probable classes.
+        prediction: The most probable classes, and the one asked about.
         score: The logit of the class.
     """
 
@@ -98,6 +98,9 @@ def asked(subject: Subject, target: int | str | None) -> Asked:
     else:
         chosen = whole("`target`", target, most=len(labels) - 1)
     (prediction,) = rank(logits, labels, TOP, model.task)
+    if not any(guess.index == chosen for guess in prediction):
+        (every,) = rank(logits, labels, len(labels), model.task)
+        prediction = Prediction([*prediction, *(one for one in every if one.index == chosen)])
     return Asked(chosen, labels[chosen], prediction, float(logits[0, chosen]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo._photo import Photo
-from cnnzoo.errors import Notice
 from cnnzoo.explain._subject import Subject, asked, focus_of, places, subject_of
 from cnnzoo.explain.heatmap import Heatmap, heatmap_of
 from cnnzoo.model import Model
@@ -105,15 +103,15 @@ def _cam(
     name = focus_of(model, node)
     found = model.gradients(subject.x, question.target, at=name).nodes[name]
     value, gradient = (_doubles(places(subject, name, array)) for array in found)
-    if not gradient.any():
-        warnings.warn(
-            f"{method} of {model.name}: the logit of class {question.target} does not depend on "
-            f"any place of node `{name}`, so the heatmap is empty",
-            Notice,
-            stacklevel=3,
-        )
     raw = np.tensordot(weigh(value, gradient), value, 1)
-    return heatmap_of(subject, raw, method=method, asked=question, node=name)
+    reason = None
+    if not gradient.any():
+        reason = (
+            f"the logit of class {question.target} does not depend on any place of node `{name}`"
+        )
+    return heatmap_of(
+        subject, raw, method=method, asked=question, node=name, reason=reason, stacklevel=4
+    )
 
 
 def _doubles(array: NDArray[Any]) -> Doubles:

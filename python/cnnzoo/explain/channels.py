@@ -15,7 +15,16 @@ from cnnzoo._photo import Photo
 from cnnzoo._plots import axes_for, save_figure
 from cnnzoo._text import counted
 from cnnzoo.errors import ArgumentError
-from cnnzoo.explain._pixels import Bytes, Floats, coloured, enlarged, magnified, mosaic, scaled
+from cnnzoo.explain._pixels import (
+    ALARM,
+    Bytes,
+    Floats,
+    coloured,
+    enlarged,
+    magnified,
+    mosaic,
+    scaled,
+)
 from cnnzoo.explain._subject import focus_of, places, subject_of
 from cnnzoo.explain.heatmap import Heatmap, show, size_of
 from cnnzoo.model import Model
@@ -53,11 +62,14 @@ class FeatureMaps:
     def strongest(self, count: int = MOST_CHANNELS) -> tuple[int, ...]:
         """The numbers of the channels with the largest mean magnitude, the strongest first.
 
+        Channels with values that are infinite or NaN come before all others.
+
         Raises:
             ArgumentError: `count` is no whole number of at least 1.
         """
         count = whole("`count`", count, least=1)
         means = np.abs(self.values).mean((1, 2), dtype=np.float64)
+        means[~np.isfinite(means)] = np.inf
         return tuple(int(channel) for channel in np.argsort(-means, kind="stable")[:count])
 
     def heatmap(self, channel: int) -> Heatmap:
@@ -79,6 +91,8 @@ class FeatureMaps:
 
     def plot(self, *, count: int = MOST_CHANNELS, ax: Axes | None = None) -> Axes:
         """Draw the strongest channels, each from dark, its least value, to light, its largest.
+
+        Values that are infinite or NaN are magenta.
 
         Args:
             count: Number of channels.
@@ -140,7 +154,7 @@ class Filters:
         """Draw each filter, in colour where the layer reads three channels.
 
         Grey is 0; each filter is scaled by its largest magnitude. The mean over the channels is
-        drawn where they are not three.
+        drawn where they are not three. Weights that are infinite or NaN are magenta.
 
         Args:
             ax: Matplotlib axes to draw on; new ones if not given.
@@ -175,12 +189,15 @@ class Filters:
         return html_picture(self._picture(), repr(self))
 
     def _picture(self) -> Bytes:
-        values = np.nan_to_num(self.values.astype(np.float64))
+        values = self.values.astype(np.float64)
         if values.shape[1] != COLOURS:
             values = values.mean(1, keepdims=True).repeat(COLOURS, 1)
+        lost = ~np.isfinite(values).all(1)
+        values = np.where(np.isfinite(values), values, 0.0)
         most = np.abs(values).max((1, 2, 3), keepdims=True)
         tiles = 0.5 + values / np.where(most > 0, 2 * most, 1)
         pixels = np.rint(255 * tiles).astype(np.uint8).transpose(0, 2, 3, 1)
+        pixels[lost] = ALARM
         return mosaic(np.stack([magnified(one, TILE) for one in pixels]))
 
 

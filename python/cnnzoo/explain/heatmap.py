@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from cnnzoo._arguments import number
 from cnnzoo._html import Markup, html_picture, html_table
-from cnnzoo._plots import GREY, INK, axes_for, save_figure
+from cnnzoo._plots import GREY, axes_for, ink, literal, save_figure
+from cnnzoo.errors import Notice
 from cnnzoo.explain._pixels import (
     ALPHA,
     LEAST_SHOWN,
@@ -41,7 +43,8 @@ class Heatmap:
     """Evidence for a class, over the part of a photograph that the network sees.
 
     Attributes:
-        values: float32 (H, W), from 0 to 1, for each pixel of the network's input.
+        values: float32 (H, W), from 0 to 1, for each pixel of the network's input; NaN, which is
+            drawn in magenta, where the evidence is infinite or NaN.
         raw: float32 (h, w): the evidence before it was cut, scaled and enlarged, with its sign.
         photo: uint8 (S, S, 3): that part of the photograph, in its own colours.
         method: The name of the method.
@@ -49,7 +52,8 @@ class Heatmap:
         node: The node that was looked at; None if the method looks at none.
         target: The class; None if the method asks about none.
         label: The class's label.
-        prediction: The most probable classes of the photograph.
+        prediction: The most probable classes of the photograph, and last the class, where it is
+            not among them; None if the method asks about none.
         error: The share by which integrated gradients miss the difference of the scores that they
             divide among the pixels; None of other methods.
     """
@@ -134,12 +138,16 @@ def heatmap_of(
     raw: np.ndarray,
     *,
     method: str,
-    asked: Asked | None = None,
+    asked: Asked,
     node: str | None = None,
     error: float | None = None,
     fine: bool = False,
+    reason: str | None = None,
+    stacklevel: int = 3,
 ) -> Heatmap:
     """The heatmap of evidence (h, w): what is negative speaks against, and counts as none.
+
+    A heatmap without any evidence comes with a `Notice`.
 
     Args:
         subject: The photograph.
@@ -150,12 +158,25 @@ def heatmap_of(
         error: As in `Heatmap`.
         fine: Whether single pixels stand out, the hottest of which are drawn alike; both signs
             count as evidence.
+        reason: The reason why there is no evidence, if it is known.
+        stacklevel: The number of functions from here to the user's, for the notice.
     """
     if fine:
         size = np.abs(raw).astype(np.float64)
-        values = scaled(size.clip(max=np.quantile(size, QUANTILE)))
+        size[~np.isfinite(size)] = np.nan
+        most = np.nanquantile(size, QUANTILE) if (size >= 0).any() else 0.0
+        # Where nearly all pixels are 0, the others are not clipped.
+        values = scaled(np.minimum(size, most) if most > 0 else size)
     else:
         values = scaled(enlarged(np.maximum(raw, 0), *subject.size))
+    if not values.any():
+        where = "pixel" if node is None else f"place of node `{node}`"
+        reason = reason or f"no {where} speaks more than others for class {asked.target}"
+        warnings.warn(
+            f"{method} of {subject.model.name}: {reason}, so the heatmap is empty",
+            Notice,
+            stacklevel=stacklevel,
+        )
     return Heatmap(
         values=values,
         raw=raw.astype(np.float32),
@@ -163,9 +184,9 @@ def heatmap_of(
         method=method,
         model=subject.model.name,
         node=node,
-        target=None if asked is None else asked.target,
-        label=None if asked is None else asked.label,
-        prediction=None if asked is None else asked.prediction,
+        target=asked.target,
+        label=asked.label,
+        prediction=asked.prediction,
         error=error,
     )
 
@@ -180,9 +201,10 @@ def show(ax: Axes, pixels: Bytes, title: str, about: str) -> None:
     few = min(pixels.shape[:2]) < LEAST_SHOWN
     ax.imshow(pixels, interpolation="nearest" if few else "antialiased")
     ax.set_axis_off()
-    ax.set_title(title, loc="left", pad=19, fontsize=10.5, color=INK, weight="bold")
+    name = ax.set_title(literal(title), loc="left", pad=19)
+    name.set(fontsize=10.5, color=ink(ax), weight="bold")
     ax.annotate(
-        about,
+        literal(about),
         (0, 1),
         (0, 6),
         xycoords="axes fraction",

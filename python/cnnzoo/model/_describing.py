@@ -25,7 +25,7 @@ class Describing(Network):
 
         Raises:
             ArgumentError: `x_shape` is no such shape.
-            ShapeError: The images are too small for the network.
+            ShapeError: The images are too small for the network, or of other channels.
         """
         from cnnzoo.summary import Summary
 
@@ -57,7 +57,7 @@ class Describing(Network):
 
         Raises:
             ArgumentError: An option is invalid, or the network has no such part.
-            ShapeError: The images are too small for the network.
+            ShapeError: The images are too small for the network, or of other channels.
         """
         from cnnzoo.diagram import draw
 

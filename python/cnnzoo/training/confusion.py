@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo._arguments import whole
-from cnnzoo._plots import GREY, INK, PALE, PAPER, axes_for
+from cnnzoo._plots import GREY, INK, PALE, PAPER, axes_for, ink
 from cnnzoo._text import counted, one_line, shorten
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ def draw_confusion(
     _write_names(drawn, names, columns)
     of = f"the {len(chosen)} most confused of " if len(chosen) < len(matrix) else ""
     images = counted(int(matrix.sum() + undecided.sum()), "image")
-    drawn.set_title(f"{of}{len(matrix)} classes, {images}", fontsize=9, color=INK)
+    classes = counted(len(matrix), "class", "classes")
+    drawn.set_title(f"{of}{classes}, {images}", fontsize=9, color=ink(drawn), wrap=True)
     return drawn
 
 
@@ -148,7 +149,7 @@ def _write_names(ax: Axes, names: Sequence[str], columns: Sequence[str]) -> None
     for axis, texts in ((ax.xaxis, columns), (ax.yaxis, names)):
         axis.set_ticks(range(len(texts)), [shorten(one_line(text), NAME) for text in texts])
         for label in axis.get_ticklabels():
-            label.set(fontsize=size, color=INK, parse_math=False)
+            label.set(fontsize=size, color=ink(ax), parse_math=False)
     slanted = max(map(len, columns)) > len("0000")
     ax.tick_params(axis="x", rotation=90 if slanted else 0)
     ax.tick_params(which="both", length=0)

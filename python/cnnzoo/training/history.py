@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from cnnzoo._arguments import shown
 from cnnzoo._html import html_scroll, html_table
-from cnnzoo._plots import GREY, INK, SERIES, axes_for, calm
+from cnnzoo._plots import GREY, SERIES, axes_for, calm, ink
 from cnnzoo._rows import Rows
 from cnnzoo._text import table
 from cnnzoo.errors import ArgumentError
@@ -132,7 +132,7 @@ class History(Rows[EpochRow]):
                     mark = "o" if len(epochs) <= FEW else None
                     values = [_or_nan(value) for value in values]
                     on.plot(epochs, values, color=colour, marker=mark, markersize=4, label=label)
-            on.set_title(title, fontsize=9, color=INK)
+            on.set_title(title, fontsize=9, color=ink(on))
             on.set_xlabel("epoch")
             on.xaxis.get_major_locator().set_params(integer=True)
             calm(on, grid="y")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnzoo._arguments import one_of
 from cnnzoo._html import html_table
-from cnnzoo._plots import GREY, INK, PALE, SERIES, axes_for, calm
+from cnnzoo._plots import GREY, PALE, SERIES, axes_for, calm, ink
 from cnnzoo._rows import Rows
 from cnnzoo._text import counted
 
@@ -145,7 +145,7 @@ class LearningRateSearch(Rows[LearningRateRow]):
                 xycoords=("data", "axes fraction"),
                 va="top",
                 fontsize=9,
-                color=INK,
+                color=ink(ax, inside=True),
             )
         calm(ax, grid="y")
         ax.set_xlabel("learning rate")

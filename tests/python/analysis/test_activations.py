@@ -115,8 +115,15 @@ def test_values_that_are_not_finite_are_counted() -> None:
     known = x[np.isfinite(x)]
     assert (row.least, row.most) == (known.min(), known.max())
     nothing = activation_statistics(tiny(), np.full((1, 3, 16, 16), np.nan, np.float32), "input")
-    nothing.plot(ax=Figure().subplots(2, 1))
-    repr(nothing)
+    above, _ = nothing.plot(ax=Figure().subplots(2, 1))
+    assert above.get_title() == "tiny, 1 image, 768 values infinite or NaN"
+    # Of NaN it is not known whether it is above 0.
+    assert nothing[0].dead == ()
+    assert repr(nothing).endswith("0 of 3 units dead, 768 values infinite or NaN>")
+    for shown in (nothing.table(), nothing._repr_html_()):
+        assert "not finite" in shown and "768" in shown
+    plain = activation_statistics(tiny(), np.ones((1, 3, 16, 16), np.float32), "input")
+    assert "finite" not in plain.table() + repr(plain)
 
 
 def test_photographs_and_loaders_are_taken(tmp_path: Path) -> None:
@@ -177,5 +184,7 @@ def test_what_cannot_be_looked_at_is_refused() -> None:
         activation_statistics(model, 3)
     with pytest.raises(cz.ArgumentError, match="`batch_size`"):
         activation_statistics(model, x, batch_size=0)
+    with pytest.raises(cz.ArgumentError, match=r"`model`: expected a cnnzoo\.Model, got 'tiny'"):
+        activation_statistics("tiny", x)  # type: ignore[arg-type]
     with pytest.raises(KeyError, match=r"expected one of \S+, got 'fc'"):
         activation_statistics(model, x)["fc"]

@@ -297,6 +297,13 @@ def test_photographs_without_labels_and_networks_without_classes_are_refused(
     headless = cz.create_model("resnet20", num_classes=0)
     with pytest.raises(cz.ArgumentError, match="no classifier"):
         evaluate_examples(headless, [(np.zeros((1, 3, 32, 32), np.float32), [0])])
+    with pytest.raises(cz.ArgumentError, match=r"`model`: expected a cnnzoo\.Model, got None"):
+        evaluate_examples(None, [(np.zeros((1, 3, 32, 32), np.float32), [0])])  # type: ignore[arg-type]
+    # The probabilities of labels are no softmax, and none of them is the largest.
+    several = network(CLASSES)
+    several.task = "multi_label"
+    with pytest.raises(cz.ArgumentError, match="one whose `task` is multi_label"):
+        evaluate_examples(several, [(np.zeros((2, 6, 1, 1), np.float32), [0, 1])])
     logits, y = chosen()
     examples = found(logits, y)
     for count in (0, -1, 2.0, True, 401):

@@ -138,6 +138,39 @@ def test_it_prints_and_shows_a_table() -> None:
     broken.plot(ax=Figure().subplots())
 
 
+def test_tensors_are_taken_as_arrays_are() -> None:
+    model, x = tiny(), images((16, 16), 4)
+    found = gradient_flow(model, torch.from_numpy(x), torch.tensor([0, 1, 2, 0]))
+    expected = gradient_flow(model, x, [0, 1, 2, 0])
+    assert [layer.norm for layer in found] == [layer.norm for layer in expected]
+    assert found.loss == expected.loss
+
+
+def test_labels_of_a_multi_label_model_have_the_binary_cross_entropy() -> None:
+    model, x = tiny(), images((16, 16), 4)
+    model.task = "multi_label"
+    labels = np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]])
+    found = gradient_flow(model, x, labels, training=False)
+    module = cz.torch.Module(tiny()).eval()
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(
+        module(torch.from_numpy(x)), torch.from_numpy(labels).float()
+    )
+    loss.backward()
+    assert found.loss == pytest.approx(loss.item(), rel=ROUNDING)
+    gradients = dict(module.named_parameters())
+    for layer in found:
+        gradient = gradients[layer.parameter].grad
+        assert gradient is not None
+        assert layer.norm == pytest.approx(
+            float(torch.linalg.vector_norm(gradient.double())), rel=ROUNDING_OF_GRADIENTS
+        )
+    with pytest.raises(cz.ShapeError, match="0 or 1 for each label"):
+        gradient_flow(model, x, Y % 3)
+    for wrong in (labels + 1, np.where(labels, np.nan, 0.0)):
+        with pytest.raises(cz.ArgumentError, match="labels of 0 to 1"):
+            gradient_flow(model, x, wrong)
+
+
 def test_what_is_no_target_is_refused() -> None:
     model, x = tiny(), np.zeros((2, 3, 16, 16), np.float32)
     targets: list[Any] = [[0.5, 0.5], np.eye(2, 4), np.zeros((2, 3, 1)), "ab", [["a"] * 3] * 2]
@@ -150,6 +183,8 @@ def test_what_is_no_target_is_refused() -> None:
     for y in ([0], [0, 1, 2], []):
         with pytest.raises((cz.ShapeError, cz.ArgumentError)):
             gradient_flow(model, x, y)
+    with pytest.raises(cz.ArgumentError, match=r"`model`: expected a cnnzoo\.Model, got None"):
+        gradient_flow(None, x, [0, 1])  # type: ignore[arg-type]
     with pytest.raises(cz.ArgumentError, match="`training`"):
         gradient_flow(model, x, [0, 1], training=1)  # type: ignore[arg-type]
     with pytest.raises(cz.ArgumentError, match="no classifier"):

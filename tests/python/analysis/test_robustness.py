@@ -236,3 +236,30 @@ def test_what_is_no_strength_and_no_image_is_refused(case: tuple[cz.Model, Any, 
         robustness(model, data, [0, 1])
     with pytest.raises(cz.ArgumentError, match="no classifier"):
         robustness(cz.create_model("resnet20", num_classes=0), x, y)
+    with pytest.raises(
+        cz.ArgumentError, match=r"`model`: expected a cnnzoo\.Model, got 'resnet20'"
+    ):
+        robustness("resnet20", x, y)  # type: ignore[arg-type]
+    several = model.copy()
+    several.task = "multi_label"
+    with pytest.raises(cz.ArgumentError, match="one class for each image"):
+        robustness(several, x, y)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.bool_])
+def test_batches_of_bytes_are_refused_as_the_model_refuses_them(
+    case: tuple[cz.Model, Any, Any], kind: Any
+) -> None:
+    model, x, y = case
+    with pytest.raises(TypeError, match="expected images of float32"):
+        robustness(model, [(np.abs(x).astype(kind), y)])
+
+
+def test_without_distortions_there_is_the_accuracy_alone(case: tuple[cz.Model, Any, Any]) -> None:
+    model, x, y = case
+    nothing = robustness(model, x, y, shifts=[], angles=[], scales=[], noise=[], occlusion=[])
+    share = (model(x).argmax(1) == y).mean()
+    assert len(nothing) == 0 and nothing.accuracy == share
+    assert repr(nothing) == f"<Robustness of {model.name} on {len(y)} images: {share:.1%}>"
+    with pytest.raises(cz.ArgumentError, match="at least one distortion"):
+        nothing.plot()

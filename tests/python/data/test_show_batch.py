@@ -270,8 +270,25 @@ def test_what_is_no_batch_is_refused() -> None:
         cz.data.show_batch(x, mean=[0.5, 0.5], std=[0.5, 0.5], ax=new())
     with pytest.raises(cz.ArgumentError, match="`mean`"):
         cz.data.show_batch(x, mean=0.5, std=0.5, ax=new())  # type: ignore[arg-type]
+    for mean, std in ((MEAN, None), (None, STD)):
+        with pytest.raises(cz.ArgumentError, match="both or neither"):
+            cz.data.show_batch(x, mean=mean, std=std, ax=new())
+    with pytest.raises(cz.ArgumentError, match="`std`: expected a number above 0"):
+        cz.data.show_batch(x, mean=[0.5], std=[0.0], ax=new())
     with pytest.raises(cz.ArgumentError, match="`classes`"):
         cz.data.show_batch(x, [0, 1], classes={"a", "b"}, ax=new())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_whose_channels_come_last_are_refused(kind: Any, channels: int) -> None:
+    """They would be drawn as many grey stripes, three pixels wide."""
+    x = np.ones((2, 32, 24, channels), kind)
+    with pytest.raises(cz.ShapeError, match=r"got \(2, 32, 24, \d\), which looks like"):
+        cz.data.show_batch(x, ax=new())
+    cz.data.show_batch(x.transpose(0, 3, 1, 2), ax=new())
+    # Feature maps of three by three are images.
+    cz.data.show_batch(np.ones((2, 32, 3, 3), kind), ax=new())
 
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import cnnzoo as cz
 from explain.subjects import (
@@ -73,7 +74,8 @@ def test_maps_of_a_trained_network_are_those_of_the_formula(
     check(heatmap, formula(*value_and_gradient(module, layer, x, asked)))
     assert heatmap.method == method
     assert (heatmap.target, heatmap.label) == (asked, model.labels[asked])
-    assert heatmap.prediction == model.predict(CAT)
+    assert heatmap.prediction is not None
+    assert heatmap.prediction[:5] == model.predict(CAT)
     assert heatmap.values.shape == (224, 224)
 
 
@@ -167,6 +169,21 @@ def test_a_class_is_named_by_number_or_label() -> None:
     assert cz.explain.grad_cam(twin, CAT, target="7").target == 7
     with pytest.raises(cz.ArgumentError, match="classes 134, 517 are all crane"):
         cz.explain.grad_cam(twin, CAT, target="crane")
+
+
+def test_a_class_that_is_not_predicted_has_its_probability_too() -> None:
+    model = trained()
+    logits = model(model.preprocess(CAT)).astype(np.float64)[0]
+    shares = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    heatmap = cz.explain.grad_cam(model, CAT, target=ESPRESSO)
+    assert heatmap.prediction is not None
+    assert [one.index for one in heatmap.prediction] == [*np.argsort(-shares)[:5], ESPRESSO]
+    assert heatmap.prediction[5].probability == pytest.approx(shares[ESPRESSO])
+    title = heatmap.plot(ax=Figure().subplots()).get_title("left")
+    assert title == f"espresso · {shares[ESPRESSO]:.1%}" and title in heatmap._repr_html_()
+    usual = cz.explain.grad_cam(model, CAT).prediction
+    assert usual is not None and len(usual) == 5
 
 
 def test_every_form_of_a_photograph_is_taken() -> None:

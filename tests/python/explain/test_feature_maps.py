@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -147,3 +148,44 @@ def test_what_has_no_maps_or_filters_says_so() -> None:
     )
     with pytest.raises(cz.ArgumentError, match="expected a convolution of the image"):
         cz.explain.filters(cz.Model.from_graph(flat))
+
+
+def test_values_that_are_not_finite_are_magenta() -> None:
+    maps = cz.explain.feature_maps(transformer(), CAT, "patch_embed.proj")
+    values = maps.values.copy()
+    values[7, 0, 0], values[9] = np.nan, np.inf
+    broken = dataclasses.replace(maps, values=values)
+    # They are seen although there are more channels than tiles.
+    assert broken.strongest(2) == (7, 9)
+    heat = broken.heatmap(7)
+    assert np.isnan(heat.values[0, 0]) and np.nanmax(heat.values) == 1
+    side = heat.photo.shape[0]
+    red, green, blue = heat.overlay(alpha=1.0)[side // 96, side // 96].tolist()
+    assert (red, green, blue) == (255, 0, 255)
+    picture = np.asarray(broken.plot(count=1, ax=Figure().subplots()).images[0].get_array())
+    lost = (picture == (255, 0, 255)).all(2)
+    assert 0 < lost.mean() < 0.1
+
+
+def test_weights_that_are_not_finite_are_magenta() -> None:
+    plain = cz.explain.filters(trained())
+    values = plain.values.copy()
+    values[0, 1, 2, 2], values[1] = np.nan, np.inf
+    first, second, third = pixels_of(dataclasses.replace(plain, values=values), 3)
+    lost = (first == (255, 0, 255)).all(2)
+    assert lost[2, 2] and lost.sum() == 1
+    assert (second == (255, 0, 255)).all()
+    # Others are as they were.
+    np.testing.assert_array_equal(third, pixels_of(plain, 3)[2])
+
+
+def pixels_of(filters: cz.explain.Filters, count: int) -> list[Any]:
+    """The first filters in a plot, a pixel for each weight."""
+    picture = np.asarray(filters.plot(ax=Figure().subplots()).images[0].get_array())
+    height, width = filters.values.shape[2:]
+    zoom = -(-56 // min(height, width))
+    step = zoom * width + max(1, round(0.06 * zoom * min(height, width)))
+    return [
+        picture[: zoom * height : zoom, at * step : at * step + zoom * width : zoom]
+        for at in range(count)
+    ]

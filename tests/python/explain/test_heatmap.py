@@ -7,6 +7,7 @@ import io
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,12 +105,18 @@ def test_scaled_values_reach_from_zero_to_one() -> None:
     assert scaled(np.array([0.0, 1e-40])).tolist() == [0, 1]
 
 
+def test_values_that_are_not_finite_are_not_scaled() -> None:
+    found = scaled(np.array([3.0, np.nan, 5.0, np.inf, -np.inf, 4.0]))
+    assert np.array_equal(found, [0, np.nan, 1, np.nan, np.nan, 0.5], equal_nan=True)
+    assert np.isnan(scaled(np.full(3, np.nan))).all()
+
+
 def test_colours_get_lighter_with_the_heat() -> None:
     steps = coloured(np.linspace(0, 1, 101)).astype(int)
     light = steps @ np.array([299, 587, 114])
     assert (np.diff(light) > 0).all() and steps.shape == (101, 3)
     assert coloured(np.array([np.nan, -1.0, 2.0])).tolist() == [
-        steps[0].tolist(), steps[0].tolist(), steps[-1].tolist(),
+        [255, 0, 255], steps[0].tolist(), steps[-1].tolist(),
     ]  # fmt: skip
 
 
@@ -190,3 +197,37 @@ def test_a_dark_16_bit_photograph_is_noticed_once() -> None:
         warnings.simplefilter("always")
         heatmap(dark, target=0)
     assert len([one for one in found if one.category is cz.Notice and "uint16" in str(one)]) == 1
+
+
+PIXEL = """
+graph pixel
+input = input() channels=3 height=8 width=8
+flat = flatten(input)
+fc = linear(flat) out=2
+output fc
+"""
+
+
+def linear(weight: Any) -> cz.Model:
+    """A network whose logits are weighted sums of the pixels."""
+    model = cz.Model.from_graph(cz.Graph.parse(PIXEL))
+    model.load_state_dict({"fc.weight": weight, "fc.bias": np.zeros(2, np.float32)})
+    return model
+
+
+@pytest.mark.parametrize("method", ["saliency", "integrated_gradients", "occlusion"])
+def test_a_heatmap_without_evidence_comes_with_a_notice(method: str) -> None:
+    model = linear(np.zeros((2, 192), np.float32))
+    with pytest.warns(cz.Notice, match="no pixel speaks .* for class 1, so the heatmap is") as told:
+        found = getattr(cz.explain, method)(model, CAT, target=1)
+    assert not found.values.any()
+    # It points at the user's line.
+    assert told[0].filename == __file__
+
+
+def test_evidence_of_a_single_pixel_is_seen() -> None:
+    """Less than the hottest percent, which is drawn alike, is not nothing."""
+    weight = np.zeros((2, 3, 8, 8), np.float32)
+    weight[1, 0, 2, 5] = 1.0
+    found = cz.explain.saliency(linear(weight.reshape(2, 192)), CAT, target=1)
+    assert np.argwhere(found.values).tolist() == [[2, 5]] and found.values[2, 5] == 1
