@@ -6,6 +6,7 @@ import copy
 import pickle
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,8 @@ def test_a_model_with_checkpointing_is_the_same_too(mode: str) -> None:
     stepped(cz.SGD)(expected)
     with MODES[mode]():
         stepped(cz.SGD)(found)
+    # Autocast is for modules, whose statistics then are those of half precision.
+    with nullcontext() if mode == "autocast" else MODES[mode]():
         cz.torch.Module(found)(torch.from_numpy(X))
     cz.torch.Module(expected)(torch.from_numpy(X))
     for name, value in expected.state_dict().items():
