@@ -10,7 +10,7 @@ use super::super::memory::{Source, Target, with_own};
 use super::super::pool::Pool;
 use super::super::simd::{Element, Instructions, pair};
 use super::bytes::Bytes;
-use super::gated::Gate;
+use super::gate::Gate;
 use super::gemm::{Rescale, Rows, Store, Weights, multiply, multiply_packed};
 use super::integers::Integers;
 use super::pairs::to_pairs;

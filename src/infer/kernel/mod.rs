@@ -5,6 +5,7 @@ mod block;
 mod bytes;
 mod conv;
 mod depthwise;
+mod gate;
 mod gated;
 mod gemm;
 mod integers;
