@@ -28,9 +28,9 @@ PAPER = "#ffffff"
 # Text and lines on a dark ground, as of the style `dark_background`.
 LIGHT_INK = "#e4e7eb"
 DARK_LINES = "#2f3944"
-# The luma from which on a ground is light.
+# Luma of red, green and blue (ITU-R BT.601), and that from which on a ground is light.
+LUMA = np.array([0.299, 0.587, 0.114])
 LIGHT = 0.5
-LUMA = (0.299, 0.587, 0.114)
 # Colours of series, of which neighbours differ in hue and in lightness.
 SERIES = ("#1d4e89", "#e9a03b", "#2a9d8f", "#d1603d", "#8e5ea2", "#7cb9e8", "#6b705c", "#c3a1cf")
 

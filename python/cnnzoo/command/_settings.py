@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from cnnzoo import _json, _record
 from cnnzoo._configuration import check_format
-from cnnzoo._files import open_regular
+from cnnzoo._files import open_regular, write_whole
 from cnnzoo._neighbours import with_tag
 from cnnzoo._record import Misfit
 from cnnzoo.errors import CheckpointError, CheckpointFileError, CheckpointNotFoundError
@@ -170,9 +170,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         CheckpointFileError: It cannot be written, as where the disk is full.
     """
-    beside = path.with_name(f".{path.name}.tmp")
     try:
-        beside.write_text(text + "\n", encoding="utf-8")
-        beside.replace(path)
+        write_whole(path, f"{text}\n".encode())
     except OSError as error:
         raise CheckpointFileError(f"{path}: {error.strerror or error}") from error

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native
+from cnnzoo._plots import LUMA
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -20,8 +21,6 @@ ALARM = (255, 0, 255)
 COLOUR = 0.25
 # The share of the heatmap's colours where they cover most, and the value from which on they do.
 ALPHA, COVERED = 0.75, 0.625
-# Luma of red, green and blue (ITU-R BT.601).
-LUMA = np.array([0.299, 0.587, 0.114])
 # The columns of a mosaic, at most, relative to a square one.
 WIDEST = 1.5
 # Pixels of the shorter side of a picture in a page, at least and at most.

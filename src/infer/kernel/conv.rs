@@ -188,7 +188,7 @@ impl Conv {
                 >= self.groups[0].panels()
     }
 
-    /// The product of images that have their border with the weights. A gate scales the images first.
+    /// The product of images that have their border with the weights, which a gate scales for each image.
     pub(super) fn product(
         &self,
         pool: &Pool,
@@ -209,8 +209,8 @@ impl Conv {
         let share = division.share.min(count.max(1));
         if gate.is_some() {
             // Each task scales all weights.
-            let most = MOST_ROWS - MOST_ROWS % self.groups[0].instructions().rows();
-            division = Division { rows: share.min(most), panels: self.groups[0].panels(), share };
+            let (rows, panels) = (share.min(self.longest()), self.groups[0].panels());
+            division = Division { share, rows, panels };
         }
         let (shares, blocks) = (count.div_ceil(share), share.div_ceil(division.rows));
         let panels = self.groups[0].panels().div_ceil(division.panels);
@@ -372,6 +372,11 @@ impl Conv {
         (pixels.collect(), within)
     }
 
+    /// The most rows of a task that are whole tiles.
+    fn longest(&self) -> usize {
+        MOST_ROWS - MOST_ROWS % self.groups[0].instructions().rows()
+    }
+
     fn division(&self, all: usize, threads: usize) -> Division {
         /// The fewest rows that are divided.
         const FEWEST: usize = 56;
@@ -380,7 +385,7 @@ impl Conv {
         let (depth, panels) = (self.groups[0].depth, self.groups[0].panels());
         let tile = self.groups[0].instructions().rows();
         let most = (CACHE / depth.max(1)).clamp(48, MOST_ROWS);
-        let (most, longest) = (most - most % (2 * tile), MOST_ROWS - MOST_ROWS % tile);
+        let (most, longest) = (most - most % (2 * tile), self.longest());
         let shares = if self.by_rows() { threads.min(all / FEWEST).max(1) } else { 1 };
         let share = all.div_ceil(shares);
         let is_short = share <= FEWEST || share <= (most + most / 4).min(longest);
