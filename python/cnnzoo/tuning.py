@@ -116,7 +116,7 @@ class Tuning(Rows[TunedLayer]):
     Attributes:
         name: The name of the network.
         processor: The name of the processor on which it was measured, as the system gives it.
-        instructions: The vector instructions: `avx512`, `avx2` or `portable`.
+        instructions: The vector instructions: `amx`, `avx512`, `avx2` or `portable`.
         layers: The distinct convolutions that have several algorithms.
     """
 

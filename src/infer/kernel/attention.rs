@@ -6,9 +6,9 @@ use super::super::form::Form;
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
-use super::super::simd::Element;
-use super::super::simd::{Instructions, Kernel, Simd, exp};
+use super::super::simd::{Element, Instructions, Kernel, SIDE, Simd, exp};
 use super::gemm::{Rows, Store, Weights, multiply};
+use super::pairs::{to_pairs, weave};
 use crate::error::Result;
 
 /// Heads of attention; each reads its own part of the channels.
@@ -23,7 +23,8 @@ pub(in crate::infer) struct Attention {
     pub keys: Part,
     pub values: Part,
     pub output: Layout,
-    pub instructions: Instructions,
+    /// Pairs of bfloat16 are for evenly many channels of queries.
+    pub kind: (Instructions, Element),
 }
 
 /// The channels of every head in a value.
@@ -62,51 +63,95 @@ impl Attention {
             image * part.layout.image + pixel * part.layout.pixel + part.first + head * part.step
         };
         let scale = 1.0 / (self.depth as f32).sqrt();
+        let (instructions, element) = self.kind;
+        let is_paired = element == Element::BFloat16;
+        // Words of a query, words of a row of shares, which are whole tiles of pairs, and numbers of one.
+        let (deep, long, wide) = if is_paired {
+            (self.depth / 2, keys.next_multiple_of(2 * SIDE) / 2, keys.next_multiple_of(2))
+        } else {
+            (self.depth, keys, keys)
+        };
+        // SAFETY: nobody writes to keys and values meanwhile.
+        let key_at = |key: usize| unsafe { k.slice(place(&self.keys, key), self.depth) };
+        // SAFETY: as above.
+        let value_at = |key: usize| unsafe { v.slice(place(&self.values, key), self.width) };
         let transpose = |keys: Range<usize>, width: usize, packed: &mut [f32]| {
+            let mut words = vec![0.0; deep];
             for (lane, key) in keys.enumerate() {
-                // SAFETY: nobody writes to the keys meanwhile.
-                let key = unsafe { k.slice(place(&self.keys, key), self.depth) };
-                for (row, number) in packed.chunks_exact_mut(width).zip(key) {
-                    row[lane] = number * scale;
+                if is_paired {
+                    to_pairs(instructions, self.depth, key_at(key), &mut words);
+                } else {
+                    words.copy_from_slice(key_at(key));
+                }
+                for (row, number) in packed.chunks_exact_mut(width).zip(&words) {
+                    row[lane] = *number;
                 }
             }
         };
+        let none = vec![0.0; self.width];
         let copy = |channels: Range<usize>, width: usize, packed: &mut [f32]| {
-            for (key, row) in packed.chunks_exact_mut(width).enumerate() {
-                let begin = place(&self.values, key) + channels.start;
-                // SAFETY: as above.
-                row[..channels.len()].copy_from_slice(unsafe { v.slice(begin, channels.len()) });
+            let count = channels.len();
+            for (row, packed) in packed.chunks_exact_mut(width).enumerate() {
+                let packed = &mut packed[..count];
+                if !is_paired {
+                    packed.copy_from_slice(&value_at(row)[channels.clone()]);
+                } else if 2 * row < keys {
+                    // The word of an odd key has a zero.
+                    let first = &value_at(2 * row)[channels.clone()];
+                    let second = if 2 * row + 1 < keys { value_at(2 * row + 1) } else { &none[..] };
+                    weave(instructions, first, &second[channels.clone()], packed);
+                }
             }
         };
-        let instructions = self.instructions;
         // This is a task, so the pool leaves it the work.
-        let plain = (instructions, Element::Float32);
-        let transposed = Weights::pack(pool, plain, (keys, self.depth), &[], transpose)?;
-        let mixed = Weights::pack(pool, plain, (self.width, keys), &[], copy)?;
-        let mut shares = vec![0.0; TOGETHER.min(queries) * keys];
+        let transposed = Weights::pack(pool, self.kind, (keys, deep), &[], transpose)?;
+        let mixed = Weights::pack(pool, self.kind, (self.width, long), &[], copy)?;
+        let most = TOGETHER.min(queries);
+        let mut shares = vec![0.0; most * wide];
+        let (mut paired_queries, mut paired_shares) = if is_paired {
+            (vec![0.0; most * deep], vec![0.0; most * long])
+        } else {
+            (Vec::new(), Vec::new())
+        };
         let mut starts = Vec::with_capacity(TOGETHER);
         for first in (0..queries).step_by(TOGETHER) {
             let count = TOGETHER.min(queries - first);
             starts.clear();
-            starts.extend(
-                (first..first + count).map(|at| q.at(place(&self.queries, at), self.depth)),
-            );
+            let query_at = |query: usize| place(&self.queries, first + query);
+            if is_paired {
+                for (query, words) in paired_queries.chunks_exact_mut(deep).take(count).enumerate()
+                {
+                    // SAFETY: nobody writes to the queries meanwhile.
+                    let query = unsafe { q.slice(query_at(query), self.depth) };
+                    to_pairs(instructions, self.depth, query, words);
+                    starts.push(words.as_ptr());
+                }
+            } else {
+                starts.extend((0..count).map(|query| q.at(query_at(query), deep)));
+            }
             let store = Store {
                 target: Target::from(&mut shares[..]),
                 offset: 0,
-                stride: keys,
+                stride: wide,
                 residual: None,
                 forms: Form::FLOATS,
                 function: None,
                 rescale: None,
             };
-            let rows = Rows::new(&starts, &[0], self.depth);
-            multiply(&transposed, 0..transposed.panels(), rows, store);
-            for row in shares.chunks_exact_mut(keys).take(count) {
-                self.instructions.run(Softmax(row));
+            multiply(&transposed, 0..transposed.panels(), Rows::new(&starts, &[0], deep), store);
+            for row in shares.chunks_exact_mut(wide).take(count) {
+                instructions.run(Softmax { row: &mut row[..keys], scale });
             }
             starts.clear();
-            starts.extend(shares.chunks_exact(keys).take(count).map(<[f32]>::as_ptr));
+            if is_paired {
+                let rows = paired_shares.chunks_exact_mut(long).take(count);
+                for (row, words) in shares.chunks_exact(wide).zip(rows) {
+                    to_pairs(instructions, wide, row, &mut words[..wide / 2]);
+                    starts.push(words.as_ptr());
+                }
+            } else {
+                starts.extend(shares.chunks_exact(wide).take(count).map(<[f32]>::as_ptr));
+            }
             let output = &self.output;
             let store = Store {
                 target: y,
@@ -117,22 +162,25 @@ impl Attention {
                 function: None,
                 rescale: None,
             };
-            let rows = Rows::new(&starts, &[0], keys);
-            multiply(&mixed, 0..mixed.panels(), rows, store);
+            multiply(&mixed, 0..mixed.panels(), Rows::new(&starts, &[0], long), store);
         }
         Ok(())
     }
 }
 
-/// Softmax of a row, in place.
-struct Softmax<'a>(&'a mut [f32]);
+/// Softmax of a row times a scale, in place.
+struct Softmax<'a> {
+    row: &'a mut [f32],
+    scale: f32,
+}
 
 impl Kernel for Softmax<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let row = self.0;
+        let Self { row, scale } = self;
+        let scale = s.splat(scale);
         let vectors = row.chunks_exact(S::LANES);
         // NaN may be lost here, but then the powers are NaN.
         let mut most = s.splat(f32::NEG_INFINITY);
@@ -149,7 +197,7 @@ impl Kernel for Softmax<'_> {
             let numbers = vector.as_mut_ptr();
             // SAFETY: the slice is a vector.
             unsafe {
-                let power = exp(s, s.sub(s.load(numbers), largest));
+                let power = exp(s, s.mul(scale, s.sub(s.load(numbers), largest)));
                 sums = s.add(sums, power);
                 s.store(numbers, power);
             }
@@ -158,7 +206,7 @@ impl Kernel for Softmax<'_> {
         let (numbers, count) = (rest.as_mut_ptr(), rest.len());
         // SAFETY: the rest has `count` numbers.
         unsafe {
-            let power = exp(s, s.sub(s.load_part(numbers, count), largest));
+            let power = exp(s, s.mul(scale, s.sub(s.load_part(numbers, count), largest)));
             s.store_part(numbers, count, power);
         }
         let sum: f32 = s.numbers(sums, 0.0).iter().chain(rest.iter()).sum();

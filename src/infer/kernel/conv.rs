@@ -45,8 +45,10 @@ pub(in crate::infer) struct Residual<'a> {
 /// The most rows of a task.
 pub(super) const MOST_ROWS: usize = 192;
 
-/// The most weights that each thread reads, rather than some columns of them.
+/// The most words of weights that each thread reads, rather than some columns of them. Tiles multiply so fast that they wait
+/// for weights from beyond the second-level cache.
 const MOST_TWICE: usize = 1600 * 1024;
+const MOST_TWICE_OF_TILES: usize = 512 * 1024;
 
 /// The division of the work.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +61,8 @@ struct Division {
 }
 
 impl Conv {
-    /// Packs the weights (out, in / groups, height, width) with their biases. Pairs of bfloat16 need evenly many channels,
-    /// and groups so many bytes as fill words.
+    /// Packs the weights (out, in / groups, height, width) with their biases. The channels of each of several groups fill
+    /// words.
     pub fn pack(
         pool: &Pool,
         kind: (Instructions, Element),
@@ -92,13 +94,11 @@ impl Conv {
                     for (lane, column) in columns.clone().enumerate() {
                         let weight = &weight[column * depth..][..depth];
                         let rows = packed.chunks_exact_mut(width);
+                        let at = |place: usize| weight.get(place).copied().unwrap_or_default();
                         for (row, places) in rows.zip(places.chunks_exact(together)) {
                             row[lane] = match *places {
-                                [a, b] => pair(weight[a], weight[b]),
-                                [a, b, c, d] => {
-                                    let at = |place| weight.get(place).copied().unwrap_or_default();
-                                    integers[column].word([a, b, c, d].map(at))
-                                }
+                                [a, b] => pair(at(a), at(b)),
+                                [a, b, c, d] => integers[column].word([a, b, c, d].map(at)),
                                 _ => weight[places[0]],
                             };
                         }
@@ -273,7 +273,8 @@ impl Conv {
     /// Whether a thread has the same rows in every step, which it then finds in its cache, and reads all weights. Where these
     /// are many, it has some of the columns instead.
     fn by_rows(&self) -> bool {
-        self.weights() <= MOST_TWICE
+        let most = if self.groups[0].tiles() { MOST_TWICE_OF_TILES } else { MOST_TWICE };
+        self.weights() <= most
     }
 
     /// Converts rows, each the numbers of one pixel, to the type of the weights, and puts their new addresses in place of
@@ -303,7 +304,7 @@ impl Conv {
     pub(super) fn to_words(&self, instructions: Instructions, from: &[f32], to: &mut [f32]) {
         match &self.bytes {
             Some(bytes) => bytes.convert(instructions, self.input.channels, from, to),
-            None => to_pairs(instructions, from, to),
+            None => to_pairs(instructions, self.input.channels, from, to),
         }
     }
 
@@ -374,7 +375,7 @@ impl Conv {
 
     /// The most rows of a task that are whole tiles.
     fn longest(&self) -> usize {
-        MOST_ROWS - MOST_ROWS % self.groups[0].instructions().rows()
+        MOST_ROWS - MOST_ROWS % self.groups[0].rows()
     }
 
     fn division(&self, all: usize, threads: usize) -> Division {
@@ -383,9 +384,9 @@ impl Conv {
         /// As many numbers as fill half of a small second-level cache.
         const CACHE: usize = 48 * 1024;
         let (depth, panels) = (self.groups[0].depth, self.groups[0].panels());
-        let tile = self.groups[0].instructions().rows();
-        let most = (CACHE / depth.max(1)).clamp(48, MOST_ROWS);
-        let (most, longest) = (most - most % (2 * tile), self.longest());
+        let tile = self.groups[0].rows();
+        let (longest, cache) = (self.longest(), (CACHE / depth.max(1)).clamp(48, MOST_ROWS));
+        let most = if self.groups[0].tiles() { longest } else { cache - cache % (2 * tile) };
         let shares = if self.by_rows() { threads.min(all / FEWEST).max(1) } else { 1 };
         let share = all.div_ceil(shares);
         let is_short = share <= FEWEST || share <= (most + most / 4).min(longest);

@@ -255,12 +255,14 @@ impl Strip<'_> {
                 column += TOGETHER;
             }
             if let Some(function) = function.filter(|function| !is_clamp(*function)) {
+                let form = self.of.forms.1;
                 for row in self.rows.clone() {
                     for pixel in begin..end {
                         let row = self.y.line(row);
                         let place = output.at(self.image, row, pixel) + self.channels.start;
                         let count = self.channels.len();
-                        apply(s, function, self.y.memory.at(place, count), count);
+                        let to = self.y.memory.of(form, place, count);
+                        apply(s, function, form, to, count);
                     }
                 }
             }

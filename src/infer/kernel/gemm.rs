@@ -1,6 +1,8 @@
 //! Matrix products: rows of inputs, given by their addresses, times packed weights. Rows are anywhere, so a convolution
 //! is a product whose rows are windows of the image, which are never copied.
 
+mod tiled;
+
 use std::ops::Range;
 use std::ptr::null;
 
@@ -8,11 +10,12 @@ use super::super::form::Form;
 use super::super::layout::LINE;
 use super::super::memory::{Buffer, Source, Target, zeros};
 use super::super::pool::{Pool, part};
-use super::super::simd::{Element, Instructions, Kernel, Simd, activate};
+use super::super::simd::{Element, Instructions, Kernel, SIDE, Simd, activate};
 use super::integers::Integers;
 use super::numbers::{read, write};
 use crate::error::Result;
 use crate::graph::op::Function;
+use tiled::Tiled;
 
 /// Weights in the order in which tiles read them: panels of two vectors of columns, in each the rows one after another.
 #[derive(Debug)]
@@ -149,6 +152,16 @@ impl Weights {
     pub fn instructions(&self) -> Instructions {
         self.instructions
     }
+
+    /// Rows of the largest tile of two vectors.
+    pub fn rows(&self) -> usize {
+        if self.tiles() { SIDE } else { self.instructions.rows() }
+    }
+
+    /// Whether the processor multiplies them by tiles.
+    pub fn tiles(&self) -> bool {
+        self.element != Element::Float32 && self.instructions.tiles().is_some()
+    }
 }
 
 /// The rows of a product: windows of segments that are each contiguous.
@@ -235,15 +248,10 @@ pub(super) fn multiply_packed(
     store: Store<'_>,
 ) {
     debug_assert_eq!(rows.segments.len() * rows.length, weights.depth);
-    let element = weights.element;
-    weights.by_width(panels, |on, panels| match element {
+    weights.by_width(panels, |on, panels| match weights.element {
         Element::Float32 => on.run(Multiply::<1> { weights, numbers, panels, rows, store }),
-        Element::BFloat16 => {
-            on.run_with(element, Multiply::<2> { weights, numbers, panels, rows, store });
-        }
-        Element::Byte => {
-            on.run_with(element, Multiply::<4> { weights, numbers, panels, rows, store });
-        }
+        Element::BFloat16 => Multiply::<2> { weights, numbers, panels, rows, store }.on(on),
+        Element::Byte => Multiply::<4> { weights, numbers, panels, rows, store }.on(on),
     });
 }
 
@@ -254,6 +262,19 @@ struct Multiply<'a, const FACTORS: usize> {
     panels: Range<usize>,
     rows: Rows<'a>,
     store: Store<'a>,
+}
+
+impl<const FACTORS: usize> Multiply<'_, FACTORS> {
+    /// Multiplies by tiles where there are any: the same for any number of rows, so that a row has the same sums.
+    fn on(self, instructions: Instructions) {
+        let (element, words) = (self.weights.element, tiled::words(self.rows.length));
+        match instructions.tiles().zip(words) {
+            Some((tiles, words)) => {
+                instructions.run_with(element, Tiled { product: self, tiles, words });
+            }
+            None => instructions.run_with(element, self),
+        }
+    }
 }
 
 impl<const FACTORS: usize> Kernel for Multiply<'_, FACTORS> {
@@ -360,7 +381,7 @@ impl Block<'_> {
             self.tile_of::<S, FACTORS>(simd, first, rows, ahead);
             first += rows;
         }
-        self.activate(simd);
+        self.activate(simd, 0..count);
     }
 
     #[inline(always)]
@@ -394,15 +415,7 @@ impl Block<'_> {
         first: usize,
         mut ahead: Ahead,
     ) {
-        let mut first_sums = [s.splat(0.0); V];
-        // A word of zeros is the integer 0, to which the rescaling adds what is to be added.
-        if FACTORS != 4 {
-            for (vector, bias) in first_sums.iter_mut().enumerate() {
-                // SAFETY: the biases are padded to whole vectors.
-                *bias = unsafe { s.load(self.bias.add(vector * S::LANES)) };
-            }
-        }
-        let mut sums = [first_sums; R];
+        let mut sums = [self.first_sums::<S, V, FACTORS>(s); R];
         let mut weights = self.weights;
         for &segment in self.rows.segments {
             let mut row = [null(); R];
@@ -419,6 +432,20 @@ impl Block<'_> {
             Some(rescale) if FACTORS == 4 => self.rescale(s, first, sums, rescale),
             _ => self.store::<S, R, V, FACTORS>(s, first, sums),
         }
+    }
+
+    /// The biases, from which sums begin.
+    #[inline(always)]
+    fn first_sums<S: Simd, const V: usize, const FACTORS: usize>(&self, s: S) -> [S::Vector; V] {
+        let mut sums = [s.splat(0.0); V];
+        // A word of zeros is the integer 0, to which the rescaling adds what is to be added.
+        if FACTORS != 4 {
+            for (vector, bias) in sums.iter_mut().enumerate() {
+                // SAFETY: the biases are padded to whole vectors.
+                *bias = unsafe { s.load(self.bias.add(vector * S::LANES)) };
+            }
+        }
+        sums
     }
 
     #[inline(always)]
@@ -509,29 +536,37 @@ impl Block<'_> {
         }
     }
 
-    /// Applies a function that is no clamp to what was stored, while it is in the cache.
+    /// Applies a function that is no clamp to what was stored of some rows, while it is in the cache.
     #[inline(always)]
-    fn activate<S: Simd>(&self, s: S) {
+    fn activate<S: Simd>(&self, s: S, rows: Range<usize>) {
         let Some(function) = self.store.function.filter(|function| !is_clamp(*function)) else {
             return;
         };
         let within = self.columns.min(self.panel.width);
-        for row in 0..self.rows.starts.len() {
+        for row in rows {
             let place = self.store.offset + row * self.store.stride + self.panel.column;
-            apply(s, function, self.store.target.at(place, within), within);
+            let form = self.store.forms.1;
+            apply(s, function, form, self.store.target.of(form, place, within), within);
         }
     }
 }
 
-/// Applies a function to `count` numbers in place, which the caller has checked.
+/// Applies a function to `count` numbers of a form in place, which the caller has checked.
 #[inline(always)]
-pub(super) fn apply<S: Simd>(s: S, function: Function, numbers: *mut f32, count: usize) {
+pub(super) fn apply<S: Simd>(
+    s: S,
+    function: Function,
+    form: Form,
+    numbers: *mut f32,
+    count: usize,
+) {
     let mut lane = 0;
     while lane < count {
-        let (numbers, left) = (numbers.wrapping_add(lane), S::LANES.min(count - lane));
+        let left = S::LANES.min(count - lane);
         // SAFETY: `left` numbers are within.
         unsafe {
-            s.store_up_to(numbers, left, activate(s, function, s.load_up_to(numbers, left)));
+            let number = activate(s, function, read(s, form, numbers, lane, left));
+            write(s, form, numbers, (lane, left), number);
         }
         lane += S::LANES;
     }

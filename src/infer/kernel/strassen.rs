@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::ptr::null;
 use std::sync::Arc;
 
+use super::super::form::Form;
 use super::super::layout::{Layout, spaced};
 use super::super::memory::{Buffer, Source, Target, zeros};
 use super::super::pool::{Pool, part};
@@ -494,7 +495,13 @@ impl Multiply<'_> {
         for results in &rows.results {
             for place in results[..rows.count].iter().flatten() {
                 for column in [column, wide + column] {
-                    apply(s, function, self.run.y.at(place + column, within), within);
+                    apply(
+                        s,
+                        function,
+                        Form::Float32,
+                        self.run.y.at(place + column, within),
+                        within,
+                    );
                 }
             }
         }

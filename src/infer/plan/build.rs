@@ -20,6 +20,7 @@ use super::choose::Choices;
 use super::fuse::{Tail, Uses};
 use super::join::join;
 use super::step::{Home, Operation, Output, Plan, Step, Value};
+use crate::engine::Precision;
 use crate::error::{Error, Result};
 use crate::graph::op::{Function, Padding, Pair, PoolKind};
 use crate::graph::{Graph, Node, NodeId, Op, Role, Shape, op};
@@ -842,10 +843,19 @@ impl<'a> Builder<'a> {
             keys: part(1),
             values: part(2),
             output: output.layout,
-            instructions: self.instructions,
+            kind: self.kind_of_attention(depth),
         };
         self.emit(id, &Tail::default(), vec![input], output, Operation::Attention(attention));
         Ok(())
+    }
+
+    fn kind_of_attention(&self, depth: usize) -> (Instructions, Element) {
+        let is_paired = self.choices.precision == Precision::BFloat16 && depth.is_multiple_of(2);
+        let element = if is_paired { Element::BFloat16 } else { Element::Float32 };
+        match self.instructions.multiplying(element) {
+            Some(instructions) => (instructions, element),
+            None => (self.instructions, Element::Float32),
+        }
     }
 
     fn multi_query(&mut self, id: NodeId, heads: usize) -> Result<()> {
@@ -863,7 +873,7 @@ impl<'a> Builder<'a> {
             keys: Part { layout: k.layout, first: 0, step: 0 },
             values: Part { layout: v.layout, first: 0, step: 0 },
             output: output.layout,
-            instructions: self.instructions,
+            kind: self.kind_of_attention(depth),
         };
         self.emit(id, &Tail::default(), vec![q, k, v], output, Operation::Attention(attention));
         Ok(())

@@ -149,8 +149,15 @@ impl Choices {
     /// The algorithm of a layer, and the type of the factors of its products.
     pub(in crate::infer) fn algorithm(&self, layer: &Layer) -> (Algorithm, Element) {
         let within = layer.in_channels / layer.groups.max(1);
-        if self.precision == Precision::BFloat16 && within.is_multiple_of(2) {
-            return layer.by_rule_with_pairs(self.accuracy);
+        if self.precision == Precision::BFloat16 {
+            let fills_words = within.is_multiple_of(2);
+            // Tiles save more than Winograd's algorithm does, even where words are half full.
+            if self.instructions.tiles().is_some() && (fills_words || layer.groups == 1) {
+                return (Algorithm::Direct, Element::BFloat16);
+            }
+            if fills_words {
+                return layer.by_rule_with_pairs(self.accuracy);
+            }
         }
         let measured = self.measured.get(layer).copied();
         let allowed = measured.filter(|algorithm| self.accuracy.allows(*algorithm));

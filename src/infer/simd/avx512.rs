@@ -11,9 +11,9 @@ use std::arch::x86_64::{
     _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps,
     _mm512_mask_blend_epi32, _mm512_mask_blend_ps, _mm512_mask_max_ps, _mm512_mask_storeu_epi32,
     _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_ps, _mm512_max_ps,
-    _mm512_min_ps, _mm512_mul_ps, _mm512_rcp14_ps, _mm512_roundscale_ps, _mm512_scalef_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_sqrt_ps, _mm512_srli_epi32,
-    _mm512_storeu_ps, _mm512_sub_ps,
+    _mm512_min_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_rcp14_ps, _mm512_roundscale_ps,
+    _mm512_scalef_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_sqrt_ps,
+    _mm512_srli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use std::mem::transmute;
@@ -167,6 +167,13 @@ impl<const FACTORS: usize> Simd for Avx512<FACTORS> {
         pairs(first, second) = {
             assert!(FACTORS == 2, "{NO_PROOF}");
             transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(second, first))
+        };
+        woven(a, b) = {
+            assert!(FACTORS == 2, "{NO_PROOF}");
+            let [a, b] = [a, b].map(|numbers| {
+                _mm512_cvtepu16_epi32(transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(numbers)))
+            });
+            _mm512_castsi512_ps(_mm512_or_si512(a, _mm512_slli_epi32::<16>(b)))
         };
         dot_quads(a, b, c) = {
             assert!(FACTORS == 4, "{NO_PROOF}");

@@ -8,6 +8,7 @@ use super::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::Avx512;
 use super::portable::Portable;
+use super::tiles::Tiles;
 use super::vector::{Element, Kernel, Simd};
 
 /// A set of instructions, chosen at run time.
@@ -19,8 +20,9 @@ enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
+    /// With tiles, or without.
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Avx512(Avx512, Option<Tiles>),
 }
 
 impl Instructions {
@@ -32,7 +34,12 @@ impl Instructions {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            found.extend(Avx512::new().map(|simd| Self(Kind::Avx512(simd))));
+            if let Some(simd) = Avx512::new() {
+                let has_all = simd.with_pairs().is_some() && simd.with_quads().is_some();
+                let tiles = Tiles::new().filter(|_| has_all);
+                found.extend(tiles.map(|tiles| Self(Kind::Avx512(simd, Some(tiles)))));
+                found.push(Self(Kind::Avx512(simd, None)));
+            }
             found.extend(Avx2::new().map(|simd| Self(Kind::Avx2(simd))));
         }
         found.push(Self::PORTABLE);
@@ -56,7 +63,9 @@ impl Instructions {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => "avx512",
+            Kind::Avx512(_, None) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_, Some(_)) => "amx",
         }
     }
 
@@ -67,7 +76,7 @@ impl Instructions {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => Avx512::<1>::LANES,
+            Kind::Avx512(..) => Avx512::<1>::LANES,
         }
     }
 
@@ -75,7 +84,7 @@ impl Instructions {
     pub(in crate::infer) fn narrower(self) -> Self {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(simd) => Self(Kind::Avx2(simd.narrower())),
+            Kind::Avx512(simd, _) => Self(Kind::Avx2(simd.narrower())),
             kind => Self(kind),
         }
     }
@@ -86,15 +95,24 @@ impl Instructions {
         match (self.0, element) {
             (_, Element::Float32) | (Kind::Portable, _) => Some(self),
             #[cfg(target_arch = "x86_64")]
-            (Kind::Avx512(simd), Element::BFloat16) => simd.with_pairs().map(|_| self),
+            (Kind::Avx512(simd, _), Element::BFloat16) => simd.with_pairs().map(|_| self),
             #[cfg(target_arch = "x86_64")]
-            (Kind::Avx512(simd), Element::Byte) if simd.with_quads().is_none() => {
+            (Kind::Avx512(simd, _), Element::Byte) if simd.with_quads().is_none() => {
                 Some(self.narrower())
             }
             #[cfg(target_arch = "x86_64")]
             (Kind::Avx2(_), Element::BFloat16) => None,
             #[cfg(target_arch = "x86_64")]
-            (Kind::Avx2(_) | Kind::Avx512(_), Element::Byte) => Some(self),
+            (Kind::Avx2(_) | Kind::Avx512(..), Element::Byte) => Some(self),
+        }
+    }
+
+    /// The tiles that multiply pairs and bytes, if the processor has any.
+    pub(in crate::infer) fn tiles(self) -> Option<Tiles> {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_, tiles) => tiles,
+            _ => None,
         }
     }
 
@@ -105,7 +123,7 @@ impl Instructions {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => Avx2::ROWS,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => Avx512::<1>::ROWS,
+            Kind::Avx512(..) => Avx512::<1>::ROWS,
         }
     }
 
@@ -116,7 +134,7 @@ impl Instructions {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(simd) => simd.enter(kernel),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(simd) => simd.enter(kernel),
+            Kind::Avx512(simd, _) => simd.enter(kernel),
         }
     }
 
@@ -127,11 +145,11 @@ impl Instructions {
             #[cfg(target_arch = "x86_64")]
             (Kind::Avx2(simd), Element::Byte) => simd.enter(kernel),
             #[cfg(target_arch = "x86_64")]
-            (Kind::Avx512(simd), Element::BFloat16) if let Some(simd) = simd.with_pairs() => {
+            (Kind::Avx512(simd, _), Element::BFloat16) if let Some(simd) = simd.with_pairs() => {
                 simd.enter(kernel)
             }
             #[cfg(target_arch = "x86_64")]
-            (Kind::Avx512(simd), Element::Byte) if let Some(simd) = simd.with_quads() => {
+            (Kind::Avx512(simd, _), Element::Byte) if let Some(simd) = simd.with_quads() => {
                 simd.enter(kernel)
             }
             _ => Portable.enter(kernel),

@@ -8,8 +8,10 @@ mod avx512;
 mod function;
 mod instructions;
 mod portable;
+mod tiles;
 mod vector;
 
 pub(super) use function::{activate, exp};
 pub use instructions::Instructions;
+pub(super) use tiles::{Factors, SIDE, Shape, Sums, Tiles};
 pub(super) use vector::{Element, Kernel, Simd, pair};

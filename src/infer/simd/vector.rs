@@ -116,6 +116,14 @@ pub(in crate::infer) trait Simd: Copy + Send + Sync + 'static {
         // SAFETY: no vector has more lanes.
         unsafe { self.load(words.as_ptr()) }
     }
+    /// Words of a number of `a` and one of `b` each, rounded to bfloat16.
+    #[inline(always)]
+    fn woven(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        let [a, b] = [a, b].map(|vector| self.numbers(vector, 0.0));
+        let words: [f32; 16] = std::array::from_fn(|lane| pair(a[lane], b[lane]));
+        // SAFETY: no vector has more lanes.
+        unsafe { self.load(words.as_ptr()) }
+    }
     /// Integers `c`, and the products of the four bytes in each word of `a`, which have no sign, and of `b`, which have one.
     #[inline(always)]
     fn dot_quads(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {

@@ -37,7 +37,7 @@ fn conv(
     let (weight, bias) = (dice.floats(count), dice.floats(output.channels));
     let size = (output.channels, input.channels, 1);
     let of_instructions = |kind: &(Instructions, _)| kind.0 == instructions;
-    let kinds: Vec<_> = kinds(input.channels).into_iter().filter(of_instructions).collect();
+    let kinds: Vec<_> = kinds(input.channels, 1).into_iter().filter(of_instructions).collect();
     // Products of float32 numbers have no other form.
     let narrow = [from, added, to].into_iter().find(|form| form.is_narrow());
     let wanted = match narrow {

@@ -41,12 +41,12 @@ pub(super) fn sizes(
     ((rows.0, columns.0), (rows.1, columns.1))
 }
 
-/// All instructions with the types of factors that they multiply, for so many channels.
-pub(super) fn kinds(within: usize) -> Vec<(Instructions, Element)> {
+/// All instructions with the types of factors that they multiply, for so many channels of so many groups.
+pub(super) fn kinds(within: usize, groups: usize) -> Vec<(Instructions, Element)> {
     let all = Instructions::available();
     let pairs = all
         .iter()
-        .filter(|_| within.is_multiple_of(2))
+        .filter(|_| within.is_multiple_of(2) || groups == 1)
         .filter_map(|of| of.multiplying(Element::BFloat16));
     let pairs = pairs.map(|instructions| (instructions, Element::BFloat16));
     all.iter().map(|instructions| (*instructions, Element::Float32)).chain(pairs).collect()
@@ -87,7 +87,7 @@ fn compare(
     let function = dice.function_for(to);
     let layout = dice.layout_of(to, output.0, output.1, out);
     let is_narrow = [from, form_added, to].into_iter().any(Form::is_narrow);
-    for (instructions, element) in kinds(within) {
+    for (instructions, element) in kinds(within, groups) {
         if is_narrow && element != Element::BFloat16 {
             continue;
         }
@@ -195,7 +195,7 @@ fn nan_and_infinity_pass_through_convolutions() {
         right: 1,
     };
     let channels = 4;
-    for kind in kinds(channels) {
+    for kind in kinds(channels, 1) {
         for function in super::FUNCTIONS.map(Some).into_iter().chain([None]) {
             let mut x = dice.value(1, (5, 5, channels));
             let place = x.place([0, 2, 2, 1]);

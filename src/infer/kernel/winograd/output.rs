@@ -137,7 +137,8 @@ impl<const NR: usize, const MR: usize, const NC: usize, const MC: usize>
         let Some(function) = conv.function.filter(|function| !is_clamp(*function)) else { return };
         for at in 0..rows * columns {
             let (row, x) = (row + at / columns, first + at % columns);
-            apply(s, function, y.at(conv.output.at(image, row, x) + column, count), count);
+            let (form, place) = (conv.forms.1, conv.output.at(image, row, x) + column);
+            apply(s, function, form, y.of(form, place, count), count);
         }
     }
 }
