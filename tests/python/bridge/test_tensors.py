@@ -21,6 +21,13 @@ def model() -> cz.Model:
     return cz.resnet18(num_classes=10, seed=1)
 
 
+def gradients(model: cz.Model, x: Any) -> dict[str, Any]:
+    """All that `Model.gradients` finds, by name."""
+    found = model.gradients(x, 3, at=["layer1", "fc"])
+    pairs = {f"{name} {i}": one for name, pair in found.nodes.items() for i, one in enumerate(pair)}
+    return {"output": found.output, "input": found.input} | pairs
+
+
 def test_arrays_give_arrays_and_tensors_tensors(model: cz.Model) -> None:
     x = torch.from_numpy(X)
     for ours, theirs in (
@@ -29,6 +36,7 @@ def test_arrays_give_arrays_and_tensors_tensors(model: cz.Model) -> None:
         (model.features(x, ["layer1", "fc"]), model.features(X, ["layer1", "fc"])),
         (model.pyramid(x), model.pyramid(X)),
         (model.vjp(x, torch.ones(2, 10))[1], model.vjp(X, np.ones((2, 10)))[1]),
+        (gradients(model, x), gradients(model, X)),
     ):
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
