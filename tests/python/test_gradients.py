@@ -456,7 +456,11 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         cz.ShapeError,
         r"the cotangent of tiny: expected \(2, 3\), got \(2, 2\)",
     ),
-    "no such node": ({"at": ["conv7"]}, cz.ArgumentError, "a name of `nodes.*, got `conv7`"),
+    "no such node": (
+        {"at": ["conv7"]},
+        cz.ArgumentError,
+        "a name of `nodes.*, got `conv7`; similar are `conv1`",
+    ),
     "an empty name": ({"at": ""}, cz.ArgumentError, "got ``"),
     "a number for a node": ({"at": [3]}, cz.ArgumentError, "`at`: expected the name of a node"),
     "no list": ({"at": 3}, cz.ArgumentError, "`at`: expected names of nodes"),
