@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnzoo._arguments import in_order, kind_of, text, whole
+from cnnzoo._arguments import kind_of, whole
 from cnnzoo._arrays import as_array
 from cnnzoo.errors import ArgumentError
 
@@ -72,12 +72,6 @@ def score_of(target: Any) -> tuple[list[int], NDArray[Any] | None]:
             f"{expected}, got an array of {array.dtype} with the shape {array.shape}"
         )
     return [whole("`target`", int(label)) for label in np.atleast_1d(array)], None
-
-
-def node_names(at: Any) -> list[str]:
-    """The names of the nodes that were asked for, one or several."""
-    names = [at] if isinstance(at, str) else in_order("`at`", at, "names of nodes")
-    return [text("`at`", name, "the name of a node") for name in names]
 
 
 def _array(target: ArrayLike, expected: str) -> NDArray[Any]:

@@ -483,7 +483,7 @@ def test_graphviz_gets_every_node_edge_and_part(name: str) -> None:
         ({"level": "layer"}, "`level`: expected one of block, node, got 'layer'"),
         ({"level": None}, "`level`: expected one of block, node, got None"),
         ({"theme": "blue"}, "`theme`: expected one of auto, light, dark, got 'blue'"),
-        ({"part": "layer9"}, "`part` of resnet20: expected one of stem, stage1"),
+        ({"part": "layer9"}, "`part` of resnet20: expected one of the 16 parts, such as layer"),
         ({"part": 3}, "`part`: expected the name of a part, got 3"),
         ({"part": "\ud800"}, "`part`"),
         ({"x_shape": 32}, r"`x_shape`: expected \(N, C, H, W\) or \(H, W\), got 32"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnzoo._arguments import one_of, seed_of, shown, text
+from cnnzoo._arguments import node_names, one_of, seed_of, shown, text
 from cnnzoo._arrays import as_given
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model._network import Precision
@@ -115,10 +115,10 @@ class Differentiating(Running):
                 of the images, or the images do not fit.
             TypeError: Wrong element type.
         """
-        from cnnzoo.gradients import Gradients, NodeGradient, node_names, score_of
+        from cnnzoo.gradients import Gradients, NodeGradient, score_of
 
         classes, cotangent = score_of(target)
-        names = node_names(at)
+        names = node_names("`at`", at)
         if output is not None:
             output = text("`output`", output, "the name of a node")
         if not isinstance(guided, bool):
