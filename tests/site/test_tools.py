@@ -36,6 +36,14 @@ def test_links_lead_to_new_places(tmp_path: Path) -> None:
         moved("[x](nowhere.md)")
 
 
+def test_no_line_ends_before_a_per_cent_sign_but_in_code() -> None:
+    text = "6.7 % of `10 % 3`\n\n```python\n10 % 3\n```\n\n| 81 % |"
+    expected = (
+        "6.7\N{NO-BREAK SPACE}% of `10 % 3`\n\n```python\n10 % 3\n```\n\n| 81\N{NO-BREAK SPACE}% |"
+    )
+    assert links.unbroken(text) == expected
+
+
 def test_a_picture_in_two_themes(tmp_path: Path) -> None:
     links.write_picture(SVG, tmp_path / "p.svg")
     light, dark = ((tmp_path / f"p.{name}.svg").read_text() for name in ("light", "dark"))
