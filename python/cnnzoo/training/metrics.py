@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnnzoo._arguments import instance
 from cnnzoo._arrays import as_array
 from cnnzoo._text import percent, table
 from cnnzoo.errors import ArgumentError, ShapeError
@@ -262,6 +263,7 @@ def evaluated(
         has_task: Whether targets must be those of the model's task, which a fit sets only after it
             has seen them.
     """
+    instance("`model`", model, Model, "a cnnzoo.Model")
     functions, threshold = dict(metrics or {}), checked_threshold(threshold)
     if loss is not None:
         loss = as_loss(loss)

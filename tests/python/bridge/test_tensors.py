@@ -49,6 +49,21 @@ def test_arrays_give_arrays_and_tensors_tensors(model: cz.Model) -> None:
     model(x).add_(1)  # its memory is its own
 
 
+def test_photographs_as_tensors_are_prepared_as_tensors(model: cz.Model) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
+    photo, expected = torch.from_numpy(pixels), model.preprocess(pixels)
+    for given in (photo, [photo], (photo, photo)):
+        found = model.preprocess(given)
+        assert type(found) is torch.Tensor
+        np.testing.assert_array_equal(found.numpy()[:1], expected)
+    mixed: Any = [photo, pixels]
+    assert type(model.preprocess(mixed)) is np.ndarray
+    # Where they go on, it makes no difference.
+    assert model.predict(mixed)[0] == model.predict(pixels)
+    of_tensor = cz.analysis.activation_statistics(model, [photo], "layer1")
+    assert of_tensor.rows == cz.analysis.activation_statistics(model, [pixels], "layer1").rows
+
+
 def test_tensors_of_every_kind_go_in(model: cz.Model) -> None:
     expected = model(X)
     for x in (
