@@ -56,7 +56,8 @@ def test_a_phone_scrolls_tables_instead_of_breaking_their_cells(
     """Short cells have one line each, however many columns there are."""
     browser.open(f"{served}/{page}", size="phone", scheme="light")
     broken = browser.run(
-        "return [...document.querySelectorAll('.md-content td')].filter((one) => {"
+        "const cells = document.querySelectorAll('.md-content table:has(th:nth-child(4)) td');"
+        "return [...cells].filter((one) => {"
         "  const lines = new Set([...one.childNodes].flatMap((node) => {"
         "    const range = document.createRange();"
         "    range.selectNodeContents(node);"
@@ -67,6 +68,17 @@ def test_a_phone_scrolls_tables_instead_of_breaking_their_cells(
     )
     assert broken == []
     assert browser.overflow() == 0
+
+
+def test_a_phone_shows_texts_in_two_columns_without_scrolling(
+    browser: Browser, served: str
+) -> None:
+    browser.open(f"{served}/glossary.html", size="phone", scheme="light")
+    wide = browser.run(
+        "return [...document.querySelectorAll('.md-typeset__table')].map((one) => one.scrollWidth)"
+    )
+    assert len(wide) > 3
+    assert max(wide) <= browser.width
 
 
 def test_the_navigation_shows_no_markup(browser: Browser, served: str) -> None:
