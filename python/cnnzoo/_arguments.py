@@ -24,6 +24,9 @@ SIZES = 2**63 - 1
 # Characters of a value in a message.
 MOST_SHOWN = 120
 
+# So many names are listed in a message; of more, so many that are alike by difflib's ratio.
+FEW, MOST_ALIKE, ALIKE = 12, 3, 0.5
+
 
 def whole(at: str, value: Any, *, least: int = 0, most: int = SIZES) -> int:
     """A whole number within bounds: an int or one of NumPy's, but no bool and no float.
@@ -167,6 +170,31 @@ def in_order(at: str, values: Any, expected: str) -> list[Any]:
     except TypeError:
         pass
     raise ArgumentError(f"{at}: expected {expected} in a list, got {kind_of(values)}")
+
+
+def node_names(at: str, value: Any) -> list[str]:
+    """Names of nodes, one or several.
+
+    Raises:
+        ArgumentError: It is neither a text nor a list of texts; the message begins with `at`.
+    """
+    names = [value] if isinstance(value, str) else in_order(at, value, "names of nodes")
+    return [text(at, name, "the name of a node") for name in names]
+
+
+def one_of_names(name: str, names: Sequence[str], what: str) -> str:
+    """The names that were expected in place of one that is none of them, for messages.
+
+    A few are listed; of many, which are counted as `what`, those that begin with it or are alike.
+    """
+    if len(names) <= FEW:
+        return f"one of {', '.join(names)}"
+    import difflib
+
+    below = [one for one in names if name and one.startswith(name)]
+    close = difflib.get_close_matches(name, names, n=MOST_ALIKE, cutoff=ALIKE)
+    some = list(dict.fromkeys([*below, *close] or names))[:MOST_ALIKE]
+    return f"one of the {len(names)} {what}, such as {', '.join(some)}"
 
 
 def text(at: str, value: Any, expected: str = "text") -> str:

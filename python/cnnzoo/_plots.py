@@ -25,6 +25,8 @@ GREY = "#7b8794"
 PALE = "#b4bec8"
 LINES = "#eef1f4"
 PAPER = "#ffffff"
+# Around the plots of a file, in inches: matplotlib's own is so small that titles touch the edge.
+PAD = 0.08
 # Text and lines on a dark ground, as of the style `dark_background`.
 LIGHT_INK = "#e4e7eb"
 DARK_LINES = "#2f3944"
@@ -102,7 +104,8 @@ def save_figure(
     from matplotlib.figure import Figure
 
     # One of its own, which pyplot does not know and so does not show.
-    figure = Figure(figsize=size, layout="constrained", dpi=144)
+    figure = Figure(figsize=size, dpi=144)
+    figure.set_layout_engine("constrained", w_pad=PAD, h_pad=PAD)
     known = figure.canvas.get_supported_filetypes()
     ending = Path(path).suffix.lower()[1:]
     if ending not in known:

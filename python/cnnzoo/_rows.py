@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, TypeVar, overload
 
+from cnnzoo._arguments import one_of_names
 from cnnzoo.errors import MissingPackageError
 
 Row = TypeVar("Row")
-# So many names are listed in an error.
-FEW = 12
 
 
 class Columns:
@@ -80,5 +79,4 @@ class Rows(Columns, Sequence[Row]):
         if self._found_by is None:
             return f"expected the number of a row, got {index!r}"
         names = [getattr(row, self._found_by) for row in self]
-        few = ", ".join(names) if len(names) <= FEW else f"the {len(names)} {self._rows_are}"
-        return f"expected one of {few}, got {index!r}"
+        return f"expected {one_of_names(index, names, self._rows_are)}, got {index!r}"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnzoo._arguments import in_order, kind_of, text, whole
+from cnnzoo._arguments import kind_of, whole
 from cnnzoo._arrays import as_array
 from cnnzoo.errors import ArgumentError
 
@@ -17,21 +17,25 @@ from cnnzoo.errors import ArgumentError
 class NodeGradient(NamedTuple):
     """A node's value, and the gradient of the score by it, of the same shape.
 
+    NumPy arrays, or torch tensors where the images were one.
+
     Attributes:
         value: float32 (N, C, H, W) of an image, (N, T, C) of tokens, (N, C) of a vector.
         gradient: float32, the derivative of the score by each number of the value.
     """
 
-    value: NDArray[np.float32]
-    gradient: NDArray[np.float32]
+    value: Any
+    gradient: Any
 
     def __repr__(self) -> str:
-        return f"<NodeGradient {self.value.shape}>"
+        return f"<NodeGradient {tuple(self.value.shape)}>"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Gradients:
     """The gradients of a score, which `Model.gradients` computed.
+
+    NumPy arrays, or torch tensors on the device of the images where these were one.
 
     Attributes:
         output: The value that is scored, by default the logits, float32 (N, num_classes).
@@ -39,13 +43,14 @@ class Gradients:
         nodes: Value and gradient of each node that was asked for, by the name that was given.
     """
 
-    output: NDArray[np.float32]
-    input: NDArray[np.float32]
+    output: Any
+    input: Any
     nodes: Mapping[str, NodeGradient]
 
     def __repr__(self) -> str:
-        names = "".join(f", `{name}` {found.value.shape}" for name, found in self.nodes.items())
-        return f"<Gradients by input {self.input.shape}{names}>"
+        shapes = {name: tuple(found.value.shape) for name, found in self.nodes.items()}
+        names = "".join(f", `{name}` {shape}" for name, shape in shapes.items())
+        return f"<Gradients by input {tuple(self.input.shape)}{names}>"
 
 
 def score_of(target: Any) -> tuple[list[int], NDArray[Any] | None]:
@@ -58,6 +63,8 @@ def score_of(target: Any) -> tuple[list[int], NDArray[Any] | None]:
     if target is None or isinstance(target, str | bytes | bool | np.bool_):
         raise ArgumentError(f"{expected}, got {kind_of(target)}")
     array = _array(target, expected)
+    if not array.size:
+        raise ArgumentError(f"{expected}, got none: an empty array with the shape {array.shape}")
     if array.dtype.kind == "f":
         return [], array
     if array.dtype.kind not in "iu" or array.ndim > 1:
@@ -65,12 +72,6 @@ def score_of(target: Any) -> tuple[list[int], NDArray[Any] | None]:
             f"{expected}, got an array of {array.dtype} with the shape {array.shape}"
         )
     return [whole("`target`", int(label)) for label in np.atleast_1d(array)], None
-
-
-def node_names(at: Any) -> list[str]:
-    """The names of the nodes that were asked for, one or several."""
-    names = [at] if isinstance(at, str) else in_order("`at`", at, "names of nodes")
-    return [text("`at`", name, "the name of a node") for name in names]
 
 
 def _array(target: ArrayLike, expected: str) -> NDArray[Any]:

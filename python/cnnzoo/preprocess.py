@@ -7,19 +7,22 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native
 from cnnzoo._arguments import is_sequence, kind_of, number, one_of, shown, whole
+from cnnzoo._arrays import as_given, is_tensor
 from cnnzoo._copying import Value
 from cnnzoo._html import html_facts
 from cnnzoo._photo import INTERPOLATIONS, Contents, Photo, held, source
 from cnnzoo.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
+    import torch
+
     from cnnzoo.transforms import Compose, Transform
     from cnnzoo.transforms.transform import Range
 
@@ -111,23 +114,35 @@ class Preprocess(Value):
         mean, std = (math.fsum(of) / len(of) for of in (self.mean, self.std))
         return replace(self, mean=(mean,) * channels, std=(std,) * channels)
 
-    def __call__(self, images: Photo | Sequence[Photo]) -> NDArray[np.float32]:
+    @overload
+    def __call__(self, images: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor: ...
+    @overload
+    def __call__(self, images: Photo | Sequence[Photo]) -> NDArray[np.float32]: ...
+    def __call__(self, images: Any) -> Any:
         """Prepare photographs.
 
         Args:
             images: A path, the bytes of a file or an open file (JPEG, PNG, WebP, GIF, BMP, TIFF or
-                PNM), a uint8 array (H, W, 3), (H, W) or (H, W, 4), a Pillow image, or a list of
-                these. Of 16-bit values (uint16 arrays, Pillow's modes I;16 and I, files) the high
-                byte is kept.
+                PNM), a uint8 array or torch tensor (H, W, 3), (H, W) or (H, W, 4), a Pillow image,
+                or a list of these. Of 16-bit values (uint16 arrays, Pillow's modes I;16 and I,
+                files) the high byte is kept.
 
         Returns:
             float32 of shape (N, C, crop, crop), N = 1 for a single photograph, C = 3, or 1 in grey.
+            A tensor on the device of the first photograph if all are tensors, otherwise a NumPy
+            array.
 
         Raises:
             DataError: A file does not decode; it names the path.
             ShapeError: An array is no image, or the network takes neither 1 nor 3 channels.
             TypeError: An array is neither of uint8 nor uint16, or an object is no photograph.
         """
+        photos = images if isinstance(images, list | tuple) else [images]
+        found = self.to_array(images)
+        return as_given(found, photos[0]) if all(map(is_tensor, photos)) else found
+
+    def to_array(self, images: Any) -> NDArray[np.float32]:
+        """The same as a NumPy array, whatever the photographs are."""
         self.check_channels()
         photos: list[Any] = [images]
         if isinstance(images, list | tuple) and not isinstance(images, Contents):

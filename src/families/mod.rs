@@ -284,17 +284,7 @@ impl Variant {
 fn closest(name: &str) -> Vec<String> {
     // Without the tag of weights that timm's names may have.
     let name = name.split_once('.').map_or(name, |(network, _)| network).to_lowercase();
-    let mut scored: Vec<(f64, &str)> = variants()
-        .iter()
-        .map(|variant| (strsim::normalized_damerau_levenshtein(&name, variant.name), variant.name))
-        .collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    scored
-        .into_iter()
-        .filter(|(score, _)| *score > 0.5)
-        .take(3)
-        .map(|(_, name)| name.to_owned())
-        .collect()
+    crate::graph::closest(&name, variants().iter().map(|variant| variant.name))
 }
 
 #[cfg(test)]

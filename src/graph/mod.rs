@@ -15,6 +15,7 @@ mod revise;
 mod schedule;
 mod segment;
 pub mod shape;
+mod similar;
 mod text;
 
 pub use build::{Builder, Mark};
@@ -27,6 +28,7 @@ pub use part::{Part, PartKind};
 pub use revise::Revision;
 pub use schedule::{Schedule, Step};
 pub use shape::Shape;
+pub use similar::closest;
 
 use std::collections::HashSet;
 
@@ -178,12 +180,18 @@ impl Graph {
         exact.or_else(|| self.nodes.iter().rposition(|node| below(&node.name))).map(NodeId)
     }
 
-    /// The same. Fails with `Error::Argument` where there is no such node.
+    /// The same. Fails with `Error::Argument`, which names the closest nodes and paths, where there is no such node.
     pub fn named(&self, name: &str) -> Result<NodeId> {
-        self.find(name).ok_or_else(|| Error::Argument {
-            at: format!("a node of {}", self.name),
-            expected: "a name of `nodes()`, or the path before some of them".into(),
-            got: format!("`{name}`"),
+        self.find(name).ok_or_else(|| {
+            let names = self.nodes.iter().flat_map(|node| similar::paths(&node.name));
+            let similar = closest(name, names).join("`, `");
+            let hint =
+                if similar.is_empty() { similar } else { format!("; similar are `{similar}`") };
+            Error::Argument {
+                at: format!("a node of {}", self.name),
+                expected: "a name of `nodes()`, or the path before some of them".into(),
+                got: format!("`{name}`{hint}"),
+            }
         })
     }
 

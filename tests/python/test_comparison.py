@@ -254,6 +254,15 @@ def test_sorting_puts_the_best_first_and_missing_values_last() -> None:
             found.sort(wrong)  # type: ignore[arg-type]
 
 
+def test_a_row_is_found_by_the_name_of_its_model() -> None:
+    found = cz.compare(FEW)
+    assert found[FEW[1]] is found[1]
+    with pytest.raises(KeyError, match=f"expected one of {FEW[0]}, .*, got 'resnet'"):
+        found["resnet"]
+    with pytest.raises(KeyError, match=r"one of the \d+ models, such as resnet"):
+        cz.compare("*resnet*")["resnet5"]
+
+
 def test_filters_keep_what_is_within_all_limits() -> None:
     found = cz.compare(FEW)
 

@@ -272,6 +272,35 @@ def turns_of(name: str) -> list[tuple[str, str]]:
     ]
 
 
+def test_an_auxiliary_classifier_says_so_at_both_levels() -> None:
+    graph = cz.create_model("inception_v3", aux=True, meta=True).graph
+    assert "auxiliary, in training only" in picture(graph.diagram().svg).words()
+    words = picture(graph.diagram(level="node").svg).words()
+    assert "AuxLogits · auxiliary, in training only" in words
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("resnet50", ["3×224×224: channels, height, width", "/2: stride 2", "BN: batch norm"]),
+        ("resnet50", ["×2: 2 equal blocks in a row"]),
+        ("vit_b_16", ["1×768: tokens, numbers of each", "/16: stride 16"]),
+        ("vit_b_16", ["×12: 12 equal blocks in a row"]),
+    ],
+)
+def test_the_legend_explains_abbreviations_by_examples_of_the_picture(
+    name: str, said: list[str]
+) -> None:
+    words = picture(graph_of(name).diagram().svg).words()
+    for entry in said:
+        assert entry in words
+        example = entry.partition(":")[0]
+        assert any(example in word for word in words if word != entry)
+    assert not any(
+        "tokens, numbers" in word for word in picture(graph_of("vgg11").diagram().svg).words()
+    )
+
+
 def test_a_column_does_not_begin_with_a_norm_or_an_activation() -> None:
     names = ("efficientnet_b0", "efficientnet_b3", "vgg16_bn", "mobilenet_v1", "squeezenet1_0")
     turns = [turn for name in names for turn in turns_of(name)]
@@ -454,7 +483,7 @@ def test_graphviz_gets_every_node_edge_and_part(name: str) -> None:
         ({"level": "layer"}, "`level`: expected one of block, node, got 'layer'"),
         ({"level": None}, "`level`: expected one of block, node, got None"),
         ({"theme": "blue"}, "`theme`: expected one of auto, light, dark, got 'blue'"),
-        ({"part": "layer9"}, "`part` of resnet20: expected one of stem, stage1"),
+        ({"part": "layer9"}, "`part` of resnet20: expected one of the 16 parts, such as layer"),
         ({"part": 3}, "`part`: expected the name of a part, got 3"),
         ({"part": "\ud800"}, "`part`"),
         ({"x_shape": 32}, r"`x_shape`: expected \(N, C, H, W\) or \(H, W\), got 32"),

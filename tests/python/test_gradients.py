@@ -436,8 +436,13 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a huge class": ({"target": 2**80}, cz.ArgumentError, "`target`"),
     "one wrong class": ({"target": [0, 9]}, cz.ArgumentError, "classes of 0 to 2, got 9"),
     "too many classes": ({"target": [0, 1, 2]}, cz.ShapeError, "one for each of 2 images, got 3"),
-    "no classes": ({"target": np.array([], np.int64)}, cz.ShapeError, "got 0"),
-    "an empty list": ({"target": []}, cz.ShapeError, r"expected \(2, 3\), got \(0,\)"),
+    "no classes": (
+        {"target": np.array([], np.int64)},
+        cz.ArgumentError,
+        "`target`: expected a class, one for each image, or a cotangent of the logits, got none",
+    ),
+    "an empty list": ({"target": []}, cz.ArgumentError, r"got none: .* the shape \(0,\)"),
+    "an empty cotangent": ({"target": np.empty((0, 3))}, cz.ArgumentError, r"got none: .*\(0, 3\)"),
     "a float": ({"target": 1.0}, cz.ShapeError, r"expected \(2, 3\), got \(\)"),
     "a matrix of classes": ({"target": np.eye(2, 3, dtype=int)}, cz.ArgumentError, "int64"),
     "a label": ({"target": "cat"}, cz.ArgumentError, "`target`: expected a class"),
@@ -451,7 +456,11 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         cz.ShapeError,
         r"the cotangent of tiny: expected \(2, 3\), got \(2, 2\)",
     ),
-    "no such node": ({"at": ["conv7"]}, cz.ArgumentError, "a name of `nodes.*, got `conv7`"),
+    "no such node": (
+        {"at": ["conv7"]},
+        cz.ArgumentError,
+        "a name of `nodes.*, got `conv7`; similar are `conv1`",
+    ),
     "an empty name": ({"at": ""}, cz.ArgumentError, "got ``"),
     "a number for a node": ({"at": [3]}, cz.ArgumentError, "`at`: expected the name of a node"),
     "no list": ({"at": 3}, cz.ArgumentError, "`at`: expected names of nodes"),
@@ -494,8 +503,9 @@ def test_the_gradients_of_features_need_a_cotangent_or_a_feature() -> None:
         model.gradients(x, 512)
 
 
-def test_it_prints_as_what_it_holds() -> None:
-    found = tiny().gradients(X, 0, at=["conv1", "flat"])
+@pytest.mark.parametrize("x", [X, torch.from_numpy(X)], ids=["array", "tensor"])
+def test_it_prints_as_what_it_holds(x: Any) -> None:
+    found = tiny().gradients(x, 0, at=["conv1", "flat"])
     assert repr(found) == (
         "<Gradients by input (2, 3, 16, 16), `conv1` (2, 4, 7, 7), `flat` (2, 4)>"
     )

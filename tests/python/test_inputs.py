@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -159,8 +161,22 @@ def test_features_stop_at_the_named_node(model: cz.Model) -> None:
     np.testing.assert_array_equal(values["input"], X)
     pooled = values["layer4.1.relu_1"].mean(axis=(2, 3))
     np.testing.assert_allclose(pooled, model.embed(X), rtol=1e-5)
-    with pytest.raises(cz.ArgumentError, match="`layer9`"):
+    with pytest.raises(cz.ArgumentError, match="`layer9`; similar are `layer1`, `layer2`"):
         model.features(X, ["layer9"])
+
+
+@pytest.mark.parametrize("nodes", [3, [3], [None], b"conv1", {"conv1"}, [["conv1"]]])
+def test_nodes_are_names_in_a_list(model: cz.Model, nodes: Any) -> None:
+    with pytest.raises(cz.ArgumentError, match=r"`nodes`: expected (the name|names) of"):
+        model.features(X, nodes)
+    with pytest.raises(cz.ArgumentError, match=r"`nodes`: expected (the name|names) of"):
+        cz.analysis.activation_statistics(model, X, nodes, progress=False)
+
+
+def test_no_nodes_have_no_values(model: cz.Model) -> None:
+    assert model.features(X, []) == {}
+    with pytest.raises(cz.ArgumentError, match="`nodes`: expected names of nodes in a list"):
+        model.features(X, None)  # type: ignore[call-overload]
 
 
 def test_a_pyramid_holds_the_last_value_of_each_resolution(model: cz.Model) -> None:

@@ -65,6 +65,19 @@ def test_rows_are_found_by_place_and_name(things: dict[type, Any], kind: type) -
         thing[len(rows)]
 
 
+def test_of_many_names_those_alike_are_named() -> None:
+    summary = cz.create_model("resnet18", meta=True).summary()
+    with pytest.raises(
+        KeyError, match=r"one of the \d+ rows, such as layer1.0.conv[12], .*'layer1.0"
+    ):
+        summary["layer1.0.conv3"]
+    few = cz.create_model("resnet20", meta=True)
+    with pytest.raises(
+        cz.ArgumentError, match=r"one of the \d+ parts, such as layer1.0, .*'layer1'"
+    ):
+        few.diagram(part="layer1")
+
+
 @pytest.mark.parametrize("kind", [*KINDS, Examples, cz.Comparison], ids=lambda kind: kind.__name__)
 def test_pandas_gets_the_numbers_of_the_rows(things: dict[type, Any], kind: type) -> None:
     thing = things[kind]

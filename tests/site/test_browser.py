@@ -49,6 +49,47 @@ def test_page(browser: Browser, served: str, name: str, size: str, scheme: str) 
     assert browser.complaints() == []
 
 
+@pytest.mark.parametrize("page", ["families/efficientnet.html", "benchmarks.html", "parity.html"])
+def test_a_phone_scrolls_tables_instead_of_breaking_their_cells(
+    browser: Browser, served: str, page: str
+) -> None:
+    """Short cells have one line each, however many columns there are."""
+    browser.open(f"{served}/{page}", size="phone", scheme="light")
+    broken = browser.run(
+        "const cells = document.querySelectorAll('.md-content table:has(th:nth-child(4)) td');"
+        "return [...cells].filter((one) => {"
+        "  const lines = new Set([...one.childNodes].flatMap((node) => {"
+        "    const range = document.createRange();"
+        "    range.selectNodeContents(node);"
+        "    return [...range.getClientRects()].map((line) => Math.round(line.bottom / 8));"
+        "  }));"
+        "  return one.innerText.length < 24 && lines.size > 1;"
+        "}).map((one) => one.innerText)"
+    )
+    assert broken == []
+    assert browser.overflow() == 0
+
+
+def test_a_phone_shows_texts_in_two_columns_without_scrolling(
+    browser: Browser, served: str
+) -> None:
+    browser.open(f"{served}/glossary.html", size="phone", scheme="light")
+    wide = browser.run(
+        "return [...document.querySelectorAll('.md-typeset__table')].map((one) => one.scrollWidth)"
+    )
+    assert len(wide) > 3
+    assert max(wide) <= browser.width
+
+
+def test_the_navigation_shows_no_markup(browser: Browser, served: str) -> None:
+    browser.open(f"{served}/reference/onnx.html", size="desktop", scheme="light")
+    titles = browser.run(
+        "return [...document.querySelectorAll('.md-nav__link')].map((one) => one.textContent)"
+    )
+    assert any("cnnzoo.onnx" in one for one in titles)
+    assert not [one for one in titles if "`" in one]
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_one_of_both_pictures_of_a_diagram_is_shown(
     browser: Browser, served: str, scheme: str

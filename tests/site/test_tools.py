@@ -36,6 +36,14 @@ def test_links_lead_to_new_places(tmp_path: Path) -> None:
         moved("[x](nowhere.md)")
 
 
+def test_no_line_ends_before_a_per_cent_sign_but_in_code() -> None:
+    text = "6.7 % of `10 % 3`\n\n```python\n10 % 3\n```\n\n| 81 % |"
+    expected = (
+        "6.7\N{NO-BREAK SPACE}% of `10 % 3`\n\n```python\n10 % 3\n```\n\n| 81\N{NO-BREAK SPACE}% |"
+    )
+    assert links.unbroken(text) == expected
+
+
 def test_a_picture_in_two_themes(tmp_path: Path) -> None:
     links.write_picture(SVG, tmp_path / "p.svg")
     light, dark = ((tmp_path / f"p.{name}.svg").read_text() for name in ("light", "dark"))
@@ -75,6 +83,18 @@ def test_outputs_come_from_the_executed_copy_of_the_same_cells(
     assert "red" not in notebooks.written(stored, tmp_path)
 
 
+def test_formulas_need_no_script() -> None:
+    assert notebooks.formulas("of $9C$ in `$x$`") == "of 9<i>C</i> in `$x$`"
+    assert notebooks.formulas(r"$k^2 \cdot r$") == "<i>k</i><sup>2</sup> · <i>r</i>"
+    found = notebooks.formulas(r"$d = 1.2^\varphi, k \times k$")
+    assert found == "<i>d</i> = 1.2<sup><i>φ</i></sup>, <i>k</i> × <i>k</i>"
+    with pytest.raises(SystemExit, match=r"expected one of times, cdot, varphi, got .*frac"):
+        notebooks.formulas(r"$\frac 1 2$")
+    texts = [cell for path in notebooks.found() for cell in notebooks.read(path)]
+    sources = [notebooks.source(cell) for cell in texts if cell["cell_type"] == "markdown"]
+    assert not [text for text in map(notebooks.formulas, sources) if "$" in text]
+
+
 def test_prints_are_one_block_whose_sentences_wrap() -> None:
     parts: list[dict[str, Any]] = [
         {"output_type": "stream", "name": "stdout", "text": [f"{line}\n"]} for line in "ab"
@@ -86,6 +106,8 @@ def test_prints_are_one_block_whose_sentences_wrap() -> None:
     assert notebooks.fenced("a  1\nb  2") == "```text\na  1\nb  2\n```"
     sentence = "The accuracy is this. " * 10
     assert notebooks.fenced(sentence).startswith("```{ .text .sentences }\n")
+    row = f"block 3×3    0.8   {'conv + relu ' * 10}\n"
+    assert notebooks.fenced(2 * row).startswith("```text\n")
 
 
 def test_names_in_running_text_lead_to_the_reference() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 from tools.pages import families, notebooks, pictures, reference
-from tools.pages.links import ROOT, moved, write_picture
+from tools.pages.links import ROOT, moved, unbroken, write_picture
 
 PAGES = ROOT / "target" / "docs"
 SETTINGS = ROOT / "target" / "mkdocs.yml"
@@ -48,15 +48,15 @@ def title(text: str) -> str:
 
 
 def entry(path: str) -> Entry:
-    """An entry of the navigation: the page's title and path."""
-    return {title((PAGES / path).read_text("utf-8")): path}
+    """An entry of the navigation, which has no markup: the page's title and path."""
+    return {title((PAGES / path).read_text("utf-8")).replace("`", ""): path}
 
 
 def write(path: str, text: str) -> None:
     """Write a page."""
     file = PAGES / path
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    file.write_text(unbroken(text), encoding="utf-8")
 
 
 def copy_texts() -> None:

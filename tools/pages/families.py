@@ -264,7 +264,7 @@ def facts(family: str) -> str:
 
 def linked(paper: str) -> str:
     """The same with links to arXiv."""
-    return re.sub(r"arXiv:(\d{4}\.\d{5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", paper)
+    return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", paper)
 
 
 def written(page: Page, folder: Path) -> str:

@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"(!?)\[((?:!\[[^\]]*\]\([^)]*\)|[^\[\]])*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 # Pictures of cnnzoo for either page carry this rule, after which the colours of dark pages come.
 DARK = "@media (prefers-color-scheme:dark){"
+# Fenced blocks, and code in a line.
+CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 
 
 def moved(text: str, old: Path, new: str, places: Mapping[Path, str], pages: Path) -> str:
@@ -52,6 +54,13 @@ def moved(text: str, old: Path, new: str, places: Mapping[Path, str], pages: Pat
         return image if mark else f"[{image}]({place})"
 
     return LINK.sub(one, text)
+
+
+def unbroken(text: str) -> str:
+    """The text of a page, in which no line ends between a number and its per cent sign."""
+    parts = CODE.split(text)
+    parts[::2] = [re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def in_both_themes(words: str, place: str, *, link: str | None = None) -> str:

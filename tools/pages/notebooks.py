@@ -8,13 +8,19 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tools.pages.links import DARK, ROOT, in_both_themes, write_picture
+from tools.pages.links import CODE, DARK, ROOT, in_both_themes, write_picture
 
 STORED = ROOT / "notebooks"
 EXECUTED = ROOT / "target" / "notebooks"
 # In characters, a line that is too long for a table.
 LONG_LINE = 90
 # Colours of terminals, which tracebacks and progress bars have.
+# Between the columns of a table.
+COLUMNS = re.compile(r"\S {2,}\S")
+# Formulas, in which Jupyter shows LaTeX, and the commands and symbols in them.
+FORMULA = re.compile(r"\$([^$\n]+)\$")
+SYMBOL = re.compile(r"\\(?P<command>[A-Za-z]+)|\^(?P<power>\\[A-Za-z]+|\w)|(?P<letter>[A-Za-z])")
+COMMANDS = {"times": "×", "cdot": "·", "varphi": "<i>φ</i>"}
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -38,7 +44,7 @@ def written(path: Path, folder: Path) -> str:
     parts = []
     for number, cell in enumerate(cells):
         if cell["cell_type"] == "markdown":
-            parts.append(source(cell))
+            parts.append(formulas(source(cell)))
         elif cell["cell_type"] == "code":
             parts.append(f"```python\n{source(cell)}\n```")
             shown = [
@@ -69,6 +75,31 @@ def joined(text: str | list[str]) -> str:
 def source(cell: dict[str, Any]) -> str:
     """The text of a cell."""
     return joined(cell["source"]).strip()
+
+
+def formulas(text: str) -> str:
+    """Text whose formulas are HTML: letters in italics, powers raised.
+
+    The site has no script for LaTeX, so that it needs no network.
+    """
+    parts = CODE.split(text)
+    parts[::2] = [FORMULA.sub(lambda found: formula(found[1]), part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def formula(latex: str) -> str:
+    """The HTML of a formula of letters, numbers, powers and the commands above."""
+
+    def one(found: re.Match[str]) -> str:
+        if found["letter"]:
+            return f"<i>{found['letter']}</i>"
+        if found["power"]:
+            return f"<sup>{formula(found['power'])}</sup>"
+        if found["command"] not in COMMANDS:
+            raise SystemExit(f"${latex}$: expected one of {', '.join(COMMANDS)}, got {found[0]}")
+        return COMMANDS[found["command"]]
+
+    return SYMBOL.sub(one, latex)
 
 
 def joined_prints(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -118,5 +149,7 @@ def fenced(text: str) -> str:
     lines = [line.rpartition("\r")[2] for line in ANSI.sub("", text).rstrip("\n").split("\n")]
     body = "\n".join(lines)
     # Sentences are wrapped, where a table would fall apart.
-    kind = "{ .text .sentences }" if max(map(len, lines)) > LONG_LINE else "text"
+    is_table = 2 * sum(bool(COLUMNS.search(line)) for line in lines) > len(lines)
+    is_long = max(map(len, lines)) > LONG_LINE
+    kind = "{ .text .sentences }" if is_long and not is_table else "text"
     return f"```{kind}\n{body}\n```" if body.strip() else ""

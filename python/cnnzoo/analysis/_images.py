@@ -196,7 +196,7 @@ def prepared(model: Model, images: Any, *, at: str, batch_size: int) -> Iterator
         raise ArgumentError(f"{at}: expected images, got {kind_of(images)}")
     found, several = False, iter(photos)
     while some := list(islice(several, batch_size)):
-        yield model.preprocess(some)
+        yield model.preprocess.to_array(some)
         found = True
     if not found:
         raise ArgumentError(f"{at}: expected at least one image, got none")

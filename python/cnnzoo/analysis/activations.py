@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo._arguments import in_order, instance, whole
+from cnnzoo._arguments import instance, node_names, whole
 from cnnzoo._html import html_table
 from cnnzoo._plots import GREY, SERIES, axes_for, calm, ink, literal
 from cnnzoo._progress import Count
@@ -220,7 +220,7 @@ def activation_statistics(
 
 def _chosen(rows: dict[str, SummaryRow], nodes: str | Sequence[str] | None) -> list[str]:
     if nodes is not None:
-        names = [nodes] if isinstance(nodes, str) else in_order("`nodes`", nodes, "names of nodes")
+        names = node_names("`nodes`", nodes)
         if not names:
             raise ArgumentError("`nodes`: expected at least one name, got none")
         return list(dict.fromkeys(names))

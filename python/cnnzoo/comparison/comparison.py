@@ -8,7 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
-from cnnzoo._arguments import instance, is_sequence, number, one_of, shown, text, whole
+from cnnzoo._arguments import (
+    instance,
+    is_sequence,
+    number,
+    one_of,
+    one_of_names,
+    shown,
+    text,
+    whole,
+)
 from cnnzoo._plots import axes_for, save_figure
 from cnnzoo._rows import Columns
 from cnnzoo._threads import get_num_threads
@@ -60,14 +69,20 @@ class Comparison(Columns, Sequence[ComparedModel]):
         )
 
     @overload
-    def __getitem__(self, index: int) -> ComparedModel: ...
+    def __getitem__(self, index: int | str) -> ComparedModel: ...
     @overload
     def __getitem__(self, index: slice) -> Comparison: ...
-    def __getitem__(self, index: int | slice) -> ComparedModel | Comparison:
-        """A row, or a comparison of some."""
+    def __getitem__(self, index: int | str | slice) -> ComparedModel | Comparison:
+        """A row by its place or by the model's name, or a comparison of some."""
         if isinstance(index, slice):
             return Comparison(self.rows[index])
-        return self.rows[index]
+        if not isinstance(index, str):
+            return self.rows[index]
+        for row in self.rows:
+            if row.name == index:
+                return row
+        names = list(dict.fromkeys(row.name for row in self.rows))
+        raise KeyError(f"expected {one_of_names(index, names, 'models')}, got {index!r}")
 
     def __len__(self) -> int:
         return len(self.rows)

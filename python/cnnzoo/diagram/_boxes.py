@@ -16,6 +16,7 @@ from cnnzoo.diagram._operations import brief, words
 from cnnzoo.diagram._repeats import structure
 from cnnzoo.diagram._sketch import Box, End, Look, Sketch, Text, badge
 from cnnzoo.diagram._words import (
+    AUXILIARY,
     SYMBOLS,
     kind_of,
     range_of_names,
@@ -120,7 +121,7 @@ class Boxes:
         about = Block(network, leaf)
         sort = about.sort()
         if is_auxiliary(network, parts[0]):
-            sort = "auxiliary, in training only"
+            sort = AUXILIARY
         shape = shape_words(network.nodes[leaf.output].shape)
         return [
             Line(left=name, right=times, bold=True, reserved=reserved),

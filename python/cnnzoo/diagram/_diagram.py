@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast, get_args
 
-from cnnzoo._arguments import image_size, instance, one_of, path_of, shown, text
+from cnnzoo._arguments import image_size, instance, one_of, one_of_names, path_of, shown, text
 from cnnzoo._files import write_whole
 from cnnzoo._native import Graph
 from cnnzoo._text import human
@@ -133,7 +133,7 @@ def _part(network: Network, name: str) -> Part:
         if part.name == name:
             return part
     names = list(dict.fromkeys(part.name for part in network.parts))
-    expected = f"one of {', '.join(names)}" if names else "none, since the graph has no parts"
+    expected = one_of_names(name, names, "parts") if names else "none, since the graph has no parts"
     raise ArgumentError(f"`part` of {network.name}: expected {expected}; got {shown(name)}")
 
 

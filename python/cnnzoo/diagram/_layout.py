@@ -9,13 +9,13 @@ from cnnzoo.diagram._boxes import Boxes
 from cnnzoo.diagram._branches import Wiring, series_of
 from cnnzoo.diagram._column import Column, Row, stage_of
 from cnnzoo.diagram._frames import framed
-from cnnzoo.diagram._items import Group, Leaf, Level
+from cnnzoo.diagram._items import Group, Leaf, Level, is_auxiliary
 from cnnzoo.diagram._network import Network, channels
 from cnnzoo.diagram._repeats import repeated
 from cnnzoo.diagram._sketch import Sketch
 from cnnzoo.diagram._steps import Repeat, Series, Step, StepItem, Tangle
 from cnnzoo.diagram._tangle import tangled
-from cnnzoo.diagram._words import short_name
+from cnnzoo.diagram._words import AUXILIARY, short_name
 
 # Looks of boxes that are equally wide where they stand below each other.
 EVEN = {"layer", "node", "block"}
@@ -78,8 +78,10 @@ class Layout:
         if group.part is None:
             return "", ""
         name = group.part.name
-        is_gate = group.part.kind == "gate" and self._level == "block"
-        return name, GATE if is_gate else short_name(name, within)
+        if group.part.kind == "gate" and self._level == "block":
+            return name, GATE
+        note = f" · {AUXILIARY}" if is_auxiliary(self._network, group.part) else ""
+        return name, f"{short_name(name, within)}{note}"
 
     def _repeat(self, repeat: Repeat, within: str) -> Sketch:
         inner = self.with_one_entry(self.column(repeat.series.steps, within)[0])

@@ -13,6 +13,14 @@ SIZE, LINE = 10.5, 20.0
 SWATCH, GAP, BETWEEN = 13.0, 6.0, 20.0
 # The size of a symbol's circle.
 ROUND = 15.0
+# Abbreviations in lines of boxes, and what is said of them.
+ABBREVIATIONS = {
+    r"^(\d+×\d+×\d+)$": "{}: channels, height, width",
+    r"^(\d+×\d+)$": "{}: tokens, numbers of each",
+    r", /(\d+)": "/{0}: stride {0}",
+    "BN": "BN: batch norm",
+    r"^×(\d+)": "×{0}: {0} equal blocks in a row",
+}
 
 
 def legend(sketches: Iterable[Sketch], width: float) -> Sketch | None:
@@ -36,15 +44,12 @@ def legend(sketches: Iterable[Sketch], width: float) -> Sketch | None:
 
 
 def _words(texts: str) -> list[str]:
-    """Explanations of abbreviations in boxes."""
-    found = []
-    if ", /" in texts:
-        found.append("/2: stride 2")
-    if "BN" in texts:
-        found.append("BN: batch norm")
-    if re.search(r"^×\d", texts, re.MULTILINE):
-        found.append("×2: two equal blocks, one after the other")
-    return found
+    """Explanations of abbreviations in boxes, each by its first example."""
+    return [
+        words.format(*found.groups())
+        for pattern, words in ABBREVIATIONS.items()
+        if (found := re.search(pattern, texts, re.MULTILINE))
+    ]
 
 
 def _flow(entries: Sequence[tuple[str, str]], width: float) -> Sketch:

@@ -38,6 +38,9 @@ KIND_WORDS = {
     "dropout": "dropout, in training only",
 }
 
+# What is said of a classifier beside the network's own.
+AUXILIARY = "auxiliary, in training only"
+
 # Joins as symbols, and what the legend says of each.
 SYMBOLS = {"add": "+", "gate": "×", COLLECT: "C"}
 SYMBOL_WORDS = {

@@ -6,6 +6,7 @@
     cz.explain.grad_cam(model, "photo.jpg").save("seen.png")
 
 Gradients come from `Model.gradients`, and values from `Model.features`, by the names of nodes.
+A photograph may be a tensor too, uint8 (H, W, 3). Results are pictures, and hold NumPy arrays.
 """
 
 from cnnzoo.analysis import gradient_flow, robustness

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cnnzoo import _native
 from cnnzoo._arguments import instance, kind_of, text, whole
+from cnnzoo._arrays import as_array, is_tensor
 from cnnzoo._photo import Photo, decoded, held
 from cnnzoo.errors import ArgumentError, DivergenceError
 from cnnzoo.explain._pixels import Bytes, Floats
@@ -96,7 +97,7 @@ def asked(subject: Subject, target: int | str | None) -> Asked:
     elif isinstance(target, str):
         chosen = _by_label(model, labels, target)
     else:
-        chosen = whole("`target`", target, most=len(labels) - 1)
+        chosen = whole("`target`", _number(target), most=len(labels) - 1)
     (prediction,) = rank(logits, labels, TOP, model.task)
     if not any(guess.index == chosen for guess in prediction):
         (every,) = rank(logits, labels, len(labels), model.task)
@@ -153,6 +154,11 @@ def _logits(subject: Subject) -> tuple[Floats, tuple[str, ...]]:
             "infinite or NaN, or so large that its activations overflow"
         )
     return logits, model.labels
+
+
+def _number(target: Any) -> Any:
+    """The number in an array or tensor without axes, as `argmax` returns one."""
+    return as_array(target)[()] if is_tensor(target) or isinstance(target, np.ndarray) else target
 
 
 def _by_label(model: Model, labels: tuple[str, ...], label: str) -> int:

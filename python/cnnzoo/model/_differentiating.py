@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnzoo._arguments import one_of, seed_of, shown, text
+from cnnzoo._arguments import node_names, one_of, seed_of, shown, text
 from cnnzoo._arrays import as_given
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model._network import Precision
@@ -76,8 +76,8 @@ class Differentiating(Running):
 
     def gradients(
         self,
-        x: ArrayLike,
-        target: int | ArrayLike,
+        x: ArrayLike | torch.Tensor,
+        target: int | ArrayLike | torch.Tensor,
         *,
         at: str | Sequence[str] = (),
         output: str | None = None,
@@ -104,7 +104,8 @@ class Differentiating(Running):
                 differentiated in float32.
 
         Returns:
-            The output, the gradient by the input, and value and gradient of each node.
+            The output, the gradient by the input, and value and gradient of each node: float32, as
+            tensors on the device of `x` if that is one, otherwise as NumPy arrays.
 
         Raises:
             ArgumentError: There is no such class or node, the output does not depend on a node, or
@@ -114,10 +115,10 @@ class Differentiating(Running):
                 of the images, or the images do not fit.
             TypeError: Wrong element type.
         """
-        from cnnzoo.gradients import Gradients, NodeGradient, node_names, score_of
+        from cnnzoo.gradients import Gradients, NodeGradient, score_of
 
         classes, cotangent = score_of(target)
-        names = node_names(at)
+        names = node_names("`at`", at)
         if output is not None:
             output = text("`output`", output, "the name of a node")
         if not isinstance(guided, bool):
@@ -130,5 +131,8 @@ class Differentiating(Running):
             engine, x, classes, cotangent, names, output, guided, precision_name
         )
         values, by_input, pairs = found
-        nodes = {name: NodeGradient(*pair) for name, pair in zip(names, pairs, strict=True)}
-        return Gradients(output=values, input=by_input, nodes=nodes)
+        nodes = {
+            name: NodeGradient(*(as_given(array, x) for array in pair))
+            for name, pair in zip(names, pairs, strict=True)
+        }
+        return Gradients(output=as_given(values, x), input=as_given(by_input, x), nodes=nodes)

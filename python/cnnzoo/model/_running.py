@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnnzoo._arguments import node_names
 from cnnzoo._arrays import as_given
 from cnnzoo.model._choosing import Choosing
 from cnnzoo.model._network import InferencePrecision
@@ -95,9 +96,9 @@ class Running(Choosing):
             precision: Compute precision, as for `__call__`. Values that are asked for are float32.
 
         Raises:
-            ArgumentError: There is no such node.
+            ArgumentError: There is no such node, or `nodes` are no names in a list.
         """
-        names = [nodes] if isinstance(nodes, str) else list(nodes)
+        names = node_names("`nodes`", nodes)
         found = self._runner(exact, precision).run(x, names, exact, precision)
         return {name: as_given(value, x) for name, value in zip(names, found, strict=True)}
 

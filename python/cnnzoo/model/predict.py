@@ -231,7 +231,7 @@ def _prepare(model: Choosing, item: _Item) -> NDArray[np.float32] | Exception:
         photo = item.photo
         if isinstance(photo, _Sample):
             photo = photo.read()
-        return photo if isinstance(photo, Exception) else model.preprocess(photo)
+        return photo if isinstance(photo, Exception) else model.preprocess.to_array(photo)
     except (CnnzooError, TypeError) as error:
         return error
 

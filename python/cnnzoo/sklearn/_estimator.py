@@ -134,7 +134,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """
         model = self.model_
         for batch in batches(photographs, self._batch_size()):
-            x = model.preprocess(batch)
+            x = model.preprocess.to_array(batch)
             values = model.embed(x) if embedding else model(x)
             if not np.isfinite(values).all():
                 raise DivergenceError(

@@ -134,7 +134,7 @@ def _preparation(
     """
     if augment is False:
         preprocess = model.preprocess
-        return lambda photograph, epoch, at: preprocess(photograph)[0]
+        return lambda photograph, epoch, at: preprocess.to_array(photograph)[0]
     transform = model.train_transform() if augment is True else augment
     if not isinstance(transform, Transform):
         raise ArgumentError(

@@ -75,6 +75,7 @@ class Evaluating(Run):
             after=after,
             precision=self._options["precision"],
             gather=None if processes is None else processes.every,
+            has_task=most is None,
         )
 
     def _begin(self, fit: Fit, monitor: str | None) -> str:

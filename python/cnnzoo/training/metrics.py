@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnnzoo._arguments import instance
 from cnnzoo._arrays import as_array
 from cnnzoo._text import percent, table
 from cnnzoo.errors import ArgumentError, ShapeError
@@ -221,7 +222,9 @@ def evaluate(
         `Metrics` for classes (N,), `MultiLabelMetrics` for labels (N, K).
 
     Raises:
-        ArgumentError: There is no batch, or its targets are neither, or not those of the loss.
+        ArgumentError: There is no batch, or its targets are neither, or not those of the loss or
+            of the model's `task`: one that is `"multi_label"` needs labels (N, K) and a loss of
+            them.
     """
     return evaluated(
         model,
@@ -244,6 +247,7 @@ def evaluated(
     threshold: float = THRESHOLD,
     after: Callable[[int], None],
     gather: Callable[[_Part], list[_Part]] | None = None,
+    has_task: bool = True,
 ) -> Metrics | MultiLabelMetrics:
     """The result of `evaluate`, also of batches whose rows several processes share.
 
@@ -256,17 +260,24 @@ def evaluated(
         threshold: The probability from which a label is predicted.
         after: Called after each batch.
         gather: Gives what each of the processes has found; None where there is one.
+        has_task: Whether targets must be those of the model's task, which a fit sets only after it
+            has seen them.
     """
+    instance("`model`", model, Model, "a cnnzoo.Model")
     functions, threshold = dict(metrics or {}), checked_threshold(threshold)
     if loss is not None:
         loss = as_loss(loss)
         fits(loss, model.num_classes)
     known = loss is None or isinstance(loss, CrossEntropy | BinaryCrossEntropy)
     of_labels = not (loss is None or isinstance(loss, CrossEntropy))
+    if has_task:
+        _check_loss(model, loss, of_labels=of_labels)
     total, weight, tally = 0.0, 0.0, _Tally(model.num_classes)
     kept = _Kept()
     for x, y in classes.meet(model, batches):
         targets = _targets(y, labels=of_labels, like=kept.ndim)
+        if has_task and targets.ndim == 1:
+            _check_classes(model, targets)
         part, counts, logits = _assessed(model, x, targets, loss, precision)
         total, weight = total + part, weight + counts
         kept.ndim = targets.ndim
@@ -294,6 +305,24 @@ def evaluated(
         loss=mean,
         extra=extra,
     )
+
+
+def _check_loss(model: Model, loss: Loss | None, *, of_labels: bool) -> None:
+    if model.task == "multi_label" and not of_labels:
+        got = "none, which is CrossEntropy()" if loss is None else f"{loss!r}"
+        raise ArgumentError(
+            f"evaluation of {model.name}, whose `task` is multi_label: expected a `loss` of "
+            f"labels, such as BinaryCrossEntropy(), got {got}"
+        )
+
+
+def _check_classes(model: Model, targets: NDArray[np.int64]) -> None:
+    if model.task == "multi_label":
+        raise ArgumentError(
+            f"evaluation of {model.name}, whose `task` is multi_label: expected a 0 or 1 for each "
+            f"label (N, {model.num_classes}), got integer classes {targets.shape}; if it predicts "
+            'one class for each image, set `task` to "multi_class"'
+        )
 
 
 def _assessed(

@@ -21,6 +21,13 @@ def model() -> cz.Model:
     return cz.resnet18(num_classes=10, seed=1)
 
 
+def gradients(model: cz.Model, x: Any) -> dict[str, Any]:
+    """All that `Model.gradients` finds, by name."""
+    found = model.gradients(x, 3, at=["layer1", "fc"])
+    pairs = {f"{name} {i}": one for name, pair in found.nodes.items() for i, one in enumerate(pair)}
+    return {"output": found.output, "input": found.input} | pairs
+
+
 def test_arrays_give_arrays_and_tensors_tensors(model: cz.Model) -> None:
     x = torch.from_numpy(X)
     for ours, theirs in (
@@ -29,6 +36,7 @@ def test_arrays_give_arrays_and_tensors_tensors(model: cz.Model) -> None:
         (model.features(x, ["layer1", "fc"]), model.features(X, ["layer1", "fc"])),
         (model.pyramid(x), model.pyramid(X)),
         (model.vjp(x, torch.ones(2, 10))[1], model.vjp(X, np.ones((2, 10)))[1]),
+        (gradients(model, x), gradients(model, X)),
     ):
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
@@ -39,6 +47,21 @@ def test_arrays_give_arrays_and_tensors_tensors(model: cz.Model) -> None:
     output, _ = model.vjp(x, np.ones((2, 10)))
     assert isinstance(output, torch.Tensor)
     model(x).add_(1)  # its memory is its own
+
+
+def test_photographs_as_tensors_are_prepared_as_tensors(model: cz.Model) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
+    photo, expected = torch.from_numpy(pixels), model.preprocess(pixels)
+    for given in (photo, [photo], (photo, photo)):
+        found = model.preprocess(given)
+        assert type(found) is torch.Tensor
+        np.testing.assert_array_equal(found.numpy()[:1], expected)
+    mixed: Any = [photo, pixels]
+    assert type(model.preprocess(mixed)) is np.ndarray
+    # Where they go on, it makes no difference.
+    assert model.predict(mixed)[0] == model.predict(pixels)
+    of_tensor = cz.analysis.activation_statistics(model, [photo], "layer1")
+    assert of_tensor.rows == cz.analysis.activation_statistics(model, [pixels], "layer1").rows
 
 
 def test_tensors_of_every_kind_go_in(model: cz.Model) -> None:

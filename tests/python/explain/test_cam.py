@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 import cnnzoo as cz
@@ -205,10 +206,22 @@ def test_a_network_that_reads_grey_is_explained_too() -> None:
     assert heatmap.photo.ndim == 3 and heatmap.values.shape == (224, 224)
 
 
+def test_a_class_may_be_what_argmax_returns() -> None:
+    """An array or tensor without axes, as the models of others return it too."""
+    model = cz.create_model("squeezenet1_1", num_classes=5, seed=1)
+    expected = cz.explain.grad_cam(model, CAT, target=3)
+    for target in (np.int64(3), np.array(3), torch.tensor(3)):
+        found = cz.explain.grad_cam(model, CAT, target=target)  # type: ignore[arg-type]
+        assert type(found.target) is int
+        np.testing.assert_array_equal(found.values, expected.values)
+
+
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no such class": ({"target": 1000}, cz.ArgumentError, "`target`: expected .* to 999, got 1000"),
     "a negative class": ({"target": -1}, cz.ArgumentError, "`target`"),
     "half a class": ({"target": 1.5}, cz.ArgumentError, "`target`"),
+    "several classes": ({"target": np.array([1])}, cz.ArgumentError, "`target`: expected a whole"),
+    "half a class in a tensor": ({"target": torch.tensor(1.5)}, cz.ArgumentError, "`target`"),
     "a truth": ({"target": True}, cz.ArgumentError, "`target`"),
     "no such node": ({"node": "layer9"}, cz.ArgumentError, "got `layer9`"),
     "a number for a node": ({"node": 3}, cz.ArgumentError, "`node`"),

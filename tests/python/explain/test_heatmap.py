@@ -26,9 +26,9 @@ def heatmap(photo: object = CAT, **options: object) -> cz.explain.Heatmap:
     return cz.explain.grad_cam(trained(), photo, **options)  # type: ignore[arg-type]
 
 
-def seen(model: cz.Model, photo: object) -> np.ndarray:
+def seen(model: cz.Model, photo: Any) -> np.ndarray:
     """The network's input in colours again, (H, W, 3) of 0 to 1."""
-    x = model.preprocess(photo)[0].transpose(1, 2, 0)  # type: ignore[arg-type]
+    x = model.preprocess.to_array(photo)[0].transpose(1, 2, 0)
     colours: np.ndarray = x * model.preprocess.std + model.preprocess.mean
     return colours
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from notebook_cells import output
+from notebook_cells import has_picture, numbers, output
 
 
 def check(cells: list[Any]) -> None:
@@ -17,4 +17,7 @@ def check(cells: list[Any]) -> None:
     assert (name, float(itself)) == ("chelsea", 1.0)
     assert float(mirrored) > 0.8
     assert max(float(coffee), float(rocket)) < 0.5
+    nearest, farthest = numbers(output(cells, "nearest = values"))
+    assert has_picture(cells, "nearest = values")
+    assert (nearest, farthest) == (float(mirrored), max(float(coffee), float(rocket)))
     assert "4,652,008 parameters" in output(cells, "model.summary()")

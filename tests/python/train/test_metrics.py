@@ -203,6 +203,8 @@ def test_what_cannot_be_evaluated(model: cz.Model) -> None:
         evaluate(model, [(x, np.array([0, CLASSES]))])
     with pytest.raises(cz.ShapeError):
         evaluate(model, [(x, np.zeros(3, int))])
+    with pytest.raises(cz.ArgumentError, match=r"`model`: expected a cnnzoo.Model, got 'resnet18'"):
+        evaluate("resnet18", [(x, np.zeros(2, int))])  # type: ignore[call-overload]
 
 
 def test_what_are_no_batches_is_said() -> None:

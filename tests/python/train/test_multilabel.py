@@ -229,6 +229,27 @@ def test_what_cannot_be_evaluated_as_labels() -> None:
         model.task = "labels"  # type: ignore[assignment]
 
 
+def test_a_model_of_labels_is_not_evaluated_on_classes() -> None:
+    """Its task says that an image has several labels, so a class of each is a mistake."""
+    model, (x, y) = network(LABELS), data(1)[0]
+    model.task = "multi_label"
+    loss, shown = cz.BinaryCrossEntropy(), np.arange(6) % LABELS
+    said = r"a 0 or 1 for each label \(N, 4\), got integer classes \(6,\)"
+    one = cz.Trainer(model, optimizer=cz.SGD(model, lr=0.1), loss=loss)
+    with pytest.raises(cz.ArgumentError, match=said):
+        evaluate(model, [(x, shown)], loss=loss)
+    with pytest.raises(cz.ArgumentError, match=said):
+        one.evaluate([(x, shown)])
+    for of_classes, got in ((None, "none"), (cz.CrossEntropy(), "CrossEntropy")):
+        for targets in (shown, y):
+            with pytest.raises(cz.ArgumentError, match=f"BinaryCrossEntropy.*, got {got}"):
+                evaluate(model, [(x, targets)], loss=of_classes)
+    # A fit sets the task itself, by its targets.
+    one.fit([(x, shown)], [(x, shown)], epochs=1, progress=False)
+    assert {model.task} == {"multi_class"}
+    assert isinstance(one.evaluate([(x, shown)]), cz.Metrics)
+
+
 def test_a_table_of_labels() -> None:
     found = evaluate(network(2), [(images(np.eye(2)), np.eye(2))], loss=torch.nn.MSELoss())
     assert isinstance(found, MultiLabelMetrics)
