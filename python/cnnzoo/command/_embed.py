@@ -16,7 +16,8 @@ from cnnzoo import _json, _native
 from cnnzoo._progress import Count
 from cnnzoo._text import Out, counted
 from cnnzoo._threads import set_num_threads
-from cnnzoo.command._commands import complain, model_of, print_json
+from cnnzoo.command._commands import complain, print_json
+from cnnzoo.command._models import model_of
 from cnnzoo.command._vectors import Journal, Row, table_of, writer_of
 from cnnzoo.data import BadSample, DataWarning, Loader, Photos
 from cnnzoo.errors import ArgumentError, DataError

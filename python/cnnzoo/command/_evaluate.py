@@ -15,8 +15,9 @@ from cnnzoo._plots import PAPER, need_matplotlib, on_paper
 from cnnzoo._text import Out, counted, one_line, percent, table
 from cnnzoo._threads import set_num_threads
 from cnnzoo.analysis import Examples, evaluate_examples
-from cnnzoo.command._commands import complain, model_of, print_json
+from cnnzoo.command._commands import complain, print_json
 from cnnzoo.command._judged import calibration_values, draw_worst, metrics_values
+from cnnzoo.command._models import model_of
 from cnnzoo.data import DataWarning, ImageFolder, Loader
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model import Model

@@ -6,7 +6,7 @@ import argparse
 
 from cnnzoo import onnx
 from cnnzoo._text import Out
-from cnnzoo.command._commands import model_of
+from cnnzoo.command._models import model_of
 
 
 def export(args: argparse.Namespace, out: Out, _err: Out) -> int:

@@ -14,7 +14,8 @@ from cnnzoo._configuration import check_ending
 from cnnzoo._progress import Count
 from cnnzoo._text import Out, counted, quoted
 from cnnzoo._threads import set_num_threads
-from cnnzoo.command._commands import complain, model_of, print_json
+from cnnzoo.command._commands import complain, print_json
+from cnnzoo.command._models import model_of
 from cnnzoo.data import Photos
 from cnnzoo.errors import ArgumentError, DataError, Notice
 from cnnzoo.model import Model
