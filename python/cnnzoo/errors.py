@@ -29,7 +29,8 @@ class UnknownModelError(CnnzooError, KeyError):
     def __str__(self) -> str:
         """The message itself, which KeyError would put in quotes."""
         is_file = str(getattr(self, "name", "")).endswith(".safetensors")
-        return f"{self.args[0]}{'; cnnzoo.load(file) opens a model file' if is_file else ''}"
+        hint = "; `cnnzoo.load(file)` opens a model file, `weights=file` begins with its weights"
+        return f"{self.args[0]}{hint if is_file else ''}"
 
 
 class GraphError(CnnzooError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import importlib.util
 import io
@@ -24,10 +25,11 @@ from PIL import Image
 import cnnzoo as cz
 from cnnzoo import _native
 from cnnzoo.cli import main
-from cnnzoo.command import _bench, _models
+from cnnzoo.command import _bench, _compare, _models
 from cnnzoo.model.predict import BATCH
 from cnnzoo.racing import GEMM, Entry, Figures, Outcome, Task, engines
 from cnnzoo.racing.race import difference
+from cnnzoo_command import arguments
 from cnnzoo_command.common import SOURCES
 from tolerance import FUSED
 
@@ -222,6 +224,16 @@ def test_a_reader_who_leaves_is_none() -> None:
         assert running.wait(timeout=60) == 141
 
 
+@pytest.mark.parametrize("where", [arguments, argparse.ArgumentParser])
+def test_an_early_interrupt_is_silent(where: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    name = "parser" if where is arguments else "parse_args"
+    monkeypatch.setattr(where, name, interrupted)
+    assert main(["list"]) == 130
+
+
 def test_interrupt_during_a_long_run(photos: Path, tmp_path: Path) -> None:
     for number in range(1000):
         (tmp_path / f"{number:04}.png").symlink_to(photos / "chelsea.png")
@@ -412,8 +424,36 @@ def test_a_file_where_a_name_is_needed_is_said(run: Command, own_file: Path) -> 
     assert "expected a name that `cnnzoo list` prints, got a file, which has its own weights" in (
         run.error("download", own_file)
     )
-    with pytest.raises(cz.UnknownModelError, match=r"cnnzoo\.load\(file\) opens a model file"):
+    with pytest.raises(cz.UnknownModelError, match=r"`cnnzoo\.load\(file\)` opens a model file"):
         cz.create_model(str(own_file))
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(
+    run: Command, own_file: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        pytest.fail("the work began")
+
+    # All of these call it first: for the model that is run, or the one that is timed.
+    monkeypatch.setattr(_models, "load", work)
+    monkeypatch.setattr(_bench, "load", work)
+    monkeypatch.setattr(_compare, "load", work)
+    (tmp_path / "classes").mkdir()
+    (tmp_path / "classes" / "a").symlink_to(photos)
+    (tmp_path / "closed").mkdir(mode=0o500)
+    is_root = os.access(tmp_path / "closed", os.W_OK)
+    for folder, said in (("none", "that exists"), ("closed", "that can be written")):
+        if is_root and folder == "closed":
+            monkeypatch.setattr(os, "access", lambda *_: False)
+        for argv in (
+            ["quantize", "--model", own_file, photos, "-o", "a.safetensors"],
+            ["evaluate", "--model", own_file, tmp_path / "classes", "--save", "a.png"],
+            ["export", own_file, "-o", "a.onnx"],
+            ["compare", own_file, "--save", "a.png"],
+            ["bench", own_file, "--json", "a.json"],
+        ):
+            message = run.error(*argv[:-1], tmp_path / folder / str(argv[-1]))
+            assert f"expected a file in a folder {said}" in message
 
 
 def test_info_builds_no_weights(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:

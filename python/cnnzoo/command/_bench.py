@@ -19,7 +19,7 @@ from cnnzoo import _json
 from cnnzoo._package import LITE
 from cnnzoo._text import Out, counted, table
 from cnnzoo._threads import get_num_threads
-from cnnzoo.command._commands import print_json
+from cnnzoo.command._commands import check_place, print_json
 from cnnzoo.command._models import model_file
 from cnnzoo.errors import ArgumentError, MissingPackageError
 from cnnzoo.model import Model, create_model, load
@@ -77,6 +77,8 @@ class Case:
 
 def bench(args: argparse.Namespace, out: Out, err: Out) -> int:
     """Time networks; an engine that does not run is named, and the status is 1 if it is ours."""
+    if isinstance(args.json, str):
+        check_place(args.json)
     networks = [_network(name) for name in args.models]
     against = [_against(args.against, network) for network in networks]
     cases: list[Case] = []

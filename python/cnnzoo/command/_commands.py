@@ -17,7 +17,7 @@ from cnnzoo._progress import Count
 from cnnzoo._text import Out, human, one_line, table
 from cnnzoo.command._formats import FORMATS
 from cnnzoo.command._models import model_of
-from cnnzoo.errors import DataError, PhotoFileError
+from cnnzoo.errors import ArgumentError, DataError, PhotoFileError
 from cnnzoo.model.predict import predict_many
 from cnnzoo.prediction import FailedPrediction, Prediction
 from cnnzoo.registry import ModelInfo, list_models, model_info
@@ -26,6 +26,21 @@ from cnnzoo.registry import ModelInfo, list_models, model_info
 def complain(err: Out, error: Exception) -> None:
     """Write an error as one line."""
     err.print("cnnzoo: " + one_line(str(error)), cut=False)
+
+
+def check_place(path: str) -> None:
+    """Refuse a file that cannot be written, before the work whose result it gets.
+
+    Raises:
+        ArgumentError: It is a folder, or its folder does not exist or cannot be written.
+    """
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        raise ArgumentError(f"{path}: expected a file to write, got a folder")
+    if not os.path.isdir(folder):
+        raise ArgumentError(f"{path}: expected a file in a folder that exists")
+    if not os.access(folder, os.W_OK):
+        raise ArgumentError(f"{path}: expected a file in a folder that can be written")
 
 
 # cnnzoo list

@@ -7,6 +7,7 @@ from typing import Any
 
 from cnnzoo import _json
 from cnnzoo._text import Out
+from cnnzoo.command._commands import check_place
 from cnnzoo.command._models import model_file
 from cnnzoo.comparison import Comparison, compare
 from cnnzoo.model import load
@@ -14,6 +15,8 @@ from cnnzoo.model import load
 
 def compare_(args: argparse.Namespace, out: Out, err: Out) -> int:
     """Print a table of models; the status is 1 if the limits leave none."""
+    if args.save is not None:
+        check_place(args.save)
     entries = [_entry(name, args.source) for name in args.models]
     found = compare(entries, weights=args.weights, extra_data=not args.imagenet_only)
     found = found.filter(

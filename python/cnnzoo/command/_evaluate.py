@@ -15,7 +15,7 @@ from cnnzoo._plots import PAPER, need_matplotlib, on_paper
 from cnnzoo._text import Out, counted, one_line, percent, table
 from cnnzoo._threads import set_num_threads
 from cnnzoo.analysis import Examples, evaluate_examples
-from cnnzoo.command._commands import complain, print_json
+from cnnzoo.command._commands import check_place, complain, print_json
 from cnnzoo.command._judged import calibration_values, draw_worst, metrics_values
 from cnnzoo.command._models import model_of
 from cnnzoo.data import DataWarning, ImageFolder, Loader
@@ -38,6 +38,7 @@ def evaluate(args: argparse.Namespace, out: Out, err: Out) -> int:
     if args.save is not None:
         need_matplotlib("an evaluation")
         _check_ending(args.save)
+        check_place(args.save)
     photographs = ImageFolder(args.folder)
     model = model_of(args)
     check_names(model, photographs)
@@ -54,12 +55,12 @@ def evaluate(args: argparse.Namespace, out: Out, err: Out) -> int:
         found = evaluate_examples(model, loader, precision=args.precision)
     for bad in found.bad_samples:
         complain(err, bad.error)
-    if args.save is not None:
-        _draw(found, args.save)
     if args.json:
         print_json(out, _values(args, model, found))
     else:
         _print(out, found)
+    if args.save is not None:
+        _draw(found, args.save)
     return 1 if found.bad_samples else 0
 
 

@@ -7,12 +7,13 @@ from dataclasses import asdict
 
 from cnnzoo import onnx
 from cnnzoo._text import Out
-from cnnzoo.command._commands import print_json
+from cnnzoo.command._commands import check_place, print_json
 from cnnzoo.command._models import model_of
 
 
 def export(args: argparse.Namespace, out: Out, err: Out) -> int:
     """Write a model as an ONNX file."""
+    check_place(args.output)
     model = model_of(args)
     written = onnx.export(
         model,

@@ -406,7 +406,9 @@ def test_a_broken_photograph_ends_the_run_or_is_left_out(
     broken = pictures / "coffee" / "00.png"
     broken.write_bytes(broken.read_bytes()[:200])
     given = arguments(trained, tmp_path / "run", epochs=1)
-    assert str(broken) in run.error("train", pictures, *given)
+    message = run.error("train", pictures, *given)
+    assert f"cnnzoo: {broken}: expected" in message
+    assert f"`cnnzoo train --resume {tmp_path / 'run'} --on-error skip` goes on" in message
     _, err = run("train", "--resume", tmp_path / "run", "--on-error", "skip")
     assert f"is skipped: {broken}" in err
     assert (tmp_path / "run" / "summary.png").exists()

@@ -342,6 +342,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["export", given, "-o", str(file), "--image", "dynamic", "--batch", "dynamic"]) == 0
     assert "(batch, 3, height, width)" in capsys.readouterr().out
     assert main(["export", given, "-o", str(tmp_path)]) == 1
+    assert "expected a file to write, got a folder" in capsys.readouterr().err
+    assert main(["export", given, "-o", str(tmp_path / "m.txt")]) == 1
     assert "`file`: expected a name that ends in .onnx" in capsys.readouterr().err
     assert main(["export", given, "-o", str(file), "--batch", "none"]) == 2
     assert "expected a number from 1 up, got 'none'" in capsys.readouterr().err
