@@ -24,7 +24,7 @@ from cnnzoo.model import Model
 from cnnzoo.prediction import imagenet_labels
 
 SYNSET = re.compile(r"n\d{8}")
-MOST_NAMED = 5
+MOST_NAMED, MOST_LISTED = 5, 10
 # Rows of the table of classes, and of confusions.
 MOST_ROWS, MOST_CONFUSED = 40, 5
 # Inches, and the number of pictures.
@@ -81,10 +81,14 @@ def check_names(model: Model, photographs: ImageFolder) -> None:
     more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
     close = difflib.get_close_matches(missing[0], labels, n=3)
     hint = f"; the closest of its labels to {missing[0]!r} are {', '.join(close)}" if close else ""
+    all_of_them = (
+        f"its labels are {', '.join(map(one_line, labels))}"
+        if len(labels) <= MOST_LISTED
+        else "`cnnzoo info FILE --json` lists the labels of a model file"
+    )
     raise ArgumentError(
         f"{photographs.root}: expected folders that are named as labels of {model.name}, got "
-        f"{', '.join(missing[:MOST_NAMED])}{more}{hint}; `cnnzoo info FILE --json` lists the "
-        "labels of a model file"
+        f"{', '.join(missing[:MOST_NAMED])}{more}{hint}; {all_of_them}"
     )
 
 
