@@ -420,6 +420,21 @@ def test_diagram_and_compare_take_a_model_file(
         assert "No such file" in run.error(argv[0], tmp_path / "none.safetensors", *argv[1:])
 
 
+def test_a_name_of_timm_with_a_slash_is_no_file(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def named(given: str, **_: object) -> None:
+        raise LookupError(given)
+
+    name = "timm/resnet18.a1_in1k"
+    assert run.json("info", name) == run.json("info", "resnet18", "--source", "timm")
+    run("diagram", name, "-o", tmp_path / "a.svg")
+    assert run.json("compare", name)[0]["weights"] == "timm/a1_in1k"
+    monkeypatch.setattr(_models, "create_model", named)
+    with pytest.raises(LookupError, match=name):
+        main(["export", name, "-o", str(tmp_path / "a.onnx")])
+
+
 def test_a_file_where_a_name_is_needed_is_said(run: Command, own_file: Path) -> None:
     assert "expected a name that `cnnzoo list` prints, got a file, which has its own weights" in (
         run.error("download", own_file)

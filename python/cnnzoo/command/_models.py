@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from cnnzoo._configuration import Configuration, WeightsFile
+from cnnzoo._neighbours import tagged
 from cnnzoo.errors import ArgumentError, WeightsError
 from cnnzoo.model import Model, create_model, load
 from cnnzoo.registry import accepted_names
@@ -91,4 +92,7 @@ def saved_in(path: Path, hint: str = "") -> Configuration:
 
 def is_file_name(text: str) -> bool:
     """Whether a text that is no model's name is that of a file."""
-    return os.sep in text or os.path.exists(text) or Path(text).suffix in FILE_SUFFIXES
+    if os.path.exists(text):
+        return True
+    # A name of timm may have a slash: `timm/resnet50.a1_in1k`.
+    return tagged(text) is None and (os.sep in text or Path(text).suffix in FILE_SUFFIXES)
