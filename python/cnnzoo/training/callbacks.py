@@ -159,7 +159,7 @@ class Callbacks(Callback):
             getattr(one, hook)(*given)
 
     def _rules(self, one: Callback, hook: str) -> AbstractContextManager[None]:
-        """What a callback may exchange with the other processes."""
+        """The rules for exchanges with the other processes while a callback runs."""
         name = type(one).__name__
         if self._processes is None or self._processes.count == 1:
             return nullcontext()
