@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import statistics
 import time
 from collections import Counter
@@ -39,6 +40,8 @@ class Load:
 
     def percentile(self, percent: int) -> float:
         """The latency, in milliseconds, that so many percent of the answers stay below."""
+        if len(self.latencies) <= 1:
+            return math.nan
         return 1e3 * statistics.quantiles(self.latencies, n=100)[percent - 1]
 
 
@@ -91,7 +94,12 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=3)
-    asyncio.run(compare(parser.parse_args()))
+    try:
+        asyncio.run(compare(parser.parse_args()))
+    except (OSError, httpx.HTTPError) as error:
+        parser.exit(1, f"{parser.prog}: {error or type(error).__name__}\n")
+    except KeyboardInterrupt:
+        parser.exit(130)
 
 
 if __name__ == "__main__":

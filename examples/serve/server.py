@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-from collections.abc import AsyncIterator, Sequence
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 
@@ -25,6 +26,9 @@ import cnnzoo as cz
 
 # The classes of an answer, at most.
 TOP = 10
+
+# Pixels are limited below, with a message of its own.
+Image.MAX_IMAGE_PIXELS = None
 
 Answers = Batches[bytes, "cz.Prediction | cz.FailedPrediction"]
 
@@ -79,6 +83,9 @@ def served(model: cz.Model, limits: Limits) -> FastAPI:
 
 async def received(request: Request, limits: Limits) -> bytes:
     """The body of a request, which is refused as soon as it is too long or too slow."""
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        form = "expected a photograph as the body of the request, got a form"
+        raise HTTPException(415, f"{form}; curl sends the bytes with --data-binary @photo.jpg")
     most = int(limits.megabytes * 1e6)
     body = bytearray()
 
@@ -133,17 +140,37 @@ def main() -> None:
     parser.add_argument("model", help="a model file, or a name with published weights")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--threads", type=int, help="threads of inference; all cores by default")
+    parser.add_argument(
+        "--threads", type=above_zero(int), help="threads of inference; all cores by default"
+    )
     for field in fields(Limits):
         name = "--" + field.name.replace("_", "-")
-        parser.add_argument(name, type=type(field.default), default=field.default)
+        kind = type(getattr(Limits, field.name))
+        parser.add_argument(name, type=above_zero(kind), default=field.default)
     args = parser.parse_args()
-    if args.threads:
-        cz.set_num_threads(args.threads)
     limits = Limits(**{field.name: getattr(args, field.name) for field in fields(Limits)})
-    is_file = args.model.endswith(".safetensors")
-    model = cz.load(args.model) if is_file else cz.create_model(args.model, weights="default")
-    uvicorn.run(served(model, limits), host=args.host, port=args.port, log_level="warning")
+    try:
+        if args.threads:
+            cz.set_num_threads(args.threads)
+        is_file = args.model.endswith(".safetensors")
+        model = cz.load(args.model) if is_file else cz.create_model(args.model, weights="default")
+    except cz.CnnzooError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+    # Says where it listens, and nothing of each request.
+    uvicorn.run(served(model, limits), host=args.host, port=args.port, access_log=False)
+
+
+def above_zero(kind: type[float]) -> Callable[[str], float]:
+    """A type of arguments: numbers of a kind that are above 0, and finite."""
+
+    def number(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < math.inf:
+            raise ValueError(text)
+        return value
+
+    number.__name__ = "number above 0"  # as argparse names it in its error
+    return number
 
 
 if __name__ == "__main__":

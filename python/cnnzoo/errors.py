@@ -28,7 +28,9 @@ class UnknownModelError(CnnzooError, KeyError):
 
     def __str__(self) -> str:
         """The message itself, which KeyError would put in quotes."""
-        return str(self.args[0])
+        is_file = str(getattr(self, "name", "")).endswith(".safetensors")
+        hint = "; `cnnzoo.load(file)` opens a model file, `weights=file` begins with its weights"
+        return f"{self.args[0]}{hint if is_file else ''}"
 
 
 class GraphError(CnnzooError, ValueError):

@@ -23,6 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 for success, 1 after an error (one line on stderr), 2 for invalid
         arguments, 130 after Ctrl-C, 141 when the output's pipe is closed.
     """
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:  # before a command runs, which says more
+        return INTERRUPTED
+
+
+def _run(argv: Sequence[str] | None) -> int:
     from cnnzoo_command.arguments import parser
 
     whole = parser()
@@ -37,8 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         from cnnzoo.command import run
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except ImportError as error:
         print(f"cnnzoo: {error}", file=sys.stderr)
         return 1

@@ -130,9 +130,12 @@ def _add_commands(commands: Any) -> None:
         cnnzoo diagram googlenet --part inception3a -o inception.svg
         cnnzoo diagram resnet50 --level node -o nodes.svg
         cnnzoo diagram densenet121 -o densenet121.dot
+        cnnzoo diagram run/best.safetensors -o mine.svg
         """,
     )
-    command.add_argument("model", metavar="MODEL", help="a name that `cnnzoo list` prints")
+    command.add_argument(
+        "model", metavar="MODEL", help="a name that `cnnzoo list` prints, or a model file"
+    )
     command.add_argument(
         "-o",
         "--output",
@@ -241,15 +244,20 @@ def _add_commands(commands: Any) -> None:
         cnnzoo bench resnet50
         cnnzoo bench mobilenet_v2 resnet18 --batch 1,8 --threads 1,2
         cnnzoo bench vit_b_16 --against torch,torch_compile --json > vit.json
+        cnnzoo bench run/best.safetensors
         """,
         """
-        The engines run on the same random weights and images, each in a process of its own, and
-        take turns; times are medians. MiB is the peak memory of the whole process, "difference"
-        the largest one to PyTorch's answer over its largest value.
+        The engines run the same weights, which are random but in a model file, on the same random
+        images, each in a process of its own, and take turns; times are medians. MiB is the peak
+        memory of the whole process, "difference" the largest one to PyTorch's answer over its
+        largest value.
         """,
     )
     command.add_argument(
-        "models", nargs="+", metavar="MODEL", help="a name that `cnnzoo list` prints"
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="a name that `cnnzoo list` prints, or a model file",
     )
     command.add_argument(
         "--batch", type=counts, default=[1], metavar="N,...", help="images at once (default: 1)"
@@ -304,8 +312,8 @@ def _add_compare(commands: Any) -> None:
         nargs="*",
         default=["*"],
         metavar="MODEL",
-        help="a name that `cnnzoo list` prints, or a glob pattern (* ? [...]) for several "
-        "(default: every model)",
+        help="a name that `cnnzoo list` prints, a model file, or a glob pattern (* ? [...]) for "
+        "several (default: every model)",
     )
     command.add_argument("--source", metavar="S", help=f"the source of the definitions: {SOURCES}")
     command.add_argument(

@@ -57,7 +57,10 @@ def _command(name: str, parser: argparse.ArgumentParser) -> Command:
         tuple(map(_option, options)),
         tuple(str(choice) for action in others for choice in action.choices or ()),
         any(action.dest in OF_MODELS for action in others),
-        any(action.dest in {"photos", "folder", "model"} for action in others),
+        any(
+            action.dest in {"photos", "folder"} or "model file" in (action.help or "")
+            for action in others
+        ),
     )
 
 

@@ -18,6 +18,10 @@ def add_export(commands: Any) -> None:
         cnnzoo export run/best.safetensors -o flowers.onnx --batch 1 --preprocess
         cnnzoo export mobilenet_v2 -o mobilenet.onnx --image dynamic
         """,
+        """
+        The file computes in float32, also that of a quantized model: tools of the runtimes quantize
+        it, such as onnxruntime.quantization.
+        """,
     )
     command.add_argument(
         "model",
@@ -61,6 +65,9 @@ def add_export(commands: Any) -> None:
         "--external",
         action="store_true",
         help="write the arrays to FILE.data, as happens anyway where one file would be too large",
+    )
+    command.add_argument(
+        "--json", action="store_true", help="print files, shapes and metadata as a JSON object"
     )
     command.set_defaults(device="cpu")
 

@@ -42,6 +42,7 @@ def add_train(commands: Any) -> None:
         "train a model on a folder of photographs",
         """
         cnnzoo train flowers/ --model resnet50 --epochs 10
+        cnnzoo train more/ --model run/best.safetensors -o again
         cnnzoo train train/ --validation val/ --epochs 20 -o runs/first
         cnnzoo train --resume runs/first
         torchrun --nproc-per-node=2 -m cnnzoo train flowers/ --device cuda
@@ -98,7 +99,8 @@ def add_train(commands: Any) -> None:
         "--model",
         default=MODEL,
         metavar="M",
-        help="a name that `cnnzoo list` prints (default: %(default)s)",
+        help="a name that `cnnzoo list` prints, or a model file, whose network, weights and "
+        "preprocessing training begins with (default: %(default)s)",
     )
     add(
         "--source",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import importlib.util
 import io
@@ -24,10 +25,11 @@ from PIL import Image
 import cnnzoo as cz
 from cnnzoo import _native
 from cnnzoo.cli import main
-from cnnzoo.command import _bench, _commands
+from cnnzoo.command import _bench, _compare, _models
 from cnnzoo.model.predict import BATCH
 from cnnzoo.racing import GEMM, Entry, Figures, Outcome, Task, engines
 from cnnzoo.racing.race import difference
+from cnnzoo_command import arguments
 from cnnzoo_command.common import SOURCES
 from tolerance import FUSED
 
@@ -77,7 +79,7 @@ class Guessing:
 
 @pytest.fixture
 def guessing(model: cz.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_commands, "create_model", lambda *_, **__: Guessing(model))
+    monkeypatch.setattr(_models, "create_model", lambda *_, **__: Guessing(model))
 
 
 class Command:
@@ -220,6 +222,16 @@ def test_a_reader_who_leaves_is_none() -> None:
         running.stdout.close()
         assert running.stderr.read() == b""
         assert running.wait(timeout=60) == 141
+
+
+@pytest.mark.parametrize("where", [arguments, argparse.ArgumentParser])
+def test_an_early_interrupt_is_silent(where: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    name = "parser" if where is arguments else "parse_args"
+    monkeypatch.setattr(where, name, interrupted)
+    assert main(["list"]) == 130
 
 
 def test_interrupt_during_a_long_run(photos: Path, tmp_path: Path) -> None:
@@ -384,6 +396,79 @@ def test_diagram_writes_a_file(run: Command, tmp_path: Path) -> None:
         file = tmp_path / "a.svg"
         run("diagram", "inception_v3", "--source", "keras", *options, "-o", str(file))
         assert file.read_text(encoding="utf-8") == expected + "\n"
+
+
+@pytest.fixture(scope="module")
+def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file of a small network for small images."""
+    own = cz.create_model("mobilenetv3_small_050", num_classes=3, image_size=64, seed=5)
+    own.save(path := tmp_path_factory.mktemp("own") / "own.safetensors")
+    return path
+
+
+def test_diagram_and_compare_take_a_model_file(
+    run: Command, own_file: Path, tmp_path: Path
+) -> None:
+    run("diagram", own_file, "-o", tmp_path / "own.svg")
+    drawn = (tmp_path / "own.svg").read_text(encoding="utf-8")
+    assert drawn == cz.load(own_file).diagram().svg + "\n"
+    (ours, theirs) = run.json("compare", own_file, "mobilenetv3_small_050")
+    assert ours["macs"] == cz.load(own_file).summary().macs < theirs["macs"]
+    for argv in (("diagram", "-o", tmp_path / "a.svg"), ("compare",)):
+        assert "names its own" in run.error(argv[0], own_file, *argv[1:], "--source", "timm")
+        assert "got a folder" in run.error(argv[0], own_file.parent, *argv[1:])
+        assert "No such file" in run.error(argv[0], tmp_path / "none.safetensors", *argv[1:])
+
+
+def test_a_name_of_timm_with_a_slash_is_no_file(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def named(given: str, **_: object) -> None:
+        raise LookupError(given)
+
+    name = "timm/resnet18.a1_in1k"
+    assert run.json("info", name) == run.json("info", "resnet18", "--source", "timm")
+    run("diagram", name, "-o", tmp_path / "a.svg")
+    assert run.json("compare", name)[0]["weights"] == "timm/a1_in1k"
+    monkeypatch.setattr(_models, "create_model", named)
+    with pytest.raises(LookupError, match=name):
+        main(["export", name, "-o", str(tmp_path / "a.onnx")])
+
+
+def test_a_file_where_a_name_is_needed_is_said(run: Command, own_file: Path) -> None:
+    assert "expected a name that `cnnzoo list` prints, got a file, which has its own weights" in (
+        run.error("download", own_file)
+    )
+    with pytest.raises(cz.UnknownModelError, match=r"`cnnzoo\.load\(file\)` opens a model file"):
+        cz.create_model(str(own_file))
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(
+    run: Command, own_file: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        pytest.fail("the work began")
+
+    # All of these call it first: for the model that is run, or the one that is timed.
+    monkeypatch.setattr(_models, "load", work)
+    monkeypatch.setattr(_bench, "load", work)
+    monkeypatch.setattr(_compare, "load", work)
+    (tmp_path / "classes").mkdir()
+    (tmp_path / "classes" / "a").symlink_to(photos)
+    (tmp_path / "closed").mkdir(mode=0o500)
+    is_root = os.access(tmp_path / "closed", os.W_OK)
+    for folder, said in (("none", "that exists"), ("closed", "that can be written")):
+        if is_root and folder == "closed":
+            monkeypatch.setattr(os, "access", lambda *_: False)
+        for argv in (
+            ["quantize", "--model", own_file, photos, "-o", "a.safetensors"],
+            ["evaluate", "--model", own_file, tmp_path / "classes", "--save", "a.png"],
+            ["export", own_file, "-o", "a.onnx"],
+            ["compare", own_file, "--save", "a.png"],
+            ["bench", own_file, "--json", "a.json"],
+        ):
+            message = run.error(*argv[:-1], tmp_path / folder / str(argv[-1]))
+            assert f"expected a file in a folder {said}" in message
 
 
 def test_info_builds_no_weights(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -602,7 +687,7 @@ def test_what_was_written_before_an_end_is_whole(
                 raise KeyboardInterrupt
             return super().__call__(x)
 
-    monkeypatch.setattr(_commands, "create_model", lambda *_, **__: Stopping(model))
+    monkeypatch.setattr(_models, "create_model", lambda *_, **__: Stopping(model))
     argv = ["predict", *[photos / "coffee.jpg"] * (2 * BATCH + 3), "--format", form]
     out, _ = run(*argv, status=130)
     found = entries(out, form)
@@ -752,7 +837,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_args: Any, **_options: Any) -> None:
         pytest.fail("the model was built before the picture's name was looked at")
 
-    monkeypatch.setattr(_commands, "create_model", fail)
+    monkeypatch.setattr(_models, "create_model", fail)
 
 
 @pytest.mark.usefixtures("no_model")
@@ -786,7 +871,7 @@ def test_nan_is_no_answer(run: Command, photos: Path, model: cz.Model) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Guessing, "__call__", lambda self, x: np.full((len(x), 1000), np.nan))
         patch.setattr(Guessing, "name", "guessing", raising=False)
-        patch.setattr(_commands, "create_model", lambda *_, **__: Guessing(model))
+        patch.setattr(_models, "create_model", lambda *_, **__: Guessing(model))
         _, err = run("predict", photos / "chelsea.png", status=1)
         assert "chelsea.png: expected finite logits" in err
 
@@ -823,6 +908,39 @@ def test_bench_races_the_same_network_in_every_engine(
         }  # fmt: skip
         assert all(one["error"] < FUSED for one in case["figures"].values())
         assert case["macs"] == cz.model_info(case["network"]).macs
+
+
+def test_bench_takes_a_model_file(
+    run: Command, own_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raced: list[dict[str, Entry]] = []
+
+    def race(entries: dict[str, Entry], x: Any, want: Any, **_: Any) -> Outcome:
+        raced.append(entries)
+        assert x.shape == (1, 3, 64, 64)
+        assert difference(cz.load(own_file)(x), want) < FUSED
+        if "torch" in entries:
+            entry = entries["torch"]
+            task = Task("torch", entry.engine.file, (), 1, "", entry.model, "")
+            assert difference(engines.torch(task, x)(), want) < FUSED
+        return Outcome({"cnnzoo": Figures("1", 0.1, 0.2, 1e-6, 1 << 20, [0.5])})
+
+    monkeypatch.setattr(_bench, "race", race)
+    threads = torch.get_num_threads()
+    [case] = run.json("bench", own_file)
+    torch.set_num_threads(threads)
+    assert case["network"] == str(own_file)
+    assert case["macs"] == cz.load(own_file).summary().macs
+    other = tmp_path / "other.safetensors"
+    cz.create_model("mobilenetv3_small_050", activation="relu", image_size=64).save(other)
+    assert "other options" in run.error("bench", other, "--against", "torch")
+    graph = cz.Model.from_graph(cz.load(own_file).graph)
+    graph.save(other)
+    assert "which follows a graph" in run.error("bench", other, "--against", "torch")
+    raced.clear()
+    monkeypatch.setattr(_bench, "_reference", lambda model, x: cz.load(own_file)(x))
+    run("bench", other)
+    assert "torch" not in raced[0]
 
 
 def test_bench_prints_json_as_other_commands_do(

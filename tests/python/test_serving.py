@@ -98,6 +98,7 @@ def png(width: int, height: int) -> bytes:
         pytest.param(PHOTO.read_bytes()[:100_000], 422, "not a readable photograph", id="cut off"),
         pytest.param(bytes(10_000_001), 413, "10,000,000 bytes", id="too long"),
         pytest.param(png(10_000, 10_000), 413, "10000 × 10000 pixels", id="too many pixels"),
+        pytest.param(png(20_000, 20_000), 413, "20000 × 20000 pixels", id="a bomb to Pillow"),
     ],
 )
 def test_bad_uploads_are_refused(address: str, body: bytes, status: int, message: str) -> None:
@@ -105,6 +106,31 @@ def test_bad_uploads_are_refused(address: str, body: bytes, status: int, message
     assert answer.status_code == status
     assert message in answer.json()["detail"]
     assert ask(address, PHOTO.read_bytes()).status_code == httpx.codes.OK
+
+
+def test_a_form_is_refused_with_the_way_to_send(address: str) -> None:
+    answer = httpx.post(f"{address}/predict", files={"file": PHOTO.read_bytes()}, timeout=SECONDS)
+    assert answer.status_code == httpx.codes.UNSUPPORTED_MEDIA_TYPE
+    assert "--data-binary @photo.jpg" in answer.json()["detail"]
+
+
+def wrong(program: str, *arguments: str) -> str:
+    """The last line of a program that ends with an error."""
+    command = [sys.executable, program, *arguments]
+    done = subprocess.run(
+        command, cwd=EXAMPLE, capture_output=True, text=True, check=False, timeout=SECONDS
+    )
+    assert done.returncode in {1, 2}
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def test_mistakes_in_the_command_line_are_one_line(file: Path) -> None:
+    assert "the closest are resnet50" in wrong("server.py", "resnett50")
+    assert "No such file" in wrong("server.py", "none.safetensors")
+    assert "invalid number above 0 value: '0'" in wrong("server.py", str(file), "--batch", "0")
+    assert "nothing.jpg" in wrong("load.py", "http://127.0.0.1:1", "--photo", "nothing.jpg")
+    assert "attempts failed" in wrong("load.py", "http://127.0.0.1:1", "--photo", str(PHOTO))
 
 
 def test_an_upload_that_stalls_is_given_up(address: str) -> None:

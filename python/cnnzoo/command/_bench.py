@@ -19,9 +19,10 @@ from cnnzoo import _json
 from cnnzoo._package import LITE
 from cnnzoo._text import Out, counted, table
 from cnnzoo._threads import get_num_threads
-from cnnzoo.command._commands import print_json
+from cnnzoo.command._commands import check_place, print_json
+from cnnzoo.command._models import model_file
 from cnnzoo.errors import ArgumentError, MissingPackageError
-from cnnzoo.model import Model, create_model
+from cnnzoo.model import Model, create_model, load
 from cnnzoo.racing import (
     ENGINES,
     GEMM,
@@ -33,7 +34,7 @@ from cnnzoo.racing import (
     gflops,
     race,
 )
-from cnnzoo.registry import ModelInfo, model_info
+from cnnzoo.registry import model_info
 
 OURS = ("cnnzoo",) if LITE else ("cnnzoo", "cnnzoo_exact")
 OTHERS = tuple(name for name in ENGINES if not name.startswith("cnnzoo"))
@@ -41,6 +42,21 @@ OTHERS = tuple(name for name in ENGINES if not name.startswith("cnnzoo"))
 USUAL = ("torch", "torch_channels_last")
 # The libraries whose networks are PyTorch modules.
 LIBRARIES = ("torchvision", "timm")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that is timed: with random weights by its name, or the one in a model file."""
+
+    title: str
+    """Its name, or its file."""
+    model: Model
+    source: str
+    """The source of its definition."""
+    source_name: str
+    """Its name there."""
+    has_twin: bool
+    """Whether that library can build it, given the number of classes."""
 
 
 @dataclass
@@ -61,12 +77,14 @@ class Case:
 
 def bench(args: argparse.Namespace, out: Out, err: Out) -> int:
     """Time networks; an engine that does not run is named, and the status is 1 if it is ours."""
-    infos = [model_info(name) for name in args.models]
-    against = {info.name: _against(args.against, info) for info in infos}
+    if isinstance(args.json, str):
+        check_place(args.json)
+    networks = [_network(name) for name in args.models]
+    against = [_against(args.against, network) for network in networks]
     cases: list[Case] = []
-    for info in infos:
+    for network, others in zip(networks, against, strict=True):
         settings = list(itertools.product(args.batch, args.threads or [get_num_threads()]))
-        for case in _cases(info, settings, against[info.name], args.rounds, err):
+        for case in _cases(network, settings, others, args.rounds, err):
             cases.append(case)
             if args.json is not True:
                 out.print("\n" * (len(cases) > 1) + shown(case))
@@ -79,7 +97,34 @@ def bench(args: argparse.Namespace, out: Out, err: Out) -> int:
     return 0 if all(_ours_is_right(case) for case in cases) else 1
 
 
-def _against(named: str | None, info: ModelInfo) -> list[str]:
+def _network(name: str) -> Network:
+    """The network of a name, or of a model file."""
+    path = model_file(name)
+    if path is None:
+        info = model_info(name)
+        model = create_model(info.source_name, source=info.source, seed=0)
+        return Network(info.name, model, info.source, info.source_name, True)
+    model = load(path, lazy=True)
+    if model.source is None:
+        return Network(name, model, "a graph", model.name, False)
+    info = model_info(model.name, source=model.source)
+    plain = create_model(
+        info.source_name, source=info.source, num_classes=model.num_classes, meta=True
+    )
+    return Network(name, model, info.source, info.source_name, _is_same_but_for_size(model, plain))
+
+
+def _is_same_but_for_size(model: Model, plain: Model) -> bool:
+    """Whether networks have the same arrays and operations, for images of any size."""
+    ours, theirs = model.graph, plain.graph
+    return (
+        ours.parameters() == theirs.parameters()
+        and ours.input_shape[0] == theirs.input_shape[0]
+        and ours.operations()[1:] == theirs.operations()[1:]
+    )
+
+
+def _against(named: str | None, network: Network) -> list[str]:
     """The other engines to time: those that were named, or the usual ones that can run.
 
     Raises:
@@ -92,43 +137,51 @@ def _against(named: str | None, info: ModelInfo) -> list[str]:
             f"`--against`: expected some of {', '.join(OTHERS)}, got {', '.join(unknown)}; "
             f"benchmarks/inference.py in the sources of cnnzoo times more engines"
         )
-    if names and info.source not in LIBRARIES:
+    if names and network.source not in LIBRARIES:
         if named is None:
             return []
         raise ArgumentError(
-            f"`--against`: expected a network of {' or '.join(LIBRARIES)}, got {info.name}, which "
-            f"follows {info.source}"
+            f"`--against`: expected a network of {' or '.join(LIBRARIES)}, got {network.title}, "
+            f"which follows {network.source}"
         )
-    if names and importlib.util.find_spec(info.source) is None:
+    if names and not network.has_twin:
+        if named is None:
+            return []
+        raise ArgumentError(
+            f"`--against`: expected a network that {network.source} has, but for the number of "
+            f"classes, got {network.title} with other options"
+        )
+    if names and importlib.util.find_spec(network.source) is None:
         if named is None:
             return []
         raise MissingPackageError(
-            f"`--against {named}` needs {info.source}, which has {info.name}: "
-            f"pip install {info.source}"
+            f"`--against {named}` needs {network.source}, which has {network.title}: "
+            f"pip install {network.source}"
         )
     return names
 
 
 def _cases(
-    info: ModelInfo,
+    network: Network,
     settings: Sequence[tuple[int, int]],
     against: Sequence[str],
     rounds: int,
     err: Out,
 ) -> Iterator[Case]:
-    model = create_model(info.name, seed=0)
+    model = network.model
+    macs = model.summary().macs
     channels, height, width = model.graph.input_shape
     with tempfile.TemporaryDirectory() as folder:
         files = {"safetensors": f"{folder}/network.safetensors", "pt": f"{folder}/network.pt"}
         model.save(files["safetensors"])
         if against:
-            _save_twin(model, info, files["pt"])
+            _save_twin(network, files["pt"])
         entries = {
             name: Entry(ENGINES[name], files[ENGINES[name].form]) for name in (*OURS, *against)
         }
         for batch, threads in settings:
             if err.is_terminal:
-                err.status(f"timing {info.name}, batch {batch}, threads {threads}")
+                err.status(f"timing {network.title}, batch {batch}, threads {threads}")
             generator = np.random.default_rng(0)
             x = generator.standard_normal((batch, channels, height, width), np.float32)
             outcome = race(
@@ -142,11 +195,11 @@ def _cases(
                 err.status("")
             peak = outcome.figures.pop(GEMM, None)
             yield Case(
-                info.name,
+                network.title,
                 batch,
                 threads,
                 height,
-                info.macs,
+                macs,
                 gemm_speed(peak) if peak else None,
                 outcome.figures,
                 outcome.missing,
@@ -162,22 +215,24 @@ def _reference(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
     return accurate(x)
 
 
-def _save_twin(model: Model, info: ModelInfo, path: str) -> None:
+def _save_twin(network: Network, path: str) -> None:
     """Pickle the module of torchvision or timm with the model's parameters."""
     import torch
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of initial values that will change in a later version
         module: Any
-        if info.source == "timm":
+        name, classes = network.source_name, network.model.num_classes
+        if network.source == "timm":
             import timm
 
-            module = timm.create_model(info.source_name, num_classes=info.num_classes)
+            module = timm.create_model(name, num_classes=classes)
         else:
             import torchvision
 
-            module = torchvision.models.get_model(info.source_name)
-    state = {name: torch.from_numpy(np.array(a)) for name, a in model.state_dict().items()}
+            module = torchvision.models.get_model(name, num_classes=classes)
+    arrays = network.model.state_dict()
+    state = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     module.load_state_dict(state)
     torch.save(module.eval(), path)
 

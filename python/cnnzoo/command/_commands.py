@@ -16,24 +16,31 @@ from cnnzoo._photo import Contents, Photo, read_bytes
 from cnnzoo._progress import Count
 from cnnzoo._text import Out, human, one_line, table
 from cnnzoo.command._formats import FORMATS
-from cnnzoo.errors import (
-    ArgumentError,
-    DataError,
-    PhotoFileError,
-    WeightsError,
-)
-from cnnzoo.model import Model, create_model, load
+from cnnzoo.command._models import model_of
+from cnnzoo.errors import ArgumentError, DataError, PhotoFileError
 from cnnzoo.model.predict import predict_many
 from cnnzoo.prediction import FailedPrediction, Prediction
-from cnnzoo.registry import ModelInfo, accepted_names, list_models, model_info
-
-# Endings of model files and weights files.
-FILE_SUFFIXES = {".safetensors", ".pth", ".pt", ".bin", ".h5"}
+from cnnzoo.registry import ModelInfo, list_models, model_info
 
 
 def complain(err: Out, error: Exception) -> None:
     """Write an error as one line."""
     err.print("cnnzoo: " + one_line(str(error)), cut=False)
+
+
+def check_place(path: str) -> None:
+    """Refuse a file that cannot be written, before the work whose result it gets.
+
+    Raises:
+        ArgumentError: It is a folder, or its folder does not exist or cannot be written.
+    """
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        raise ArgumentError(f"{path}: expected a file to write, got a folder")
+    if not os.path.isdir(folder):
+        raise ArgumentError(f"{path}: expected a file in a folder that exists")
+    if not os.access(folder, os.W_OK):
+        raise ArgumentError(f"{path}: expected a file in a folder that can be written")
 
 
 # cnnzoo list
@@ -126,40 +133,6 @@ def predict(args: argparse.Namespace, out: Out, err: Out) -> int:
 
         save(draw_predictions(drawn, orientation=model.preprocess.orientation), args.save)
     return 0 if failures == 0 else 1
-
-
-def model_of(args: argparse.Namespace) -> Model:
-    """The network of a name, or of a model file."""
-    if args.model in accepted_names() or not is_file_name(args.model):
-        return create_model(args.model, weights=args.weights or "default", device=args.device)
-    if args.weights is not None:
-        raise ArgumentError(
-            f"`--weights`: expected none with a model file, which holds its own, got "
-            f"{args.weights}; for a weights file, give the name of its network: "
-            f"--model NAME --weights {args.model}"
-        )
-    path = Path(args.model)
-    refuse_folder(path)
-    return load(path, device=args.device, lazy=True)
-
-
-def refuse_folder(path: Path) -> None:
-    """Refuse a folder in place of a model file, and name the file in it.
-
-    Raises:
-        WeightsError: It is a folder.
-    """
-    if path.is_dir():
-        best = path / "best.safetensors"
-        hint = f"; use {best}" if best.exists() else ""
-        raise WeightsError(
-            f"{path}: expected a model file, as `Model.save` writes, got a folder{hint}"
-        )
-
-
-def is_file_name(text: str) -> bool:
-    """Whether a text that is no model's name is that of a file."""
-    return os.sep in text or os.path.exists(text) or Path(text).suffix in FILE_SUFFIXES
 
 
 def find_photos(photos: Sequence[str]) -> Iterator[str | Contents | FailedPrediction]:

@@ -7,14 +7,17 @@ from typing import Any
 
 from cnnzoo import _json
 from cnnzoo._text import Out
+from cnnzoo.command._commands import check_place
+from cnnzoo.command._models import model_file
 from cnnzoo.comparison import Comparison, compare
+from cnnzoo.model import load
 
 
 def compare_(args: argparse.Namespace, out: Out, err: Out) -> int:
     """Print a table of models; the status is 1 if the limits leave none."""
-    entries: list[Any] = [
-        name if args.source is None else (name, args.source) for name in args.models
-    ]
+    if args.save is not None:
+        check_place(args.save)
+    entries = [_entry(name, args.source) for name in args.models]
     found = compare(entries, weights=args.weights, extra_data=not args.imagenet_only)
     found = found.filter(
         max_params=args.max_params,
@@ -36,6 +39,14 @@ def compare_(args: argparse.Namespace, out: Out, err: Out) -> int:
     if not found:
         err.print("cnnzoo: no model is within all limits", cut=False)
     return 0 if found else 1
+
+
+def _entry(name: str, source: str | None) -> Any:
+    """A name, with the source beside it, or the network in a model file."""
+    path = None if set(name) & set("*?[") else model_file(name, source=source)
+    if path is not None:
+        return load(path, lazy=True)
+    return name if source is None else (name, source)
 
 
 def _records(found: Comparison) -> list[dict[str, Any]]:

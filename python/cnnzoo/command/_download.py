@@ -7,6 +7,7 @@ from typing import Any
 
 from cnnzoo._text import Out
 from cnnzoo.command._commands import complain, print_json
+from cnnzoo.command._models import refuse_file
 from cnnzoo.errors import CnnzooError, WeightsError
 from cnnzoo.weights.published import Published, choose_weights
 
@@ -37,6 +38,7 @@ def download(args: argparse.Namespace, out: Out, err: Out) -> int:
 
 
 def _fetched(name: str, source: str | None, tag: str) -> dict[str, Any]:
+    refuse_file(name, ", which has its own weights")
     published = choose_weights(name, source, tag)
     if published is None:
         raise WeightsError(f"--weights: expected a tag of published weights, got the file {tag}")

@@ -16,10 +16,11 @@ from cnnzoo import _json, _native
 from cnnzoo._progress import Count
 from cnnzoo._text import Out, counted
 from cnnzoo._threads import set_num_threads
-from cnnzoo.command._commands import complain, model_of, print_json
+from cnnzoo.command._commands import complain, print_json
+from cnnzoo.command._models import model_of
 from cnnzoo.command._vectors import Journal, Row, table_of, writer_of
 from cnnzoo.data import BadSample, DataWarning, Loader, Photos
-from cnnzoo.errors import ArgumentError, DataError
+from cnnzoo.errors import ArgumentError, DataError, PhotoNotFoundError
 from cnnzoo.model import Model
 from cnnzoo_command.status import INTERRUPTED
 
@@ -90,9 +91,11 @@ def _paths(photos: list[str]) -> Iterator[str]:
     """The photographs, and those in folders, sorted by path.
 
     Raises:
-        DataError: A folder cannot be read, or has none.
+        DataError: A folder cannot be read, or has none, or there is nothing of a name.
     """
     for photo in photos:
+        if not os.path.lexists(photo):
+            raise PhotoNotFoundError(f"{photo}: No such file or directory")
         if not os.path.isdir(photo):
             yield photo
             continue

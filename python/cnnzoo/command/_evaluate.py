@@ -15,15 +15,16 @@ from cnnzoo._plots import PAPER, need_matplotlib, on_paper
 from cnnzoo._text import Out, counted, one_line, percent, table
 from cnnzoo._threads import set_num_threads
 from cnnzoo.analysis import Examples, evaluate_examples
-from cnnzoo.command._commands import complain, model_of, print_json
+from cnnzoo.command._commands import check_place, complain, print_json
 from cnnzoo.command._judged import calibration_values, draw_worst, metrics_values
+from cnnzoo.command._models import model_of
 from cnnzoo.data import DataWarning, ImageFolder, Loader
 from cnnzoo.errors import ArgumentError
 from cnnzoo.model import Model
 from cnnzoo.prediction import imagenet_labels
 
 SYNSET = re.compile(r"n\d{8}")
-MOST_NAMED = 5
+MOST_NAMED, MOST_LISTED = 5, 10
 # Rows of the table of classes, and of confusions.
 MOST_ROWS, MOST_CONFUSED = 40, 5
 # Inches, and the number of pictures.
@@ -37,6 +38,7 @@ def evaluate(args: argparse.Namespace, out: Out, err: Out) -> int:
     if args.save is not None:
         need_matplotlib("an evaluation")
         _check_ending(args.save)
+        check_place(args.save)
     photographs = ImageFolder(args.folder)
     model = model_of(args)
     check_names(model, photographs)
@@ -53,12 +55,12 @@ def evaluate(args: argparse.Namespace, out: Out, err: Out) -> int:
         found = evaluate_examples(model, loader, precision=args.precision)
     for bad in found.bad_samples:
         complain(err, bad.error)
-    if args.save is not None:
-        _draw(found, args.save)
     if args.json:
         print_json(out, _values(args, model, found))
     else:
         _print(out, found)
+    if args.save is not None:
+        _draw(found, args.save)
     return 1 if found.bad_samples else 0
 
 
@@ -79,10 +81,14 @@ def check_names(model: Model, photographs: ImageFolder) -> None:
     more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
     close = difflib.get_close_matches(missing[0], labels, n=3)
     hint = f"; the closest of its labels to {missing[0]!r} are {', '.join(close)}" if close else ""
+    all_of_them = (
+        f"its labels are {', '.join(map(one_line, labels))}"
+        if len(labels) <= MOST_LISTED
+        else "`cnnzoo info FILE --json` lists the labels of a model file"
+    )
     raise ArgumentError(
         f"{photographs.root}: expected folders that are named as labels of {model.name}, got "
-        f"{', '.join(missing[:MOST_NAMED])}{more}{hint}; `cnnzoo info FILE --json` lists the "
-        "labels of a model file"
+        f"{', '.join(missing[:MOST_NAMED])}{more}{hint}; {all_of_them}"
     )
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from cnnzoo import onnx
 from cnnzoo._text import Out
-from cnnzoo.command._commands import model_of
+from cnnzoo.command._commands import check_place, print_json
+from cnnzoo.command._models import model_of
 
 
-def export(args: argparse.Namespace, out: Out, _err: Out) -> int:
+def export(args: argparse.Namespace, out: Out, err: Out) -> int:
     """Write a model as an ONNX file."""
+    check_place(args.output)
+    model = model_of(args)
     written = onnx.export(
-        model_of(args),
+        model,
         args.output,
         batch=args.batch,
         image=args.image,
@@ -21,6 +25,16 @@ def export(args: argparse.Namespace, out: Out, _err: Out) -> int:
         fold=args.fold,
         external=args.external or None,
     )
+    if model.quantization is not None:
+        err.print(
+            f"cnnzoo: {args.model} is quantized, and {args.output} is not: it computes in float32; "
+            "tools of the runtimes quantize ONNX files, such as onnxruntime.quantization",
+            cut=False,
+        )
+    if args.json:
+        files = [str(path) for path in written.files]
+        print_json(out, {**asdict(written), "files": files, "metadata": dict(written.metadata)})
+        return 0
     for path in written.files:
         out.print(f"{path}", cut=False)
     shapes = (

@@ -13,17 +13,19 @@ from typing import Any
 from cnnzoo import _native
 from cnnzoo._configuration import Configuration, WeightsFile, damaged
 from cnnzoo._text import Out, counted, human, one_line, shorten
-from cnnzoo.command._commands import is_file_name, print_json, refuse_folder
+from cnnzoo.command._commands import print_json
+from cnnzoo.command._models import model_file
 from cnnzoo.errors import ArgumentError
 from cnnzoo.prediction import usual_labels
-from cnnzoo.registry import NARROWEST, WIDEST, ModelInfo, accepted_names, model_info
+from cnnzoo.registry import NARROWEST, WIDEST, ModelInfo, model_info
 from cnnzoo.summary import Summary, SummaryPart
 
 
 def info(args: argparse.Namespace, out: Out, _err: Out) -> int:
     """Print the facts about a model, and its layers if asked."""
-    if args.model not in accepted_names() and is_file_name(args.model):
-        return _of_file(args, out)
+    path = model_file(args.model, source=args.source)
+    if path is not None:
+        return _of_file(path, args, out)
     facts = model_info(args.model, source=args.source)
     summary = _summary(facts)
     if args.json:
@@ -35,14 +37,8 @@ def info(args: argparse.Namespace, out: Out, _err: Out) -> int:
     return 0
 
 
-def _of_file(args: argparse.Namespace, out: Out) -> int:
+def _of_file(path: Path, args: argparse.Namespace, out: Out) -> int:
     """Print what a file holds; its parameters are not loaded."""
-    path = Path(args.model)
-    refuse_folder(path)
-    if args.source is not None:
-        raise ArgumentError(
-            f"`--source`: expected none with a file, which names its own, got {args.source}"
-        )
     file = WeightsFile.open(path)
     saved = Configuration.of_file(file)
     arrays = dict(Counter(file.stored.dtypes().values()))

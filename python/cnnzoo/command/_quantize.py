@@ -14,7 +14,8 @@ from cnnzoo._configuration import check_ending
 from cnnzoo._progress import Count
 from cnnzoo._text import Out, counted, quoted
 from cnnzoo._threads import set_num_threads
-from cnnzoo.command._commands import complain, model_of, print_json
+from cnnzoo.command._commands import check_place, complain, print_json
+from cnnzoo.command._models import model_of
 from cnnzoo.data import Photos
 from cnnzoo.errors import ArgumentError, DataError, Notice
 from cnnzoo.model import Model
@@ -25,8 +26,7 @@ def quantize(args: argparse.Namespace, out: Out, err: Out) -> int:
     if args.threads is not None:
         set_num_threads(args.threads)
     check_ending(args.output)
-    if os.path.exists(args.output) and not os.path.isfile(args.output):
-        raise ArgumentError(f"{args.output}: expected a file to write, got a folder")
+    check_place(args.output)
     if os.path.exists(args.model) and _is_same(args.model, args.output):
         raise ArgumentError(
             f"{args.output}: expected another file than the model's own, whose weights in float32 "

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cnnzoo import _json, _record
-from cnnzoo._configuration import check_format
+from cnnzoo._configuration import check_format, damaged
 from cnnzoo._files import open_regular, write_whole
 from cnnzoo._neighbours import with_tag
 from cnnzoo._record import Misfit
-from cnnzoo.errors import CheckpointError, CheckpointFileError, CheckpointNotFoundError
+from cnnzoo.command._models import model_file, refuse_weights, saved_in
+from cnnzoo.errors import (
+    ArgumentError,
+    CheckpointError,
+    CheckpointFileError,
+    CheckpointNotFoundError,
+)
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.weights import published_weights
 
@@ -47,7 +53,7 @@ class Settings:
         folder: A folder of photographs for each class.
         validation: Such a folder to validate on; None: the part of `folder` that `split` leaves.
         split: The share of each class that is trained on, without `validation`.
-        model: The name of the network.
+        model: The name of the network, or a model file, which `settled` takes apart.
         source: The source of its definition; None: its own.
         weights: A tag, a file, `default`, `none`; or `auto`, which `settled` replaces.
         image_size: Pixels of each side; None: the network's.
@@ -105,11 +111,26 @@ class Settings:
 
         Raises:
             UnknownModelError: There is no such model.
-            ArgumentError: The name has a tag of weights, and others are given.
+            ArgumentError: The name has a tag of weights, or is that of a model file, and others are
+                given; or the file's network is of a custom graph.
+            WeightsError: The model file is missing, damaged, or holds weights alone.
         """
         given = None if self.weights == AUTO else self.weights
-        # A name of timm may have the tag of its weights.
-        model, source, weights = with_tag(self.model, self.source, given)
+        path = model_file(self.model, source=self.source)
+        if path is not None:
+            refuse_weights(path, given)
+            saved = saved_in(path, f"; use --model NAME --weights {path}")
+            if saved.graph is not None:
+                raise ArgumentError(
+                    f"{path}: expected a model of a name that `cnnzoo list` prints, got a network "
+                    f"of a custom graph, {saved.name}; train it with cnnzoo.Trainer"
+                )
+            with damaged(str(path)):
+                model = saved.engine().name
+            source, weights = saved.source, str(path)
+        else:
+            # A name of timm may have the tag of its weights.
+            model, source, weights = with_tag(self.model, self.source, given)
         if weights is None:
             known = published_weights(model, source=source)
             weights = next((one.tag for one in known if one.is_here), NONE)

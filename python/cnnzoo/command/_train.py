@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnzoo import _json
-from cnnzoo._text import Out, percent, quoted
+from cnnzoo._text import Out, one_line, percent, quoted
 from cnnzoo._threads import set_num_threads
 from cnnzoo.analysis import evaluate_examples
 from cnnzoo.command._among import among
@@ -19,7 +20,7 @@ from cnnzoo.command._settings import SETTINGS, Settings, write_text
 from cnnzoo.command._summary import SUMMARY, draw_run, summary_values
 from cnnzoo.command._transfer import BEST, Finished, best_epoch, resume_folder, train_folder
 from cnnzoo.data import DataWarning, Loader
-from cnnzoo.errors import Notice
+from cnnzoo.errors import DataError, Notice
 from cnnzoo.model import load
 from cnnzoo_command.status import INTERRUPTED
 
@@ -52,6 +53,16 @@ def train(args: argparse.Namespace, out: Out, err: Out) -> int:
         if place.is_first:
             err.print(f"cnnzoo: {_interrupted(folder, str(error))}", cut=False)
         return INTERRUPTED
+    except DataError as error:
+        is_photograph = os.path.isfile(getattr(error, "path", ""))
+        if not is_photograph or args.on_error == "skip" or not (folder / SETTINGS).exists():
+            raise
+        err.print(
+            f"cnnzoo: {one_line(str(error))}; `cnnzoo train --resume {quoted(folder)} --on-error "
+            "skip` goes on without it",
+            cut=False,
+        )
+        return 1
     if args.json:
         out.print(_json.lines(values), cut=False)
     else:

@@ -22,6 +22,7 @@ class Tree:
 
     Attributes:
         parts: Every part, those below another one before it.
+        norms: The batch norms among them.
         modal: The place in the graph and the part of each node that has a mode.
         dropping: The places of those that draw random numbers.
         slots: Where each tensor is registered: the dict, the name in it and the tensor.
@@ -54,6 +55,7 @@ class Tree:
         for name, is_parameter, tensor in tensors:
             self._register(name, is_parameter, tensor, by_path)
         self.parts = sorted(by_path.values(), key=lambda part: -part.path.count("."))
+        self.norms = [part for part in self.parts if isinstance(part, Norm)]
         sealed: list[Mirror] = [*self.parts, root]
         for one in sealed:
             one._seal()

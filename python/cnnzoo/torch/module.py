@@ -16,6 +16,7 @@ from cnnzoo.torch._checkpointing import run_in_segments
 from cnnzoo.torch._extension import adopt, forward, generation, share
 from cnnzoo.torch._sharding import MARK, Lending, is_shard
 from cnnzoo.torch._tree import Tree
+from cnnzoo.torch._typed import averaging
 from cnnzoo.torch.parts import Mirror, Part
 
 # What PyTorch keeps of hooks, which copies and pickles take along.
@@ -40,7 +41,8 @@ class Module(Mirror):
 
     Batch norms are `nn.BatchNorm2d` and dropouts `nn.Dropout` to `isinstance`, with the numbers of
     the graph, which stay; other parts are no layers of `torch.nn`, and `part.op` is their
-    operation. So `update_bn` and `convert_sync_batchnorm`, which would change norms, are errors.
+    operation. So `convert_sync_batchnorm`, which would replace norms, is an error. A norm's
+    `momentum` may be None, for the mean over all batches, as `update_bn` sets it.
 
     Parts have forward hooks: `module.layer1[0].conv1.register_forward_hook(...)` sees inputs and
     value, and may return another value. Replacing parts, calling them, and hooks before them or in
@@ -131,6 +133,7 @@ class Module(Mirror):
         # Drawn only where it is used, so that other draws of a program do not move.
         seed = int(torch.randint(2**63 - 1, (), device="cpu")) if draws else 0
         hooked = [part for part in tree.parts if part._forward_hooks]
+        means = [norm for norm in tree.norms if norm.training and norm.momentum is None]
         run: dict[str, Any] = {
             "generation": self._generation,
             "nodes": nodes,
@@ -151,13 +154,14 @@ class Module(Mirror):
                     f"a run of {self._title} with checkpointing=True: expected parameters of its "
                     "own, got those that fully_shard gathers, which are gone when parts run again"
                 )
-            return run_in_segments(engine, x, **run)
+            with averaging(means):
+                return run_in_segments(engine, x, **run)
 
         def watch(place: int, inputs: tuple[torch.Tensor, ...], value: torch.Tensor) -> Any:
             return hooked[place]._shown(inputs, value)
 
         watched = [self._watched(part) for part in hooked]
-        with self._lending.lent(tree.slots):
+        with self._lending.lent(tree.slots), averaging(means):
             return forward(engine, x, **run, watched=watched, watch=watch if hooked else None)
 
     def _watched(self, part: Part) -> tuple[str, list[str]]:
@@ -282,6 +286,8 @@ class Module(Mirror):
             part.path: {name: vars(part)[name] for name in ("training", *HOOKS)}
             for part in self._tree.parts
         }
+        for norm in self._tree.norms:
+            parts[norm.path]["momentum"] = norm.momentum
         own = {
             "_model",
             "_generation",

@@ -40,6 +40,7 @@ def agree_on_fit(run: Run, fit: Fit, **options: Any) -> None:
     processes = run._processes
     if processes is not None:
         agree(processes, dict(_settings(run, fit, processes, options)))
+        fit.callbacks.agree()
 
 
 def agree_on_data(processes: Processes, what: str, data: Batches) -> None:

@@ -60,7 +60,7 @@ class Fit:
         if processes.place > 0:
             self.bar, self.folder, self.every = Bar(shown=False), None, None
             several = tuple(one for one in several if not one.first_only)
-        self.callbacks = Callbacks(several, processes=processes.count)
+        self.callbacks = Callbacks(several, processes=processes)
 
     def check(self) -> None:
         if self.interrupts is not None:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The callback that runs in one of several processes alone; empty where none does.
+# The callback that runs and may exchange nothing, and why; empty where none does.
 _ALONE: ContextVar[str] = ContextVar("alone", default="")
+# The callback that runs in all of several processes, and these.
+_CALLED: ContextVar[tuple[str, Processes] | None] = ContextVar("called", default=None)
 
 
 class Processes:
@@ -125,6 +127,38 @@ class Processes:
                     self._exchange(group.broadcast, values, 0)
                     tensor.detach().copy_(values)
 
+    def meet(self, *, asker: str = "") -> None:
+        """Check that all processes, in their callbacks, are about to exchange something, or none.
+
+        Args:
+            asker: The callback that is about to; empty at the end of all callbacks.
+
+        Raises:
+            ArgumentError: Some are and some are not, who would wait for each other.
+        """
+        called = _CALLED.set(None)
+        try:
+            (askers,) = self.numbers([float(bool(asker))])
+        finally:
+            _CALLED.reset(called)
+        if askers == (self.count if asker else 0):
+            return
+        expected = (
+            "expected every process to take part in what all do together, such as "
+            "`trainer.evaluate`, since each waits for the others"
+        )
+        instead = (
+            "call it in all of them, not behind `if rank == 0`; in one of them, "
+            "`cnnzoo.metrics.evaluate(trainer.model, ...)` evaluates without the others"
+        )
+        if asker:
+            without = f"{self.count - int(askers)} of {self.count}"
+            raise ArgumentError(f"{asker}: {expected}, got {without} without it; {instead}")
+        raise ArgumentError(
+            f"callbacks: {expected}, got it in {int(askers)} of {self.count} processes, and none "
+            f"in this one, process {self.place}; {instead}"
+        )
+
     def part(self, rows: int) -> slice:
         """The rows of a batch that are this process's; the first one has one wherever there is."""
         ends = [-(-rows * place // self.count) for place in (self.place, self.place + 1)]
@@ -143,18 +177,20 @@ class Processes:
         """Exchange something, with errors that say what became of the others.
 
         Raises:
-            ArgumentError: A callback asks for it that the others do not call; they would wait.
+            ArgumentError: A callback asks for it, and the others do not; they would wait.
             ProcessError: Another process has failed, ended, or does not answer.
         """
         import torch
 
-        if name := _ALONE.get():
+        if text := _ALONE.get():
             raise ArgumentError(
-                f"{name}: expected nothing that all processes do together, since the first one "
-                "calls it alone (`first_only`), got an exchange with the others, as a fit or an "
-                "evaluation of a trainer with `distributed=True` needs; "
-                "`cnnzoo.metrics.evaluate(trainer.model, ...)` evaluates in one process"
+                f"{text}, got an exchange with the others, as a fit or an evaluation of a trainer "
+                "with `distributed=True` needs; `cnnzoo.metrics.evaluate(trainer.model, ...)` "
+                "evaluates in one process"
             )
+        if (called := _CALLED.get()) is not None:
+            name, several = called
+            several.meet(asker=name)
         try:
             return exchange()
         except (torch.OutOfMemoryError, ProcessError):
@@ -169,13 +205,24 @@ class Processes:
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
-    """Refuse exchanges while a callback runs that the other processes do not call."""
-    before = _ALONE.set(name)
+def alone(name: str, reason: str) -> Iterator[None]:
+    """Refuse exchanges while a callback runs in which the other processes take no part."""
+    text = f"{name}: expected nothing that all processes do together, since {reason}"
+    before = _ALONE.set(text)
     try:
         yield
     finally:
         _ALONE.reset(before)
+
+
+@contextmanager
+def called(name: str, processes: Processes) -> Iterator[None]:
+    """Let the processes meet before each exchange while a callback runs that all may call."""
+    before = _CALLED.set((name, processes))
+    try:
+        yield
+    finally:
+        _CALLED.reset(before)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,10 +15,11 @@ from cnnzoo import _json
 from cnnzoo._arguments import instance, kind_of, number, path_of, whole
 from cnnzoo._files import open_regular
 from cnnzoo._package import NAME
+from cnnzoo._text import one_line
 from cnnzoo.errors import ArgumentError, CopyError, LogError, MissingPackageError
 from cnnzoo.model import StepResult
 from cnnzoo.training import _figures
-from cnnzoo.training._processes import alone
+from cnnzoo.training._processes import Processes, alone, called
 from cnnzoo.training.history import EpochRow, better, monitored
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Callback:
     Attributes:
         first_only: Whether only the first process of a distributed run calls it, as one that
             writes to a file. What all processes do together, such as `trainer.evaluate`, is an
-            error in it, since the others would not take part.
+            error in it, since the others would not take part; and in other callbacks, where some
+            processes do it and others do not.
     """
 
     first_only: bool = False
@@ -82,14 +84,18 @@ class Callbacks(Callback):
 
     Args:
         several: The callbacks, called in this order.
-        processes: The number of processes that call the others than `first_only` ones.
+        processes: The processes of a distributed run, which all call those that are not
+            `first_only`.
 
     Raises:
         ArgumentError: One is not a callback, or has a method `on_...` that nothing would call.
     """
 
-    def __init__(self, several: Sequence[Callback], *, processes: int = 1) -> None:
+    def __init__(self, several: Sequence[Callback], *, processes: Processes | None = None) -> None:
         self._processes = processes
+        # The hooks after which the processes meet, as a callback of one of them has them.
+        self._meeting: frozenset[str] = frozenset()
+        self._failed = ""
         expected = "`callbacks`: expected a list of cnnzoo.callbacks.Callback"
         if not isinstance(several, list | tuple):
             raise ArgumentError(f"{expected}, got {kind_of(several)}")
@@ -105,30 +111,74 @@ class Callbacks(Callback):
                         f"{', '.join(HOOKS)}, got {name} of {type(one).__name__}"
                     )
 
+    def agree(self) -> None:
+        """Agree with the other processes on the hooks after which they meet.
+
+        There they find out that one of them evaluates and others do not, who would wait for ever.
+        """
+        if self._processes is not None and self._processes.count > 1:
+            own = [name for one in self.several if not one.first_only for name in _hooks(one)]
+            self._meeting = frozenset().union(*self._processes.every(own))
+
+    def end_early(self, error: BaseException | None) -> None:
+        """Meet no more, after an error or Ctrl-C (None), which the others may not know of yet."""
+        self._meeting = frozenset()
+        if error is not None:
+            self._failed = f"{type(error).__name__}: {one_line(str(error))}"
+
     def on_start(self, trainer: Trainer) -> None:
         """Call each callback's `on_start`."""
-        for one in self.several:
-            self._call(one, one.on_start, trainer)
+        self._each("on_start", trainer)
 
     def on_step(self, trainer: Trainer, result: StepResult) -> None:
         """Call each callback's `on_step`."""
-        for one in self.several:
-            self._call(one, one.on_step, trainer, result)
+        self._each("on_step", trainer, result)
 
     def on_epoch(self, trainer: Trainer, row: EpochRow) -> None:
         """Call each callback's `on_epoch`."""
-        for one in self.several:
-            self._call(one, one.on_epoch, trainer, row)
+        self._each("on_epoch", trainer, row)
 
     def on_end(self, trainer: Trainer) -> None:
         """Call each callback's `on_end`, even if an earlier one raises; its error is raised."""
         with ExitStack() as stack:
             for one in reversed(self.several):
-                stack.callback(self._call, one, one.on_end, trainer)
+                stack.callback(self._call, one, "on_end", trainer)
+        self._meet("on_end")
 
-    def _call(self, one: Callback, hook: Callable[..., None], *given: Any) -> None:
-        with alone(type(one).__name__) if one.first_only and self._processes > 1 else nullcontext():
-            hook(*given)
+    def _each(self, hook: str, *given: Any) -> None:
+        for one in self.several:
+            self._call(one, hook, *given)
+        self._meet(hook)
+
+    def _meet(self, hook: str) -> None:
+        if self._processes is not None and hook in self._meeting:
+            self._processes.meet()
+
+    def _call(self, one: Callback, hook: str, *given: Any) -> None:
+        with self._rules(one, hook):
+            getattr(one, hook)(*given)
+
+    def _rules(self, one: Callback, hook: str) -> AbstractContextManager[None]:
+        """The rules for exchanges with the other processes while a callback runs."""
+        name = type(one).__name__
+        if self._processes is None or self._processes.count == 1:
+            return nullcontext()
+        if one.first_only:
+            return alone(name, "the first one calls it alone (`first_only`)")
+        if self._failed:
+            return alone(name, f"this one has failed with {self._failed}")
+        if hook in self._meeting:
+            return called(f"{name}.{hook}", self._processes)
+        return nullcontext()
+
+
+def _hooks(one: Callback) -> list[str]:
+    """The hooks that a callback has of its own."""
+    return [
+        name
+        for name in HOOKS
+        if name in vars(one) or getattr(type(one), name) is not getattr(Callback, name)
+    ]
 
 
 class EarlyStopping(Callback):

@@ -274,9 +274,14 @@ class Trainer(Keeping, Evaluating, Searching, Stepping):
                     self._epoch(fit)
         except (Interrupted, ProcessError) as error:
             # Ctrl-C that ended another process, in the middle of an evaluation, was meant for all.
-            if isinstance(error, ProcessError) and not interrupts.pressed:
+            failed = isinstance(error, ProcessError)
+            fit.callbacks.end_early(error if failed else None)
+            if failed and not interrupts.pressed:
                 raise
             raise KeyboardInterrupt(self._interrupted(fit)) from None
+        except BaseException as error:
+            fit.callbacks.end_early(error)
+            raise
         finally:
             fit.bar.end(None)
             self.optimizer.lr = state.lr

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from torch.optim import swa_utils
 
 import cnnzoo as cz
 from small_network import tiny
+from tolerance import FUSED, ROUNDING
 
 X = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -83,8 +86,51 @@ def test_a_norm_that_learns_a_bias_alone_has_no_weight() -> None:
     ours.load_state_dict(ours.state_dict())
 
 
+@pytest.mark.parametrize("averaged", [False, True])
+def test_update_bn_averages_the_statistics_as_it_does_in_the_twin(averaged: bool) -> None:
+    batches = [X * scale + scale for scale in (1.0, 3.0, -2.0)]
+    ours, theirs = both()
+    networks = [swa_utils.AveragedModel(one) if averaged else one for one in (ours, theirs)]
+    for network in networks:
+        swa_utils.update_bn(batches, network)
+    found, expected = (network.state_dict() for network in networks)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=ROUNDING, atol=ROUNDING)
+    assert all(one.momentum == 0.1 for one in ours.modules() if isinstance(one, nn.BatchNorm2d))
+
+
+def test_a_norm_without_momentum_averages_in_training_too() -> None:
+    ours, theirs = both()
+    for network in (ours, theirs):
+        network.train()
+        for part in network.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.momentum = None
+            elif isinstance(part, nn.Dropout):
+                part.eval()
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    with pytest.raises(cz.ShapeError):
+        ours(X[:0])
+    for name, value in ours.state_dict().items():
+        assert torch.equal(value, before[name])
+    twin = pickle.loads(pickle.dumps(copy.deepcopy(ours)))
+    for network in (ours, twin):
+        network.model(X.numpy())
+    for network in (ours, theirs, twin):
+        for batch in (X, 2 * X):
+            network(batch).square().mean().backward()
+    expected = theirs.state_dict()
+    for network in (ours, twin):
+        for name, value in network.state_dict().items():
+            torch.testing.assert_close(value, expected[name], rtol=ROUNDING, atol=ROUNDING)
+        network.eval()
+        np.testing.assert_allclose(
+            network.model(X.numpy()), network(X).detach(), rtol=FUSED, atol=FUSED
+        )
+
+
 REFUSED: list[tuple[Callable[[Any], Any], str]] = [
-    (lambda m: swa_utils.update_bn([X], m), r"`momentum` of the part.*: expected 0\.1, .*got None"),
+    (lambda m: setattr(m.bn1, "momentum", 0.2), r"`momentum` of the part.*: expected 0\.1, .*0\.2"),
     (lambda m: setattr(m.bn1, "eps", 1e-3), r"`eps` of the part `bn1`: expected 1e-05, .*0\.001"),
     (nn.SyncBatchNorm.convert_sync_batchnorm, "expected what the graph has there"),
     (torch.func.replace_all_batch_norm_modules_, "expected what the graph has there"),

@@ -150,6 +150,9 @@ def test_mistakes(run: Command, file: Path, pictures: Path, tmp_path: Path) -> N
     assert "got one that exists" in run.error(*given, pictures, "-o", tmp_path / "old.npy")
     (tmp_path / "empty").mkdir()
     assert "got none" in run.error(*given, tmp_path / "empty", "-o", tmp_path / "c.npy")
+    nothing = tmp_path / "nothing.png"
+    assert f"{nothing}: No such file" in run.error(*given, nothing, "-o", tmp_path / "d.npy")
+    assert not (tmp_path / "d.npy").exists()
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no photograph")
     message = run.error(*given, broken, "-o", tmp_path / "d.npy", "--on-error", "raise")

@@ -146,6 +146,10 @@ def test_classes_are_matched_by_name_and_never_by_place(
 ) -> None:
     message = run.error("evaluate", "--model", "tf_efficientnet_lite0", pictures)
     assert "named as labels of tf_efficientnet_lite0, got astronaut, chelsea, coffee" in message
+    (tmp_path / "others" / "dog").mkdir(parents=True)
+    (tmp_path / "others" / "dog" / "a.png").symlink_to(next(pictures.rglob("*.png")))
+    message = run.error("evaluate", "--model", file, tmp_path / "others")
+    assert message.endswith(f"got dog; its labels are {', '.join(LABELS)}")
     # As many classes as there are folders, without names.
     unnamed = tmp_path / "unnamed.safetensors"
     cz.create_model(NAME, num_classes=3, image_size=64).save(unnamed)

@@ -308,6 +308,36 @@ def test_folders_that_cannot_be_trained_on(run: Command, tmp_path: Path, picture
     assert "got none of" in refused(few)
 
 
+def test_training_begins_with_a_model_file(
+    run: Command, pictures: Path, trained: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    short = ("--epochs", 1, "--head-epochs", 1, "--head-lr", 1e-9, "--threads", 1, "-o", output)
+    summary = run.json("train", pictures, "--model", trained, *short)
+    settings = summary["settings"]
+    assert (settings["model"], settings["weights"]) == (SMALL, str(trained))
+    best = cz.load(output / "best.safetensors")
+    assert best.labels == CLASSES
+    assert best.graph.input_shape == (3, 32, 32)
+    assert best.preprocess == cz.load(trained).preprocess
+    first, before = (cz.load(path).state_dict() for path in (output / "best.safetensors", trained))
+    assert all(
+        np.array_equal(first[name], array)
+        for name, array in before.items()
+        if name.endswith("conv.weight") and "classifier" not in name
+    )
+    other = tmp_path / "other"
+    refused = ["train", pictures, "-o", other, "--model"]
+    assert "holds its own" in run.error(*refused, trained, "--weights", "none")
+    assert "names its own" in run.error(*refused, trained, "--source", "timm")
+    alone = tmp_path / "alone.safetensors"
+    cz._native.write_safetensors(alone, best.state_dict())
+    assert f"got weights alone; use --model NAME --weights {alone}" in run.error(*refused, alone)
+    cz.Model.from_graph(best.graph).save(tmp_path / "graph.safetensors")
+    assert "of a custom graph" in run.error(*refused, tmp_path / "graph.safetensors")
+    assert not other.exists()
+
+
 def test_mistakes_in_the_options(
     run: Command, pictures: Path, tmp_path: Path, trained: Path
 ) -> None:
@@ -376,7 +406,9 @@ def test_a_broken_photograph_ends_the_run_or_is_left_out(
     broken = pictures / "coffee" / "00.png"
     broken.write_bytes(broken.read_bytes()[:200])
     given = arguments(trained, tmp_path / "run", epochs=1)
-    assert str(broken) in run.error("train", pictures, *given)
+    message = run.error("train", pictures, *given)
+    assert f"cnnzoo: {broken}: expected" in message
+    assert f"`cnnzoo train --resume {tmp_path / 'run'} --on-error skip` goes on" in message
     _, err = run("train", "--resume", tmp_path / "run", "--on-error", "skip")
     assert f"is skipped: {broken}" in err
     assert (tmp_path / "run" / "summary.png").exists()

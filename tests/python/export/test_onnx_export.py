@@ -302,6 +302,29 @@ def test_labels_of_any_characters(tmp_path: Path) -> None:
     assert {key: found[key] for key in extra} == extra
 
 
+def test_the_command_says_that_a_quantized_model_is_written_in_float32(
+    model: cz.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quantized = copy.deepcopy(model)
+    quantized.quantize(images(16))
+    quantized.save(tmp_path / "integers.safetensors", precision="int8")
+    quantized.save(tmp_path / "numbers.safetensors")
+    for name in ("integers", "numbers"):
+        argv = ["export", str(tmp_path / f"{name}.safetensors"), "-o", str(tmp_path / "m.onnx")]
+        assert main([*argv, "--json"]) == 0
+        out, err = capsys.readouterr()
+        assert "is quantized, and" in err and "computes in float32" in err
+        facts = json.loads(out)
+        assert facts["files"] == [str(tmp_path / "m.onnx")]
+        assert facts["input_shape"] == ["batch", 3, SIDE, SIDE]
+        assert facts["metadata"]["cnnzoo.model"] == model.name
+    model.save(tmp_path / "plain.safetensors")
+    assert (
+        main(["export", str(tmp_path / "plain.safetensors"), "-o", str(tmp_path / "m.onnx")]) == 0
+    )
+    assert capsys.readouterr().err == ""
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = cz.create_model("resnet18", num_classes=3, image_size=SIDE, seed=3)
     model.save(tmp_path / "m.safetensors")
@@ -319,6 +342,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["export", given, "-o", str(file), "--image", "dynamic", "--batch", "dynamic"]) == 0
     assert "(batch, 3, height, width)" in capsys.readouterr().out
     assert main(["export", given, "-o", str(tmp_path)]) == 1
+    assert "expected a file to write, got a folder" in capsys.readouterr().err
+    assert main(["export", given, "-o", str(tmp_path / "m.txt")]) == 1
     assert "`file`: expected a name that ends in .onnx" in capsys.readouterr().err
     assert main(["export", given, "-o", str(file), "--batch", "none"]) == 2
     assert "expected a number from 1 up, got 'none'" in capsys.readouterr().err

@@ -97,6 +97,35 @@ class AtFirst(At):
     first_only = True
 
 
+class AtEpoch(cz.callbacks.Callback):
+    """Does something after each epoch."""
+
+    def __init__(self, act: Callable[[cz.Trainer], Any]) -> None:
+        self.act = act
+
+    def on_epoch(self, trainer: cz.Trainer, row: Any) -> None:
+        self.act(trainer)
+
+
+class AtEnd(AtEpoch):
+    """Does something at the end."""
+
+    def on_epoch(self, trainer: cz.Trainer, row: Any) -> None:
+        pass
+
+    def on_end(self, trainer: cz.Trainer) -> None:
+        self.act(trainer)
+
+
+def evaluate(one: cz.Trainer) -> None:
+    one.evaluate(loader())
+
+
+def if_first(act: Callable[[cz.Trainer], Any]) -> Callable[[cz.Trainer], Any]:
+    """Do something behind `if rank == 0`, as people write it."""
+    return lambda one: act(one) if PLACE == 0 else None
+
+
 def fail(_: Any) -> None:
     raise FileNotFoundError("no disk\nthere")
 
@@ -186,9 +215,21 @@ CASES: dict[str, Callable[[], Any]] = {
     "together": lambda: fit(
         trainer(), loader(), callbacks=[At(6, lambda one: one.evaluate(loader()))]
     ),
+    "unequal step": lambda: fit(trainer(), loader(), callbacks=[At(6, if_first(evaluate))]),
+    "unequal epoch": lambda: fit(trainer(), loader(), callbacks=[AtEpoch(if_first(evaluate))]),
+    "unequal end": lambda: fit(trainer(), loader(), callbacks=[AtEnd(if_first(evaluate))]),
+    "unequal lists": lambda: fit(
+        trainer(), loader(), callbacks=[] if LAST else [AtEpoch(evaluate)]
+    ),
+    "equal": lambda: fit(
+        trainer(), loader(), callbacks=[AtEpoch(evaluate), AtEnd(evaluate), At(2, evaluate)]
+    ),
+    "failed": lambda: fit(
+        trainer(), loader(), callbacks=[*last(fail)["callbacks"], AtEnd(evaluate)]
+    ),
     "raised": long_lived,
-    "forward": lambda: fit(trainer(), loader(), **last(broken(1))),
-    "backward": lambda: fit(trainer(), loader(), **last(broken(2))),
+    "forward": lambda: fit(trainer(), loader(), **last(broken(2))),
+    "backward": lambda: fit(trainer(), loader(), **last(broken(3))),
     "killed": lambda: fit(trainer(), loader(), **last(lambda _: os.kill(os.getpid(), 9))),
     "stuck": lambda: fit(trainer(), loader(), **last(stand_still)),
     "stopped": lambda: fit(trainer(), loader(), **last(lambda one: one.stop(), 2)),

@@ -49,6 +49,14 @@ ALONE = {
     "alone construct": "AtFirst: expected nothing that all processes do together",
 }
 
+# Calls of all processes that the first one makes, in callbacks that all call, by the callback.
+UNEQUAL = {
+    "unequal step": "At.on_step",
+    "unequal epoch": "AtEpoch.on_epoch",
+    "unequal end": "AtEnd.on_end",
+    "unequal lists": "AtEpoch.on_epoch",
+}
+
 # Exchanges that fail in the middle of a step.
 BROKEN = ["forward", "backward"]
 
@@ -63,8 +71,8 @@ def find(folder: Path, cases: list[str], processes: int) -> Found:
 
 
 def test_no_process_waits_for_one_that_differs_or_fails(tmp_path: Path) -> None:
-    well = ["limited", "stopped", "alone local", "together", "well"]
-    cases = [*DIFFERENT, *FAILED, *ALONE, *BROKEN, *well, "killed"]
+    well = ["limited", "stopped", "alone local", "together", "equal", "well"]
+    cases = [*DIFFERENT, *FAILED, *ALONE, *UNEQUAL, "failed", *BROKEN, *well, "killed"]
     (first, last), ends = find(tmp_path, cases, 2)
     for case, text in DIFFERENT.items():
         assert first[case] == last[case], "all say the same"
@@ -82,6 +90,18 @@ def test_no_process_waits_for_one_that_differs_or_fails(tmp_path: Path) -> None:
         assert text in first[case][1], case
         assert last[case][0] == "ProcessError", case
         assert text in last[case][1], case
+    for case, name in UNEQUAL.items():
+        assert first[case][0] == last[case][0] == "ArgumentError", case
+        expected = "expected every process to take part in what all do together"
+        assert first[case][1].startswith(f"{name}: {expected}"), case
+        assert "got 1 of 2 without it; call it in all of them" in first[case][1], case
+        assert f"callbacks: {expected}" in last[case][1], case
+        assert "got it in 1 of 2 processes, and none in this one, process 1" in last[case][1], case
+    assert last["failed"][0] == "ArgumentError"
+    assert "since this one has failed with FileNotFoundError: no disk" in last["failed"][1]
+    assert first["failed"][0] == "ArgumentError"
+    assert "since this one has failed with ProcessError: " in first["failed"][1]
+    assert "process 1 has ended with ArgumentError: AtEnd" in first["failed"][1]
     for case in BROKEN:
         assert first[case][0] == last[case][0] == "ProcessError", case
         assert "got one that has ended" in first[case][1], case
