@@ -129,15 +129,7 @@ impl Attention {
             } else {
                 starts.extend((0..count).map(|query| q.at(query_at(query), deep)));
             }
-            let store = Store {
-                target: Target::from(&mut shares[..]),
-                offset: 0,
-                stride: wide,
-                residual: None,
-                forms: Form::FLOATS,
-                function: None,
-                rescale: None,
-            };
+            let store = floats(Target::from(&mut shares[..]), 0, wide);
             multiply(&transposed, 0..transposed.panels(), Rows::new(&starts, &[0], deep), store);
             for row in shares.chunks_exact_mut(wide).take(count) {
                 instructions.run(Softmax { row: &mut row[..keys], scale });
@@ -153,19 +145,18 @@ impl Attention {
                 starts.extend(shares.chunks_exact(wide).take(count).map(<[f32]>::as_ptr));
             }
             let output = &self.output;
-            let store = Store {
-                target: y,
-                offset: image * output.image + first * output.pixel + head * self.width,
-                stride: output.pixel,
-                residual: None,
-                forms: Form::FLOATS,
-                function: None,
-                rescale: None,
-            };
+            let place = image * output.image + first * output.pixel + head * self.width;
+            let store = floats(y, place, output.pixel);
             multiply(&mixed, 0..mixed.panels(), Rows::new(&starts, &[0], long), store);
         }
         Ok(())
     }
+}
+
+/// Results as they are, in float32.
+fn floats(target: Target<'_>, offset: usize, stride: usize) -> Store<'_> {
+    let (residual, forms) = (None, Form::FLOATS);
+    Store { target, offset, stride, residual, forms, function: None, rescale: None }
 }
 
 /// Softmax of a row times a scale, in place.

@@ -22,11 +22,6 @@ impl Tiles {
         static ARE_LENT: LazyLock<bool> = LazyLock::new(|| are_there() && ask());
         ARE_LENT.then_some(Self(()))
     }
-
-    /// Tiles for this thread.
-    pub fn lend(self) -> Lent {
-        Lent { shape: None, thread: PhantomData }
-    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -127,6 +122,11 @@ pub(in crate::infer) struct Lent {
 }
 
 impl Lent {
+    /// Those of this thread.
+    pub fn of(_proof: Tiles) -> Self {
+        Self { shape: None, thread: PhantomData }
+    }
+
     fn form(&mut self, shape: Shape) {
         if self.shape == Some(shape) {
             return;

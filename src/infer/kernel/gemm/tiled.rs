@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::super::form::Form;
-use super::super::super::simd::{Factors, Kernel, SIDE, Shape, Simd, Sums, Tiles, activate};
+use super::super::super::simd::{Factors, Kernel, Lent, SIDE, Shape, Simd, Sums, Tiles, activate};
 use super::{Block, Multiply, Rows, clamp, is_clamp};
 
 /// The fewest words of rows in a tile: fewer take as long as the other instructions for pairs and bytes.
@@ -85,7 +85,7 @@ impl<const FACTORS: usize> Kernel for Tiled<'_, FACTORS> {
         };
         // Each row is a tile where there is one, or the second one lies before the first.
         let stride = if stride == 0 || stride > isize::MAX as usize { usize::MAX } else { stride };
-        let (mut lent, mut sums) = (tiles.lend(), Sums::room());
+        let (mut lent, mut sums) = (Lent::of(tiles), Sums::room());
         let ends = segments.as_ptr_range();
         let mut from = 0;
         while from < starts.len() {
