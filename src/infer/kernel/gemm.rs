@@ -267,7 +267,8 @@ struct Multiply<'a, const FACTORS: usize> {
 impl<const FACTORS: usize> Multiply<'_, FACTORS> {
     /// Multiplies by tiles where there are any: the same for any number of rows, so that a row has the same sums.
     fn on(self, instructions: Instructions) {
-        let (element, words) = (self.weights.element, tiled::words(self.rows.length));
+        let Weights { element, depth, .. } = *self.weights;
+        let words = tiled::words(element, depth, self.rows.length);
         match instructions.tiles().zip(words) {
             Some((tiles, words)) => {
                 instructions.run_with(element, Tiled { product: self, tiles, words });

@@ -3,17 +3,25 @@
 use std::ops::Range;
 
 use super::super::super::form::Form;
-use super::super::super::simd::{Factors, Kernel, Lent, SIDE, Shape, Simd, Sums, Tiles, activate};
+use super::super::super::simd::{
+    Element, Factors, Kernel, Lent, SIDE, Shape, Simd, Sums, Tiles, activate,
+};
 use super::{Block, Multiply, Rows, clamp, is_clamp};
 
 /// The fewest words of rows in a tile: fewer take as long as the other instructions for pairs and bytes.
 const FEWEST: usize = 4;
 
+/// The fewest words of whole rows of bytes, four of which the other instructions multiply at once too.
+const FEWEST_OF_BYTES: usize = 32;
+
 /// Tiles of rows that are found before the panels are multiplied.
 const TOGETHER: usize = 16;
 
-/// The words of rows in a tile for parts of so many words. None where tiles gain nothing.
-pub(in crate::infer) fn words(part: usize) -> Option<usize> {
+/// The words of rows in a tile, for rows of so many words in parts of so many. None where tiles gain nothing.
+pub(in crate::infer) fn words(element: Element, depth: usize, part: usize) -> Option<usize> {
+    if element == Element::Byte && depth < FEWEST_OF_BYTES {
+        return None;
+    }
     (FEWEST..=SIDE).rev().find(|&words| part > 0 && part.is_multiple_of(words))
 }
 
