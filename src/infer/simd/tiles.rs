@@ -60,7 +60,7 @@ pub(in crate::infer) struct Shape {
     pub words: usize,
 }
 
-/// What the processor reads of the shapes of eight tiles: four of sums, two of left factors, two of right ones.
+/// The shapes of eight tiles, as the processor reads them: four of sums, two of left factors, two of right ones.
 #[repr(C, align(64))]
 struct Configuration {
     palette: u8,

@@ -12,7 +12,7 @@ use super::{Block, Multiply, Rows, clamp, is_clamp};
 const FEWEST: usize = 4;
 
 /// The fewest words of whole rows of bytes, four of which the other instructions multiply at once too.
-const FEWEST_OF_BYTES: usize = 32;
+const FEWEST_OF_BYTES: usize = 16;
 
 /// Tiles of rows that are found before the panels are multiplied.
 const TOGETHER: usize = 16;
