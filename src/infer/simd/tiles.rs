@@ -106,7 +106,7 @@ pub(in crate::infer) struct Factors {
     pub rows: [*const f32; 2],
     /// From a row to the next one, in bytes.
     pub stride: isize,
-    /// How many words after the first rows their parts begin, each of which is contiguous. Weights have one after the other.
+    /// The words between the first rows and their parts, each of which is contiguous. Weights have one part after the other.
     pub segments: *const isize,
     pub segments_end: *const isize,
     /// The length of a part, in tiles.
