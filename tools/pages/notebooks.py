@@ -14,13 +14,13 @@ STORED = ROOT / "notebooks"
 EXECUTED = ROOT / "target" / "notebooks"
 # In characters, a line that is too long for a table.
 LONG_LINE = 90
-# Colours of terminals, which tracebacks and progress bars have.
 # Between the columns of a table.
 COLUMNS = re.compile(r"\S {2,}\S")
 # Formulas, in which Jupyter shows LaTeX, and the commands and symbols in them.
 FORMULA = re.compile(r"\$([^$\n]+)\$")
 SYMBOL = re.compile(r"\\(?P<command>[A-Za-z]+)|\^(?P<power>\\[A-Za-z]+|\w)|(?P<letter>[A-Za-z])")
 COMMANDS = {"times": "×", "cdot": "·", "varphi": "<i>φ</i>"}
+# Colours of terminals, which tracebacks and progress bars have.
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
