@@ -141,6 +141,11 @@ impl Choices {
         self.quantization.as_deref().filter(|_| self.precision == Precision::Int8)
     }
 
+    /// Whether products are of pairs, by tiles.
+    pub(in crate::infer) fn has_tiles_of_pairs(&self) -> bool {
+        self.precision == Precision::BFloat16 && self.instructions.tiles().is_some()
+    }
+
     /// Forgets what was measured.
     pub fn clear(&mut self) {
         self.measured.clear();
@@ -152,7 +157,7 @@ impl Choices {
         if self.precision == Precision::BFloat16 {
             let fills_words = within.is_multiple_of(2);
             // Tiles save more than Winograd's algorithm does, even where words are half full.
-            if self.instructions.tiles().is_some() && (fills_words || layer.groups == 1) {
+            if self.has_tiles_of_pairs() && (fills_words || layer.groups == 1) {
                 return (Algorithm::Direct, Element::BFloat16);
             }
             if fills_words {

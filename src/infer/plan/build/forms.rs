@@ -173,7 +173,9 @@ impl Builder<'_> {
         match self.op(id) {
             Op::Conv(_) | Op::Linear(_) => self.is_narrow(id),
             // Where tiles store pairs, they compute the function first; elsewhere it would be of a rounded number.
-            Op::Activation(op) => (is_clamp(op.function) || self.has_tiles_of_pairs()) && first(),
+            Op::Activation(op) => {
+                (is_clamp(op.function) || self.choices.has_tiles_of_pairs()) && first()
+            }
             Op::BatchNorm(_) | Op::LayerScale(_) | Op::Multiply(_) | Op::Affine(_) => first(),
             Op::Add(_) => self.inputs(id).iter().all(|&input| self.writes_with(input)),
             Op::Average(_) | Op::Gate(_) | Op::Pool(_) | Op::AdaptivePool(_) | Op::PoolUpTo(_) => {
@@ -182,10 +184,6 @@ impl Builder<'_> {
             Op::Concat(_) => self.has_whole_words(id),
             _ => false,
         }
-    }
-
-    fn has_tiles_of_pairs(&self) -> bool {
-        self.choices.precision == Precision::BFloat16 && self.instructions.tiles().is_some()
     }
 
     /// Whether a step that computes this value, and one that reads it, can write so. Other steps than layers can.
