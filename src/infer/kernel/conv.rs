@@ -273,7 +273,7 @@ impl Conv {
     /// Whether a thread has the same rows in every step, which it then finds in its cache, and reads all weights. Where these
     /// are many, it has some of the columns instead.
     fn by_rows(&self) -> bool {
-        let most = if self.groups[0].tiles() { MOST_TWICE_OF_TILES } else { MOST_TWICE };
+        let most = if self.groups[0].tiles().is_some() { MOST_TWICE_OF_TILES } else { MOST_TWICE };
         self.weights() <= most
     }
 
@@ -386,7 +386,8 @@ impl Conv {
         let (depth, panels) = (self.groups[0].depth, self.groups[0].panels());
         let tile = self.groups[0].rows();
         let (longest, cache) = (self.longest(), (CACHE / depth.max(1)).clamp(48, MOST_ROWS));
-        let most = if self.groups[0].tiles() { longest } else { cache - cache % (2 * tile) };
+        let most =
+            if self.groups[0].tiles().is_some() { longest } else { cache - cache % (2 * tile) };
         let shares = if self.by_rows() { threads.min(all / FEWEST).max(1) } else { 1 };
         let share = all.div_ceil(shares);
         let is_short = share <= FEWEST || share <= (most + most / 4).min(longest);

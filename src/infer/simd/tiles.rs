@@ -87,11 +87,6 @@ impl From<Shape> for Configuration {
 pub(in crate::infer) struct Sums([[f32; 2 * SIDE]; 2 * SIDE]);
 
 impl Sums {
-    /// Memory for them.
-    pub fn room() -> MaybeUninit<Self> {
-        MaybeUninit::uninit()
-    }
-
     /// The address of a row's sums.
     #[inline(always)]
     pub fn row(sums: &MaybeUninit<Self>, tile: usize, row: usize) -> *const f32 {

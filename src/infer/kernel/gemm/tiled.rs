@@ -1,27 +1,21 @@
 //! Products by tiles: sixteen rows at a time that are evenly apart, where the processor multiplies tiles.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::super::super::form::Form;
-use super::super::super::simd::{
-    Element, Factors, Kernel, Lent, SIDE, Shape, Simd, Sums, Tiles, activate,
-};
-use super::{Block, Multiply, Rows, clamp, is_clamp};
+use super::super::super::simd::{Factors, Kernel, Lent, SIDE, Shape, Simd, Sums, Tiles, activate};
+use super::panel::{Block, Multiply, clamp, is_clamp};
+use super::rows::Rows;
 
 /// The fewest words of rows in a tile: fewer take as long as the other instructions for pairs and bytes.
 const FEWEST: usize = 4;
 
-/// The fewest words of whole rows of bytes, four of which the other instructions multiply at once too.
-const FEWEST_OF_BYTES: usize = 16;
-
 /// Tiles of rows that are found before the panels are multiplied.
 const TOGETHER: usize = 16;
 
-/// The words of rows in a tile, for rows of so many words in parts of so many. None where tiles gain nothing.
-pub(in crate::infer) fn words(element: Element, depth: usize, part: usize) -> Option<usize> {
-    if element == Element::Byte && depth < FEWEST_OF_BYTES {
-        return None;
-    }
+/// The words of rows in a tile, for rows in parts of so many. None where tiles gain nothing.
+pub(super) fn words(part: usize) -> Option<usize> {
     (FEWEST..=SIDE).rev().find(|&words| part > 0 && part.is_multiple_of(words))
 }
 
@@ -84,16 +78,16 @@ impl<const FACTORS: usize> Kernel for Tiled<'_, FACTORS> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { product: Multiply { weights, numbers, panels, rows, store }, tiles, words } =
-            self;
-        let Rows { starts, segments, length, .. } = rows;
+        let Self { product, tiles, words } = self;
+        let weights = product.weights;
+        let Rows { starts, segments, length, .. } = product.rows;
         let stride = match starts {
             [first, second, ..] => (*second as usize).wrapping_sub(*first as usize),
             _ => 0,
         };
         // Each row is a tile where there is one, or the second one lies before the first.
         let stride = if stride == 0 || stride > isize::MAX as usize { usize::MAX } else { stride };
-        let (mut lent, mut sums) = (Lent::of(tiles), Sums::room());
+        let (mut lent, mut sums) = (Lent::of(tiles), MaybeUninit::uninit());
         let ends = segments.as_ptr_range();
         let mut from = 0;
         while from < starts.len() {
@@ -103,15 +97,8 @@ impl<const FACTORS: usize> Kernel for Tiled<'_, FACTORS> {
                 from = found[count].range().end;
                 count += 1;
             }
-            for panel in &weights.panels[panels.clone()] {
-                let block = Block {
-                    rows,
-                    store,
-                    panel: *panel,
-                    weights: numbers.at(panel.start, panel.width * weights.depth),
-                    bias: weights.bias.as_slice()[panel.column..].as_ptr(),
-                    columns: weights.columns - panel.column,
-                };
+            for panel in &weights.panels[product.panels.clone()] {
+                let block = product.block(product.rows, *panel);
                 let is_narrow = panel.width == S::LANES;
                 for tiles in found[..count].chunks(2) {
                     let (first, second) = (&tiles[0], tiles.get(1).unwrap_or(&tiles[0]));
