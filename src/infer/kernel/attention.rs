@@ -6,7 +6,7 @@ use super::super::form::Form;
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
-use super::super::simd::{Element, Instructions, Kernel, SIDE, Simd, exp};
+use super::super::simd::{Element, Instructions, Kernel, Lent, SIDE, Simd, exp};
 use super::gemm::{Rows, Store, Weights, multiply};
 use super::pairs::{to_pairs, weave};
 use crate::error::Result;
@@ -23,6 +23,7 @@ pub(in crate::infer) struct Attention {
     pub keys: Part,
     pub values: Part,
     pub output: Layout,
+    pub form: Form,
     /// Pairs of bfloat16 are for evenly many channels of queries.
     pub kind: (Instructions, Element),
 }
@@ -31,6 +32,8 @@ pub(in crate::infer) struct Attention {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::infer) struct Part {
     pub layout: Layout,
+    /// That of the products, or float32.
+    pub form: Form,
     pub first: usize,
     pub step: usize,
 }
@@ -71,98 +74,113 @@ impl Attention {
         } else {
             (self.depth, keys, keys)
         };
-        // SAFETY: nobody writes to keys and values meanwhile.
-        let key_at = |key: usize| unsafe { k.slice(place(&self.keys, key), self.depth) };
-        // SAFETY: as above.
-        let value_at = |key: usize| unsafe { v.slice(place(&self.values, key), self.width) };
         let transpose = |keys: Range<usize>, width: usize, packed: &mut [f32]| {
-            let mut words = vec![0.0; deep];
+            let mut own = vec![0.0; deep];
             for (lane, key) in keys.enumerate() {
-                if is_paired {
-                    to_pairs(instructions, self.depth, key_at(key), &mut words);
-                } else {
-                    words.copy_from_slice(key_at(key));
-                }
-                for (row, number) in packed.chunks_exact_mut(width).zip(&words) {
-                    row[lane] = *number;
+                let words = self.words(k, &self.keys, place(&self.keys, key), &mut own);
+                for (row, word) in packed.chunks_exact_mut(width).zip(words) {
+                    row[lane] = *word;
                 }
             }
         };
+        let value_at = |key: usize| v.of(self.values.form, place(&self.values, key), self.width);
         let none = vec![0.0; self.width];
         let copy = |channels: Range<usize>, width: usize, packed: &mut [f32]| {
             let count = channels.len();
             for (row, packed) in packed.chunks_exact_mut(width).enumerate() {
                 let packed = &mut packed[..count];
                 if !is_paired {
-                    packed.copy_from_slice(&value_at(row)[channels.clone()]);
+                    let numbers = v.at(place(&self.values, row) + channels.start, count);
+                    // SAFETY: nobody writes to values meanwhile.
+                    packed.copy_from_slice(unsafe { std::slice::from_raw_parts(numbers, count) });
                 } else if 2 * row < keys {
                     // The word of an odd key has a zero.
-                    let first = &value_at(2 * row)[channels.clone()];
-                    let second = if 2 * row + 1 < keys { value_at(2 * row + 1) } else { &none[..] };
-                    weave(instructions, first, &second[channels.clone()], packed);
+                    let is_odd = 2 * row + 1 == keys;
+                    let second = if is_odd { none.as_ptr() } else { value_at(2 * row + 1) };
+                    let pair = [value_at(2 * row), second];
+                    // SAFETY: both have all channels, or are zeros.
+                    unsafe { weave(instructions, self.values.form, pair, channels.start, packed) };
                 }
             }
         };
         // This is a task, so the pool leaves it the work.
         let transposed = Weights::pack(pool, self.kind, (keys, deep), &[], transpose)?;
         let mixed = Weights::pack(pool, self.kind, (self.width, long), &[], copy)?;
+        let _held = transposed.tiles().map(Lent::of);
         let most = TOGETHER.min(queries);
         let mut shares = vec![0.0; most * wide];
-        let (mut paired_queries, mut paired_shares) = if is_paired {
-            (vec![0.0; most * deep], vec![0.0; most * long])
-        } else {
-            (Vec::new(), Vec::new())
-        };
+        let mut paired_shares = vec![0.0; if is_paired { most * long } else { 0 }];
+        let mut own = vec![0.0; most * deep];
         let mut starts = Vec::with_capacity(TOGETHER);
         for first in (0..queries).step_by(TOGETHER) {
             let count = TOGETHER.min(queries - first);
             starts.clear();
-            let query_at = |query: usize| place(&self.queries, first + query);
-            if is_paired {
-                for (query, words) in paired_queries.chunks_exact_mut(deep).take(count).enumerate()
-                {
-                    // SAFETY: nobody writes to the queries meanwhile.
-                    let query = unsafe { q.slice(query_at(query), self.depth) };
-                    to_pairs(instructions, self.depth, query, words);
-                    starts.push(words.as_ptr());
-                }
-            } else {
-                starts.extend((0..count).map(|query| q.at(query_at(query), deep)));
+            for (query, own) in own.chunks_exact_mut(deep).take(count).enumerate() {
+                let place = place(&self.queries, first + query);
+                starts.push(self.words(q, &self.queries, place, own).as_ptr());
             }
-            let store = floats(Target::from(&mut shares[..]), 0, wide);
+            let target = Target::from(&mut shares[..]);
+            let store = stored(target, (0, wide), Form::Float32);
             multiply(&transposed, 0..transposed.panels(), Rows::new(&starts, &[0], deep), store);
-            for row in shares.chunks_exact_mut(wide).take(count) {
-                instructions.run(Softmax { row: &mut row[..keys], scale });
-            }
+            let mut pairs = paired_shares.chunks_exact_mut(long);
             starts.clear();
-            if is_paired {
-                let rows = paired_shares.chunks_exact_mut(long).take(count);
-                for (row, words) in shares.chunks_exact(wide).zip(rows) {
-                    to_pairs(instructions, wide, row, &mut words[..wide / 2]);
-                    starts.push(words.as_ptr());
-                }
-            } else {
-                starts.extend(shares.chunks_exact(wide).take(count).map(<[f32]>::as_ptr));
+            for row in shares.chunks_exact_mut(wide).take(count) {
+                let row = &mut row[..keys];
+                let words = pairs.next();
+                starts.push(words.as_ref().map_or(row.as_ptr(), |words| words.as_ptr()));
+                instructions.run_with(element, Softmax { row, scale, words });
             }
             let output = &self.output;
             let place = image * output.image + first * output.pixel + head * self.width;
-            let store = floats(y, place, output.pixel);
+            let store = stored(y, (place, output.pixel), self.form);
             multiply(&mixed, 0..mixed.panels(), Rows::new(&starts, &[0], long), store);
         }
         Ok(())
     }
+
+    /// The words of a query or key, where they lie or converted into `own`.
+    fn words<'a>(
+        &self,
+        source: Source<'a>,
+        part: &Part,
+        place: usize,
+        own: &'a mut [f32],
+    ) -> &'a [f32] {
+        let (instructions, element) = self.kind;
+        let from = source.of(part.form, place, self.depth);
+        // SAFETY: they have `depth` numbers of that form, to which nobody writes meanwhile.
+        let words = unsafe { std::slice::from_raw_parts(from, part.form.words(self.depth)) };
+        if part.form.suits(element) {
+            return words;
+        }
+        to_pairs(instructions, self.depth, words, own);
+        own
+    }
 }
 
-/// Results as they are, in float32.
-fn floats(target: Target<'_>, offset: usize, stride: usize) -> Store<'_> {
-    let (residual, forms) = (None, Form::FLOATS);
-    Store { target, offset, stride, residual, forms, function: None, rescale: None }
+/// Results as they are, in a form.
+fn stored(target: Target<'_>, (offset, stride): (usize, usize), form: Form) -> Store<'_> {
+    let forms = (Form::Float32, form);
+    Store { target, offset, stride, residual: None, forms, function: None, rescale: None }
 }
 
-/// Softmax of a row times a scale, in place.
+/// Softmax of a row times a scale, in place or as words of pairs.
 struct Softmax<'a> {
     row: &'a mut [f32],
     scale: f32,
+    words: Option<&'a mut [f32]>,
+}
+
+/// All lanes of a vector and others, two by two.
+#[inline(always)]
+fn fold<S: Simd>(s: S, vector: S::Vector, rest: f32, of: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut numbers = s.numbers(vector, rest);
+    for half in [8, 4, 2, 1] {
+        for at in 0..half {
+            numbers[at] = of(numbers[at], numbers[at + half]);
+        }
+    }
+    numbers[0]
 }
 
 impl Kernel for Softmax<'_> {
@@ -170,47 +188,49 @@ impl Kernel for Softmax<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { row, scale } = self;
+        let Self { row, scale, words } = self;
         let scale = s.splat(scale);
-        let vectors = row.chunks_exact(S::LANES);
         // NaN may be lost here, but then the powers are NaN.
         let mut most = s.splat(f32::NEG_INFINITY);
-        let mut largest = vectors.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let vectors = row.chunks_exact(S::LANES);
+        let rest = vectors.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
         for vector in vectors {
             // SAFETY: the slice is a vector.
             most = s.max(most, unsafe { s.load(vector.as_ptr()) });
         }
-        largest = s.numbers(most, f32::NEG_INFINITY).into_iter().fold(largest, f32::max);
-        let largest = s.splat(largest);
+        let largest = s.splat(fold(s, most, f32::NEG_INFINITY, f32::max).max(rest));
         let mut sums = s.splat(0.0);
-        let mut vectors = row.chunks_exact_mut(S::LANES);
-        for vector in &mut vectors {
-            let numbers = vector.as_mut_ptr();
-            // SAFETY: the slice is a vector.
+        for part in row.chunks_mut(S::LANES) {
+            let (numbers, count) = (part.as_mut_ptr(), part.len());
+            // SAFETY: the slice has `count` numbers; lanes without one become zeros.
             unsafe {
-                let power = exp(s, s.mul(scale, s.sub(s.load(numbers), largest)));
+                let power = exp(s, s.mul(scale, s.sub(s.load_up_to(numbers, count), largest)));
+                s.store_up_to(numbers, count, power);
+                let power = if count < S::LANES { s.load_part(numbers, count) } else { power };
                 sums = s.add(sums, power);
-                s.store(numbers, power);
             }
         }
-        let rest = vectors.into_remainder();
-        let (numbers, count) = (rest.as_mut_ptr(), rest.len());
-        // SAFETY: the rest has `count` numbers.
-        unsafe {
-            let power = exp(s, s.mul(scale, s.sub(s.load_part(numbers, count), largest)));
-            s.store_part(numbers, count, power);
+        let share = s.splat(1.0 / fold(s, sums, 0.0, |a, b| a + b));
+        let Some(words) = words else {
+            for part in row.chunks_mut(S::LANES) {
+                let (numbers, count) = (part.as_mut_ptr(), part.len());
+                // SAFETY: the slice has `count` numbers.
+                unsafe {
+                    let shares = s.mul(share, s.load_up_to(numbers, count));
+                    s.store_up_to(numbers, count, shares);
+                }
+            }
+            return;
+        };
+        for (part, words) in row.chunks(2 * S::LANES).zip(words.chunks_mut(S::LANES)) {
+            let (first, second) = part.split_at(part.len().min(S::LANES));
+            // SAFETY: the slices have so many numbers; as many words as they fill are written.
+            unsafe {
+                let [first, second] = [first, second]
+                    .map(|part| s.mul(share, s.load_up_to(part.as_ptr(), part.len())));
+                let count = part.len().div_ceil(2).min(words.len());
+                s.store_up_to(words.as_mut_ptr(), count, s.pairs(first, second));
+            }
         }
-        let sum: f32 = s.numbers(sums, 0.0).iter().chain(rest.iter()).sum();
-        let share = s.splat(1.0 / sum);
-        let mut vectors = row.chunks_exact_mut(S::LANES);
-        for vector in &mut vectors {
-            let numbers = vector.as_mut_ptr();
-            // SAFETY: the slice is a vector.
-            unsafe { s.store(numbers, s.mul(share, s.load(numbers))) };
-        }
-        let rest = vectors.into_remainder();
-        let (numbers, count) = (rest.as_mut_ptr(), rest.len());
-        // SAFETY: the rest has `count` numbers.
-        unsafe { s.store_part(numbers, count, s.mul(share, s.load_part(numbers, count))) };
     }
 }

@@ -1,9 +1,11 @@
 //! Normalisations that look at more than one number: layer norm, group norm, local response normalisation.
 
+use super::super::form::Form;
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
-use super::super::simd::{Instructions, Kernel, Simd};
+use super::super::simd::{Element, Instructions, Kernel, Simd};
+use super::numbers::write;
 
 /// The mean, and the reciprocal of the standard deviation.
 fn statistics<'a>(
@@ -24,6 +26,8 @@ fn statistics<'a>(
 pub(in crate::infer) struct LayerNorm {
     pub input: Layout,
     pub output: Layout,
+    /// That of the output.
+    pub form: Form,
     pub eps: f64,
     pub scale: Vec<f32>,
     pub shift: Vec<f32>,
@@ -32,7 +36,9 @@ pub(in crate::infer) struct LayerNorm {
 
 impl LayerNorm {
     pub fn run(&self, pool: &Pool, batch: usize, x: Source<'_>, y: Target<'_>) {
-        let Self { input, output, .. } = self;
+        let Self { input, output, form, .. } = self;
+        let rounds = *form == Form::BFloat16;
+        let element = if rounds { Element::BFloat16 } else { Element::Float32 };
         let pixels = batch * input.pixels();
         // Pixels of a task.
         let each = 16;
@@ -40,11 +46,11 @@ impl LayerNorm {
             for at in task * each..((task + 1) * each).min(pixels) {
                 let (image, at) = (at / input.pixels(), at % input.pixels());
                 let place = |layout: &Layout| image * layout.image + at * layout.pixel;
-                // SAFETY: no two tasks have a pixel in common, and the values are different ones.
-                let (from, to) = unsafe {
-                    (x.slice(place(input), input.channels), y.slice(place(output), input.channels))
-                };
-                self.instructions.run(Normal { of: self, from, to });
+                // SAFETY: nobody writes to the input meanwhile.
+                let from = unsafe { x.slice(place(input), input.channels) };
+                // No two tasks have a pixel in common.
+                let to = y.of(*form, place(output), input.channels);
+                self.instructions.run_with(element, Normal { of: self, from, to });
             }
         });
     }
@@ -54,13 +60,21 @@ impl LayerNorm {
 struct Normal<'a> {
     of: &'a LayerNorm,
     from: &'a [f32],
-    to: &'a mut [f32],
+    /// As many numbers of the output's form.
+    to: *mut f32,
 }
 
-/// The sum of a vector.
+/// The sum of vectors.
 #[inline(always)]
-fn total<S: Simd>(s: S, vector: S::Vector) -> f64 {
-    s.numbers(vector, 0.0).into_iter().map(f64::from).sum()
+fn total<S: Simd>(s: S, vectors: [S::Vector; 4]) -> f64 {
+    let numbers = vectors.map(|vector| s.numbers(vector, 0.0).map(f64::from));
+    let mut sums: [f64; 16] = std::array::from_fn(|at| numbers.iter().map(|of| of[at]).sum());
+    for half in [8, 4, 2, 1] {
+        for at in 0..half {
+            sums[at] += sums[at + half];
+        }
+    }
+    sums[0]
 }
 
 impl Kernel for Normal<'_> {
@@ -68,7 +82,7 @@ impl Kernel for Normal<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { of: LayerNorm { eps, scale, shift, .. }, from, to } = self;
+        let Self { of: LayerNorm { form, eps, scale, shift, .. }, from, to } = self;
         let count = from.len() as f64;
         // Four sums, so that none waits for the one before.
         let blocks = from.chunks_exact(4 * S::LANES);
@@ -81,7 +95,7 @@ impl Kernel for Normal<'_> {
             }
         }
         let sum: f64 = rest.iter().copied().map(f64::from).sum();
-        let sum = sums.into_iter().fold(sum, |sum, vector| sum + total(s, vector));
+        let sum = sum + total(s, sums);
         // Near the mean; sums of differences from it give the rest of it, and the variance.
         let near = (sum / count) as f32;
         let (mut sums, mut squares) = ([s.splat(0.0); 4], [s.splat(0.0); 4]);
@@ -95,29 +109,25 @@ impl Kernel for Normal<'_> {
             }
         }
         let rest = || rest.iter().map(|number| f64::from(number - near));
-        let sum = sums.into_iter().fold(rest().sum::<f64>(), |sum, vector| sum + total(s, vector));
+        let sum = rest().sum::<f64>() + total(s, sums);
         let square = rest().map(|difference| difference * difference).sum::<f64>();
-        let square = squares.into_iter().fold(square, |sum, vector| sum + total(s, vector));
+        let square = square + total(s, squares);
         let beyond = sum / count;
         let factor = 1.0 / ((square / count - beyond * beyond).max(0.0) + eps).sqrt();
         // (x - near - beyond) · factor
         let offset = (-beyond * factor) as f32;
         let factor = factor as f32;
-        let mut channel = 0;
-        while channel + S::LANES <= from.len() {
-            // SAFETY: all have a vector there.
+        for first in (0..from.len()).step_by(S::LANES) {
+            let count = S::LANES.min(from.len() - first);
+            let part = |of: &[f32]| of[first..first + count].as_ptr();
+            // SAFETY: all have `count` numbers there.
             unsafe {
-                let difference = s.sub(s.load(from[channel..].as_ptr()), s.splat(near));
+                let difference = s.sub(s.load_up_to(part(from), count), s.splat(near));
                 let normal = s.fma(difference, s.splat(factor), s.splat(offset));
-                let scale = s.load(scale[channel..][..S::LANES].as_ptr());
-                let shift = s.load(shift[channel..][..S::LANES].as_ptr());
-                s.store(to[channel..][..S::LANES].as_mut_ptr(), s.fma(normal, scale, shift));
+                let scale = s.load_up_to(part(scale), count);
+                let shift = s.load_up_to(part(shift), count);
+                write(s, *form, to, (first, count), s.fma(normal, scale, shift));
             }
-            channel += S::LANES;
-        }
-        for channel in channel..from.len() {
-            let normal = (from[channel] - near) * factor + offset;
-            to[channel] = normal * scale[channel] + shift[channel];
         }
     }
 }

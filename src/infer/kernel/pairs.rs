@@ -1,6 +1,8 @@
 //! Numbers as pairs of bfloat16, each pair in a word of the size of a float32 number, for products of such pairs.
 
+use super::super::form::Form;
 use super::super::simd::{Element, Instructions, Kernel, Simd, pair};
+use super::numbers::read;
 
 /// Writes pixels of so many channels as words; the last word of a pixel may have a zero.
 pub(super) fn to_pairs(instructions: Instructions, channels: usize, from: &[f32], to: &mut [f32]) {
@@ -69,37 +71,40 @@ impl Kernel for Pairs {
     }
 }
 
-/// Writes words of a number of `first` and one of `second` each.
-pub(super) fn weave(instructions: Instructions, first: &[f32], second: &[f32], to: &mut [f32]) {
-    debug_assert!(first.len() == to.len() && second.len() == to.len());
-    let count = to.len().min(first.len()).min(second.len());
-    let (first, second, to) = (first.as_ptr(), second.as_ptr(), to.as_mut_ptr());
-    instructions.run_with(Element::BFloat16, Weave { first, second, to, count });
+/// Writes words of a number of each of two pixels of a form, from channel `at` of both on.
+///
+/// # Safety
+/// Both pixels have so many channels from there on, to which nobody writes meanwhile; of bfloat16, evenly many.
+pub(super) unsafe fn weave(
+    instructions: Instructions,
+    form: Form,
+    pixels: [*const f32; 2],
+    at: usize,
+    to: &mut [f32],
+) {
+    instructions.run_with(Element::BFloat16, Weave { form, pixels, at, to });
 }
 
-struct Weave {
-    first: *const f32,
-    second: *const f32,
-    to: *mut f32,
-    count: usize,
+struct Weave<'a> {
+    form: Form,
+    pixels: [*const f32; 2],
+    at: usize,
+    to: &'a mut [f32],
 }
 
-impl Kernel for Weave {
+impl Kernel for Weave<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { first, second, to, count } = self;
-        let mut at = 0;
-        while at < count {
-            let left = S::LANES.min(count - at);
-            // SAFETY: of all slices, no more than `count` numbers are read or written.
+        let Self { form, pixels, at, to } = self;
+        for (part, to) in to.chunks_mut(S::LANES).enumerate() {
+            let at = at + part * S::LANES;
+            // SAFETY: whoever gave the pixels promises their channels.
             unsafe {
-                let (a, b) =
-                    (s.load_up_to(first.add(at), left), s.load_up_to(second.add(at), left));
-                s.store_up_to(to.add(at), left, s.woven(a, b));
+                let [a, b] = pixels.map(|pixel| read(s, form, pixel, at, to.len()));
+                s.store_up_to(to.as_mut_ptr(), to.len(), s.woven(a, b));
             }
-            at += left;
         }
     }
 }

@@ -12,15 +12,14 @@ struct Inputs {
 }
 
 fn compare(attention: &Attention, batch: usize, [q, k, v]: [&Inputs; 3]) {
-    let &Attention { heads, depth, width, output, .. } = attention;
-    let mut y = Value::untouched(output, batch);
+    let &Attention { heads, depth, width, output, form, .. } = attention;
+    let mut y = Value::untouched_of(form, output, batch);
     let sources = [q, k, v].map(|of| of.value.source());
     attention.run(&POOL, batch, sources, y.target()).unwrap();
     let keys = k.part.layout.pixels();
     let get = |of: &Inputs, image: usize, pixel: usize, head: usize, channel: usize| {
-        let layout = &of.part.layout;
-        let place = image * layout.image + pixel * layout.pixel;
-        f64::from(of.value.numbers[place + of.part.first + head * of.part.step + channel])
+        let of_head = of.part.first + head * of.part.step + channel;
+        of.value.get([image, pixel / of.part.layout.width, pixel % of.part.layout.width, of_head])
     };
     let mut expected = vec![0.0; batch * output.pixels() * heads * width];
     for (row, expected) in expected.chunks_mut(width).enumerate() {
@@ -60,19 +59,29 @@ fn attention_of_any_shape() {
         }
         let (heads, depth, batch) = size;
         let all = heads * depth;
-        let mut value = dice.value(batch, (count, 1, 3 * all));
+        let form = dice.form_of(Element::BFloat16, depth);
+        let mut value = dice.value_of(form, batch, (count, 1, 3 * all));
         // Some scores are large.
         let by = dice.pick(&[1.0, 1.0, 20.0]);
-        value.numbers.iter_mut().for_each(|number| *number = (*number * by).clamp(-9.0, 9.0));
+        for at in value.all() {
+            let (place, number) = (value.place(at), (value.get(at) as f32 * by).clamp(-9.0, 9.0));
+            match form {
+                Form::Float32 => value.numbers[place] = number,
+                _ => value.set_half(place, number),
+            }
+        }
         let layout = value.layout;
-        let numbers = value.numbers.clone();
         let inputs = |at: usize| {
-            let value = Value { layout, batch, form: Form::Float32, numbers: numbers.clone() };
-            Inputs { value, part: Part { layout, first: at * all, step: depth } }
+            let part = Part { layout, form, first: at * all, step: depth };
+            Inputs { value: value.clone(), part }
         };
         let [q, k, v] = [inputs(0), inputs(1), inputs(2)];
-        let output = dice.layout(count, 1, all);
         for kind in kinds(depth, 2) {
+            if form.is_narrow() && kind.1 != Element::BFloat16 {
+                continue;
+            }
+            let form = dice.form_of(kind.1, depth);
+            let output = dice.layout_of(form, count, 1, all);
             let attention = Attention {
                 heads,
                 depth,
@@ -81,16 +90,17 @@ fn attention_of_any_shape() {
                 keys: k.part,
                 values: v.part,
                 output,
+                form,
                 kind,
             };
             if by > 1.0 {
                 // Differences of large scores are uncertain: only that nothing overflows.
-                let mut y = Value::untouched(output, batch);
+                let mut y = Value::untouched_of(form, output, batch);
                 let sources = [&q, &k, &v].map(|of| of.value.source());
                 attention.run(&POOL, batch, sources, y.target()).unwrap();
                 // Shares that are rounded to 8 bits may sum to more than 1.
                 let most = if kind.1 == Element::BFloat16 { 9.0 * 1.005 } else { 9.001 };
-                assert!(y.places().all(|place| y.numbers[place].abs() <= most));
+                assert!(y.all().all(|at| y.get(at).abs() <= most));
             } else {
                 compare(&attention, batch, [&q, &k, &v]);
             }
@@ -107,7 +117,7 @@ fn attention_whose_heads_share_keys() {
         let keys = (dice.within(1, 3), dice.within(1, 3));
         let mut inputs = |size: (usize, usize), channels: usize, step: usize| {
             let value = dice.value(batch, (size.0, size.1, channels));
-            let part = Part { layout: value.layout, first: 0, step };
+            let part = Part { layout: value.layout, form: value.form, first: 0, step };
             Inputs { value, part }
         };
         let (q, k, v) =
@@ -122,6 +132,7 @@ fn attention_whose_heads_share_keys() {
                 keys: k.part,
                 values: v.part,
                 output,
+                form: Form::Float32,
                 kind,
             };
             compare(&attention, batch, [&q, &k, &v]);

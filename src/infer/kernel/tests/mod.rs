@@ -162,6 +162,7 @@ impl Dice {
 }
 
 /// Images in memory.
+#[derive(Clone)]
 struct Value {
     layout: Layout,
     batch: usize,

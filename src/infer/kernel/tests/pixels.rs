@@ -1,5 +1,5 @@
 use super::super::super::layout::Layout;
-use super::super::super::simd::Instructions;
+use super::super::super::simd::{Element, Instructions};
 use super::super::{GroupNorm, LayerNorm, Lrn, Pad, Rearrange, to_channels_first};
 use super::{Dice, POOL, Value};
 
@@ -30,10 +30,12 @@ fn layer_norms_of_any_shape() {
             x.numbers[place] = f32::NAN;
         }
         let (scale, shift) = (dice.floats(channels), dice.floats(channels));
-        let (output, eps) = (dice.layout(size.0, size.1, channels), dice.pick(&[1e-5, 1e-6]));
+        let (form, eps) = (dice.form_of(Element::BFloat16, channels), dice.pick(&[1e-5, 1e-6]));
+        let output = dice.layout_of(form, size.0, size.1, channels);
         let mut norm = LayerNorm {
             input: x.layout,
             output,
+            form,
             eps,
             scale,
             shift,
@@ -42,7 +44,7 @@ fn layer_norms_of_any_shape() {
         let numbers: Vec<f64> = x.all().map(|at| x.get(at)).collect();
         let moments: Vec<(f64, f64)> = numbers.chunks(channels).map(moments).collect();
         for instructions in Instructions::available() {
-            let mut y = Value::untouched(output, batch);
+            let mut y = Value::untouched_of(form, output, batch);
             norm.instructions = instructions;
             norm.run(&POOL, batch, x.source(), y.target());
             let what = format!("layer norm {:?} {instructions:?}", x.layout);

@@ -52,7 +52,7 @@ impl Builder<'_> {
     }
 
     /// Whether a layer reads and writes bfloat16 numbers: it multiplies pairs of them, is a depthwise convolution, or has
-    /// tiles of Winograd's algorithm.
+    /// tiles of Winograd's algorithm. Attention is such a layer.
     fn reads_and_writes_pairs(&self, id: NodeId) -> bool {
         let Some(&input) = self.inputs(id).first() else { return false };
         let out = Layout::of(self.shape(id)).channels;
@@ -67,6 +67,9 @@ impl Builder<'_> {
             }
             Op::Conv(conv) => Layer::new(&window(conv, &input), conv.groups, &input, out),
             Op::Linear(_) => Layer::pointwise(&input, out),
+            Op::Attention(op) => {
+                return self.kind_of_attention(out / op.heads).1 == Element::BFloat16;
+            }
             _ => return false,
         };
         match self.choices.algorithm(&layer) {
@@ -131,7 +134,7 @@ impl Builder<'_> {
 
     fn reads_narrow(&self, id: NodeId) -> bool {
         match self.op(id) {
-            Op::Conv(_) | Op::Linear(_) => self.is_narrow(id),
+            Op::Conv(_) | Op::Linear(_) | Op::Attention(_) => self.is_narrow(id),
             Op::Add(_)
             | Op::Average(_)
             | Op::Activation(_)
@@ -153,7 +156,7 @@ impl Builder<'_> {
     pub(super) fn find_gaining(&mut self, nodes: &[NodeId]) {
         for &id in nodes.iter().rev() {
             let gains = match self.op(id) {
-                Op::Conv(_) | Op::Linear(_) => self.is_narrow(id),
+                Op::Conv(_) | Op::Linear(_) | Op::Attention(_) => self.is_narrow(id),
                 Op::AdaptivePool(_) => false,
                 _ => self.is_for_gaining(id),
             };
@@ -171,7 +174,8 @@ impl Builder<'_> {
     pub(super) fn writes_narrow(&self, id: NodeId) -> bool {
         let first = || self.inputs(id).first().is_some_and(|&input| self.writes_with(input));
         match self.op(id) {
-            Op::Conv(_) | Op::Linear(_) => self.is_narrow(id),
+            Op::Conv(_) | Op::Linear(_) | Op::Attention(_) => self.is_narrow(id),
+            Op::LayerNorm(_) => self.choices.precision == Precision::BFloat16,
             // Where tiles store pairs, they compute the function first; elsewhere it would be of a rounded number.
             Op::Activation(op) => {
                 (is_clamp(op.function) || self.choices.has_tiles_of_pairs()) && first()
