@@ -33,7 +33,12 @@ pub(in crate::infer) struct Taps {
     numbers: Buffer,
     /// Numbers from a row to the next.
     row: usize,
+    /// The same rows for words of two bfloat16 numbers, a block of which has the first numbers of all words, then the second.
+    woven: Option<Buffer>,
 }
+
+/// Channels of a block of words.
+const BLOCK: usize = 32;
 
 /// Neighbouring outputs that are computed together.
 const TOGETHER: usize = 4;
@@ -54,8 +59,8 @@ impl Taps {
                 (f64::from(scale.step), f64::from(scale.shift()), border)
             }
         };
-        // A multiple of the largest vector, so that whole vectors can be read.
-        let row = bias.len().next_multiple_of(16);
+        // Whole blocks and vectors can be read.
+        let row = bias.len().next_multiple_of(BLOCK);
         let mut buffer = zeros((taps + 2) * row)?;
         let numbers = buffer.as_mut_slice();
         for (channel, (weight, bias)) in weight.chunks_exact(taps).zip(bias).enumerate() {
@@ -66,7 +71,22 @@ impl Taps {
             numbers[taps * row + channel] = ((f64::from(*bias) + sum * shift) * per + zero) as f32;
         }
         numbers[(taps + 1) * row..].fill(border);
-        Ok(Self { numbers: buffer, row })
+        let woven = if (input, output) == (Form::BFloat16, Form::BFloat16) {
+            let mut woven = zeros(numbers.len())?;
+            let blocks = woven.as_mut_slice().chunks_exact_mut(BLOCK);
+            for (to, from) in blocks.zip(numbers.chunks_exact(BLOCK)) {
+                let (first, second) = to.split_at_mut(BLOCK / 2);
+                for ((first, second), word) in
+                    first.iter_mut().zip(second).zip(from.chunks_exact(2))
+                {
+                    (*first, *second) = (word[0], word[1]);
+                }
+            }
+            Some(woven)
+        } else {
+            None
+        };
+        Ok(Self { numbers: buffer, row, woven })
     }
 }
 
@@ -78,7 +98,7 @@ impl Depthwise {
         // Pairs of rows of a task; where there are few, a task has a part of the channels.
         let each = units.div_ceil(24).max(1);
         let parts = 16_usize.div_ceil(units.max(1)).min(channels.div_ceil(64)).max(1);
-        let wide = channels.div_ceil(parts).next_multiple_of(16);
+        let wide = channels.div_ceil(parts).next_multiple_of(BLOCK);
         let parts = channels.div_ceil(wide);
         pool.run(units.div_ceil(each) * parts, &|task| {
             let (part, block) = (task % parts, task / parts);
@@ -278,6 +298,14 @@ impl Strip<'_> {
         column: usize,
     ) {
         let mut channel = self.channels.start;
+        if FACTORS == 2 && 2 * S::LANES == BLOCK && channel.is_multiple_of(BLOCK) {
+            while let Some(taps) = &self.of.taps.woven
+                && channel + BLOCK <= self.channels.end
+            {
+                self.words::<S, K, T, R>(s, taps, pixels, column, channel);
+                channel += BLOCK;
+            }
+        }
         while channel + S::LANES <= self.channels.end {
             self.vector::<S, K, T, R, true, FACTORS>(s, pixels, column, channel);
             channel += S::LANES;
@@ -351,6 +379,64 @@ impl Strip<'_> {
                         }
                         form => write(s, form, to, (0, count), s.min(high, s.max(low, sum))),
                     }
+                }
+            }
+        }
+    }
+}
+
+impl Strip<'_> {
+    /// A block of channels of `R` rows of neighbouring outputs, where the forms of input and output are bfloat16: both numbers
+    /// of each word are computed side by side, which takes fewer instructions than to put them into order.
+    #[inline(always)]
+    fn words<S: Simd, const K: usize, const T: usize, const R: usize>(
+        &self,
+        s: S,
+        taps: &Buffer,
+        (pixels, at): (&Pixels, usize),
+        column: usize,
+        channel: usize,
+    ) {
+        let (Depthwise { output, window, .. }, step) = (self.of, self.of.taps.row);
+        let weights = Source::from(taps.as_slice());
+        let (low, high) = self.bounds;
+        let (low, high) = (s.splat(low), s.splat(high));
+        // SAFETY: rows of weights hold whole blocks. Pixels have a block of channels more, as have those of the output.
+        unsafe {
+            let bias = weights.at(K * K * step + channel, BLOCK);
+            let bias = [s.load(bias), s.load(bias.add(S::LANES))];
+            let mut sums = [[bias; TOGETHER]; R];
+            let height = if K == 3 || T == 2 { window.kernel.height } else { K };
+            for down in 0..height {
+                let mut row = [bias; K];
+                for (across, weights_of) in row.iter_mut().enumerate() {
+                    let from = weights.at((down * K + across) * step + channel, BLOCK);
+                    weights_of[0] = s.load(from);
+                    weights_of[1] = s.load(from.add(S::LANES));
+                }
+                for (line, sums) in sums.iter_mut().enumerate() {
+                    let pixels = &pixels[line * T + down][at..at + (TOGETHER - 1) * T + K];
+                    for (at, pixel) in pixels.iter().enumerate() {
+                        let (first, second) = s.unwoven(s.load(pixel.add(channel / 2)));
+                        for (output, sums) in sums.iter_mut().enumerate() {
+                            if at >= output * T && at < output * T + K {
+                                let weights = &row[at - output * T];
+                                sums[0] = s.fma(first, weights[0], sums[0]);
+                                sums[1] = s.fma(second, weights[1], sums[1]);
+                            }
+                        }
+                    }
+                }
+            }
+            for (line, sums) in sums.into_iter().enumerate() {
+                let row = self.y.line(self.rows.start + line);
+                let first = output.at(self.image, row, column) + channel;
+                for (at, sums) in sums.into_iter().enumerate() {
+                    let place = first + at * output.pixel;
+                    let to = self.y.memory.of(Form::BFloat16, place, BLOCK);
+                    let first = s.min(high, s.max(low, sums[0]));
+                    let second = s.min(high, s.max(low, sums[1]));
+                    s.store(to, s.woven(first, second));
                 }
             }
         }
@@ -444,7 +530,7 @@ impl Line<'_> {
     #[inline(always)]
     fn pixels<S: Simd, const N: usize>(&self, s: S, column: usize, rows: Along, columns: Along) {
         let Depthwise { input, output, window, function, taps, .. } = self.of;
-        let Taps { numbers, row } = &**taps;
+        let Taps { numbers, row, .. } = &**taps;
         let all = window.kernel.height * window.kernel.width;
         let weights = Source::from(numbers.as_slice());
         let step = window.stride.width * input.pixel;

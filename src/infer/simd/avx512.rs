@@ -1,19 +1,19 @@
 //! AVX-512: sixteen numbers in a vector.
 
 use std::arch::x86_64::{
-    __m256bh, __m256i, __m512, __m512bh, _CMP_LT_OQ, _CMP_ORD_Q, _CMP_UNORD_Q, _MM_FROUND_NO_EXC,
-    _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch, _mm_storeu_si128,
-    _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512,
-    _mm512_castps_si512, _mm512_castsi128_si512, _mm512_castsi256_si512, _mm512_castsi512_ps,
-    _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi16,
-    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh,
-    _mm512_cvtneps_pbh, _mm512_cvtps_epi32, _mm512_cvtusepi32_epi8, _mm512_div_ps,
-    _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps,
-    _mm512_mask_blend_epi32, _mm512_mask_blend_ps, _mm512_mask_max_ps, _mm512_mask_storeu_epi32,
-    _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_ps, _mm512_max_ps,
-    _mm512_min_ps, _mm512_mul_ps, _mm512_or_si512, _mm512_rcp14_ps, _mm512_roundscale_ps,
-    _mm512_scalef_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_sqrt_ps,
-    _mm512_srli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
+    __m256bh, __m256i, __m512, __m512bh, __m512i, _CMP_LT_OQ, _CMP_ORD_Q, _CMP_UNORD_Q,
+    _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch,
+    _mm_storeu_si128, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi32, _mm512_add_ps,
+    _mm512_and_si512, _mm512_castps_si512, _mm512_castsi128_si512, _mm512_castsi256_si512,
+    _mm512_castsi512_ps, _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cmp_ps_mask,
+    _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32,
+    _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh, _mm512_cvtps_epi32, _mm512_cvtusepi32_epi8,
+    _mm512_div_ps, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_blend_epi32, _mm512_mask_blend_ps,
+    _mm512_mask_max_ps, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi32,
+    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_permutexvar_epi16,
+    _mm512_rcp14_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_slli_epi32, _mm512_sqrt_ps, _mm512_srli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use std::mem::transmute;
@@ -38,7 +38,9 @@ impl Avx512 {
 
     /// The same with the instructions for bfloat16, if there are any.
     pub(super) fn with_pairs(self) -> Option<Avx512<2>> {
-        is_x86_feature_detected!("avx512bf16").then_some(Avx512(self.0))
+        let are_there =
+            is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw");
+        are_there.then_some(Avx512(self.0))
     }
 
     /// The same with the instructions for bytes, if there are any.
@@ -58,7 +60,7 @@ impl Avx512 {
 
 impl Avx512<2> {
     pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
         fn inside<K: Kernel>(kernel: K, simd: Avx512<2>) -> K::Output {
             kernel.run(simd)
         }
@@ -85,6 +87,17 @@ const NO_PROOF: &str = "there is no proof that the processor has this instructio
 fn mask(count: usize) -> u16 {
     ((1_u32 << count) - 1) as u16
 }
+
+/// Numbers of two halves of a vector in turn.
+const WOVEN: [u16; 32] = {
+    let mut order = [0; 32];
+    let mut at = 0;
+    while at < 32 {
+        order[at] = (at / 2 + at % 2 * 16) as u16;
+        at += 1;
+    }
+    order
+};
 
 /// Methods of one instruction.
 macro_rules! instructions {
@@ -170,10 +183,10 @@ impl<const FACTORS: usize> Simd for Avx512<FACTORS> {
         };
         woven(a, b) = {
             assert!(FACTORS == 2, "{NO_PROOF}");
-            let [a, b] = [a, b].map(|numbers| {
-                _mm512_cvtepu16_epi32(transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(numbers)))
-            });
-            _mm512_castsi512_ps(_mm512_or_si512(a, _mm512_slli_epi32::<16>(b)))
+            // All of `a` lie before those of `b`.
+            let halves = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a));
+            let order = _mm512_loadu_si512(WOVEN.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, halves))
         };
         dot_quads(a, b, c) = {
             assert!(FACTORS == 4, "{NO_PROOF}");
@@ -181,6 +194,17 @@ impl<const FACTORS: usize> Simd for Avx512<FACTORS> {
             _mm512_castsi512_ps(_mm512_dpbusd_epi32(c, a, b))
         };
         of_integers(a) = _mm512_cvtepi32_ps(_mm512_castps_si512(a));
+    }
+
+    #[inline(always)]
+    fn unwoven(self, words: __m512) -> (__m512, __m512) {
+        // SAFETY: `self` proves that the processor has these instructions.
+        unsafe {
+            let words = _mm512_castps_si512(words);
+            let first = _mm512_slli_epi32::<16>(words);
+            let second = _mm512_and_si512(words, _mm512_set1_epi32(0xffff_0000_u32.cast_signed()));
+            (_mm512_castsi512_ps(first), _mm512_castsi512_ps(second))
+        }
     }
 
     #[inline(always)]

@@ -116,6 +116,14 @@ pub(in crate::infer) trait Simd: Copy + Send + Sync + 'static {
         // SAFETY: no vector has more lanes.
         unsafe { self.load(words.as_ptr()) }
     }
+    /// The first and the second bfloat16 number of each word.
+    #[inline(always)]
+    fn unwoven(self, words: Self::Vector) -> (Self::Vector, Self::Vector) {
+        let words = self.numbers(words, 0.0).map(unpaired);
+        let (first, second) = (words.map(|word| word.0), words.map(|word| word.1));
+        // SAFETY: no vector has more lanes.
+        unsafe { (self.load(first.as_ptr()), self.load(second.as_ptr())) }
+    }
     /// Words of a number of `a` and one of `b` each, rounded to bfloat16.
     #[inline(always)]
     fn woven(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
