@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::layout::Layout;
+use super::layout::{Layout, WORDS, WORDS_OF_TILES, spread};
 use super::simd::Element;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +78,15 @@ impl Form {
         let [channels, pixel, image] =
             [layout.channels, layout.pixel, layout.image].map(|numbers| self.words(numbers));
         Layout { height, width, channels, pixel, image }
+    }
+
+    /// Images without gaps, or with pixels a cache line further apart where they would fall on the same few lines of a
+    /// first-level cache: a product reads one number of many pixels after the other, or tiles of so many lines.
+    pub fn spread(self, dense: Layout, has_tiles: bool) -> Layout {
+        let together = if has_tiles && self.is_narrow() { WORDS_OF_TILES } else { WORDS };
+        let per = self.per_word();
+        let Layout { pixel, image, .. } = spread(self.words_of(dense), together);
+        Layout { pixel: pixel * per, image: image * per, ..dense }
     }
 
     /// A number x is written as x times the first of these, plus the second.

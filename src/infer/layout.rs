@@ -18,6 +18,20 @@ pub(super) fn spaced(numbers: usize) -> usize {
     if row.is_multiple_of(512) { row + LINE } else { row }
 }
 
+/// Words of pixels that fall on the same few lines of a first-level cache, where a product reads one of many pixels after
+/// the other, and where it reads lines of many as tiles.
+pub(super) const WORDS: usize = 1024;
+pub(super) const WORDS_OF_TILES: usize = 64;
+
+/// Images without gaps, or with pixels a cache line further apart where they are so many words long, or a multiple.
+pub(super) fn spread(dense: Layout, together: usize) -> Layout {
+    if dense.pixels() == 1 || !dense.channels.is_multiple_of(together) {
+        return dense;
+    }
+    let pixel = dense.channels + LINE;
+    Layout { pixel, image: dense.pixels() * pixel, ..dense }
+}
+
 /// One image of a batch, and the steps to the next pixel and the next image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -42,18 +56,6 @@ impl Layout {
             Shape::Tokens { count, width } => Self::dense(count, 1, width),
             Shape::Vector { features } => Self::dense(1, 1, features),
         }
-    }
-
-    /// With pixels a cache line further apart where they would all fall on the same few lines of a first-level cache: a
-    /// product reads one number of many pixels after the other.
-    pub fn spread(self) -> Self {
-        /// Numbers of the lines that fall together: 4096 bytes.
-        const TOGETHER: usize = 1024;
-        if self.pixels() == 1 || !self.channels.is_multiple_of(TOGETHER) {
-            return self;
-        }
-        let pixel = self.channels + LINE;
-        Self { pixel, image: self.pixels() * pixel, ..self }
     }
 
     pub fn pixels(&self) -> usize {

@@ -9,10 +9,11 @@ use std::ptr::null;
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target, with_own};
 use super::super::pool::{Pool, part};
+use super::super::simd::{Lent, Tiles};
 use super::Residual;
 use super::conv::{Conv, MOST_ROWS};
 use super::depthwise::{Depthwise, Lines};
-use super::gemm::{Next, Rows, Store, multiply};
+use super::gemm::{Next, Rows, Store, Weights, multiply};
 use crate::error::Result;
 
 #[derive(Debug)]
@@ -105,6 +106,7 @@ impl Block {
             let rows = part(height, strip, strips);
             let segments = &segments;
             let strip = Strip { of: self, image, x, input, segments, length, y, residual };
+            let _held = self.tiles().map(Lent::of);
             let (between, after) = (self.kept_lines().1, self.words_after());
             let converted = self.words_converted();
             with_own(between + after + converted, |own| {
@@ -155,6 +157,12 @@ impl Block {
     fn strips(&self, batch: usize, threads: usize) -> usize {
         let most = self.depthwise.output.height.div_ceil(TOGETHER);
         threads.div_ceil(batch.max(1)).min(most).max(1)
+    }
+
+    /// The tiles that the products of a strip use, if any: so they are formed once for all of them.
+    fn tiles(&self) -> Option<Tiles> {
+        let convs = self.expand.iter().chain(&self.project);
+        convs.flat_map(|conv| conv.groups.iter()).find_map(Weights::tiles)
     }
 
     /// The lines before the depthwise convolution that are kept, and their words; none if they are the input.

@@ -5,7 +5,7 @@ use std::ptr::null;
 use std::sync::Arc;
 
 use super::super::form::Form;
-use super::super::layout::{Layout, Window};
+use super::super::layout::{Layout, WORDS_OF_TILES, Window, spread};
 use super::super::memory::{Source, Target, with_own};
 use super::super::pool::Pool;
 use super::super::simd::{Element, Instructions, pair};
@@ -130,7 +130,7 @@ impl Conv {
 
     /// Words that `run` needs for a copy of the images with their border, or of another type.
     pub fn scratch(&self, batch: usize) -> usize {
-        if self.reads_a_copy() { self.padded().extent(batch) } else { 0 }
+        if self.reads_a_copy() { batch * self.padded().image } else { 0 }
     }
 
     fn reads_a_copy(&self) -> bool {
@@ -157,7 +157,12 @@ impl Conv {
         let Window { top, bottom, left, right, .. } = self.window;
         let Layout { height, width, channels, .. } = self.input;
         let words = channels.div_ceil(self.element().per_word());
-        Layout::dense(height + top + bottom, width + left + right, words)
+        let dense = Layout::dense(height + top + bottom, width + left + right, words);
+        if self.groups[0].tiles().is_some() && !self.is_bordered {
+            spread(dense, WORDS_OF_TILES)
+        } else {
+            dense
+        }
     }
 
     pub fn run(
@@ -335,23 +340,28 @@ impl Conv {
         starts: &mut [*const f32],
     ) {
         let Window { stride, kernel, dilation, .. } = self.window;
+        let (width, step) = (self.output.width, stride.width * input.pixel);
         // From a window's first number to after its last one.
         let reach =
             input.at(0, (kernel.height - 1) * dilation.height, (kernel.width - 1) * dilation.width)
                 + input.channels / self.groups.len();
         let (mut image, pixel) =
             (matrix + first / self.output.pixels(), first % self.output.pixels());
-        let (mut row, mut column) = (pixel / self.output.width, pixel % self.output.width);
-        for start in starts {
+        let (mut row, mut column, mut from) = (pixel / width, pixel % width, 0);
+        while from < starts.len() {
+            // Those of a row are evenly apart.
+            let count = (width - column).min(starts.len() - from);
             let (down, right) = (row * stride.height, column * stride.width);
             debug_assert!(down + (kernel.height - 1) * dilation.height < input.height);
-            debug_assert!(right + (kernel.width - 1) * dilation.width < input.width);
-            *start = x.at(input.at(image, down, right) + channel, reach);
-            // As divisions for each would take long.
-            column += 1;
-            if column == self.output.width {
-                (row, column) = (row + 1, 0);
+            debug_assert!(
+                right + (count - 1) * stride.width + (kernel.width - 1) * dilation.width
+                    < input.width
+            );
+            let first = x.at(input.at(image, down, right) + channel, (count - 1) * step + reach);
+            for (at, start) in starts[from..from + count].iter_mut().enumerate() {
+                *start = first.wrapping_add(at * step);
             }
+            (row, column, from) = (row + 1, 0, from + count);
             if row == self.output.height {
                 (image, row) = (image + 1, 0);
             }
@@ -423,18 +433,18 @@ impl Conv {
                     line.fill(zeros);
                     continue;
                 };
-                let words = padded.channels;
+                let words = padded.pixel;
                 let (left, rest) = line.split_at_mut(window.left * words);
                 let (middle, right) = rest.split_at_mut(input.width * words);
                 left.fill(zeros);
                 right.fill(zeros);
                 let place = input.at(image, row, 0);
                 // Pixels that lie close are copied together.
-                let (count, together) =
-                    if input.pixel == numbers { (1, input.width) } else { (input.width, 1) };
+                let is_dense = input.pixel == numbers && words == padded.channels;
+                let (count, together) = if is_dense { (1, input.width) } else { (input.width, 1) };
                 for at in 0..count {
                     let (place, numbers) = (place + at * input.pixel, numbers * together);
-                    let middle = &mut middle[at * words..][..words * together];
+                    let middle = &mut middle[at * words..][..padded.channels * together];
                     // SAFETY: the numbers lie outside of the target.
                     let from = unsafe { x.slice(place, numbers) };
                     if self.converts() {

@@ -267,8 +267,7 @@ impl<'a> Builder<'a> {
 
     /// The layout of a value that has a place of its own.
     fn layout(&self, id: NodeId, form: Form) -> Layout {
-        let layout = Layout::of(self.shape(id));
-        if form.is_narrow() { layout } else { layout.spread() }
+        form.spread(Layout::of(self.shape(id)), self.instructions.tiles().is_some())
     }
 
     /// The node whose value a node passes on.
@@ -801,6 +800,7 @@ impl<'a> Builder<'a> {
             Op::LayerNorm(norm) => Operation::LayerNorm(LayerNorm {
                 input,
                 output: layout,
+                form: output.form,
                 eps: norm.eps,
                 scale,
                 shift,
@@ -830,11 +830,12 @@ impl<'a> Builder<'a> {
     }
 
     fn attention(&mut self, id: NodeId, heads: usize) -> Result<()> {
-        let (input, output) = (self.input(id)?, self.output(id));
+        let input = if self.is_narrow(id) { self.any_input(id)? } else { self.input(id)? };
+        let output = self.output(id);
         let width = output.layout.channels;
         let depth = width / heads;
-        let part =
-            |number: usize| Part { layout: input.layout, first: number * width, step: depth };
+        let Value { layout, form, .. } = input;
+        let part = |number: usize| Part { layout, form, first: number * width, step: depth };
         let attention = Attention {
             heads,
             depth,
@@ -843,12 +844,14 @@ impl<'a> Builder<'a> {
             keys: part(1),
             values: part(2),
             output: output.layout,
+            form: output.form,
             kind: self.kind_of_attention(depth),
         };
         self.emit(id, &Tail::default(), vec![input], output, Operation::Attention(attention));
         Ok(())
     }
 
+    /// The instructions of attention, and the type of its factors, for keys of so many numbers.
     fn kind_of_attention(&self, depth: usize) -> (Instructions, Element) {
         let is_paired = self.choices.precision == Precision::BFloat16 && depth.is_multiple_of(2);
         let element = if is_paired { Element::BFloat16 } else { Element::Float32 };
@@ -869,10 +872,11 @@ impl<'a> Builder<'a> {
             heads,
             depth,
             width: v.layout.channels,
-            queries: Part { layout: q.layout, first: 0, step: depth },
-            keys: Part { layout: k.layout, first: 0, step: 0 },
-            values: Part { layout: v.layout, first: 0, step: 0 },
+            queries: Part { layout: q.layout, form: q.form, first: 0, step: depth },
+            keys: Part { layout: k.layout, form: k.form, first: 0, step: 0 },
+            values: Part { layout: v.layout, form: v.form, first: 0, step: 0 },
             output: output.layout,
+            form: output.form,
             kind: self.kind_of_attention(depth),
         };
         self.emit(id, &Tail::default(), vec![q, k, v], output, Operation::Attention(attention));

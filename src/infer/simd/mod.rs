@@ -13,5 +13,5 @@ mod vector;
 
 pub(super) use function::{activate, exp};
 pub use instructions::Instructions;
-pub(super) use tiles::{Factors, Lent, SIDE, Shape, Sums, Tiles};
+pub(super) use tiles::{Factors, LINES_AHEAD, Lent, SIDE, Shape, Sums, Tiles};
 pub(super) use vector::{Element, Kernel, Simd, pair};

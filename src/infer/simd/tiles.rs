@@ -4,6 +4,7 @@
 use std::arch::asm;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__cpuid_count, __get_cpuid_max};
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, offset_of};
 use std::sync::LazyLock;
@@ -53,10 +54,10 @@ fn are_there() -> bool {
     false
 }
 
-/// Rows of both tiles of left factors, and words in them, which are as many as the rows of right factors.
+/// Rows of tiles of left factors, and words in them, which are as many as the rows of right factors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::infer) struct Shape {
-    pub rows: [usize; 2],
+    pub rows: usize,
     pub words: usize,
 }
 
@@ -72,12 +73,11 @@ struct Configuration {
 
 impl From<Shape> for Configuration {
     fn from(Shape { rows, words }: Shape) -> Self {
-        let [first, second] = rows.map(|rows| rows.clamp(1, SIDE) as u8);
-        let depth = words.clamp(1, SIDE) as u8;
-        let (line, left) = (4 * SIDE as u16, 4 * u16::from(depth));
+        let [left, depth] = [rows, words].map(|count| count.clamp(1, SIDE) as u8);
+        let (line, short) = (4 * SIDE as u16, 4 * u16::from(depth));
         let (mut columns, mut rows) = ([0; 16], [0; 16]);
-        columns[..8].copy_from_slice(&[line, line, line, line, left, left, line, line]);
-        rows[..8].copy_from_slice(&[first, first, second, second, first, second, depth, depth]);
+        columns[..8].copy_from_slice(&[line, line, line, line, short, short, line, line]);
+        rows[..8].copy_from_slice(&[left, left, left, left, left, left, depth, depth]);
         Self { palette: 1, rest: [0; 15], columns, rows }
     }
 }
@@ -108,64 +108,78 @@ pub(in crate::infer) struct Factors {
     pub chunks: usize,
     /// Rows of one or two vectors of columns.
     pub weights: *const f32,
+    /// Memory that is fetched meanwhile: with each tile `LINES_AHEAD` lines from here on, and so many bytes further each time.
+    pub ahead: *const u8,
+    pub ahead_step: usize,
+    pub sums: *mut Sums,
 }
 
-/// The tiles of a thread, which keep a shape until they are given back.
+/// Cache lines that are fetched with each tile.
+pub(in crate::infer) const LINES_AHEAD: usize = 8;
+
+thread_local! {
+    /// How many have the tiles of this thread, and the shape that these have then.
+    static HELD: Cell<(usize, Option<Shape>)> = const { Cell::new((0, None)) };
+}
+
+/// The tiles of a thread, which keep a shape until the last who has them gives them back: it takes the processor hundreds of
+/// cycles to form them.
 pub(in crate::infer) struct Lent {
-    shape: Option<Shape>,
     thread: PhantomData<*const ()>,
+}
+
+/// Gives the tiles of this thread a shape, for one who has them.
+fn form(_lent: &mut Lent, shape: Shape) {
+    let (count, now) = HELD.get();
+    if now == Some(shape) {
+        return;
+    }
+    let configuration = Configuration::from(shape);
+    // SAFETY: they were lent by the proof that there are tiles. They are filled before they are read.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!(
+            "ldtilecfg [{}]", in(reg) &raw const configuration,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack, readonly, preserves_flags),
+        );
+    }
+    HELD.set((count, Some(shape)));
 }
 
 impl Lent {
     /// Those of this thread.
     pub fn of(_proof: Tiles) -> Self {
-        Self { shape: None, thread: PhantomData }
+        let (count, shape) = HELD.get();
+        HELD.set((count + 1, shape));
+        Self { thread: PhantomData }
     }
 
-    fn form(&mut self, shape: Shape) {
-        if self.shape == Some(shape) {
-            return;
-        }
-        let configuration = Configuration::from(shape);
-        // SAFETY: `self` was lent by the proof that there are tiles. They are filled before they are read.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            asm!(
-                "ldtilecfg [{}]", in(reg) &raw const configuration,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack, readonly, preserves_flags),
-            );
-        }
-        self.shape = Some(shape);
-    }
-
-    /// Sums of the products of all words of each row with those of each column of weights, which are one or two `VECTORS`
-    /// wide. Sums of bytes are integers. Those of the rows that the shape has are written.
+    /// Sums of the products of all words of each row, of one or two `TILES`, with those of each column of weights, which are
+    /// one or two `VECTORS` wide. Sums of bytes are integers. Those of the rows that the shape has are written.
     ///
     /// # Safety
-    /// There is a part. Each has `chunks` times the words of the shape, which are readable in all rows of both tiles, and as
-    /// many rows of weights.
-    pub unsafe fn multiply<const VECTORS: usize>(
+    /// There is a part. Each has `chunks` times the words of the shape, which are readable in all rows of the tiles, and as
+    /// many rows of weights. The sums are writable.
+    pub unsafe fn multiply<const VECTORS: usize, const TILES: usize>(
         &mut self,
         element: Element,
         shape: Shape,
         factors: &Factors,
-        sums: &mut MaybeUninit<Sums>,
     ) {
-        self.form(shape);
+        form(self, shape);
         let line = 4 * SIDE * VECTORS;
         let [first, second] = factors.rows.map(|row| row as isize);
         let apart = second.wrapping_sub(first);
-        let sums = sums.as_mut_ptr();
-        // The processor fetches the rest of the next tile's lines when it sees the first ones, but not before: tiles of weights
-        // are often pages, at whose ends it stops to look ahead.
+        // Lines of two tiles or of two vectors, or of both, are left out where there is one.
         macro_rules! multiply {
-            ($dot:literal $(, $wide:literal)?) => {
+            ($dot:literal, ($($two:literal)?), ($($wide:literal)?), ($($all:literal)?)) => {
                 asm!(
                     "tilezero tmm0",
-                    "tilezero tmm2",
-                    $(concat!("tilezero tmm1", $wide), concat!("tilezero tmm3", $wide),)?
+                    $(concat!("tilezero tmm2", $two),)?
+                    $(concat!("tilezero tmm1", $wide),)?
+                    $(concat!("tilezero tmm3", $all),)?
                     "2:",
                     "mov {left}, [{segments}]",
                     "shl {left}, 2",
@@ -176,21 +190,24 @@ impl Lent {
                     "tileloadd tmm6, [{weights} + {line}]",
                     "tileloadd tmm4, [{left} + {stride}]",
                     concat!($dot, " tmm0, tmm4, tmm6"),
-                    "prefetcht1 [{weights} + {step_of_weights}]",
-                    "prefetcht1 [{weights} + {step_of_weights} + 64]",
-                    "prefetcht1 [{weights} + {step_of_weights} + 128]",
-                    "prefetcht1 [{weights} + {step_of_weights} + 192]",
-                    "prefetcht1 [{weights} + {step_of_weights} + 256]",
-                    "prefetcht1 [{weights} + {step_of_weights} + 320]",
-                    "prefetcht1 [{weights} + {step_of_weights} + 384]",
-                    "prefetcht1 [{weights} + {step_of_weights} + 448]",
-                    "tileloadd tmm5, [{right} + {stride}]",
-                    concat!($dot, " tmm2, tmm5, tmm6"),
+                    "prefetcht1 [{ahead}]",
+                    "prefetcht1 [{ahead} + 64]",
+                    "prefetcht1 [{ahead} + 128]",
+                    "prefetcht1 [{ahead} + 192]",
+                    "prefetcht1 [{ahead} + 256]",
+                    "prefetcht1 [{ahead} + 320]",
+                    "prefetcht1 [{ahead} + 384]",
+                    "prefetcht1 [{ahead} + 448]",
+                    "add {ahead}, [{factors} + {to_ahead_step}]",
+                    $(
+                        concat!("tileloadd tmm5, [{right} + {stride}]", $two),
+                        concat!($dot, " tmm2, tmm5, tmm6", $two),
+                    )?
                     $(
                         concat!("tileloadd tmm7, [{weights} + {line} + 64]", $wide),
                         concat!($dot, " tmm1, tmm4, tmm7", $wide),
-                        concat!($dot, " tmm3, tmm5, tmm7", $wide),
                     )?
+                    $(concat!($dot, " tmm3, tmm5, tmm7", $all),)?
                     "add {left}, {step}",
                     "add {weights}, {step_of_weights}",
                     "dec {chunks}",
@@ -199,12 +216,11 @@ impl Lent {
                     "cmp {segments}, [{factors} + {to_end}]",
                     "jne 2b",
                     "mov {left}, 128",
-                    "tilestored [{sums} + {left}], tmm0",
-                    "tilestored [{sums} + {left} + 2048], tmm2",
-                    $(
-                        concat!("tilestored [{sums} + {left} + 64], tmm1", $wide),
-                        concat!("tilestored [{sums} + {left} + 2112], tmm3", $wide),
-                    )?
+                    "mov {right}, [{factors} + {to_sums}]",
+                    "tilestored [{right} + {left}], tmm0",
+                    $(concat!("tilestored [{right} + {left} + 64], tmm1", $wide),)?
+                    $(concat!("tilestored [{right} + {left} + 2048], tmm2", $two),)?
+                    $(concat!("tilestored [{right} + {left} + 2112], tmm3", $all),)?
                     factors = in(reg) factors,
                     segments = inout(reg) factors.segments => _,
                     weights = inout(reg) factors.weights => _,
@@ -213,12 +229,14 @@ impl Lent {
                     line = in(reg) line,
                     step = in(reg) 4 * shape.words,
                     step_of_weights = in(reg) line * shape.words,
-                    sums = in(reg) sums,
+                    ahead = inout(reg) factors.ahead => _,
                     left = out(reg) _,
                     right = out(reg) _,
                     chunks = out(reg) _,
                     to_chunks = const offset_of!(Factors, chunks),
                     to_end = const offset_of!(Factors, segments_end),
+                    to_ahead_step = const offset_of!(Factors, ahead_step),
+                    to_sums = const offset_of!(Factors, sums),
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                     options(nostack),
@@ -228,11 +246,15 @@ impl Lent {
         // SAFETY: tiles have this shape; the caller's promise. Rows of sums are two vectors wide, sixteen for each tile.
         #[cfg(target_arch = "x86_64")]
         unsafe {
-            match (element, VECTORS) {
-                (Element::Byte, 1) => multiply!("tdpbusd"),
-                (Element::Byte, _) => multiply!("tdpbusd", ""),
-                (_, 1) => multiply!("tdpbf16ps"),
-                _ => multiply!("tdpbf16ps", ""),
+            match (element, TILES, VECTORS) {
+                (Element::Byte, 1, 1) => multiply!("tdpbusd", (), (), ()),
+                (Element::Byte, 1, _) => multiply!("tdpbusd", (), (""), ()),
+                (Element::Byte, _, 1) => multiply!("tdpbusd", (""), (), ()),
+                (Element::Byte, ..) => multiply!("tdpbusd", (""), (""), ("")),
+                (_, 1, 1) => multiply!("tdpbf16ps", (), (), ()),
+                (_, 1, _) => multiply!("tdpbf16ps", (), (""), ()),
+                (_, _, 1) => multiply!("tdpbf16ps", (""), (), ()),
+                _ => multiply!("tdpbf16ps", (""), (""), ("")),
             }
         }
     }
@@ -240,6 +262,11 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
+        let (count, shape) = HELD.get();
+        if count > 1 {
+            return HELD.set((count - 1, shape));
+        }
+        HELD.set((0, None));
         // SAFETY: `self` was lent by the proof that there are tiles. Nobody reads them again.
         #[cfg(target_arch = "x86_64")]
         unsafe {

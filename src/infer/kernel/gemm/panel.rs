@@ -106,7 +106,7 @@ pub(in super::super) unsafe fn accumulate<
 
 /// One panel and a block of rows.
 pub(super) struct Block<'a> {
-    rows: Rows<'a>,
+    pub rows: Rows<'a>,
     pub store: Store<'a>,
     pub panel: Panel,
     pub weights: *const f32,

@@ -2,9 +2,12 @@
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::ptr::null;
 
 use super::super::super::form::Form;
-use super::super::super::simd::{Factors, Kernel, Lent, SIDE, Shape, Simd, Sums, Tiles, activate};
+use super::super::super::simd::{
+    Element, Factors, Kernel, LINES_AHEAD, Lent, SIDE, Shape, Simd, Sums, Tiles, activate,
+};
 use super::panel::{Block, Multiply, clamp, is_clamp};
 use super::rows::Rows;
 
@@ -22,19 +25,39 @@ pub(super) fn words(part: usize) -> Option<usize> {
 /// Rows that lie in places of a tile, which are evenly apart. Other places have what is there, whose sums nobody reads.
 #[derive(Clone, Copy)]
 struct Tile {
+    /// The address of the first place.
+    start: *const f32,
+    /// Places that are readable.
+    height: usize,
     first: usize,
     rows: usize,
     places: [u8; SIDE],
 }
 
 impl Tile {
-    const NONE: Self = Self { first: 0, rows: 0, places: [0; SIDE] };
+    const NONE: Self = Self { start: null(), height: 0, first: 0, rows: 0, places: [0; SIDE] };
+
+    /// The places of rows without others between them.
+    const DENSE: [u8; SIDE] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
     /// As many rows as fit, from one on.
     fn of(starts: &[*const f32], first: usize, stride: usize) -> Self {
-        let (mut tile, mut place) = (Self { first, rows: 1, ..Self::NONE }, 0);
-        let mut before = starts[first] as usize;
-        for start in &starts[first + 1..] {
+        let ahead = &starts[first..starts.len().min(first + SIDE)];
+        let begin = ahead[0] as usize;
+        let is_next = |at: usize| ahead[at] as usize == begin.wrapping_add(at.wrapping_mul(stride));
+        // All are compared, which is fast, and nearly always they are.
+        if (0..ahead.len()).fold(true, |dense, at| dense & is_next(at)) {
+            return Self {
+                start: ahead[0],
+                first,
+                rows: ahead.len(),
+                places: Self::DENSE,
+                ..Self::NONE
+            };
+        }
+        let mut tile = Self { start: ahead[0], first, rows: 1, ..Self::NONE };
+        let (mut place, mut before) = (0, begin);
+        for start in &ahead[1..] {
             let start = *start as usize;
             // Rows of another image may lie before.
             let Some(apart) = start.checked_sub(before) else { break };
@@ -55,9 +78,22 @@ impl Tile {
         tile
     }
 
-    /// From the first to after the last place.
-    fn span(&self) -> usize {
-        usize::from(self.places[self.rows.saturating_sub(1)]) + 1
+    /// The same with all places readable, if that can be: between the first and the last of all addresses, all are. Where
+    /// places reach beyond the last, they begin before the tile's own rows.
+    fn readable(mut self, (low, high): (usize, usize), stride: usize) -> Self {
+        let start = self.start as usize;
+        self.height = SIDE;
+        if start.saturating_add((SIDE - 1).saturating_mul(stride)) <= high {
+            return self;
+        }
+        self.height = ((high - start) / stride + 1).min(SIDE);
+        let back = SIDE - self.height;
+        if stride.checked_mul(back).is_some_and(|bytes| bytes <= start - low) {
+            self.start = self.start.wrapping_byte_sub(stride * back);
+            self.places[..self.rows].iter_mut().for_each(|place| *place += back as u8);
+            self.height = SIDE;
+        }
+        self
     }
 
     fn range(&self) -> Range<usize> {
@@ -79,63 +115,115 @@ impl<const FACTORS: usize> Kernel for Tiled<'_, FACTORS> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { product, tiles, words } = self;
-        let weights = product.weights;
-        let Rows { starts, segments, length, .. } = product.rows;
+        let Multiply { weights, rows, .. } = product;
+        let Rows { starts, .. } = rows;
         let stride = match starts {
             [first, second, ..] => (*second as usize).wrapping_sub(*first as usize),
             _ => 0,
         };
         // Each row is a tile where there is one, or the second one lies before the first.
         let stride = if stride == 0 || stride > isize::MAX as usize { usize::MAX } else { stride };
+        let all = starts.iter().fold((usize::MAX, 0), |(low, high), &start| {
+            (low.min(start as usize), high.max(start as usize))
+        });
         let (mut lent, mut sums) = (Lent::of(tiles), MaybeUninit::uninit());
-        let ends = segments.as_ptr_range();
         let mut from = 0;
         while from < starts.len() {
             let (mut found, mut count) = ([Tile::NONE; TOGETHER], 0);
             while from < starts.len() && count < TOGETHER {
-                found[count] = Tile::of(starts, from, stride);
+                found[count] = Tile::of(starts, from, stride).readable(all, stride);
                 from = found[count].range().end;
                 count += 1;
             }
+            let found = &found[..count];
             for panel in &weights.panels[product.panels.clone()] {
-                let block = product.block(product.rows, *panel);
-                let is_narrow = panel.width == S::LANES;
-                for tiles in found[..count].chunks(2) {
-                    let (first, second) = (&tiles[0], tiles.get(1).unwrap_or(&tiles[0]));
-                    let second_span = tiles.get(1).map_or(1, Tile::span);
-                    let shape = Shape { rows: [first.span(), second_span], words };
-                    let factors = Factors {
-                        rows: [starts[first.first], starts[second.first]],
-                        stride: stride as isize,
-                        segments: ends.start,
-                        segments_end: ends.end,
-                        chunks: length / words,
-                        weights: block.weights,
-                    };
-                    // SAFETY: whoever gave the rows promises their segments, which count the panel's rows. What lies between
-                    // rows of a tile lies between the first and the last of them.
-                    unsafe {
-                        if is_narrow {
-                            lent.multiply::<1>(weights.element, shape, &factors, &mut sums);
-                        } else {
-                            lent.multiply::<2>(weights.element, shape, &factors, &mut sums);
-                        }
+                let block = product.block(rows, *panel);
+                let mut at = 0;
+                while at < count {
+                    let two = found.get(at + 1).is_some_and(|next| next.height == found[at].height);
+                    let tiles = &found[at..at + 1 + usize::from(two)];
+                    let of =
+                        Pair { tiles, stride, words, number: at / 2, pairs: count.div_ceil(2) };
+                    if panel.width == S::LANES {
+                        block.pair::<S, 1, FACTORS>(s, of, &mut lent, &mut sums);
+                    } else {
+                        block.pair::<S, 2, FACTORS>(s, of, &mut lent, &mut sums);
                     }
-                    for (at, tile) in tiles.iter().enumerate() {
-                        let row = |place| Sums::row(&sums, at, place);
-                        if is_narrow {
-                            block.finish::<S, 1, FACTORS>(s, tile, row);
-                        } else {
-                            block.finish::<S, 2, FACTORS>(s, tile, row);
-                        }
-                    }
+                    at += tiles.len();
                 }
             }
         }
     }
 }
 
+/// One or two tiles of rows, the `number`-th of so many pairs.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    tiles: &'a [Tile],
+    /// From a place to the next one, in bytes.
+    stride: usize,
+    words: usize,
+    number: usize,
+    pairs: usize,
+}
+
 impl Block<'_> {
+    /// Multiplies the rows of tiles, and stores their sums.
+    #[inline(always)]
+    fn pair<S: Simd, const V: usize, const FACTORS: usize>(
+        &self,
+        s: S,
+        of: Pair<'_>,
+        lent: &mut Lent,
+        sums: &mut MaybeUninit<Sums>,
+    ) {
+        let Pair { tiles, stride, words, .. } = of;
+        let ends = self.rows.segments.as_ptr_range();
+        let (ahead, ahead_step) = self.ahead(of);
+        let factors = Factors {
+            rows: [tiles[0].start, tiles[tiles.len() - 1].start],
+            stride: stride as isize,
+            segments: ends.start,
+            segments_end: ends.end,
+            chunks: self.rows.length / words,
+            weights: self.weights,
+            ahead,
+            ahead_step,
+            sums: sums.as_mut_ptr(),
+        };
+        let shape = Shape { rows: tiles[0].height, words };
+        let element = if FACTORS == 4 { Element::Byte } else { Element::BFloat16 };
+        // SAFETY: whoever gave the rows promises their segments, which count the panel's rows. What lies between the first and
+        // the last row is readable, too.
+        unsafe {
+            match tiles {
+                [_] => lent.multiply::<V, 1>(element, shape, &factors),
+                _ => lent.multiply::<V, 2>(element, shape, &factors),
+            }
+        }
+        for (at, tile) in tiles.iter().enumerate() {
+            self.finish::<S, V, FACTORS>(s, tile, |place| Sums::row(sums, at, place));
+        }
+    }
+
+    /// The weights to be fetched meanwhile, and the bytes from those of one product of tiles to those of the next.
+    #[inline(always)]
+    fn ahead(&self, Pair { words, number, pairs, .. }: Pair<'_>) -> (*const u8, usize) {
+        /// Bytes that are fetched with each product.
+        const BYTES: usize = LINES_AHEAD * 4 * SIDE;
+        let step = self.panel.width * words * size_of::<f32>();
+        if pairs * BYTES < step {
+            // The processor fetches the rest of the next product's lines when it sees the first ones, but not before: tiles of
+            // weights are often pages, at whose ends it stops to look ahead.
+            return (self.weights.wrapping_byte_add(step).cast(), step);
+        }
+        // Each pair fetches a part of the next panel.
+        let panel = self.rows.segments.len() * self.rows.length * self.panel.width;
+        let part = step.div_ceil(pairs);
+        let steps = panel * size_of::<f32>() / step;
+        (self.weights.wrapping_add(panel).wrapping_byte_add(part * steps * number).cast(), part)
+    }
+
     /// Stores the sums of a tile's rows, which lie at these addresses.
     #[inline(always)]
     fn finish<S: Simd, const V: usize, const FACTORS: usize>(
