@@ -225,6 +225,18 @@ def test_a_dense_block_collects_the_features_of_its_layers() -> None:
     assert "×24: 256 + 24 · 32 = 1024 channels" in words and "denselayer1 – 24" in words
 
 
+def test_layers_that_read_collected_features_do_not_concatenate_them_again() -> None:
+    """A dense block of a graph of one's own, whose layers are no parts."""
+    lines = ["graph dense", "x = input() channels=4 height=8 width=8", "a = conv(x) out=2"]
+    lines += ["two = concat(x, a)", "normed = batch_norm(two)", "b = conv(normed) out=2"]
+    lines += ["three = concat(x, a, b)", "normed3 = batch_norm(three)", "c = conv(normed3) out=2"]
+    lines += ["all = concat(x, a, b, c)", "output all"]
+    shown = picture(cz.Model.from_graph(cz.Graph.parse("\n".join(lines))).diagram().svg)
+    assert symbols(shown) == {"C": 2}
+    words = [box.words for box in shown.boxes if "1×1 conv, 2" in box.words]
+    assert [line[0] for line in words] == ["1×1 conv, 2", "BN", "BN"]
+
+
 def test_equal_blocks_in_a_row_are_one_box() -> None:
     shown = picture(cz.create_model("vit_b_16", meta=True).diagram().svg)
     [blocks] = [box for box in shown.boxes if box.kind.startswith("block")]
