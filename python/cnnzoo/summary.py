@@ -129,7 +129,7 @@ class Summary(Rows[SummaryRow]):
         frozen = f" ({self.frozen_params:,} frozen)" if self.frozen_params else ""
         return (
             f"{self.name} on {shape}: {self.params:,} parameters{frozen}, {self.macs:,} "
-            f"multiply-adds, {self.activation_bytes / 2**20:.1f} MiB of activations"
+            f"multiply-adds, {human(self.activation_bytes)}B of activations"
         )
 
 

@@ -225,6 +225,18 @@ def test_a_dense_block_collects_the_features_of_its_layers() -> None:
     assert "×24: 256 + 24 · 32 = 1024 channels" in words and "denselayer1 – 24" in words
 
 
+def test_layers_that_read_collected_features_do_not_concatenate_them_again() -> None:
+    """A dense block of a graph of one's own, whose layers are no parts."""
+    lines = ["graph dense", "x = input() channels=4 height=8 width=8", "a = conv(x) out=2"]
+    lines += ["two = concat(x, a)", "normed = batch_norm(two)", "b = conv(normed) out=2"]
+    lines += ["three = concat(x, a, b)", "normed3 = batch_norm(three)", "c = conv(normed3) out=2"]
+    lines += ["all = concat(x, a, b, c)", "output all"]
+    shown = picture(cz.Model.from_graph(cz.Graph.parse("\n".join(lines))).diagram().svg)
+    assert symbols(shown) == {"C": 2}
+    words = [box.words for box in shown.boxes if "1×1 conv, 2" in box.words]
+    assert [line[0] for line in words] == ["1×1 conv, 2", "BN", "BN"]
+
+
 def test_equal_blocks_in_a_row_are_one_box() -> None:
     shown = picture(cz.create_model("vit_b_16", meta=True).diagram().svg)
     [blocks] = [box for box in shown.boxes if box.kind.startswith("block")]
@@ -232,6 +244,18 @@ def test_equal_blocks_in_a_row_are_one_box() -> None:
     shown = picture(cz.create_model("resnet50", meta=True).diagram().svg)
     counts = [len(box.nodes) for box in shown.boxes if box.kind.startswith("block")]
     assert counts == [12, 2 * 10, 12, 3 * 10, 12, 5 * 10, 12, 2 * 10]
+
+
+def test_two_blocks_that_alternate_are_in_a_frame_with_their_number() -> None:
+    lines, last = ["graph alternating", "x = input() channels=4 height=8 width=8"], "x"
+    for node in (f"{name}{number}" for number in range(3) for name in ("wide", "narrow")):
+        kernel = "kernel=3 padding=1" if "wide" in node else "kernel=1"
+        lines += [f"block {node} {{", f"{node}.conv1 = conv({last}) out=4 {kernel}"]
+        lines += [f"{node}.conv2 = conv({node}.conv1) out=4", "}"]
+        last = f"{node}.conv2"
+    lines.append(f"output {last}")
+    shown = picture(cz.Graph.parse("\n".join(lines)).diagram().svg)
+    assert {"×3", "×3: 3 times in a row"} <= set(shown.words())
 
 
 def test_local_response_normalisation_has_its_name() -> None:
@@ -286,6 +310,7 @@ def test_an_auxiliary_classifier_says_so_at_both_levels() -> None:
         ("resnet50", ["×2: 2 equal blocks in a row"]),
         ("vit_b_16", ["1×768: tokens, numbers of each", "/16: stride 16"]),
         ("vit_b_16", ["×12: 12 equal blocks in a row"]),
+        ("densenet121", ["×6: 6 layers in a row, each adds 32 channels"]),
     ],
 )
 def test_the_legend_explains_abbreviations_by_examples_of_the_picture(

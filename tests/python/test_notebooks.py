@@ -18,6 +18,7 @@ import nbformat
 import pytest
 
 import cnnzoo as cz
+from notebook_cells import PICTURES
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -101,7 +102,17 @@ def test_runs(
     folder: Path | None = request.config.getoption("--notebooks")
     if folder is not None:
         tools.keep(notebook, folder, path.stem)
-    check([cell for cell in notebook.cells if cell.cell_type == "code"])
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    check(cells)
+    ends_in_a_figure_and_a_sentence(cells)
+
+
+def ends_in_a_figure_and_a_sentence(cells: list[Any]) -> None:
+    """The last cell prints what was measured, and a picture is near it."""
+    printed = "".join(out.text for out in cells[-1].outputs if out.output_type == "stream")
+    assert re.search(r"\d", printed) and printed.rstrip().endswith("."), printed
+    near = [out.get("data", {}) for cell in cells[-4:] for out in cell.outputs]
+    assert any(PICTURES & shown.keys() for shown in near)
 
 
 def test_every_notebook_has_a_check_and_every_check_its_notebook() -> None:

@@ -84,6 +84,15 @@ def test_a_graph_without_parts_is_one_part() -> None:
     assert summary.tree().splitlines()[2].split() == ["input", "input", "3×8×8", "768B", "1×1"]
 
 
+def test_the_total_has_the_unit_of_its_parts() -> None:
+    """Bytes in thousands, in the last line as in the column."""
+    summary = cz.create_model("resnet50", meta=True).summary()
+    assert repr(summary).endswith(" multiply-adds, 151MB of activations")
+    [caption, *_] = ET.fromstring(summary._repr_html_())
+    assert (caption.text or "").endswith("151MB of activations")
+    assert "151MB" in summary._repr_html_().partition("<summary")[2]
+
+
 def test_frozen_parameters_are_counted() -> None:
     model = cz.create_model("resnet20", num_classes=3)
     assert {row.state for row in model.summary()} == {"trained", ""}

@@ -108,8 +108,14 @@ class Boxes:
         return fitted(words(self._network, node), MOST_LINE, TITLE, bold=True)
 
     def _beside(self, places: Sequence[int]) -> str:
-        said = (self._network.nodes[place] for place in places)
-        return fitted(" · ".join(brief(self._network, node) for node in said), MOST_LINE, SMALL)
+        nodes = self._network.nodes
+        # Features that are collected are concatenated by the symbol before the box.
+        said = [
+            brief(self._network, node)
+            for node in map(nodes.__getitem__, places)
+            if node.op != "concat" or nodes[node.inputs[0]].op != COLLECT
+        ]
+        return fitted(" · ".join(said), MOST_LINE, SMALL)
 
     def _block(self, leaf: Leaf) -> list[Line]:
         parts, network = leaf.parts, self._network

@@ -13,13 +13,15 @@ SIZE, LINE = 10.5, 20.0
 SWATCH, GAP, BETWEEN = 13.0, 6.0, 20.0
 # The size of a symbol's circle.
 ROUND = 15.0
-# Abbreviations in lines of boxes, and what is said of them.
+# Abbreviations in lines of boxes, and in titles of frames, and what is said of them.
 ABBREVIATIONS = {
     r"^(\d+×\d+×\d+)$": "{}: channels, height, width",
     r"^(\d+×\d+)$": "{}: tokens, numbers of each",
     r", /(\d+)": "/{0}: stride {0}",
     "BN": "BN: batch norm",
     r"^×(\d+)": "×{0}: {0} equal blocks in a row",
+    r"^frame ×(\d+)$": "×{0}: {0} times in a row",
+    r"^frame ×(\d+): \d+ \+ \d+ · (\d+)": "×{0}: {0} layers in a row, each adds {1} channels",
 }
 
 
@@ -35,6 +37,8 @@ def legend(sketches: Iterable[Sketch], width: float) -> Sketch | None:
                 if box.look == "circle":
                     symbols.setdefault(box.texts[0].text)
                 texts += "".join(f"{text.text}\n" for text in box.texts)
+            frames = [frame for frame in part.frames if frame.look == "repeat"]
+            texts += "".join(f"frame {text.text}\n" for frame in frames for text in frame.texts)
     entries: list[tuple[str, str]] = [
         (kind, word) for kind, word in KIND_WORDS.items() if kind in kinds
     ]

@@ -56,11 +56,21 @@ class Bar:
         """End the bar of an epoch, with its result, or None where the epoch was interrupted."""
         if self._bar is not None:
             if text is not None:
-                self._bar.set_postfix_str(text)
+                self._bar.set_postfix_str(text, refresh=False)
+                self._fit()
+                self._bar.refresh()
             self._bar.close()
             self._bar = None
         elif self._shown and text is not None:
             print(f"{self._title}: {text}", file=sys.stderr, flush=True)
+
+    def _fit(self) -> None:
+        """Leave out the counts and the rate of a bar where the terminal would cut the result."""
+        shown = self._bar.format_dict
+        whole = self._bar.format_meter(**shown | {"ncols": None, "bar_format": "{l_bar}{r_bar}"})
+        # Widgets of notebooks have other widths, such as "100%".
+        if isinstance(shown["ncols"], int) and len(whole) > shown["ncols"]:
+            self._bar.bar_format = "{desc}: {percentage:3.0f}%{postfix}"
 
 
 class Interrupted(Exception):  # noqa: N818  # no error, and never seen

@@ -254,7 +254,8 @@ impl NetworkBuilder {
             let begin = self.g.mark();
             x = self.separable(&names, channels, out, x);
             x = self.g.add(&names.activation, Function::Relu, x);
-            self.g.part(PartKind::Block, &names.depthwise, begin);
+            // timm has both halves of such a convolution below one path, Keras in one layer.
+            self.g.part(PartKind::Block, names.depthwise.trim_end_matches(".conv1"), begin);
             channels = out;
         }
         let (classes, drop_rate) = (settings.classes, settings.drop_rate.unwrap_or(0.0));

@@ -24,8 +24,8 @@ from explain.subjects import (
     transformer_twin,
     value_and_gradient,
 )
-from reference import Edition, TorchReference, pair
-from tolerance import ROUNDING, difference
+from reference import Edition, TorchReference, pair, smallest
+from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
 
 
 def cam(value: Doubles, gradient: Doubles) -> Doubles:
@@ -103,6 +103,30 @@ def test_the_usual_node_is_the_last_image_before_its_pooling(
     target = int(model(x).argmax())
     check(heatmap, formula(*value_and_gradient(module, layer, x, target)))
     assert heatmap.node == model.graph.focus()
+
+
+# Random parameters may leave nothing that speaks for a class; what speaks against it is compared.
+@pytest.mark.filterwarnings("ignore:.*so the heatmap is empty:cnnzoo.errors.Notice")
+@pytest.mark.parametrize("edition", smallest(), ids=str)
+def test_every_family_has_maps_at_the_names_of_its_nodes(edition: Edition) -> None:
+    """At the convolution in the middle of the network, beside the layer of the same name."""
+    fixed = edition.info.fixed_image_size
+    side = edition.info.input_size if fixed else 96
+    model, reference = pair(edition, image_size=side if fixed else None)
+    assert isinstance(reference, TorchReference)
+    model.preprocess = model.preprocess.resized(side)
+    module: Any = reference.module.eval()
+    layers = dict(module.named_modules())
+    names = [
+        row.name
+        for row in model.summary((side, side))
+        if row.op == "conv" and row.name in layers and row.shape[1] > 1
+    ]
+    name = names[len(names) // 2]
+    heatmap = cz.explain.grad_cam(model, CAT, target=3, node=name)
+    expected = cam(*value_and_gradient(module, layers[name], model.preprocess(CAT), 3))
+    assert difference(heatmap.raw, expected) <= ROUNDING_OF_GRADIENTS
+    assert heatmap.node == name and heatmap.values.shape == (side, side)
 
 
 @pytest.mark.parametrize(

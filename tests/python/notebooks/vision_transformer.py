@@ -22,6 +22,8 @@ def check(cells: list[Any]) -> None:
     few, many = signed(output(cells, "said_data = "))
     assert few > -1
     assert many > 1.5
+    # Attention does not tell moved embeddings from moved patches.
+    assert numbers(output(cells, "ORDER = np"))[-1] < 1e-4
     positions = output(cells, "said_positions = ")
     (gain,) = signed(positions)
     assert gain > 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import re
 import sys
 from pathlib import Path
@@ -101,6 +102,20 @@ def test_a_terminal_shows_one_chart_below_the_lines_of_epochs(
     assert f"{max(shares):.1%}│" in lines[title + 1]
     assert f"{min(shares):.1%}│" in lines[-4] and " 3" in lines[-3]
     assert lines[-2:] == ["", ""]
+
+
+@pytest.mark.parametrize(("columns", "is_short"), [(80, True), (200, False)])
+def test_the_result_of_an_epoch_fits_into_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, columns: int, is_short: bool
+) -> None:
+    stream = terminal(monkeypatch)
+    monkeypatch.setattr(stream, "fileno", lambda: 2, raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((columns, 40)))
+    one = trainer()
+    [row] = one.fit(*loaders(), epochs=1)
+    [line] = [line for line in screen(stream.getvalue()) if line.startswith("epoch 1/1: 100%")]
+    assert f"val top1 {row.val_top1:.2%}" in line
+    assert ("batch/s" not in line) is is_short
 
 
 def test_the_chart_is_redrawn_in_place_while_an_epoch_runs(
