@@ -89,8 +89,8 @@ def changed(name: str, options: dict[str, Any], change: Change) -> tuple[cz.Mode
     module = change(torchvision.models.get_model(name, **rates))
     randomise(module)
     reference = TorchReference(module)
-    ours = {"drop_rate", "drop_path_rate"} & set(cz.model_info(name).options)
-    model = cz.create_model(name, **options, **dict.fromkeys(ours, 0.0))
+    drops = {"drop_rate", "drop_path_rate"} & set(cz.model_info(name).options)
+    model = cz.create_model(name, **{**options, **dict.fromkeys(drops, 0.0)})
     return model, reference
 
 
