@@ -56,7 +56,7 @@ WHEEL_SOURCES := $(shell find src python -name __pycache__ -prune -o ! -name '*.
 	Cargo.toml Cargo.lock build.rs .cargo/config.toml pyproject.toml tools/backend.py README.md LICENSE-MIT LICENSE-APACHE
 
 .PHONY: help dev one fmt demo lite test test-slow notebooks data fuzz fuzz-engine sanitize sanitize-decoders sanitize-engine check bench \
-	bench-training bench-inference docs site browser parity published wheel lite sources wheels pythons install clean distclean tools python-matches libpython \
+	bench-training bench-inference docs site browser shells parity published wheel lite sources wheels pythons install clean distclean tools python-matches libpython \
 	test-rust test-python test-lite test-site format lint types stub licences without-torch
 
 help: ## list the targets
@@ -170,6 +170,12 @@ browser: ## install the browser that looks at the site: Debian's chromium, as ro
 	else echo "there is no chromium: the tests of the site that need it are skipped (Debian: the packages chromium and \
 	chromium-driver)"; fi
 
+# As with the browser: the tests of completion need them in CI, and are skipped elsewhere.
+shells: ## install the shells whose completion is tested: Debian's zsh and fish, as root
+	@if command -v zsh > /dev/null && command -v fish > /dev/null; then :; elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends zsh fish > /dev/null; \
+	else echo "there is no zsh or no fish: tests of completion in them are skipped (Debian: the packages zsh and fish)"; fi
+
 # torchvision, timm and Keras say what there is for the networks of the registry.
 published: install $(VENV)/.test ## write the table of published weights from what the libraries say
 	$(BIN)/python tools/published.py
@@ -230,7 +236,7 @@ test-rust: $(VENV)/.build | tools libpython ## the Rust half of `test`
 		print(torch / "lib", sysconfig.get_config_var("LIBDIR"), sep=":")')"; \
 	$(CARGO_ENV) LD_LIBRARY_PATH="$$libraries" $(ALONE) "cargo test --release --locked $(UNOPTIMISED)"
 
-test-python: $(VENV)/.test install data dist/lite/.wheel dist/sources/.sdist ## the Python half of `test`
+test-python: $(VENV)/.test shells install data dist/lite/.wheel dist/sources/.sdist ## the Python half of `test`
 	$(TESTS) $(PYTEST_MARKS)
 
 test-lite: $(LITE)/.package ## the tests of cnnzoo-lite, in an environment without torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers as kinds
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -182,6 +182,24 @@ def node_names(at: str, value: Any) -> list[str]:
     return [text(at, name, "the name of a node") for name in names]
 
 
+def alike(name: str, names: Iterable[str], *, most: int = MOST_ALIKE) -> list[str]:
+    """The names that are most like one, the closest first; none where none is."""
+    import difflib
+
+    return difflib.get_close_matches(name, list(names), n=most, cutoff=ALIKE)
+
+
+def some_classes(name: str, classes: int, use: str) -> int:
+    """The number of classes of a model that has some.
+
+    Raises:
+        ArgumentError: It has none; the message ends with the `use` of a classifier.
+    """
+    if classes == 0:
+        raise ArgumentError(f"{name} has no classifier (num_classes=0) {use}")
+    return classes
+
+
 def one_of_names(name: str, names: Sequence[str], what: str) -> str:
     """The names that were expected in place of one that is none of them, for messages.
 
@@ -189,11 +207,8 @@ def one_of_names(name: str, names: Sequence[str], what: str) -> str:
     """
     if len(names) <= FEW:
         return f"one of {', '.join(names)}"
-    import difflib
-
     below = [one for one in names if name and one.startswith(name)]
-    close = difflib.get_close_matches(name, names, n=MOST_ALIKE, cutoff=ALIKE)
-    some = list(dict.fromkeys([*below, *close] or names))[:MOST_ALIKE]
+    some = list(dict.fromkeys([*below, *alike(name, names)] or names))[:MOST_ALIKE]
     return f"one of the {len(names)} {what}, such as {', '.join(some)}"
 
 

@@ -35,6 +35,14 @@ def is_tensor(value: object) -> bool:
     return _is_torchs(value, "Tensor")
 
 
+def is_on_gpu(value: object, device: str) -> bool:
+    """Whether a value is a tensor of floating-point numbers on this device, which is a GPU."""
+    if not is_tensor(value) or device == "cpu" or _odd_kind(value):
+        return False
+    tensor: Any = value
+    return str(tensor.device) == device and tensor.is_floating_point()
+
+
 def device_name(device: object) -> str:
     """The name of a device, which is given as text or as a `torch.device`.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cnnzoo import _native
-from cnnzoo._arguments import shown, text
+from cnnzoo._arguments import alike, shown, text
 from cnnzoo.errors import ArgumentError
 
 # Arguments of `create_model` for every network, beside the options of its family.
@@ -66,9 +66,7 @@ def check_options(name: str, given: Iterable[str], known: Sequence[str]) -> None
             continue
         valid = [*known, *ARGUMENTS]
         instead = OPTIONS.get(option)
-        import difflib
-
-        close = difflib.get_close_matches(option, valid, n=1)
+        close = alike(option, valid)
         hint = f"; take {instead}" if instead else f"; the nearest is {close[0]}" if close else ""
         raise ArgumentError(
             f"options of {name}: expected one of {', '.join(valid)}, got `{option}`{hint}"

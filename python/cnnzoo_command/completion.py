@@ -39,6 +39,11 @@ def commands_of(parser: argparse.ArgumentParser) -> list[Command]:
     return [_command(name, inner) for name, inner in _inner(parser).items()]
 
 
+def _flags(parser: argparse.ArgumentParser) -> list[str]:
+    """The options that stand in place of a command."""
+    return [flag for action in parser._actions for flag in action.option_strings if flag != "-h"]
+
+
 def _inner(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -71,7 +76,7 @@ def _option(action: argparse.Action) -> Option:
     text = (action.help or "").replace("%(default)s", str(action.default)).replace("%%", "%")
     return Option(
         tuple(action.option_strings),
-        re.split(r"[;(]|, ", text)[0].strip(),
+        re.split(r"[;(]", text)[0].strip(),
         action.nargs != 0,
         choices,
         action.dest in OF_MODELS,
@@ -88,12 +93,15 @@ def bash(parser: argparse.ArgumentParser, models: Sequence[str]) -> str:
         "_cnnzoo() {",
         '    local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"',
         '    local command="" words="" files=""',
+        # Bash takes `--option=value` for three words.
+        '    [[ $before != = ]] || before="${COMP_WORDS[COMP_CWORD-2]}"',
+        '    [[ $word != = ]] || word=""',
         "    (( COMP_CWORD > 1 )) && command=${COMP_WORDS[1]}",
         '    case "$command:$before" in',
         *_bash_values(commands),
         "        *)",
         '            case "$command" in',
-        f'                "") words={_quoted(f"{names} --help --version")} ;;',
+        f'                "") words={_quoted(" ".join([names, *_flags(parser)]))} ;;',
     ]
     for command in commands:
         flags = " ".join(flag for option in command.options for flag in option.flags)
@@ -146,6 +154,7 @@ def zsh(parser: argparse.ArgumentParser, models: Sequence[str]) -> str:
         ),
         "    )",
         "    if (( CURRENT == 2 )); then",
+        f"        [[ $words[2] != -* ]] || compadd -- {' '.join(_flags(parser))}",
         "        _describe command commands",
         "        return",
         "    fi",
@@ -161,7 +170,9 @@ def zsh(parser: argparse.ArgumentParser, models: Sequence[str]) -> str:
 
 
 def _zsh_option(option: Option, flag: str) -> str:
-    text = f"{flag}[{re.sub(r'[][:]', ' ', option.help)}]"
+    # A value stands in the next word, or after `=` in that of a long option.
+    equals = "=" if option.takes_value and flag.startswith("--") else ""
+    text = f"{flag}{equals}[{re.sub(r'[][:]', ' ', option.help)}]"
     if not option.takes_value:
         return _quoted(text)
     if option.choices:
@@ -186,6 +197,7 @@ def fish(parser: argparse.ArgumentParser, models: Sequence[str]) -> str:
         "~/.config/fish/completions/cnnzoo.fish",
         f"set -g _cnnzoo_models {' '.join(models)}",
         "complete -c cnnzoo -f",
+        *(f"complete -c cnnzoo -n __fish_use_subcommand -l {flag[2:]}" for flag in _flags(parser)),
     ]
     for command in commands_of(parser):
         lines.append(

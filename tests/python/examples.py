@@ -12,7 +12,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 # A block of Python, and the line before it that says why it is not run.
-BLOCK = re.compile(r"(?m)^(?:<!-- not run: (.+) -->\n+)?```python[^\n]*\n(.*?)^```", re.DOTALL)
+BLOCK = re.compile(r"(?m)^(?:<!-- not run: ([^\n]+) -->\n+)?```python[^\n]*\n(.*?)^```", re.DOTALL)
 
 
 @dataclass(frozen=True)

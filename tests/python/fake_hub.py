@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import json
 import re
-import threading
 import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any
+
+from loopback import Loopback
 
 # Files from so many bytes on are stored apart, as by git LFS.
 LARGE = 4096
@@ -35,7 +35,7 @@ class Repository:
         return name
 
 
-class FakeHub:
+class FakeHub(Loopback):
     """A server of the part of the hub's API that downloads and uploads need.
 
     Attributes:
@@ -49,39 +49,17 @@ class FakeHub:
         self.large: dict[str, bytes] = {}
         self.token = token
         self.seen: list[tuple[str, str]] = []
-        hub = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                hub.read(self)
-
-            def do_GET(self) -> None:
-                hub.read(self)
-
-            def do_POST(self) -> None:
-                hub.write(self)
-
-            def do_PUT(self) -> None:
-                hub.store(self)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_port}"
-        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def close(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
-        self.thread.join()
+        super().__init__()
 
     def make(self, name: str, files: dict[str, bytes], **options: Any) -> Repository:
         """A repository with files."""
         made = self.repositories[name] = Repository(**options)
         made.commit(files)
         return made
+
+    def answer(self, request: Any) -> None:
+        do = {"POST": self.write, "PUT": self.store}.get(request.command, self.read)
+        do(request)
 
     # Reading
 
@@ -90,24 +68,24 @@ class FakeHub:
         self.seen.append((request.command, path))
         found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         if found is None:
-            self.answer(request, 404, {"error": "no such page"})
+            self.send(request, 404, {"error": "no such page"})
             return
         name, revision, file = found.groups()
         repository = self.repositories.get(name)
         if repository is None or (repository.private and not self.is_known(request)):
-            self.answer(request, 401, {}, {"X-Error-Code": "RepoNotFound"})
+            self.send(request, 401, {}, {"X-Error-Code": "RepoNotFound"})
             return
         commit = repository.branches.get(revision, revision)
         if commit not in repository.commits:
-            self.answer(request, 404, {}, {"X-Error-Code": "RevisionNotFound"})
+            self.send(request, 404, {}, {"X-Error-Code": "RevisionNotFound"})
             return
         body = repository.commits[commit].get(file)
         headers = {"X-Repo-Commit": commit}
         if body is None:
-            self.answer(request, 404, {}, {**headers, "X-Error-Code": "EntryNotFound"})
+            self.send(request, 404, {}, {**headers, "X-Error-Code": "EntryNotFound"})
             return
         headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()}"'
-        self.answer(request, 200, body, headers)
+        self.send(request, 200, body, headers)
 
     def is_known(self, request: Any) -> bool:
         return bool(request.headers.get("Authorization") == f"Bearer {self.token}")
@@ -119,15 +97,15 @@ class FakeHub:
         self.seen.append(("POST", path))
         text = request.rfile.read(int(request.headers.get("Content-Length", 0)))
         if path == "/api/validate-yaml":
-            self.answer(request, 200, {"warnings": [], "errors": []})
+            self.send(request, 200, {"warnings": [], "errors": []})
         elif not self.is_known(request):
-            self.answer(request, 403, {"error": "a token that may write is needed"})
+            self.send(request, 403, {"error": "a token that may write is needed"})
         elif path == "/api/repos/create":
             self.create(request, json.loads(text))
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/branch/(.+)", path):
             repository = self.repositories[found[1]]
             repository.branches.setdefault(found[2], repository.branches.get("main", ""))
-            self.answer(request, 200, {})
+            self.send(request, 200, {})
         elif re.fullmatch(r"/api/models/.+/preupload/.+", path):
             modes = [
                 {
@@ -137,22 +115,22 @@ class FakeHub:
                 }
                 for file in json.loads(text)["files"]
             ]
-            self.answer(request, 200, {"files": modes})
+            self.send(request, 200, {"files": modes})
         elif path.endswith(".git/info/lfs/objects/batch"):
             self.batch(request, json.loads(text))
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/(.+)", path):
             self.commit(request, found[1], found[2], text)
         else:
-            self.answer(request, 404, {"error": "no such page"})
+            self.send(request, 404, {"error": "no such page"})
 
     def create(self, request: Any, given: dict[str, Any]) -> None:
         name = f"{given.get('organization') or 'me'}/{given['name']}"
         if name in self.repositories:
-            self.answer(request, 409, {"error": "it exists", "url": f"{self.address}/{name}"})
+            self.send(request, 409, {"error": "it exists", "url": f"{self.address}/{name}"})
             return
         private = bool(given.get("private")) or given.get("visibility") == "private"
         self.repositories[name] = Repository(private=private)
-        self.answer(request, 200, {"url": f"{self.address}/{name}", "name": name})
+        self.send(request, 200, {"url": f"{self.address}/{name}", "name": name})
 
     def batch(self, request: Any, given: dict[str, Any]) -> None:
         objects = [
@@ -162,7 +140,7 @@ class FakeHub:
             }
             for wanted in given["objects"]
         ]
-        self.answer(request, 200, {"transfer": "basic", "objects": objects})
+        self.send(request, 200, {"transfer": "basic", "objects": objects})
 
     def store(self, request: Any) -> None:
         self.seen.append(("PUT", request.path))
@@ -170,7 +148,7 @@ class FakeHub:
         name = request.path.rpartition("/")[2]
         assert hashlib.sha256(body).hexdigest() == name
         self.large[name] = body
-        self.answer(request, 200, {})
+        self.send(request, 200, {})
 
     def commit(self, request: Any, name: str, branch: str, text: bytes) -> None:
         files, message = {}, ""
@@ -187,7 +165,7 @@ class FakeHub:
         address = f"{self.address}/{name}/commit/{commit}"
         pull = {"pullRequestUrl": f"{self.address}/{name}/discussions/1"}
         wanted = "create_pr=1" in request.path
-        self.answer(
+        self.send(
             request,
             200,
             {
@@ -198,7 +176,7 @@ class FakeHub:
             },
         )
 
-    def answer(
+    def send(
         self,
         request: Any,
         status: int,

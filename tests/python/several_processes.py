@@ -19,6 +19,8 @@ import pytest
 # The addresses at the ends of the cable, of a block that documents use, and nobody else.
 ENDS = ("192.0.2.1", "192.0.2.2")
 SECONDS_FOR_IP = 600
+# After which processes that wait for each other are given up.
+SECONDS_TOGETHER = 300
 # What `ip` says where it lacks rights, or the kernel the devices.
 NOT_HERE = ("not permitted", "Permission denied", "not supported", "Unknown device type")
 
@@ -57,6 +59,24 @@ def launch(
         started.append(subprocess.Popen(command, env=own, stderr=subprocess.PIPE, text=True))
     errors = [process.communicate()[1] for process in started]
     return [(process.returncode, text) for process, text in zip(started, errors, strict=True)]
+
+
+def torchrun(*arguments: object, cwd: Path) -> str:
+    """The output of a program that torchrun starts in two processes."""
+    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    command += ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
+    around = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(
+        [*command, *map(str, arguments)],
+        cwd=cwd,
+        env={**around, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_TOGETHER,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @contextmanager

@@ -190,6 +190,7 @@ def test_import_leaves_heavy_packages_alone() -> None:
 import sys
 import cnnzoo
 print(*sorted({"torch", "matplotlib", "PIL", "pandas", "IPython", "tqdm"} & set(sys.modules)))
+print(*sorted({"huggingface_hub", "mlflow", "ray", "sklearn", "wandb"} & set(sys.modules)))
 print(*sorted({"cnnzoo.training", "subprocess", "statistics"} & set(sys.modules)))
 """
     assert succeed(sys.executable, code).strip() == ""

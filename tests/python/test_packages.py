@@ -139,6 +139,32 @@ def violations(source: str, module: str) -> list[str]:
     return found
 
 
+# The one package or module that imports the package of an extra.
+INTEGRATIONS = {
+    "huggingface_hub": "cnnzoo.weights.repository",
+    "mlflow": "cnnzoo.training.mlflow",
+    "ray": "cnnzoo.ray",
+    "sklearn": "cnnzoo.sklearn",
+    "wandb": "cnnzoo.training.wandb",
+}
+# Files are written for these without them.
+NOWHERE = {"onnx", "onnxruntime", "pyspark", "dask", "filelock"}
+
+
+def test_an_extra_is_imported_by_its_integration_alone() -> None:
+    homes: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            for name in names:
+                homes.setdefault(name.partition(".")[0], set()).add(module)
+    assert not NOWHERE & homes.keys()
+    for name, home in INTEGRATIONS.items():
+        assert {one for one in homes[name] if f"{one}.".startswith(f"{home}.")} == homes[name], name
+
+
 @pytest.mark.parametrize("module", [name for name in MODULES if name not in STUBS])
 def test_each_import_is_allowed(module: str) -> None:
     assert violations(MODULES[module].read_text(encoding="utf-8"), module) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,9 +19,11 @@ import pyarrow as pa
 import pytest
 import ray
 import ray.data
+from PIL import Image
 from pyarrow import parquet
 
 import cnnzoo as cz
+import examples
 import pictures
 from small_network import tiny
 
@@ -110,8 +113,10 @@ def test_a_folder_is_predicted_with_errors_as_rows_and_resumed(
 
 
 def test_bytes_of_a_parquet_file_and_a_model_file(
-    folder: Path, model: cz.Model, tmp_path: Path
+    folder: Path, model: cz.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By relative paths, though the workers were started elsewhere."""
+    monkeypatch.chdir(tmp_path)
     paths = sorted(str(path) for path in folder.rglob("*.png"))[:4]
     table = {
         "name": [*paths, "missing"],
@@ -121,9 +126,9 @@ def test_bytes_of_a_parquet_file_and_a_model_file(
     parquet.write_table(pa.table(table), tmp_path / "input.parquet")
     model.save(tmp_path / "model.safetensors")
     cz.ray.predict(
-        str(tmp_path / "input.parquet"),
-        tmp_path / "model.safetensors",
-        output=tmp_path / "output",
+        "input.parquet",
+        "model.safetensors",
+        output="output",
         path_column="name",
         bytes_column="data",
         top=3,
@@ -215,6 +220,42 @@ def test_another_folder_of_parquet_is_not_taken_for_an_output(
     dataset = ray.data.from_items([{"file": "a.png"}])
     with pytest.raises(cz.ArgumentError, match="expected a column 'path', got columns file"):
         cz.ray.predict(dataset, model, output=tmp_path / "new")
+
+
+def test_memory_of_a_worker_is_that_of_one_lot(model: cz.Model, tmp_path: Path) -> None:
+    """Its photographs are 3 MB each once they are decoded, and 600 MB together."""
+    photograph = np.random.default_rng(0).integers(0, 255, (10, 10, 3), np.uint8)
+    Image.fromarray(photograph).resize((1000, 1000)).save(tmp_path / "large.png")
+    peaks: list[int] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            files = len(list(tmp_path.glob("output/part-*")))
+            with contextlib.suppress(psutil.Error):
+                for process in psutil.Process().children(recursive=True):
+                    if files and "Predictor" in " ".join(process.cmdline()):
+                        peaks.append(process.memory_info().rss)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        large = [str(tmp_path / "large.png")] * 200
+        cz.ray.predict(large, model, output=tmp_path / "output", rows_per_file=10)
+    finally:
+        over.set()
+        thread.join()
+    assert len(peaks) > 10
+    assert max(peaks) - peaks[0] < 200_000_000
+
+
+def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/how-to/many-photographs.md."""
+    examples.prepare(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert examples.run(examples.ROOT / "docs" / "how-to" / "many-photographs.md") == 2
+    labels = {row["label"] for row in rows_of(tmp_path / "predictions")}
+    assert "espresso" in labels
 
 
 def test_without_ray_the_error_names_the_extra() -> None:

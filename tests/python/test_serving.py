@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "serve"
 PHOTO = ROOT / "photos" / "chelsea.png"
 SECONDS = 60
+ONE_THREAD = ("--threads", "1")
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +40,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def serving(file: Path, *options: str) -> Iterator[str]:
+def serving(file: Path | str, *options: str, program: str = "server.py") -> Iterator[str]:
     """The address of a server, which ends by itself when it is asked to."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "server.py", str(file), "--port", str(port), "--threads", "1"]
-    with subprocess.Popen([*command, *options], cwd=EXAMPLE) as server:
+    command = [sys.executable, program, str(file), "--port", str(port), *options]
+    with subprocess.Popen(command, cwd=EXAMPLE) as server:
         try:
             address = f"http://127.0.0.1:{port}"
             wait_for(address, server)
@@ -67,7 +69,8 @@ def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="module")
 def address(file: Path) -> Iterator[str]:
     """The address of a server that all tests ask."""
-    with serving(file, "--seconds-of-upload", "0.5", "--seconds-of-waiting", "60") as found:
+    options = ("--seconds-of-upload", "0.5", "--seconds-of-waiting", "60")
+    with serving(file, *ONE_THREAD, *options) as found:
         yield found
 
 
@@ -168,7 +171,7 @@ def test_each_of_32_clients_gets_the_answer_to_its_own_photograph(address: str, 
 
 
 def test_who_comes_when_too_many_wait_is_told_to_come_again(file: Path) -> None:
-    options = ("--waiting", "2", "--batch", "1", "--seconds-of-waiting", "60")
+    options = (*ONE_THREAD, "--waiting", "2", "--batch", "1", "--seconds-of-waiting", "60")
     with serving(file, *options) as address:
         answers = asyncio.run(ask_at_once(address, [PHOTO.read_bytes()] * 32))
     statuses = Counter(answer.status_code for answer in answers)
@@ -178,8 +181,40 @@ def test_who_comes_when_too_many_wait_is_told_to_come_again(file: Path) -> None:
 
 
 def test_who_waits_too_long_is_told_so(file: Path) -> None:
-    options = ("--batch", "1", "--seconds-of-waiting", "0.001")
+    options = (*ONE_THREAD, "--batch", "1", "--seconds-of-waiting", "0.001")
     with serving(file, *options) as address:
         answer = ask(address, PHOTO.read_bytes())
     assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
     assert "no answer within 0.001 s" in answer.json()["detail"]
+
+
+def test_the_lines_of_the_guide(file: Path, tmp_path: Path) -> None:
+    """Those of docs/how-to/serving.md, with a load on our server and on torchvision's."""
+    page = (ROOT / "docs" / "how-to" / "serving.md").read_text(encoding="utf-8")
+    _, serve, curl, load = re.findall(r"(?m)^\$ (.+)", page)
+    python, program, _, *rest = serve.split()
+    assert (python, program, rest) == ("python", "examples/serve/server.py", ["--port", "8000"])
+    (tmp_path / "photo.jpg").write_bytes(PHOTO.read_bytes())
+    theirs = serving("mobilenet_v2", program="torchvision_server.py")
+    with serving(file, *ONE_THREAD) as address, theirs as other:
+        asked = re.fullmatch(r"curl --data-binary @photo\.jpg 'http://127\.0\.0\.1:8000(.+)'", curl)
+        assert asked is not None
+        answer = httpx.post(f"{address}{asked[1]}", content=PHOTO.read_bytes(), timeout=SECONDS)
+        assert set(answer.json()) == {"model", "predictions"}
+        assert len(answer.json()["predictions"]) == 3
+        line = load.replace("http://127.0.0.1:8000", address).replace(
+            "http://127.0.0.1:8001", other
+        )
+        _, program, *arguments = line.split()
+        command = [sys.executable, str(ROOT / program), *arguments, "--rounds", "1"]
+        done = subprocess.run(
+            [*command, "--seconds", "2"],
+            cwd=tmp_path, capture_output=True, text=True, check=True, timeout=SECONDS,
+        )  # fmt: skip
+    for line, server in zip(done.stdout.splitlines(), (address, other), strict=True):
+        found = re.fullmatch(
+            rf"{server}  32 clients: (\d+) photographs a second, "
+            r"latency \d+ ms \(median\), \d+ ms \(99 %\)", line,
+        )  # fmt: skip
+        assert found is not None, line
+        assert int(found[1]) > 0

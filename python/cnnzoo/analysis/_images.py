@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo._arguments import instance, kind_of
+from cnnzoo._arguments import instance, kind_of, some_classes
 from cnnzoo._arrays import as_array, is_tensor
 from cnnzoo._photo import is_photo
 from cnnzoo.data import BadSample, Dataset, Loader
@@ -50,8 +50,7 @@ def check_classifier(model: Any, at: str) -> None:
         ArgumentError: It is no model, has no classifier, or its task is `"multi_label"`.
     """
     instance("`model`", model, Model, "a cnnzoo.Model")
-    if model.num_classes == 0:
-        raise ArgumentError(f"{model.name} has no classifier (num_classes=0) to predict with")
+    some_classes(model.name, model.num_classes, "to predict with")
     if model.task == "multi_label":
         raise ArgumentError(
             f"{at} of {model.name}: expected a model that predicts one class for each image, got "

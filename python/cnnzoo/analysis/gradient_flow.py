@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnzoo._arguments import instance, seed_of
+from cnnzoo._arguments import instance, seed_of, some_classes
 from cnnzoo._arrays import as_array
 from cnnzoo._html import html_table
 from cnnzoo._plots import GREY, SERIES, axes_for, calm, literal
@@ -236,9 +236,7 @@ def _labels(y: NDArray[np.generic], model: Model) -> NDArray[np.float64]:
 
 
 def _classes(model: Model) -> int:
-    if model.num_classes == 0:
-        raise ArgumentError(f"{model.name} has no classifier (num_classes=0)")
-    return model.num_classes
+    return some_classes(model.name, model.num_classes, "to learn with")
 
 
 def _cross_entropy(

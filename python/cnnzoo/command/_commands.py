@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnzoo import _json, _native
+from cnnzoo._arguments import alike
 from cnnzoo._photo import Contents, Photo, read_bytes
 from cnnzoo._progress import Count
 from cnnzoo._text import Out, human, one_line, table
@@ -75,7 +75,7 @@ def _hint(pattern: str | None) -> str:
     sources = {source for name in list_models() for source in model_info(name).sources}
     if pattern in sources:
         return f"{pattern} is a source; use --source: `cnnzoo list --source {pattern}`"
-    close = difflib.get_close_matches((pattern or "").lower(), list_models(), n=3)
+    close = alike((pattern or "").lower(), list_models())
     return f"the closest are {', '.join(close)}" if close else "`cnnzoo list` prints them all"
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import io
 import re
 import warnings
 from pathlib import Path
 from typing import Any
 
+from cnnzoo._arguments import alike
 from cnnzoo._files import write_whole
 from cnnzoo._plots import PAPER, need_matplotlib, on_paper
 from cnnzoo._text import Out, counted, one_line, percent, table
@@ -79,7 +79,7 @@ def check_names(model: Model, photographs: ImageFolder) -> None:
     if not missing:
         return
     more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
-    close = difflib.get_close_matches(missing[0], labels, n=3)
+    close = alike(missing[0], labels)
     hint = f"; the closest of its labels to {missing[0]!r} are {', '.join(close)}" if close else ""
     all_of_them = (
         f"its labels are {', '.join(map(one_line, labels))}"

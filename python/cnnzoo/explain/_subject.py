@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnzoo import _native
-from cnnzoo._arguments import instance, kind_of, text, whole
+from cnnzoo._arguments import alike, instance, kind_of, some_classes, text, whole
 from cnnzoo._arrays import as_array, is_tensor
 from cnnzoo._photo import Photo, decoded, held
 from cnnzoo.errors import ArgumentError, DivergenceError
@@ -23,8 +22,6 @@ from cnnzoo.preprocess import Preprocess
 MOST_PIXELS = 768
 # Classes of a prediction beside a heatmap.
 TOP = 5
-# Similar labels in a message.
-MOST_SIMILAR = 3
 
 
 @dataclass(frozen=True)
@@ -145,8 +142,7 @@ def places(subject: Subject, node: str, value: NDArray[Any]) -> NDArray[Any]:
 
 def _logits(subject: Subject) -> tuple[Floats, tuple[str, ...]]:
     model = subject.model
-    if model.num_classes == 0:
-        raise ArgumentError(f"{model.name} has no classifier (num_classes=0) to explain")
+    some_classes(model.name, model.num_classes, "to explain")
     logits = model(subject.x)
     if not np.isfinite(logits).all():
         raise DivergenceError(
@@ -168,7 +164,7 @@ def _by_label(model: Model, labels: tuple[str, ...], label: str) -> int:
     if found:
         several = ", ".join(map(str, found))
         raise ArgumentError(f"`target`: expected a number, since classes {several} are all {label}")
-    similar = difflib.get_close_matches(label, labels, MOST_SIMILAR)
+    similar = alike(label, labels)
     hint = f"; similar are {', '.join(similar)}" if similar else ""
     raise ArgumentError(
         f"`target`: expected a class of {model.name} by number or label, got {kind_of(label)}{hint}"

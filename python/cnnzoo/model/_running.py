@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnzoo._arguments import node_names
-from cnnzoo._arrays import as_given
+from cnnzoo._arrays import as_given, is_on_gpu
 from cnnzoo.model._choosing import Choosing
 from cnnzoo.model._network import InferencePrecision
 
@@ -36,7 +36,8 @@ class Running(Choosing):
         Args:
             x: Images (N, C, H, W), preprocessed as by `preprocess`: float32, float64 or float16, in
                 any memory layout. NaN passes through. An array, of other libraries too (DLPack), or
-                a torch tensor; float32 in the order of its axes on the CPU is not copied.
+                a torch tensor; float32 in the order of its axes on the CPU is not copied, and
+                neither is a tensor on the model's GPU.
             exact: Run operator by operator on libtorch, with the bits of PyTorch. Otherwise runs on
                 the CPU are those of cnnzoo's own engine: faster, equal up to rounding.
             precision: Compute precision. With `"bfloat16"`, inputs and weights of convolutions and
@@ -57,8 +58,7 @@ class Running(Choosing):
             ShapeError: Wrong rank or number of channels, no images, or images too small.
             TypeError: Wrong element type.
         """
-        found = self._runner(exact, precision).run(x, exact=exact, precision=precision)[0]
-        return as_given(found, x)
+        return self._values(x, None, exact, precision)[0]
 
     @overload
     def features(
@@ -99,8 +99,7 @@ class Running(Choosing):
             ArgumentError: There is no such node, or `nodes` are no names in a list.
         """
         names = node_names("`nodes`", nodes)
-        found = self._runner(exact, precision).run(x, names, exact, precision)
-        return {name: as_given(value, x) for name, value in zip(names, found, strict=True)}
+        return dict(zip(names, self._values(x, names, exact, precision), strict=True))
 
     @overload
     def pyramid(
@@ -143,9 +142,36 @@ class Running(Choosing):
             exact: As for `__call__`.
             precision: Compute precision, as for `__call__`.
         """
-        engine = self._runner(exact, precision)
-        return as_given(engine.run(x, [self._engine.embedding], exact, precision)[0], x)
+        return self._values(x, [self._engine.embedding], exact, precision)[0]
 
     def nodes(self) -> list[str]:
         """Names of all nodes, in the order in which they run."""
         return self.graph.nodes()
+
+    def _values(
+        self, x: Any, nodes: list[str] | None, exact: bool, precision: InferencePrecision
+    ) -> list[Any]:
+        """The values of nodes, or the output; those of a tensor on the model's GPU stay there."""
+        if precision == "float32" and is_on_gpu(x, self.device):
+            return self._on_gpu(x, nodes)
+        found = self._runner(exact, precision).run(x, nodes, exact, precision)
+        return [as_given(value, x) for value in found]
+
+    def _on_gpu(self, x: torch.Tensor, nodes: list[str] | None) -> list[torch.Tensor]:
+        engine = self._with_libtorch("a model on a GPU")
+        import torch
+
+        from cnnzoo._torch import forward, generation
+
+        with torch.no_grad():
+            return forward(
+                engine,
+                x.float(),
+                generation=generation(engine),
+                nodes=nodes,
+                auxiliary=False,
+                training=[],
+                seed=0,
+                watched=[],
+                watch=None,
+            )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnzoo._arguments import shown, whole
+from cnnzoo._arguments import shown, some_classes, whole
 from cnnzoo._photo import held, path_of
 from cnnzoo._progress import Count
 from cnnzoo._threads import get_num_threads
@@ -84,8 +84,7 @@ def predict_many(
         ArgumentError: An option is invalid, or the model has no classifier.
         ShapeError: The network takes no photographs.
     """
-    if model.num_classes == 0:
-        raise ArgumentError(f"{model.name} has no classifier (num_classes=0) to predict with")
+    some_classes(model.name, model.num_classes, "to predict with")
     top, batch_size = whole("`top`", top, least=1), whole("`batch_size`", batch_size, least=1)
     if on_error not in ON_ERROR:
         known = ", ".join(f'"{choice}"' for choice in ON_ERROR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ SCHEMA = pa.schema(
 )
 # The names of files. Until they are whole, they begin as what Ray, Spark and pyarrow skip.
 BEGINNING, ENDING, UNFINISHED = "part-", ".parquet", "_unfinished-"
+
+
+def absolute(address: str) -> str:
+    """A path that workers find, whose working directory is another, or an address as it is."""
+    return address if "://" in address else os.path.abspath(address)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from cnnzoo._threads import set_num_threads
 from cnnzoo.errors import ArgumentError, DataError
 from cnnzoo.model import InferencePrecision, Model, load
 from cnnzoo.prediction import FailedPrediction
-from cnnzoo.ray._parts import Output
+from cnnzoo.ray._parts import Output, absolute
 
 PATH, BYTES = "path", "bytes"
 
@@ -78,12 +78,13 @@ def predict(
         "precision": one_of("`precision`", precision, get_args(InferencePrecision)),
         "threads": whole("`threads`", threads, least=1),
         "columns": (text("`path_column`", path_column), text("`bytes_column`", bytes_column)),
+        "folder": os.getcwd(),
     }
     actors = whole("`actors`", actors, least=1)
     rows_per_file = whole("`rows_per_file`", rows_per_file, least=1)
     # Options that a network refuses are refused here, and not by each worker.
     found.predict([], top=top, precision=precision)
-    place = Output(text("`output`", os.fspath(output)))
+    place = Output(absolute(text("`output`", os.fspath(output))))
     place.make()
     done = frozenset(place.paths()) if resume else frozenset()
     dataset = _dataset_of(photographs, path_column, bytes_column, done)
@@ -106,7 +107,11 @@ def predict(
 
 
 class Predictor:
-    """The actor: a model that predicts lots of photographs and writes them."""
+    """The actor: a model that predicts lots of photographs and writes them.
+
+    Relative paths are those of `folder`, the working directory of the caller, since an actor has
+    another one.
+    """
 
     def __init__(
         self,
@@ -117,24 +122,29 @@ class Predictor:
         precision: InferencePrecision,
         threads: int,
         columns: tuple[str, str],
+        folder: str,
     ) -> None:
         set_num_threads(threads)
         self.model: Model = pickle.loads(ray.get(model))
         self.output = output
         self.options: dict[str, Any] = {"top": top, "precision": precision}
         self.columns = columns
+        self.folder = folder
 
     def __call__(self, lot: Any) -> dict[str, list[Any]]:
         """Predict the photographs of a table, and write the file of them."""
         path_column, bytes_column = self.columns
         paths = lot[path_column].to_pylist()
         has_bytes = bytes_column in lot.column_names
-        photographs = lot[bytes_column].to_pylist() if has_bytes else paths
+        photographs = lot[bytes_column].to_pylist() if has_bytes else map(self._found, paths)
         # A missing value is an error of its row.
         given = [_held(photograph) for photograph in photographs]
         answers = self.model.predict(iter(given), stream=True, on_error="keep", **self.options)
         rows = [_row(path, answer) for path, answer in zip(paths, answers, strict=True)]
         return {"file": [self.output.write(rows, [str(path) for path in paths])]}
+
+    def _found(self, path: Any) -> Any:
+        return os.path.join(self.folder, path) if isinstance(path, str) else path
 
 
 def _held(photograph: Any) -> Any:
@@ -166,7 +176,7 @@ def _dataset_of(
     ):
         photographs = _listed(os.fspath(photographs))
     elif isinstance(photographs, str | os.PathLike):
-        photographs = ray.data.read_parquet(os.fspath(photographs))
+        photographs = ray.data.read_parquet(absolute(os.fspath(photographs)))
     if isinstance(photographs, ray.data.Dataset):
         return _without(photographs, path_column, bytes_column, done)
     if not isinstance(photographs, Iterable):

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from cnnzoo import _json
 from cnnzoo._arguments import instance, kind_of, number, path_of, whole
-from cnnzoo._files import open_regular
+from cnnzoo._files import open_regular, write_whole
 from cnnzoo._package import NAME
 from cnnzoo._text import one_line
 from cnnzoo.errors import ArgumentError, CopyError, LogError, MissingPackageError
@@ -239,9 +239,7 @@ class JsonLines(Callback):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             kept = _kept(self.path, trainer) if trainer.step and self.path.exists() else ""
             # A run that is killed here loses nothing.
-            beside = self.path.with_name(f".{self.path.name}.tmp")
-            beside.write_text(kept, encoding="utf-8")
-            beside.replace(self.path)
+            write_whole(self.path, kept.encode())
             self._out = self.path.open("a", encoding="utf-8")
 
     def on_step(self, trainer: Trainer, result: StepResult) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cnnzoo import _native
+from cnnzoo._arguments import alike
 from cnnzoo._package import NAME
 from cnnzoo.errors import WeightsError, WeightsFileNotFoundError
 from cnnzoo.preprocess import Preprocess
@@ -265,12 +266,10 @@ def choose_weights(name: str, source: str | None, tag: str) -> Published | None:
 
 
 def _unknown(name: str, tag: str, tags: list[str]) -> str:
-    import difflib
-
     by_lower = {known.lower(): known for known in tags}
     # The publisher may be omitted by mistake.
     by_lower.update({known.partition("/")[2].lower(): known for known in reversed(tags)})
-    close = difflib.get_close_matches(tag.lower(), list(by_lower), n=6)
+    close = alike(tag.lower(), by_lower, most=6)
     closest = list(dict.fromkeys(by_lower[match] for match in close))[:3]
     if closest:
         known = "the closest tags are " + ", ".join(f"'{tag}'" for tag in closest)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from cnnzoo import _json, _native
-from cnnzoo._arguments import shown
+from cnnzoo._arguments import alike, shown
 from cnnzoo._configuration import Configuration
 from cnnzoo._files import open_regular
 from cnnzoo._record import Misfit, decoded
@@ -114,7 +113,7 @@ def _check_known(name: str, path: Path) -> None:
     theirs = sorted({theirs for _, source, theirs in _native.editions() if source == "timm"})
     if name in theirs:
         return
-    closest = difflib.get_close_matches(name, theirs, n=3, cutoff=0.5)
+    closest = alike(name, theirs)
     near = f"; the closest are {', '.join(closest)}" if closest else ""
     error = UnknownModelError(f"{path}: there is no network {name!r} of timm here{near}")
     error.name, error.closest = name, closest  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import cnnzoo as cz
+from families.test_options import CHANGES, Change, changed
 from reference import Edition, images, smallest
 from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
 from train.test_steps import AUXILIARY, CLASSES, is_quick, torch_loss, twins
@@ -55,21 +56,14 @@ def state(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.double() for name, value in module.state_dict().items()}
 
 
-@pytest.mark.parametrize("edition", cases())
-def test_values_gradients_and_three_steps_are_the_twins(edition: Edition) -> None:
-    ours, theirs, size = both(edition)
-    names = [name for name, _ in theirs.named_parameters()]
-    assert sorted(name for name, _ in ours.named_parameters()) == sorted(names)
-    assert sorted(dict(ours.named_buffers())) == sorted(dict(theirs.named_buffers()))
-    assert set(ours.state_dict()) == set(theirs.state_dict())
-
+def three_steps(ours: nn.Module, theirs: nn.Module, size: int, weight: float = 0.3) -> None:
+    """Assert that values, gradients and the states after three updates are equal."""
     x = torch.from_numpy(images((size, size), BATCH))
     with torch.no_grad():
         found, expected = ours.eval()(x), theirs.eval()(x)
     assert difference(found.numpy(), expected.numpy()) < ROUNDING
 
     y = torch.arange(BATCH) % CLASSES
-    weight = AUXILIARY.get(edition.info.family, 0.3)
     x = x.requires_grad_()
     optimizers = [
         torch.optim.SGD(module.train().parameters(), lr=LR, momentum=MOMENTUM)
@@ -88,6 +82,16 @@ def test_values_gradients_and_three_steps_are_the_twins(edition: Edition) -> Non
         for optimizer in optimizers:
             optimizer.step()
     assert largest(state(ours), state(theirs)) < ROUNDING_OF_GRADIENTS
+
+
+@pytest.mark.parametrize("edition", cases())
+def test_values_gradients_and_three_steps_are_the_twins(edition: Edition) -> None:
+    ours, theirs, size = both(edition)
+    names = [name for name, _ in theirs.named_parameters()]
+    assert sorted(name for name, _ in ours.named_parameters()) == sorted(names)
+    assert sorted(dict(ours.named_buffers())) == sorted(dict(theirs.named_buffers()))
+    assert set(ours.state_dict()) == set(theirs.state_dict())
+    three_steps(ours, theirs, size, AUXILIARY.get(edition.info.family, 0.3))
 
 
 @pytest.mark.parametrize(
@@ -160,12 +164,20 @@ def test_second_derivatives_are_the_twins() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"stem": "small"}, {"norm": "group"}, {"norm": "none"}, {"activation": "silu"}],
-    ids=str,
+    ("name", "options", "change"),
+    CHANGES,
+    ids=[f"{name}-{'-'.join(map(str, options.values()))}" for name, options, _ in CHANGES],
 )
-def test_options_train(options: dict[str, Any]) -> None:
-    model = cz.create_model("resnet18", num_classes=CLASSES, seed=1, **options)
+def test_networks_with_options_are_the_twins_with_the_same_change(
+    name: str, options: dict[str, Any], change: Change
+) -> None:
+    model, reference = changed(name, options, change)
+    model.load_state_dict(reference.state())
+    three_steps(cz.torch.Module(model), reference.module, 65 if name == "alexnet" else 64)
+
+
+def test_without_norms_it_trains_as_the_model_does() -> None:
+    model = cz.create_model("resnet18", num_classes=CLASSES, seed=1, norm="none")
     module = cz.torch.Module(model)
     x = torch.from_numpy(images((64, 64), BATCH))
     expected = {

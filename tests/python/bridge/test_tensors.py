@@ -108,6 +108,57 @@ def test_nothing_is_copied_on_the_way_in() -> None:
         assert np.shares_memory(_arrays.as_array(x), X)
 
 
+def of_each_call(model: cz.Model, x: torch.Tensor) -> dict[str, Any]:
+    found = {"": model(x, exact=True), "embed": model.embed(x, exact=True)}
+    return found | model.features(x, ["conv1", "layer2", "layer2"], exact=True)
+
+
+def test_tensors_on_a_gpu_would_not_leave_it(
+    model: cz.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as a machine without one can tell: tensors take that way on the CPU."""
+    x = torch.from_numpy(X)
+    expected = of_each_call(model, x)
+    taken: list[Any] = []
+
+    def is_on_gpu(value: Any, device: str) -> bool:
+        taken.append(value)
+        return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+    monkeypatch.setattr("cnnzoo.model._running.is_on_gpu", is_on_gpu)
+    for given in (x, x.double(), x.clone().requires_grad_()):
+        for name, value in of_each_call(model, given).items():
+            assert type(value) is torch.Tensor and not value.requires_grad
+            torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
+    assert len(taken) == 9
+    with pytest.raises(cz.ShapeError):
+        model(x[:, :2])
+    with pytest.raises(TypeError):
+        model(x.long())
+    assert isinstance(model(X), np.ndarray)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_tensors_on_a_gpu_do_not_leave_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = cz.resnet18(num_classes=10, seed=1)
+    x = torch.from_numpy(X)
+    expected = of_each_call(model, x)
+    on_gpu = cz.resnet18(num_classes=10, seed=1, device="cuda")
+
+    def refused(*_: object) -> None:
+        raise AssertionError("it was copied to the host")
+
+    given = x.cuda()
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.Tensor, "cpu", refused)
+        found = of_each_call(on_gpu, given)
+    for name, value in expected.items():
+        assert found[name].is_cuda
+        torch.testing.assert_close(found[name].cpu(), value, rtol=1e-3, atol=1e-3)
+    assert on_gpu(x).device.type == "cpu"
+
+
 @pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.1}, {"clip_value": 1e-3}], ids=str)
 def test_given_gradients_make_torchs_update(clip: dict[str, float]) -> None:
     model = cz.resnet18(num_classes=10, seed=1)

@@ -1,8 +1,9 @@
-"""Completion in shells, by running its function in bash; and help of every option."""
+"""Completion as bash, zsh and fish do it; and help of every option."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,70 +12,123 @@ import pytest
 
 import cnnzoo as cz
 from cnnzoo_command.arguments import GROUPS, parser
-from cnnzoo_command.completion import commands_of
+from cnnzoo_command.completion import SCRIPTS, commands_of
 from command_line import Command
 
 COMMANDS = {command.name: command for command in commands_of(parser())}
 
 
-@pytest.fixture(scope="module")
-def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from cnnzoo_command.completion import bash
+# What zsh shows to a Tab after a line, one a line. Its completion needs a terminal, which zpty is;
+# `compadd` tells what it is given.
+ZSH = """
+zmodload zsh/zpty
+found=$(mktemp -u)
+tell='if [[ ${@[1,(i)(-|--)]} != *-[OAD]* ]]; then local -a hits
+    builtin compadd -A hits "$@"; print -rl -- $hits >> '$found'.part
+fi; builtin compadd "$@"'
+zpty shell zsh -f -i
+zpty -w shell "cd ${(q)PWD}; autoload -Uz compinit; compinit -u -D; source ${(q)1}"
+zpty -w shell "compadd() { $tell }"
+zpty -w shell "ended() { print >> $found.part; mv $found.part $found }"
+zpty -w shell "_tab() { comppostfuncs=(ended); zle complete-word }; zle -N _tab; bindkey '^I' _tab"
+zpty -n -w shell "$2"$'\t'
+repeat 600; do [[ ! -e $found ]] || break; sleep 0.1; done
+cat $found && rm $found
+"""
 
-    path = tmp_path_factory.mktemp("completion") / "cnnzoo.bash"
-    path.write_text(bash(parser(), cz.list_models()) + "\n")
+
+def in_bash(script: Path, *words: str) -> list[str]:
+    given = " ".join(f"'{word}'" for word in ("cnnzoo", *words))
+    return [
+        *("bash", "--norc", "-c"),
+        f"source {script}; COMP_WORDS=({given}); COMP_CWORD={len(words)}; _cnnzoo; "
+        'printf "%s\\n" "${COMPREPLY[@]}"',
+    ]
+
+
+def in_zsh(script: Path, *words: str) -> list[str]:
+    return ["zsh", "-f", "-c", ZSH, "zsh", str(script), " ".join(["cnnzoo", *words])]
+
+
+def in_fish(script: Path, *words: str) -> list[str]:
+    line = " ".join(["cnnzoo", *words])
+    return ["fish", "--no-config", "-c", f"source {script}; complete -C '{line}'"]
+
+
+SHELLS = {"bash": in_bash, "zsh": in_zsh, "fish": in_fish}
+
+
+@pytest.fixture(scope="module", params=SHELLS)
+def script(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shell's script, whose name ends with that of the shell."""
+    if shutil.which(request.param) is None:
+        reason = f"there is no {request.param}: `make shells` installs it as root"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    path: Path = tmp_path_factory.mktemp("completion") / f"cnnzoo.{request.param}"
+    path.write_text(SCRIPTS[request.param](parser(), cz.list_models()) + "\n")
     return path
 
 
 def completed(script: Path, *words: str, folder: Path | None = None) -> set[str]:
-    """The words that bash offers for the last one."""
-    given = " ".join(f"'{word}'" for word in ("cnnzoo", *words))
-    code = (
-        f"source {script}; COMP_WORDS=({given}); COMP_CWORD={len(words)}; _cnnzoo; "
-        'printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    done = subprocess.run(
-        ["bash", "--norc", "-c", code], capture_output=True, text=True, check=True, cwd=folder
-    )
+    """The words that the shell offers for the last one."""
+    command = SHELLS[script.suffix[1:]](script, *words)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
     assert done.stderr == ""
-    return set(done.stdout.splitlines()) - {""}
+    # In fish with what they mean.
+    return {line.partition("\t")[0] for line in done.stdout.splitlines()} - {""}
 
 
-def test_bash_completes_commands(script: Path) -> None:
-    assert completed(script, "") == {*COMMANDS, "--help", "--version"}
+def test_commands(script: Path) -> None:
+    # Options of the command itself, once one is begun.
+    assert completed(script, "") - {"--help", "--version"} == set(COMMANDS)
     assert completed(script, "co") == {"compare", "completion"}
     assert completed(script, "--v") == {"--version"}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_bash_completes_every_option_of_every_command(script: Path, command: str) -> None:
+def options_of(command: str) -> set[str]:
     [inner] = [
         action.choices[command]
         for action in parser()._actions
         if isinstance(action, argparse._SubParsersAction)
     ]
-    flags = {flag for action in inner._actions for flag in action.option_strings}
-    assert completed(script, command, "-") == flags
+    return {flag for action in inner._actions for flag in action.option_strings}
 
 
-def test_bash_completes_values_models_and_files(script: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_every_command(script: Path, command: str) -> None:
+    assert completed(script, command, "-") == options_of(command)
+
+
+def test_values_models_and_files(script: Path, tmp_path: Path) -> None:
     (tmp_path / "resnet_photos").mkdir()
-    (tmp_path / "a photograph.png").write_text("")
+    (tmp_path / "photograph.png").write_text("")
     resnets = {name for name in cz.list_models() if name.startswith("resnet1")}
     assert completed(script, "info", "resnet1", folder=tmp_path) == resnets
     assert completed(script, "train", "--model", "resnet1", folder=tmp_path) == resnets
-    found = completed(script, "evaluate", "--model", "resnet_", folder=tmp_path)
-    assert found == {"resnet_photos"}
-    assert completed(script, "predict", "a", folder=tmp_path) == {"a photograph.png"}
-    assert completed(script, "train", "-o", "", folder=tmp_path) == {
-        "a photograph.png", "resnet_photos",
-    }  # fmt: skip
+    for given, expected in (
+        (("evaluate", "--model", "resnet_"), {"resnet_photos"}),
+        (("predict", "ph"), {"photograph.png"}),
+        (("train", "-o", ""), {"photograph.png", "resnet_photos"}),
+    ):
+        found = completed(script, *given, folder=tmp_path)
+        assert {name.rstrip("/") for name in found} == expected
     assert completed(script, "train", "--augment", "") == {"none", "light", "strong"}
     assert completed(script, "list", "--source", "t") == {"torchvision", "timm"}
-    assert completed(script, "completion", "") == {
-        *("bash", "zsh", "fish"),
-        *("-h", "--help"),
-    }
+    assert completed(script, "completion", "") - {"-h", "--help"} == {"bash", "zsh", "fish"}
+
+
+def test_a_value_after_an_equals_sign(script: Path) -> None:
+    # Bash passes three words, the others one, which fish completes as a whole.
+    bash, fish = (script.suffix == name for name in (".bash", ".fish"))
+    begun = ("--augment", "=", "l") if bash else ("--augment=l",)
+    assert completed(script, "train", *begun) == {"--augment=light" if fish else "light"}
+
+
+def test_bash_takes_names_with_spaces(tmp_path: Path) -> None:
+    path = tmp_path / "cnnzoo.bash"
+    path.write_text(SCRIPTS["bash"](parser(), ()))
+    (tmp_path / "a photograph.png").write_text("")
+    assert completed(path, "predict", "a", folder=tmp_path) == {"a photograph.png"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

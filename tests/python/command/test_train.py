@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,11 +21,10 @@ from cnnzoo.command._settings import Settings
 from cnnzoo.command._transfer import best_epoch, classifier_of
 from cnnzoo.training import EpochRow, History
 from command_line import CLASSES, Command, start, write_classes
+from several_processes import torchrun
 from tolerance import STATISTICAL
 
 SMALL = "mobilenet_v1_025"
-# After which processes that wait for each other are given up.
-SECONDS = 300
 
 
 @pytest.fixture(scope="module")
@@ -419,31 +416,13 @@ def losses(output: Path) -> NDArray[np.float64]:
     return np.array([row["train_loss"] for row in rows])
 
 
-def test_processes_train_as_one_does(
+def test_torchrun_trains_as_one_process_does(
     pictures: Path, trained: Path, tmp_path: Path, run: Command
 ) -> None:
-    """The same losses, and one set of files; torchrun sets the same variables."""
+    """The same losses, and one set of files."""
     options = [*arguments(trained, tmp_path / "two", epochs=3), "--augment", "none"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    around = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    around |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    command = [sys.executable, "-m", "cnnzoo", "train", str(pictures), *map(str, options)]
-    both = [
-        subprocess.Popen(
-            [*command, "--sync-batch-norm"],
-            env={**around, "GLOO_SOCKET_IFNAME": "lo", "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    (out, err), others = (process.communicate(timeout=SECONDS) for process in both)
-    assert [process.returncode for process in both] == [0, 0], err + others[1]
+    out = torchrun("-m", "cnnzoo", "train", pictures, *options, "--sync-batch-norm", cwd=tmp_path)
     assert out.count("cnnzoo predict --model") == 1
-    assert others == ("", "")
     alone = [*arguments(trained, tmp_path / "one", epochs=3), "--augment", "none"]
     run("train", pictures, *alone)
     names = {path.name for path in (tmp_path / "one").iterdir()}

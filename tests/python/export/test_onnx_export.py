@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import doctest
 import json
 import pickle
-import re
 import resource
 from pathlib import Path
 from typing import Any
@@ -347,17 +345,3 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "`file`: expected a name that ends in .onnx" in capsys.readouterr().err
     assert main(["export", given, "-o", str(file), "--batch", "none"]) == 2
     assert "expected a number from 1 up, got 'none'" in capsys.readouterr().err
-
-
-def test_the_guide_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its examples, one after the other, in a folder with the photographs."""
-    root = Path(__file__).parents[3]
-    (tmp_path / "photos").symlink_to(root / "photos")
-    monkeypatch.chdir(tmp_path)
-    page = (root / "docs" / "how-to" / "onnx.md").read_text(encoding="utf-8")
-    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    test = doctest.DocTestParser().get_doctest("".join(examples), {}, "onnx.md", "onnx.md", 0)
-    complaints: list[str] = []
-    doctest.DocTestRunner(verbose=False).run(test, out=complaints.append)
-    assert not complaints, "".join(complaints)
-    assert len(examples) == 4

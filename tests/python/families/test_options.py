@@ -81,6 +81,19 @@ CHANGES: list[tuple[str, dict[str, Any], Change]] = [
 ]
 
 
+def changed(name: str, options: dict[str, Any], change: Change) -> tuple[cz.Model, TorchReference]:
+    """A network with options, and torchvision's with the same change; both without dropout."""
+    rates: dict[str, Any] = {"dropout": 0.0} if name.startswith(("alex", "mobile", "eff")) else {}
+    if name.startswith("eff"):
+        rates["stochastic_depth_prob"] = 0.0
+    module = change(torchvision.models.get_model(name, **rates))
+    randomise(module)
+    reference = TorchReference(module)
+    drops = {"drop_rate", "drop_path_rate"} & set(cz.model_info(name).options)
+    model = cz.create_model(name, **{**options, **dict.fromkeys(drops, 0.0)})
+    return model, reference
+
+
 @pytest.mark.parametrize(
     ("name", "options", "change"),
     CHANGES,
@@ -89,18 +102,10 @@ CHANGES: list[tuple[str, dict[str, Any], Change]] = [
 def test_options_equal_the_change_by_hand(
     name: str, options: dict[str, Any], change: Change
 ) -> None:
-    size = {"image_size": 96} if "image_size" in options else {}
-    rates: dict[str, Any] = {"dropout": 0.0} if name.startswith(("alex", "mobile", "eff")) else {}
-    if name.startswith("eff"):
-        rates["stochastic_depth_prob"] = 0.0
-    module = change(torchvision.models.get_model(name, **size, **rates))
-    randomise(module)
-    reference = TorchReference(module)
-    ours = {"drop_rate", "drop_path_rate"} & set(cz.model_info(name).options)
-    model = cz.create_model(name, **{**options, **size, **dict.fromkeys(ours, 0.0)})
+    model, reference = changed(name, options, change)
     report = model.load_state_dict(reference.state())
     assert report.naming == "own"
-    x = images((96, 96) if size else (39, 45), 3)
+    x = images((39, 45), 3)
     if name == "alexnet":
         x = images((65, 65), 2)
     found = difference(model(x, exact=True), reference.run(x, training=False).numpy())

@@ -81,12 +81,21 @@ def test_several_processes_equal_one(
 
 
 @pytest.mark.parametrize(
-    "norm", [pytest.param(False, marks=pytest.mark.slow, id="no-norms"), pytest.param(True)]
+    ("processes", "norm"),
+    [
+        pytest.param(2, False, id="2-no-norms"),
+        pytest.param(2, True, id="2-norms"),
+        pytest.param(4, False, marks=pytest.mark.slow, id="4-no-norms"),
+        pytest.param(4, True, id="4-norms"),
+    ],
 )
-def test_four_batches_of_four_equal_one_of_sixteen(tmp_path: Path, norm: bool) -> None:
+def test_batches_of_several_equal_one_of_sixteen(
+    tmp_path: Path, processes: int, norm: bool
+) -> None:
+    """Two of eight or four of four, where rounding alone is other."""
     # Two batches of 16 in each of three epochs.
     train(tmp_path / "alone", 1, norm=norm, count=32)
-    found, _ = train(tmp_path / "several", 4, norm=norm, sync=norm, count=32)
+    found, _ = train(tmp_path / "several", processes, norm=norm, sync=norm, count=32)
     assert len({one["digest"] for one in found}) == 1
     assert apart(tmp_path / "several", tmp_path / "alone") < ROUNDING
 

@@ -18,6 +18,7 @@ from PIL import Image
 from wandb.proto import wandb_internal_pb2
 
 import cnnzoo as cz
+import examples
 from cnnzoo.callbacks import Callback, MLflow, WandB
 from cnnzoo.training._figures import of_epoch
 from train.small_run import loaders, trainer
@@ -253,6 +254,17 @@ def test_wrong_arguments_and_stores_are_refused(tmp_path: Path) -> None:
     report = MLflow(tracking_uri="gopher://nowhere")
     with pytest.raises(cz.LogError, match=r"MLflow: .*gopher"):
         trainer().fit(*loaders(), epochs=1, progress=False, callbacks=[report])
+
+
+def test_the_guide_runs(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/how-to/track-runs.md."""
+    monkeypatch.chdir(offline)
+    assert examples.run(examples.ROOT / "docs" / "how-to" / "track-runs.md") == 4
+    known = client("sqlite:///mlflow.db")
+    (run,) = known.search_runs([known.get_experiment_by_name("flowers").experiment_id])
+    assert {"val/top1", "train/loss"} <= run.data.metrics.keys()
+    assert len(list(offline.glob("wandb/offline-run-*"))) == 1
+    assert (offline / "run.jsonl").exists()
 
 
 @pytest.mark.parametrize(("module", "kind"), [("mlflow", "MLflow"), ("wandb", "WandB")])

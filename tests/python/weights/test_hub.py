@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +32,7 @@ import cnnzoo as cz
 from cnnzoo import _download
 from cnnzoo._download import transfer
 from cnnzoo.weights import hub
+from loopback import Loopback
 
 # Quick, so that the tests are.
 IMPATIENT = hub.Patience(attempts=3, timeout=5.0, pause=0.01, longest=2.0)
@@ -71,7 +71,7 @@ class Seen:
         return self.headers.get("range")
 
 
-class Server:
+class Server(Loopback):
     """Serves `files`, answering the first requests for each path as `plan` says."""
 
     def __init__(self) -> None:
@@ -79,27 +79,7 @@ class Server:
         self.plan: dict[str, list[Answer]] = {}
         self.always: dict[str, Answer] = {}
         self.seen: list[Seen] = []
-        server = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.answer(self)
-
-            def do_HEAD(self) -> None:
-                server.answer(self)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_port}"
-        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def close(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
-        self.thread.join()
+        super().__init__()
 
     def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
         path = request.path
@@ -999,23 +979,20 @@ def test_weights_of_the_hub_fill_a_model(face: Server, tmp_path: Path) -> None:
 # ---- answers that are none
 
 
-class Redirecting(http.server.BaseHTTPRequestHandler):
+class Redirecting(Loopback):
     """Leads to itself; or sends nothing; or sends without an end and without a length."""
 
-    def do_GET(self) -> None:
-        if "circle" in self.path:
-            self.send_response(302)
-            self.send_header("Location", self.path)
-            self.end_headers()
+    def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        if "circle" in request.path:
+            request.send_response(302)
+            request.send_header("Location", request.path)
+            request.end_headers()
             return
-        self.send_response(200)
-        self.end_headers()
+        request.send_response(200)
+        request.end_headers()
         with contextlib.suppress(OSError):
-            while "endless" in self.path:
-                self.wfile.write(bytes(1 << 16))
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+            while "endless" in request.path:
+                request.wfile.write(bytes(1 << 16))
 
 
 @pytest.mark.parametrize(
@@ -1030,17 +1007,11 @@ def test_what_is_no_file_leaves_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, says: str
 ) -> None:
     monkeypatch.setattr(transfer, "MOST_UNANNOUNCED", 1_000_000)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as served:
-        thread = threading.Thread(target=served.serve_forever, args=(0.01,))
-        thread.start()
-        url = f"http://127.0.0.1:{served.server_port}/{path}"
+    with Redirecting() as served:
+        url = f"{served.address}/{path}"
         job = _download.Job(name="x", url=url, path=tmp_path / "x.pth", setting="TORCH_HOME")
-        try:
-            with pytest.raises(cz.WeightsError) as caught:
-                _download.download(job, _download.Patience(attempts=1))
-        finally:
-            served.shutdown()
-            thread.join()
+        with pytest.raises(cz.WeightsError) as caught:
+            _download.download(job, _download.Patience(attempts=1))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []

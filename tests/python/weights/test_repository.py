@@ -22,6 +22,7 @@ from timm.data.transforms_factory import create_transform
 from timm.models._hub import save_for_hf
 
 import cnnzoo as cz
+import examples
 import pictures
 from fake_hub import FakeHub
 from small_network import tiny
@@ -179,6 +180,21 @@ def test_a_card_states_what_is_known_and_nothing_else(tmp_path: Path) -> None:
 
 
 # ---- repositories
+
+
+def test_the_guide_runs(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/how-to/hugging-face.md."""
+    hub.token = "hf_..."
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    monkeypatch.chdir(tmp_path)
+    files = files_of(small("resnet50"), tmp_path / "made")
+    hub.make("timm/resnet50.a1_in1k", files)
+    hub.make("me/private", files, private=True)
+    hub.make("me/net", {}).commit(files, "v2")
+    assert examples.run(examples.ROOT / "docs" / "how-to" / "hugging-face.md") == 3
+    assert hub.repositories["me/insects"].private
+    card = hub.repositories["me/insects"].commits.popitem()[1]["README.md"].decode()
+    assert "| top-1 accuracy | 0.93 |" in card
 
 
 def test_a_model_is_pushed_and_loaded(hub: FakeHub) -> None:
