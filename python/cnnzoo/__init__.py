@@ -19,7 +19,7 @@ from cnnzoo import _package
 
 _package.refuse_both()
 
-from cnnzoo import errors, registry
+from cnnzoo import errors
 from cnnzoo._native import Graph
 from cnnzoo._threads import get_num_threads, set_num_threads
 from cnnzoo.errors import (
@@ -45,8 +45,7 @@ from cnnzoo.model import Model, StepResult, create_model, load
 from cnnzoo.prediction import FailedPrediction, Guess, Prediction
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.quantization import Quantization
-from cnnzoo.registry import ModelInfo, list_models, model_info
-from cnnzoo.weights import LoadReport, Mismatch, Published, published_weights
+from cnnzoo.weights import LoadReport, Mismatch
 from cnnzoo_command import __version__
 
 __all__ = [
@@ -149,16 +148,18 @@ __all__ = [
 # Modules that are imported with their first use, and those of names that are.
 MODULES = frozenset({"callbacks", "data", "explain", "history", "losses", "metrics", "mixing"})
 MODULES |= {"multilabel", "optimizers", "profile", "scaling", "schedules", "summary", "trainer"}
-MODULES |= {"analysis", "onnx", "ray", "sklearn", "torch", "transforms", "tuning"}
+MODULES |= {"analysis", "onnx", "ray", "registry", "sklearn", "torch", "transforms", "tuning"}
 HOMES = {
     "from_pretrained": "model.pretrained",
     "ComparedModel": "comparison",
     "Comparison": "comparison",
     "Diagram": "diagram",
     "Gradients": "gradients",
+    "ModelInfo": "registry",
     "NodeGradient": "gradients",
     "Profile": "profile",
     "ProfileStep": "profile",
+    "Published": "weights",
     "QuantizedLayer": "quantization",
     "Scaling": "scaling",
     "Summary": "summary",
@@ -168,7 +169,10 @@ HOMES = {
     "Tuning": "tuning",
     "compare": "comparison",
     "compound_scaling": "scaling",
+    "list_models": "registry",
+    "model_info": "registry",
     "published_scaling": "scaling",
+    "published_weights": "weights",
 }
 
 if TYPE_CHECKING:
@@ -187,6 +191,7 @@ if TYPE_CHECKING:
         optimizers,  # noqa: F401
         profile,  # noqa: F401
         ray,
+        registry,
         scaling,  # noqa: F401
         schedules,  # noqa: F401
         sklearn,
@@ -203,6 +208,7 @@ if TYPE_CHECKING:
     from cnnzoo.model.pretrained import from_pretrained
     from cnnzoo.profile import Profile, ProfileStep
     from cnnzoo.quantization import QuantizedLayer
+    from cnnzoo.registry import ModelInfo, list_models, model_info
     from cnnzoo.scaling import Scaling, compound_scaling, published_scaling
     from cnnzoo.summary import Summary, SummaryPart, SummaryRow
     from cnnzoo.training import (
@@ -235,25 +241,30 @@ if TYPE_CHECKING:
         Trainer,
     )
     from cnnzoo.tuning import TunedLayer, Tuning
+    from cnnzoo.weights import Published, published_weights
 else:
 
     def __getattr__(name: str) -> registry.Constructor | ModuleType | type:
         """A name that is imported late, or the constructor of a model: `cnnzoo.resnet50`."""
         if name in MODULES:
             return importlib.import_module(f"cnnzoo.{name}")
-        if name in registry.accepted_names():
-            found = registry.constructor(name)
-        elif name in __all__:
+        if name in __all__:
             home = importlib.import_module(f"cnnzoo.{HOMES.get(name, 'training')}")
             found = getattr(home, name)
         else:
-            message = f"module 'cnnzoo' has no attribute '{name}'"
-            # With `name` and `obj`, a traceback suggests similar names.
-            raise AttributeError(message, name=name, obj=sys.modules[__name__])
+            from cnnzoo import registry
+
+            if name not in registry.accepted_names():
+                message = f"module 'cnnzoo' has no attribute '{name}'"
+                # With `name` and `obj`, a traceback suggests similar names.
+                raise AttributeError(message, name=name, obj=sys.modules[__name__])
+            found = registry.constructor(name)
         globals()[name] = found
         return found
 
 
 def __dir__() -> list[str]:
+    from cnnzoo import registry
+
     # Not for `from cnnzoo import *`, which would hide PyTorch's own name.
-    return sorted({*__all__, "torch", *list_models()})
+    return sorted({*__all__, "torch", *registry.list_models()})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Callable
 from typing import BinaryIO
@@ -55,7 +54,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         try:
             _write(beside, content, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             if os.path.exists(place):
-                shutil.copymode(place, beside)
+                os.chmod(beside, stat.S_IMODE(os.stat(place).st_mode))
             os.replace(beside, place)
         finally:
             with contextlib.suppress(OSError):

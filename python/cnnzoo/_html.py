@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import struct
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
@@ -77,7 +74,7 @@ def html_tree(
     deepest = max(depth for _, depth in _branches(root))
     # Half an em is the width of a letter of a monospaced font, but for a little.
     width = f"{0.6 * sum(room + 2 for room, _ in rooms) + 0.6 * widths[0] + INDENT * deepest:.0f}em"
-    top = f"<div style='margin-bottom:0.5em'>{html.escape(caption)}</div>" if caption else ""
+    top = f"<div style='margin-bottom:0.5em'>{_escaped(caption)}</div>" if caption else ""
     titles = f"<b>{_tree_line(head, rooms)}</b>"
     return (
         f"<div style='overflow-x:auto'>{top}<div style='width:{width};font-family:monospace;"
@@ -114,8 +111,8 @@ def _tree_line(cells: Sequence[str], rooms: Sequence[tuple[int, bool]]) -> str:
         cell.rjust(width) if is_right else cell.ljust(width)
         for cell, (width, is_right) in zip(others, rooms, strict=True)
     )
-    return f"<span style='float:right;white-space:pre'>  {html.escape(shown)}</span>" + (
-        html.escape(name) or "\N{NO-BREAK SPACE}"
+    return f"<span style='float:right;white-space:pre'>  {_escaped(shown)}</span>" + (
+        _escaped(name) or "\N{NO-BREAK SPACE}"
     )
 
 
@@ -165,13 +162,17 @@ def html_picture(pixels: NDArray[np.uint8], about: str) -> Markup:
         pixels: uint8 (H, W, 3).
         about: Text in its place where pictures are not shown.
     """
-    data = base64.b64encode(png(pixels)).decode()
-    label = html.escape(about, quote=True)
+    from base64 import b64encode
+
+    data = b64encode(png(pixels)).decode()
+    label = _escaped(about)
     return Markup(f"<img alt='{label}' title='{label}' src='data:image/png;base64,{data}'/>")
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
     """The bytes of a PNG file of pixels (H, W, 3), which Pillow need not be there for."""
+    import zlib
+
     height, width, _ = pixels.shape
     # Each row begins with its filter: none.
     rows = np.zeros((height, 1 + 3 * width), np.uint8)
@@ -185,4 +186,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def _escaped(text: str) -> str:
-    return text if isinstance(text, Markup) else html.escape(text)
+    # With the first use: it imports the names of all characters.
+    from html import escape
+
+    return text if isinstance(text, Markup) else escape(text)

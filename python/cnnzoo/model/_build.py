@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +18,9 @@ from cnnzoo.errors import ArgumentError, WeightsError
 from cnnzoo.model._files import is_keras
 from cnnzoo.model.model import Model
 from cnnzoo.preprocess import COLOURS, Preprocess
-from cnnzoo.weights import Published, keras
-from cnnzoo.weights.adopt import adopt
-from cnnzoo.weights.published import choose_weights
+
+if TYPE_CHECKING:
+    from cnnzoo.weights import Published
 
 
 def create_model(
@@ -94,7 +94,7 @@ def create_model(
     num_classes, in_channels, image_size = (
         _option(name, option, value) for option, value in sizes.items()
     )
-    published = choose_weights(name, source, weights) if isinstance(weights, str) else None
+    published = _chosen(name, source, weights)
     usual_classes = _native.model_info(name, source)["num_classes"]
     file, saved = _opened(None if published else weights)
     if published is not None:
@@ -120,6 +120,8 @@ def create_model(
     }
     text, labels, task = _json(name, given), None, None
     if file is not None and saved is not None:
+        from cnnzoo.weights.adopt import adopt
+
         adopted = adopt(file.path, saved, name, source, json.loads(text))
         name, source, text = adopted.name, adopted.source, json.dumps(adopted.options)
         labels, task = adopted.labels, adopted.task
@@ -142,12 +144,25 @@ def create_model(
     return model
 
 
+def _chosen(
+    name: str, source: str | None, weights: str | os.PathLike[str] | None
+) -> Published | None:
+    """The published weights that are asked for; none for a file."""
+    if not isinstance(weights, str):
+        return None
+    from cnnzoo.weights.published import choose_weights
+
+    return choose_weights(name, source, weights)
+
+
 def _load_pretrained(
     model: Model, weights: str | os.PathLike[str], published: Published | None
 ) -> None:
     """Load published weights, or a file that is no model file."""
     path = published.path() if published else weights
     if is_keras(path):
+        from cnnzoo.weights import keras
+
         arrays = keras.read(path, blue_first=bool(published and published.blue_first))
         model._load_arrays(arrays, "keras", "pretrained", os.fspath(path))
     else:

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,13 @@ from cnnzoo._configuration import MODEL, Configuration, WeightsFile, check_endin
 from cnnzoo.errors import ArgumentError, WeightsError
 from cnnzoo.model._network import Network
 from cnnzoo.model._packing import has_libtorch
-from cnnzoo.weights import LoadReport, Mismatch, keras, state_dict
-from cnnzoo.weights.adopt import notice_differences
+from cnnzoo.weights import LoadReport, Mismatch, state_dict
+
+if TYPE_CHECKING:
+    from cnnzoo.weights import keras
+
+# File name endings of Keras's weights, whose reader is imported with the first of them.
+KERAS = {".h5", ".hdf5"}
 
 
 class Filling(Network):
@@ -41,7 +46,11 @@ class Filling(Network):
             return arrays
         names = self._engine.names_in(source)
         theirs = {name: arrays[own].reshape(shape) for own, name, shape in names}
-        return keras.to_keras(theirs, self._keras_variables()) if source == "keras" else theirs
+        if source != "keras":
+            return theirs
+        from cnnzoo.weights import keras
+
+        return keras.to_keras(theirs, self._keras_variables())
 
     def load_state_dict(
         self,
@@ -122,11 +131,15 @@ class Filling(Network):
                     saved.engine()
             report = self._load_opened(opened, source, policy, prefix=prefix)
             if saved is not None and report.loaded:
+                from cnnzoo.weights.adopt import notice_differences
+
                 own = self._configuration()
                 notice_differences(opened.path, saved, own, self.num_classes)
         elif key is not None:
             raise WeightsError(f"{os.fspath(file)}: expected no `key` for an .h5 file, got {key}")
         else:
+            from cnnzoo.weights import keras
+
             arrays = keras.read(file)
             report = self._load_arrays(arrays, "keras", policy, os.fspath(file), prefix=prefix)
         return _warned(report, self.name, strict=strict)
@@ -157,6 +170,8 @@ class Filling(Network):
     ) -> LoadReport:
         beside = dict(ignored or {})
         if source in {"auto", "keras"} and any("/" in name for name in arrays):
+            from cnnzoo.weights import keras
+
             source = "keras"
             others = keras.beside(arrays)
             weights = {path: array for path, array in arrays.items() if path not in others}
@@ -171,6 +186,8 @@ class Filling(Network):
         return self._load_report
 
     def _keras_variables(self) -> list[keras.Variable]:
+        from cnnzoo.weights import keras
+
         return [keras.Variable(*fields) for fields in self._engine.keras_variables()]
 
     def _quantize_as(self, saved: Configuration | None, path: str) -> None:
@@ -218,7 +235,7 @@ class Filling(Network):
 
 
 def is_keras(file: str | os.PathLike[str]) -> bool:
-    return Path(file).suffix.lower() in keras.SUFFIXES
+    return Path(file).suffix.lower() in KERAS
 
 
 def _warned(report: LoadReport, name: str, *, strict: bool) -> LoadReport:

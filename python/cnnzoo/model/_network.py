@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 from cnnzoo import _native
 from cnnzoo._arguments import in_order, instance, one_of, shown, text
@@ -19,7 +19,9 @@ from cnnzoo.model._packing import has_libtorch
 from cnnzoo.prediction import Task, usual_labels
 from cnnzoo.preprocess import Preprocess
 from cnnzoo.quantization import Quantization
-from cnnzoo.weights import LoadReport, Published
+
+if TYPE_CHECKING:
+    from cnnzoo.weights import LoadReport, Published
 
 # Compute precision of a network, in training too.
 Precision: TypeAlias = Literal["float32", "bfloat16"]

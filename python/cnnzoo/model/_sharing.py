@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,7 +91,9 @@ class Sharing(Filling):
             MissingPackageError: huggingface_hub is not installed.
             WeightsError: The hub refuses, or does not answer.
         """
-        # With the first use, as few programs need it.
+        # With the first use, as few programs need them.
+        import tempfile
+
         from cnnzoo.weights import repository
 
         name = text("`repo_id`", repo_id, "a repository, owner/name")

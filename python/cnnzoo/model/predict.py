@@ -6,11 +6,10 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +37,7 @@ BATCH = 4
 AHEAD = 2
 
 
-@dataclass(frozen=True)
-class _Item:
+class _Item(NamedTuple):
     """A photograph, or the error of one that cannot be read."""
 
     path: str | None
@@ -146,13 +144,14 @@ def _in_turn(
     model: Choosing, batches: Iterator[list[_Item]], classify: _Classify, threads: int
 ) -> _Answers:
     """The answers, batch by batch, by all threads together."""
-    from concurrent.futures import ThreadPoolExecutor
-
     prepare = partial(_prepare, model)
     for batch in batches:
         if len(batch) == 1:
             prepared = [prepare(batch[0])]
         else:
+            # Not for one photograph, since it imports `logging` and more.
+            from concurrent.futures import ThreadPoolExecutor
+
             # Decoding and resizing run without the GIL.
             with ThreadPoolExecutor(min(len(batch), threads)) as pool:
                 prepared = list(pool.map(prepare, batch))
@@ -235,15 +234,14 @@ def _prepare(model: Choosing, item: _Item) -> NDArray[np.float32] | Exception:
         return error
 
 
-@dataclass(frozen=True)
-class _Sample:
+class _Sample(NamedTuple):
     """A photograph of a data set, read in the thread that decodes it."""
 
     dataset: Samples
-    index: int
+    place: int
 
     def read(self) -> NDArray[np.uint8]:
-        return self.dataset._engine.read(self.index)
+        return self.dataset._engine.read(self.place)
 
 
 def _items(photos: Iterable[Any]) -> Iterator[_Item]:

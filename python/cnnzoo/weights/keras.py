@@ -22,8 +22,6 @@ from cnnzoo.weights import _keras_reader
 
 Array = NDArray[Any]
 
-SUFFIXES = {".h5", ".hdf5"}
-
 # Keras numbers layers without a name of their own, and the numbers continue from model to model.
 COUNTED = re.compile(
     r"(batch_normalization|conv2d|dense|depthwise_conv2d|separable_conv2d)(?:_(\d+))?"
