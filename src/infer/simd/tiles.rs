@@ -118,7 +118,7 @@ pub(in crate::infer) struct Factors {
 pub(in crate::infer) const LINES_AHEAD: usize = 8;
 
 thread_local! {
-    /// How many have the tiles of this thread, and the shape that these have then.
+    /// The number of those who have the tiles of this thread, and the shape that these have then.
     static HELD: Cell<(usize, Option<Shape>)> = const { Cell::new((0, None)) };
 }
 

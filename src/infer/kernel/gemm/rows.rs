@@ -1,4 +1,4 @@
-//! What a product reads and writes besides the weights.
+//! Operands of a product besides the weights: rows to read, and where to write.
 
 use std::ptr::null;
 
