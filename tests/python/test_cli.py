@@ -65,6 +65,7 @@ class Guessing:
     device = "cpu"
 
     def __init__(self, model: cz.Model) -> None:
+        self.name = model.name
         self.preprocess = model.preprocess
         self.labels = model.labels
 

@@ -259,6 +259,8 @@ def test_wrong_arguments_and_stores_are_refused(tmp_path: Path) -> None:
 def test_the_guide_runs(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """docs/how-to/track-runs.md."""
     monkeypatch.chdir(offline)
+    # wandb keeps the folder in which the process used it first.
+    wandb.teardown()
     assert examples.run(examples.ROOT / "docs" / "how-to" / "track-runs.md") == 4
     known = client("sqlite:///mlflow.db")
     (run,) = known.search_runs([known.get_experiment_by_name("flowers").experiment_id])
