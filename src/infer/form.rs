@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::layout::{Layout, WORDS, WORDS_OF_TILES, spread};
+use super::layout::{Layout, spread};
 use super::simd::Element;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,12 +80,11 @@ impl Form {
         Layout { height, width, channels, pixel, image }
     }
 
-    /// Images without gaps, or with pixels a cache line further apart where they would fall on the same few lines of a
-    /// first-level cache: a product reads one number of many pixels after the other, or tiles of so many lines.
+    /// Images of this form, spread where that is faster to read; only tiles of several numbers in a word are read.
     pub fn spread(self, dense: Layout, has_tiles: bool) -> Layout {
-        let together = if has_tiles && self.is_narrow() { WORDS_OF_TILES } else { WORDS };
         let per = self.per_word();
-        let Layout { pixel, image, .. } = spread(self.words_of(dense), together);
+        let by_tiles = has_tiles && self.is_narrow();
+        let Layout { pixel, image, .. } = spread(self.words_of(dense), by_tiles);
         Layout { pixel: pixel * per, image: image * per, ..dense }
     }
 
@@ -104,6 +103,14 @@ impl Form {
         match self {
             Self::Float32 | Self::BFloat16 => (low, high),
             Self::Byte(_) => (bound(low).clamp(0.0, 255.0), bound(high).clamp(0.0, 255.0)),
+        }
+    }
+
+    /// The type of factors whose instructions write it: those for bfloat16 round to it.
+    pub fn written_with(self) -> Element {
+        match self {
+            Self::BFloat16 => Element::BFloat16,
+            Self::Float32 | Self::Byte(_) => Element::Float32,
         }
     }
 

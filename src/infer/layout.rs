@@ -18,13 +18,13 @@ pub(super) fn spaced(numbers: usize) -> usize {
     if row.is_multiple_of(512) { row + LINE } else { row }
 }
 
-/// Words of pixels that fall on the same few lines of a first-level cache, where a product reads one of many pixels after
-/// the other, and where it reads lines of many as tiles.
-pub(super) const WORDS: usize = 1024;
-pub(super) const WORDS_OF_TILES: usize = 64;
-
-/// Images without gaps, or with pixels a cache line further apart where they are so many words long, or a multiple.
-pub(super) fn spread(dense: Layout, together: usize) -> Layout {
+/// Images without gaps, or with pixels a cache line further apart where they would fall on the same few lines of a first-level
+/// cache: a product reads one word of many pixels after the other, or lines of many as tiles. Channels are words.
+pub(super) fn spread(dense: Layout, by_tiles: bool) -> Layout {
+    /// Words of pixels that fall together: 4096 bytes, and 256 where they are read as tiles.
+    const WORDS: usize = 1024;
+    const WORDS_OF_TILES: usize = 64;
+    let together = if by_tiles { WORDS_OF_TILES } else { WORDS };
     if dense.pixels() == 1 || !dense.channels.is_multiple_of(together) {
         return dense;
     }

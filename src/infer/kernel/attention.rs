@@ -8,6 +8,7 @@ use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
 use super::super::simd::{Element, Instructions, Kernel, Lent, SIDE, Simd, exp};
 use super::gemm::{Rows, Store, Weights, multiply};
+use super::numbers::fold;
 use super::pairs::{to_pairs, weave};
 use crate::error::Result;
 
@@ -90,9 +91,9 @@ impl Attention {
             for (row, packed) in packed.chunks_exact_mut(width).enumerate() {
                 let packed = &mut packed[..count];
                 if !is_paired {
-                    let numbers = v.at(place(&self.values, row) + channels.start, count);
+                    let first = place(&self.values, row) + channels.start;
                     // SAFETY: nobody writes to values meanwhile.
-                    packed.copy_from_slice(unsafe { std::slice::from_raw_parts(numbers, count) });
+                    packed.copy_from_slice(unsafe { v.slice(first, count) });
                 } else if 2 * row < keys {
                     // The word of an odd key has a zero.
                     let is_odd = 2 * row + 1 == keys;
@@ -171,18 +172,6 @@ struct Softmax<'a> {
     words: Option<&'a mut [f32]>,
 }
 
-/// All lanes of a vector and others, two by two.
-#[inline(always)]
-fn fold<S: Simd>(s: S, vector: S::Vector, rest: f32, of: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut numbers = s.numbers(vector, rest);
-    for half in [8, 4, 2, 1] {
-        for at in 0..half {
-            numbers[at] = of(numbers[at], numbers[at + half]);
-        }
-    }
-    numbers[0]
-}
-
 impl Kernel for Softmax<'_> {
     type Output = ();
 
@@ -198,7 +187,7 @@ impl Kernel for Softmax<'_> {
             // SAFETY: the slice is a vector.
             most = s.max(most, unsafe { s.load(vector.as_ptr()) });
         }
-        let largest = s.splat(fold(s, most, f32::NEG_INFINITY, f32::max).max(rest));
+        let largest = s.splat(fold(s.numbers(most, f32::NEG_INFINITY), f32::max).max(rest));
         let mut sums = s.splat(0.0);
         for part in row.chunks_mut(S::LANES) {
             let (numbers, count) = (part.as_mut_ptr(), part.len());
@@ -210,7 +199,7 @@ impl Kernel for Softmax<'_> {
                 sums = s.add(sums, power);
             }
         }
-        let share = s.splat(1.0 / fold(s, sums, 0.0, |a, b| a + b));
+        let share = s.splat(1.0 / fold(s.numbers(sums, 0.0), |a, b| a + b));
         let Some(words) = words else {
             for part in row.chunks_mut(S::LANES) {
                 let (numbers, count) = (part.as_mut_ptr(), part.len());

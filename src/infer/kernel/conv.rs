@@ -5,7 +5,7 @@ use std::ptr::null;
 use std::sync::Arc;
 
 use super::super::form::Form;
-use super::super::layout::{Layout, WORDS_OF_TILES, Window, spread};
+use super::super::layout::{Layout, Window, spread};
 use super::super::memory::{Source, Target, with_own};
 use super::super::pool::Pool;
 use super::super::simd::{Element, Instructions, pair};
@@ -128,6 +128,10 @@ impl Conv {
         self.groups[0].element
     }
 
+    fn has_tiles(&self) -> bool {
+        self.groups[0].tiles().is_some()
+    }
+
     /// Words that `run` needs for a copy of the images with their border, or of another type.
     pub fn scratch(&self, batch: usize) -> usize {
         if self.reads_a_copy() { batch * self.padded().image } else { 0 }
@@ -158,11 +162,7 @@ impl Conv {
         let Layout { height, width, channels, .. } = self.input;
         let words = channels.div_ceil(self.element().per_word());
         let dense = Layout::dense(height + top + bottom, width + left + right, words);
-        if self.groups[0].tiles().is_some() && !self.is_bordered {
-            spread(dense, WORDS_OF_TILES)
-        } else {
-            dense
-        }
+        if self.has_tiles() && !self.is_bordered { spread(dense, true) } else { dense }
     }
 
     pub fn run(
@@ -278,7 +278,7 @@ impl Conv {
     /// Whether a thread has the same rows in every step, which it then finds in its cache, and reads all weights. Where these
     /// are many, it has some of the columns instead.
     fn by_rows(&self) -> bool {
-        let most = if self.groups[0].tiles().is_some() { MOST_TWICE_OF_TILES } else { MOST_TWICE };
+        let most = if self.has_tiles() { MOST_TWICE_OF_TILES } else { MOST_TWICE };
         self.weights() <= most
     }
 
@@ -396,8 +396,7 @@ impl Conv {
         let (depth, panels) = (self.groups[0].depth, self.groups[0].panels());
         let tile = self.groups[0].rows();
         let (longest, cache) = (self.longest(), (CACHE / depth.max(1)).clamp(48, MOST_ROWS));
-        let most =
-            if self.groups[0].tiles().is_some() { longest } else { cache - cache % (2 * tile) };
+        let most = if self.has_tiles() { longest } else { cache - cache % (2 * tile) };
         let shares = if self.by_rows() { threads.min(all / FEWEST).max(1) } else { 1 };
         let share = all.div_ceil(shares);
         let is_short = share <= FEWEST || share <= (most + most / 4).min(longest);

@@ -8,7 +8,7 @@ use super::super::form::Form;
 use super::super::layout::{Layout, Window};
 use super::super::memory::{Buffer, Source, Target, zeros};
 use super::super::pool::Pool;
-use super::super::simd::{Element, Instructions, Kernel, Simd, activate};
+use super::super::simd::{Instructions, Kernel, Simd, activate};
 use super::gemm::{apply, clamp, is_clamp};
 use super::numbers::{read, write};
 use crate::error::Result;
@@ -139,10 +139,7 @@ impl Depthwise {
     ) {
         let bounds = self.forms.1.bounds(clamp(self.function));
         let strip = Strip { of: self, image, rows, channels, bounds, x, y };
-        // The instructions for bfloat16 round to it.
-        let rounds = self.forms.1 == Form::BFloat16;
-        let element = if rounds { Element::BFloat16 } else { Element::Float32 };
-        self.instructions.run_with(element, strip);
+        self.instructions.run_with(self.forms.1.written_with(), strip);
     }
 }
 
@@ -383,9 +380,7 @@ impl Strip<'_> {
             }
         }
     }
-}
 
-impl Strip<'_> {
     /// A block of channels of `R` rows of neighbouring outputs, where the forms of input and output are bfloat16: both numbers
     /// of each word are computed side by side, which takes fewer instructions than to put them into order.
     #[inline(always)]

@@ -4,8 +4,8 @@ use super::super::form::Form;
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
 use super::super::pool::Pool;
-use super::super::simd::{Element, Instructions, Kernel, Simd};
-use super::numbers::write;
+use super::super::simd::{Instructions, Kernel, Simd};
+use super::numbers::{fold, write};
 
 /// The mean, and the reciprocal of the standard deviation.
 fn statistics<'a>(
@@ -37,8 +37,6 @@ pub(in crate::infer) struct LayerNorm {
 impl LayerNorm {
     pub fn run(&self, pool: &Pool, batch: usize, x: Source<'_>, y: Target<'_>) {
         let Self { input, output, form, .. } = self;
-        let rounds = *form == Form::BFloat16;
-        let element = if rounds { Element::BFloat16 } else { Element::Float32 };
         let pixels = batch * input.pixels();
         // Pixels of a task.
         let each = 16;
@@ -50,7 +48,7 @@ impl LayerNorm {
                 let from = unsafe { x.slice(place(input), input.channels) };
                 // No two tasks have a pixel in common.
                 let to = y.of(*form, place(output), input.channels);
-                self.instructions.run_with(element, Normal { of: self, from, to });
+                self.instructions.run_with(form.written_with(), Normal { of: self, from, to });
             }
         });
     }
@@ -68,13 +66,8 @@ struct Normal<'a> {
 #[inline(always)]
 fn total<S: Simd>(s: S, vectors: [S::Vector; 4]) -> f64 {
     let numbers = vectors.map(|vector| s.numbers(vector, 0.0).map(f64::from));
-    let mut sums: [f64; 16] = std::array::from_fn(|at| numbers.iter().map(|of| of[at]).sum());
-    for half in [8, 4, 2, 1] {
-        for at in 0..half {
-            sums[at] += sums[at + half];
-        }
-    }
-    sums[0]
+    let sums: [f64; 16] = std::array::from_fn(|at| numbers.iter().map(|of| of[at]).sum());
+    fold(sums, |a, b| a + b)
 }
 
 impl Kernel for Normal<'_> {
