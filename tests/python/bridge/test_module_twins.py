@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import cnnzoo as cz
-from families.test_options import CHANGES, Change, changed
+from families.test_options import Change, changed, for_each_change
 from reference import Edition, images, smallest
 from tolerance import ROUNDING, ROUNDING_OF_GRADIENTS, difference
 from train.test_steps import AUXILIARY, CLASSES, is_quick, torch_loss, twins
@@ -163,11 +163,7 @@ def test_second_derivatives_are_the_twins() -> None:
     assert largest(*seen) < ROUNDING_OF_GRADIENTS
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "change"),
-    CHANGES,
-    ids=[f"{name}-{'-'.join(map(str, options.values()))}" for name, options, _ in CHANGES],
-)
+@for_each_change
 def test_networks_with_options_are_the_twins_with_the_same_change(
     name: str, options: dict[str, Any], change: Change
 ) -> None:

@@ -80,6 +80,13 @@ CHANGES: list[tuple[str, dict[str, Any], Change]] = [
     ),
 ]
 
+# For tests that run once for each of them.
+for_each_change = pytest.mark.parametrize(
+    ("name", "options", "change"),
+    CHANGES,
+    ids=[f"{name}-{'-'.join(map(str, options.values()))}" for name, options, _ in CHANGES],
+)
+
 
 def changed(name: str, options: dict[str, Any], change: Change) -> tuple[cz.Model, TorchReference]:
     """A network with options, and torchvision's with the same change; both without dropout."""
@@ -94,11 +101,7 @@ def changed(name: str, options: dict[str, Any], change: Change) -> tuple[cz.Mode
     return model, reference
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "change"),
-    CHANGES,
-    ids=[f"{name}-{'-'.join(map(str, options.values()))}" for name, options, _ in CHANGES],
-)
+@for_each_change
 def test_options_equal_the_change_by_hand(
     name: str, options: dict[str, Any], change: Change
 ) -> None:
