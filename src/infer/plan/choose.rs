@@ -155,12 +155,13 @@ impl Choices {
     pub(in crate::infer) fn algorithm(&self, layer: &Layer) -> (Algorithm, Element) {
         let within = layer.in_channels / layer.groups.max(1);
         if self.precision == Precision::BFloat16 {
-            let fills_words = within.is_multiple_of(2);
-            // Tiles save more than Winograd's algorithm does, even where words are half full.
-            if self.has_tiles_of_pairs() && (fills_words || layer.groups == 1) {
-                return (Algorithm::Direct, Element::BFloat16);
-            }
-            if fills_words {
+            // Not of three channels: in trained networks, rounded images and weights of the first layer change the answer more than
+            // all other layers together.
+            if within.is_multiple_of(2) {
+                if self.has_tiles_of_pairs() {
+                    // They save more than Winograd's algorithm does.
+                    return (Algorithm::Direct, Element::BFloat16);
+                }
                 return layer.by_rule_with_pairs(self.accuracy);
             }
         }
