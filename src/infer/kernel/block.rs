@@ -25,8 +25,8 @@ pub(in crate::infer) struct Block {
     pub project: Option<Conv>,
 }
 
-/// Panels of the first convolution that are computed together, where whole images are.
-const PANELS: usize = 2;
+/// Vectors of columns of the first convolution that are computed together, where whole images are.
+const VECTORS: usize = 4;
 
 /// Weights beyond this many are read from memory again for every strip.
 const MOST_WEIGHTS: usize = 96 * 1024;
@@ -127,10 +127,11 @@ impl Block {
     ) -> Result<()> {
         let (weights, pixels) = (&expand.groups[0], expand.output.pixels());
         let channels = expand.output.channels;
-        let groups = weights.panels().div_ceil(PANELS);
+        let each = (VECTORS * weights.instructions().lanes() / weights.width(0).max(1)).max(1);
+        let groups = weights.panels().div_ceil(each);
         pool.try_run(batch * groups, &|task| {
             let (image, group) = (task / groups, task % groups);
-            let panels = group * PANELS..((group + 1) * PANELS).min(weights.panels());
+            let panels = group * each..((group + 1) * each).min(weights.panels());
             with_own(expand.forms.1.words(pixels * channels), |own| {
                 let store = Store {
                     target: own,

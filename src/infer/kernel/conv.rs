@@ -404,7 +404,7 @@ impl Conv {
         // Nearly equal ones, of whole tiles: all but the last are as fast as can be.
         let rows = share.div_ceil(blocks).next_multiple_of(tile).min(longest);
         let blocks = all.div_ceil(rows);
-        let heavy = depth * self.groups[0].columns > 128 * 1024;
+        let heavy = self.groups[0].is_heavy();
         if blocks >= 8 && !(heavy && all < 400) {
             return Division { share, rows, panels };
         }

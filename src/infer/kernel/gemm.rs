@@ -3,6 +3,7 @@
 
 mod panel;
 mod rows;
+mod streams;
 mod tiled;
 mod weights;
 
@@ -12,7 +13,7 @@ use super::super::memory::Source;
 use super::super::simd::{Element, Instructions};
 use panel::Multiply;
 pub(in crate::infer) use panel::is_clamp;
-pub(super) use panel::{Ahead, accumulate, apply, clamp};
+pub(super) use panel::{Ahead, accumulate, apply, clamp, most};
 pub(in crate::infer) use rows::{Next, Rescale, Rows, Store};
 use tiled::Tiled;
 pub(in crate::infer) use weights::Weights;

@@ -85,8 +85,9 @@ const PRODUCTS: [Product; COUNT] = {
 /// Products whose rows are sums.
 const SUMS: usize = 5;
 
-/// Panels that are multiplied with the rows of a product before those of the next, which stay in the cache meanwhile.
-const TOGETHER: usize = 4;
+/// Vectors of columns that are multiplied with the rows of a product before those of the next, which stay in the cache
+/// meanwhile.
+const TOGETHER: usize = 8;
 
 /// The most rows of a task.
 const MOST_ROWS: usize = 112;
@@ -146,7 +147,7 @@ impl Halves {
         };
         let products = PRODUCTS.iter().map(packed).collect::<Result<Vec<_>>>()?;
         // Vectors of the second half begin anywhere.
-        let mut biases = zeros(outputs + 2 * instructions.lanes())?;
+        let mut biases = zeros(outputs + instructions.vectors() * instructions.lanes())?;
         biases.as_mut_slice()[..outputs].copy_from_slice(bias);
         let zeros = zeros(deep)?;
         Ok(Self { inputs, outputs, instructions, products, bias: biases, zeros })
@@ -330,9 +331,10 @@ impl Kernel for Multiply<'_> {
         let rows = self.rows();
         let Halves { products, inputs, .. } = &*self.run.of.weights;
         let deep = inputs / 2;
-        let tiles = rows.count.div_ceil(S::ROWS).max(1);
-        for first in self.panels.clone().step_by(TOGETHER) {
-            let panels = first..(first + TOGETHER).min(self.panels.end);
+        let widest = products[0].width(self.panels.start) / S::LANES;
+        let together = (TOGETHER / widest).max(1);
+        for first in self.panels.clone().step_by(together) {
+            let panels = first..(first + together).min(self.panels.end);
             for product in 0..COUNT {
                 for panel in panels.clone() {
                     // What comes next is fetched meanwhile.
@@ -343,7 +345,9 @@ impl Kernel for Multiply<'_> {
                     } else {
                         products[0].start(panels.end)
                     };
-                    let bytes = products[0].width(panel) * size_of::<f32>();
+                    let width = products[0].width(panel);
+                    let tiles = rows.count.div_ceil(S::ROWS[width / S::LANES - 1]).max(1);
+                    let bytes = width * size_of::<f32>();
                     for tile in 0..tiles {
                         let place = part(rows.count, tile, tiles);
                         let ahead = Ahead {
@@ -399,19 +403,23 @@ impl Multiply<'_> {
     ) {
         let vectors = self.run.of.weights.products[0].width(panel) / S::LANES;
         macro_rules! tile {
-            ($($rows:literal)*) => {
-                match (place.len(), vectors) {
-                    $(($rows, 1) if $rows <= S::ROWS => {
-                        self.tile::<S, $rows, 1>(s, (panel, product), rows, place.start, ahead);
-                    }
-                    ($rows, _) if $rows <= S::ROWS => {
-                        self.tile::<S, $rows, 2>(s, (panel, product), rows, place.start, ahead);
-                    })*
-                    _ => unreachable!("a tile has at most {} rows", S::ROWS),
+            ($($vectors:literal: $($rows:literal)*;)*) => {
+                match (vectors, place.len()) {
+                    $($(($vectors, $rows) if $rows <= S::ROWS[$vectors - 1] => {
+                        self.tile::<S, $rows, $vectors>(
+                            s, (panel, product), rows, place.start, ahead,
+                        );
+                    })*)*
+                    _ => unreachable!("a tile has at most {:?} rows", S::ROWS),
                 }
             };
         }
-        tile!(1 2 3 4 5 6 7 8 9 10 11 12);
+        tile! {
+            1: 1 2 3 4 5 6 7 8 9 10 11 12;
+            2: 1 2 3 4 5 6 7 8 9 10 11 12;
+            3: 1 2 3 4 5 6 7 8;
+            4: 1 2 3 4 5 6;
+        }
     }
 
     #[inline(always)]
@@ -447,7 +455,7 @@ impl Multiply<'_> {
             let (half, column) = (update.part / 2, update.part % 2 * weights.outputs / 2 + column);
             let mut bias = [s.splat(0.0); V];
             for (vector, bias) in bias.iter_mut().enumerate() {
-                // SAFETY: after the biases there are two vectors of zeros.
+                // SAFETY: after the biases there are as many zeros as a panel has columns.
                 *bias = unsafe {
                     s.load(weights.bias.as_slice().as_ptr().add(column + vector * S::LANES))
                 };

@@ -130,8 +130,10 @@ impl Winograd {
     /// A division into so many blocks.
     fn divided(&self, tiles: usize, blocks: usize, shared: bool) -> Division {
         let blocks = blocks.clamp(1, tiles.max(1));
-        // At least 16 tasks, of at least 24 tiles.
-        let parts = 16_usize.div_ceil(self.weights.panels().max(1)).min(tiles / blocks / 24).max(1);
+        // At least 16 tasks, of at least 24 tiles, or of 12 where the panels would not be even among threads.
+        let panels = self.weights.panels().max(1);
+        let least = if panels < 8 && panels % 2 == 1 { 12 } else { 24 };
+        let parts = 16_usize.div_ceil(panels).min(tiles / blocks / least).max(1);
         Division { blocks, shared, parts }
     }
 }

@@ -61,8 +61,7 @@ impl Simd for Avx2 {
     type Vector = __m256;
 
     const LANES: usize = 8;
-    const ROWS: usize = 6;
-    const ROWS_OF_ONE: usize = 12;
+    const ROWS: [usize; 4] = [12, 6, 0, 0];
 
     #[inline(always)]
     fn splat(self, number: f32) -> __m256 {

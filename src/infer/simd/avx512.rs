@@ -114,8 +114,7 @@ impl<const FACTORS: usize> Simd for Avx512<FACTORS> {
     type Vector = __m512;
 
     const LANES: usize = 16;
-    const ROWS: usize = 12;
-    const ROWS_OF_ONE: usize = 12;
+    const ROWS: [usize; 4] = [12, 12, 8, 6];
 
     #[inline(always)]
     fn splat(self, number: f32) -> __m512 {

@@ -118,6 +118,15 @@ impl Instructions {
 
     /// Rows of the largest tile of two vectors.
     pub(in crate::infer) fn rows(self) -> usize {
+        self.tile_rows()[1]
+    }
+
+    /// Vectors of the widest tile.
+    pub(in crate::infer) fn vectors(self) -> usize {
+        self.tile_rows().into_iter().filter(|rows| *rows > 0).count()
+    }
+
+    fn tile_rows(self) -> [usize; 4] {
         match self.0 {
             Kind::Portable => Portable::ROWS,
             #[cfg(target_arch = "x86_64")]

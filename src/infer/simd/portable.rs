@@ -25,8 +25,7 @@ impl Simd for Portable {
     type Vector = Vector;
 
     const LANES: usize = LANES;
-    const ROWS: usize = 4;
-    const ROWS_OF_ONE: usize = 4;
+    const ROWS: [usize; 4] = [4, 4, 0, 0];
 
     fn splat(self, number: f32) -> Vector {
         [number; LANES]

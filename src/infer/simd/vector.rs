@@ -29,10 +29,9 @@ pub(in crate::infer) trait Simd: Copy + Send + Sync + 'static {
 
     /// Numbers in a vector.
     const LANES: usize;
-    /// Rows of the largest tile of a matrix product that is two vectors wide and stays in registers.
-    const ROWS: usize;
-    /// Rows of the largest tile that is one vector wide.
-    const ROWS_OF_ONE: usize;
+    /// Rows of the largest tile of a matrix product that stays in registers, by its width of one to four vectors; none for
+    /// those too wide.
+    const ROWS: [usize; 4];
 
     fn splat(self, number: f32) -> Self::Vector;
     /// # Safety

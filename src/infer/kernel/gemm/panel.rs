@@ -42,7 +42,8 @@ impl<const FACTORS: usize> Kernel for Multiply<'_, FACTORS> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let panels = &self.weights.panels[self.panels.clone()];
+        let mut panels = &self.weights.panels[self.panels.clone()];
+        panels = &panels[self.run_streams(simd, panels)..];
         for (at, panel) in panels.iter().enumerate() {
             let next = self.rows.next.part(at, panels.len());
             self.block(Rows { next, ..self.rows }, *panel).run::<S, FACTORS>(simd);
@@ -57,6 +58,21 @@ const LINE_BYTES: usize = LINE * size_of::<f32>();
 pub(in super::super) struct Ahead {
     pub next: *const u8,
     pub step: usize,
+}
+
+/// The sum of `c` and the products of words `a` and `b` of so many factors.
+#[inline(always)]
+pub(super) fn added<S: Simd, const FACTORS: usize>(
+    s: S,
+    a: S::Vector,
+    b: S::Vector,
+    c: S::Vector,
+) -> S::Vector {
+    match FACTORS {
+        4 => s.dot_quads(a, b, c),
+        2 => s.dot_pairs(a, b, c),
+        _ => s.fma(a, b, c),
+    }
 }
 
 /// Adds to sums the products of `depth` words of each row with as many rows of weights.
@@ -81,6 +97,10 @@ pub(in super::super) unsafe fn accumulate<
         s.prefetch(ahead.next.cast());
         if ahead.step > LINE_BYTES {
             s.prefetch(ahead.next.wrapping_add(LINE_BYTES).cast());
+            if V > 2 && ahead.step > 2 * LINE_BYTES {
+                s.prefetch(ahead.next.wrapping_add(2 * LINE_BYTES).cast());
+                s.prefetch(ahead.next.wrapping_add(3 * LINE_BYTES).cast());
+            }
         }
         ahead.next = ahead.next.wrapping_add(ahead.step);
         let mut columns = [s.splat(0.0); V];
@@ -92,16 +112,17 @@ pub(in super::super) unsafe fn accumulate<
             // SAFETY: the caller's promise.
             let number = s.splat(unsafe { *row.add(k) });
             for (sum, columns) in sums.iter_mut().zip(columns) {
-                *sum = match FACTORS {
-                    4 => s.dot_quads(number, columns, *sum),
-                    2 => s.dot_pairs(number, columns, *sum),
-                    _ => s.fma(number, columns, *sum),
-                };
+                *sum = added::<S, FACTORS>(s, number, columns, *sum);
             }
         }
         weights = weights.wrapping_add(V * S::LANES);
     }
     sums
+}
+
+/// The most rows of a tile of so many vectors; only panels of float32 are wider than two.
+pub(in super::super) const fn most<S: Simd, const FACTORS: usize>(vectors: usize) -> usize {
+    if FACTORS > 1 && vectors > 2 { 0 } else { S::ROWS[vectors - 1] }
 }
 
 /// One panel and a block of rows.
@@ -119,7 +140,7 @@ impl Block<'_> {
     #[inline(always)]
     fn run<S: Simd, const FACTORS: usize>(&self, simd: S) {
         let count = self.rows.starts.len();
-        let most = if self.panel.width == S::LANES { S::ROWS_OF_ONE } else { S::ROWS };
+        let most = S::ROWS[self.panel.width / S::LANES - 1];
         let tiles = count.div_ceil(most);
         let (each, larger) = (count / tiles.max(1), count % tiles.max(1));
         // The panel that follows, or what else comes next, is fetched while this one is multiplied.
@@ -150,19 +171,21 @@ impl Block<'_> {
         ahead: Ahead,
     ) {
         macro_rules! tile {
-            ($($rows:literal)*) => {
-                match (rows, self.panel.width / S::LANES) {
-                    $(($rows, 1) if $rows <= S::ROWS_OF_ONE => {
-                        self.tile::<S, $rows, 1, FACTORS>(s, first, ahead);
-                    }
-                    ($rows, _) if $rows <= S::ROWS => {
-                        self.tile::<S, $rows, 2, FACTORS>(s, first, ahead);
-                    })*
-                    _ => unreachable!("a tile has at most {} rows", S::ROWS_OF_ONE),
+            ($($vectors:literal: $($rows:literal)*;)*) => {
+                match (self.panel.width / S::LANES, rows) {
+                    $($(($vectors, $rows) if $rows <= most::<S, FACTORS>($vectors) => {
+                        self.tile::<S, $rows, $vectors, FACTORS>(s, first, ahead);
+                    })*)*
+                    _ => unreachable!("a tile has at most {:?} rows", S::ROWS),
                 }
             };
         }
-        tile!(1 2 3 4 5 6 7 8 9 10 11 12);
+        tile! {
+            1: 1 2 3 4 5 6 7 8 9 10 11 12;
+            2: 1 2 3 4 5 6 7 8 9 10 11 12;
+            3: 1 2 3 4 5 6 7 8;
+            4: 1 2 3 4 5 6;
+        }
     }
 
     #[inline(always)]
@@ -185,6 +208,17 @@ impl Block<'_> {
             };
             weights = weights.wrapping_add(self.rows.length * V * S::LANES);
         }
+        self.put::<S, R, V, FACTORS>(s, first, sums);
+    }
+
+    /// Stores the sums of rows from `first` on.
+    #[inline(always)]
+    pub(super) fn put<S: Simd, const R: usize, const V: usize, const FACTORS: usize>(
+        &self,
+        s: S,
+        first: usize,
+        sums: [[S::Vector; V]; R],
+    ) {
         match &self.store.rescale {
             Some(rescale) if FACTORS == 4 => self.rescale(s, first, sums, rescale),
             _ => self.store::<S, R, V, FACTORS>(s, first, sums),

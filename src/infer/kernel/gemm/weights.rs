@@ -8,7 +8,7 @@ use super::super::super::simd::{Element, Instructions, SIDE, Tiles};
 use super::super::integers::Integers;
 use crate::error::Result;
 
-/// Weights in the order in which tiles read them: panels of two vectors of columns, in each the rows one after another.
+/// Weights in the order in which tiles read them: panels of some vectors of columns, in each the rows one after another.
 #[derive(Debug)]
 pub(in crate::infer) struct Weights {
     pub columns: usize,
@@ -27,7 +27,7 @@ pub(in crate::infer) struct Weights {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Panel {
     pub column: usize,
-    /// Columns with those of zeros that complete one or two vectors; the last panel may be half a vector wide.
+    /// Columns with those of zeros that complete its vectors; the last panel may be half a vector wide.
     pub width: usize,
     pub start: usize,
 }
@@ -42,20 +42,23 @@ impl Weights {
         bias: &[f32],
         fill: impl Fn(Range<usize>, usize, &mut [f32]) + Sync,
     ) -> Result<Self> {
+        /// The depth of a wide panel at most: it stays in a second-level cache while all rows are multiplied.
+        const DEPTH: usize = 1024;
         let lanes = instructions.lanes();
         let narrow = match element {
             Element::Float32 => instructions.narrower().lanes(),
             Element::BFloat16 | Element::Byte => lanes,
         };
+        // Half a vector comes last.
+        let rest = columns % lanes;
+        let half = rest > 0 && rest <= narrow && narrow < lanes;
+        let vectors = if half { columns / lanes } else { columns.div_ceil(lanes) };
+        let is_wide = element == Element::Float32 && depth <= DEPTH;
+        let most = if is_wide { instructions.vectors() } else { 2 };
+        let in_pairs = is_heavy(columns, depth) && vectors.is_multiple_of(2);
+        let widths = widths(vectors, most, in_pairs).map(|vectors| vectors * lanes);
         let (mut panels, mut start, mut column) = (Vec::new(), 0, 0);
-        while column < columns {
-            let left = columns - column;
-            let width = match left {
-                _ if left <= narrow => narrow,
-                // Half a vector follows.
-                _ if left <= lanes + narrow && narrow < lanes => lanes,
-                _ => left.div_ceil(lanes).min(2) * lanes,
-            };
+        for width in widths.chain(half.then_some(narrow)) {
             panels.push(Panel { column, width, start });
             column += width;
             start += width * depth;
@@ -135,6 +138,11 @@ impl Weights {
         numbers[start..].as_ptr()
     }
 
+    /// Whether they are so many that threads divide the columns.
+    pub fn is_heavy(&self) -> bool {
+        is_heavy(self.columns, self.depth)
+    }
+
     /// The number of panels.
     pub fn panels(&self) -> usize {
         self.panels.len()
@@ -164,5 +172,62 @@ impl Weights {
     /// The biases from a column on.
     pub fn bias(&self, column: usize) -> *const f32 {
         self.bias.as_slice()[column..].as_ptr()
+    }
+}
+
+/// Whether weights are so many that threads divide the columns.
+fn is_heavy(columns: usize, depth: usize) -> bool {
+    depth * columns > 128 * 1024
+}
+
+/// The widths of panels in vectors, of which the widest has `most`. The wider a tile is, the fewer rows it needs, and the
+/// less it reads for each product; so there are as many of four and three vectors as can be.
+fn widths(vectors: usize, most: usize, in_pairs: bool) -> impl Iterator<Item = usize> {
+    let mut left = if in_pairs { vectors / 2 } else { vectors };
+    let each = if in_pairs { 2 } else { 1 };
+    let first = std::iter::from_fn(move || {
+        let width = match left {
+            0 => return None,
+            _ if most == 4 && left.is_multiple_of(4) => 4,
+            _ => left.min(most).min(3),
+        };
+        left -= width;
+        Some(width)
+    });
+    first.flat_map(move |width| std::iter::repeat_n(width, each))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(vectors: usize, most: usize, in_pairs: bool) -> Vec<usize> {
+        widths(vectors, most, in_pairs).collect()
+    }
+
+    #[test]
+    fn panels_are_as_wide_as_can_be() {
+        assert_eq!(all(8, 4, false), [4, 4]);
+        assert_eq!(all(5, 4, false), [3, 2]);
+        assert_eq!(all(6, 4, false), [3, 3]);
+        assert_eq!(all(9, 4, false), [3, 3, 3]);
+        assert_eq!(all(11, 4, false), [3, 4, 4]);
+        assert_eq!(all(5, 2, false), [2, 2, 1]);
+        assert_eq!(all(0, 4, false), [0; 0]);
+    }
+
+    #[test]
+    fn two_threads_have_the_same_columns_where_they_divide_them() {
+        assert_eq!(all(10, 4, true), [3, 3, 2, 2]);
+        assert_eq!(all(20, 4, true), [3, 3, 3, 3, 4, 4]);
+        assert_eq!(all(8, 4, true), [4, 4]);
+    }
+
+    #[test]
+    fn no_column_is_lost() {
+        for (vectors, most) in (0..100).flat_map(|vectors| [(vectors, 2), (vectors, 4)]) {
+            assert_eq!(all(vectors, most, false).iter().sum::<usize>(), vectors);
+            assert_eq!(all(2 * vectors, most, true).iter().sum::<usize>(), 2 * vectors);
+        }
     }
 }

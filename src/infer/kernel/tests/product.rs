@@ -177,6 +177,14 @@ fn products_of_pixels_and_vectors() {
         let size = (dice.channels(), dice.channels(), 1);
         compare(&mut dice, batch, window, 9, size);
     }
+    // Tiles of all heights and widths, and few rows, which read several panels at a time.
+    for (rows, columns) in (1..=13).flat_map(|rows| [(rows, 48), (rows, 64), (rows, 200)]) {
+        compare(&mut dice, rows, window, 1, (5, columns, 1));
+    }
+    for rows in 1..=2 {
+        compare(&mut dice, rows, window, 1, (1030, 150, 1));
+        compare(&mut dice, rows, window, 1, (40, 600, 1));
+    }
     // More rows than a task takes, more panels than one, large weights.
     compare(&mut dice, 2, window, 16, (9, 50, 1));
     compare(&mut dice, 1, window, 3, (300, 450, 1));

@@ -60,7 +60,7 @@ impl<const NR: usize, const MR: usize, const NC: usize, const MC: usize>
             for vector in 0..vectors {
                 let products = self.products.at(at * self.stride, NR * NC * vectors * S::LANES);
                 let products = products.wrapping_add(vector * S::LANES);
-                let column = (self.panel * 2 + vector) * S::LANES;
+                let column = self.panel * self.run.conv.weights.width() + vector * S::LANES;
                 self.tile::<S, WRITTEN>(s, &place, (products, vectors * S::LANES), column);
             }
             place.advance();

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::super::memory::Target;
 use super::super::super::simd::{Kernel, Simd};
-use super::super::gemm::{Ahead, accumulate};
+use super::super::gemm::{Ahead, accumulate, most};
 use super::place::Inputs;
 use super::weights::Transformed;
 
@@ -57,10 +57,10 @@ impl Multiply<'_> {
         let (vectors, depth) = (self.weights.vectors(self.panel), self.weights.depth());
         let width = vectors * S::LANES;
         let points = self.weights.tile.points();
-        let start = self.panel * 2 * S::LANES * points * depth;
+        let start = self.panel * self.weights.width() * points * depth;
         let numbers = &self.weights.numbers.as_slice()[start..][..width * points * depth];
         let count = self.tiles.len();
-        let groups = count.div_ceil(S::ROWS);
+        let groups = count.div_ceil(S::ROWS[vectors - 1]);
         let bytes = width * size_of::<f32>();
         for point in 0..points {
             let weights = numbers[point * width * depth..][..width * depth].as_ptr();
@@ -88,15 +88,21 @@ impl Multiply<'_> {
     #[inline(always)]
     fn tile_of<S: Simd, const FACTORS: usize>(&self, s: S, size: (usize, usize), rows: Rows) {
         macro_rules! tile {
-            ($($rows:literal)*) => {
+            ($($vectors:literal: $($rows:literal)*;)*) => {
                 match size {
-                    $(($rows, 1) if $rows <= S::ROWS => self.tile::<S, $rows, 1, FACTORS>(s, rows),
-                    ($rows, _) if $rows <= S::ROWS => self.tile::<S, $rows, 2, FACTORS>(s, rows),)*
-                    _ => unreachable!("a tile has at most {} rows", S::ROWS),
+                    $($(($rows, $vectors) if $rows <= most::<S, FACTORS>($vectors) => {
+                        self.tile::<S, $rows, $vectors, FACTORS>(s, rows);
+                    })*)*
+                    _ => unreachable!("a tile has at most {:?} rows", S::ROWS),
                 }
             };
         }
-        tile!(1 2 3 4 5 6 7 8 9 10 11 12);
+        tile! {
+            1: 1 2 3 4 5 6 7 8 9 10 11 12;
+            2: 1 2 3 4 5 6 7 8 9 10 11 12;
+            3: 1 2 3 4 5 6 7 8;
+            4: 1 2 3 4 5 6;
+        }
     }
 
     #[inline(always)]

@@ -258,7 +258,7 @@ fn any_shape_equals_a_plain_loop() {
                 let (height, width) = (1 + numbers.below(16), 1 + numbers.below(16));
                 let channels = (
                     numbers.one_of(&[1, 2, 3, 5, 7, 8, 9, 16, 17, 24, 31, 64]),
-                    numbers.one_of(&[1, 3, 7, 8, 9, 15, 16, 17, 24, 31, 40, 65]),
+                    numbers.one_of(&[1, 3, 7, 8, 9, 15, 16, 17, 24, 31, 40, 65, 100]),
                 );
                 // An image of one pixel needs a border.
                 let mut border = [0; 4].map(|_| numbers.below(5));

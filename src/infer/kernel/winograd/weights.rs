@@ -8,7 +8,7 @@ use super::tile::Tile;
 use super::transform::weights;
 use crate::error::Result;
 
-/// Transformed weights in the order in which they are read: panels of two vectors of outputs, in each the points, in each
+/// Transformed weights in the order in which they are read: panels of some vectors of outputs, in each the points, in each
 /// the input channels, of which a word of bfloat16 has two.
 #[derive(Debug)]
 pub(in crate::infer) struct Transformed {
@@ -19,6 +19,8 @@ pub(in crate::infer) struct Transformed {
     /// The type of the factors of products.
     pub(super) element: Element,
     pub(super) instructions: Instructions,
+    /// Vectors of a panel; the last one may have fewer.
+    vectors: usize,
     pub(super) numbers: Buffer,
     pub(super) bias: Buffer,
     /// A pixel outside of the image.
@@ -46,6 +48,7 @@ impl Transformed {
             outputs,
             element,
             instructions,
+            vectors: vectors(columns / instructions.lanes(), (instructions, element)),
             numbers: zeros(columns * depth * tile.points())?,
             bias: biases,
             zeros: zeros(phases * inputs)?,
@@ -97,17 +100,27 @@ impl Transformed {
 
     /// Outputs of a panel.
     pub(super) fn width(&self) -> usize {
-        2 * self.instructions.lanes()
+        self.vectors * self.instructions.lanes()
     }
 
     pub(super) fn panels(&self) -> usize {
         self.outputs.div_ceil(self.width())
     }
 
-    /// Vectors of a panel, 1 or 2.
     pub(super) fn vectors(&self, panel: usize) -> usize {
         let left = self.outputs - panel * self.width();
-        left.div_ceil(self.instructions.lanes()).min(2)
+        left.div_ceil(self.instructions.lanes()).min(self.vectors)
+    }
+}
+
+/// Vectors of a panel, where there are so many in all. Wide tiles, of fewer rows, read less for each product.
+fn vectors(all: usize, (instructions, element): (Instructions, Element)) -> usize {
+    match instructions.vectors() {
+        4 if element == Element::Float32 && all > 2 => {
+            let threes = all.is_multiple_of(3) && !all.is_multiple_of(8);
+            if threes { 3 } else { 4 }
+        }
+        _ => 2,
     }
 }
 
