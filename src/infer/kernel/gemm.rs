@@ -15,6 +15,7 @@ use panel::Multiply;
 pub(in crate::infer) use panel::is_clamp;
 pub(super) use panel::{Ahead, accumulate, apply, clamp, most};
 pub(in crate::infer) use rows::{Next, Rescale, Rows, Store};
+use streams::Streams;
 use tiled::Tiled;
 pub(in crate::infer) use weights::Weights;
 
@@ -37,17 +38,21 @@ pub(super) fn multiply_packed(
 ) {
     debug_assert_eq!(rows.segments.len() * rows.length, weights.depth);
     weights.by_width(panels, |on, panels| match weights.element {
-        Element::Float32 => on.run(Multiply::<1> { weights, numbers, panels, rows, store }),
+        Element::Float32 => run(Multiply::<1> { weights, numbers, panels, rows, store }, on),
         Element::BFloat16 => run(Multiply::<2> { weights, numbers, panels, rows, store }, on),
         Element::Byte => run(Multiply::<4> { weights, numbers, panels, rows, store }, on),
     });
 }
 
-/// Multiplies by tiles where there are any: the same for any number of rows, so that a row has the same sums.
+/// Multiplies by tiles where there are any: the same for any number of rows, so that a row has the same sums. Other ways add
+/// in the same order.
 fn run<const FACTORS: usize>(product: Multiply<'_, FACTORS>, instructions: Instructions) {
     let element = product.weights.element;
-    match product.weights.tiles().zip(tiled::words(product.rows.length)) {
-        Some((tiles, words)) => instructions.run_with(element, Tiled { product, tiles, words }),
-        None => instructions.run_with(element, product),
+    if let Some((tiles, words)) = product.weights.tiles().zip(tiled::words(product.rows.length)) {
+        return instructions.run_with(element, Tiled { product, tiles, words });
     }
+    let is_few = product.rows.starts.len() <= streams::ROWS;
+    let done = if is_few { instructions.run_with(element, Streams(&product)) } else { 0 };
+    let panels = product.panels.start + done..product.panels.end;
+    instructions.run_with(element, Multiply { panels, ..product });
 }

@@ -42,8 +42,7 @@ impl<const FACTORS: usize> Kernel for Multiply<'_, FACTORS> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let mut panels = &self.weights.panels[self.panels.clone()];
-        panels = &panels[self.run_streams(simd, panels)..];
+        let panels = &self.weights.panels[self.panels.clone()];
         for (at, panel) in panels.iter().enumerate() {
             let next = self.rows.next.part(at, panels.len());
             self.block(Rows { next, ..self.rows }, *panel).run::<S, FACTORS>(simd);

@@ -3,18 +3,26 @@
 
 use std::ptr::null;
 
-use super::super::super::simd::Simd;
+use super::super::super::simd::{Kernel, Simd};
 use super::panel::{Multiply, added};
 use super::weights::Panel;
 
-impl<const FACTORS: usize> Multiply<'_, FACTORS> {
-    /// Multiplies as many of these panels as there are whole groups of, if the rows are few; returns how many these are.
+/// The most rows of such products.
+pub(super) const ROWS: usize = 2;
+
+/// Multiplies the first panels of a product, as many as make whole groups; returns how many these are.
+pub(super) struct Streams<'a, const FACTORS: usize>(pub &'a Multiply<'a, FACTORS>);
+
+impl<const FACTORS: usize> Kernel for Streams<'_, FACTORS> {
+    type Output = usize;
+
     #[inline(always)]
-    pub(super) fn run_streams<S: Simd>(&self, s: S, panels: &[Panel]) -> usize {
+    fn run<S: Simd>(self, s: S) -> usize {
+        let panels = &self.0.weights.panels[self.0.panels.clone()];
         let mut done = 0;
-        macro_rules! together {
+        macro_rules! groups {
             ($($rows:literal: $($panels:literal of $vectors:literal),*;)*) => {
-                match self.rows.starts.len() {
+                match self.0.rows.starts.len() {
                     $($rows => {
                         $(while let Some(group) = group::<S, $panels, $vectors>(&panels[done..]) {
                             self.abreast::<S, $rows, $vectors, $panels>(s, group);
@@ -25,30 +33,33 @@ impl<const FACTORS: usize> Multiply<'_, FACTORS> {
                 }
             };
         }
-        together! {
+        groups! {
             1: 4 of 2, 2 of 4;
             2: 4 of 2, 2 of 4;
         }
         done
     }
+}
 
+impl<const FACTORS: usize> Streams<'_, FACTORS> {
     #[inline(always)]
     fn abreast<S: Simd, const R: usize, const V: usize, const P: usize>(
         &self,
         s: S,
         panels: &[Panel; P],
     ) {
+        let product = self.0;
         let mut sums = [[[s.splat(0.0); V]; R]; P];
         let mut weights = [null(); P];
         for at in 0..P {
-            let block = self.block(self.rows, panels[at]);
+            let block = product.block(product.rows, panels[at]);
             sums[at] = [block.first_sums::<S, V, FACTORS>(s); R];
             weights[at] = block.weights;
         }
-        for &segment in self.rows.segments {
-            for k in 0..self.rows.length {
+        for &segment in product.rows.segments {
+            for k in 0..product.rows.length {
                 let mut numbers = [s.splat(0.0); R];
-                for (number, start) in numbers.iter_mut().zip(self.rows.starts) {
+                for (number, start) in numbers.iter_mut().zip(product.rows.starts) {
                     // SAFETY: whoever gave the rows promises their segments, which count the panels' rows.
                     *number = s.splat(unsafe { *start.wrapping_offset(segment).add(k) });
                 }
@@ -65,7 +76,7 @@ impl<const FACTORS: usize> Multiply<'_, FACTORS> {
             }
         }
         for (panel, sums) in panels.iter().zip(sums) {
-            let block = self.block(self.rows, *panel);
+            let block = product.block(product.rows, *panel);
             block.put::<S, R, V, FACTORS>(s, 0, sums);
             block.activate(s, 0..R);
         }
