@@ -13,6 +13,7 @@ use super::super::kernel::{
     Reduce, Taps, Tile, Transformed, Weights,
 };
 use super::super::layout::{Layout, Window};
+use super::super::memory::{Buffer, zeros};
 use super::super::pool::Pool;
 use super::super::simd::{Element, Instructions};
 use super::arrange::arrange;
@@ -53,6 +54,7 @@ pub(in crate::infer) fn build(
         choices,
         packed,
         pool,
+        scaled: zeros(0)?,
         uses: Uses::new(graph, &schedule, wanted),
         shapes,
         batch,
@@ -114,6 +116,8 @@ struct Builder<'a> {
     packed: &'a mut Packed,
     /// For packing.
     pool: &'a Pool,
+    /// A layer's weights with the norms after it.
+    scaled: Buffer,
     uses: Uses<'a>,
     shapes: Vec<Shape>,
     batch: usize,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::super::super::form::Form;
 use super::super::super::kernel::{
     Bytes, Combine, Conv, Depthwise, Gated, Halves, Map, Strassen, Taps, Tile, Transformed,
-    Weights, Winograd,
+    Weights, Winograd, fold,
 };
 use super::super::super::layout::{Layout, Window};
 use super::super::super::simd::Element;
 use super::super::choose::{Algorithm, Layer};
 use super::super::fuse::Tail;
 use super::super::step::{Operation, Step, Value};
-use super::{Affine, Builder, Floats, Folded, is_countable};
+use super::{Affine, Builder, Folded, is_countable};
 use crate::error::Result;
 use crate::graph::op::{self, Padding, Pair};
 use crate::graph::{NodeId, Op, Role, Shape};
@@ -25,6 +25,9 @@ struct Planned<'a> {
     output: Value,
     window: Window,
 }
+
+/// A weight and a bias.
+type Numbers<'a> = (&'a [f32], &'a [f32]);
 
 /// Whether each channel has a window of its own.
 pub(super) fn is_depthwise(conv: &op::Conv, channels: usize) -> bool {
@@ -43,7 +46,7 @@ impl Planned<'_> {
     }
 }
 
-impl<'a> Builder<'a> {
+impl Builder<'_> {
     pub(super) fn conv(&mut self, id: NodeId, conv: &op::Conv) -> Result<()> {
         let input = if self.is_narrow(id) { self.any_input(id)? } else { self.input(id)? };
         let Layout { height, width, channels, .. } = input.layout;
@@ -180,9 +183,9 @@ impl<'a> Builder<'a> {
         if let Some(taps) = self.packed.taps.get(&key) {
             return Ok(Arc::clone(taps));
         }
-        let (weight, bias) = self.folded(planned)?;
         let Pair { height, width } = planned.window.kernel;
-        let taps = Arc::new(Taps::pack(height * width, &weight, &bias, forms)?);
+        let pack = |(weight, bias): Numbers<'_>| Taps::pack(height * width, weight, bias, forms);
+        let taps = Arc::new(self.folded(planned, pack)?);
         self.packed.taps.insert(key, Arc::clone(&taps));
         Ok(taps)
     }
@@ -197,13 +200,12 @@ impl<'a> Builder<'a> {
         if let Some(products) = self.packed.products.get(&key) {
             return Ok(Arc::clone(products));
         }
-        let (weight, bias) = self.folded(planned)?;
         let Planned { input, output, window, .. } = planned;
         let size = (output.layout.channels, input.layout.channels / groups, groups);
         let instructions = self.instructions.multiplying(element).unwrap_or(self.instructions);
-        let kind = (instructions, element);
-        let packed = Conv::pack(self.pool, kind, size, window, (&weight, &bias))?;
-        let products = Arc::new(packed);
+        let (pool, kind) = (self.pool, (instructions, element));
+        let pack = |numbers: Numbers<'_>| Conv::pack(pool, kind, size, window, numbers);
+        let products = Arc::new(self.folded(planned, pack)?);
         self.packed.products.insert(key, Arc::clone(&products));
         Ok(products)
     }
@@ -238,13 +240,12 @@ impl<'a> Builder<'a> {
         if let Some(transformed) = self.packed.transformed.get(&key) {
             return Ok(Arc::clone(transformed));
         }
-        let (weight, bias) = self.folded(planned)?;
         let Planned { input, output, window, .. } = planned;
         let (kind, size) = ((tile, window), (output.layout.channels, input.layout.channels));
-        let numbers = (&weight[..], &bias[..]);
-        let instructions = (self.instructions, element);
-        let packed = Transformed::pack(self.pool, instructions, kind, size, numbers)?;
-        let transformed = Arc::new(packed);
+        let (pool, instructions) = (self.pool, (self.instructions, element));
+        let pack =
+            |numbers: Numbers<'_>| Transformed::pack(pool, instructions, kind, size, numbers);
+        let transformed = Arc::new(self.folded(planned, pack)?);
         self.packed.transformed.insert(key, Arc::clone(&transformed));
         Ok(transformed)
     }
@@ -254,29 +255,29 @@ impl<'a> Builder<'a> {
         if let Some(halves) = self.packed.halves.get(&key) {
             return Ok(Arc::clone(halves));
         }
-        let (weight, bias) = self.folded(planned)?;
         let size = (planned.output.layout.channels, planned.input.layout.channels);
-        let packed = Halves::pack(self.pool, self.instructions, size, (&weight, &bias))?;
-        let halves = Arc::new(packed);
+        let (pool, instructions) = (self.pool, self.instructions);
+        let pack = |numbers: Numbers<'_>| Halves::pack(pool, instructions, size, numbers);
+        let halves = Arc::new(self.folded(planned, pack)?);
         self.packed.halves.insert(key, Arc::clone(&halves));
         Ok(halves)
     }
 
-    /// The weight and bias of a layer with the norms after it.
-    fn folded(&self, planned: &Planned<'_>) -> Result<(Floats<'a>, Vec<f32>)> {
-        let outputs = planned.output.layout.channels;
-        let mut weight = self.weight(planned.id)?;
+    /// Packs the weight and bias of a layer with the norms after it.
+    fn folded<T>(
+        &mut self,
+        planned: &Planned<'_>,
+        pack: impl FnOnce(Numbers<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let weight = self.weight(planned.id)?;
         let affine = self.bias(planned)?;
-        if !planned.tail.scales.is_empty() {
-            let each = weight.len() / outputs.max(1);
-            for (weights, scale) in weight.to_mut().chunks_mut(each.max(1)).zip(&affine.scale) {
-                for weight in weights {
-                    *weight = (f64::from(*weight) * scale) as f32;
-                }
-            }
+        let (_, bias) = affine.floats();
+        if planned.tail.scales.is_empty() {
+            return pack((&weight, &bias));
         }
-        Ok((weight, affine.floats().1))
+        pack((fold(self.pool, &weight, &affine.scale, &mut self.scaled)?, &bias))
     }
+
     /// The scales of a layer's outputs by the norms after it, and its biases with them.
     fn bias(&self, planned: &Planned<'_>) -> Result<Affine> {
         let outputs = planned.output.layout.channels;
