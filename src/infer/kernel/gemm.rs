@@ -13,7 +13,7 @@ use super::super::memory::Source;
 use super::super::simd::{Element, Instructions};
 use panel::Multiply;
 pub(in crate::infer) use panel::is_clamp;
-pub(super) use panel::{Ahead, accumulate, apply, clamp, most};
+pub(super) use panel::{Ahead, accumulate, apply, clamp, every_tile, most};
 pub(in crate::infer) use rows::{Next, Rescale, Rows, Store};
 use streams::Streams;
 use tiled::Tiled;

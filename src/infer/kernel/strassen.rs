@@ -24,7 +24,7 @@ use super::super::pool::{Pool, part};
 use super::super::simd::Element;
 use super::super::simd::{Instructions, Kernel, Simd};
 use super::conv::Residual;
-use super::gemm::{Ahead, Weights, accumulate, apply, clamp, is_clamp};
+use super::gemm::{Ahead, Weights, accumulate, apply, clamp, every_tile, is_clamp};
 use crate::error::Result;
 use crate::graph::op::Function;
 
@@ -414,12 +414,7 @@ impl Multiply<'_> {
                 }
             };
         }
-        tile! {
-            1: 1 2 3 4 5 6 7 8 9 10 11 12;
-            2: 1 2 3 4 5 6 7 8 9 10 11 12;
-            3: 1 2 3 4 5 6 7 8;
-            4: 1 2 3 4 5 6;
-        }
+        every_tile!(tile);
     }
 
     #[inline(always)]

@@ -50,6 +50,19 @@ impl<const FACTORS: usize> Kernel for Multiply<'_, FACTORS> {
     }
 }
 
+/// Calls a macro with the rows of all tiles, by their vectors; `Simd::ROWS` says which of them stay in registers.
+macro_rules! every_tile {
+    ($tile:ident) => {
+        $tile! {
+            1: 1 2 3 4 5 6 7 8 9 10 11 12;
+            2: 1 2 3 4 5 6 7 8 9 10 11 12;
+            3: 1 2 3 4 5 6 7 8;
+            4: 1 2 3 4 5 6;
+        }
+    };
+}
+pub(in super::super) use every_tile;
+
 const LINE_BYTES: usize = LINE * size_of::<f32>();
 
 /// Weights that come next, to be fetched a step of so many bytes at a time.
@@ -179,12 +192,7 @@ impl Block<'_> {
                 }
             };
         }
-        tile! {
-            1: 1 2 3 4 5 6 7 8 9 10 11 12;
-            2: 1 2 3 4 5 6 7 8 9 10 11 12;
-            3: 1 2 3 4 5 6 7 8;
-            4: 1 2 3 4 5 6;
-        }
+        every_tile!(tile);
     }
 
     #[inline(always)]

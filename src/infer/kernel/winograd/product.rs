@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::super::memory::Target;
 use super::super::super::simd::{Kernel, Simd};
-use super::super::gemm::{Ahead, accumulate, most};
+use super::super::gemm::{Ahead, accumulate, every_tile, most};
 use super::place::Inputs;
 use super::weights::Transformed;
 
@@ -97,12 +97,7 @@ impl Multiply<'_> {
                 }
             };
         }
-        tile! {
-            1: 1 2 3 4 5 6 7 8 9 10 11 12;
-            2: 1 2 3 4 5 6 7 8 9 10 11 12;
-            3: 1 2 3 4 5 6 7 8;
-            4: 1 2 3 4 5 6;
-        }
+        every_tile!(tile);
     }
 
     #[inline(always)]
