@@ -127,7 +127,7 @@ impl Block {
     ) -> Result<()> {
         let (weights, pixels) = (&expand.groups[0], expand.output.pixels());
         let channels = expand.output.channels;
-        let each = (VECTORS * weights.instructions().lanes() / weights.width(0).max(1)).max(1);
+        let each = weights.panels_of(VECTORS);
         let groups = weights.panels().div_ceil(each);
         pool.try_run(batch * groups, &|task| {
             let (image, group) = (task / groups, task % groups);

@@ -331,8 +331,7 @@ impl Kernel for Multiply<'_> {
         let rows = self.rows();
         let Halves { products, inputs, .. } = &*self.run.of.weights;
         let deep = inputs / 2;
-        let widest = products[0].width(self.panels.start) / S::LANES;
-        let together = (TOGETHER / widest).max(1);
+        let together = products[0].panels_of(TOGETHER);
         for first in self.panels.clone().step_by(together) {
             let panels = first..(first + together).min(self.panels.end);
             for product in 0..COUNT {

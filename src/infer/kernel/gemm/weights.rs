@@ -143,6 +143,12 @@ impl Weights {
         is_heavy(self.columns, self.depth)
     }
 
+    /// Panels that have about so many vectors together, at least one.
+    pub fn panels_of(&self, vectors: usize) -> usize {
+        let widest = self.panels.first().map_or(1, |panel| panel.width);
+        (vectors * self.instructions.lanes() / widest).max(1)
+    }
+
     /// The number of panels.
     pub fn panels(&self) -> usize {
         self.panels.len()
