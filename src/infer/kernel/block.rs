@@ -1,10 +1,12 @@
 //! Convolutions around a depthwise one, so that the values between them, the largest of a network, never leave the cache:
 //! MobileNet's block, whose 1×1 convolutions widen and narrow the image; the first convolution of a network with the block
 //! after it; and a block without its last convolution, where a gate needs the whole image first. Large images are computed
-//! strip by strip, and those of the last kind that are small some channels after the other.
+//! some rows after the other, by threads that come from both ends of a strip, and those of the last kind that are small some
+//! channels after the other.
 
 use std::ops::Range;
 use std::ptr::null;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target, with_own};
@@ -99,11 +101,14 @@ impl Block {
         };
         let (segments, length) =
             self.expand.as_ref().map(|conv| conv.segments(&input)).unwrap_or_default();
-        let height = self.depthwise.output.height;
         let strips = self.strips(batch, pool.threads());
-        pool.try_run(batch * strips, &|task| {
-            let (image, strip) = (task / strips, task % strips);
-            let rows = part(height, strip, strips);
+        let left = |at| AtomicUsize::new(self.strip(at % strips, strips).len());
+        let left: Vec<_> = (0..batch * strips).map(left).collect();
+        let ends = if pool.threads() > 1 { 2 } else { 1 };
+        pool.try_run(batch * strips * ends, &|task| {
+            let (at, end) = (task / ends, task % ends);
+            let (image, rows) = (at / strips, self.strip(at % strips, strips));
+            let rows = Rest { rows, left: &left[at], is_last: end == 1 };
             let segments = &segments;
             let strip = Strip { of: self, image, x, input, segments, length, y, residual };
             let _held = self.tiles().map(Lent::of);
@@ -153,11 +158,16 @@ impl Block {
         })
     }
 
-    /// Strips of an image. Lines before the depthwise convolution are computed twice where strips meet, so there are no
-    /// more than threads.
+    /// Strips of an image, one for two threads. Lines before the depthwise convolution are computed twice where threads
+    /// meet, so there are no more than that.
     fn strips(&self, batch: usize, threads: usize) -> usize {
-        let most = self.depthwise.output.height.div_ceil(TOGETHER);
-        threads.div_ceil(batch.max(1)).min(most).max(1)
+        let most = self.depthwise.output.height.div_ceil(2 * TOGETHER);
+        threads.div_ceil(2 * batch.max(1)).min(most).max(1)
+    }
+
+    /// The rows of a strip.
+    fn strip(&self, index: usize, strips: usize) -> Range<usize> {
+        part(self.depthwise.output.height, index, strips)
     }
 
     /// The tiles that the products of a strip use, if any: so they are formed once for all of them.
@@ -206,37 +216,72 @@ struct Strip<'a> {
     residual: Option<Residual<'a>>,
 }
 
+/// The rows of a strip that one thread has still to take. Another one comes from their other end, and they meet wherever they
+/// do: a thread that runs slower, as where other programs use its core, takes fewer.
+struct Rest<'a> {
+    rows: Range<usize>,
+    /// How many both of them have not taken.
+    left: &'a AtomicUsize,
+    /// Whether this thread begins with the last row.
+    is_last: bool,
+}
+
+impl Rest<'_> {
+    /// Some rows, next to those before.
+    fn take(&mut self) -> Option<Range<usize>> {
+        let count = |left: usize| if left > 2 { TOGETHER.min(left) } else { left.min(1) };
+        let less = |left: usize| (left > 0).then(|| left - count(left));
+        // Rows are one thread's alone, and all are there before the step begins and after it ends.
+        let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
+        let Range { start, end } = self.rows;
+        let taken;
+        (taken, self.rows) = if self.is_last {
+            (end - count(left)..end, start..end - count(left))
+        } else {
+            (start..start + count(left), start + count(left)..end)
+        };
+        Some(taken)
+    }
+
+    /// Those that are taken next, if the other thread does not come first.
+    fn next(&self) -> Range<usize> {
+        let Range { start, end } = self.rows;
+        if self.is_last {
+            end.saturating_sub(TOGETHER).max(start)..end
+        } else {
+            start..end.min(start + TOGETHER)
+        }
+    }
+}
+
 impl Strip<'_> {
     fn run(
         &self,
-        strip: Range<usize>,
+        mut rest: Rest<'_>,
         between: Target<'_>,
         after: Target<'_>,
         converted: Target<'_>,
     ) {
         let Block { expand, depthwise, project } = self.of;
-        let (window, input) = (&depthwise.window, depthwise.input);
-        let line = |row: usize| (row * window.stride.height).saturating_sub(window.top);
         let period = self.of.kept_lines().0;
-        let mut next = line(strip.start);
-        for first in strip.clone().step_by(TOGETHER) {
-            let rows = first..(first + TOGETHER).min(strip.end);
+        let mut known = 0..0;
+        while let Some(rows) = rest.take() {
+            let lines = self.lines(&rows);
             let source = match expand {
                 Some(expand) => {
-                    let last = (rows.end - 1) * window.stride.height + window.kernel.height;
-                    while next < last.saturating_sub(window.top).min(input.height) {
-                        self.expand(expand, next, between, next % period);
-                        next += 1;
+                    for line in lines.clone().filter(|line| !known.contains(line)) {
+                        self.expand(expand, line, between, line % period);
                     }
+                    known = lines;
                     between.source()
                 }
-                None => self.x.skip(depthwise.forms.0.words(self.image * input.image)),
+                None => self.x.skip(depthwise.forms.0.words(self.image * depthwise.input.image)),
             };
             let x = Lines { memory: source, first: 0, period };
             if let Some(project) = project {
-                let y = Lines { memory: after, first, period: TOGETHER };
+                let y = Lines { memory: after, first: rows.start, period: TOGETHER };
                 depthwise.strip(rows.clone(), x, y);
-                let next = self.read_next(rows.end..strip.end);
+                let next = self.read_next(&rows, &rest.next());
                 self.project(project, rows, (after.source(), converted), next);
             } else {
                 let place = depthwise.forms.1.words(self.image * depthwise.output.image);
@@ -245,24 +290,33 @@ impl Strip<'_> {
         }
     }
 
-    /// The input of the depthwise convolution for the next of these rows, if no convolution comes before it.
-    fn read_next(&self, rows: Range<usize>) -> Next {
+    /// The lines before the depthwise convolution that rows after it need.
+    fn lines(&self, rows: &Range<usize>) -> Range<usize> {
+        let Depthwise { window, input, .. } = &self.of.depthwise;
+        let first = |row: usize| row * window.stride.height;
+        let end = first(rows.end.saturating_sub(1)) + window.kernel.height;
+        let line = |row: usize| row.saturating_sub(window.top).min(input.height);
+        line(first(rows.start))..line(end)
+    }
+
+    /// The input of the depthwise convolution that the next rows need beyond what these did, if no convolution comes before
+    /// it.
+    fn read_next(&self, rows: &Range<usize>, next: &Range<usize>) -> Next {
         let Block { depthwise, expand, .. } = self.of;
-        if expand.is_some() || rows.is_empty() {
+        if expand.is_some() || next.is_empty() {
             return Next::NOTHING;
         }
-        let (window, input) = (&depthwise.window, depthwise.input);
-        let line = |row: usize| {
-            (row * window.stride.height + window.kernel.height)
-                .saturating_sub(window.top + window.stride.height)
-                .min(input.height)
+        let (known, lines) = (self.lines(rows), self.lines(next));
+        let lines = if next.start < rows.start {
+            lines.start..known.start.min(lines.end)
+        } else {
+            known.end.max(lines.start)..lines.end
         };
-        let (begin, end) = (line(rows.start), line(rows.end.min(rows.start + TOGETHER)));
-        let words = |line| depthwise.forms.0.words(input.at(self.image, line, 0));
-        let (from, to) = (words(begin), words(end));
-        if to == from {
+        if lines.is_empty() {
             return Next::NOTHING;
         }
+        let words = |line| depthwise.forms.0.words(depthwise.input.at(self.image, line, 0));
+        let (from, to) = (words(lines.start), words(lines.end));
         Next { start: self.x.at(from, 1).cast(), bytes: (to - from) * size_of::<f32>() }
     }
 
@@ -353,5 +407,33 @@ fn blocks(
         };
         let next = next.part(first / MOST_ROWS, count.div_ceil(MOST_ROWS));
         multiply(weights, panels.clone(), Rows { starts, segments, length, next }, store);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_from_both_ends_take_every_row_once() {
+        // Which of them is the faster one, in every way for short strips.
+        for (count, turns) in (0..12).flat_map(|count| (0..256).map(move |turns| (count, turns))) {
+            let left = AtomicUsize::new(count);
+            let of = |is_last| Rest { rows: 3..3 + count, left: &left, is_last };
+            let mut ends = [of(false), of(true)];
+            let (mut taken, mut turn) = (Vec::new(), 0);
+            loop {
+                let end = &mut ends[turns >> (turn % 8) & 1];
+                let next = end.next();
+                let Some(rows) = end.take() else { break };
+                assert!((1..=TOGETHER).contains(&rows.len()));
+                assert!(next.start <= rows.start && rows.end <= next.end, "{rows:?} of {next:?}");
+                taken.extend(rows);
+                turn += 1;
+            }
+            assert!(ends.iter_mut().all(|end| end.take().is_none()));
+            taken.sort_unstable();
+            assert!(taken.into_iter().eq(3..3 + count), "{count} rows, turns {turns:08b}");
+        }
     }
 }
