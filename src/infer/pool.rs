@@ -32,6 +32,9 @@ pub struct Pool {
 /// More threads than any machine has cores.
 pub const MOST_THREADS: usize = 4096;
 
+/// The parts of a task that has enough rows: with more, the last ones would be too small to be worth their own loops.
+pub(super) const PARTS: usize = 4;
+
 /// The time for which a thread looks for work, or for the end of it, before it sleeps. To wake a thread takes some
 /// microseconds of the caller's time, and tens until it runs.
 const PATIENCE: Duration = Duration::from_micros(50);
@@ -51,7 +54,7 @@ struct Team {
     /// what their tasks wrote when they leave, and the caller acquires that when it sees a count of zero: all changes in
     /// between add to, or take from, the word, so that none of the releases is lost.
     state: Line<AtomicU64>,
-    /// For each thread, the caller's first, the next task of its share. Shares are the same from step to step where steps
+    /// For each thread, the caller's first, the next part of its share. Shares are the same from step to step where steps
     /// have as many tasks, so that a thread finds in its cache what it wrote; who has done its own helps others.
     next: Box<[Line<AtomicUsize>]>,
     job: UnsafeCell<Option<Job>>,
@@ -82,11 +85,15 @@ const NUMBER: u64 = !((1 << 32) - 1);
 #[repr(align(128))]
 struct Line<T>(T);
 
-/// A function of tasks with its lifetime erased.
-#[derive(Clone, Copy, Debug)]
+/// A function of a task and some of its parts.
+type Function<'a> = dyn Fn(usize, Range<usize>) + Sync + 'a;
+
+/// Such a function with its lifetime erased, the parts of all tasks, and those of one.
+#[derive(Clone, Copy)]
 struct Job {
-    function: *const (dyn Fn(usize) + Sync),
-    tasks: usize,
+    function: *const Function<'static>,
+    all: usize,
+    parts: usize,
 }
 
 // SAFETY: `job` is written by the one caller that has the pool, while no worker is at it, and read by workers that have
@@ -120,12 +127,24 @@ impl Pool {
     /// Calls `function` with every number below `tasks`, on all threads, and returns when all calls have. A panic of one
     /// reaches the caller, and the tasks that were not begun are left out.
     pub fn run(&self, tasks: usize, function: &(dyn Fn(usize) + Sync)) {
-        let alone = || (0..tasks).for_each(function);
-        if tasks <= 1 || self.threads.is_empty() {
+        self.divide((tasks, 1), &|task, _| function(task));
+    }
+
+    /// As `run`, for tasks of so many parts each: `function` is called with a task and some of its parts. A thread takes a
+    /// whole task while others of its share are left, and then fewer and fewer parts, so that none waits long for another
+    /// where their cores are not equally fast.
+    pub fn divide(
+        &self,
+        (tasks, parts): (usize, usize),
+        function: &(dyn Fn(usize, Range<usize>) + Sync),
+    ) {
+        let alone = || (0..tasks).for_each(|task| function(task, 0..parts));
+        let all = tasks.saturating_mul(parts);
+        if all <= 1 || self.threads.is_empty() {
             return alone();
         }
         if self.forks != forks() {
-            return Self::shared().run(tasks, function);
+            return Self::shared().divide((tasks, parts), function);
         }
         // Acquires what the caller before did: its job has ended.
         if self.taken.swap(true, Ordering::Acquire) {
@@ -135,20 +154,20 @@ impl Pool {
         // SAFETY: only the lifetime changes. The job is closed, and all who have joined it are waited for, before
         // this function is left; panics are caught until then. So none uses the function after its end.
         let erased = unsafe {
-            std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync)>(
+            std::mem::transmute::<*const Function<'_>, *const Function<'static>>(
                 std::ptr::from_ref(function),
             )
         };
         let team = &*self.team;
         // SAFETY: this caller alone has the pool, and no worker is at a job: the caller before saw all leave.
-        unsafe { *team.job.get() = Some(Job { function: erased, tasks }) };
+        unsafe { *team.job.get() = Some(Job { function: erased, all, parts }) };
         for (thread, next) in team.next.iter().enumerate() {
-            next.0.store(team.share(thread, tasks).start, Ordering::Relaxed);
+            next.0.store(team.share(thread, all).start, Ordering::Relaxed);
         }
         let number = (team.state.0.load(Ordering::Relaxed) & NUMBER).wrapping_add(1 << 32);
         team.state.0.store(number | OPEN, Ordering::SeqCst);
-        self.wake(tasks - 1);
-        let own = catch_unwind(AssertUnwindSafe(|| team.take(0, tasks, function)));
+        self.wake(all - 1);
+        let own = catch_unwind(AssertUnwindSafe(|| team.take(0, (all, parts), function)));
         if own.is_err() {
             team.skip();
         }
@@ -166,9 +185,18 @@ impl Pool {
         tasks: usize,
         function: &(dyn Fn(usize) -> Result<()> + Sync),
     ) -> Result<()> {
+        self.try_divide((tasks, 1), &|task, _| function(task))
+    }
+
+    /// As `divide`, for tasks that may fail.
+    pub fn try_divide(
+        &self,
+        tasks: (usize, usize),
+        function: &(dyn Fn(usize, Range<usize>) -> Result<()> + Sync),
+    ) -> Result<()> {
         let failure = Mutex::new(Ok(()));
-        self.run(tasks, &|task| {
-            let result = function(task);
+        self.divide(tasks, &|task, parts| {
+            let result = function(task, parts);
             if result.is_err() {
                 *lock(&failure) = result;
             }
@@ -213,22 +241,25 @@ impl Team {
         }
     }
 
-    /// The share of a thread.
-    fn share(&self, thread: usize, tasks: usize) -> Range<usize> {
-        part(tasks, thread, self.next.len())
+    /// The share of a thread, in parts.
+    fn share(&self, thread: usize, all: usize) -> Range<usize> {
+        part(all, thread, self.next.len())
     }
 
     /// Calls the function with tasks until none is left: first those of this thread's share, then those of the others'.
-    fn take(&self, thread: usize, tasks: usize, function: &(dyn Fn(usize) + Sync)) {
+    fn take(&self, thread: usize, (all, parts): (usize, usize), function: &Function<'_>) {
         let threads = self.next.len();
         for thread in (thread..threads).chain(0..thread) {
-            let end = self.share(thread, tasks).end;
-            loop {
-                let task = self.next[thread].0.fetch_add(1, Ordering::Relaxed);
-                if task >= end {
-                    break;
-                }
-                function(task);
+            let end = self.share(thread, all).end;
+            let count = |first: usize| {
+                let (rest, whole) = (end - first, parts - first % parts);
+                if rest >= 2 * parts { whole } else { whole.min(rest.div_ceil(2)) }
+            };
+            let after = |first: usize| (first < end).then(|| first + count(first));
+            let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+            while let Ok(first) = self.next[thread].0.fetch_update(set, get, after) {
+                let begin = first % parts;
+                function(first / parts, begin..begin + count(first));
             }
         }
     }
@@ -314,10 +345,11 @@ impl Team {
 
     fn help(&self, thread: usize) {
         // SAFETY: this worker has joined the job, so that nobody writes to it.
-        let Some(Job { function, tasks }) = (unsafe { *self.job.get() }) else { return };
+        let Some(Job { function, all, parts }) = (unsafe { *self.job.get() }) else { return };
         // SAFETY: the caller waits for this worker before the function goes.
         let function = unsafe { &*function };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take(thread, tasks, function))) {
+        let all = (all, parts);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take(thread, all, function))) {
             self.skip();
             *lock(&self.panic) = Some(panic);
         }
@@ -337,6 +369,18 @@ pub(super) fn part(count: usize, index: usize, parts: usize) -> Range<usize> {
     // As `index * count / parts`, which might overflow.
     let begin = |index: usize| count / parts * index + (count % parts).min(index);
     begin(index)..begin(index + 1)
+}
+
+/// The rows of some of a task's parts, which begin with whole tiles.
+pub(super) fn rows_of(
+    rows: &Range<usize>,
+    tile: usize,
+    parts: usize,
+    some: &Range<usize>,
+) -> Range<usize> {
+    let tiles = rows.len().div_ceil(tile);
+    let begin = |at: usize| (rows.start + part(tiles, at, parts).start * tile).min(rows.end);
+    begin(some.start)..begin(some.end)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -456,6 +500,42 @@ mod tests {
                 });
                 assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
             }
+        }
+    }
+
+    #[test]
+    fn every_part_runs_once_and_the_last_tasks_are_divided() {
+        for (threads, tasks, parts) in
+            [(1, 5, 3), (2, 8, 4), (2, 1, 4), (3, 7, 8), (7, 2, 5), (2, 3, 0)]
+        {
+            let calls = Mutex::new(Vec::new());
+            Pool::new(threads)
+                .divide((tasks, parts), &|task, some| lock(&calls).push((task, some)));
+            let calls = calls.into_inner().unwrap();
+            let mut all: Vec<_> =
+                calls.iter().flat_map(|(task, some)| some.clone().map(|at| (*task, at))).collect();
+            all.sort_unstable();
+            let each = (0..tasks).flat_map(|task| (0..parts).map(move |at| (task, at)));
+            assert!(all.into_iter().eq(each), "{threads} threads, {tasks} tasks of {parts} parts");
+            // Whichever thread takes a share, its last part is taken alone.
+            let alone = calls.iter().filter(|(_, some)| some.len() == 1).count();
+            assert!(threads == 1 || alone >= threads.min(tasks * parts), "{calls:?}");
+            assert!(threads > 1 || calls.iter().all(|(_, some)| some.len() == parts));
+        }
+    }
+
+    #[test]
+    fn rows_of_parts_are_whole_tiles() {
+        for (rows, tile, parts) in [(0..98, 6, 4), (7..8, 12, 1), (5..30, 12, 3), (3..3, 6, 2)] {
+            let mut next = rows.start;
+            for part in 0..parts {
+                let some = rows_of(&rows, tile, parts, &(part..part + 1));
+                assert_eq!(some.start, next);
+                assert!(some.end == rows.end || some.len().is_multiple_of(tile));
+                next = some.end;
+            }
+            assert_eq!(next, rows.end);
+            assert_eq!(rows_of(&rows, tile, parts, &(0..parts)), rows);
         }
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::form::Form;
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
-use super::super::pool::Pool;
+use super::super::pool::{Pool, part};
 use super::super::simd::{Element, Instructions, Kernel, Lent, SIDE, Simd, exp};
 use super::gemm::{Rows, Store, Weights, multiply};
 use super::numbers::fold;
@@ -50,8 +50,13 @@ impl Attention {
         [q, k, v]: [Source<'_>; 3],
         y: Target<'_>,
     ) -> Result<()> {
-        pool.try_run(batch * self.heads, &|task| {
-            self.head(pool, (task / self.heads, task % self.heads), [q, k, v], y)
+        // The last heads are two threads', who both prepare keys and values.
+        let queries = self.queries.layout.pixels();
+        let parts = queries.div_ceil(TOGETHER).max(1);
+        pool.try_divide((batch * self.heads, parts), &|task, some| {
+            let queries =
+                part(queries, some.start, parts).start..part(queries, some.end, parts).start;
+            self.head(pool, (task / self.heads, task % self.heads), queries, [q, k, v], y)
         })
     }
 
@@ -59,10 +64,11 @@ impl Attention {
         &self,
         pool: &Pool,
         (image, head): (usize, usize),
+        queries: Range<usize>,
         [q, k, v]: [Source<'_>; 3],
         y: Target<'_>,
     ) -> Result<()> {
-        let (queries, keys) = (self.queries.layout.pixels(), self.keys.layout.pixels());
+        let keys = self.keys.layout.pixels();
         let place = |part: &Part, pixel: usize| {
             image * part.layout.image + pixel * part.layout.pixel + part.first + head * part.step
         };
@@ -108,13 +114,14 @@ impl Attention {
         let transposed = Weights::pack(pool, self.kind, (keys, deep), &[], transpose)?;
         let mixed = Weights::pack(pool, self.kind, (self.width, long), &[], copy)?;
         let _held = transposed.tiles().map(Lent::of);
-        let most = TOGETHER.min(queries);
+        let most = TOGETHER.min(queries.len());
         let mut shares = vec![0.0; most * wide];
         let mut paired_shares = vec![0.0; if is_paired { most * long } else { 0 }];
         let mut own = vec![0.0; most * deep];
         let mut starts = Vec::with_capacity(TOGETHER);
-        for first in (0..queries).step_by(TOGETHER) {
-            let count = TOGETHER.min(queries - first);
+        let blocks = queries.len().div_ceil(TOGETHER);
+        for block in (0..blocks).map(|block| part(queries.len(), block, blocks)) {
+            let (first, count) = (queries.start + block.start, block.len());
             starts.clear();
             for (query, own) in own.chunks_exact_mut(deep).take(count).enumerate() {
                 let place = place(&self.queries, first + query);

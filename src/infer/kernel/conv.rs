@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::form::Form;
 use super::super::layout::{Layout, Window, spread};
 use super::super::memory::{Source, Target, with_own};
-use super::super::pool::Pool;
+use super::super::pool::{PARTS, Pool, rows_of};
 use super::super::simd::{Element, Instructions, pair};
 use super::bytes::Bytes;
 use super::gate::Gate;
@@ -220,21 +220,25 @@ impl Conv {
         let (shares, blocks) = (count.div_ceil(share), share.div_ceil(division.rows));
         let panels = self.groups[0].panels().div_ceil(division.panels);
         let within = input.channels / self.groups.len();
-        let (rows_of, columns_of) = (matrices * shares * blocks, self.groups.len() * panels);
+        let (blocks_of, columns_of) = (matrices * shares * blocks, self.groups.len() * panels);
         let converts = self.converts_rows(batch, pool.threads());
         let by_rows = self.by_rows();
-        pool.try_run(rows_of * columns_of, &|task| {
-            let (rows, columns) = if by_rows {
+        // Each task of a gate scales all weights.
+        let (tile, least) = (self.groups[0].rows(), division.rows.min(share));
+        let parts = if gate.is_some() { 1 } else { (least / (2 * tile)).clamp(1, PARTS) };
+        pool.try_divide((blocks_of * columns_of, parts), &|task, some| {
+            let (at, columns) = if by_rows {
                 (task / columns_of, task % columns_of)
             } else {
-                (task % rows_of, task / rows_of)
+                (task % blocks_of, task / blocks_of)
             };
-            let (matrix, place) = (rows / (shares * blocks), rows % (shares * blocks));
+            let (matrix, place) = (at / (shares * blocks), at % (shares * blocks));
             let (group, panel) = (columns / panels, columns % panels);
             let weights = &self.groups[group];
             let (begin, end) = (place / blocks * share, (place / blocks + 1) * share);
             let begin = begin + place % blocks * division.rows;
-            let end = (begin + division.rows).min(end).min(count);
+            let rows = begin..(begin + division.rows).min(end).min(count).max(begin);
+            let Range { start: begin, end } = rows_of(&rows, tile, parts, &some);
             if end <= begin {
                 return Ok(());
             }

@@ -25,7 +25,7 @@ use std::ops::Range;
 use super::super::form::Form;
 use super::super::layout::LINE;
 use super::super::memory::{Source, Target, with_own};
-use super::super::pool::{Pool, part};
+use super::super::pool::{PARTS, Pool, part, rows_of};
 use super::super::simd::Element;
 use super::conv::Residual;
 use crate::error::Result;
@@ -127,6 +127,15 @@ impl Winograd {
         self.divided(tiles, blocks, false)
     }
 
+    /// The tiles that are multiplied together, and how many parts a task of so many tiles has.
+    fn pieces(&self, tiles: usize) -> (usize, usize) {
+        /// Numbers of a panel that stay in a second-level cache, where the next part finds them.
+        const PANEL: usize = 256 * 1024;
+        let rows = self.weights.instructions.rows();
+        let panel = self.weights.tile.points() * self.weights.depth() * self.weights.width();
+        (rows, if panel > PANEL { 1 } else { tiles.div_ceil(rows).clamp(1, PARTS) })
+    }
+
     /// A division into so many blocks.
     fn divided(&self, tiles: usize, blocks: usize, shared: bool) -> Division {
         let blocks = blocks.clamp(1, tiles.max(1));
@@ -169,8 +178,9 @@ impl<'a> Run<'a> {
             Ok(())
         } else {
             let (len, products) = (conv.transformed(most), most * conv.products());
-            pool.try_run(blocks, &|task| {
-                let block = part(tiles, task, blocks);
+            let (rows, pieces) = conv.pieces(most);
+            pool.try_divide((blocks, pieces), &|task, some| {
+                let block = rows_of(&part(tiles, task, blocks), rows, pieces, &some);
                 with_own(len + products, |own| {
                     let inputs = conv.inputs(own.part(0, len), most);
                     let products = own.part(len, products);
@@ -206,8 +216,10 @@ impl<'a> Run<'a> {
                 first,
             );
         });
-        pool.try_run(conv.weights.panels() * parts, &|task| {
-            let (panel, own) = (task / parts, part(tiles, task % parts, parts));
+        let (rows, pieces) = conv.pieces(tiles.div_ceil(parts));
+        pool.try_divide((conv.weights.panels() * parts, pieces), &|task, some| {
+            let own = rows_of(&part(tiles, task % parts, parts), rows, pieces, &some);
+            let panel = task / parts;
             with_own(own.len() * conv.products(), |products| {
                 let part = block.start + own.start..block.start + own.end;
                 self.panel::<NR, MR, NC, MC>(panel, (part, own.start), inputs, products);
