@@ -220,7 +220,7 @@ struct Strip<'a> {
 /// do: a thread that runs slower, as where other programs use its core, takes fewer.
 struct Rest<'a> {
     rows: Range<usize>,
-    /// How many both of them have not taken.
+    /// Rows that neither of them has taken.
     left: &'a AtomicUsize,
     /// Whether this thread begins with the last row.
     is_last: bool,
