@@ -88,12 +88,12 @@ struct Line<T>(T);
 /// A function of a task and some of its parts.
 type Function<'a> = dyn Fn(usize, Range<usize>) + Sync + 'a;
 
-/// Such a function with its lifetime erased, the parts of all tasks, and those of one.
+/// Such a function with its lifetime erased.
 #[derive(Clone, Copy)]
 struct Job {
     function: *const Function<'static>,
-    all: usize,
-    parts: usize,
+    /// The parts of all tasks, and those of one.
+    parts: (usize, usize),
 }
 
 // SAFETY: `job` is written by the one caller that has the pool, while no worker is at it, and read by workers that have
@@ -133,11 +133,7 @@ impl Pool {
     /// As `run`, for tasks of so many parts each: `function` is called with a task and some of its parts. A thread takes a
     /// whole task while others of its share are left, and then fewer and fewer parts, so that none waits long for another
     /// where their cores are not equally fast.
-    pub fn divide(
-        &self,
-        (tasks, parts): (usize, usize),
-        function: &(dyn Fn(usize, Range<usize>) + Sync),
-    ) {
+    pub fn divide(&self, (tasks, parts): (usize, usize), function: &Function<'_>) {
         let alone = || (0..tasks).for_each(|task| function(task, 0..parts));
         let all = tasks.saturating_mul(parts);
         if all <= 1 || self.threads.is_empty() {
@@ -160,7 +156,7 @@ impl Pool {
         };
         let team = &*self.team;
         // SAFETY: this caller alone has the pool, and no worker is at a job: the caller before saw all leave.
-        unsafe { *team.job.get() = Some(Job { function: erased, all, parts }) };
+        unsafe { *team.job.get() = Some(Job { function: erased, parts: (all, parts) }) };
         for (thread, next) in team.next.iter().enumerate() {
             next.0.store(team.share(thread, all).start, Ordering::Relaxed);
         }
@@ -256,8 +252,8 @@ impl Team {
                 if rest >= 2 * parts { whole } else { whole.min(rest.div_ceil(2)) }
             };
             let after = |first: usize| (first < end).then(|| first + count(first));
-            let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
-            while let Ok(first) = self.next[thread].0.fetch_update(set, get, after) {
+            let (next, relaxed) = (&self.next[thread].0, Ordering::Relaxed);
+            while let Ok(first) = next.fetch_update(relaxed, relaxed, after) {
                 let begin = first % parts;
                 function(first / parts, begin..begin + count(first));
             }
@@ -345,11 +341,10 @@ impl Team {
 
     fn help(&self, thread: usize) {
         // SAFETY: this worker has joined the job, so that nobody writes to it.
-        let Some(Job { function, all, parts }) = (unsafe { *self.job.get() }) else { return };
+        let Some(Job { function, parts }) = (unsafe { *self.job.get() }) else { return };
         // SAFETY: the caller waits for this worker before the function goes.
         let function = unsafe { &*function };
-        let all = (all, parts);
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take(thread, all, function))) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take(thread, parts, function))) {
             self.skip();
             *lock(&self.panic) = Some(panic);
         }

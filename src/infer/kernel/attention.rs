@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::form::Form;
 use super::super::layout::Layout;
 use super::super::memory::{Source, Target};
-use super::super::pool::{Pool, part};
+use super::super::pool::{Pool, part, rows_of};
 use super::super::simd::{Element, Instructions, Kernel, Lent, SIDE, Simd, exp};
 use super::gemm::{Rows, Store, Weights, multiply};
 use super::numbers::fold;
@@ -54,8 +54,7 @@ impl Attention {
         let queries = self.queries.layout.pixels();
         let parts = queries.div_ceil(TOGETHER).max(1);
         pool.try_divide((batch * self.heads, parts), &|task, some| {
-            let queries =
-                part(queries, some.start, parts).start..part(queries, some.end, parts).start;
+            let queries = rows_of(&(0..queries), 1, parts, &some);
             self.head(pool, (task / self.heads, task % self.heads), queries, [q, k, v], y)
         })
     }

@@ -108,7 +108,7 @@ impl Block {
         pool.try_run(batch * strips * ends, &|task| {
             let (at, end) = (task / ends, task % ends);
             let (image, rows) = (at / strips, self.strip(at % strips, strips));
-            let rows = Rest { rows, left: &left[at], is_last: end == 1 };
+            let rows = Rest { rows, left: &left[at], ends, is_last: end == 1 };
             let segments = &segments;
             let strip = Strip { of: self, image, x, input, segments, length, y, residual };
             let _held = self.tiles().map(Lent::of);
@@ -222,6 +222,8 @@ struct Rest<'a> {
     rows: Range<usize>,
     /// Rows that neither of them has taken.
     left: &'a AtomicUsize,
+    /// Threads that take them, each from an end of its own.
+    ends: usize,
     /// Whether this thread begins with the last row.
     is_last: bool,
 }
@@ -229,28 +231,25 @@ struct Rest<'a> {
 impl Rest<'_> {
     /// Some rows, next to those before.
     fn take(&mut self) -> Option<Range<usize>> {
-        let count = |left: usize| if left > 2 { TOGETHER.min(left) } else { left.min(1) };
+        // Two threads share the last rows.
+        let count = |left: usize| left.div_ceil(self.ends).min(TOGETHER);
         let less = |left: usize| (left > 0).then(|| left - count(left));
         // Rows are one thread's alone, and all are there before the step begins and after it ends.
         let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
-        let Range { start, end } = self.rows;
-        let taken;
-        (taken, self.rows) = if self.is_last {
-            (end - count(left)..end, start..end - count(left))
+        let taken = self.next(count(left));
+        if self.is_last {
+            self.rows.end = taken.start;
         } else {
-            (start..start + count(left), start + count(left)..end)
-        };
+            self.rows.start = taken.end;
+        }
         Some(taken)
     }
 
-    /// Those that are taken next, if the other thread does not come first.
-    fn next(&self) -> Range<usize> {
+    /// At most so many rows that are taken next, if the other thread does not come first.
+    fn next(&self, count: usize) -> Range<usize> {
         let Range { start, end } = self.rows;
-        if self.is_last {
-            end.saturating_sub(TOGETHER).max(start)..end
-        } else {
-            start..end.min(start + TOGETHER)
-        }
+        let count = count.min(end - start);
+        if self.is_last { end - count..end } else { start..start + count }
     }
 }
 
@@ -281,7 +280,7 @@ impl Strip<'_> {
             if let Some(project) = project {
                 let y = Lines { memory: after, first: rows.start, period: TOGETHER };
                 depthwise.strip(rows.clone(), x, y);
-                let next = self.read_next(&rows, &rest.next());
+                let next = self.read_next(&rows, &rest.next(TOGETHER));
                 self.project(project, rows, (after.source(), converted), next);
             } else {
                 let place = depthwise.forms.1.words(self.image * depthwise.output.image);
@@ -416,15 +415,18 @@ mod tests {
 
     #[test]
     fn threads_from_both_ends_take_every_row_once() {
+        let alone = AtomicUsize::new(5);
+        let mut alone = Rest { rows: 0..5, left: &alone, ends: 1, is_last: false };
+        assert_eq!([(); 4].map(|()| alone.take()), [Some(0..2), Some(2..4), Some(4..5), None]);
         // Which of them is the faster one, in every way for short strips.
         for (count, turns) in (0..12).flat_map(|count| (0..256).map(move |turns| (count, turns))) {
             let left = AtomicUsize::new(count);
-            let of = |is_last| Rest { rows: 3..3 + count, left: &left, is_last };
+            let of = |is_last| Rest { rows: 3..3 + count, left: &left, ends: 2, is_last };
             let mut ends = [of(false), of(true)];
             let (mut taken, mut turn) = (Vec::new(), 0);
             loop {
                 let end = &mut ends[turns >> (turn % 8) & 1];
-                let next = end.next();
+                let next = end.next(TOGETHER);
                 let Some(rows) = end.take() else { break };
                 assert!((1..=TOGETHER).contains(&rows.len()));
                 assert!(next.start <= rows.start && rows.end <= next.end, "{rows:?} of {next:?}");

@@ -238,11 +238,11 @@ impl Conv {
             let (begin, end) = (place / blocks * share, (place / blocks + 1) * share);
             let begin = begin + place % blocks * division.rows;
             let rows = begin..(begin + division.rows).min(end).min(count).max(begin);
-            let Range { start: begin, end } = rows_of(&rows, tile, parts, &some);
-            if end <= begin {
+            let rows = rows_of(&rows, tile, parts, &some);
+            if rows.is_empty() {
                 return Ok(());
             }
-            let rows = end - begin;
+            let (begin, rows) = (rows.start, rows.len());
             let mut starts = [null(); MOST_ROWS];
             self.starts(x, &input, (matrix, begin), group * within, &mut starts[..rows]);
             let first = panel * division.panels;
